@@ -1,0 +1,193 @@
+--- The one place that knows the C ABI: declarations, the library, handles, argument streams, status to error.
+---
+--- Everything a script holds is one kind of cdata, `ls_ref`, around the 16 bytes of an ls_value: a tensor, a sequence or
+--- a node of a graph. `luasight.tensor` gives it its behaviour.
+local ffi = require "ffi"
+local header = require "luasight.ffi.header"
+local site = require "luasight.ffi.site"
+local failure = require "luasight.error"
+
+-- ---- the library -----------------------------------------------------------------------------------------------------
+
+ffi.cdef(header.text)
+ffi.cdef [[
+typedef struct ls_ref {
+  union {
+    ls_value v;
+    struct { int32_t _kind, _aux; };
+  };
+} ls_ref;
+int snprintf(char *, size_t, const char *, ...);
+]]
+
+local function library_path()
+  local named = os.getenv "LUASIGHT_LIBRARY"
+  if named then return named end
+  local found = package.searchpath("luasight.ffi.header", package.path)
+  return (found and found:match "^(.*[/\\])" or "./") .. "libluasight.so"
+end
+
+local path = library_path()
+local loaded, C = pcall(ffi.load, path)
+if not loaded then
+  failure.raise("io", "the library of luasight cannot be loaded", 2,
+    { cause = tostring(C), hint = "build it with `make`, or name it in LUASIGHT_LIBRARY" })
+end
+if ffi.string(C.ls_header_hash()) ~= header.hash then
+  failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path), 2,
+    { hint = "run `make` again" })
+end
+
+---@class luasight.binding
+---@field C table            the library; call through it, do not cache its functions
+---@field ffi table
+---@field ref_t ffi.ctype*   the type of every handle
+local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.here, where = site.text }
+
+local ref_t = binding.ref_t
+local BOOL, INT, FLOAT, STRING, TENSOR, NODE = 1, 2, 3, 4, 5, 9 -- as in ls_kind
+
+local text = ffi.new "char[512]"
+
+---One double as C writes it; LuaJIT's own `%.4f` rounds ties away from zero.
+---@param pattern string
+---@param x number
+---@return string
+function binding.format(pattern, x)
+  return ffi.string(text, ffi.C.snprintf(text, 512, pattern, ffi.cast("double", x)))
+end
+
+-- ---- errors ----------------------------------------------------------------------------------------------------------
+
+---Raises an error table at the first line of a script that is not luasight's own.
+---@param code string      "argument", "name", "index", ...
+---@param message string
+---@param level integer?   unused below the script: the line is found by walking up
+---@param fields table?    point, hint, cause, file, line
+binding.raise = failure.raise
+
+---Raises what the core reported. Where a node failed, the line is that of the node.
+---@param status integer
+---@param level integer?
+---@param fields table?  overrides
+function binding.check(status, level, fields)
+  if status == 0 then return end
+  local code = failure.codes[tonumber(status)] or "torch"
+  local message, all = ffi.string(C.ls_error_message()), {}
+  local cause, point = ffi.string(C.ls_error_cause()), ffi.string(C.ls_error_point())
+  if cause ~= "" then all.cause = cause end
+  if point ~= "" then all.point = point end
+  local first, second = tonumber(C.ls_error_site()), tonumber(C.ls_error_site2())
+  if code == "unset" then
+    if first ~= 0 then message = ("%s (made at %s)"):format(message, site.text(first)) end
+    all.hint = "call :save() on it inside the body"
+  elseif first ~= 0 then
+    all.file, all.line = site.split(first)
+  end
+  if second ~= 0 then
+    message = ("%s (%s %s)"):format(message, code == "passed" and "because of" or "see", site.text(second))
+  end
+  for k, v in pairs(fields or {}) do all[k] = v end
+  failure.raise(code, message, (level or 1) + 1, all)
+end
+
+-- ---- handles ---------------------------------------------------------------------------------------------------------
+
+local debt, limit = 0, 128 * 2 ^ 20
+local scope -- the innermost open scope: a list of the handles made inside
+
+---Counts bytes behind new handles; the collector sees only their 32 bytes and has to be told when it matters.
+---@param bytes number
+function binding.owe(bytes)
+  debt = debt + bytes
+  if debt > limit then
+    debt = 0
+    collectgarbage()
+  end
+end
+
+---After a failed allocation: frees what nobody holds. Two rounds, since a tensor may be held by a value that dies first.
+function binding.free_memory()
+  debt = 0
+  collectgarbage()
+  collectgarbage()
+end
+
+---A handle of kind LS_NONE: pass its `v` as `out`.
+---@return ffi.cdata*
+function binding.new_ref()
+  local r = ref_t()
+  if scope then scope[#scope + 1] = r end
+  return r
+end
+
+---What a filled handle stands for: plain Lua values become themselves.
+---@param r ffi.cdata*  made by new_ref
+---@return any
+function binding.settle(r)
+  local kind = r._kind
+  if kind >= TENSOR then
+    if kind == TENSOR then binding.owe(tonumber(C.ls_tensor_bytes(r.v))) end
+    return r
+  end
+  if kind == INT then
+    local i = r.v.as.i
+    local number = tonumber(i)
+    return number > -2 ^ 53 and number < 2 ^ 53 and number or i
+  end
+  if kind == FLOAT then return r.v.as.f end
+  if kind == BOOL then return r.v.as.i ~= 0 end
+  if kind == STRING then return ffi.string(r.v.as.s) end
+  return nil
+end
+
+---A handle that takes over the reference in `cell`, an ls_ref.
+---@param cell ffi.cdata*
+---@return any
+function binding.take(cell)
+  local r = ref_t(cell)
+  if scope then scope[#scope + 1] = r end
+  if r._kind == NODE then return r end
+  return binding.settle(r)
+end
+
+---The Lua value of an ls_value that the caller owns; the handle takes the reference over.
+---@param value ffi.cdata*
+---@return any
+function binding.wrap(value)
+  local r = ref_t()
+  r.v = value
+  if scope and r._kind >= TENSOR then scope[#scope + 1] = r end
+  return binding.settle(r)
+end
+
+---Releases at once; a second time does nothing.
+---@param r ffi.cdata*
+function binding.release(r)
+  if r._kind >= TENSOR then C.ls_value_release(r.v) end
+  r._kind = 0
+end
+
+---Opens (a list) or restores a scope; gives the one before.
+function binding.set_scope(list)
+  local before = scope
+  scope = list
+  return before
+end
+
+---Gives handles their behaviour, once.
+---@param meta table
+function binding.metatype(meta)
+  meta.__gc = function(r)
+    if r._kind >= TENSOR then C.ls_value_release(r.v) end
+  end
+  ffi.metatype(ref_t, meta)
+end
+
+-- ---- argument streams ------------------------------------------------------------------------------------------------
+
+local stream = require "luasight.ffi.stream" (binding)
+binding.stream, binding.encode = stream, stream.encode
+binding.encode_args, binding.encode_one = stream.encode_args, stream.encode_one
+
+return binding

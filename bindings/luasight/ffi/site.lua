@@ -1,0 +1,67 @@
+--- Script positions: a number for "examples/x.lua:14" that nodes and errors of the core carry.
+---
+--- A site is file number * 2^32 + line. The line is the first one up the stack that is not luasight's own.
+local getinfo = debug.getinfo
+
+local site = {}
+
+local SHIFT = 2 ^ 32
+local files = {}   -- source -> number, false for luasight's own files and C
+local names = {}   -- number -> name as shown
+
+---Whether a source is a module of luasight: the loader would find it under that name.
+local function is_own(source)
+  local path = source:match "^@(.*)$"
+  if not path then return false end
+  local from = 1
+  while true do
+    local at = path:find("luasight/", from, true)
+    if not at then return false end
+    local name = path:sub(at):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
+    if package.searchpath(name, package.path) == path then return true end
+    from = at + 1
+  end
+end
+
+local function number_of(info)
+  local source = info.source
+  if source == "=[C]" or is_own(source) then
+    files[source] = false
+    return false
+  end
+  names[#names + 1] = source:sub(1, 1) == "@" and source:sub(2):gsub("^%./", "") or info.short_src
+  files[source] = #names
+  return #names
+end
+
+---The position of the script that called into luasight; 0 where there is none.
+---
+---Called from a function that the script called (directly or not): its own frame and its caller's are not looked at.
+---@return number
+function site.here()
+  for level = 3, 250 do
+    local info = getinfo(level, "Sl")
+    if not info then return 0 end
+    local file = files[info.source]
+    if file == nil then file = number_of(info) end
+    if file then return file * SHIFT + info.currentline end
+  end
+  return 0
+end
+
+---@param number number
+---@return string? file, integer? line
+function site.split(number)
+  local file = names[math.floor(number / SHIFT)]
+  if file then return file, number % SHIFT end
+end
+
+---"examples/x.lua:14"
+---@param number number
+---@return string
+function site.text(number)
+  local file, line = site.split(number)
+  return file and ("%s:%d"):format(file, line) or "an unknown line"
+end
+
+return site

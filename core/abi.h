@@ -1,0 +1,227 @@
+/* The contract between the core and every language above it. Declarations only, no preprocessor line: the C compiler,
+   the C++ compiler and LuaJIT's ffi.cdef read the same bytes, and the library carries the hash of this text.
+
+   True of all functions:
+   - A function that can fail returns an ls_status. On failure the text is in the per-thread buffer (ls_error_message)
+     and nothing was written through the trailing `out` pointers.
+   - A value or handle written through `out` is a new reference that the caller releases. What is passed in is borrowed.
+   - Releasing NULL or an ls_value of kind LS_NONE does nothing. Finalizers may run in any order.
+   - Nothing here calls back, prints, exits or aborts. One thread at a time.
+   - Indices, axes and positions count from 0; negative ones count from the end where PyTorch lets them. */
+
+typedef enum ls_status {
+  LS_OK = 0,
+  LS_ERROR_ARGUMENT = 1,     /* a call with wrong arguments */
+  LS_ERROR_NAME = 2,         /* a name that does not exist; the message has the nearest ones */
+  LS_ERROR_INDEX = 3,        /* an index out of range */
+  LS_ERROR_SHAPE = 4,        /* shapes or structures that do not fit */
+  LS_ERROR_TORCH = 5,        /* libtorch refused; its first line is in ls_error_cause */
+  LS_ERROR_MEMORY = 6,       /* an allocation failed */
+  LS_ERROR_IO = 7,           /* a file could not be opened, read or written */
+  LS_ERROR_FORMAT = 8,       /* a file whose content is not what it says */
+  LS_ERROR_UNSET = 9,        /* a value that was not saved or never came */
+  LS_ERROR_PASSED = 10,      /* a point that the run has already passed */
+  LS_ERROR_CYCLE = 11,       /* an edit that needs a value which exists only later */
+  LS_ERROR_UNREACHED = 12,   /* a requested point that the model never calls */
+  LS_ERROR_INTERRUPTED = 13, /* Ctrl-C */
+  LS_ERROR_STATE = 14,       /* a call in the wrong state: a closed trace, two open graphs in one operator */
+  LS_ERROR_CHANGED = 15      /* a tensor of the caller was changed in place between its use and the run */
+} ls_status;
+
+const char *ls_error_message(void);
+const char *ls_error_cause(void); /* the libtorch or system error beneath, "" if none */
+const char *ls_error_point(void); /* "transformer.h.3.output", "" if none */
+int64_t ls_error_site(void);      /* the site of the node that failed, 0 if none; see ls_op_call */
+int64_t ls_error_site2(void);     /* a second site where two lines matter (a passed point, a cycle), 0 if none */
+const char *ls_header_hash(void);
+const char *ls_torch_version(void);
+int64_t ls_live(void);            /* handles alive: values given out, graphs, modules, programs, files, tokenizers */
+
+/* ---- values ---------------------------------------------------------------------------------------------------- */
+
+/* A value: a number, a text, a tensor, a tuple of values, or a node of a graph that will have a value later. The same
+   16 bytes serve as argument, as result and as the payload of a Lua handle. */
+typedef enum ls_kind {
+  LS_NONE = 0,
+  LS_BOOL = 1,     /* as.i is 0 or 1 */
+  LS_INT = 2,      /* as.i */
+  LS_FLOAT = 3,    /* as.f */
+  LS_STRING = 4,   /* as.s, zero-terminated, borrowed in arguments, owned by an interning table in results */
+  LS_TENSOR = 5,   /* as.p: a libtorch tensor */
+  LS_TUPLE = 6,    /* as.p: an immutable-length sequence, printed (a, b) */
+  LS_LIST = 7,     /* as.p: the same, printed [a, b]: shapes */
+  LS_STRUCT = 8,   /* as.p: the same with a name for each element, in order */
+  LS_NODE = 9,     /* as.p: the graph; aux: the node */
+  /* only inside argument streams: */
+  LS_OPEN = 10,    /* the next as.i values are one sequence; aux: LS_TUPLE, LS_LIST or LS_STRUCT (each behind an LS_KEY) */
+  LS_KEY = 11,     /* as.s names the next value: a keyword argument, or an element of a struct */
+  LS_SLICE = 12,   /* in indices: the next three values are start, stop, step, each LS_INT, LS_NODE or LS_NONE */
+  LS_ELLIPSIS = 13 /* in indices */
+} ls_kind;
+
+typedef struct ls_value {
+  int32_t kind;
+  int32_t aux;
+  union { int64_t i; double f; const char *s; void *p; } as;
+} ls_value;
+
+/* An argument stream is an array of ls_value in prefix form: sequences are written as LS_OPEN followed by their elements
+   (which may be sequences again), keyword arguments as LS_KEY followed by the value, behind all positional ones. */
+
+void ls_value_retain(const ls_value *v);
+void ls_value_release(const ls_value *v);
+ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out); /* exactly one value: tuple, list, struct */
+int32_t ls_seq_length(const ls_value *seq);
+const char *ls_seq_key(const ls_value *seq, int32_t i);                     /* NULL unless a struct */
+ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out);
+int32_t ls_seq_find(const ls_value *seq, const char *key);                  /* -1 where there is none */
+
+/* ---- operators ------------------------------------------------------------------------------------------------- */
+
+typedef struct ls_op ls_op; /* all overloads of one operator name; lives as long as the library */
+
+ls_status ls_op_find(const char *name, const ls_op **out); /* "add", "_softmax", "quantized::add"; near misses if unknown */
+
+/* Calls an operator, or records it: where an argument is an LS_NODE of an open graph, the call becomes a node of that
+   graph and the results are LS_NODEs. `site` is the script position (file number << 32 | line) that errors will name.
+   Writes up to LS_RESULTS results and their number. */
+enum { LS_RESULTS = 16 };
+ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t site, ls_value *out, int32_t *n_out);
+
+/* x[...] and x[...] = v on tensors, sequences and nodes. The stream holds the indices: LS_INT, LS_NONE (new axis), LS_SLICE,
+   LS_ELLIPSIS, LS_TENSOR (mask or positions), LS_OPEN (a list of positions), LS_STRING or LS_KEY-less text (a field). */
+ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int64_t site, ls_value *out);
+ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, const ls_value *value, int64_t site);
+
+/* Names of operators that begin with `prefix`, one a line, in a buffer valid until the next call; schema text of one. */
+const char *ls_op_names(const char *prefix);
+const char *ls_op_schemas(const ls_op *op);
+
+/* ---- tensors --------------------------------------------------------------------------------------------------- */
+
+typedef struct ls_tensor_info {
+  int64_t elements;      /* number of elements */
+  int64_t bytes;         /* of the storage behind it */
+  int64_t version;       /* grows with each change in place */
+  const char *dtype;     /* "float32" */
+  const char *device;    /* "cpu", "cuda:0" */
+  int32_t dims;
+  int32_t requires_grad;
+  int32_t is_leaf;
+  int32_t is_contiguous;
+  int64_t shape[64];
+  int64_t strides[64];
+} ls_tensor_info;
+
+ls_status ls_tensor_describe(const ls_value *tensor, ls_tensor_info *out);
+int64_t ls_tensor_bytes(const ls_value *tensor);                          /* of its elements; 0 for anything else */
+const char *ls_tensor_grad_fn(const ls_value *tensor); /* "AddBackward0", NULL without; valid until the next call */
+/* A new tensor copied from `count` numbers. `from` and `dtype` by name; `from` is "float64", "int64" or "bool". */
+ls_status ls_tensor_from(const void *numbers, const char *from, const int64_t *shape, int32_t dims, const char *dtype,
+                         const char *device, ls_value *out);
+ls_status ls_tensor_pointer(const ls_value *tensor, void **out);          /* CPU only; valid while the tensor lives */
+ls_status ls_tensor_item(const ls_value *tensor, ls_value *out);          /* LS_BOOL, LS_INT or LS_FLOAT */
+ls_status ls_tensor_grad(const ls_value *tensor, ls_value *out);          /* LS_NONE where there is none */
+ls_status ls_tensor_set_grad(const ls_value *tensor, const ls_value *grad);
+ls_status ls_tensor_set_data(const ls_value *tensor, const ls_value *data); /* the same tensor object shows other data */
+ls_status ls_tensor_require_grad(const ls_value *tensor, int32_t on);
+ls_status ls_tensor_backward(const ls_value *tensor, const ls_value *grad, int32_t retain_graph);
+int32_t ls_tensor_same(const ls_value *a, const ls_value *b);             /* the same tensor object */
+int32_t ls_grad_enabled(void);
+void ls_grad_enable(int32_t on);
+ls_status ls_manual_seed(int64_t seed);
+int32_t ls_threads(void);
+ls_status ls_set_threads(int32_t n);
+int32_t ls_device_count(const char *kind);                                /* "cuda" */
+
+/* ---- modules and functions ------------------------------------------------------------------------------------- */
+
+typedef struct ls_module ls_module;   /* a named place in the model with parameters and children */
+typedef struct ls_graph ls_graph;     /* nodes in execution order: the function of a module, or a trace */
+typedef struct ls_program ls_program; /* a function with all that it calls, and every point of it numbered */
+
+ls_status ls_module_new(const char *class_name, ls_module **out);
+void ls_module_release(ls_module *m);
+ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *tensor); /* parameter or buffer; LS_NONE removes */
+ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child);        /* NULL removes */
+
+/* A function is recorded once: inputs first, then operators through ls_op_call, then the result. Sizes (`ls_graph_shape`)
+   are values of the graph, and so is arithmetic on them. */
+ls_status ls_function_new(ls_module *m, ls_graph **out);
+ls_status ls_function_input(ls_graph *g, const char *keyword, ls_value *out); /* keyword NULL: the next positional one */
+ls_status ls_function_call(ls_graph *g, ls_module *child, ls_graph *callee, const ls_value *args, int32_t n, int64_t site,
+                           ls_value *out);
+ls_status ls_function_tap(ls_graph *g, const char *name, const ls_value *value, int64_t site, ls_value *out);
+/* Two functions with the same inputs and result: `fused` runs unless a point inside `plain` is watched. */
+ls_status ls_function_either(ls_graph *g, ls_graph *plain, ls_graph *fused, const ls_value *args, int32_t n, int64_t site,
+                             ls_value *out);
+ls_status ls_function_finish(ls_graph *g, const ls_value *result);
+void ls_graph_release(ls_graph *g);
+
+ls_status ls_graph_shape(const ls_value *node, int64_t site, ls_value *out); /* a node of a function: its sizes, a list */
+ls_status ls_graph_tuple(const ls_value *stream, int32_t n, int64_t site, ls_value *out); /* a sequence with nodes inside */
+
+ls_status ls_program_new(ls_graph *function, ls_program **out);
+void ls_program_release(ls_program *p);
+enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
+int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run calls the module */
+int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* -1: none */
+int32_t ls_program_points(ls_program *p);
+const char *ls_program_point_name(ls_program *p, int32_t point);             /* valid until the next call */
+ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out);
+
+/* ---- traces ---------------------------------------------------------------------------------------------------- */
+
+/* A trace is a graph beside a program. Recording adds nodes; a demand or the end runs the program up to what is needed. */
+ls_status ls_trace_open(ls_program *p, const ls_value *args, int32_t n, ls_graph **out);
+ls_status ls_trace_read(ls_graph *g, int32_t point, int64_t site, ls_value *out);
+ls_status ls_trace_write(ls_graph *g, int32_t point, const ls_value *value, int64_t site);
+ls_status ls_trace_call(ls_graph *g, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls_trace_save(const ls_value *node);
+ls_status ls_trace_demand(const ls_value *node, int64_t site, ls_value *out); /* runs as far as needed and pauses there */
+ls_status ls_trace_finish(ls_graph *g);                                       /* runs to the end of need and closes */
+void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
+ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a saved node of a closed trace */
+int32_t ls_node_is_set(const ls_value *node);
+int32_t ls_node_is_open(const ls_value *node);                                /* its graph still records */
+int64_t ls_node_site(const ls_value *node);
+
+const char *ls_graph_text(ls_graph *g);        /* readable, one node a line; valid until the next call */
+const char *ls_graph_json(ls_graph *g);        /* the text form for storing and sending */
+void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
+
+/* ---- safetensors ----------------------------------------------------------------------------------------------- */
+
+typedef struct ls_weights ls_weights; /* an open, mapped safetensors file */
+
+typedef struct ls_weights_entry {
+  const char *name;
+  const char *dtype;      /* as luasight names it: "float32", "bfloat16" */
+  int32_t dims;
+  int64_t shape[64];
+  int64_t bytes;
+} ls_weights_entry;
+
+ls_status ls_weights_open(const char *path, ls_weights **out);
+void ls_weights_release(ls_weights *w);       /* tensors taken from it keep the mapping alive */
+int32_t ls_weights_count(ls_weights *w);
+ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out);
+int32_t ls_weights_find(ls_weights *w, const char *name);
+const char *ls_weights_metadata(ls_weights *w); /* the __metadata__ object as JSON text, "{}" where absent */
+ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* a view of the mapped file, no copy */
+ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
+                           const char *metadata); /* JSON object of strings or NULL; temporary file, synced, renamed */
+
+/* ---- tokenizers ------------------------------------------------------------------------------------------------ */
+
+typedef struct ls_tokenizer ls_tokenizer;
+
+ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* text of tokenizer.json */
+void ls_tokenizer_release(ls_tokenizer *t);
+int32_t ls_tokenizer_size(ls_tokenizer *t);                              /* vocabulary with added tokens */
+ls_status ls_tokenizer_encode(ls_tokenizer *t, const char *text, size_t length, int32_t special, const int64_t **ids,
+                              int32_t *count);                           /* valid until the next encode */
+ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, int32_t skip_special, const char **text,
+                              size_t *length);                           /* valid until the next decode */
+const char *ls_tokenizer_token(ls_tokenizer *t, int64_t id);             /* NULL out of range */
+int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token);             /* -1 where there is none */

@@ -1,0 +1,157 @@
+/* Graphs, modules and programs as the files of the core see them.
+
+   A function is the graph of one module call; a trace is a graph beside a program. Both are arrays of nodes in the order
+   written, and a node's arguments are one argument stream (abi.h) in which LS_NODE entries name nodes of the same graph
+   by `aux` (their `p` is NULL, so that a graph does not hold itself).
+
+       ls_program                    ls_graph (function)           ls_graph (trace)
+       calls[]: one per module call  nodes[]: input op call tap    nodes[]: read op write ...
+       points[]: numbered in the     dies[]: values that end       time of a node = the point at
+       order a run reaches them      after each node               which its last input exists       */
+#ifndef LUASIGHT_GRAPH_H
+#define LUASIGHT_GRAPH_H
+#include "internal.h"
+
+typedef enum ls__node_kind {
+  LS__INPUT,   /* an argument of the function */
+  LS__OP,      /* an operator of libtorch */
+  LS__GETITEM, /* stream: self, indices */
+  LS__SETITEM, /* stream: self, value, indices */
+  LS__SEQ,     /* stream: one LS_OPEN */
+  LS__SHAPE,   /* stream: self */
+  LS__CALL,    /* stream: arguments, keywords last; module and callee, or (in a trace) program */
+  LS__TAP,     /* stream: value */
+  LS__EITHER,  /* stream: arguments; callee is the plain form, fused the other */
+  LS__READ,    /* trace: the value at a point */
+  LS__WRITE    /* trace: stream: value that replaces what is at the point */
+} ls__node_kind;
+
+typedef struct ls__node {
+  uint8_t kind;
+  uint8_t saved;     /* trace: its value outlives the run */
+  uint8_t done;      /* trace: executed */
+  uint8_t needed;    /* trace: the plan wants it */
+  int32_t n;         /* length of the stream */
+  ls_value *stream;
+  int64_t site;
+  int32_t slot;      /* function: ordinal among its calls, taps and eithers; trace: point of a read or write */
+  int32_t time;      /* trace: the point at which it runs */
+  int32_t next;      /* trace: next node of the same time, -1 at the end */
+  int32_t handles;   /* handles given out for it */
+  int32_t uses;      /* trace: needed nodes that still wait for its value */
+  int32_t root;      /* trace: the read whose memory its value may share, else -1 */
+  int32_t edits;     /* trace: the node whose value it changes in place, else -1 */
+  const char *name;  /* keyword of an input, name of a tap */
+  ls__call *call;
+  const ls_op *op;
+  ls_module *module;
+  ls_graph *callee, *fused;
+  ls_program *program;
+  int32_t dies_at, dies_n; /* function: into graph.dies */
+} ls__node;
+
+typedef struct ls__run ls__run;
+
+typedef enum ls__state { LS__CLOSED = 0, LS__FUNCTION = 1, LS__TRACE = 2, LS__FINISHED_FUNCTION = 3 } ls__state;
+
+struct ls_graph {
+  int32_t references;
+  int32_t state;
+  int32_t count, room;
+  ls__node *nodes;
+  uint8_t *kinds;     /* ls_kind expected of each node's value, LS_NONE where unknown */
+  /* functions */
+  ls_module *module;  /* retained */
+  int32_t positional, inputs; /* inputs: all of them, the first nodes of the graph */
+  int32_t slots;
+  ls_value result;    /* a stream of one value */
+  int32_t *dies;
+  /* traces */
+  ls_value *values;   /* by node */
+  ls__run *run;
+  int64_t demand_site; /* of the last demand, 0: none */
+  int32_t demand_open; /* a demand is being met: what the script holds stays */
+};
+
+struct ls_module {
+  int32_t references;
+  const char *class_name;
+  int32_t tensors, children;
+  const char **tensor_names;
+  ls_value *tensor_values;
+  const char **child_names;
+  ls_module **child_modules; /* retained */
+};
+
+/* One call of a function while a program runs. */
+typedef struct ls__instance {
+  ls_graph *function;
+  ls_module *module;   /* NULL for the forms of an LS__EITHER, which belong to their parent's module */
+  int32_t parent;
+  int32_t number;      /* which call of its module, from 0 */
+  int32_t input, output; /* points */
+  int32_t slots;       /* into program.slots: for each slot of the function the instance or tap point */
+} ls__instance;
+
+typedef struct ls__point {
+  int32_t instance;
+  int32_t kind;
+  const char *tap;
+} ls__point;
+
+struct ls_program {
+  int32_t references;
+  ls_graph *function;
+  ls__instance *instances;
+  int32_t instance_count, instance_room;
+  ls__point *points;
+  int32_t point_count, point_room;
+  int32_t *slots;
+  int32_t slot_count, slot_room;
+  int32_t depth;       /* frames a run needs at most */
+  int32_t values;      /* value cells a run needs at most */
+  char *name;          /* buffer of ls_program_point_name */
+  ls__run *idle;       /* a run kept for the next time */
+};
+
+/* graph.c */
+ls_status ls__node_new(ls_graph *g, ls__node_kind kind, const ls_value *stream, int32_t n, int64_t site, uint8_t result,
+                       int32_t *out);
+void ls__node_handle(ls_graph *g, int32_t node, ls_value *out);  /* a handle to the node, a new reference */
+ls_status ls__settle(ls_graph *g, int32_t node); /* ends the recording of a node; one that breaks a rule is taken back */
+ls_status ls__open_graph(const ls_value *stream, int32_t n, ls_graph **out); /* of the nodes inside; NULL: none is open */
+ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out);     /* closed nodes become borrowed values */
+void ls__stream_free(ls_value *stream, int32_t n);
+int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);      /* index behind the value that begins at i */
+
+/* run.c */
+struct ls__run {
+  ls_program *program;
+  ls_graph *trace;         /* borrowed; NULL: nothing is watched */
+  struct ls__frame *frames;
+  int32_t depth;           /* frames in use */
+  ls_value *cells;
+  int32_t cells_used;
+  int32_t *head, *tail;    /* trace: for each point the nodes to run there, -1: none; NULL without a trace */
+  ls_value *arguments;     /* stream */
+  int32_t argument_count;
+  int32_t at;              /* the point the run stands at, -1: not begun; point_count: ended */
+  bool standing;           /* at a point, between its nodes and what follows it */
+  ls_value value;          /* the value at that point; for an input the pair */
+  ls_value result;         /* of the program */
+};
+ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
+ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* one argument as a value; sequences are copied */
+ls_value *ls__substitute(const ls__node *node, const ls_value *values, ls_value *local); /* LS__LOCAL cells or malloc */
+enum { LS__LOCAL = 64 };
+ls_status ls__run_until(ls__run *r, int32_t point); /* to behind the nodes of `point`, or the end */
+void ls__run_free(ls__run *r);
+void ls__interrupt_guard(bool on); /* while on, Ctrl-C stops the run */
+ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
+ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
+
+/* trace.c */
+ls_status ls__trace_record(ls_graph *g, int32_t node);  /* time, place, in-place rules of a node just added */
+ls_status ls__trace_point(ls_graph *g, int32_t point);  /* executes the nodes of a point the run stands at */
+bool ls__trace_replaces(const ls_graph *g, int32_t first, int32_t output); /* the call between need not run */
+#endif

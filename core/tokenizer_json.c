@@ -1,0 +1,253 @@
+/* Reading tokenizer.json: an object cut into its members, small members through jansson, the two long ones (vocabulary and
+   merges) item by item: a tree of a hundred thousand strings costs more time and memory than all the rest. */
+#include "tokenizer_json.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "json_util.h"
+
+enum {
+  DEEPEST = 64,          /* brackets inside brackets */
+  LONGEST_PART = 4194304 /* bytes that jansson is given: its tree takes some forty times as much */
+};
+
+/* ---- errors -------------------------------------------------------------------------------------------------------- */
+
+ls_status ls__part_fail(const ls__part *part, const char *format, ...) {
+  char text[400];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  if (!part->place[0]) return ls__fail(LS_ERROR_FORMAT, "%s: %s", part->file, text);
+  return ls__fail(LS_ERROR_FORMAT, "%s: %s: %s", part->file, part->place, text);
+}
+
+ls_status ls__part_memory(const ls__part *part) {
+  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the tokenizer", part->file);
+}
+
+ls_status ls__cursor_fail(ls__cursor *c, size_t item, const char *what) {
+  return ls__fail(LS_ERROR_FORMAT, "%s: %s[%zu]: %s (byte %zu of this part)", c->part->file, c->part->place, item, what,
+                  c->at);
+}
+
+/* ---- cutting ------------------------------------------------------------------------------------------------------- */
+
+bool ls__part_is_null(const ls__part *part) {
+  return !part->text || (part->length == 4 && !memcmp(part->text, "null", 4));
+}
+
+static ls_status keep_member(const ls__part *object, const char *const *names, ls__part *out, const char *key, size_t length,
+                             const ls__part *value) {
+  char shown[80];
+  ls__printable(key, length, shown, sizeof shown);
+  for (int32_t i = 0; names[i]; i++) {
+    if (strlen(names[i]) != length || memcmp(names[i], key, length)) continue;
+    if (out[i].text) return ls__part_fail(object, "\"%s\" stands there twice", shown);
+    out[i].text = value->text;
+    out[i].length = value->length;
+    return LS_OK;
+  }
+  return ls__part_fail(object, "\"%s\" is unknown to this version of luasight", shown);
+}
+
+ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out) {
+  const char *text = object->text;
+  size_t length = object->length, at = ls__json_space(text, length, 0);
+  for (int32_t i = 0; names[i]; i++) {
+    out[i] = (ls__part){.file = object->file};
+    const char *dot = object->place[0] ? "." : "";
+    snprintf(out[i].place, sizeof out[i].place, "%.40s%s%.40s", object->place, dot, names[i]);
+  }
+  if (at == length || text[at] != '{') return ls__part_fail(object, "is not a JSON object");
+  at = ls__json_space(text, length, at + 1);
+  for (bool first = true; at < length && text[at] != '}'; first = false) {
+    if (!first) {
+      if (text[at] != ',') return ls__part_fail(object, "is not valid JSON at byte %zu: a comma is missing", at);
+      at = ls__json_space(text, length, at + 1);
+    }
+    int deep = 0;
+    size_t key = at, stop = at < length && text[at] == '"' ? ls__json_skip(text, length, at, 1, &deep) : 0;
+    if (!stop) return ls__part_fail(object, "is not valid JSON at byte %zu: the name of a member is missing", at);
+    at = ls__json_space(text, length, stop);
+    if (at == length || text[at] != ':') return ls__part_fail(object, "is not valid JSON at byte %zu: a colon is missing", at);
+    at = ls__json_space(text, length, at + 1);
+    size_t end = ls__json_skip(text, length, at, DEEPEST, &deep);
+    if (deep) return ls__part_fail(object, "is nested deeper than %d brackets", DEEPEST);
+    if (!end) return ls__part_fail(object, "is not valid JSON at byte %zu: a value is missing, or the file is cut short", at);
+    ls__part value = {.text = text + at, .length = end - at};
+    ls_status status = keep_member(object, names, out, text + key + 1, stop - key - 2, &value);
+    if (status) return status;
+    at = ls__json_space(text, length, end);
+  }
+  if (at == length) return ls__part_fail(object, "is not valid JSON: the file is cut short");
+  if (ls__json_space(text, length, at + 1) != length) return ls__part_fail(object, "something follows its end");
+  return LS_OK;
+}
+
+/* ---- small parts --------------------------------------------------------------------------------------------------- */
+
+ls_status ls__part_parse(const ls__part *part, json_t **out) {
+  if (!part->text) return ls__part_fail(part, "is missing");
+  if (part->length > LONGEST_PART) return ls__part_fail(part, "has %zu bytes, which is more than any tokenizer needs", part->length);
+  json_error_t error;
+  json_t *tree = json_loadb(part->text, part->length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+  if (!tree) {
+    if (json_error_code(&error) == json_error_out_of_memory) return ls__part_memory(part);
+    char shown[JSON_ERROR_TEXT_LENGTH];
+    const char *near = strstr(error.text, " near '");
+    ls__printable(error.text, near ? (size_t)(near - error.text) : strlen(error.text), shown, sizeof shown);
+    return ls__part_fail(part, "is not valid JSON at its byte %d (%s)", error.position, shown);
+  }
+  *out = tree;
+  return LS_OK;
+}
+
+ls_status ls__part_allow(const ls__part *part, const json_t *object, const char *const *allowed) {
+  if (!json_is_object(object)) return ls__part_fail(part, "is not a JSON object");
+  const char *name;
+  json_t *value;
+  json_object_foreach((json_t *)object, name, value) {
+    int32_t i = 0;
+    while (allowed[i] && strcmp(allowed[i], name)) i++;
+    if (allowed[i]) continue;
+    char shown[80];
+    return ls__part_fail(part, "\"%s\" is unknown to this version of luasight",
+                         ls__printable(name, strlen(name), shown, sizeof shown));
+  }
+  return LS_OK;
+}
+
+ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *name, bool absent, bool *out) {
+  const json_t *value = json_object_get(object, name);
+  if (value && !json_is_boolean(value)) return ls__part_fail(part, "%s is not true or false", name);
+  *out = value ? json_is_true(value) : absent;
+  return LS_OK;
+}
+
+const char *ls__part_type(const json_t *object) { return json_string_value(json_object_get(object, "type")); }
+
+ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
+  const char *type = ls__part_type(object);
+  if (!type) return ls__part_fail(part, "has no \"type\"");
+  char shown[80];
+  return ls__part_fail(part, "%s is not implemented in this version of luasight",
+                       ls__printable(type, strlen(type), shown, sizeof shown));
+}
+
+/* ---- item by item -------------------------------------------------------------------------------------------------- */
+
+char ls__cursor_peek(ls__cursor *c) {
+  c->at = ls__json_space(c->part->text, c->part->length, c->at);
+  return c->at < c->part->length ? c->part->text[c->at] : 0;
+}
+
+bool ls__cursor_take(ls__cursor *c, char sign) {
+  if (ls__cursor_peek(c) != sign) return false;
+  c->at++;
+  return true;
+}
+
+static int32_t hex4(const char *text, size_t length) {
+  int32_t value = 0;
+  if (length < 4) return -1;
+  for (int i = 0; i < 4; i++) {
+    char d = text[i];
+    int32_t digit = d >= '0' && d <= '9' ? d - '0' : (d | 32) >= 'a' && (d | 32) <= 'f' ? (d | 32) - 'a' + 10 : -1;
+    if (digit < 0) return -1;
+    value = value << 4 | digit;
+  }
+  return value;
+}
+
+static size_t put_utf8(int32_t code, char *out) {
+  if (code < 0x80) return (void)(out[0] = (char)code), 1;
+  size_t n = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  for (size_t i = n - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80 | (code & 0x3F));
+  out[0] = (char)((0xF00 >> n & 0xFF) | code);
+  return n;
+}
+
+/* The escape behind a backslash at `text`: its bytes into `out`; gives the length read, 0 where it is none. */
+static size_t read_escape(const char *text, size_t length, char *out, size_t *written) {
+  static const char signs[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+  *written = 1;
+  if (!length) return 0;
+  if (text[0] != 'u') {
+    const char *sign = text[0] ? strchr(signs, text[0]) : NULL;
+    if (!sign) return 0;
+    out[0] = values[sign - signs];
+    return 1;
+  }
+  int32_t code = hex4(text + 1, length - 1);
+  size_t read = 5;
+  if (code >= 0xD800 && code < 0xDC00 && length >= 11 && text[5] == '\\' && text[6] == 'u') {
+    int32_t low = hex4(text + 7, length - 7);
+    if (low < 0xDC00 || low > 0xDFFF) return 0;
+    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+    read = 11;
+  }
+  if (code <= 0 || (code >= 0xD800 && code <= 0xDFFF)) return 0;
+  *written = put_utf8(code, out);
+  return read;
+}
+
+static ls_status read_escaped(ls__cursor *c, size_t item, size_t end, const char **text, size_t *length) {
+  const char *from = c->part->text;
+  c->scratch.length = 0;
+  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* escapes only shrink */
+  while (c->at < end) {
+    const char *slash = memchr(from + c->at, '\\', end - c->at);
+    size_t plain = (slash ? (size_t)(slash - from) : end) - c->at, written;
+    ls__text_add(&c->scratch, from + c->at, plain);
+    c->at += plain;
+    if (!slash) break;
+    size_t read = read_escape(from + c->at + 1, end - c->at - 1, c->scratch.data + c->scratch.length, &written);
+    if (!read) return ls__cursor_fail(c, item, "a string has an escape that is none, a lone surrogate, or U+0000");
+    c->scratch.length += written;
+    c->at += read + 1;
+  }
+  *text = c->scratch.data;
+  *length = c->scratch.length;
+  return LS_OK;
+}
+
+ls_status ls__cursor_string(ls__cursor *c, size_t item, const char **text, size_t *length) {
+  if (!ls__cursor_take(c, '"')) return ls__cursor_fail(c, item, "a string is missing");
+  const char *from = c->part->text;
+  size_t end = c->at;
+  bool escaped = false, ascii = true;
+  for (; end < c->part->length && from[end] != '"'; end++) {
+    unsigned char sign = (unsigned char)from[end];
+    if (sign < 0x20) return ls__cursor_fail(c, item, "a string has a control character");
+    if (sign >= 0x80) ascii = false;
+    if (sign == '\\') escaped = true, end++;
+  }
+  if (end >= c->part->length) return ls__cursor_fail(c, item, "a string does not end");
+  if (!ascii && ls__utf8_valid(from + c->at, end - c->at) != end - c->at)
+    return ls__cursor_fail(c, item, "a string is not UTF-8");
+  *text = from + c->at;
+  *length = end - c->at;
+  if (escaped) {
+    ls_status status = read_escaped(c, item, end, text, length);
+    if (status) return status;
+  }
+  c->at = end + 1;
+  return LS_OK;
+}
+
+ls_status ls__cursor_integer(ls__cursor *c, size_t item, int64_t *out) {
+  int64_t value = 0;
+  size_t digits = 0;
+  ls__cursor_peek(c);
+  for (; c->at < c->part->length && c->part->text[c->at] >= '0' && c->part->text[c->at] <= '9'; c->at++, digits++) {
+    value = value * 10 + (c->part->text[c->at] - '0');
+    if (value > INT32_MAX) return ls__cursor_fail(c, item, "the id is beyond 2147483647");
+  }
+  char next = c->at < c->part->length ? c->part->text[c->at] : 0;
+  if (!digits || next == '.' || next == 'e' || next == 'E') return ls__cursor_fail(c, item, "the id is not a whole number from 0 on");
+  *out = value;
+  return LS_OK;
+}

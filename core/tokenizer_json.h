@@ -1,0 +1,50 @@
+/* Reading tokenizer.json: an object cut into its members, small members through jansson, the two long ones (vocabulary and
+   merges) item by item. Every error names the file and the place in it. */
+#ifndef LUASIGHT_TOKENIZER_JSON_H
+#define LUASIGHT_TOKENIZER_JSON_H
+#include <jansson.h>
+#include "internal.h"
+#include "tokenizer_text.h"
+
+/* A value of the file that is not parsed yet. */
+typedef struct ls__part {
+  const char *file;
+  char place[96];     /* "model.merges" */
+  const char *text;   /* NULL where the member is absent */
+  size_t length;
+} ls__part;
+
+/* LS_ERROR_FORMAT `<file>: <place>: ...`. */
+ls_status ls__part_fail(const ls__part *part, const char *format, ...) __attribute__((format(printf, 2, 3)));
+ls_status ls__part_memory(const ls__part *part); /* LS_ERROR_MEMORY */
+bool ls__part_is_null(const ls__part *part);     /* absent or null */
+
+/* Cuts an object: `names` ends with NULL, `out` has a part for each. An unknown or repeated member is an error. */
+ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out);
+
+/* A small value as a tree that the caller releases (json_decref). */
+ls_status ls__part_parse(const ls__part *part, json_t **out);
+
+/* Members of a parsed object; `allowed` ends with NULL and any other name is an error. */
+ls_status ls__part_allow(const ls__part *part, const json_t *object, const char *const *allowed);
+ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *name, bool absent, bool *out);
+const char *ls__part_type(const json_t *object); /* its "type", NULL where that is no text */
+
+/* A stage that luasight does not have: says so with its type. */
+ls_status ls__part_refuse(const ls__part *part, const json_t *object);
+
+/* Reads the items of a part one after the other. */
+typedef struct ls__cursor {
+  const ls__part *part;
+  size_t at;
+  ls__text scratch; /* strings with escapes; the caller frees its data */
+} ls__cursor;
+
+bool ls__cursor_take(ls__cursor *c, char sign); /* takes it, behind white space, if it is next */
+char ls__cursor_peek(ls__cursor *c);            /* the next sign behind white space, 0 at the end */
+/* A string, valid until the next one is read; UTF-8 without U+0000. `item` counts items for the error. */
+ls_status ls__cursor_string(ls__cursor *c, size_t item, const char **text, size_t *length);
+ls_status ls__cursor_integer(ls__cursor *c, size_t item, int64_t *out); /* 0 to 2^31 - 1 */
+ls_status ls__cursor_fail(ls__cursor *c, size_t item, const char *what); /* `<file>: <place>[item]: <what>` */
+
+#endif

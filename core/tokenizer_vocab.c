@@ -1,0 +1,169 @@
+/* The vocabulary of a tokenizer: tokens by id and ids by token. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "json_util.h"
+#include "tokenizer.h"
+
+/* ---- hashing ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t fold(uint64_t a, uint64_t b) {
+  __uint128_t product = (__uint128_t)a * b;
+  return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t ls__hash_pair(uint64_t pair, uint64_t seed) { return fold(pair ^ seed, 0x9E3779B97F4A7C15u); }
+
+uint64_t ls__hash(const char *text, size_t length, uint64_t seed) {
+  uint64_t hash = seed ^ length, word;
+  for (; length >= 8; text += 8, length -= 8) {
+    memcpy(&word, text, 8);
+    hash = fold(hash ^ word, 0x9E3779B97F4A7C15u);
+  }
+  word = 0;
+  for (size_t i = 0; i < length; i++) word |= (uint64_t)(unsigned char)text[i] << (8 * i);
+  return fold(hash ^ word, 0xD6E8FEB86659FD93u);
+}
+
+/* The clock and the addresses of this process: not secret, but not known when a file is written. */
+uint64_t ls__hash_seed(void) {
+  struct timespec now = {0};
+  timespec_get(&now, TIME_UTC);
+  return fold((uint64_t)now.tv_nsec ^ (uint64_t)(uintptr_t)&now, 0xD6E8FEB86659FD93u ^ (uint64_t)now.tv_sec) | 1;
+}
+
+/* ---- ids ----------------------------------------------------------------------------------------------------------- */
+
+bool ls__ids_reserve(ls__ids *ids, size_t more) {
+  if (more <= ids->room - ids->count) return true;
+  if (more > SIZE_MAX / 64 || ids->count > SIZE_MAX / 64) return false;
+  size_t room = ids->room * 2 > ids->count + more ? ids->room * 2 : ids->count + more + 16;
+  int64_t *data = realloc(ids->data, room * sizeof *data);
+  if (!data) return false;
+  ids->data = data;
+  ids->room = room;
+  return true;
+}
+
+bool ls__ids_add(ls__ids *ids, int64_t id) {
+  if (!ls__ids_reserve(ids, 1)) return false;
+  ids->data[ids->count++] = id;
+  return true;
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------------- */
+
+/* The place of a token in the hash table, or the free one where it belongs. */
+static uint32_t place_of(const ls__vocab *v, const char *text, size_t length) {
+  uint32_t i = (uint32_t)ls__hash(text, length, v->seed) & v->mask;
+  for (; v->slot[i]; i = (i + 1) & v->mask) {
+    const ls__token *token = &v->token[v->slot[i] - 1];
+    if (token->length == length && !memcmp(v->text.data + token->at, text, length)) break;
+  }
+  return i;
+}
+
+static bool widen(ls__vocab *v) {
+  uint32_t mask = v->slot ? v->mask * 2 + 1 : 1023;
+  uint32_t *slot = calloc((size_t)mask + 1, sizeof *slot);
+  if (!slot) return false;
+  free(v->slot);
+  v->slot = slot;
+  v->mask = mask;
+  for (int32_t id = 0; id < v->size; id++) {
+    if (v->token[id].at == LS__NO_TOKEN) continue;
+    slot[place_of(v, v->text.data + v->token[id].at, v->token[id].length)] = (uint32_t)id + 1;
+  }
+  return true;
+}
+
+static bool reach(ls__vocab *v, int64_t id) {
+  if (id >= v->room) {
+    int64_t room = id + 1 + id / 2 + 256;
+    ls__token *token = realloc(v->token, (size_t)room * sizeof *token);
+    if (!token) return false;
+    v->token = token;
+    v->room = (int32_t)room;
+  }
+  for (; v->size <= id; v->size++) v->token[v->size] = (ls__token){LS__NO_TOKEN, 0};
+  return true;
+}
+
+ls__added ls__vocab_add(ls__vocab *v, const char *text, size_t length, int64_t id) {
+  if (!v->seed) v->seed = ls__hash_seed();
+  if ((!v->slot || v->used > v->mask / 2) && !widen(v)) return LS__ADDED_NO_MEMORY;
+  uint32_t place = place_of(v, text, length);
+  if (v->slot[place]) return LS__ADDED_TOKEN_TWICE;
+  if (id < v->size && v->token[id].at != LS__NO_TOKEN) return LS__ADDED_ID_TWICE;
+  if (!reach(v, id) || !ls__text_reserve(&v->text, length + 1)) return LS__ADDED_NO_MEMORY;
+  v->token[id] = (ls__token){(uint32_t)v->text.length, (uint32_t)length};
+  ls__text_add(&v->text, text, length);
+  v->text.data[v->text.length++] = 0;
+  v->slot[place] = (uint32_t)id + 1;
+  v->used++;
+  return LS__ADDED;
+}
+
+int32_t ls__vocab_find(const ls__vocab *v, const char *text, size_t length) {
+  return v->slot ? (int32_t)v->slot[place_of(v, text, length)] - 1 : -1;
+}
+
+int32_t ls__vocab_hole(const ls__vocab *v) {
+  if (v->used == (uint32_t)v->size) return -1;
+  int32_t id = 0;
+  while (v->token[id].at != LS__NO_TOKEN) id++;
+  return id;
+}
+
+const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length) {
+  if (id < 0 || id >= v->size) return NULL;
+  *length = v->token[id].length;
+  return v->text.data + v->token[id].at;
+}
+
+void ls__vocab_free(ls__vocab *v) {
+  free(v->text.data);
+  free(v->token);
+  free(v->slot);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------- */
+
+static ls_status add(ls__vocab *v, ls__cursor *c, size_t item, const char *text, size_t length, int64_t id) {
+  char shown[80], what[200];
+  /* An entry takes at least five bytes of text, so an id beyond that count means holes, and a table of them is memory. */
+  if ((uint64_t)id >= c->part->length / 5 + 1) return ls__cursor_fail(c, item, "the id is larger than the number of tokens");
+  ls__added added = ls__vocab_add(v, text, length, id);
+  if (added == LS__ADDED) return LS_OK;
+  if (added == LS__ADDED_NO_MEMORY) return ls__part_memory(c->part);
+  ls__printable(text, length, shown, sizeof shown);
+  if (added == LS__ADDED_TOKEN_TWICE) snprintf(what, sizeof what, "the token \"%s\" stands there twice", shown);
+  else snprintf(what, sizeof what, "the id %lld of \"%s\" is taken by another token", (long long)id, shown);
+  return ls__cursor_fail(c, item, what);
+}
+
+static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
+  if (!ls__cursor_take(c, '{')) return ls__cursor_fail(c, 0, "the vocabulary is not an object of tokens and ids");
+  size_t item = 0;
+  for (; ls__cursor_peek(c) != '}'; item++) {
+    const char *text;
+    size_t length;
+    int64_t id;
+    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
+    ls_status status = ls__cursor_string(c, item, &text, &length);
+    if (!status && !ls__cursor_take(c, ':')) return ls__cursor_fail(c, item, "a colon is missing");
+    /* The text stays valid: a number needs no scratch. */
+    if (!status) status = ls__cursor_integer(c, item, &id);
+    if (!status) status = add(v, c, item, text, length, id);
+    if (status) return status;
+  }
+  return item ? LS_OK : ls__cursor_fail(c, 0, "the vocabulary is empty");
+}
+
+ls_status ls__vocab_read(ls__vocab *v, const ls__part *part) {
+  if (!part->text) return ls__part_fail(part, "is missing");
+  ls__cursor cursor = {.part = part};
+  ls_status status = read_entries(v, &cursor);
+  free(cursor.scratch.data);
+  return status;
+}

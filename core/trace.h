@@ -1,0 +1,6 @@
+/* What the halves of a trace share: trace.c records and plans, edit.c executes at a point. */
+#ifndef LUASIGHT_TRACE_H
+#define LUASIGHT_TRACE_H
+#include "graph.h"
+void ls__trace_let_go(ls_graph *g, int32_t id); /* releases a value that nobody waits for */
+#endif

@@ -1,0 +1,155 @@
+-- Looks inside a language model while it decides on one word: a logit lens, an ablation and a patch.
+--   luasight examples/logit_lens.lua [model folder [prompt [corrupted prompt]]]
+local ls = require "luasight"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)[/\\]") or "."
+local folder = arg and arg[1] or here .. "/../models/pretrained/ioi"
+local prompt = arg and arg[2] or "When Mary and John went to the store, John gave a drink to"
+
+local model = ls.LanguageModel(folder)
+local tokenizer = model.tokenizer
+local blocks = model.transformer.h
+
+local function section(title)
+  print(("\n%s\n%s"):format(title, ("─"):rep(#title)))
+end
+
+local function quoted(id)
+  return '"' .. tokenizer:decode { id } .. '"'
+end
+
+-- The most likely next token and its probability, from the probabilities of all tokens.
+local function top(p)
+  local id = p:argmax(-1):item()
+  return id, p[id]:item()
+end
+
+-- ---- what the model reads and says ---------------------------------------------------------------------------------
+
+local ids = tokenizer:encode(prompt)
+local last = #ids - 1 -- positions and layers count from 0
+print("A language model reads a text and guesses the next token (a word, or a piece of one). Here we look inside while it"
+  .. "\ndecides. Layers and positions count from 0.")
+section("The prompt")
+print(prompt .. " ...")
+local shown = {}
+for i, id in ipairs(ids) do shown[i] = (i - 1) .. ":" .. quoted(id) end
+print(("The model reads it as %d tokens: %s"):format(#ids, table.concat(shown, " ")))
+
+local function decoder(h) return model.lm_head(model.transformer.ln_f(h))["0, -1"]:softmax(-1) end
+
+local lens, clean = {}, {} -- clean[layer]: the residual stream after that layer, 1 T C
+model:trace(ids, function()
+  lens[1] = decoder(blocks[0].input[0][0]):save()
+  for i, block in blocks:each() do
+    clean[i] = block.output[0]:clone():save()
+    lens[i + 2] = decoder(block.output[0]):save()
+  end
+end)
+local answer, sure = top(lens[#lens])
+print(("It continues with %s (probability %.3f)."):format(quoted(answer), sure))
+
+section("The logit lens: what would it say if it stopped after each layer?")
+print("Each layer adds something to a vector at every position, the residual stream. We read the vector of the last position"
+  .. "\nafter each layer with the part of the model that normally reads only the last one.")
+local layers, labels, curve = #blocks, {}, {}
+print(("  %-12s %-16s %-12s %s"):format("after", "top token", "probability", "P(" .. quoted(answer) .. ")"))
+for i, p in ipairs(lens) do
+  local id, share = top(p)
+  labels[i] = i == 1 and "embed" or tostring(i - 2)
+  curve[i] = p[answer]:item()
+  print(("  %-12s %-16s %-12.3f %.3f"):format(i == 1 and "embedding" or "layer " .. labels[i], quoted(id), share, curve[i]))
+end
+print()
+local picture = ls.plot.line(curve, { title = "Probability of " .. quoted(answer) .. " after each layer",
+  x = "layer", y = "probability", labels = labels, range = { 0, 1 } })
+io.write(tostring(picture))
+picture:save("logit_lens.svg")
+print("(the same picture is in logit_lens.svg)")
+
+-- ---- ablation: what happens without one part? ----------------------------------------------------------------------
+
+-- Runs the model with an edit and gives the probabilities of the next token.
+local function run(input, edit)
+  local p
+  model:trace(input, function()
+    edit()
+    p = model.output.logits["0, -1"]:softmax(-1):save()
+  end)
+  return p
+end
+
+section("Ablation: which layer's attention does the answer need?")
+print("Attention carries information from earlier positions to the last one. We set to 0 what it brings there, one layer"
+  .. "\nat a time:")
+local weakest, weakest_layer, lowest
+for layer = 0, layers - 1 do
+  local p = run(ids, function() blocks[layer].attn.output[0][":, -1"] = 0 end)
+  local id, share = top(p)
+  local left = p[answer]:item()
+  print(("  without the attention of layer %-3d P(%s) = %.3f   it says %s (%.3f)"):format(layer, quoted(answer), left,
+    quoted(id), share))
+  if not lowest or left < lowest then weakest, weakest_layer, lowest = id, layer, left end
+end
+print(weakest == answer
+  and ("No single one changes the answer; layer %d matters most."):format(weakest_layer)
+  or ("Layer %d is the one: without it the model says %s."):format(weakest_layer, quoted(weakest)))
+
+-- ---- patching: where is the deciding information? ------------------------------------------------------------------
+
+-- Another prompt of the same length with another answer: given, or the last repeated word exchanged for the answer
+-- (John gave -> Mary gave).
+local function corrupted_ids()
+  if arg and arg[3] then return tokenizer:encode(arg[3]) end
+  for i = #ids, 2, -1 do
+    for k = 1, i - 1 do
+      if ids[k] == ids[i] and ids[i] ~= answer and tokenizer:decode({ ids[i] }):find("^ %u") then
+        local copy = { unpack(ids) }
+        copy[i] = answer
+        return copy
+      end
+    end
+  end
+end
+
+section("Patching: where is the deciding information?")
+local corrupted = corrupted_ids()
+local changed
+for i, id in ipairs(corrupted or {}) do
+  if #corrupted == #ids and id ~= ids[i] then changed = i - 1 end
+end
+if not changed then
+  print("Give a second prompt with as many tokens and another answer to see this part:")
+  print("  luasight examples/logit_lens.lua MODEL PROMPT CORRUPTED_PROMPT")
+  return
+end
+local other, other_share = top(run(corrupted, function() end))
+print("Now the model reads: " .. tokenizer:decode(corrupted) .. " ...")
+print(("and says %s (%.3f). Into this run we copy one vector of the first run, the residual stream at one position after"
+  .. " one\nlayer, and look at P(%s) again:"):format(quoted(other), other_share, quoted(answer)))
+
+local function patched(layer, position)
+  local place = (":, %d"):format(position)
+  return run(corrupted, function() blocks[layer].output[0][place] = clean[layer][place] end)
+end
+
+local at_word, at_end, best = {}, {}, nil
+print(("  %-10s at %d:%-12s at %d:%s"):format("after", changed, quoted(ids[changed + 1]), last, quoted(ids[last + 1])))
+for layer = 0, layers - 1 do
+  local word, ending = patched(layer, changed), patched(layer, last)
+  at_word[layer + 1], at_end[layer + 1] = word[answer]:item(), ending[answer]:item()
+  print(("  layer %-4d    %-12.3f    %.3f"):format(layer, at_word[layer + 1], at_end[layer + 1]))
+  if not best and top(ending) == answer then best = layer end
+end
+if best then
+  print(("One patch restores %s: position %d after layer %d. The choice is made at %s in the layers before, and by\nlayer %d"
+    .. " it has arrived at the last position, from where the next word is read."):format(quoted(answer), last, best,
+    quoted(ids[changed + 1]), best))
+end
+
+section("What to try next")
+print([[
+  luasight examples/logit_lens.lua models/pretrained/ioi "After Anna and Tom left the park, Tom sent a letter to"
+  luasight examples/logit_lens.lua models/pretrained/ioi "hot : cold , up : down , old : young , big :"
+  luasight examples/train_ioi.lua        trains this model from nothing
+  luasight                               a prompt of your own: model = ls.LanguageModel("models/pretrained/ioi")]])

@@ -1,0 +1,51 @@
+--- Errors: tables that print themselves, raised at the script's line.
+local site = require "luasight.ffi.site"
+
+---@class luasight.Error
+---@field code string      what kind: "name", "index", "shape", ...; see `codes`
+---@field message string   one line
+---@field point string?    the model point, "transformer.h.3.output"
+---@field file string?     the script
+---@field line integer?
+---@field hint string?     what to do next
+---@field cause string?    the libtorch or system error beneath
+local Error = {}
+Error.__index = Error
+
+function Error.__tostring(e)
+  local text = e.message
+  if e.cause and not text:find(e.cause, 1, true) then text = ("%s: %s"):format(text, e.cause) end
+  if e.point then text = ("%s: %s"):format(e.point, text) end
+  if e.file then text = ("%s:%d: %s"):format(e.file, e.line, text) end
+  if e.hint then text = ("%s\n  hint: %s"):format(text, e.hint) end
+  return text
+end
+
+Error.__concat = function(a, b) return tostring(a) .. tostring(b) end
+
+local failure = {}
+
+---Names of the status numbers of the core.
+failure.codes = {
+  "argument", "name", "index", "shape", "torch", "memory", "io", "format", "unset", "passed", "cycle", "unreached",
+  "interrupted", "state", "changed",
+}
+
+---Raises at the first line of the stack that is not luasight's own; `file` and `line` in `fields` say otherwise.
+---@param code string
+---@param message string
+---@param _ integer?        the level where the caller believes the script to be; found by walking
+---@param fields table?
+function failure.raise(code, message, _, fields)
+  local e = { code = code, message = message:gsub("%s*\n.*$", "") }
+  for k, v in pairs(fields or {}) do e[k] = v end
+  if not e.file then e.file, e.line = site.split(site.here()) end
+  error(setmetatable(e, Error), 0)
+end
+
+---Whether a caught value is one of ours.
+---@param e any
+---@return boolean
+function failure.is(e) return getmetatable(e) == Error end
+
+return failure

@@ -1,0 +1,56 @@
+--- luasight: see inside a neural network from Lua. `local ls = require "luasight"`.
+local binding = require "luasight.ffi"
+local tensor = require "luasight.tensor"
+local model = require "luasight.model"
+
+---@class luasight
+---@field torch table          tensors and every operator of libtorch
+---@field nn table             modules
+---@field optim table          optimizers and schedules
+---@field plot table           pictures
+---@field safetensors table    files of tensors
+local ls = {
+  torch = require "luasight.torch",
+  Model = model.Model,
+  args = model.args,
+  tuple = tensor.tuple,
+  scope = tensor.scope,
+}
+
+---How many handles are alive in the core.
+---@return integer
+function ls.live() return tonumber(binding.C.ls_live()) end
+
+---The version of luasight.
+ls.version = "0.1.0"
+
+---The version of the libtorch that is loaded.
+---@return string
+function ls.torch_version() return binding.ffi.string(binding.C.ls_torch_version()) end
+
+-- What not every script needs is loaded at its first use.
+local later = {
+  nn = "luasight.nn",
+  optim = "luasight.optim",
+  plot = "luasight.plot",
+  safetensors = "luasight.safetensors",
+  Tokenizer = "luasight.tokenizer",
+  tokenizer_trainer = "luasight.tokenizer_trainer",
+  LanguageModel = "luasight.language_model",
+}
+
+return setmetatable(ls, {
+  __index = function(self, name)
+    local path = later[name]
+    if not path then
+      local names = {}
+      for known in pairs(self) do names[#names + 1] = known end
+      for known in pairs(later) do names[#names + 1] = known end
+      binding.raise("name", ("luasight has no %q%s"):format(tostring(name), require "luasight.near".text(tostring(name), names)), 3)
+    end
+    local value = require(path)
+    if type(value) == "table" and rawget(value, name) then value = value[name] end
+    rawset(self, name, value)
+    return value
+  end,
+})

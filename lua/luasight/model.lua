@@ -1,0 +1,351 @@
+--- Models: a network with its points. A model and every module below it are handles with the same words: `output`,
+--- `input`, taps, children, parameters; calling one inside a body adds the call to the trace.
+local binding = require "luasight.ffi"
+local record = require "luasight.record"
+local trace = require "luasight.trace"
+local near = require "luasight.near"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local getfenv, setfenv = debug.getfenv, debug.setfenv
+
+---@class luasight.Network  what all handles of one model share
+---@field module table            the root nn.Module
+---@field root userdata           the handle of the root
+---@field tracer luasight.Tracer? the innermost open trace
+---@field prepare fun(level: integer, input: any, options: table): ...  the module's arguments for an input
+---@field options table<string, boolean>  options that trace takes
+
+---@class luasight.Place  one handle's state
+---@field network luasight.Network
+---@field module table
+---@field path string
+---@field children table<any, userdata>
+
+local prototype = newproxy(true)
+local meta = getmetatable(prototype)
+
+local function new_handle(network, module, path)
+  local handle = newproxy(prototype)
+  setfenv(handle, { network = network, module = module, path = path, children = {}, points = setmetatable({}, { __mode = "k" }) })
+  return handle
+end
+
+local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == meta end
+
+-- ---- points ------------------------------------------------------------------------------------------------------------
+
+local function tracer_of(place, what, level)
+  local tracer = place.network.tracer
+  if tracer then return tracer end
+  local name = place.path == "" and what or place.path .. "." .. what
+  binding.raise("state", name .. " exists only inside the body of a trace", level + 1, { point = name })
+end
+
+local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
+
+---The number of a point in the program of a trace, nil where the module has no such tap.
+local function find_point(place, tracer, name)
+  local program = tracer._program
+  local known = place.points[program]
+  if not known then
+    known = {}
+    place.points[program] = known
+  end
+  local point = known[name]
+  if point == nil then
+    local kind = kinds[name]
+    point = C.ls_program_point(program, record.core(place.module), kind or C.LS_POINT_TAP, not kind and name or nil, 0)
+    if point < 0 then point = false end
+    known[name] = point
+  end
+  return point
+end
+
+local function reach(place, tracer, name, level)
+  local point = find_point(place, tracer, name)
+  if point then return point end
+  local full = place.path == "" and name or place.path .. "." .. name
+  binding.raise("unreached", "the model never calls this module", level + 1, {
+    point = full,
+    hint = "modules that only hold others (lists) have no output of their own; read those of their children",
+  })
+end
+
+local function read(place, name, level)
+  local tracer = tracer_of(place, name, level + 1)
+  return trace.read(tracer, reach(place, tracer, name, level + 1), level + 1)
+end
+
+-- ---- children ----------------------------------------------------------------------------------------------------------
+
+local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
+
+local function child(place, name)
+  local known = place.children[name]
+  if known then return known end
+  local module = place.module:_child(name)
+  if not module then return nil end
+  known = new_handle(place.network, module, join(place.path, name))
+  place.children[name] = known
+  return known
+end
+
+local function count(place)
+  local n = 0
+  while place.module:_child(tostring(n)) do n = n + 1 end
+  return n
+end
+
+local function index_child(place, i, level)
+  local n = count(place)
+  local at = i < 0 and i + n or i
+  local found = at % 1 == 0 and at >= 0 and at < n and child(place, tostring(at))
+  if found then return found end
+  local name = place.path == "" and "the model" or place.path
+  binding.raise("index", n == 0 and name .. " has no numbered modules" or
+    ("%s[%s]: there are %d modules, 0 to %d"):format(name, tostring(i), n, n - 1), level + 1, { point = place.path })
+end
+
+local function each_child(place)
+  local i, n = -1, count(place)
+  return function()
+    i = i + 1
+    if i < n then return i, child(place, tostring(i)) end
+  end
+end
+
+---"2:5" of a list of modules.
+local function slice_children(place, text, level)
+  local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
+  if not from then return nil end
+  local n = count(place)
+  local function bound(s, default)
+    local v = tonumber(s) or default
+    return math.max(0, math.min(n, v < 0 and v + n or v))
+  end
+  if n == 0 then index_child(place, 0, level + 1) end
+  local list = {}
+  for i = bound(from, 0), bound(to, n) - 1 do list[#list + 1] = child(place, tostring(i)) end
+  return list
+end
+
+-- ---- words of every handle ---------------------------------------------------------------------------------------------
+
+local methods = {}
+
+---The module at a path: model:get("transformer.h.3").
+---@param path string
+function methods:get(path)
+  local at = self
+  for name in tostring(path):gmatch "[^.]+" do
+    local place = getfenv(at)
+    local below = child(place, name)
+    if not below then
+      local names = {}
+      for n in place.module:_children() do names[#names + 1] = n end
+      binding.raise("name", ("there is no module %q in %s%s"):format(name, place.path == "" and "the model" or place.path,
+        near.text(name, names)), 3)
+    end
+    at = below
+  end
+  return at
+end
+
+---Iterates over the numbered modules: for i, block in model.transformer.h:each() do; i from 0.
+function methods:each() return each_child(getfenv(self)) end
+
+---Iterates over path and handle of this module and all below.
+function methods:named_modules()
+  local found = {}
+  local function walk(handle)
+    local place = getfenv(handle)
+    found[#found + 1] = { place.path, handle }
+    for name in place.module:_children() do walk(child(place, name)) end
+  end
+  walk(self)
+  local i = 0
+  return function()
+    i = i + 1
+    if found[i] then return found[i][1], found[i][2] end
+  end
+end
+
+-- ---- words of the whole model ------------------------------------------------------------------------------------------
+
+local root_methods = {}
+
+local function is_body(v) return type(v) == "function" end
+
+local function is_options(v)
+  return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
+end
+
+---(input, options, body) from what trace was given.
+local function sort_arguments(network, level, ...)
+  local n = select("#", ...)
+  local given, body = { ... }, nil
+  if n > 0 and is_body(given[n]) then body, n = given[n], n - 1 end
+  local options = {}
+  if n > 0 and is_options(given[n]) and (n > 1 or not network.is_input(given[n])) then options, n = given[n], n - 1 end
+  if n ~= 1 or given[1] == nil then
+    binding.raise("argument", n == 0 and "a trace needs an input" or "a trace takes one input; give ls.args(a, b) for several",
+      level + 1)
+  end
+  for name in pairs(options) do
+    if not network.options[name] then
+      local names = {}
+      for known in pairs(network.options) do names[#names + 1] = known end
+      binding.raise("name", ("trace has no option %q%s"):format(tostring(name), near.text(tostring(name), names)), level + 1)
+    end
+  end
+  return given[1], options, body
+end
+
+local function run_plain(network, level, ...)
+  local program, stream, n = record.prepare(level + 1, network.module, ...)
+  return record.run(level + 1, program, stream, n)
+end
+
+---Runs the model beside a recorded body; see trace.lua.
+---@param ... any  input, options?, body
+function root_methods:trace(...)
+  local network = getfenv(self).network
+  local input, options, body = sort_arguments(network, 3, ...)
+  if options.trace == false then
+    if body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body", 3) end
+    return run_plain(network, 3, network.prepare(3, input, options))
+  end
+  if not body then
+    binding.raise("argument", "a trace needs a body: model:trace(input, function() ... end); model(input) just runs", 3)
+  end
+  return trace.run(trace.open(network, 3, network.prepare(3, input, options)), 3, body)
+end
+
+---Opens a trace that stays open between lines: t:run() runs and closes it.
+---@return luasight.Tracer
+function root_methods:tracer(...)
+  local network = getfenv(self).network
+  local input, options, body = sort_arguments(network, 3, ...)
+  if body then binding.raise("argument", "an open trace takes no body", 3) end
+  return trace.leave_open(trace.open(network, 3, network.prepare(3, input, options)))
+end
+
+-- ---- the metatable -----------------------------------------------------------------------------------------------------
+
+local function unknown(place, key, level)
+  local names = { "output", "input" }
+  for name in place.module:_children() do names[#names + 1] = name end
+  for name in place.module:_tensors() do names[#names + 1] = name end
+  for name in pairs(methods) do names[#names + 1] = name end
+  if place.path == "" then for name in pairs(root_methods) do names[#names + 1] = name end end
+  local owner = place.path == "" and "the model" or place.path
+  binding.raise("name", ("%s has no %q%s"):format(owner, tostring(key), near.text(tostring(key), names)), level + 1,
+    { point = place.path })
+end
+
+function meta.__index(self, key)
+  local place = getfenv(self)
+  if key == "output" or key == "input" then return read(place, key, 3) end
+  if type(key) == "number" then return index_child(place, key, 3) end
+  if type(key) ~= "string" then unknown(place, key, 3) end
+  local known = place.children[key]
+  if known then return known end
+  if methods[key] then return methods[key] end
+  if place.path == "" and root_methods[key] then return root_methods[key] end
+  if place.path == "" and place.network[key] ~= nil and place.network.public[key] then return place.network[key] end
+  local tracer = place.network.tracer
+  if tracer then
+    local point = find_point(place, tracer, key)
+    if point then return trace.read(tracer, point, 3) end
+  end
+  known = child(place, key) or slice_children(place, key, 3)
+  if known then return known end
+  local value = place.module[key]
+  if value == nil or type(value) == "function" then unknown(place, key, 3) end
+  return value
+end
+
+function meta.__newindex(self, key, value)
+  local place = getfenv(self)
+  if key == "output" or key == "input" then
+    local tracer = tracer_of(place, key, 3)
+    return trace.write(tracer, reach(place, tracer, key, 3), value, 3)
+  end
+  local tracer = place.network.tracer
+  if tracer and type(key) == "string" then
+    local point = find_point(place, tracer, key)
+    if point then return trace.write(tracer, point, value, 3) end
+  end
+  for name in place.module:_tensors() do
+    if name == key then
+      binding.raise("state", "parameters can be read in a trace, not set", 3, { point = join(place.path, key) })
+    end
+  end
+  unknown(place, key, 3)
+end
+
+local function has_open(...)
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if ffi.istype(ref_t, v) and v.v.kind == C.LS_NODE and C.ls_node_is_open(v.v) > 0 then return true end
+  end
+  return false
+end
+
+function meta.__call(self, ...)
+  local place = getfenv(self)
+  if place.path ~= "" or has_open(...) then return record.call(place.module, ...) end
+  local input, options, body = sort_arguments(place.network, 3, ...)
+  if body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 3) end
+  return run_plain(place.network, 3, place.network.prepare(3, input, options))
+end
+
+function meta.__len(self) return count(getfenv(self)) end
+
+function meta.__tostring(self) return tostring(getfenv(self).module) end
+
+-- ---- making models -----------------------------------------------------------------------------------------------------
+
+local model = { is_handle = is_handle }
+
+---Several positional inputs of a model: model:trace(ls.args(a, b), body).
+local Args = {}
+function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end
+
+local function plain_input(level, input)
+  if getmetatable(input) == Args then return unpack(input, 1, input.n) end
+  if ffi.istype(ref_t, input) or is_options(input) then return input end
+  binding.raise("argument", "the input of this model is a tensor, ls.args(...) or a table of named arguments, not a " ..
+    type(input), level + 1)
+end
+
+---@class luasight.ModelFields
+---@field prepare? fun(level: integer, input: any, options: table): ...
+---@field is_input? fun(v: table): boolean  whether a table without a list part is an input
+---@field options? table<string, boolean>
+---@field public? table<string, boolean>  fields that scripts may read
+
+---A model around a network.
+---@param module table  an nn.Module
+---@param fields? luasight.ModelFields
+function model.new(module, fields)
+  local network = { module = module, prepare = plain_input, options = { trace = true }, public = {},
+    is_input = function() return true end }
+  for k, v in pairs(fields or {}) do network[k] = v end
+  network.root = new_handle(network, module, "")
+  return network.root
+end
+
+---ls.Model(net): a model around a network of your own.
+function model.Model(module, options)
+  if type(module) ~= "table" or not module._children then
+    binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)
+  end
+  if options ~= nil and next(options) ~= nil then
+    binding.raise("name", ("ls.Model has no option %q"):format(tostring(next(options))), 3)
+  end
+  return model.new(module)
+end
+
+return model

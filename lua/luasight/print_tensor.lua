@@ -1,0 +1,187 @@
+--- Tensors as text, byte for byte as PyTorch prints them.
+---
+--- Works on a view: shape, strides and data that can be indexed from 0. Of a large tensor only the edges are looked at.
+local format = require "luasight.ffi".format
+
+local print_tensor = {
+  threshold = 1000, -- more elements than this: only the edges of each axis
+  edge = 3,         -- how many at either end
+}
+
+local PRECISION, LINE = 4, 80
+
+---@class luasight.TensorView
+---@field shape integer[]
+---@field strides integer[]
+---@field elements integer
+---@field data any          what holds element `sum(i * stride)`
+---@field edges boolean?    long axes hold only their edges already
+---@field opaque boolean?   the numbers cannot be read: meta tensors, complex numbers
+---@field keep any
+
+---@class luasight.TensorNotes
+---@field dtype string
+---@field device string
+---@field requires_grad boolean?
+---@field grad_fn string?
+
+local is_float = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
+
+---The positions that are shown of a long axis.
+---@param size integer
+---@return integer[]
+function print_tensor.positions(size)
+  local list, edge = {}, print_tensor.edge
+  for i = 0, edge - 1 do list[#list + 1] = i end
+  for i = size - edge, size - 1 do list[#list + 1] = i end
+  return list
+end
+
+-- ---- numbers ---------------------------------------------------------------------------------------------------------
+
+local function is_finite(x) return x == x and x ~= math.huge and x ~= -math.huge end
+
+local function special(x)
+  if x ~= x then return "nan" end
+  return x > 0 and "inf" or "-inf"
+end
+
+local function exact(x)
+  if type(x) == "boolean" then return x and "True" or "False" end
+  if type(x) == "cdata" then return (tostring(x):gsub("U?LL$", "")) end
+  return ("%d"):format(x)
+end
+
+---How the numbers of one tensor are written: a function from number to text, and the width of the widest.
+local function float_format(each)
+  local whole, smallest, largest = true, math.huge, 0
+  each(function(x)
+    if is_finite(x) and x ~= 0 then
+      if x ~= math.ceil(x) then whole = false end
+      local size = math.abs(x)
+      if size < smallest then smallest = size end
+      if size > largest then largest = size end
+    end
+  end)
+  if largest == 0 then -- nothing but zeros and what is not finite
+    return function(x) return is_finite(x) and format("%.0f.", x) or special(x) end, 1
+  end
+  local scientific = largest / smallest > 1000 or largest > 1e8 or smallest < 1e-4
+  local pattern = scientific and "%." .. PRECISION .. "e" or whole and "%.0f." or "%." .. PRECISION .. "f"
+  local width = 1
+  each(function(x)
+    if is_finite(x) and x ~= 0 then width = math.max(width, #format(pattern, x)) end
+  end)
+  return function(x) return is_finite(x) and format(pattern, x) or special(x) end, width
+end
+
+local function exact_format(each)
+  local width = 1
+  each(function(x) width = math.max(width, #exact(x)) end)
+  return exact, width
+end
+
+-- ---- layout ----------------------------------------------------------------------------------------------------------
+
+---Calls `f` with the places along an axis that are shown, and with nil where some are left out.
+local function along(view, axis, f)
+  local size = view.shape[axis]
+  local edge = print_tensor.edge
+  if not view.summary or size <= 2 * edge then
+    for i = 0, size - 1 do f(i) end
+    return
+  end
+  for i = 0, edge - 1 do f(i) end
+  f(nil)
+  local first = view.edges and edge or size - edge
+  for i = first, first + edge - 1 do f(i) end
+end
+
+local function visit(view, axis, offset, f)
+  if axis > #view.shape then return f(view.data[offset]) end
+  along(view, axis, function(i)
+    if i then visit(view, axis + 1, offset + i * view.strides[axis], f) end
+  end)
+end
+
+local function vector(view, offset, indent, form, width)
+  local per_line = math.max(1, math.floor((LINE - indent) / (width + 2)))
+  local lines, line = {}, {}
+  along(view, #view.shape, function(i)
+    if #line == per_line then
+      lines[#lines + 1], line = table.concat(line, ", "), {}
+    end
+    local text = " ..."
+    if i then
+      text = form(view.data[offset + i * view.strides[#view.shape]])
+      text = (" "):rep(width - #text) .. text
+    end
+    line[#line + 1] = text
+  end)
+  lines[#lines + 1] = table.concat(line, ", ")
+  return "[" .. table.concat(lines, ",\n" .. (" "):rep(indent + 1)) .. "]"
+end
+
+local function body(view, axis, offset, indent, form, width)
+  local left = #view.shape - axis + 1
+  if left == 0 then
+    local text = form(view.data[offset])
+    return (" "):rep(width - #text) .. text
+  end
+  if left == 1 then return vector(view, offset, indent, form, width) end
+  local parts = {}
+  along(view, axis, function(i)
+    parts[#parts + 1] = i and body(view, axis + 1, offset + i * view.strides[axis], indent + 1, form, width) or "..."
+  end)
+  return "[" .. table.concat(parts, "," .. ("\n"):rep(left - 1) .. (" "):rep(indent + 1)) .. "]"
+end
+
+local function numbers(view, notes, indent)
+  if view.opaque then return "..." end
+  if view.elements == 0 then return "[]" end
+  view.summary = view.elements > print_tensor.threshold
+  local function each(f) visit(view, 1, 0, f) end
+  local form, width = (is_float[notes.dtype] and float_format or exact_format)(each)
+  return body(view, 1, 0, indent, form, width)
+end
+
+-- ---- the whole -------------------------------------------------------------------------------------------------------
+
+local function size_text(shape)
+  return "size=(" .. table.concat(shape, ", ") .. (#shape == 1 and ",)" or ")")
+end
+
+local function suffixes(view, notes)
+  local list = {}
+  if notes.device ~= "cpu" then list[1] = ("device='%s'"):format(notes.device) end
+  local usual = notes.dtype == "float32" or notes.dtype == "int64" or notes.dtype == "bool"
+  if view.opaque or view.elements == 0 then
+    if view.opaque or #view.shape ~= 1 then list[#list + 1] = size_text(view.shape) end
+    usual = notes.dtype == "float32"
+  end
+  if not usual then list[#list + 1] = "dtype=torch." .. notes.dtype end
+  if notes.grad_fn then list[#list + 1] = ("grad_fn=<%s>"):format(notes.grad_fn)
+  elseif notes.requires_grad then list[#list + 1] = "requires_grad=True" end
+  return list
+end
+
+---@param view luasight.TensorView
+---@param notes luasight.TensorNotes
+---@return string
+function print_tensor.text(view, notes)
+  local indent = #"tensor("
+  local text = "tensor(" .. numbers(view, notes, indent)
+  local parts, used = { text }, #text:match "[^\n]*$" + 2
+  for _, suffix in ipairs(suffixes(view, notes)) do
+    if used + #suffix + 2 > LINE then
+      parts[#parts + 1] = ",\n" .. (" "):rep(indent) .. suffix
+      used = indent + #suffix
+    else
+      parts[#parts + 1] = ", " .. suffix
+      used = used + #suffix + 2
+    end
+  end
+  return table.concat(parts) .. ")"
+end
+
+return print_tensor

@@ -1,0 +1,368 @@
+--- Recording: a module's forward becomes a function of the core, once for each way of calling it; calling a module
+--- records a call, or runs what was recorded.
+---
+--- What is recorded depends on how a module is called (its signature: which arguments are there, and the value of those
+--- that are no tensors) and on which of its modules train. Both together are the key under which functions and programs
+--- are kept in the module's record.
+local binding = require "luasight.ffi"
+local tensor = require "luasight.tensor"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local NODE, KEY = C.LS_NODE, C.LS_KEY
+
+local record = {}
+
+local structure = 0 -- grows when a recorded module changes its fields: everything recorded before is stale
+local modes = 0     -- grows with each train() and eval()
+
+---A module that was recorded got another field, parameter or child.
+---@param module table
+function record.changed(module)
+  if rawget(module, "_record") then structure = structure + 1 end
+end
+
+---Some module began or ended training.
+function record.mode_changed() modes = modes + 1 end
+
+---Grows with every change after which a program must be asked for again.
+---@return integer
+function record.version() return structure * 65536 + modes end
+
+-- ---- the module tree in the core -------------------------------------------------------------------------------------
+
+---@class luasight.record
+---@field core ffi.cdata*  the module in the core
+---@field functions table<string, ffi.cdata*>
+---@field programs table<string, ffi.cdata*>
+
+local core_of
+
+local function fill(module, core)
+  for name, t in module:_tensors() do binding.check(C.ls_module_set_tensor(core, name, t.v), 3) end
+  for name, child in module:_children() do binding.check(C.ls_module_set_child(core, name, core_of(child)), 3) end
+end
+
+local function fresh(module)
+  local out = ffi.new("ls_module *[1]")
+  binding.check(C.ls_module_new(module._class_name, out), 3)
+  return { core = ffi.gc(out[0], C.ls_module_release), functions = {}, programs = {}, structure = structure }
+end
+
+---@return luasight.record
+local function record_of(module)
+  local r = rawget(module, "_record")
+  if r and r.structure == structure then return r end
+  r = fresh(module)
+  rawset(module, "_record", r)
+  fill(module, r.core)
+  return r
+end
+
+core_of = function(module) return record_of(module).core end
+
+---The module's place in the core.
+function record.core(module) return core_of(module) end
+
+local function mode_bits(module, bits)
+  bits[#bits + 1] = module.training and "t" or "e"
+  for _, child in module:_children() do mode_bits(child, bits) end
+  return bits
+end
+
+local function mode_of(module, r)
+  if r.modes ~= modes then
+    local text = table.concat(mode_bits(module, {}))
+    r.mode = text:match "^t+$" and "t" or text:match "^e+$" and "e" or text
+    r.modes = modes
+  end
+  return r.mode
+end
+
+-- ---- signatures ------------------------------------------------------------------------------------------------------
+
+local function is_options(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
+
+local function sorted_keys(t)
+  local keys = {}
+  for k in pairs(t) do keys[#keys + 1] = k end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+---Adds one argument to the signature; handles go into `inputs` in the order of the signature.
+local function describe(v, parts, inputs, level)
+  if ffi.istype(ref_t, v) then
+    parts[#parts + 1] = "v"
+    inputs[#inputs + 1] = v
+  elseif type(v) == "table" then
+    parts[#parts + 1] = "{"
+    for _, k in ipairs(sorted_keys(v)) do
+      parts[#parts + 1] = tostring(k) .. "="
+      describe(v[k], parts, inputs, level + 1)
+    end
+    parts[#parts + 1] = "}"
+  elseif v == nil then
+    parts[#parts + 1] = "-"
+  elseif type(v) == "number" or type(v) == "boolean" or type(v) == "string" then
+    parts[#parts + 1] = type(v):sub(1, 1) .. ":" .. tostring(v)
+  else
+    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument", level)
+  end
+  parts[#parts + 1] = ","
+end
+
+---The same argument with the function's inputs in the place of the handles.
+local function with_inputs(v, take)
+  if ffi.istype(ref_t, v) then return take() end
+  if type(v) ~= "table" then return v end
+  local copy = {}
+  for _, k in ipairs(sorted_keys(v)) do copy[k] = with_inputs(v[k], take) end
+  return copy
+end
+
+---@class luasight.signature
+---@field key string
+---@field args table     positional arguments as given, with `n`
+---@field options table?  keyword arguments
+---@field inputs table   handles of the positional arguments
+---@field named table    {name, handle} of the keyword arguments
+
+local function signature(level, ...)
+  local n = select("#", ...)
+  local s = { args = { n = n, ... }, inputs = {}, named = {} }
+  if n == 1 and ffi.istype(ref_t, (...)) then
+    s.key, s.inputs[1] = "v,", (...)
+    return s
+  end
+  local parts = {}
+  if n > 0 and is_options(s.args[n]) then
+    s.options, s.args[n], s.args.n = s.args[n], nil, n - 1
+    n = n - 1
+  end
+  while n > 0 and s.args[n] == nil do n = n - 1 end
+  s.args.n = n
+  for i = 1, n do describe(s.args[i], parts, s.inputs, level + 1) end
+  if s.options then
+    for _, name in ipairs(sorted_keys(s.options)) do
+      local v = s.options[name]
+      parts[#parts + 1] = ";" .. tostring(name) .. "="
+      if ffi.istype(ref_t, v) then
+        parts[#parts + 1] = "v"
+        s.named[#s.named + 1] = { name, v }
+      else
+        describe(v, parts, s.inputs, level + 1)
+      end
+    end
+  end
+  s.key = table.concat(parts)
+  return s
+end
+
+---The argument stream of a call: the positional handles, then the keyword ones.
+local function stream_of(s)
+  local n = #s.inputs + 2 * #s.named
+  local stream = ffi.new("ls_value[?]", n > 0 and n or 1)
+  for i, v in ipairs(s.inputs) do stream[i - 1] = v.v end
+  for i, pair in ipairs(s.named) do
+    local at = #s.inputs + 2 * (i - 1)
+    stream[at].kind = KEY
+    stream[at].as.s = pair[1]
+    stream[at + 1] = pair[2].v
+  end
+  return stream, n
+end
+
+-- ---- functions -------------------------------------------------------------------------------------------------------
+
+local recording -- the function being recorded, innermost first: { graph =, module =, outer = }
+
+local function new_function(core, level)
+  local out = ffi.new("ls_graph *[1]")
+  binding.check(C.ls_function_new(core, out), level + 1)
+  return ffi.gc(out[0], C.ls_graph_release)
+end
+
+local function input(g, name)
+  local r = binding.new_ref()
+  binding.check(C.ls_function_input(g, name, r.v), 3)
+  return r
+end
+
+---What a forward gave, as one value: several results are a tuple.
+local function one_result(...)
+  local n = select("#", ...)
+  if n == 1 then return (...) end
+  if n == 0 then return nil end
+  return tensor.tuple(...)
+end
+
+---Records `body(...)` as function `g`; an error in it leaves nothing behind.
+local function record_body(g, module, body)
+  recording = { graph = g, module = module, outer = recording }
+  local ok, result = pcall(function() return one_result(body()) end)
+  recording = recording.outer
+  if not ok then error(result, 0) end
+  local scratch, n = binding.encode_one(result)
+  if n ~= 1 then binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list", 3) end
+  binding.check(C.ls_function_finish(g, scratch), 3)
+  return g
+end
+
+---forward(self, x, mask, options): keyword arguments arrive as a table in the last place that forward names.
+local function call_forward(module, args, options)
+  local forward = module.forward
+  if type(forward) ~= "function" then
+    binding.raise("state", module._class_name .. " has no forward", 4)
+  end
+  local n = args.n
+  if options then
+    local info = debug.getinfo(forward, "u")
+    if not info.isvararg and info.nparams - 2 > n then n = info.nparams - 2 end
+    n = n + 1
+    args[n] = options
+  end
+  return forward(module, unpack(args, 1, n))
+end
+
+local function record_function(module, r, s)
+  local g = new_function(r.core, 4)
+  local args, options = { n = s.args.n }, nil
+  local fresh_inputs = {}
+  for i = 1, #s.inputs do fresh_inputs[i] = input(g, nil) end
+  local at = 0
+  local function take()
+    at = at + 1
+    return fresh_inputs[at]
+  end
+  for i = 1, s.args.n do args[i] = with_inputs(s.args[i], take) end
+  if s.options then
+    options = {}
+    local named = {}
+    for _, pair in ipairs(s.named) do named[pair[1]] = input(g, pair[1]) end
+    for _, name in ipairs(sorted_keys(s.options)) do
+      options[name] = named[name] or with_inputs(s.options[name], take)
+    end
+  end
+  return record_body(g, module, function() return call_forward(module, args, options) end)
+end
+
+local function function_of(module, s)
+  local r = record_of(module)
+  local key = mode_of(module, r) .. "|" .. s.key
+  local g = r.functions[key]
+  if not g then
+    g = record_function(module, r, s)
+    r.functions[key] = g
+  end
+  return g, r, key
+end
+
+local function program_of(module, s)
+  local r = record_of(module)
+  local key = mode_of(module, r) .. "|" .. s.key
+  local p = r.programs[key]
+  if not p then
+    local out = ffi.new("ls_program *[1]")
+    binding.check(C.ls_program_new(function_of(module, s), out), 4)
+    p = ffi.gc(out[0], C.ls_program_release)
+    r.programs[key] = p
+  end
+  return p
+end
+
+---The program of a module for the arguments of one call, and their argument stream.
+---@return ffi.cdata* program, ffi.cdata* stream, integer n
+function record.prepare(level, module, ...)
+  local s = signature(level + 1, ...)
+  local p = program_of(module, s)
+  local stream, n = stream_of(s)
+  return p, stream, n, s
+end
+
+-- ---- calls -----------------------------------------------------------------------------------------------------------
+
+local function open_graph(s)
+  local function look(v)
+    return v.v.kind == NODE and C.ls_node_is_open(v.v) > 0 and v or nil
+  end
+  for _, v in ipairs(s.inputs) do
+    if look(v) then return v end
+  end
+  for _, pair in ipairs(s.named) do
+    if look(pair[2]) then return pair[2] end
+  end
+end
+
+---Calls a module: inside a forward it records a call, on values of an open trace it adds the call to the trace, and on
+---tensors it runs, with autograd as PyTorch has it.
+---@param module table
+function record.call(module, ...)
+  local s = signature(3, ...)
+  local node = open_graph(s)
+  local out = binding.new_ref()
+  if not node and recording and #s.inputs + #s.named == 0 then
+    binding.raise("argument", "a module called inside a forward needs at least one of its values", 3)
+  end
+  if node and C.ls_node_is_open(node.v) == 1 then
+    local g, r = function_of(module, s)
+    local stream, n = stream_of(s)
+    local caller = ffi.cast("ls_graph *", node.v.as.p)
+    binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(3), out.v), 3)
+    return out
+  end
+  local p = program_of(module, s)
+  local stream, n = stream_of(s)
+  if node then
+    binding.check(C.ls_trace_call(ffi.cast("ls_graph *", node.v.as.p), p, stream, n, binding.site(3), out.v), 3)
+    return out
+  end
+  binding.check(C.ls_program_run(p, stream, n, 1, out.v), 3)
+  return binding.settle(out)
+end
+
+---Runs a program without autograd.
+function record.run(level, program, stream, n)
+  local out = binding.new_ref()
+  binding.check(C.ls_program_run(program, stream, n, 0, out.v), level + 1)
+  return binding.settle(out)
+end
+
+-- ---- taps and forms --------------------------------------------------------------------------------------------------
+
+---Names a value inside a forward, so that a trace can read and set it there.
+---@param name string
+---@param value any  a value of the forward being recorded; anything else is given back as it is
+function record.tap(name, value)
+  if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
+  local out = binding.new_ref()
+  binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(3), out.v), 3)
+  return out
+end
+
+local function record_form(module, form, inputs)
+  local g = new_function(nil, 4)
+  local fresh_inputs = {}
+  for i = 1, #inputs do fresh_inputs[i] = input(g, nil) end
+  return record_body(g, module, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
+end
+
+---Two forms of one computation with equal results: `fused` runs unless a tap inside `plain` is asked for.
+---@param plain fun(...): any
+---@param fused fun(...): any  operators only
+---@param ... any  handles
+function record.either(plain, fused, ...)
+  local inputs = { ... }
+  if not recording then return fused(...) end
+  local g = recording.graph
+  local plain_graph = record_form(recording.module, plain, inputs)
+  local fused_graph = record_form(recording.module, fused, inputs)
+  local stream = ffi.new("ls_value[?]", #inputs)
+  for i, v in ipairs(inputs) do stream[i - 1] = v.v end
+  local out = binding.new_ref()
+  binding.check(C.ls_function_either(g, plain_graph, fused_graph, stream, #inputs, binding.site(3), out.v), 3)
+  return out
+end
+
+
+return record

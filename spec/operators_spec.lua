@@ -1,0 +1,160 @@
+-- Operators called from Lua give PyTorch's numbers (spec/reference/operators.json).
+local json = require "cjson"
+local ls = require "luasight"
+local torch = ls.torch
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
+  file:close()
+  return json.decode(text)
+end
+
+local function is_tensor(v) return type(v) == "table" and v.t ~= nil end
+
+local function number(v)
+  if type(v) ~= "string" then return v end
+  return v == "nan" and 0 / 0 or v == "inf" and math.huge or -math.huge
+end
+
+local function unpack_value(v)
+  if v == json.null then return nil end
+  if type(v) ~= "table" then return v end
+  if not is_tensor(v) then
+    local list = {}
+    for i, inner in ipairs(v) do list[i] = unpack_value(inner) end
+    return list
+  end
+  local flat = {}
+  for i, x in ipairs(v.d) do flat[i] = number(x) end
+  return torch.tensor(flat, { dtype = v.t }):reshape(v.s)
+end
+
+local function close(got, want)
+  if got == want then return true end
+  if got ~= got and want ~= want then return true end
+  return type(got) == "number" and math.abs(got - want) <= 1e-5 * math.max(1, math.abs(want))
+end
+
+local function check(got, want)
+  if not is_tensor(want) then
+    if type(want) == "table" then
+      for i, inner in ipairs(want) do check(got[i - 1], inner) end
+      return
+    end
+    return assert.is_true(close(got, want), ("%s is not %s"):format(tostring(got), tostring(want)))
+  end
+  assert.equal(want.t, got.dtype)
+  assert.same(want.s, got.shape:tolist())
+  local flat = got:reshape({ -1 }):tolist()
+  for i, x in ipairs(want.d) do
+    assert.is_true(close(flat[i], number(x)), ("element %d: %s is not %s"):format(i, tostring(flat[i]), tostring(x)))
+  end
+end
+
+-- Lists of tensors come back as one tuple.
+local lists = { unbind = true, split = true, chunk = true }
+
+describe("the operator", function()
+  for place, case in ipairs(read "spec/reference/operators.json") do
+    it(("%s gives PyTorch's numbers (%d)"):format(case.op, place), function()
+      local args, n = {}, #case.args
+      for i = 1, n do args[i] = unpack_value(case.args[i]) end
+      local options
+      for name, v in pairs(case.kwargs) do
+        options = options or {}
+        options[name] = unpack_value(v)
+      end
+      if options then n = n + 1 end
+      if options then args[n] = options end
+      local results = { torch[case.op](unpack(args, 1, n)) }
+      if lists[case.op] then return check(results[1], case.out) end
+      assert.equal(#case.out, #results)
+      for i, want in ipairs(case.out) do check(results[i], want) end
+    end)
+  end
+end)
+
+describe("calling operators", function()
+  local x = torch.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
+
+  it("works as function and as method", function()
+    assert.equal(21, torch.sum(x):item())
+    assert.equal(21, x:sum():item())
+  end)
+
+  it("takes keyword arguments in a trailing table and skips trailing nils", function()
+    assert.same({ 2, 2 }, x:argmax{ dim = 1 }:tolist())
+    assert.same({ 5, 7, 9 }, x:sum(0, nil, nil):tolist())
+    assert.equal("float64", torch.rand(1, 5, { dtype = "float64" }).dtype)
+  end)
+
+  it("gives several results as several Lua values", function()
+    local largest, at = x:max{ dim = 1 }
+    assert.same({ 3, 6 }, largest:tolist())
+    assert.same({ 2, 2 }, at:tolist())
+  end)
+
+  it("takes lists written out where an operator has one list", function()
+    assert.same({ 3, 2 }, x:view(3, 2).shape:tolist())
+    assert.same({ 3, 2 }, x:view({ 3, 2 }).shape:tolist())
+    assert.same({ 6 }, x:reshape(-1).shape:tolist())
+    assert.same({ 3, 2 }, x:permute(1, 0).shape:tolist())
+    assert.same({ 2, 2, 3 }, x:expand(2, -1, -1).shape:tolist())
+    assert.same({ 4, 3 }, torch["repeat"](x, 2, 1).shape:tolist())
+    assert.same({ 2, 3 }, torch.zeros(2, 3).shape:tolist())
+    assert.same({}, torch.zeros({}).shape:tolist())
+    assert.same({ 2, 3 }, x:view(x.shape).shape:tolist())
+    assert.same({ 6 }, torch.cat({ x:view(3, 2), x:view(3, 2) }, 1)[":, 0"]:repeat_interleave(2).shape:tolist())
+    assert.same({ 2, 2 }, torch.einsum("ij,kj->ik", x, x).shape:tolist())
+  end)
+
+  it("makes factories that need gradients", function()
+    assert.is_true(torch.ones(2, { requires_grad = true }).requires_grad)
+    assert.is_true(torch.zeros(2, 2, { dtype = "float64", requires_grad = true }).requires_grad)
+    assert.is_false(torch.ones(2, { requires_grad = false }).requires_grad)
+  end)
+
+  it("keeps whole numbers whole and lets fractions promote", function()
+    local i = torch.arange(3)
+    assert.equal("int64", (i + 1).dtype)
+    assert.equal("float32", (i * 0.5).dtype)
+  end)
+
+  it("has PyTorch's names for losses, with the reduction as text", function()
+    local target = torch.tensor({ 0, 1 }, { dtype = "int64" })
+    assert.same({ 2 }, torch.cross_entropy(x, target, { reduction = "none" }).shape:tolist())
+    local total, mean = torch.mse_loss(x, x + 1, { reduction = "sum" }), torch.mse_loss(x, x + 1)
+    assert.equal(6, total:item())
+    assert.equal(1, mean:item())
+  end)
+
+  it("answers unknown names with near ones, at the script's line", function()
+    local line = debug.getinfo(1, "l").currentline + 1
+    local ok, err = pcall(function() return torch.sofmax(x, 0) end)
+    assert.is_false(ok)
+    assert.equal("name", err.code)
+    assert.equal(line, err.line)
+    assert.matches("operators_spec.lua$", err.file)
+    assert.matches("softmax", err.message)
+    ok, err = pcall(function() return x:sofmax(0) end)
+    assert.is_false(ok)
+    assert.matches("softmax", err.message)
+  end)
+
+  it("answers wrong calls with libtorch's first line, at the script's line", function()
+    local line = debug.getinfo(1, "l").currentline + 1
+    local ok, err = pcall(function() return x:view(7) end)
+    assert.is_false(ok)
+    assert.equal("torch", err.code)
+    assert.equal(line, err.line)
+    assert.matches("invalid for input of size 6", tostring(err))
+    assert.is_nil(tostring(err):find "\n.*\n")
+    for _, wrong in ipairs { function() return x:sum{ dmi = 1 } end, function() return x:add() end,
+      function() return x:add(print) end, function() return x:add(x, { 1, a = 2 }) end } do
+      ok, err = pcall(wrong)
+      assert.is_false(ok)
+      assert.equal("argument", err.code)
+    end
+  end)
+end)

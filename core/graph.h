@@ -122,7 +122,6 @@ ls_status ls__settle(ls_graph *g, int32_t node); /* ends the recording of a node
 ls_status ls__open_graph(const ls_value *stream, int32_t n, ls_graph **out); /* of the nodes inside; NULL: none is open */
 ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out);     /* closed nodes become borrowed values */
 void ls__stream_free(ls_value *stream, int32_t n);
-int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);      /* index behind the value that begins at i */
 
 /* run.c */
 struct ls__run {

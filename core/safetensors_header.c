@@ -69,7 +69,7 @@ static ls_status no_memory(const reader *r) {
 
 /* What jansson said about the piece that begins at `start`, with the position counted in the file. */
 static ls_status bad_json(const reader *r, const char *name, size_t start, const json_error_t *error) {
-  if (json_error_code(error) == json_error_out_of_memory || !error->text[0]) return no_memory(r);
+  if (!error->text[0]) return no_memory(r);
   char text[JSON_ERROR_TEXT_LENGTH];
   const char *near = strstr(error->text, " near '");
   ls__printable(error->text, near ? (size_t)(near - error->text) : strlen(error->text), text, sizeof text);
@@ -210,7 +210,7 @@ static ls_status read_value(reader *r, const char *name) {
   if (end - start > longest)
     return bad(r, about, "its description has %zu bytes, luasight reads at most %zu; " DAMAGED, end - start, longest);
   json_error_t error;
-  json_t *value = json_loadb(r->text + start, end - start, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+  json_t *value = ls__json_load(r->text + start, end - start, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
   if (!value) return bad_json(r, about, start, &error);
   ls_status status = metadata ? read_metadata(r, value) : read_item(r, name, value);
   json_decref(value);
@@ -235,7 +235,7 @@ static ls_status read_member(reader *r) {
   size_t start = r->at, end = ls__json_skip(r->text, r->length, start, 0, &deep);
   if (!end) return bad(r, NULL, "the header ends in the name of a tensor; " DAMAGED);
   json_error_t error;
-  json_t *name = json_loadb(r->text + start, end - start, JSON_DECODE_ANY, &error);
+  json_t *name = ls__json_load(r->text + start, end - start, JSON_DECODE_ANY, &error);
   if (!name) return bad_json(r, NULL, start, &error);
   r->at = end;
   ls_status status;

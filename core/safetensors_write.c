@@ -56,7 +56,7 @@ static int by_text(const void *a, const void *b) { return strcmp(*(const char *c
 /* The metadata with its keys sorted, so that equal content gives equal files. */
 static ls_status read_metadata(const char *path, const char *text, json_t **out) {
   json_error_t error;
-  json_t *given = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+  json_t *given = ls__json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &error);
   if (!given && !error.text[0]) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the metadata", path);
   if (!given) return ls__fail(LS_ERROR_ARGUMENT, "%s: the metadata is not valid JSON", path);
   ls_status status = LS_OK;
@@ -87,9 +87,11 @@ static ls_status read_metadata(const char *path, const char *text, json_t **out)
 }
 
 static ls_status add_item(const char *path, const source *s, uint64_t begin, json_t *header) {
-  json_t *shape = json_array(), *name = json_string(s->name);
+  errno = 0;
+  json_t *name = json_string(s->name), *shape = json_array();
   if (!name) {
     json_decref(shape);
+    if (errno == ENOMEM) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
     return ls__weights_fail(LS_ERROR_ARGUMENT, path, s->name, "its name is not valid UTF-8");
   }
   json_decref(name);
@@ -100,7 +102,7 @@ static ls_status add_item(const char *path, const source *s, uint64_t begin, jso
   if (failed) json_decref(shape);
   else
     item = json_pack("{s:s, s:o, s:[I, I]}", "dtype", s->dtype->code, "shape", shape, "data_offsets", (json_int_t)begin,
-                     (json_int_t)(begin + s->size));
+                     (json_int_t)begin + (json_int_t)s->size);
   if (!item || json_object_set_new(header, s->name, item))
     return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
   return LS_OK;

@@ -17,6 +17,7 @@ static void free_tokenizer(ls_tokenizer *t) {
   ls__vocab_free(&t->vocab);
   free(t->ids.data);
   free(t->text.data);
+  free(t->replaced.data);
   free(t->clean.data);
   free(t->spaced.data);
   free(t);
@@ -125,7 +126,7 @@ ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, in
   }
   ls__text *result = &t->text;
   if (ls__utf8_valid(t->text.data, t->text.length) != t->text.length) {
-    result = &t->clean;
+    result = &t->replaced;
     result->length = 0;
     if (!ls__text_add_replaced(result, t->text.data, t->text.length)) return no_memory();
   }

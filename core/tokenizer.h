@@ -38,7 +38,7 @@ typedef struct ls__vocab {
   ls__text text;    /* every token, each ended by a zero */
   ls__token *token; /* by id */
   int32_t size, room;
-  uint32_t *slot;   /* hash table of id + 1 */
+  uint64_t *slot;   /* hash table: the hash of the token << 32 | id + 1 */
   uint32_t mask, used;
   uint64_t seed;
 } ls__vocab;
@@ -50,7 +50,7 @@ ls_status ls__vocab_read(ls__vocab *v, const ls__part *part);
 ls__added ls__vocab_add(ls__vocab *v, const char *text, size_t length, int64_t id);
 int32_t ls__vocab_find(const ls__vocab *v, const char *text, size_t length); /* -1 where there is none */
 int32_t ls__vocab_hole(const ls__vocab *v);                                  /* an id without token, -1 where none is */
-const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length); /* NULL out of range */
+const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length); /* NULL where there is none */
 void ls__vocab_free(ls__vocab *v);
 
 /* ---- added tokens (tokenizer_added.c) ---- */
@@ -111,12 +111,14 @@ bool ls__byte_level_decode(const char *token, size_t length, ls__text *out);
 /* ---- byte pair encoding (tokenizer_bpe.c, tokenizer_merge.c) ---- */
 
 typedef struct ls__merge {
-  uint64_t pair;      /* left id << 32 | right id */
-  int32_t rank, into; /* `into` is -1 in an empty place */
+  uint64_t pair; /* left id << 32 | right id */
+  int32_t rank, into;
 } ls__merge;
 
 typedef struct ls__merges {
-  ls__merge *place; /* hash table */
+  ls__merge *merge; /* by rank */
+  int32_t count, room;
+  uint64_t *slot;   /* hash table: the upper half of the hash of the pair << 32 | rank + 1 */
   uint64_t mask;
   uint64_t seed;
 } ls__merges;
@@ -157,11 +159,10 @@ void ls__bpe_free(ls__bpe *b);
 
 static inline const ls__merge *ls__merge_find(const ls__merges *m, int32_t left, int32_t right) {
   uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-  for (uint64_t i = ls__hash_pair(pair, m->seed) & m->mask;; i = (i + 1) & m->mask) {
-    const ls__merge *place = &m->place[i];
-    if (place->into < 0) return NULL;
-    if (place->pair == pair) return place;
-  }
+  uint64_t hash = ls__hash_pair(pair, m->seed), slot;
+  for (uint64_t i = hash & m->mask; (slot = m->slot[i]); i = (i + 1) & m->mask)
+    if (slot >> 32 == hash >> 32 && m->merge[(uint32_t)slot - 1].pair == pair) return &m->merge[(uint32_t)slot - 1];
+  return NULL;
 }
 
 /* Merges `ids` in place, lowest rank first and leftmost among equals; gives the number left, SIZE_MAX without memory. */
@@ -187,8 +188,9 @@ struct ls_tokenizer {
   bool decodes_bytes; /* the decoder is ByteLevel; else tokens are joined by spaces */
   ls__ids ids;        /* of the last encode */
   ls__text text;      /* of the last decode */
-  ls__text clean;     /* a text made UTF-8, or with a space in front */
-  ls__text spaced;
+  ls__text replaced;  /* the same made UTF-8 */
+  ls__text clean;     /* a text to encode made UTF-8 */
+  ls__text spaced;    /* the same with a space in front */
 };
 
 /* Fills an empty tokenizer from the text of tokenizer.json (tokenizer_load.c). */

@@ -18,11 +18,6 @@ _Static_assert(sizeof(ls__word) == 64, "a word is one cache line");
 
 /* ---- merges -------------------------------------------------------------------------------------------------------- */
 
-typedef struct merge_list {
-  ls__merge *data;
-  size_t count, room;
-} merge_list;
-
 static ls_status unknown_token(ls__cursor *c, size_t item, const char *text, size_t length) {
   char shown[80], what[160];
   snprintf(what, sizeof what, "\"%s\" is not in the vocabulary", ls__printable(text, length, shown, sizeof shown));
@@ -60,55 +55,63 @@ static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32
   return *right < 0 ? unknown_token(c, item, text, length) : LS_OK;
 }
 
-static ls_status add_merge(ls__bpe *b, const ls__vocab *v, ls__cursor *c, size_t item, int32_t left, int32_t right,
-                           merge_list *list) {
-  b->spelled.length = 0;
-  for (int side = 0; side < 2; side++) {
-    size_t length;
-    const char *text = ls__vocab_token(v, side ? right : left, &length);
-    if (!ls__text_add(&b->spelled, text, length)) return ls__part_memory(c->part);
+/* Tokens are mostly numbered in the order in which they were learned: the one of a merge is behind that of the merge before. */
+static bool is_joined(const ls__vocab *v, int32_t id, const char *const text[2], const size_t length[2]) {
+  size_t size;
+  const char *token = ls__vocab_token(v, id, &size);
+  return token && size == length[0] + length[1] && !memcmp(token, text[0], length[0]) &&
+         !memcmp(token + length[0], text[1], length[1]);
+}
+
+static ls_status add_merge(ls__bpe *b, const ls__vocab *v, ls__cursor *c, size_t item, int32_t left, int32_t right) {
+  ls__merges *m = &b->merges;
+  size_t length[2];
+  const char *text[2] = {ls__vocab_token(v, left, &length[0]), ls__vocab_token(v, right, &length[1])};
+  int32_t into = m->count ? m->merge[m->count - 1].into + 1 : 256;
+  if (!is_joined(v, into, text, length)) {
+    b->spelled.length = 0;
+    if (!ls__text_add(&b->spelled, text[0], length[0]) || !ls__text_add(&b->spelled, text[1], length[1]))
+      return ls__part_memory(c->part);
+    into = ls__vocab_find(v, b->spelled.data, b->spelled.length);
+    if (into < 0) return unknown_token(c, item, b->spelled.data, b->spelled.length);
   }
-  int32_t into = ls__vocab_find(v, b->spelled.data, b->spelled.length);
-  if (into < 0) return unknown_token(c, item, b->spelled.data, b->spelled.length);
-  if (list->count == list->room) {
-    size_t room = list->room * 2 + 1024;
-    ls__merge *data = realloc(list->data, room * sizeof *data);
-    if (!data) return ls__part_memory(c->part);
-    list->data = data;
-    list->room = room;
+  if (m->count == m->room) {
+    int32_t room = m->room + m->room / 2 + 1024; /* a file has fewer bytes than would make this overflow */
+    ls__merge *merge = realloc(m->merge, (size_t)room * sizeof *merge);
+    if (!merge) return ls__part_memory(c->part);
+    m->merge = merge;
+    m->room = room;
   }
-  uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-  list->data[list->count] = (ls__merge){pair, (int32_t)list->count, into};
-  list->count++;
+  m->merge[m->count] = (ls__merge){(uint64_t)(uint32_t)left << 32 | (uint32_t)right, m->count, into};
+  m->count++;
   return LS_OK;
 }
 
-static ls_status read_list(ls__bpe *b, const ls__vocab *v, ls__cursor *c, merge_list *list) {
+static ls_status read_list(ls__bpe *b, const ls__vocab *v, ls__cursor *c) {
   if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, 0, "the merges are not a list");
   for (size_t item = 0; !ls__cursor_take(c, ']'); item++) {
     int32_t left = -1, right = -1;
     bool skip;
     if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
     ls_status status = read_pair(c, v, item, &left, &right, &skip);
-    if (!status && !skip) status = add_merge(b, v, c, item, left, right, list);
+    if (!status && !skip) status = add_merge(b, v, c, item, left, right);
     if (status) return status;
   }
   return LS_OK;
 }
 
 /* Where a pair stands twice the later rank holds, as in the reference. */
-static bool fill_table(ls__merges *m, const merge_list *list) {
+static bool fill_table(ls__merges *m) {
   uint64_t size = 16;
-  while (size < list->count * 2) size *= 2;
-  m->place = malloc(size * sizeof *m->place);
-  if (!m->place) return false;
+  while (size < (uint64_t)m->count * 2) size *= 2;
+  m->slot = calloc(size, sizeof *m->slot);
+  if (!m->slot) return false;
   m->mask = size - 1;
   m->seed = ls__hash_seed();
-  for (uint64_t i = 0; i < size; i++) m->place[i].into = -1;
-  for (size_t i = 0; i < list->count; i++) {
-    uint64_t at = ls__hash_pair(list->data[i].pair, m->seed) & m->mask;
-    while (m->place[at].into >= 0 && m->place[at].pair != list->data[i].pair) at = (at + 1) & m->mask;
-    m->place[at] = list->data[i];
+  for (int32_t rank = 0; rank < m->count; rank++) {
+    uint64_t hash = ls__hash_pair(m->merge[rank].pair, m->seed), at = hash & m->mask;
+    while (m->slot[at] && m->merge[(uint32_t)m->slot[at] - 1].pair != m->merge[rank].pair) at = (at + 1) & m->mask;
+    m->slot[at] = (hash >> 32) << 32 | (uint32_t)(rank + 1);
   }
   return true;
 }
@@ -116,10 +119,8 @@ static bool fill_table(ls__merges *m, const merge_list *list) {
 static ls_status read_merges(ls__bpe *b, const ls__vocab *v, const ls__part *part) {
   if (!part->text) return ls__part_fail(part, "is missing");
   ls__cursor cursor = {.part = part};
-  merge_list list = {0};
-  ls_status status = read_list(b, v, &cursor, &list);
-  if (!status && !fill_table(&b->merges, &list)) status = ls__part_memory(part);
-  free(list.data);
+  ls_status status = read_list(b, v, &cursor);
+  if (!status && !fill_table(&b->merges)) status = ls__part_memory(part);
   free(cursor.scratch.data);
   return status;
 }
@@ -159,7 +160,7 @@ static ls_status refuse_settings(const ls__part *m) {
   for (int i = 0; i < 2; i++)
     if (!ls__part_is_null(&m[affixes[i]]) && !is_text(&m[affixes[i]], "\"\""))
       return ls__part_fail(&m[affixes[i]], "a mark on parts of words is not implemented in this version of luasight");
-  bool fallback;
+  bool fallback = false;
   ls_status status = read_flag(&m[LS__MODEL_BYTE_FALLBACK], &fallback);
   if (status) return status;
   if (fallback) return ls__part_fail(&m[LS__MODEL_BYTE_FALLBACK], "is not implemented in this version of luasight");
@@ -186,7 +187,8 @@ ls_status ls__bpe_read(ls__bpe *b, ls__vocab *v, const ls__part *m) {
 }
 
 void ls__bpe_free(ls__bpe *b) {
-  free(b->merges.place);
+  free(b->merges.merge);
+  free(b->merges.slot);
   free(b->cache);
   free(b->spelled.data);
   free(b->work.data);

@@ -53,7 +53,8 @@ static ls_status keep_member(const ls__part *object, const char *const *names, l
   return ls__part_fail(object, "\"%s\" is unknown to this version of luasight", shown);
 }
 
-ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out) {
+/* Cuts the object at the beginning of a part; `*stop` is where it ends. */
+static ls_status cut(const ls__part *object, const char *const *names, ls__part *out, const ls__inside *inside, size_t *stop) {
   const char *text = object->text;
   size_t length = object->length, at = ls__json_space(text, length, 0);
   for (int32_t i = 0; names[i]; i++) {
@@ -69,21 +70,40 @@ ls_status ls__part_members(const ls__part *object, const char *const *names, ls_
       at = ls__json_space(text, length, at + 1);
     }
     int deep = 0;
-    size_t key = at, stop = at < length && text[at] == '"' ? ls__json_skip(text, length, at, 1, &deep) : 0;
-    if (!stop) return ls__part_fail(object, "is not valid JSON at byte %zu: the name of a member is missing", at);
-    at = ls__json_space(text, length, stop);
+    size_t key = at, end = at < length && text[at] == '"' ? ls__json_skip(text, length, at, 1, &deep) : 0;
+    if (!end) return ls__part_fail(object, "is not valid JSON at byte %zu: the name of a member is missing", at);
+    size_t name = end - key - 2;
+    at = ls__json_space(text, length, end);
     if (at == length || text[at] != ':') return ls__part_fail(object, "is not valid JSON at byte %zu: a colon is missing", at);
     at = ls__json_space(text, length, at + 1);
-    size_t end = ls__json_skip(text, length, at, DEEPEST, &deep);
+    ls__part value = {.file = object->file, .text = text + at, .length = length - at};
+    if (inside && at < length && text[at] == '{' && name == strlen(inside->name) &&
+        !memcmp(text + key + 1, inside->name, name)) {
+      snprintf(value.place, sizeof value.place, "%s", inside->name);
+      ls_status status = cut(&value, inside->names, inside->out, NULL, &end);
+      if (status) return status;
+      end += at;
+    } else {
+      end = ls__json_skip(text, length, at, DEEPEST, &deep);
+    }
     if (deep) return ls__part_fail(object, "is nested deeper than %d brackets", DEEPEST);
     if (!end) return ls__part_fail(object, "is not valid JSON at byte %zu: a value is missing, or the file is cut short", at);
-    ls__part value = {.text = text + at, .length = end - at};
-    ls_status status = keep_member(object, names, out, text + key + 1, stop - key - 2, &value);
+    value.length = end - at;
+    ls_status status = keep_member(object, names, out, text + key + 1, name, &value);
     if (status) return status;
     at = ls__json_space(text, length, end);
   }
   if (at == length) return ls__part_fail(object, "is not valid JSON: the file is cut short");
-  if (ls__json_space(text, length, at + 1) != length) return ls__part_fail(object, "something follows its end");
+  *stop = at + 1;
+  return LS_OK;
+}
+
+ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out, const ls__inside *inside) {
+  size_t stop = 0;
+  ls_status status = cut(object, names, out, inside, &stop);
+  if (status) return status;
+  if (ls__json_space(object->text, object->length, stop) != object->length)
+    return ls__part_fail(object, "something follows its end");
   return LS_OK;
 }
 
@@ -93,9 +113,9 @@ ls_status ls__part_parse(const ls__part *part, json_t **out) {
   if (!part->text) return ls__part_fail(part, "is missing");
   if (part->length > LONGEST_PART) return ls__part_fail(part, "has %zu bytes, which is more than any tokenizer needs", part->length);
   json_error_t error;
-  json_t *tree = json_loadb(part->text, part->length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+  json_t *tree = ls__json_load(part->text, part->length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
   if (!tree) {
-    if (json_error_code(&error) == json_error_out_of_memory) return ls__part_memory(part);
+    if (!error.text[0]) return ls__part_memory(part);
     char shown[JSON_ERROR_TEXT_LENGTH];
     const char *near = strstr(error.text, " near '");
     ls__printable(error.text, near ? (size_t)(near - error.text) : strlen(error.text), shown, sizeof shown);
@@ -142,12 +162,6 @@ ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
 char ls__cursor_peek(ls__cursor *c) {
   c->at = ls__json_space(c->part->text, c->part->length, c->at);
   return c->at < c->part->length ? c->part->text[c->at] : 0;
-}
-
-bool ls__cursor_take(ls__cursor *c, char sign) {
-  if (ls__cursor_peek(c) != sign) return false;
-  c->at++;
-  return true;
 }
 
 static int32_t hex4(const char *text, size_t length) {
@@ -217,16 +231,17 @@ static ls_status read_escaped(ls__cursor *c, size_t item, size_t end, const char
 ls_status ls__cursor_string(ls__cursor *c, size_t item, const char **text, size_t *length) {
   if (!ls__cursor_take(c, '"')) return ls__cursor_fail(c, item, "a string is missing");
   const char *from = c->part->text;
-  size_t end = c->at;
-  bool escaped = false, ascii = true;
-  for (; end < c->part->length && from[end] != '"'; end++) {
-    unsigned char sign = (unsigned char)from[end];
-    if (sign < 0x20) return ls__cursor_fail(c, item, "a string has a control character");
-    if (sign >= 0x80) ascii = false;
-    if (sign == '\\') escaped = true, end++;
+  size_t end = c->at, stop = c->part->length;
+  uint64_t high = 0;
+  bool escaped = false;
+  while ((end = ls__json_plain(from, stop, end, &high)) < stop && from[end] != '"') {
+    if (from[end] != '\\') return ls__cursor_fail(c, item, "a string has a control character");
+    if (stop - end < 2) break;
+    escaped = true; /* what is escaped may be a quote; if it is no escape at all, read_escaped finds out */
+    end += 2;
   }
-  if (end >= c->part->length) return ls__cursor_fail(c, item, "a string does not end");
-  if (!ascii && ls__utf8_valid(from + c->at, end - c->at) != end - c->at)
+  if (end >= stop || from[end] != '"') return ls__cursor_fail(c, item, "a string does not end");
+  if ((high || escaped) && ls__utf8_valid(from + c->at, end - c->at) != end - c->at)
     return ls__cursor_fail(c, item, "a string is not UTF-8");
   *text = from + c->at;
   *length = end - c->at;

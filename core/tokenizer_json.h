@@ -19,8 +19,16 @@ ls_status ls__part_fail(const ls__part *part, const char *format, ...) __attribu
 ls_status ls__part_memory(const ls__part *part); /* LS_ERROR_MEMORY */
 bool ls__part_is_null(const ls__part *part);     /* absent or null */
 
-/* Cuts an object: `names` ends with NULL, `out` has a part for each. An unknown or repeated member is an error. */
-ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out);
+/* A member that is cut in the same pass, where it is an object: the long one would be walked through twice otherwise. */
+typedef struct ls__inside {
+  const char *name;
+  const char *const *names;
+  ls__part *out;
+} ls__inside;
+
+/* Cuts an object: `names` ends with NULL, `out` has a part for each. An unknown or repeated member is an error. `inside`
+   may be NULL. */
+ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out, const ls__inside *inside);
 
 /* A small value as a tree that the caller releases (json_decref). */
 ls_status ls__part_parse(const ls__part *part, json_t **out);
@@ -40,8 +48,13 @@ typedef struct ls__cursor {
   ls__text scratch; /* strings with escapes; the caller frees its data */
 } ls__cursor;
 
-bool ls__cursor_take(ls__cursor *c, char sign); /* takes it, behind white space, if it is next */
 char ls__cursor_peek(ls__cursor *c);            /* the next sign behind white space, 0 at the end */
+static inline bool ls__cursor_take(ls__cursor *c, char sign) { /* takes it, behind white space, if it is next */
+  bool next = c->at < c->part->length && c->part->text[c->at] == sign;
+  if (!next && ls__cursor_peek(c) != sign) return false;
+  c->at++;
+  return true;
+}
 /* A string, valid until the next one is read; UTF-8 without U+0000. `item` counts items for the error. */
 ls_status ls__cursor_string(ls__cursor *c, size_t item, const char **text, size_t *length);
 ls_status ls__cursor_integer(ls__cursor *c, size_t item, int64_t *out); /* 0 to 2^31 - 1 */

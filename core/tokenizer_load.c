@@ -44,16 +44,15 @@ static ls_status read_decoder(ls_tokenizer *t, const ls__part *part) {
   return t->decodes_bytes ? read_byte_level(&settings, part) : LS_OK;
 }
 
-static ls_status read_model(ls_tokenizer *t, const ls__part *part) {
-  ls__part parts[LS__MODEL_PARTS];
+/* `parts` are the members of the section. */
+static ls_status read_model(ls_tokenizer *t, const ls__part *part, const ls__part *parts) {
   if (!part->text) return ls__part_fail(part, "is missing");
-  ls_status status = ls__part_members(part, model_parts, parts);
-  if (status) return status;
+  if (part->text[0] != '{') return ls__part_fail(part, "is not a JSON object");
   const ls__part *type = &parts[LS__MODEL_TYPE];
   if (!type->text) return ls__part_fail(part, "has no \"type\"");
   if (type->length == 5 && !memcmp(type->text, "\"BPE\"", 5)) return ls__bpe_read(&t->bpe, &t->vocab, parts);
   json_t *name;
-  status = ls__part_parse(type, &name);
+  ls_status status = ls__part_parse(type, &name);
   if (status) return status;
   json_t *section = json_pack("{s:o}", "type", name);
   status = section ? ls__part_refuse(part, section) : ls__part_memory(part);
@@ -67,14 +66,15 @@ static ls_status check_version(const ls__part *part) {
 }
 
 ls_status ls__tokenizer_read(ls_tokenizer *t, const char *json, size_t length, const char *file) {
-  ls__part whole = {.file = file, .text = json, .length = length}, part[SECTIONS];
+  ls__part whole = {.file = file, .text = json, .length = length}, part[SECTIONS], model[LS__MODEL_PARTS];
+  ls__inside inside = {"model", model_parts, model};
   if (length > LONGEST_FILE) return ls__part_fail(&whole, "has %zu bytes, which is more than any tokenizer needs", length);
-  ls_status status = ls__part_members(&whole, sections, part);
+  ls_status status = ls__part_members(&whole, sections, part, &inside);
   if (!status) status = check_version(&part[VERSION]);
   if (!status) status = read_normalizer(&part[NORMALIZER]);
   if (!status) status = read_byte_level(&t->byte_level, &part[PRE_TOKENIZER]);
   if (!status) status = read_decoder(t, &part[DECODER]);
-  if (!status) status = read_model(t, &part[MODEL]);
+  if (!status) status = read_model(t, &part[MODEL], model);
   if (!status) status = ls__added_read(&t->added, &t->vocab, &part[ADDED]);
   if (!status) status = ls__post_read(&t->post, &t->vocab, &part[POST_PROCESSOR]);
   if (status) return status;

@@ -39,6 +39,15 @@ size_t ls__utf8_valid(const char *text, size_t length) {
         continue;
       }
     }
+    unsigned char c = (unsigned char)text[at];
+    if (c < 0x80) {
+      at++;
+      continue;
+    }
+    if (c >= 0xC2 && c < 0xE0 && length - at >= 2 && ((unsigned char)text[at + 1] & 0xC0) == 0x80) {
+      at += 2;
+      continue;
+    }
     int32_t code;
     size_t n = ls__utf8_next(text + at, length - at, &code);
     if (code < 0) return at;

@@ -21,7 +21,15 @@ uint64_t ls__hash(const char *text, size_t length, uint64_t seed) {
     hash = fold(hash ^ word, 0x9E3779B97F4A7C15u);
   }
   word = 0;
-  for (size_t i = 0; i < length; i++) word |= (uint64_t)(unsigned char)text[i] << (8 * i);
+  if (length >= 4) { /* the two halves may overlap: which bytes they share follows from the length */
+    uint32_t first, last;
+    memcpy(&first, text, 4);
+    memcpy(&last, text + length - 4, 4);
+    word = (uint64_t)first << 32 | last;
+  } else if (length) {
+    const unsigned char *s = (const unsigned char *)text;
+    word = (uint64_t)s[0] << 16 | (uint64_t)s[length / 2] << 8 | s[length - 1];
+  }
   return fold(hash ^ word, 0xD6E8FEB86659FD93u);
 }
 
@@ -53,28 +61,41 @@ bool ls__ids_add(ls__ids *ids, int64_t id) {
 
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
 
+static int32_t id_in(uint64_t slot) { return (int32_t)(uint32_t)slot - 1; }
+
 /* The place of a token in the hash table, or the free one where it belongs. */
-static uint32_t place_of(const ls__vocab *v, const char *text, size_t length) {
-  uint32_t i = (uint32_t)ls__hash(text, length, v->seed) & v->mask;
+static uint32_t place_of(const ls__vocab *v, uint32_t hash, const char *text, size_t length) {
+  uint32_t i = hash & v->mask;
   for (; v->slot[i]; i = (i + 1) & v->mask) {
-    const ls__token *token = &v->token[v->slot[i] - 1];
+    if (v->slot[i] >> 32 != hash) continue; /* the token itself is far away in memory */
+    const ls__token *token = &v->token[id_in(v->slot[i])];
     if (token->length == length && !memcmp(v->text.data + token->at, text, length)) break;
   }
   return i;
 }
 
-static bool widen(ls__vocab *v) {
-  uint32_t mask = v->slot ? v->mask * 2 + 1 : 1023;
-  uint32_t *slot = calloc((size_t)mask + 1, sizeof *slot);
+static bool widen(ls__vocab *v, uint32_t mask) {
+  uint64_t *slot = calloc((size_t)mask + 1, sizeof *slot);
   if (!slot) return false;
+  for (uint32_t i = 0; v->slot && i <= v->mask; i++) {
+    if (!v->slot[i]) continue;
+    uint32_t to = (uint32_t)(v->slot[i] >> 32) & mask;
+    while (slot[to]) to = (to + 1) & mask;
+    slot[to] = v->slot[i];
+  }
   free(v->slot);
   v->slot = slot;
   v->mask = mask;
-  for (int32_t id = 0; id < v->size; id++) {
-    if (v->token[id].at == LS__NO_TOKEN) continue;
-    slot[place_of(v, v->text.data + v->token[id].at, v->token[id].length)] = (uint32_t)id + 1;
-  }
   return true;
+}
+
+/* Makes room for about as many tokens as so much JSON text has. A failure shows later, when a token is added. */
+static void expect(ls__vocab *v, size_t bytes) {
+  uint32_t mask = 1023;
+  while (mask < bytes / 16 && mask < UINT32_MAX / 4) mask = mask * 2 + 1;
+  if (!v->seed) v->seed = ls__hash_seed();
+  if (!v->slot) widen(v, mask);
+  ls__text_reserve(&v->text, bytes / 2);
 }
 
 static bool reach(ls__vocab *v, int64_t id) {
@@ -91,21 +112,21 @@ static bool reach(ls__vocab *v, int64_t id) {
 
 ls__added ls__vocab_add(ls__vocab *v, const char *text, size_t length, int64_t id) {
   if (!v->seed) v->seed = ls__hash_seed();
-  if ((!v->slot || v->used > v->mask / 2) && !widen(v)) return LS__ADDED_NO_MEMORY;
-  uint32_t place = place_of(v, text, length);
+  if ((!v->slot || v->used > v->mask / 16 * 13) && !widen(v, v->slot ? v->mask * 2 + 1 : 1023)) return LS__ADDED_NO_MEMORY;
+  uint32_t hash = (uint32_t)ls__hash(text, length, v->seed), place = place_of(v, hash, text, length);
   if (v->slot[place]) return LS__ADDED_TOKEN_TWICE;
   if (id < v->size && v->token[id].at != LS__NO_TOKEN) return LS__ADDED_ID_TWICE;
   if (!reach(v, id) || !ls__text_reserve(&v->text, length + 1)) return LS__ADDED_NO_MEMORY;
   v->token[id] = (ls__token){(uint32_t)v->text.length, (uint32_t)length};
   ls__text_add(&v->text, text, length);
   v->text.data[v->text.length++] = 0;
-  v->slot[place] = (uint32_t)id + 1;
+  v->slot[place] = (uint64_t)hash << 32 | (uint32_t)(id + 1);
   v->used++;
   return LS__ADDED;
 }
 
 int32_t ls__vocab_find(const ls__vocab *v, const char *text, size_t length) {
-  return v->slot ? (int32_t)v->slot[place_of(v, text, length)] - 1 : -1;
+  return v->slot ? id_in(v->slot[place_of(v, (uint32_t)ls__hash(text, length, v->seed), text, length)]) : -1;
 }
 
 int32_t ls__vocab_hole(const ls__vocab *v) {
@@ -116,7 +137,7 @@ int32_t ls__vocab_hole(const ls__vocab *v) {
 }
 
 const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length) {
-  if (id < 0 || id >= v->size) return NULL;
+  if (id < 0 || id >= v->size || v->token[id].at == LS__NO_TOKEN) return NULL;
   *length = v->token[id].length;
   return v->text.data + v->token[id].at;
 }
@@ -163,6 +184,7 @@ static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
 ls_status ls__vocab_read(ls__vocab *v, const ls__part *part) {
   if (!part->text) return ls__part_fail(part, "is missing");
   ls__cursor cursor = {.part = part};
+  expect(v, part->length);
   ls_status status = read_entries(v, &cursor);
   free(cursor.scratch.data);
   return status;

@@ -24,13 +24,60 @@ describe("the tokenizer trainer", function()
     assert.are.equal("<|endoftext|>", trained.vocab[#trained.vocab])
   end)
 
+  -- Counts every pair anew before each merge, as the method is defined; the trainer keeps counts up to date instead.
+  it("merges at each step a pair that no other beats", function()
+    local text = ("she sells sea shells; the shells she sells are sea shells, I'm sure. aaaa aaaaa aaa "):rep(2)
+    local merges = trainer.train({ text, "sea shells" }, { vocab_size = 300 }).merges
+    local pieces = {}
+    for _, whole in ipairs { text, "sea shells" } do
+      trainer.split(whole, function(piece)
+        local tokens = {}
+        for byte in piece:gmatch "." do tokens[#tokens + 1] = byte == " " and "\196\160" or byte end
+        pieces[#pieces + 1] = tokens
+      end)
+    end
+    for _, merge in ipairs(merges) do
+      local counts, most = {}, 0
+      for _, tokens in ipairs(pieces) do
+        for k = 1, #tokens - 1 do
+          local pair = tokens[k] .. "\0" .. tokens[k + 1]
+          counts[pair] = (counts[pair] or 0) + 1
+          most = math.max(most, counts[pair])
+        end
+      end
+      assert.are.equal(most, counts[merge[1] .. "\0" .. merge[2]])
+      for i, tokens in ipairs(pieces) do
+        local joined, k = {}, 1
+        while k <= #tokens do
+          local both = tokens[k] == merge[1] and tokens[k + 1] == merge[2]
+          joined[#joined + 1] = both and merge[1] .. merge[2] or tokens[k]
+          k = k + (both and 2 or 1)
+        end
+        pieces[i] = joined
+      end
+    end
+    assert.is_true(#merges > 20, #merges .. " merges")
+  end)
+
   it("stops at the size asked for, or when no pair occurs twice", function()
     assert.are.equal(260, #trainer.train({ ("one two three "):rep(9) }, { vocab_size = 260 }).vocab)
     assert.are.equal(257, #trainer.train({ "abcdefg" }, { vocab_size = 300 }).vocab)
   end)
 
   it("refuses a size without room for all bytes", function()
-    assert.has_error(function() trainer.train({ "a" }, { vocab_size = 100 }) end)
+    local ok, err = pcall(trainer.train, { "a" }, { vocab_size = 100 })
+    assert.is_false(ok)
+    assert.are.equal("argument", err.code)
+    assert.is_truthy(err.message:find("100 is too small", 1, true))
+  end)
+
+  it("refuses what is no list of texts, and no size", function()
+    for _, arguments in ipairs { { nil, { vocab_size = 300 } }, { "a", { vocab_size = 300 } }, { { 1 }, { vocab_size = 300 } },
+      { { "a" }, nil }, { { "a" }, {} } } do
+      local ok, err = pcall(trainer.train, arguments[1], arguments[2])
+      assert.is_false(ok)
+      assert.are.equal("argument", err.code)
+    end
   end)
 
   it("gives the same merges for the same text", function()

@@ -170,8 +170,9 @@ function Trainee:advance(corpus)
   local targets = torch.tensor(batch.targets, { dtype = "int64" })
   local weights = torch.tensor(batch.weights)
 
-  local hidden = self.net.transformer(ids):flatten(0, 1):index_select(0, at) -- only where something is predictable
-  local losses = torch.cross_entropy_loss(self.net.lm_head(hidden), targets, { reduction = 0 })
+  local hidden = self.net.transformer(ids).last_hidden_state:flatten(0, 1) -- (rows length) C
+  local logits = self.net.lm_head(hidden:index_select(0, at)) -- only where something is predictable
+  local losses = torch.cross_entropy_loss(logits, targets, { reduction = 0 })
   local loss = (losses * weights):sum()
   self.optimizer:zero_grad()
   loss:backward()

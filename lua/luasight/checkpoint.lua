@@ -8,18 +8,25 @@ cjson.decode_invalid_numbers(true) -- older files have a bare Infinity
 
 local checkpoint = {}
 local quoted = safetensors.quoted
+checkpoint.null = cjson.null
 
 local WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 -- ---- files ----------------------------------------------------------------------------------------------------------
 
-local function exists(path)
+---@param path string
+---@return boolean
+function checkpoint.exists(path)
   local file = io.open(path, "rb")
   if file then file:close() end
   return file ~= nil
 end
 
-local function check_folder(folder)
+local exists = checkpoint.exists
+
+---Raises unless this is the path of a folder.
+---@param folder string
+function checkpoint.check_folder(folder)
   if type(folder) ~= "string" then
     binding.raise("argument", "the folder of a checkpoint is a string, not a " .. type(folder))
   elseif folder == "" or folder:find("%z") then
@@ -30,16 +37,27 @@ local function check_folder(folder)
   end
 end
 
----A JSON file that holds an object. What it does not hold is nil, or raised where it is not there at all.
----@return table
-local function read_object(path)
+local check_folder = checkpoint.check_folder
+
+---The bytes of a file.
+---@param path string
+---@return string
+function checkpoint.text(path)
   local file, reason = io.open(path, "rb")
   local text
   if file then
-    text, reason = file:read("*a")
+    text, reason = file:read "*a"
     file:close()
   end
   if not text then binding.raise("io", ("%s: cannot read: %s"):format(path, reason or "not a plain file")) end
+  return text
+end
+
+---A JSON file that holds an object, as it is: null is `checkpoint.null`.
+---@param path string
+---@return table
+function checkpoint.object(path)
+  local text = checkpoint.text(path)
   local ok, value = pcall(cjson.decode, text)
   if not ok then
     local what = text:find("^%s*$") and "the file is empty" or "not valid JSON, or cut short"
@@ -76,7 +94,7 @@ function checkpoint.config(folder)
     binding.raise("io", folder .. ": there is no config.json in this folder", 2,
       { hint = "give the folder of a model as Hugging Face stores it" })
   end
-  return plain(read_object(path))
+  return plain(checkpoint.object(path))
 end
 
 -- ---- weights --------------------------------------------------------------------------------------------------------
@@ -159,7 +177,7 @@ end
 
 local function read_index(self)
   local path = self.folder .. "/" .. INDEX
-  local map = read_object(path).weight_map
+  local map = checkpoint.object(path).weight_map
   if type(map) ~= "table" or next(map) == nil then
     binding.raise("format", path .. ": has no weight_map, the table of which tensor is in which file", 2,
       { hint = "fetch the file again" })

@@ -39,7 +39,7 @@ failure.codes = {
 function failure.raise(code, message, _, fields)
   local e = { code = code, message = message:gsub("%s*\n.*$", "") }
   for k, v in pairs(fields or {}) do e[k] = v end
-  if not e.file then e.file, e.line = site.split(site.here()) end
+  if not e.file then e.file, e.line = site.split(site.script()) end
   error(setmetatable(e, Error), 0)
 end
 
@@ -47,5 +47,14 @@ end
 ---@param e any
 ---@return boolean
 function failure.is(e) return getmetatable(e) == Error end
+
+---Any error as one line, the hint in brackets behind it.
+---@param e any
+---@return string
+function failure.line(e)
+  local text = type(e) == "string" and e or type(e) == "table" and getmetatable(e) and getmetatable(e).__tostring
+    and tostring(e) or ("(the error is a %s)"):format(type(e))
+  return (text:gsub("%s*\n%s*hint: (.*)$", " (%1)"):gsub("%s*\n%s*", " "))
+end
 
 return failure

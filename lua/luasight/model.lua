@@ -181,13 +181,18 @@ local function is_options(v)
   return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
 end
 
+local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil and next(v) == nil end
+
 ---(input, options, body) from what trace was given.
 local function sort_arguments(network, level, ...)
   local n = select("#", ...)
   local given, body = { ... }, nil
   if n > 0 and is_body(given[n]) then body, n = given[n], n - 1 end
   local options = {}
-  if n > 0 and is_options(given[n]) and (n > 1 or not network.is_input(given[n])) then options, n = given[n], n - 1 end
+  local last = given[n]
+  if n > 1 and (is_options(last) or is_empty(last)) or n == 1 and is_options(last) and not network.is_input(last) then
+    options, n = last, n - 1
+  end
   if n ~= 1 or given[1] == nil then
     binding.raise("argument", n == 0 and "a trace needs an input" or "a trace takes one input; give ls.args(a, b) for several",
       level + 1)
@@ -238,10 +243,13 @@ local function unknown(place, key, level)
   for name in place.module:_children() do names[#names + 1] = name end
   for name in place.module:_tensors() do names[#names + 1] = name end
   for name in pairs(methods) do names[#names + 1] = name end
-  if place.path == "" then for name in pairs(root_methods) do names[#names + 1] = name end end
+  if place.path == "" then
+    for name in pairs(root_methods) do names[#names + 1] = name end
+    for name in pairs(place.network.public) do names[#names + 1] = name end
+  end
   local owner = place.path == "" and "the model" or place.path
   binding.raise("name", ("%s has no %q%s"):format(owner, tostring(key), near.text(tostring(key), names)), level + 1,
-    { point = place.path })
+    { point = place.path ~= "" and place.path or nil })
 end
 
 function meta.__index(self, key)
@@ -253,7 +261,7 @@ function meta.__index(self, key)
   if known then return known end
   if methods[key] then return methods[key] end
   if place.path == "" and root_methods[key] then return root_methods[key] end
-  if place.path == "" and place.network[key] ~= nil and place.network.public[key] then return place.network[key] end
+  if place.path == "" and place.network.public[key] then return place.network.public[key]() end
   local tracer = place.network.tracer
   if tracer then
     local point = find_point(place, tracer, key)
@@ -324,7 +332,7 @@ end
 ---@field prepare? fun(level: integer, input: any, options: table): ...
 ---@field is_input? fun(v: table): boolean  whether a table without a list part is an input
 ---@field options? table<string, boolean>
----@field public? table<string, boolean>  fields that scripts may read
+---@field public? table<string, fun(): any>  what scripts may read by name, made when asked for
 
 ---A model around a network.
 ---@param module table  an nn.Module

@@ -170,7 +170,7 @@ function operators.get_function(name)
   if f ~= nil then return f or nil end
   local op, at = operators.find(name), list_at[name]
   if not op then
-    f = false
+    f = require "luasight.compat".functions[name] or false
   elseif factories[name] then
     f = function(...)
       if at then return make(op, without_requires_grad(collected(at, ...))) end

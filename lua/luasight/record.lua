@@ -5,6 +5,7 @@
 --- that are no tensors) and on which of its modules train. Both together are the key under which functions and programs
 --- are kept in the module's record.
 local binding = require "luasight.ffi"
+local site = require "luasight.ffi.site"
 local tensor = require "luasight.tensor"
 
 local C, ffi = binding.C, binding.ffi
@@ -244,8 +245,10 @@ local function record_function(module, r, s)
       options[name] = named[name] or with_inputs(s.options[name], take)
     end
   end
-  return record_body(g, module, function() return call_forward(module, args, options) end)
+  record_body(g, module, function() return call_forward(module, args, options) end)
+  return g -- no tail call: this function has to be found on the stack
 end
+site.fence = record_function
 
 local function function_of(module, s)
   local r = record_of(module)

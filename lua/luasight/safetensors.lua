@@ -68,7 +68,8 @@ end
 ---@param name string
 ---@return boolean
 function File:has(name)
-  return not name:find("%z") and C.ls_weights_find(core_of(self), name) >= 0
+  local core = core_of(self)
+  return type(name) == "string" and not name:find("%z") and C.ls_weights_find(core, name) >= 0
 end
 
 ---The tensor called `name`: a view of the file.

@@ -1,4 +1,5 @@
--- Trains a byte-level BPE tokenizer in the manner of GPT-2 and writes it as tokenizer.json.
+--- Trains a byte-level BPE tokenizer in the manner of GPT-2 and writes it as tokenizer.json.
+local failure = require "luasight.error"
 
 ---@class TokenizerTrainer
 local trainer = {}
@@ -105,21 +106,41 @@ end
 local Trained = {}
 Trained.__index = Trained
 
+---The number of tokens to learn, bytes included, and the special tokens behind them.
+local function check(texts, options)
+  if type(texts) ~= "table" then
+    failure.raise("argument", "the trainer takes a list of texts, not a " .. type(texts))
+  end
+  for i, text in ipairs(texts) do
+    if type(text) ~= "string" then
+      failure.raise("argument", ("the trainer takes texts; there is a %s at [%d]"):format(type(text), i))
+    end
+  end
+  local size = type(options) == "table" and options.vocab_size
+  if type(size) ~= "number" then
+    failure.raise("argument", "the trainer needs { vocab_size = }, the number of tokens")
+  end
+  local special = options.special_tokens or { "<|endoftext|>" }
+  if size - #special < 256 then
+    failure.raise("argument", ("vocab_size %d is too small: 256 bytes and %d special tokens come first"):format(size,
+      #special))
+  end
+  return size - #special, special
+end
+
 --- Learns merges until the vocabulary has `vocab_size` tokens, or until no pair occurs twice.
 ---@param texts string[]
 ---@param options { vocab_size: integer, special_tokens?: string[] }
 ---@return TrainedTokenizer
 function trainer.train(texts, options)
-  local special = options.special_tokens or { "<|endoftext|>" }
-  local limit = options.vocab_size - #special
-  if limit < 256 then
-    error(("vocab_size %d is too small: 256 bytes and %d special tokens come first"):format(options.vocab_size, #special), 2)
-  end
+  local limit, special = check(texts, options)
   local tokens, merges, bytes_in_order = {}, {}, {}
   for byte = 0, 255 do bytes_in_order[byte + 1] = byte end
   table.sort(bytes_in_order, function(a, b) return stand_in[a] < stand_in[b] end)
-  local id_of_byte = {}
-  for i, byte in ipairs(bytes_in_order) do id_of_byte[byte], tokens[i] = i, stand_in[byte] end
+  local id_of_byte, id_of = {}, {}
+  for i, byte in ipairs(bytes_in_order) do
+    id_of_byte[byte], tokens[i], id_of[stand_in[byte]] = i, stand_in[byte], i
+  end
 
   local pieces, known = count_pieces(texts), new_pairs()
   for _, piece in ipairs(pieces) do
@@ -132,8 +153,10 @@ function trainer.train(texts, options)
       if known.count[i] > most then best, most = i, known.count[i] end
     end
     if not best then break end
-    local a, b, new = known.first[best], known.second[best], #tokens + 1
-    tokens[new] = tokens[a] .. tokens[b]
+    local a, b = known.first[best], known.second[best]
+    local joined = tokens[a] .. tokens[b]
+    local new = id_of[joined] or #tokens + 1 -- two ways to one token: "aa" "aaa" and "aaaa" "a"
+    tokens[new], id_of[joined] = joined, new
     merges[#merges + 1] = { tokens[a], tokens[b] }
     local touched = {}
     for piece in pairs(known.pieces[best]) do touched[#touched + 1] = piece end
@@ -155,7 +178,7 @@ local function quote(text)
   end) .. '"'
 end
 
-local function joined(list, each)
+local function listed(list, each)
   local out = {}
   for i, value in ipairs(list) do out[i] = each(value, i) end
   return table.concat(out, ",\n      ")
@@ -196,12 +219,12 @@ function Trained:json()
 }
 ]]):gsub("%$([%w_]+)", {
     byte_level = byte_level,
-    added = joined(self.special_tokens, function(token, i)
+    added = listed(self.special_tokens, function(token, i)
       return ('{ "id": %d, "content": %s, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,'
         .. ' "special": true }'):format(ordinary + i - 1, quote(token))
     end),
-    vocab = joined(self.vocab, function(token, i) return quote(token) .. ": " .. (i - 1) end),
-    merges = joined(self.merges, function(pair) return quote(pair[1] .. " " .. pair[2]) end),
+    vocab = listed(self.vocab, function(token, i) return quote(token) .. ": " .. (i - 1) end),
+    merges = listed(self.merges, function(pair) return quote(pair[1] .. " " .. pair[2]) end),
   })
   return text
 end

@@ -155,6 +155,7 @@ end
 function Tracer.__index(self, key)
   local method = methods[key]
   if method then return method end
+  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
   return self._network.root[key]
 end
 

@@ -34,19 +34,35 @@ local function number_of(info)
   return #names
 end
 
----The position of the script that called into luasight; 0 where there is none.
----
----Called from a function that the script called (directly or not): its own frame and its caller's are not looked at.
----@return number
-function site.here()
-  for level = 3, 250 do
-    local info = getinfo(level, "Sl")
-    if not info then return 0 end
+---The line of the script up the stack, but not above `fence`. The frames of `here` and of who called it and of its caller
+---are not looked at.
+local function find(fence)
+  for level = 4, 250 do
+    local info = getinfo(level, fence and "Slf" or "Sl")
+    if not info or fence and info.func == fence then return 0 end
     local file = files[info.source]
     if file == nil then file = number_of(info) end
     if file then return file * SHIFT + info.currentline end
   end
   return 0
+end
+
+---The function under which a forward is recorded for later: the line that happened to cause it is no place of its nodes.
+---@type function?
+site.fence = nil
+
+---The position of the script that called into luasight, for a node; 0 where there is none.
+---@return number
+function site.here()
+  local number = find(site.fence)
+  return number
+end
+
+---The position of the script that called into luasight, for an error raised now; 0 where there is none.
+---@return number
+function site.script()
+  local number = find()
+  return number
 end
 
 ---@param number number

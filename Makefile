@@ -1,0 +1,40 @@
+# Two commands do all the set-up: `make demo` and `make test`. tools/setup installs what is missing, CMake builds.
+BUILD ?= build
+CMAKE_FLAGS ?=
+MODEL ?= models/pretrained/ioi
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+export BUILD CMAKE_FLAGS
+export LUASIGHT_BUILD = $(abspath $(BUILD)) # for bin/luasight
+
+all: ; @tools/setup && $(compile)
+compile = cmake --build $(BUILD) --parallel $(JOBS)
+
+help:
+	@echo 'make          builds what is not built'
+	@echo 'make demo     the main job: looks into a language model, MODEL=folder for one of yours'
+	@echo 'make test     all tests; SPEC=spec/trace_spec.lua for one file'
+	@echo 'make shell    a prompt'
+	@echo 'make bench    measures, MODEL=folder of a GPT-2'
+	@echo 'make check    the tests under sanitizers, and the linters'
+	@echo 'make install  into PREFIX (/usr/local)'
+	@echo 'make clean    removes what was built; a fetched libtorch stays'
+	@echo 'What is missing on the machine is installed first. BUILD=folder, CMAKE_FLAGS="-D CMAKE_PREFIX_PATH=/path/to/libtorch"'
+
+demo: all ; @bin/luasight examples/logit_lens.lua $(MODEL)
+
+test: ; @tools/setup test && $(compile) && tools/test $(SPEC)
+
+shell: all ; @bin/luasight
+
+bench: all ; @bin/luasight spec/bench/product.lua $(MODEL)
+
+check: ; @tools/setup test check && tools/check
+
+PREFIX ?= /usr/local
+install: all ; cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	@[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name torch -exec rm -rf {} +
+	@rm -rf build-asan
+
+.PHONY: all help demo test shell bench check install clean

@@ -1,0 +1,142 @@
+--- Language models: a network with its tokenizer, given text or token ids.
+local binding = require "luasight.ffi"
+local model = require "luasight.model"
+local near = require "luasight.near"
+local prompt = require "luasight.prompt"
+
+local language_model = {}
+
+local option_names = { "device", "dtype", "tokenizer" }
+local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
+
+local function check_options(options)
+  if options ~= nil and type(options) ~= "table" then
+    binding.raise("argument", "the options of ls.LanguageModel are a table, not a " .. type(options))
+  end
+  for name in pairs(options or {}) do
+    local known = false
+    for _, option in ipairs(option_names) do known = known or option == name end
+    if not known then
+      binding.raise("name", ("ls.LanguageModel has no option %q%s"):format(tostring(name), near.text(tostring(name),
+        option_names)), nil, { hint = "options are " .. table.concat(option_names, ", ") })
+    end
+  end
+end
+
+local function is_module(v) return type(v) == "table" and type(v._children) == "function" end
+
+-- ---- the tokenizer ---------------------------------------------------------------------------------------------------
+
+local function exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+local function is_callable(v)
+  local meta = getmetatable(v)
+  return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+---A function that gives the tokenizer, loaded at its first use, and whether there is one.
+local function tokenizer_source(given, folder)
+  if given ~= nil and type(given) ~= "string" then
+    if not is_callable(given) then
+      binding.raise("argument", "a tokenizer is what ls.Tokenizer gives, or the folder that has one, not a " .. type(given))
+    end
+    return function() return given end, true
+  end
+  local from, loaded = given or folder, nil
+  if not from then
+    return function()
+      binding.raise("state", "this model has no tokenizer: give token ids, or a tokenizer with { tokenizer = }")
+    end, false
+  end
+  local function load()
+    loaded = loaded or require "luasight.tokenizer".Tokenizer(from)
+    return loaded
+  end
+  if given then load() end -- asked for by name: what is wrong with it is said at once
+  return load, given ~= nil or exists(from .. "/tokenizer.json")
+end
+
+---The id that fills short rows: pad token, else end of text, else 0, of the tokenizer, then of the configuration.
+local function pad_of(tokenizer, config, vocabulary)
+  local candidates = {}
+  for _, source in ipairs { type(tokenizer) == "function" and {} or tokenizer or {}, config } do
+    for _, name in ipairs { "pad_token_id", "eos_token_id" } do
+      local id = source[name]
+      if type(id) == "table" then id = id[1] end
+      candidates[#candidates + 1] = id
+    end
+  end
+  for _, id in ipairs(candidates) do
+    if id >= 0 and (not vocabulary or id < vocabulary) then return id end
+  end
+  return 0
+end
+
+-- ---- models ----------------------------------------------------------------------------------------------------------
+
+local function device_of(net)
+  local first = net:parameters()[1]
+  return first and first.device or "cpu"
+end
+
+local function reader_of(net, tokenizer, has_tokenizer)
+  local config = type(net.config) == "table" and net.config or {}
+  local vocabulary = config.vocab_size
+  return {
+    names = net.arguments or common_arguments,
+    tokenizer = tokenizer,
+    pad = function() return pad_of(has_tokenizer and tokenizer() or nil, config, vocabulary) end,
+    context = config.n_positions or config.max_position_embeddings,
+    vocabulary = vocabulary,
+    device = device_of(net),
+  }
+end
+
+local function network_of(source, options)
+  if type(source) == "string" then return require "luasight.loader".network(source, options), source end
+  if not is_module(source) then
+    binding.raise("argument", "ls.LanguageModel takes the folder of a model or an nn.Module, not a " .. type(source))
+  end
+  if options.device ~= nil or options.dtype ~= nil then
+    local loader = require "luasight.loader"
+    source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }
+  end
+  return source
+end
+
+---@class luasight.LanguageModel  a model (see model.lua) with
+---@field tokenizer table  loaded at its first use
+---@field config table     the configuration, every field under its own name
+
+---A language model: of a folder as Hugging Face lays it out, or around a network of your own.
+---@param source string|table  folder, or nn.Module
+---@param options? { device: string?, dtype: string?, tokenizer: any }  device: "auto", "cpu" (unless told), "cuda"; dtype:
+---  that of the file unless told; tokenizer: the folder's own unless told, a folder or an object
+---@return luasight.LanguageModel
+function language_model.LanguageModel(source, options)
+  check_options(options)
+  options = options or {}
+  local net, folder = network_of(source, options)
+  local tokenizer, has_tokenizer = tokenizer_source(options.tokenizer, folder)
+  local reader = reader_of(net, tokenizer, has_tokenizer)
+
+  local is_argument = {}
+  for _, name in ipairs(reader.names) do is_argument[name] = true end
+  return model.new(net, {
+    prepare = function(_, input, call_options) return prompt.arguments(input, call_options, reader) end,
+    is_input = function(v)
+      for name in pairs(v) do
+        if is_argument[name] then return true end
+      end
+      return false
+    end,
+    options = prompt.options,
+    public = { tokenizer = tokenizer, config = function() return net.config end },
+  })
+end
+
+return language_model

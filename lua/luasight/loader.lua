@@ -1,0 +1,160 @@
+--- A folder as Hugging Face lays it out becomes a network: configuration, architecture, weights. The weights are the
+--- file's own memory: nothing is copied, and pages are read when a run first needs them.
+local checkpoint = require "luasight.checkpoint"
+local failure = require "luasight.error"
+local models = require "luasight.models"
+local near = require "luasight.near"
+local nn = require "luasight.nn"
+local torch = require "luasight.torch"
+
+local loader = {}
+
+---Runs `f`; an error in it says that it is about this file.
+local function about(path, f, ...)
+  local ok, result = pcall(f, ...)
+  if ok then return result end
+  if failure.is(result) then result.message = ("%s: %s"):format(path, result.message) end
+  error(result, 0)
+end
+
+-- ---- which tensor goes where -----------------------------------------------------------------------------------------
+
+local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true }
+
+---Module path -> name in the file.
+local function places(weights, architecture)
+  local found = {}
+  for _, name in ipairs(weights:keys()) do
+    local path = architecture.place(name)
+    if path and found[path] then
+      failure.raise("format", ("%s: %s and %s are the same parameter"):format(weights.folder, found[path], name))
+    end
+    if path then found[path] = name end
+  end
+  return found
+end
+
+---Whether a parameter is to share another's tensor: the configuration says so, and the file does not say otherwise.
+local function is_tied(weights, found, parameter, base)
+  local a, b = found[parameter], found[base]
+  if not a or not b then return true end
+  if tostring(weights:describe(a).shape) ~= tostring(weights:describe(b).shape) then return false end
+  return torch.equal(weights:get(a), weights:get(b))
+end
+
+local function first_of(names, total)
+  table.sort(names)
+  local shown = {}
+  for i = 1, math.min(3, #names) do shown[i] = names[i] end
+  return table.concat(shown, ", ") .. (#names > 3 and (", ... (%d of %d)"):format(#names, total) or "")
+end
+
+---Compares what the file holds with what the network wants, in one error.
+local function check(weights, found, wanted, tied)
+  local missing, unexpected, problems, total = {}, {}, {}, 0
+  for path, parameter in pairs(wanted) do
+    total = total + 1
+    local name = found[path]
+    if not name then
+      if not tied[path] then missing[#missing + 1] = path end
+    else
+      local there = weights:describe(name)
+      local shape, want = tostring(there.shape), tostring(parameter.shape)
+      if shape ~= want then
+        problems[#problems + 1] = ("%s is %s, the configuration asks for %s"):format(name, shape, want)
+      elseif not floats[there.dtype] then
+        problems[#problems + 1] = ("%s holds %s, not floating-point numbers"):format(name, there.dtype)
+      end
+    end
+  end
+  table.sort(problems)
+  local count = #problems
+  if count > 1 then problems = { problems[1], ("the same is true of %d more"):format(count - 1) } end
+  for path, name in pairs(found) do
+    if not wanted[path] then unexpected[#unexpected + 1] = name end
+  end
+  if #missing > 0 then table.insert(problems, 1, "missing: " .. first_of(missing, total)) end
+  if #unexpected > 0 then problems[#problems + 1] = "not of this model: " .. first_of(unexpected, total) end
+  if #problems > 0 then
+    failure.raise("format", ("%s: the weights do not fit config.json: %s"):format(weights.folder,
+      table.concat(problems, "; ")), nil, { hint = "take config.json and weights from the same place" })
+  end
+end
+
+-- ---- devices and dtypes ----------------------------------------------------------------------------------------------
+
+local dtypes = { "float32", "float16", "bfloat16", "float64" }
+
+---The device of the option: "auto" is the first CUDA device where there is one.
+---@param device string?
+---@return string
+function loader.device(device)
+  if device == nil then return "cpu" end
+  local number = type(device) == "string" and device:match "^cuda:?(%d*)$"
+  if device == "auto" then return torch.device_count("cuda") > 0 and "cuda" or "cpu" end
+  if device == "cpu" then return device end
+  if not number then
+    failure.raise("argument", ("there is no device %q"):format(tostring(device)), nil,
+      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"' })
+  end
+  local count = torch.device_count("cuda")
+  if (tonumber(number) or 0) >= count then
+    failure.raise("argument", ("there is no device %q: %s"):format(device, count == 0 and
+      "this machine, or this libtorch, has no CUDA" or ("the last one is cuda:%d"):format(count - 1)), nil,
+      { hint = '"auto" takes what is there' })
+  end
+  return device
+end
+
+---@param dtype string?
+---@return string?
+function loader.dtype(dtype)
+  if dtype == nil then return nil end
+  for _, known in ipairs(dtypes) do
+    if known == dtype then return dtype end
+  end
+  failure.raise("name", ("weights cannot have the dtype %q%s"):format(tostring(dtype), near.text(tostring(dtype), dtypes)),
+    nil, { hint = table.concat(dtypes, ", ") })
+end
+
+-- ---- loading ---------------------------------------------------------------------------------------------------------
+
+---The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
+---@param folder string
+---@param options? { device: string?, dtype: string? }
+---@return table # an nn.Module; its `config` is the configuration with every field under its own name
+function loader.network(folder, options)
+  options = options or {}
+  local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
+  local config, path = checkpoint.config(folder), folder .. "/config.json"
+  local architecture = about(path, models.find, config.model_type)
+  local function build() return nn.skip_init(function() return about(path, architecture.new, config) end) end
+  local net = build()
+
+  local weights = checkpoint.read(folder)
+  local found, tied = places(weights, architecture), {}
+  if net.config.tie_word_embeddings then
+    for parameter, base in pairs(architecture.tied) do
+      if is_tied(weights, found, parameter, base) then
+        found[base], found[parameter] = found[base] or found[parameter], nil
+        tied[parameter] = base
+      else
+        config.tie_word_embeddings = false
+        net = build()
+      end
+    end
+  end
+  check(weights, found, net:state_dict(), tied)
+  local state = {}
+  for place, name in pairs(found) do state[place] = weights:get(name) end
+  for parameter, base in pairs(tied) do state[parameter] = state[base] end
+  net:load_state_dict(state, { assign = true })
+  if next(tied) then net:tie_weights() end
+  weights:release()
+  if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
+  net:eval()
+  net:requires_grad_(false)
+  return net
+end
+
+return loader

@@ -1,0 +1,114 @@
+--- Activations as modules; as functions they are operators: torch.relu(x), x:gelu { approximate = "tanh" }.
+local binding = require "luasight.ffi"
+local init = require "luasight.nn.initializers"
+local module = require "luasight.nn.module"
+local near = require "luasight.near"
+local options = require "luasight.nn.options"
+local parameter = require "luasight.nn.parameter"
+local text = require "luasight.nn.text"
+local torch = require "luasight.torch"
+
+local activation = {}
+
+-- ---- settings --------------------------------------------------------------------------------------------------------
+
+---Takes settings by position or by name: nn.LeakyReLU(0.2), nn.LeakyReLU { negative_slope = 0.2 }.
+local function take(self, settings, ...)
+  local n = select("#", ...)
+  local given, by_name = { ... }, nil
+  if n > 0 and type(given[n]) == "table" then by_name, n = given[n], n - 1 end
+  if n > #settings then
+    binding.raise("argument", ("%s takes at most %d settings, not %d"):format(self._class_name, #settings, n))
+  end
+  local kinds = {}
+  for _, setting in ipairs(settings) do kinds[setting.name] = setting.kind == "name" and "string" or "number" end
+  by_name = options.read("nn." .. self._class_name, by_name, kinds)
+  for i, setting in ipairs(settings) do
+    local v = by_name[setting.name]
+    if v == nil and i <= n then v = given[i] end
+    if v == nil then v = setting.default end
+    if type(v) ~= kinds[setting.name] then
+      binding.raise("argument", ("%s: %s is a %s, not a %s"):format(self._class_name, setting.name, kinds[setting.name],
+        type(v)))
+    end
+    if setting.choices and not setting.choices[v] then
+      local names = {}
+      for name in pairs(setting.choices) do names[#names + 1] = name end
+      table.sort(names)
+      binding.raise("argument", ("%s: %s cannot be %q%s"):format(self._class_name, setting.name, v, near.text(v, names)), nil,
+        { hint = table.concat(names, ", ") })
+    end
+    self[setting.name] = v
+  end
+end
+
+local write = { float = text.float, int = text.value, name = text.value }
+
+---@param name string
+---@param settings { name: string, kind: "float"|"int"|"name", default: any, choices: table? }[]
+---@param forward fun(self: luasight.nn.Module, x: any): any
+local function define(name, settings, forward)
+  local Class = module.class(name)
+  Class.forward = forward
+  activation[name] = Class
+  if #settings == 0 then return end
+  function Class:init(...) take(self, settings, ...) end
+  function Class:extra_repr()
+    local parts = {}
+    for i, setting in ipairs(settings) do
+      parts[i] = setting.name .. "=" .. write[setting.kind](self[setting.name])
+    end
+    return table.concat(parts, ", ")
+  end
+end
+
+local function float(name, default) return { name = name, kind = "float", default = default } end
+local function int(name, default) return { name = name, kind = "int", default = default } end
+
+-- ---- without settings ------------------------------------------------------------------------------------------------
+
+for name, operator in pairs {
+  ReLU = "relu", ReLU6 = "relu6", SiLU = "silu", Tanh = "tanh", Sigmoid = "sigmoid", Mish = "mish", SELU = "selu",
+  Hardswish = "hardswish", Hardsigmoid = "hardsigmoid", LogSigmoid = "log_sigmoid",
+} do
+  define(name, {}, function(_, x) return torch[operator](x) end)
+end
+
+define("Softsign", {}, function(_, x) return x / (x:abs() + 1) end)
+define("Tanhshrink", {}, function(_, x) return x - x:tanh() end)
+
+-- ---- with settings ---------------------------------------------------------------------------------------------------
+
+define("GELU", { { name = "approximate", kind = "name", default = "none", choices = { none = true, tanh = true } } },
+  function(self, x) return torch.gelu(x, { approximate = self.approximate }) end)
+define("LeakyReLU", { float("negative_slope", 0.01) }, function(self, x) return torch.leaky_relu(x, self.negative_slope) end)
+define("ELU", { float("alpha", 1) }, function(self, x) return torch.elu(x, self.alpha) end)
+define("CELU", { float("alpha", 1) }, function(self, x) return torch.celu(x, self.alpha) end)
+define("Softplus", { float("beta", 1), float("threshold", 20) },
+  function(self, x) return torch.softplus(x, self.beta, self.threshold) end)
+define("Hardtanh", { float("min_val", -1), float("max_val", 1) },
+  function(self, x) return torch.hardtanh(x, self.min_val, self.max_val) end)
+define("Softmax", { int "dim" }, function(self, x) return torch.softmax(x, self.dim) end)
+define("LogSoftmax", { int "dim" }, function(self, x) return torch.log_softmax(x, self.dim) end)
+define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim) end)
+
+-- ---- with a weight ---------------------------------------------------------------------------------------------------
+
+---x where it is above 0, weight * x elsewhere.
+local PReLU = module.class "PReLU"
+activation.PReLU = PReLU
+
+---@param num_parameters integer?  1, or one for each channel (axis 1)
+---@param given? { init: number?, dtype: string?, device: string? }
+function PReLU:init(num_parameters, given)
+  given = options.read("nn.PReLU", given, { init = "number", dtype = "string", device = "string" })
+  self.num_parameters = options.size("nn.PReLU", "num_parameters", num_parameters or 1)
+  self.weight = parameter.empty({ self.num_parameters }, given)
+  if not parameter.is_skipping() then init.constant_(self.weight, given.init or 0.25) end
+end
+
+function PReLU:extra_repr() return ("num_parameters=%d"):format(self.num_parameters) end
+
+function PReLU:forward(x) return torch.prelu(x, self.weight) end
+
+return activation

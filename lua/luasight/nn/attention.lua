@@ -1,0 +1,52 @@
+--- Scaled dot-product attention, as a function of a forward. It names what is inside: q, k, v, scores (masked and
+--- scaled), pattern (B H T S) and z (B H T D). One fused kernel runs, unless scores or pattern are asked for.
+local binding = require "luasight.ffi"
+local options = require "luasight.nn.options"
+local parameter = require "luasight.nn.parameter"
+local record = require "luasight.record"
+local torch = require "luasight.torch"
+
+local attention = {}
+
+local kinds = { mask = "any", is_causal = "boolean", scale = "number", dropout = "number", upcast = "boolean" }
+
+local function check(o)
+  if o.mask ~= nil and not parameter.is_handle(o.mask) then
+    binding.raise("argument", ("scaled_dot_product_attention: mask is a tensor, not a %s"):format(type(o.mask)))
+  elseif o.mask and o.is_causal then
+    binding.raise("argument", "scaled_dot_product_attention: a mask and is_causal cannot stand together")
+  end
+  options.share("scaled_dot_product_attention", "dropout", o.dropout or 0)
+end
+
+---softmax(q k^T * scale, masked) v.
+---@param q any  [B, H, T, D]
+---@param k any  [B, H, S, D]
+---@param v any  [B, H, S, D]
+---@param given? { mask: any, is_causal: boolean?, scale: number?, dropout: number?, upcast: boolean? }  mask: booleans
+---  (true: may be seen) or numbers to add; scale: 1 / sqrt(D) unless told; dropout: the share of the pattern that is
+---  dropped (give it in training only); upcast: scores and pattern in float32
+---@return any  # [B, H, T, D]
+function attention.scaled_dot_product_attention(q, k, v, given)
+  local o = options.read("scaled_dot_product_attention", given, kinds)
+  check(o)
+  local function plain(a, b, c, mask)
+    if o.upcast then a, b = a:float(), b:float() end
+    return require "luasight.compat".attention(a, b, c, { mask = mask, is_causal = o.is_causal, scale = o.scale,
+      dropout = o.dropout }, record.tap)
+  end
+  local function fused(a, b, c, mask)
+    local named = { attn_mask = mask, is_causal = o.is_causal, scale = o.scale,
+      dropout_p = (o.dropout or 0) > 0 and o.dropout or nil }
+    if not o.upcast then return torch.scaled_dot_product_attention(a, b, c, named) end
+    if mask then mask = require "luasight.compat".additive(mask, a:float()) end
+    named.attn_mask = mask
+    return torch.scaled_dot_product_attention(a:float(), b:float(), c:float(), named):to(c)
+  end
+  q, k, v = record.tap("q", q), record.tap("k", k), record.tap("v", v)
+  local z
+  if o.mask then z = record.either(plain, fused, q, k, v, o.mask) else z = record.either(plain, fused, q, k, v) end
+  return record.tap("z", z)
+end
+
+return attention

@@ -1,0 +1,163 @@
+--- Modules that hold others: Sequential, ModuleList, ModuleDict. Positions count from 0, negative ones from the end;
+--- stock LuaJIT does not ask a table for its length, so `#` is written list:len().
+local binding = require "luasight.ffi"
+local module = require "luasight.nn.module"
+
+local is_module, set_child = module.is_module, module.set_child
+
+local container = {}
+
+-- ---- what lists share ------------------------------------------------------------------------------------------------
+
+local List = module.class "List"
+
+---How many modules there are.
+---@return integer
+function List:len() return #self._child_names end
+
+---The name of the child at a position.
+function List:_key_at(i)
+  local n = #self._child_names
+  local at = i < 0 and i + n or i
+  if at % 1 ~= 0 or at < 0 or at >= n then
+    binding.raise("index", n == 0 and ("index %s is out of range: this %s is empty"):format(tostring(i), self._class_name) or
+      ("index %s is out of range: there are %d modules, 0 to %d"):format(tostring(i), n, n - 1))
+  end
+  return self._child_names[at + 1]
+end
+
+---Iterates over position (from 0) and module.
+function List:each()
+  local i = -1
+  return function()
+    i = i + 1
+    local name = self._child_names[i + 1]
+    if name then return i, self._values[name] end
+  end
+end
+
+---Adds a module at the end.
+---@param m luasight.nn.Module
+function List:append(m)
+  if not is_module(m) then
+    binding.raise("argument", ("%s:append takes a module, not a %s"):format(self._class_name, type(m)))
+  end
+  set_child(self, tostring(#self._child_names), m)
+  return self
+end
+
+---Adds the modules of a list, or of another container, at the end.
+---@param list luasight.nn.Module[]|table
+function List:extend(list)
+  if is_module(list) then list = list:children() end
+  for i, m in ipairs(list) do
+    if not is_module(m) then
+      binding.raise("argument", ("%s: element %d of the list is a %s, not a module"):format(self._class_name, i, type(m)))
+    end
+    self:append(m)
+  end
+  return self
+end
+
+local function no_list(self, v)
+  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name, type(v)))
+end
+
+-- ---- Sequential ------------------------------------------------------------------------------------------------------
+
+---Modules one behind the other.
+---
+---     nn.Sequential { nn.Linear(5, 10), nn.ReLU() }
+---     nn.Sequential { { "first", nn.Linear(5, 10) }, { "act", nn.ReLU() } }
+---@class luasight.nn.Sequential: luasight.nn.Module
+local Sequential = module.class("Sequential", List)
+container.Sequential = Sequential
+
+function Sequential:init(list, ...)
+  if is_module(list) then list = { list, ... } end
+  if list == nil then return end
+  if type(list) ~= "table" then no_list(self, list) end
+  if #list == 0 and next(list) ~= nil then
+    binding.raise("argument", "Sequential takes its modules in order, not by name", nil,
+      { hint = '{ { "first", m }, { "second", n } } gives names to a list' })
+  end
+  for i, entry in ipairs(list) do
+    if is_module(entry) then
+      self:append(entry)
+    elseif type(entry) == "table" and is_module(entry[2]) then
+      if self._values[entry[1]] then
+        binding.raise("name", ("Sequential: two modules are called %q"):format(tostring(entry[1])))
+      end
+      set_child(self, entry[1], entry[2])
+    else
+      binding.raise("argument", ("Sequential: element %d of the list is a %s, not a module or a pair of name and module")
+        :format(i, type(entry)))
+    end
+  end
+end
+
+function Sequential:forward(x)
+  for _, m in self:each() do x = m(x) end
+  return x
+end
+
+-- ---- ModuleList ------------------------------------------------------------------------------------------------------
+
+---A list of modules; which of them are called, and how, is up to the module that holds it.
+---@class luasight.nn.ModuleList: luasight.nn.Module
+local ModuleList = module.class("ModuleList", List)
+container.ModuleList = ModuleList
+ModuleList._is_list = true
+
+function ModuleList:init(list)
+  if list == nil then return end
+  if type(list) ~= "table" then no_list(self, list) end
+  self:extend(list)
+end
+
+-- ---- ModuleDict ------------------------------------------------------------------------------------------------------
+
+---Modules by name: a list of pairs keeps its order, a table of names is sorted.
+---@class luasight.nn.ModuleDict: luasight.nn.Module
+local ModuleDict = module.class "ModuleDict"
+container.ModuleDict = ModuleDict
+
+function ModuleDict:init(given)
+  if given == nil then return end
+  if type(given) ~= "table" or is_module(given) then
+    binding.raise("argument", ("ModuleDict takes a table of modules by name, not a %s"):format(
+      is_module(given) and "module" or type(given)))
+  end
+  local names, by_name = {}, {}
+  for key, v in pairs(given) do
+    if type(key) ~= "number" then names[#names + 1], by_name[key] = key, v end
+  end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, pair in ipairs(given) do
+    local name, v = nil, pair
+    if type(pair) == "table" and not is_module(pair) then name, v = pair[1], pair[2] end
+    if name == nil then
+      binding.raise("argument", "ModuleDict: the list is one of pairs, { { name, module }, ... }")
+    end
+    names[#names + 1], by_name[name] = name, v
+  end
+  for _, name in ipairs(names) do
+    if not is_module(by_name[name]) then
+      binding.raise("argument", ("ModuleDict: %s is a %s, not a module"):format(tostring(name), type(by_name[name])))
+    end
+    set_child(self, name, by_name[name])
+  end
+end
+
+---How many modules there are.
+---@return integer
+function ModuleDict:len() return #self._child_names end
+
+---The names in order.
+---@return string[]
+function ModuleDict:keys() return { unpack(self._child_names) } end
+
+---Iterates over name and module.
+function ModuleDict:each() return self:_children() end
+
+return container

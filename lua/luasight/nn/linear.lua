@@ -1,0 +1,156 @@
+--- Layers with weights that are no norms: Linear, Conv1D, Embedding; and Dropout, Identity, Flatten.
+local init = require "luasight.nn.initializers"
+local module = require "luasight.nn.module"
+local options = require "luasight.nn.options"
+local parameter = require "luasight.nn.parameter"
+local text = require "luasight.nn.text"
+local torch = require "luasight.torch"
+
+local size = options.size
+
+local linear = {}
+
+-- ---- Linear ----------------------------------------------------------------------------------------------------------
+
+---y = x W^T + b, on the last axis.
+---@class luasight.nn.Linear: luasight.nn.Module
+---@field weight ffi.cdata*  [out_features, in_features]
+---@field bias ffi.cdata*?   [out_features]
+local Linear = module.class "Linear"
+linear.Linear = Linear
+
+---@param in_features integer
+---@param out_features integer
+---@param given? { bias: boolean?, dtype: string?, device: string? }
+function Linear:init(in_features, out_features, given)
+  given = options.read("nn.Linear", given, { bias = "boolean", dtype = "string", device = "string" })
+  self.in_features = size("nn.Linear", "in_features", in_features)
+  self.out_features = size("nn.Linear", "out_features", out_features)
+  self.weight = parameter.empty({ out_features, in_features }, given)
+  if given.bias ~= false then self.bias = parameter.empty({ out_features }, given) end
+  if not parameter.is_skipping() then self:reset_parameters() end
+end
+
+function Linear:reset_parameters()
+  init.kaiming_uniform_(self.weight, { a = math.sqrt(5) })
+  if self.bias then
+    local bound = self.in_features > 0 and 1 / math.sqrt(self.in_features) or 0
+    init.uniform_(self.bias, -bound, bound)
+  end
+end
+
+function Linear:extra_repr()
+  return ("in_features=%d, out_features=%d, bias=%s"):format(self.in_features, self.out_features,
+    text.value(self.bias and true or false))
+end
+
+function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
+
+-- ---- Conv1D ----------------------------------------------------------------------------------------------------------
+
+---GPT-2's linear layer, whose weight is transposed: y = x W + b.
+---@class luasight.nn.Conv1D: luasight.nn.Module
+---@field weight ffi.cdata*  [nx, nf]
+---@field bias ffi.cdata*    [nf]
+local Conv1D = module.class "Conv1D"
+linear.Conv1D = Conv1D
+
+---@param nf integer  width of the output
+---@param nx integer  width of the input
+---@param given? { dtype: string?, device: string? }
+function Conv1D:init(nf, nx, given)
+  given = options.read("nn.Conv1D", given, { dtype = "string", device = "string" })
+  self.nf, self.nx = size("nn.Conv1D", "nf", nf), size("nn.Conv1D", "nx", nx)
+  self.weight = parameter.empty({ nx, nf }, given)
+  self.bias = parameter.empty({ nf }, given)
+  if not parameter.is_skipping() then self:reset_parameters() end
+end
+
+function Conv1D:reset_parameters()
+  init.zeros_(self.bias)
+  init.normal_(self.weight, 0, 0.02)
+end
+
+function Conv1D:extra_repr() return ("nf=%d, nx=%d"):format(self.nf, self.nx) end
+
+-- The product is nobody else's, so the bias can be added in place.
+function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) end
+
+-- ---- Embedding -------------------------------------------------------------------------------------------------------
+
+---A row of the weight for each id.
+---@class luasight.nn.Embedding: luasight.nn.Module
+---@field weight ffi.cdata*  [num_embeddings, embedding_dim]
+local Embedding = module.class "Embedding"
+linear.Embedding = Embedding
+
+---@param num_embeddings integer
+---@param embedding_dim integer
+---@param given? { padding_idx: integer?, dtype: string?, device: string? }  padding_idx: a row that is not trained
+function Embedding:init(num_embeddings, embedding_dim, given)
+  given = options.read("nn.Embedding", given, { padding_idx = "number", dtype = "string", device = "string" })
+  self.num_embeddings = size("nn.Embedding", "num_embeddings", num_embeddings)
+  self.embedding_dim = size("nn.Embedding", "embedding_dim", embedding_dim)
+  local padding = given.padding_idx
+  if padding then
+    self.padding_idx = size("nn.Embedding", "padding_idx", padding < 0 and padding + num_embeddings or padding)
+    if self.padding_idx >= num_embeddings then
+      require "luasight.ffi".raise("index", ("nn.Embedding: padding_idx is %d, there are %d rows"):format(padding,
+        num_embeddings))
+    end
+  end
+  self.weight = parameter.empty({ num_embeddings, embedding_dim }, given)
+  if not parameter.is_skipping() then self:reset_parameters() end
+end
+
+function Embedding:reset_parameters()
+  init.normal_(self.weight)
+  if self.padding_idx then torch.no_grad(function() self.weight[self.padding_idx] = 0 end) end
+end
+
+function Embedding:extra_repr()
+  local padding = self.padding_idx and (", padding_idx=%d"):format(self.padding_idx) or ""
+  return ("%d, %d%s"):format(self.num_embeddings, self.embedding_dim, padding)
+end
+
+function Embedding:forward(ids) return torch.embedding(self.weight, ids, self.padding_idx or -1) end
+
+-- ---- without weights -------------------------------------------------------------------------------------------------
+
+---Sets elements to 0 at random in training and scales the others up; otherwise does nothing.
+---@class luasight.nn.Dropout: luasight.nn.Module
+---@field p number  the share that is dropped
+local Dropout = module.class "Dropout"
+linear.Dropout = Dropout
+
+---@param p number?  0.5 unless told
+function Dropout:init(p) self.p = options.share("nn.Dropout", "p", p == nil and 0.5 or p) end
+
+function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
+
+function Dropout:forward(x)
+  if not self.training or self.p == 0 then return x end
+  return torch.dropout(x, self.p, true)
+end
+
+---Gives back what it is given, whatever it was made with.
+---@class luasight.nn.Identity: luasight.nn.Module
+local Identity = module.class "Identity"
+linear.Identity = Identity
+
+function Identity:forward(x) return x end
+
+---Joins axes: all but the first unless told.
+---@class luasight.nn.Flatten: luasight.nn.Module
+local Flatten = module.class "Flatten"
+linear.Flatten = Flatten
+
+---@param start_dim integer?
+---@param end_dim integer?
+function Flatten:init(start_dim, end_dim) self.start_dim, self.end_dim = start_dim or 1, end_dim or -1 end
+
+function Flatten:extra_repr() return ("start_dim=%d, end_dim=%d"):format(self.start_dim, self.end_dim) end
+
+function Flatten:forward(x) return torch.flatten(x, self.start_dim, self.end_dim) end
+
+return linear

@@ -1,0 +1,227 @@
+--- What every module can do: walk over its tree, train, convert.
+local binding = require "luasight.ffi"
+local module = require "luasight.nn.module"
+local near = require "luasight.near"
+local record = require "luasight.record"
+local torch = require "luasight.torch"
+
+local C, ffi = binding.C, binding.ffi
+local Module = module.Module
+
+-- ---- the tree --------------------------------------------------------------------------------------------------------
+
+local function join(path, name) return path == "" and name or path .. "." .. name end
+
+---Calls visit(path, module) for a module and all below, each once.
+local function walk(self, path, seen, visit)
+  if seen[self] then return end
+  seen[self] = true
+  visit(path, self)
+  for name, child in self:_children() do walk(child, join(path, name), seen, visit) end
+end
+
+---Iterates over lists of names and values side by side.
+local function pairs_of(names, values)
+  local i = 0
+  return function()
+    i = i + 1
+    if names[i] ~= nil then return names[i], values[i] end
+  end
+end
+
+---Names and values of this module and all below.
+local function modules(self)
+  local names, values = {}, {}
+  walk(self, "", {}, function(path, m) names[#names + 1], values[#values + 1] = path, m end)
+  return names, values
+end
+
+---One number for each tensor, whatever handle holds it.
+local function identity(t) return tonumber(ffi.cast("intptr_t", t.v.as.p)) end
+
+---Names and tensors of this module and all below, a shared one under its first name.
+local function tensors(self, parameters)
+  local names, values, seen = {}, {}, {}
+  walk(self, "", {}, function(path, m)
+    local kinds = m._tensor_kinds
+    for name, t in m:_tensors() do
+      local key = identity(t)
+      if (kinds[name] == "parameter") == parameters and not seen[key] then
+        seen[key] = true
+        names[#names + 1], values[#values + 1] = join(path, name), t
+      end
+    end
+  end)
+  return names, values
+end
+
+---All parameters, a shared one once.
+---@return ffi.cdata*[]
+function Module:parameters() return (select(2, tensors(self, true))) end
+
+---Iterates over path and parameter, a shared one under its first name.
+---@return fun(): string?, ffi.cdata*?
+function Module:named_parameters() return pairs_of(tensors(self, true)) end
+
+---All buffers.
+---@return ffi.cdata*[]
+function Module:buffers() return (select(2, tensors(self, false))) end
+
+---Iterates over path and buffer.
+---@return fun(): string?, ffi.cdata*?
+function Module:named_buffers() return pairs_of(tensors(self, false)) end
+
+---This module and all below.
+---@return luasight.nn.Module[]
+function Module:modules() return (select(2, modules(self))) end
+
+---Iterates over path and module; the path of this module is "".
+---@return fun(): string?, luasight.nn.Module?
+function Module:named_modules() return pairs_of(modules(self)) end
+
+---The modules directly below.
+---@return luasight.nn.Module[]
+function Module:children()
+  local list = {}
+  for _, child in self:_children() do list[#list + 1] = child end
+  return list
+end
+
+---Iterates over name and module directly below.
+---@return fun(): string?, luasight.nn.Module?
+function Module:named_children() return self:_children() end
+
+---The module at a path: net:get_submodule "layers.3".
+---@param path string
+---@return luasight.nn.Module
+function Module:get_submodule(path)
+  local at = self
+  for name in path:gmatch "[^.]+" do
+    local below = at:_child(name)
+    if not below then
+      binding.raise("name", ("there is no module %q in %s%s"):format(name, at._class_name, near.text(name, at._child_names)))
+    end
+    at = below
+  end
+  return at
+end
+
+---Calls f with every module below and then with this one.
+---@param f fun(module: luasight.nn.Module)
+function Module:apply(f)
+  for _, child in self:_children() do child:apply(f) end
+  f(self)
+  return self
+end
+
+-- ---- training --------------------------------------------------------------------------------------------------------
+
+---Training mode on or off: dropout acts in it.
+---@param on boolean?  true unless told
+function Module:train(on)
+  on = on ~= false
+  for _, m in ipairs(self:modules()) do m._values.training = on end
+  record.mode_changed()
+  return self
+end
+
+function Module:eval() return self:train(false) end
+
+---Whether autograd records what is computed with the parameters.
+---@param on boolean?  true unless told
+function Module:requires_grad_(on)
+  for _, p in ipairs(self:parameters()) do p:requires_grad_(on ~= false) end
+  return self
+end
+
+---Forgets the gradients.
+function Module:zero_grad()
+  for _, p in ipairs(self:parameters()) do p.grad = nil end
+end
+
+-- ---- dtype and device ------------------------------------------------------------------------------------------------
+
+local floats = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
+
+local function read_target(...)
+  local target = {}
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if type(v) == "string" then
+      target[(v:match "^cpu" or v:match "^cuda" or v:match "^mps" or v:match "^meta") and "device" or "dtype"] = v
+    elseif type(v) == "table" and getmetatable(v) == nil then
+      for name, value in pairs(v) do
+        if name ~= "dtype" and name ~= "device" then
+          binding.raise("argument", ("module:to has no option %q%s"):format(tostring(name),
+            near.text(tostring(name), { "dtype", "device" })))
+        end
+        target[name] = value
+      end
+    elseif v ~= nil then
+      binding.raise("argument", ("module:to takes names of a dtype and a device, not a %s"):format(type(v)))
+    end
+  end
+  if target.dtype and not floats[target.dtype] then
+    binding.raise("argument", ("module:to converts to floating-point dtypes, not to %q%s"):format(tostring(target.dtype),
+      near.text(tostring(target.dtype), { "float16", "bfloat16", "float32", "float64" })))
+  end
+  return target
+end
+
+---The same tensor object shows other data, so optimizers and ties stay as they are.
+local function convert(t, target)
+  local dtype = t.dtype
+  local wanted = { device = target.device ~= t.device and target.device or nil,
+    dtype = floats[dtype] and target.dtype ~= dtype and target.dtype or nil }
+  if not next(wanted) then return end
+  local moved = t:detach():to(wanted)
+  local grad = t.grad
+  binding.check(C.ls_tensor_set_data(t.v, moved.v))
+  if type(grad) ~= "nil" then t.grad = grad:detach():to(wanted) end
+end
+
+---Converts all parameters and buffers in place: net:to "float64", net:to("cuda", "float16"), net:to { device = "cpu" }.
+---A dtype is that of the floating-point ones only.
+function Module:to(...)
+  local target = read_target(...)
+  local all = self:parameters()
+  for _, b in ipairs(self:buffers()) do all[#all + 1] = b end
+  if target.device ~= "meta" then
+    for _, t in ipairs(all) do
+      if target.device and t.device == "meta" then
+        binding.raise("state", "a parameter on the meta device has no numbers to move", nil,
+          { hint = "give it some: load_state_dict(state, { assign = true })" })
+      end
+    end
+  end
+  torch.no_grad(function()
+    for _, t in ipairs(all) do convert(t, target) end
+  end)
+  for _, m in ipairs(self:modules()) do record.changed(m) end
+  return self
+end
+
+for name, dtype in pairs { float = "float32", double = "float64", half = "float16", bfloat16 = "bfloat16" } do
+  Module[name] = function(self) return self:to(dtype) end
+end
+
+function Module:cpu() return self:to "cpu" end
+
+---@param i integer?
+function Module:cuda(i) return self:to(i and ("cuda:%d"):format(i) or "cuda") end
+
+-- ---- state -----------------------------------------------------------------------------------------------------------
+
+---All parameters and persistent buffers by name, shared ones under each of their names, and the names in order.
+---@param options? { prefix: string?, keep_vars: boolean? }  keep_vars: the parameters themselves, not detached
+---@return table<string, ffi.cdata*> state, string[] names
+function Module:state_dict(options) return require "luasight.nn.state".read(self, options) end
+
+---Takes numbers from tensors by name; nothing is changed where they do not fit.
+---@param state table<string, ffi.cdata*>
+---@param options? { strict: boolean?, assign: boolean? }  strict (unless told otherwise): all names must match; assign: the
+---  tensors themselves become the parameters, without a copy
+---@return { missing_keys: string[], unexpected_keys: string[] }
+function Module:load_state_dict(state, options) return require "luasight.nn.state".write(self, state, options) end
+
+return Module

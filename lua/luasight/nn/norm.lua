@@ -1,0 +1,87 @@
+--- Normalisation over the last axes: LayerNorm, RMSNorm.
+local binding = require "luasight.ffi"
+local init = require "luasight.nn.initializers"
+local module = require "luasight.nn.module"
+local options = require "luasight.nn.options"
+local parameter = require "luasight.nn.parameter"
+local text = require "luasight.nn.text"
+local torch = require "luasight.torch"
+
+local norm = {}
+
+---The sizes of the axes: a list, or one number.
+local function shape_of(name, shape)
+  local list = type(shape) == "table" and shape or { shape }
+  if #list == 0 then binding.raise("argument", name .. ": normalized_shape is a size or a list of sizes") end
+  for _, n in ipairs(list) do options.size(name, "normalized_shape", n) end
+  return { unpack(list) }
+end
+
+-- ---- LayerNorm -------------------------------------------------------------------------------------------------------
+
+---(x - mean) / sqrt(variance + eps) * weight + bias.
+---@class luasight.nn.LayerNorm: luasight.nn.Module
+---@field weight ffi.cdata*?
+---@field bias ffi.cdata*?
+local LayerNorm = module.class "LayerNorm"
+norm.LayerNorm = LayerNorm
+
+---@param normalized_shape integer|integer[]
+---@param given? { eps: number?, elementwise_affine: boolean?, bias: boolean?, dtype: string?, device: string? }
+function LayerNorm:init(normalized_shape, given)
+  given = options.read("nn.LayerNorm", given,
+    { eps = "number", elementwise_affine = "boolean", bias = "boolean", dtype = "string", device = "string" })
+  self.normalized_shape = shape_of("nn.LayerNorm", normalized_shape)
+  self.eps = given.eps or 1e-5
+  self.elementwise_affine = given.elementwise_affine ~= false
+  if self.elementwise_affine then
+    self.weight = parameter.empty(self.normalized_shape, given)
+    if given.bias ~= false then self.bias = parameter.empty(self.normalized_shape, given) end
+  end
+  if not parameter.is_skipping() then self:reset_parameters() end
+end
+
+function LayerNorm:reset_parameters()
+  if self.weight then init.ones_(self.weight) end
+  if self.bias then init.zeros_(self.bias) end
+end
+
+function LayerNorm:extra_repr()
+  return ("%s, eps=%s, elementwise_affine=%s, bias=%s"):format(text.tuple(self.normalized_shape), text.float(self.eps),
+    text.value(self.elementwise_affine), text.value(self.bias and true or false))
+end
+
+function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps) end
+
+-- ---- RMSNorm ---------------------------------------------------------------------------------------------------------
+
+---x / sqrt(mean(x^2) + eps) * weight.
+---@class luasight.nn.RMSNorm: luasight.nn.Module
+---@field weight ffi.cdata*?
+local RMSNorm = module.class "RMSNorm"
+norm.RMSNorm = RMSNorm
+
+---@param normalized_shape integer|integer[]
+---@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: that of the dtype
+function RMSNorm:init(normalized_shape, given)
+  given = options.read("nn.RMSNorm", given,
+    { eps = "number", elementwise_affine = "boolean", dtype = "string", device = "string" })
+  self.normalized_shape = shape_of("nn.RMSNorm", normalized_shape)
+  self.eps = given.eps
+  self.elementwise_affine = given.elementwise_affine ~= false
+  if self.elementwise_affine then self.weight = parameter.empty(self.normalized_shape, given) end
+  if not parameter.is_skipping() then self:reset_parameters() end
+end
+
+function RMSNorm:reset_parameters()
+  if self.weight then init.ones_(self.weight) end
+end
+
+function RMSNorm:extra_repr()
+  return ("%s, eps=%s, elementwise_affine=%s"):format(text.tuple(self.normalized_shape),
+    self.eps and text.float(self.eps) or "None", text.value(self.elementwise_affine))
+end
+
+function RMSNorm:forward(x) return torch.rms_norm(x, self.normalized_shape, self.weight, self.eps) end
+
+return norm

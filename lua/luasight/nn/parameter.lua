@@ -1,0 +1,94 @@
+--- Parameters and buffers: tensors that a module owns. A mark beside the handle says what a tensor is to be once it is
+--- set as a field; a marked tensor that is set in two places is shared.
+local binding = require "luasight.ffi"
+local options = require "luasight.nn.options"
+local torch = require "luasight.torch"
+
+local ffi, ref_t = binding.ffi, binding.ref_t
+local TENSOR = 5
+
+local parameter = {}
+
+---@alias luasight.TensorKind "parameter"|"buffer"|"transient"  transient: a buffer that is no part of the state
+
+local kinds = setmetatable({}, { __mode = "k" }) ---@type table<ffi.cdata*, luasight.TensorKind>
+
+---What a handle was marked as; nil for a plain tensor.
+---@param handle ffi.cdata*
+---@return luasight.TensorKind?
+function parameter.kind(handle) return kinds[handle] end
+
+---@param v any
+---@return boolean
+function parameter.is_handle(v) return ffi.istype(ref_t, v) end
+
+---Whether two handles are one tensor.
+function parameter.same(a, b) return a._kind == TENSOR and b._kind == TENSOR and binding.C.ls_tensor_same(a.v, b.v) ~= 0 end
+
+---The same memory as a tensor of its own, outside of autograd.
+local function alias(name, t)
+  if ffi.istype(ref_t, t) then t = t.value end
+  if not ffi.istype(ref_t, t) or t._kind ~= TENSOR then
+    binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, ffi.istype(ref_t, t) and "tuple" or type(t)))
+  end
+  return t:detach()
+end
+
+---Makes a tensor a parameter: `self.weight = nn.Parameter(torch.randn(3, 4))`. The memory is shared.
+---@param t ffi.cdata*
+---@param given? { requires_grad: boolean? }  true unless told
+---@return ffi.cdata*
+function parameter.Parameter(t, given)
+  local wanted = options.read("nn.Parameter", given, { requires_grad = "boolean" }).requires_grad
+  local p = alias("nn.Parameter", t)
+  if wanted ~= false then p:requires_grad_(true) end
+  kinds[p] = "parameter"
+  return p
+end
+
+---Makes a tensor a buffer: part of the module, of what `to` converts and of the state, but never trained.
+---@param t ffi.cdata*
+---@param given? { persistent: boolean? }  false: no part of the state
+---@return ffi.cdata*
+function parameter.Buffer(t, given)
+  local persistent = options.read("nn.Buffer", given, { persistent = "boolean" }).persistent
+  local b = alias("nn.Buffer", t)
+  kinds[b] = persistent == false and "transient" or "buffer"
+  return b
+end
+
+-- ---- making weights --------------------------------------------------------------------------------------------------
+
+local skipping = false
+
+local function restore(before, ok, ...)
+  skipping = before
+  if not ok then error((...), 0) end
+  return ...
+end
+
+---Runs a function in which layers are made without memory and without random numbers: their parameters are on the meta
+---device, until `load_state_dict(state, { assign = true })` puts others in their place.
+---@param f fun(...): ...
+---@return any ...
+function parameter.skip_init(f, ...)
+  local before = skipping
+  skipping = true
+  return restore(before, pcall(f, ...))
+end
+
+---@return boolean
+function parameter.is_skipping() return skipping end
+
+---A parameter of this shape, not filled yet.
+---@param shape integer[]
+---@param given { dtype: string?, device: string? }
+---@return ffi.cdata*
+function parameter.empty(shape, given)
+  local p = torch.empty(shape, { dtype = given.dtype or "float32", device = skipping and "meta" or given.device or "cpu" })
+  p:requires_grad_(true)
+  kinds[p] = "parameter"
+  return p
+end
+
+return parameter

@@ -1,0 +1,150 @@
+--- The state of a module: its parameters and persistent buffers by name.
+local binding = require "luasight.ffi"
+local module = require "luasight.nn.module"
+local options_of = require "luasight.nn.options"
+local parameter = require "luasight.nn.parameter"
+local torch = require "luasight.torch"
+
+local C, ffi = binding.C, binding.ffi
+
+local state = {}
+
+---Calls visit(key, module, name, tensor): a module's own parameters, its buffers, its children, as PyTorch orders them.
+local function each(self, prefix, visit)
+  local kinds = self._tensor_kinds
+  for _, kind in ipairs { "parameter", "buffer" } do
+    for name, t in self:_tensors() do
+      if kinds[name] == kind then visit(prefix .. name, self, name, t) end
+    end
+  end
+  for name, child in self:_children() do each(child, prefix .. name .. ".", visit) end
+end
+
+---@param self luasight.nn.Module
+---@param given table?
+---@return table<string, ffi.cdata*> state, string[] names
+function state.read(self, given)
+  local options = options_of.read("state_dict", given, { prefix = "string", keep_vars = "boolean" })
+  local found, names, detached = {}, {}, {}
+  each(self, options.prefix or "", function(key, _, _, t)
+    names[#names + 1] = key
+    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- what is shared stays shared
+    found[key] = detached[t]
+  end)
+  return found, names
+end
+
+-- ---- loading ---------------------------------------------------------------------------------------------------------
+
+local function quoted(names)
+  local list = {}
+  for i, name in ipairs(names) do list[i] = ('"%s"'):format(name) end
+  return table.concat(list, ", ")
+end
+
+local function size_text(t) return ("torch.Size(%s)"):format(tostring(t.shape)) end
+
+local have, want = ffi.new "ls_tensor_info", ffi.new "ls_tensor_info"
+
+local function fits(t, place)
+  binding.check(C.ls_tensor_describe(t.v, have))
+  binding.check(C.ls_tensor_describe(place.v, want))
+  if have.dims ~= want.dims then return false end
+  for i = 0, have.dims - 1 do
+    if have.shape[i] ~= want.shape[i] then return false end
+  end
+  return true
+end
+
+---One number in a list, where one without axes belongs, is taken as such, as PyTorch takes those of old files.
+local function fitted(t) return have.dims == 1 and have.elements == 1 and want.dims == 0 and t[0] or t end
+
+---What is to be done, and what is wrong.
+local function compare(self, given, assigning)
+  local jobs, missing, unexpected, wrong, known = {}, {}, {}, {}, {}
+  each(self, "", function(key, m, name, place)
+    known[key] = true
+    local t = given[key]
+    if type(t) == "nil" then
+      missing[#missing + 1] = key
+      jobs[#jobs + 1] = { module = m, name = name, place = place }
+      return
+    end
+    if not parameter.is_handle(t) then
+      wrong[#wrong + 1] = ('While copying the parameter named "%s", expected a tensor, received a %s'):format(key, type(t))
+      return
+    end
+    t = t.value
+    local right = fits(t, place)
+    if not right then t = fitted(t) end
+    if not right and not fits(t, place) then
+      wrong[#wrong + 1] = ("size mismatch for %s: copying a param with shape %s from checkpoint, the shape in current model "
+        .. "is %s."):format(key, size_text(t), size_text(place))
+    elseif not assigning and place.device == "meta" and t.device ~= "meta" then
+      wrong[#wrong + 1] = ("%s has no memory to copy to (pass { assign = true })"):format(key)
+    end
+    jobs[#jobs + 1] = { module = m, name = name, place = place, tensor = t }
+  end)
+  for key in pairs(given) do
+    if not known[key] then unexpected[#unexpected + 1] = tostring(key) end
+  end
+  table.sort(unexpected)
+  return jobs, missing, unexpected, wrong
+end
+
+local function copy(jobs)
+  torch.no_grad(function()
+    for _, job in ipairs(jobs) do
+      if job.tensor then job.place:copy_(job.tensor) end
+    end
+  end)
+end
+
+---A parameter, or a buffer, made of another tensor.
+local function made(job)
+  if job.module._tensor_kinds[job.name] ~= "parameter" then return parameter.Buffer(job.tensor) end
+  return parameter.Parameter(job.tensor, { requires_grad = job.place.requires_grad })
+end
+
+---Where two names shared a parameter and the state has one tensor for both, or one name only, they go on sharing.
+local function assign(jobs)
+  local new, given = {}, {} -- old handle -> its successor; tensor of the state -> what was made of it
+  for _, job in ipairs(jobs) do
+    if job.tensor then
+      local known = given[job.tensor]
+      local shared = known and rawequal(known.place, job.place) and known.made
+      local t = shared or made(job)
+      given[job.tensor] = given[job.tensor] or { made = t, place = job.place }
+      new[job.place] = new[job.place] or t
+      module.replace(job.module, job.name, t)
+    end
+  end
+  for _, job in ipairs(jobs) do
+    if not job.tensor and new[job.place] then module.replace(job.module, job.name, new[job.place]) end
+  end
+end
+
+---@param self luasight.nn.Module
+---@param given table<string, ffi.cdata*>
+---@param options table?
+function state.write(self, given, options)
+  if type(given) ~= "table" then
+    binding.raise("argument", ("load_state_dict takes a table of tensors by name, not a %s"):format(type(given)))
+  end
+  options = options_of.read("load_state_dict", options, { strict = "boolean", assign = "boolean" })
+  local jobs, missing, unexpected, wrong = compare(self, given, options.assign)
+  if options.strict ~= false then
+    if #unexpected > 0 then
+      table.insert(wrong, 1, ("Unexpected key(s) in state_dict: %s."):format(quoted(unexpected)))
+    end
+    if #missing > 0 then table.insert(wrong, 1, ("Missing key(s) in state_dict: %s."):format(quoted(missing))) end
+  end
+  if #wrong > 0 then
+    binding.raise("format", ("Error(s) in loading state_dict for %s: %s"):format(self._class_name, table.concat(wrong, " ")),
+      nil, { missing_keys = missing, unexpected_keys = unexpected })
+  end
+  if options.assign then assign(jobs) else copy(jobs) end
+  return { missing_keys = missing, unexpected_keys = unexpected }
+end
+
+return state

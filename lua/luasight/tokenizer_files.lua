@@ -1,0 +1,142 @@
+--- What a folder says about its tokenizer beside tokenizer.json: special tokens, the longest text, the sides.
+---
+--- tokenizer_config.json wins over special_tokens_map.json, which only older folders need. A token is a text or, in both
+--- files, an object with its text as "content".
+local binding = require "luasight.ffi"
+local checkpoint = require "luasight.checkpoint"
+local quoted = require("luasight.safetensors").quoted
+
+local exists, null = checkpoint.exists, checkpoint.null
+
+local files = {}
+
+local JSON, CONFIG, MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+
+---The roles that a token can have.
+files.roles = { "bos", "eos", "unk", "pad", "sep", "cls", "mask" }
+
+-- Tokenizers whose class knows its special tokens, so that a configuration need not name them. No class at all is how the
+-- oldest folders of GPT-2 look.
+local END_OF_TEXT = "<|endoftext|>"
+local classes = {
+  [""] = true, GPT2Tokenizer = true, GPT2TokenizerFast = true, GPTNeoXTokenizer = true, GPTNeoXTokenizerFast = true,
+}
+
+local others = {
+  { "vocab.json", "merges.txt", what = "vocab.json and merges.txt" },
+  { "tokenizer.model", what = "tokenizer.model" },
+  { "spiece.model", what = "spiece.model" },
+  { "vocab.txt", what = "vocab.txt" },
+}
+
+local function no_tokenizer(folder)
+  for _, other in ipairs(others) do
+    local all = true
+    for _, name in ipairs(other) do all = all and exists(folder .. "/" .. name) end
+    if all then
+      binding.raise("io", ("%s: there is no %s, only %s, which this version of luasight does not read"):format(folder, JSON,
+        other.what), 2, { hint = "transformers writes it: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)" })
+    end
+  end
+  binding.raise("io", ("%s: there is no %s in this folder"):format(folder, JSON), 2,
+    { hint = "give the folder of a model or tokenizer as Hugging Face stores it" })
+end
+
+---The text of the folder's tokenizer.json, and its path.
+---@param folder string
+---@return string text, string path
+function files.text(folder)
+  checkpoint.check_folder(folder)
+  local path = folder .. "/" .. JSON
+  if not exists(path) then no_tokenizer(folder) end
+  return checkpoint.text(path), path
+end
+
+local function object(folder, name)
+  local path = folder .. "/" .. name
+  return exists(path) and checkpoint.object(path) or {}
+end
+
+local function bad(folder, file, key, what)
+  binding.raise("format", ("%s/%s: %s %s"):format(folder, file, quoted(key), what))
+end
+
+---The text of a token in a configuration: false where it is null, nil where it is absent.
+local function token_text(folder, file, key, value)
+  if value == nil then return nil end
+  if value == null or value == false then return false end
+  if type(value) == "table" then value = value.content end
+  if type(value) ~= "string" or value == "" or value:find("%z") then
+    bad(folder, file, key, "is neither a token nor null")
+  end
+  return value
+end
+
+local function special_tokens(folder, config, has)
+  local map = object(folder, MAP)
+  local class = config.tokenizer_class
+  local default = classes[type(class) == "string" and class or ""] and has(END_OF_TEXT) and END_OF_TEXT or nil
+  local tokens = {}
+  for _, role in ipairs(files.roles) do
+    local key = role .. "_token"
+    local token = token_text(folder, CONFIG, key, config[key])
+    if token == nil then token = token_text(folder, MAP, key, map[key]) end
+    if token == nil and (role == "bos" or role == "eos" or role == "unk") then token = default end
+    tokens[role] = token or nil
+  end
+  return tokens
+end
+
+---The number of tokens that a text may have, nil where the file says some astronomical number or nothing.
+local function longest(folder, value)
+  if value == nil or value == null then return nil end
+  if type(value) ~= "number" or value < 1 then bad(folder, CONFIG, "model_max_length", "is not a number from 1 on") end
+  return value < 1e15 and math.floor(value) or nil
+end
+
+local function side(folder, config, key)
+  local value = config[key]
+  if value == nil or value == null then return nil end
+  if value ~= "left" and value ~= "right" then bad(folder, CONFIG, key, 'is neither "left" nor "right"') end
+  return value
+end
+
+---Tokens that the configuration adds must be those of tokenizer.json: text would get other ids otherwise.
+local function check_added(folder, added, token_of)
+  if added == nil or added == null then return end
+  if type(added) ~= "table" then bad(folder, CONFIG, "added_tokens_decoder", "is not an object of tokens by id") end
+  for id, entry in pairs(added) do
+    local text = token_text(folder, CONFIG, "added_tokens_decoder", entry)
+    if not tonumber(id) or token_of(tonumber(id)) ~= text then
+      bad(folder, CONFIG, "added_tokens_decoder",
+        ("gives the id %s to %s, which %s does not"):format(tostring(id), quoted(text), JSON))
+    end
+  end
+end
+
+---@class luasight.TokenizerSettings
+---@field tokens table<string, string>   by role
+---@field model_max_length integer?
+---@field padding_side "left"|"right"?
+---@field truncation_side "left"|"right"?
+---@field add_prefix_space boolean?
+
+---@param folder string
+---@param has fun(token: string): boolean        whether tokenizer.json has a token
+---@param token_of fun(id: integer): string?     the token of an id
+---@return luasight.TokenizerSettings
+function files.settings(folder, has, token_of)
+  local config = object(folder, CONFIG)
+  check_added(folder, config.added_tokens_decoder, token_of)
+  local prefix = config.add_prefix_space
+  if type(prefix) ~= "boolean" then prefix = nil end
+  return {
+    tokens = special_tokens(folder, config, has),
+    model_max_length = longest(folder, config.model_max_length),
+    padding_side = side(folder, config, "padding_side"),
+    truncation_side = side(folder, config, "truncation_side"),
+    add_prefix_space = prefix,
+  }
+end
+
+return files

@@ -1,0 +1,61 @@
+--- The activation functions that configurations name, with the classes that Hugging Face prints for them.
+local nn = require "luasight.nn"
+local failure = require "luasight.error"
+local near = require "luasight.near"
+
+local activations = {}
+
+local function gelu(x) return x:gelu() end
+local function gelu_tanh(x) return x:gelu { approximate = "tanh" } end
+
+-- Several names are one function computed in different ways; here the fastest way computes them all.
+local functions = {
+  gelu = { "GELUActivation", gelu },
+  gelu_python = { "GELUActivation", gelu },
+  gelu_new = { "NewGELUActivation", gelu_tanh }, -- GPT-2's
+  gelu_fast = { "FastGELUActivation", gelu_tanh },
+  gelu_accurate = { "AccurateGELUActivation", gelu_tanh },
+  gelu_pytorch_tanh = { "GELUTanh", gelu_tanh },
+  gelu_python_tanh = { "GELUTanh", gelu_tanh },
+  gelu_10 = { "ClippedGELUActivation", function(x) return x:gelu():clamp(-10, 10) end },
+  quick_gelu = { "QuickGELUActivation", function(x) return x * (x * 1.702):sigmoid() end },
+  relu2 = { "ReLUSquaredActivation", function(x) return x:relu():square() end },
+  silu = { "SiLUActivation", function(x) return x:silu() end },
+  mish = { "MishActivation", function(x) return x:mish() end },
+  linear = { "LinearActivation", function(x) return x end },
+  laplace = { "LaplaceActivation", function(x)
+    return (((x - 0.707107) / (0.282095 * math.sqrt(2))):erf() + 1) * 0.5
+  end },
+  sqrtsoftplus = { "SqrtSoftplusActivation", function(x) return x:softplus():sqrt() end },
+}
+
+-- Those that PyTorch itself has a class for.
+local classes = { relu = nn.ReLU, relu6 = nn.ReLU6, swish = nn.SiLU, tanh = nn.Tanh, sigmoid = nn.Sigmoid,
+  hardswish = nn.Hardswish, leaky_relu = nn.LeakyReLU }
+for name, entry in pairs(functions) do
+  local f = entry[2]
+  local Class = nn.Module(entry[1])
+  function Class:forward(x) return f(x) end -- any shape, the same shape
+  classes[name] = Class
+end
+
+---@return string[]
+function activations.names()
+  local names = {}
+  for name in pairs(classes) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+---A module that applies the function of this name.
+---@param name string
+---@return table
+function activations.new(name)
+  local Class = classes[name]
+  if Class then return Class() end
+  local names = activations.names()
+  failure.raise("name", ("there is no activation function %q%s"):format(name, near.text(name, names)), nil,
+    { hint = "luasight has " .. table.concat(names, ", ") })
+end
+
+return activations

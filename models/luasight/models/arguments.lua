@@ -1,0 +1,33 @@
+--- The arguments of a language model's forward: positional or by name, and never one that nobody reads.
+local failure = require "luasight.error"
+local near = require "luasight.near"
+
+local arguments = {}
+
+---@param names string[]      the arguments there are; the first may be positional
+---@param first any           the positional one
+---@param options table?      those given by name
+---@return any first, table options  options without the first
+function arguments.read(names, first, options)
+  local rest, known = {}, {}
+  for _, name in ipairs(names) do known[name] = true end
+  for name, v in pairs(options or {}) do
+    if not known[name] then
+      failure.raise("name", ("this model has no argument %q%s"):format(tostring(name), near.text(tostring(name), names)),
+        nil, { hint = "it takes " .. table.concat(names, ", ") })
+    end
+    rest[name] = v
+  end
+  local named = rest[names[1]]
+  rest[names[1]] = nil
+  if first and named then failure.raise("argument", names[1] .. " is given twice") end
+  first = first or named
+  if not first and not rest.inputs_embeds then
+    failure.raise("argument", ("this model needs %s"):format(names[1]), nil, { hint = "or inputs_embeds" })
+  elseif first and rest.inputs_embeds then
+    failure.raise("argument", ("give %s or inputs_embeds, not both"):format(names[1]))
+  end
+  return first, rest
+end
+
+return arguments

@@ -1,0 +1,65 @@
+--- Reading a configuration: the fields of an architecture with their defaults, other names for them, and values that are
+--- not what they must be refused by name.
+local failure = require "luasight.error"
+
+local config = {}
+
+local function refuse(message, hint) failure.raise("format", message, nil, { hint = hint }) end
+
+local function text(v) return type(v) == "string" and ("%q"):format(v) or tostring(v) end
+
+-- What a default says about the values of its field.
+local kinds = {
+  boolean = { "true or false", function(v) return type(v) == "boolean" end },
+  string = { "a text", function(v) return type(v) == "string" end },
+  number = { "a number", function(v) return type(v) == "number" and v == v end },
+  size = { "a whole number above 0", function(v) return type(v) == "number" and v >= 1 and v < 2 ^ 31 and v % 1 == 0 end },
+  share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end },
+}
+
+---@class luasight.ConfigField
+---@field [1] any      its value where the configuration does not say; nil: may be absent
+---@field kind string  "size", "share", "number", "boolean" or "string"
+
+---A copy of a configuration with every field of the architecture under its own name.
+---@param given table                                  what config.json says
+---@param fields table<string, luasight.ConfigField>
+---@param aliases table<string, string>                other name -> field
+---@return table
+function config.read(given, fields, aliases)
+  if type(given) ~= "table" then refuse("a configuration is a table, not a " .. type(given)) end
+  local result = {}
+  for name, v in pairs(given) do result[name] = v end
+  for other, name in pairs(aliases) do
+    if given[other] ~= nil then
+      if given[name] ~= nil and given[name] ~= given[other] then
+        refuse(("%s is %s, but %s, another name for it, is %s"):format(name, text(given[name]), other, text(given[other])))
+      end
+      result[name] = given[other]
+    end
+  end
+  for name, field in pairs(fields) do
+    local v = result[name]
+    if v == nil then v = field[1] end
+    if v ~= nil then
+      local kind = kinds[field.kind]
+      if not kind[2](v) then refuse(("%s is %s; it must be %s"):format(name, text(v), kind[1])) end
+    end
+    result[name] = v
+  end
+  return result
+end
+
+---Refuses settings that mean something which the architecture here does not do.
+---@param given table
+---@param names string[]  settings that must be absent, false or empty
+function config.refuse(given, names)
+  for _, name in ipairs(names) do
+    local v = given[name]
+    if v and not (type(v) == "table" and next(v) == nil) then
+      refuse(("%s%s is not implemented"):format(name, type(v) == "table" and "" or " = " .. text(v)))
+    end
+  end
+end
+
+return config

@@ -1,0 +1,45 @@
+--- The architectures that luasight knows, by the `model_type` of a config.json.
+---
+--- An architecture is a module with
+---   new(config)     the network of a configuration, old or new spelling, as nn.Module with Hugging Face's module paths
+---   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed
+---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
+local failure = require "luasight.error"
+local near = require "luasight.near"
+
+local models = {}
+
+---model_type -> the file that has it.
+models.files = {
+  gpt2 = "luasight.models.gpt2",
+}
+
+---@class luasight.Architecture
+---@field new fun(config: table): table
+---@field place fun(name: string): string?
+---@field tied table<string, string>
+
+---@return string[]
+function models.names()
+  local names = {}
+  for name in pairs(models.files) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+---The architecture of a model type; one that is not there raises and says which are.
+---@param model_type any  of config.json
+---@return luasight.Architecture
+function models.find(model_type)
+  local file = models.files[model_type]
+  if file then return require(file) end
+  local names = models.names()
+  local hint = "luasight has " .. table.concat(names, ", ")
+  if type(model_type) ~= "string" then
+    failure.raise("format", "there is no model_type, which says what kind of model this is", nil, { hint = hint })
+  end
+  failure.raise("name", ("luasight has no model of the type %q%s"):format(model_type, near.text(model_type, names)), nil,
+    { hint = hint })
+end
+
+return models

@@ -1,0 +1,26 @@
+-- luarocks make rockspec/luasight-dev-1.rockspec, in a checkout.
+rockspec_format = "3.0"
+package = "luasight"
+version = "dev-1"
+source = { url = "." }
+description = {
+  summary = "See inside a neural network from Lua: trace, read and edit every value of a model",
+  detailed = [[
+    A tracing toolkit for neural networks. A C core on libtorch runs models as graphs and stops at the points a script
+    asks for; a LuaJIT layer makes contexts and proxies of that. Needs LuaJIT, CMake, jansson, utf8proc and a libtorch.]],
+  license = "MIT",
+}
+dependencies = { "lua == 5.1", "lua-cjson" }
+external_dependencies = {
+  JANSSON = { header = "jansson.h" },
+  UTF8PROC = { header = "utf8proc.h" },
+}
+build = {
+  type = "cmake",
+  variables = {
+    CMAKE_INSTALL_PREFIX = "$(PREFIX)",
+    CMAKE_INSTALL_BINDIR = "$(BINDIR)",
+    LUASIGHT_LUA_DIR = "$(LUADIR)",
+  },
+}
+test = { type = "busted", flags = { "--ignore-lua" } }

@@ -1,0 +1,34 @@
+-- Without memory: the driver spec/alloc/fail_alloc.c lets the 1st, 2nd, ... nth allocation of the readers and writers fail.
+local compiler = os.getenv "CC" or "cc"
+
+---Runs a command; its exit status as a boolean and what it printed. What is preloaded here is not for it.
+local function run(command)
+  local pipe = assert(io.popen("env -u LD_PRELOAD " .. command .. " 2>&1; echo status $?"))
+  local text = pipe:read "*a"
+  pipe:close()
+  local printed, status = text:match "^(.-)status (%d+)\n$"
+  return status == "0", printed
+end
+
+describe("without memory #slow", function()
+  it("the tokenizer and safetensors fail with an error, leak nothing and leave no file", function()
+    if not run(compiler .. " --version") then
+      pending("there is no C compiler " .. compiler)
+      return
+    end
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir -p " .. folder .. "/files"))
+    local built, said = run(compiler .. " -std=c11 -O1 -Icore -o " .. folder .. "/fail_alloc spec/alloc/fail_alloc.c"
+      .. " core/tokenizer*.c core/safetensors*.c core/json_util.c -ljansson -lutf8proc")
+    local passed, report
+    if built then passed, report = run(folder .. "/fail_alloc " .. folder .. "/files") end
+    os.execute("rm -r " .. folder)
+    assert.is_true(built, said)
+    assert.is_true(passed, report)
+    for _, body in ipairs { "tokenizer", "bad tokenizer", "writing", "reading", "reading out of step" } do
+      local count = tonumber(report:match("\n" .. body .. ": (%d+) allocations") or report:match("^" .. body .. ": (%d+)"))
+      assert.is_true((count or 0) > 10, body)
+    end
+  end)
+end)

@@ -4,7 +4,7 @@ CMAKE_FLAGS ?=
 MODEL ?= models/pretrained/ioi
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export BUILD CMAKE_FLAGS
-export LUASIGHT_BUILD = $(abspath $(BUILD)) # for bin/luasight
+export LUASIGHT_BUILD = $(abspath $(BUILD))
 
 all: ; @tools/setup && $(compile)
 compile = cmake --build $(BUILD) --parallel $(JOBS)

@@ -38,7 +38,10 @@ std::string text_at(const ls_value* s, int32_t n, int32_t* i) {
 std::string index_text(const ls_value* s, int32_t n) {
   std::string text;
   bool plain = n == 1 && s->kind == LS_INT;
-  for (int32_t i = 0; i < n;) text += (i ? ", " : "") + text_at(s, n, &i);
+  for (int32_t i = 0; i < n;) {
+    if (i) text += ", ";
+    text += text_at(s, n, &i);
+  }
   return plain ? "[" + text + "]" : "[\"" + text + "\"]";
 }
 

@@ -22,7 +22,12 @@ end
 
 describe("the state", function()
   it("has parameters and persistent buffers in PyTorch's order", function()
-    local state, names = Counter():state_dict()
+    local counter, names = Counter(), {}
+    local state = counter:state_dict()
+    for name, t in counter:named_state() do
+      names[#names + 1] = name
+      assert.is_true(torch.equal(t, state[name]))
+    end
     assert.same({ "weight", "seen", "inner.weight", "inner.bias" }, names)
     assert.is_false(state.weight.requires_grad)
     assert.is_nil(state.scratch)
@@ -161,7 +166,7 @@ describe("nn.skip_init", function()
     end
     local one = torch.ones(2, 2)
     for _, state in ipairs { { ["0.weight"] = one }, { ["1.weight"] = one }, { ["0.weight"] = one, ["1.weight"] = one },
-      (tied():state_dict()) } do
+      tied():state_dict() } do
       local net = nn.skip_init(tied)
       net:load_state_dict(state, { assign = true, strict = false })
       assert.equal(1, #net:parameters())

@@ -15,7 +15,7 @@ Error.__index = Error
 function Error.__tostring(e)
   local text = e.message
   if e.cause and not text:find(e.cause, 1, true) then text = ("%s: %s"):format(text, e.cause) end
-  if e.point then text = ("%s: %s"):format(e.point, text) end
+  if e.point then text = e.point .. (text:sub(1, 1) == "[" and "" or ": ") .. text end
   if e.file then text = ("%s:%d: %s"):format(e.file, e.line, text) end
   if e.hint then text = ("%s\n  hint: %s"):format(text, e.hint) end
   return text

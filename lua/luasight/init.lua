@@ -46,7 +46,8 @@ return setmetatable(ls, {
       local names = {}
       for known in pairs(self) do names[#names + 1] = known end
       for known in pairs(later) do names[#names + 1] = known end
-      binding.raise("name", ("luasight has no %q%s"):format(tostring(name), require "luasight.near".text(tostring(name), names)), 3)
+      name = tostring(name)
+      binding.raise("name", ("luasight has no %q%s"):format(name, require "luasight.near".text(name, names)), 3)
     end
     local value = require(path)
     if type(value) == "table" and rawget(value, name) then value = value[name] end

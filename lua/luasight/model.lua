@@ -27,7 +27,8 @@ local meta = getmetatable(prototype)
 
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  setfenv(handle, { network = network, module = module, path = path, children = {}, points = setmetatable({}, { __mode = "k" }) })
+  local points = setmetatable({}, { __mode = "k" }) -- by program: names of points and their numbers
+  setfenv(handle, { network = network, module = module, path = path, children = {}, points = points })
   return handle
 end
 

@@ -36,8 +36,7 @@ function attention.scaled_dot_product_attention(q, k, v, given)
       dropout = o.dropout }, record.tap)
   end
   local function fused(a, b, c, mask)
-    local named = { attn_mask = mask, is_causal = o.is_causal, scale = o.scale,
-      dropout_p = (o.dropout or 0) > 0 and o.dropout or nil }
+    local named = { attn_mask = mask, is_causal = o.is_causal or false, scale = o.scale, dropout_p = o.dropout }
     if not o.upcast then return torch.scaled_dot_product_attention(a, b, c, named) end
     if mask then mask = require "luasight.compat".additive(mask, a:float()) end
     named.attn_mask = mask

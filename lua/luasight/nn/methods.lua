@@ -212,10 +212,19 @@ function Module:cuda(i) return self:to(i and ("cuda:%d"):format(i) or "cuda") en
 
 -- ---- state -----------------------------------------------------------------------------------------------------------
 
----All parameters and persistent buffers by name, shared ones under each of their names, and the names in order.
+---All parameters and persistent buffers by name, shared ones under each of their names.
 ---@param options? { prefix: string?, keep_vars: boolean? }  keep_vars: the parameters themselves, not detached
----@return table<string, ffi.cdata*> state, string[] names
-function Module:state_dict(options) return require "luasight.nn.state".read(self, options) end
+---@return table<string, ffi.cdata*>
+function Module:state_dict(options)
+  local state = {}
+  for name, t in self:named_state(options) do state[name] = t end
+  return state
+end
+
+---Iterates over what `state_dict` has, in PyTorch's order.
+---@param options? { prefix: string?, keep_vars: boolean? }
+---@return fun(): string?, ffi.cdata*?
+function Module:named_state(options) return pairs_of(require "luasight.nn.state".read(self, options)) end
 
 ---Takes numbers from tensors by name; nothing is changed where they do not fit.
 ---@param state table<string, ffi.cdata*>

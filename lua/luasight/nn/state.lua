@@ -22,16 +22,15 @@ end
 
 ---@param self luasight.nn.Module
 ---@param given table?
----@return table<string, ffi.cdata*> state, string[] names
+---@return string[] names, ffi.cdata*[] tensors
 function state.read(self, given)
   local options = options_of.read("state_dict", given, { prefix = "string", keep_vars = "boolean" })
-  local found, names, detached = {}, {}, {}
+  local names, tensors, detached = {}, {}, {}
   each(self, options.prefix or "", function(key, _, _, t)
-    names[#names + 1] = key
     detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- what is shared stays shared
-    found[key] = detached[t]
+    names[#names + 1], tensors[#tensors + 1] = key, detached[t]
   end)
-  return found, names
+  return names, tensors
 end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ BUILD ?= build
 CMAKE_FLAGS ?=
 MODEL ?= models/pretrained/ioi
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+MAKEFLAGS += --no-print-directory
 export BUILD CMAKE_FLAGS
 export LUASIGHT_BUILD = $(abspath $(BUILD))
 

@@ -139,6 +139,7 @@ set(LUASIGHT_TORCH_WHY "${torch_why}" CACHE INTERNAL "how it was found")
 set(LUASIGHT_TORCH_NAMED "${torch_named}" CACHE INTERNAL "what the user named when it was found")
 
 add_library(libtorch INTERFACE)
+target_compile_definitions(libtorch INTERFACE AT_PER_OPERATOR_HEADERS) # a file reads what it includes: half the time
 target_include_directories(libtorch SYSTEM INTERFACE "${torch_root}/include"
   "${torch_root}/include/torch/csrc/api/include")
 target_link_libraries(libtorch INTERFACE "${torch_lib}/libtorch_cpu.so" "${torch_lib}/libc10.so")

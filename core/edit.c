@@ -193,7 +193,11 @@ static ls_status unchanged(const ls__node *node) {
 static ls_status call(ls_graph *g, ls__node *node, ls_value *out) {
   ls_value local[LS__LOCAL], *s = ls__substitute(node, g->values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
-  ls_status status = ls__program_execute(node->program, s, node->n, out);
+  ls_value cut = {0};
+  ls_status status = node->narrow >= 0 ? ls__narrow_cut(g, node->narrow, &s[0], &cut) : LS_OK;
+  if (cut.kind) s[0] = cut;
+  if (!status) status = ls__program_execute(node->program, s, node->n, out);
+  ls_value_release(&cut);
   if (s != local) free(s);
   return status;
 }

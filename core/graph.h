@@ -41,6 +41,7 @@ typedef struct ls__node {
   int32_t uses;      /* trace: needed nodes that still wait for its value */
   int32_t root;      /* trace: the read whose memory its value may share, else -1 */
   int32_t edits;     /* trace: the node whose value it changes in place, else -1 */
+  int32_t narrow;    /* trace: the indexing node after which the argument of a call is cut, else -1 */
   const char *name;  /* keyword of an input, name of a tap */
   ls__call *call;
   const ls_op *op;
@@ -138,6 +139,8 @@ struct ls__run {
   bool standing;           /* at a point, between its nodes and what follows it */
   ls_value value;          /* the value at that point; for an input the pair */
   ls_value result;         /* of the program */
+  int32_t narrow_instance; /* the argument of this call is cut, -1: none */
+  int32_t narrow_item;     /* after the index of this node of the trace */
 };
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* one argument as a value; sequences are copied */
@@ -152,5 +155,6 @@ ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out); /* 
 /* trace.c */
 ls_status ls__trace_record(ls_graph *g, int32_t node);  /* time, place, in-place rules of a node just added */
 ls_status ls__trace_point(ls_graph *g, int32_t point);  /* executes the nodes of a point the run stands at */
+ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out); /* narrow.c; a new reference */
 bool ls__trace_replaces(const ls_graph *g, int32_t first, int32_t output); /* the call between need not run */
 #endif

@@ -179,7 +179,7 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
   r->program = p;
   p->references++;
   r->trace = NULL;
-  r->at = -1;
+  r->at = r->narrow_instance = -1;
   r->standing = false;
   r->depth = r->cells_used = 0;
   r->arguments = malloc(sizeof *args * (size_t)(n ? n : 1));
@@ -313,11 +313,18 @@ static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells
   }
   ls_value local[LS__LOCAL], *s = ls__substitute(node, cells, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
-  ls_status status;
+  ls_status status = LS_OK;
+  ls_value cut = {0};
+  if (r->trace && to >= 0 && to == r->narrow_instance && !(status = ls__narrow_cut(r->trace, r->narrow_item, &s[0], &cut))) s[0] = cut;
+  if (status) {
+    if (s != local) free(s);
+    return status;
+  }
   if (node->kind == LS__EITHER && !watched_between(r, r->program->instances[to].input, r->program->instances[to].output))
     status = push(r, node->fused, -1, s, node->n);
   else
     status = push(r, node->callee, to, s, node->n);
+  ls_value_release(&cut);
   if (s != local) free(s);
   return status;
 }

@@ -1,7 +1,7 @@
 // What the files that see libtorch share: the tensor behind a value, errors, names of dtypes and devices.
 #ifndef LUASIGHT_TORCH_COMMON_H
 #define LUASIGHT_TORCH_COMMON_H
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <exception>
 #include <new>
 #include <string>

@@ -1,5 +1,6 @@
 // x[...] and x[...] = v on values: tensors with all forms of indices, sequences with numbers, slices and names.
 #include <ATen/TensorIndexing.h>
+#include <ATen/ops/empty.h>
 #include "torch_common.h"
 
 using namespace luasight;

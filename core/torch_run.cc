@@ -1,5 +1,6 @@
 // What surrounds a run: autograd on and off, random numbers, threads, devices, and what is set when the library is loaded.
 #include "torch_common.h"
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>

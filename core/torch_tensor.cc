@@ -1,5 +1,6 @@
 // Tensors: making them from numbers, what can be asked of them, gradients.
 #include "torch_common.h"
+#include <ATen/ops/from_blob.h>
 #include <torch/csrc/autograd/function.h>
 #include <cstring>
 #include <vector>

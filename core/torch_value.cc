@@ -1,5 +1,6 @@
 // Values of argument streams as libtorch's IValues, and back.
 #include "torch_value.h"
+#include <ATen/ops/scalar_tensor.h>
 #include <cstring>
 
 namespace luasight {

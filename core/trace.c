@@ -337,6 +337,7 @@ ls_status ls_trace_finish(ls_graph *g) {
   if (status) return status;
   g->demand_open = 0;
   int32_t last = plan(g, -1);
+  ls__narrow_plan(g, last);
   if (last >= 0) status = run_until(g, last);
   close_trace(g, !status);
   return status;

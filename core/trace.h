@@ -3,4 +3,7 @@
 #define LUASIGHT_TRACE_H
 #include "graph.h"
 void ls__trace_let_go(ls_graph *g, int32_t id); /* releases a value that nobody waits for */
+
+/* narrow.c: calls whose results are used at some positions only */
+void ls__narrow_plan(ls_graph *g, int32_t last); /* `last`: the point at which the run ends */
 #endif

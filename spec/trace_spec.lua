@@ -356,6 +356,61 @@ describe("only what is needed runs (S11)", function()
     local model, x = counting()
     model:trace(x, function() local _ = model.last.output end)
   end)
+
+  describe("of a head whose output is read at some positions", function()
+    local Struct = require "luasight.tensor".struct
+    local Net = nn.Module "Net"
+    function Net:init(width, vocabulary)
+      self.norm = nn.LayerNorm(width)
+      self.head = nn.Linear(width, vocabulary)
+    end
+    function Net:forward(x) return Struct { { "logits", self.head(self.norm(x)) } } end
+
+    local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
+
+    local forms = {
+      ["through the model's output"] = function(model) return model.output.logits end,
+      ["of the module"] = function(model) return model.head.output end,
+      ["of calls in the body"] = function(model) return model.head(model.norm(model.norm.input[0][0])) end,
+    }
+    for name, form in pairs(forms) do
+      it("runs only those, " .. name, function()
+        local net = Net(2, 32768)
+        net:requires_grad_(false)
+        local model, x = ls.Model(net), torch.randn(1, 4194304, 2) -- all logits would be 500 GB
+        local want = net(x[":, -1:"]).logits["0, 0"]
+        assert.is_true(close(model:trace(x, function() return form(model)["0, -1"] end), want))
+      end)
+
+      it("gives what the whole output has there, " .. name, function()
+        local net = Net(4, 9)
+        net:requires_grad_(false)
+        local model, x = ls.Model(net), torch.randn(2, 7, 4)
+        local all = net(x).logits
+        for _, index in ipairs { "0, -1", ":, 2:5", "1", ":, -1", "1, 1:6:2", "0, 1, 5", "1:, 0, 2:4", ":, :", "..., 0" } do
+          assert.is_true(close(model:trace(x, function() return form(model)[index] end), all[index]), index)
+        end
+        assert.equal("index", failure(function() model:trace(x, function() return form(model)["0, 7"] end) end).code)
+      end)
+    end
+
+    it("runs all of them where more is used", function()
+      local net = Net(4, 9)
+      net:requires_grad_(false)
+      local model, x = ls.Model(net), torch.randn(2, 7, 4)
+      local all = net(x).logits
+      local one, whole = model:trace(x, function() return model.head.output["0, -1"], model.head.output end)
+      assert.is_true(close(one, all["0, -1"]) and close(whole, all))
+      local input
+      one, input = model:trace(x, function() return model.output.logits["0, -1"], model.head.input[0][0] end)
+      assert.is_true(close(one, all["0, -1"]) and close(input, net.norm(x)))
+      one = model:trace(x, function()
+        model.head.output["0, -1"] = 5
+        return model.output.logits["0, -1"]
+      end)
+      assert.equal(45, one:sum():item())
+    end)
+  end)
 end)
 
 describe("loud (S12)", function()

@@ -1,0 +1,199 @@
+/* Of a head whose output is read at some positions only, only those run: where all that is used of the result of a call is
+   `y[i, a:b]`, and the called function treats every position alone, the argument is cut before the call instead.
+
+   The plan looks for such calls and notes the indexing node; the cut itself is made when the call runs, since only then
+   the number of axes is known. The index is rewritten to what is left to do: a number becomes 0, a slice becomes all. */
+#include <string.h>
+#include "trace.h"
+
+/* ---- functions that treat every position alone -------------------------------------------------------------------- */
+
+static int32_t dims_of(const ls_value *v) {
+  ls_tensor_info info;
+  return v->kind == LS_TENSOR && !ls_tensor_describe(v, &info) ? info.dims : -1;
+}
+
+/* The node works on the last axis of the node before it, with constants. */
+static bool is_positionwise(const ls__node *node, int32_t before) {
+  if (node->kind != LS__OP || node->n < 2 || node->stream[0].kind != LS_NODE || node->stream[0].aux != before) return false;
+  for (int32_t i = 1; i < node->n; i++)
+    if (node->stream[i].kind == LS_NODE) return false;
+  const char *name = ls__op_name(node->op);
+  const ls_value *second = &node->stream[1];
+  if (!strcmp(name, "linear") || !strcmp(name, "matmul")) return dims_of(second) == 2;
+  if (!strcmp(name, "layer_norm") || !strcmp(name, "rms_norm")) return second->kind == LS_OPEN && second->as.i == 1;
+  if (!strcmp(name, "add_") || !strcmp(name, "add")) return node->n == 2 && dims_of(second) == 1;
+  return false;
+}
+
+static bool function_is_positionwise(const ls_graph *f) {
+  if (f->inputs != 1 || f->positional != 1 || f->count < 2) return false;
+  if (f->result.kind != LS_NODE || f->result.aux != f->count - 1) return false;
+  for (int32_t i = 1; i < f->count; i++)
+    if (!is_positionwise(&f->nodes[i], i - 1)) return false;
+  return true;
+}
+
+/* ---- what is used of a value --------------------------------------------------------------------------------------- */
+
+/* The one node that waits for the value of `id`, -1 where there are others or the value is kept. */
+static int32_t only_user(const ls_graph *g, int32_t id) {
+  if (g->nodes[id].saved || g->nodes[id].uses != 1) return -1;
+  for (int32_t i = id + 1; i < g->count; i++) {
+    const ls__node *node = &g->nodes[i];
+    if (!node->needed || node->done) continue;
+    for (int32_t k = 0; k < node->n; k++)
+      if (node->stream[k].kind == LS_NODE && node->stream[k].aux == id) return i;
+  }
+  return -1;
+}
+
+/* value[numbers and slices], at least one of which leaves something out. */
+static bool selects(const ls__node *node, int32_t of) {
+  if (node->kind != LS__GETITEM || node->stream[0].aux != of || node->n < 2) return false;
+  bool less = false;
+  for (int32_t i = 1; i < node->n; i++) {
+    const ls_value *item = &node->stream[i];
+    if (item->kind == LS_INT) {
+      less = true;
+    } else if (item->kind == LS_SLICE) {
+      for (int32_t k = 1; k <= 3; k++) {
+        if (item[k].kind != LS_INT && item[k].kind != LS_NONE) return false;
+        less = less || item[k].kind == LS_INT;
+      }
+      i += 3;
+    } else {
+      return false;
+    }
+  }
+  return less;
+}
+
+/* ---- calls that a body added --------------------------------------------------------------------------------------- */
+
+static void narrow_call(ls_graph *g, int32_t id) {
+  if (!function_is_positionwise(g->nodes[id].program->function) || g->nodes[id].n != 1) return;
+  int32_t user = only_user(g, id), call = id;
+  if (user < 0 || !selects(&g->nodes[user], id)) return;
+  for (;;) { /* as deep as the calls go: head(norm(x)) */
+    const ls_value *argument = &g->nodes[call].stream[0];
+    if (argument->kind != LS_NODE) break;
+    int32_t below = argument->aux;
+    const ls__node *node = &g->nodes[below];
+    if (node->kind != LS__CALL || node->done || node->n != 1 || only_user(g, below) != call ||
+        !function_is_positionwise(node->program->function))
+      break;
+    call = below;
+  }
+  g->nodes[call].narrow = user;
+}
+
+/* ---- the model's own head ------------------------------------------------------------------------------------------ */
+
+/* Which instance gives element `key` of the result of an instance, -1 where the element is something else or is used
+   elsewhere in the function too. */
+static int32_t maker_of(const ls_program *p, int32_t instance, const ls_value *key) {
+  const ls_graph *f = p->instances[instance].function;
+  if (f->result.kind != LS_NODE || f->nodes[f->result.aux].kind != LS__SEQ) return -1;
+  const ls__node *seq = &f->nodes[f->result.aux];
+  int32_t place = 0, made = -1;
+  for (int32_t i = 1; i < seq->n; place++) {
+    const char *name = NULL;
+    if (seq->stream[i].kind == LS_KEY) name = seq->stream[i++].as.s;
+    bool wanted = key->kind == LS_STRING ? name && !strcmp(name, key->as.s) : key->kind == LS_INT && key->as.i == place;
+    if (wanted && seq->stream[i].kind == LS_NODE) made = seq->stream[i].aux;
+    i = ls__stream_value(seq->stream, i, seq->n);
+  }
+  if (made < 0 || f->nodes[made].kind != LS__CALL) return -1;
+  int32_t uses = 0;
+  for (int32_t i = 0; i < f->count; i++)
+    for (int32_t k = 0; k < f->nodes[i].n; k++) uses += f->nodes[i].stream[k].kind == LS_NODE && f->nodes[i].stream[k].aux == made;
+  return uses == 1 ? p->slots[p->instances[instance].slots + f->nodes[made].slot] : -1;
+}
+
+/* Whether anything but `read` looks at or changes what stands at the points from `first` to `last`. */
+static bool others_look(const ls_graph *g, int32_t first, int32_t last, int32_t read) {
+  for (int32_t p = first; p <= last; p++)
+    for (int32_t id = g->run->head[p]; id >= 0; id = g->nodes[id].next) {
+      const ls__node *node = &g->nodes[id];
+      if (id != read && node->needed && !node->done && (node->kind == LS__READ || node->kind == LS__WRITE || node->edits >= 0))
+        return true;
+    }
+  return false;
+}
+
+static void narrow_read(ls_graph *g, int32_t id) {
+  const ls_program *p = g->run->program;
+  int32_t point = g->nodes[id].slot;
+  if (p->points[point].kind != LS_POINT_OUTPUT) return;
+  int32_t instance = p->points[point].instance, value = id, user = only_user(g, id);
+  if (user >= 0 && !function_is_positionwise(p->instances[instance].function)) {
+    const ls__node *piece = &g->nodes[user];
+    if (piece->kind != LS__GETITEM || piece->n != 2 || piece->stream[0].aux != id) return;
+    instance = maker_of(p, instance, &piece->stream[1]);
+    if (instance < 0 || !function_is_positionwise(p->instances[instance].function)) return;
+    value = user;
+    user = only_user(g, value);
+  }
+  if (user < 0 || !selects(&g->nodes[user], value)) return;
+  if (p->instances[instance].input <= g->run->at || others_look(g, p->instances[instance].input, point, id)) return;
+  g->run->narrow_instance = instance;
+  g->run->narrow_item = user;
+}
+
+void ls__narrow_plan(ls_graph *g, int32_t last) {
+  g->run->narrow_instance = -1;
+  for (int32_t i = 0; i < g->count; i++) {
+    const ls__node *node = &g->nodes[i];
+    if (!node->needed || node->done) continue;
+    if (node->kind == LS__CALL) narrow_call(g, i);
+    else if (node->kind == LS__READ && node->slot == last) narrow_read(g, i);
+  }
+}
+
+/* ---- cutting ------------------------------------------------------------------------------------------------------- */
+
+static const ls_value nothing = {.kind = LS_NONE};
+
+ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out) {
+  ls__node *node = &g->nodes[item];
+  ls_tensor_info info;
+  ls_value cut[LS__LOCAL];
+  int32_t axis = 0, n = 0;
+  *out = *argument;
+  ls_value_retain(out);
+  if (node->n > LS__LOCAL / 4 || argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info)) return LS_OK;
+  for (int32_t i = 1; i < node->n; i++, axis++) {
+    const ls_value *at = &node->stream[i];
+    if (axis >= info.dims - 1) return LS_OK; /* the last axis is the function's own */
+    cut[n++] = (ls_value){.kind = LS_SLICE};
+    if (at->kind == LS_SLICE) {
+      memcpy(cut + n, at + 1, 3 * sizeof *cut);
+      i += 3;
+    } else {
+      int64_t from = at->as.i < 0 ? at->as.i + info.shape[axis] : at->as.i;
+      if (from < 0 || from >= info.shape[axis]) return LS_OK; /* the indexing node will say so */
+      cut[n] = (ls_value){.kind = LS_INT, .as.i = from};
+      cut[n + 1] = (ls_value){.kind = LS_INT, .as.i = from + 1};
+      cut[n + 2] = nothing;
+    }
+    n += 3;
+  }
+  ls_value made;
+  ls_status status = ls__index_get(argument, cut, n, &made);
+  if (status) {
+    ls_value_release(out);
+    return status;
+  }
+  ls_value_release(out);
+  *out = made;
+  for (int32_t i = 1; i < node->n; i++) {
+    if (node->stream[i].kind == LS_INT) {
+      node->stream[i].as.i = 0;
+    } else {
+      for (int32_t k = 1; k <= 3; k++) node->stream[i + k] = nothing;
+      i += 3;
+    }
+  }
+  return LS_OK;
+}

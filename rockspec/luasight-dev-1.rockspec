@@ -23,4 +23,5 @@ build = {
     LUASIGHT_LUA_DIR = "$(LUADIR)",
   },
 }
+deploy = { wrap_bin_scripts = false } -- bin/luasight finds LuaJIT and its modules itself
 test = { type = "busted", flags = { "--ignore-lua" } }

@@ -6,6 +6,7 @@
 # Gives the target `libtorch` and says which one it took and why. The answer is kept in the cache until it no longer
 # holds. TorchConfig.cmake is not used: it asks for CUDA, MKL and Kineto, of which nothing is needed here.
 set(LUASIGHT_TORCH_PIN 2.13.0) # the wheel of way 3
+set(LUASIGHT_TORCH_INDEX "" CACHE STRING "Index of CPU wheels of torch for pip; empty: where pip looks by itself")
 
 # Takes `folder`, or the first folder above it that holds a libtorch; leaves `found_root` and `found_lib`.
 function(ls_look_in folder)
@@ -85,10 +86,16 @@ if(NOT torch_root)
   if(NOT found_root AND LUASIGHT_PYTHON AND LUASIGHT_FETCH_TORCH)
     message(STATUS "libtorch: fetching the CPU wheel of torch ${LUASIGHT_TORCH_PIN} with pip into ${wheel}")
     file(REMOVE_RECURSE "${wheel}.part")
-    foreach(index "--index-url=https://download.pytorch.org/whl/cpu" "") # then where pip looks by itself
+    # Where pip looks by itself there may be a CPU build under its own version, or only the usual one, of whose libraries
+    # the CPU ones are used. LUASIGHT_TORCH_INDEX names an index of CPU wheels.
+    set(index "")
+    if(LUASIGHT_TORCH_INDEX)
+      set(index "--index-url=${LUASIGHT_TORCH_INDEX}")
+    endif()
+    foreach(wanted "${LUASIGHT_TORCH_PIN}+cpu" "${LUASIGHT_TORCH_PIN}")
       if(NOT EXISTS "${wheel}/torch")
         execute_process(COMMAND "${LUASIGHT_PYTHON}" -m pip install --no-deps --only-binary=:all: --retries 1
-          --quiet ${index} --target "${wheel}.part" "torch==${LUASIGHT_TORCH_PIN}+cpu"
+          --quiet ${index} --target "${wheel}.part" "torch==${wanted}"
           RESULT_VARIABLE failed ERROR_VARIABLE pip_said)
         if(NOT failed)
           file(REMOVE_RECURSE "${wheel}")

@@ -65,7 +65,7 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t *at, ls_value 
   }
   if (!is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "no such sequence");
   ls_value made;
-  ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made);
+  ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
   if (status) return status;
   ls__seq *seq = made.as.p;
   for (int32_t i = 0; i < seq->length && !status; i++) {

@@ -209,6 +209,7 @@ ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out);
 int32_t ls_weights_find(ls_weights *w, const char *name);
 const char *ls_weights_metadata(ls_weights *w); /* the __metadata__ object as JSON text, "{}" where absent */
 ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* a view of the mapped file, no copy */
+void ls_weights_forget(ls_weights *w, int32_t i); /* the memory of a view nobody uses any more; changes to it are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
                            const char *metadata); /* JSON object of strings or NULL; temporary file, synced, renamed */
 

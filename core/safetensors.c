@@ -220,6 +220,15 @@ static ls_status aligned_copy(const ls_weights *w, const char *from, size_t byte
   return LS_OK;
 }
 
+void ls_weights_forget(ls_weights *w, int32_t i) {
+  const ls__weights_item *item = NULL;
+  if (item_at(w, i, &item)) return;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = w->data + item->begin, end = w->data + item->end;
+  begin = (begin + page - 1) / page * page; /* only pages that are all its own */
+  end = end / page * page;
+  if (begin < end) madvise(w->map->bytes + begin, end - begin, MADV_DONTNEED);
+}
+
 ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
   const ls__weights_item *item = NULL;
   ls_status status = item_at(w, i, &item);

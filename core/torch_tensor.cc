@@ -155,6 +155,7 @@ ls_status ls__tensor_map(void* data, const int64_t* shape, int32_t dims, const c
     auto t = at::from_blob(data, at::IntArrayRef(shape, static_cast<size_t>(dims)), options);
     auto bytes = t.storage().nbytes();
     c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(data, context, done, at::kCPU), nullptr, false);
+    at::AutoDispatchBelowADInplaceOrView plain;  // this is no change: the version stays 0
     t.set_(storage, 0, t.sizes(), t.strides());
     *out = give(std::move(t));
     return LS_OK;

@@ -155,6 +155,10 @@ function Checkpoint:get(name) return (locate(self, name):get(name)) end
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
 function Checkpoint:describe(name) return (locate(self, name):describe(name)) end
 
+---The memory of a tensor that nobody uses any more; changes made to it are lost.
+---@param name string
+function Checkpoint:forget(name) locate(self, name):forget(name) end
+
 ---Lets go of all files; tensors taken from them stay valid.
 function Checkpoint:release()
   for _, file in pairs(self._files) do file:release() end

@@ -25,6 +25,9 @@ end
 -- ---- softmax (2.5) ---------------------------------------------------------------------------------------------------
 
 ---Softmax in which a row of nothing but -inf gives zeros.
+---@param x any
+---@param dim integer
+---@return any
 function functions._safe_softmax(x, dim)
   local nothing = call("all", x:eq(-math.huge), dim, true)
   return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- twice: gradients stay numbers too
@@ -36,6 +39,7 @@ end
 ---recording cannot ask; true + true is true, and 1 + 1 is 2.
 ---@param mask any
 ---@param like any  a tensor of the dtype that is wanted
+---@return any
 function compat.additive(mask, like)
   local one = mask:new_ones {}
   local is_boolean = (one + one):to(like):eq(1)
@@ -80,6 +84,9 @@ local function untapped(_, value) return value end
 
 local attention_names = { "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale" }
 
+---softmax(query key^T * scale, masked) value; PyTorch's arguments.
+---@param ... any
+---@return any
 function functions.scaled_dot_product_attention(...)
   local a = by_name(attention_names, ...)
   return compat.attention(a.query, a.key, a.value, { mask = a.attn_mask, dropout = a.dropout_p, is_causal = a.is_causal,
@@ -90,6 +97,9 @@ end
 
 local rms_names = { "input", "normalized_shape", "weight", "eps" }
 
+---input / sqrt(mean(input^2) + eps) * weight; PyTorch's arguments.
+---@param ... any
+---@return any
 function functions.rms_norm(...)
   local a = by_name(rms_names, ...)
   local axes = {}

@@ -6,6 +6,8 @@ local prompt = require "luasight.prompt"
 
 local language_model = {}
 
+local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
+
 local option_names = { "device", "dtype", "tokenizer" }
 local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
@@ -96,8 +98,12 @@ local function reader_of(net, tokenizer, has_tokenizer)
   }
 end
 
+---The network, the folder it is from, and how to say that the memory of a parameter's file is not needed.
 local function network_of(source, options)
-  if type(source) == "string" then return require "luasight.loader".network(source, options), source end
+  if type(source) == "string" then
+    local net, forget = require "luasight.loader".open(source, options)
+    return net, source, forget
+  end
   if not is_module(source) then
     binding.raise("argument", "ls.LanguageModel takes the folder of a model or an nn.Module, not a " .. type(source))
   end
@@ -120,14 +126,22 @@ end
 function language_model.LanguageModel(source, options)
   check_options(options)
   options = options or {}
-  local net, folder = network_of(source, options)
+  local net, folder, forget = network_of(source, options)
   local tokenizer, has_tokenizer = tokenizer_source(options.tokenizer, folder)
   local reader = reader_of(net, tokenizer, has_tokenizer)
 
   local is_argument = {}
   for _, name in ipairs(reader.names) do is_argument[name] = true end
+  local runs = 0
   return model.new(net, {
-    prepare = function(_, input, call_options) return prompt.arguments(input, call_options, reader) end,
+    prepare = function(_, input, call_options)
+      runs = runs + 1
+      if forget and runs == LASTING then
+        require "luasight.layout".settle(net, forget)
+        forget = nil
+      end
+      return prompt.arguments(input, call_options, reader)
+    end,
     is_input = function(v)
       for name in pairs(v) do
         if is_argument[name] then return true end

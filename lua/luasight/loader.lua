@@ -123,7 +123,8 @@ end
 ---@param folder string
 ---@param options? { device: string?, dtype: string? }
 ---@return table # an nn.Module; its `config` is the configuration with every field under its own name
-function loader.network(folder, options)
+---@return fun(path: string) # says that the file's memory of a parameter is not needed any more
+function loader.open(folder, options)
   options = options or {}
   local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
   local config, path = checkpoint.config(folder), folder .. "/config.json"
@@ -150,11 +151,18 @@ function loader.network(folder, options)
   for parameter, base in pairs(tied) do state[parameter] = state[base] end
   net:load_state_dict(state, { assign = true })
   if next(tied) then net:tie_weights() end
-  weights:release()
   if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
   net:eval()
   net:requires_grad_(false)
-  return net
+  return net, function(place)
+    if found[place] then weights:forget(found[place]) end
+  end
 end
+
+---The network of a folder alone.
+---@param folder string
+---@param options? { device: string?, dtype: string? }
+---@return table # an nn.Module, as of `loader.open`
+function loader.network(folder, options) return (loader.open(folder, options)) end
 
 return loader

@@ -18,6 +18,7 @@ local function is_forward(self) return self._kind == NODE and C.ls_node_is_open(
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 
 ---Keeps the value past the trace; gives the proxy back.
+---@return ffi.cdata*
 function methods.save(self)
   if self._kind == NODE then binding.check(C.ls_trace_save(self.v)) end
   return self
@@ -34,6 +35,7 @@ function methods.release(self) binding.release(self) end
 
 ---The shape, or the size of one axis.
 ---@param axis integer?
+---@return any  # a list that counts from 0, or an integer
 function methods.size(self, axis)
   if type(axis) == "nil" then return fields.shape(self) end
   if is_forward(self) then return fields.shape(self)[axis] end
@@ -81,6 +83,7 @@ local function nested(view, axis, offset)
 end
 
 ---Nested Lua lists (from 1); a number for a tensor without dimensions. Integers beyond 2^53 stay 64-bit cdata.
+---@return any
 function methods.tolist(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
@@ -106,6 +109,7 @@ function methods.data_ptr(self)
 end
 
 ---Counts from 0 over the elements of a sequence or the rows of a tensor: `for i, row in x:each() do`.
+---@return fun(): integer?, any
 function methods.each(self)
   local v = resolve(self)
   if not is_handle(v) then binding.raise("argument", ("a %s has no elements"):format(type(v)), 3) end
@@ -137,6 +141,7 @@ end
 
 ---Autograd records what is computed with this tensor, or no longer does.
 ---@param on boolean?
+---@return ffi.cdata*
 function methods.requires_grad_(self, on)
   fields.requires_grad(self) -- a proxy becomes its value
   values.setters.requires_grad(self, on ~= false)
@@ -148,6 +153,8 @@ end
 local function is_device(text) return text:match "^cpu" or text:match "^cuda" or text:match "^meta" or text:match "^mps" end
 
 ---Another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
+---@param ... any
+---@return ffi.cdata*
 function methods.to(self, ...)
   local options, rest = {}, {}
   for i = 1, select("#", ...) do

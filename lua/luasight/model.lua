@@ -137,6 +137,7 @@ local methods = {}
 
 ---The module at a path: model:get("transformer.h.3").
 ---@param path string
+---@return userdata
 function methods:get(path)
   local at = self
   for name in tostring(path):gmatch "[^.]+" do
@@ -154,9 +155,11 @@ function methods:get(path)
 end
 
 ---Iterates over the numbered modules: for i, block in model.transformer.h:each() do; i from 0.
+---@return fun(): integer?, userdata?
 function methods:each() return each_child(getfenv(self)) end
 
 ---Iterates over path and handle of this module and all below.
+---@return fun(): string?, userdata?
 function methods:named_modules()
   local found = {}
   local function walk(handle)
@@ -215,6 +218,7 @@ end
 
 ---Runs the model beside a recorded body; see trace.lua.
 ---@param ... any  input, options?, body
+---@return any ...  # what the body returns, saved; with { trace = false } the output
 function root_methods:trace(...)
   local network = getfenv(self).network
   local input, options, body = sort_arguments(network, 3, ...)
@@ -229,6 +233,7 @@ function root_methods:trace(...)
 end
 
 ---Opens a trace that stays open between lines: t:run() runs and closes it.
+---@param ... any  input, options?
 ---@return luasight.Tracer
 function root_methods:tracer(...)
   local network = getfenv(self).network
@@ -320,6 +325,8 @@ local model = { is_handle = is_handle }
 
 ---Several positional inputs of a model: model:trace(ls.args(a, b), body).
 local Args = {}
+---@param ... any
+---@return table
 function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end
 
 local function plain_input(level, input)
@@ -338,6 +345,7 @@ end
 ---A model around a network.
 ---@param module table  an nn.Module
 ---@param fields? luasight.ModelFields
+---@return userdata  # the handle of the root
 function model.new(module, fields)
   local network = { module = module, prepare = plain_input, options = { trace = true }, public = {},
     is_input = function() return true end }
@@ -347,6 +355,9 @@ function model.new(module, fields)
 end
 
 ---ls.Model(net): a model around a network of your own.
+---@param module luasight.nn.Module
+---@param options table?  none so far
+---@return userdata
 function model.Model(module, options)
   if type(module) ~= "table" or not module._children then
     binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)

@@ -87,6 +87,8 @@ operators.call = call
 
 ---The same for two arguments that are no keyword arguments: arithmetic.
 ---@param op ffi.cdata*
+---@param a any
+---@param b any
 ---@return any ...
 function operators.call_two(op, a, b)
   local stream, n, has_node = encode_two(a, b)

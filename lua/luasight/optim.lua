@@ -236,6 +236,7 @@ end
 ---A linear rise over `warmup` steps, then half a cosine from the optimizer's learning rate down to `min_lr`.
 ---@param optimizer luasight.Optimizer
 ---@param options { steps: integer, warmup: integer?, min_lr: number? }
+---@return table  # `step` goes on to the next learning rate
 function optim.cosine(optimizer, options)
   options = read_options("optim.cosine", options, { steps = 0, warmup = 0, min_lr = 0 })
   if options.steps < 1 then binding.raise("argument", "optim.cosine: steps is missing", 3) end

@@ -63,6 +63,8 @@ end
 core_of = function(module) return record_of(module).core end
 
 ---The module's place in the core.
+---@param module table
+---@return ffi.cdata*
 function record.core(module) return core_of(module) end
 
 local function mode_bits(module, bits)
@@ -275,6 +277,9 @@ local function program_of(module, s)
 end
 
 ---The program of a module for the arguments of one call, and their argument stream.
+---@param level integer
+---@param module table
+---@param ... any
 ---@return ffi.cdata* program, ffi.cdata* stream, integer n
 function record.prepare(level, module, ...)
   local s = signature(level + 1, ...)
@@ -300,6 +305,8 @@ end
 ---Calls a module: inside a forward it records a call, on values of an open trace it adds the call to the trace, and on
 ---tensors it runs, with autograd as PyTorch has it.
 ---@param module table
+---@param ... any
+---@return any
 function record.call(module, ...)
   local s = signature(3, ...)
   local node = open_graph(s)
@@ -325,6 +332,11 @@ function record.call(module, ...)
 end
 
 ---Runs a program without autograd.
+---@param level integer
+---@param program ffi.cdata*
+---@param stream ffi.cdata*
+---@param n integer
+---@return any
 function record.run(level, program, stream, n)
   local out = binding.new_ref()
   binding.check(C.ls_program_run(program, stream, n, 0, out.v), level + 1)
@@ -336,6 +348,7 @@ end
 ---Names a value inside a forward, so that a trace can read and set it there.
 ---@param name string
 ---@param value any  a value of the forward being recorded; anything else is given back as it is
+---@return any
 function record.tap(name, value)
   if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
   local out = binding.new_ref()
@@ -354,6 +367,7 @@ end
 ---@param plain fun(...): any
 ---@param fused fun(...): any  operators only
 ---@param ... any  handles
+---@return any
 function record.either(plain, fused, ...)
   local inputs = { ... }
   if not recording then return fused(...) end

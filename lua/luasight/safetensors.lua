@@ -80,6 +80,13 @@ function File:get(name)
   return tensor_at(core, i)
 end
 
+---The memory of a tensor that nobody uses any more; changes made to it are lost.
+---@param name string
+function File:forget(name)
+  local core, i = find(self, name)
+  C.ls_weights_forget(core, i)
+end
+
 ---What the header says of the tensor called `name`; `shape` is a list that counts from 0, as `x.shape`.
 ---@param name string
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }

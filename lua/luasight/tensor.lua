@@ -14,6 +14,16 @@ local call, call_two, get_function = operators.call, operators.call_two, operato
 local resolve, fields = values.resolve, values.fields
 local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
 
+---@class luasight.Tensor: ffi.cdata*  a tensor, or inside a body a proxy of one; every operator of libtorch is a method
+---@field value any                 what a proxy stands for
+---@field shape luasight.Sequence   a list
+---@field dtype string              "float32"
+---@field device string             "cpu"
+---@field requires_grad boolean
+---@field grad luasight.Tensor?
+
+---@class luasight.Sequence: ffi.cdata*  a tuple, a list or a struct; counts from 0, `#` gives its length
+
 local tensor = { hooks = values.hooks }
 
 -- ---- indexing --------------------------------------------------------------------------------------------------------
@@ -245,6 +255,7 @@ end
 
 ---Runs a function and releases every handle made inside, except those it returns (in tables too).
 ---@param f fun(...): ...
+---@param ... any  for f
 ---@return any ...
 function tensor.scope(f, ...)
   local before = binding.set_scope {}

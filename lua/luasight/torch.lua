@@ -133,6 +133,7 @@ end
 
 ---Runs a function while autograd records nothing.
 ---@param f fun(...): ...
+---@param ... any  for f
 ---@return any ...
 function torch.no_grad(f, ...)
   local before = C.ls_grad_enabled()
@@ -142,6 +143,7 @@ end
 
 ---Runs a function while autograd records, inside `no_grad` too.
 ---@param f fun(...): ...
+---@param ... any  for f
 ---@return any ...
 function torch.enable_grad(f, ...)
   local before = C.ls_grad_enabled()

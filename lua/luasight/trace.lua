@@ -35,6 +35,9 @@ local function save_all(graph, ...)
 end
 
 ---Opens a trace of `network` for the arguments of one call of its module.
+---@param network luasight.Network
+---@param level integer
+---@param ... any
 ---@return luasight.Tracer
 function trace.open(network, level, ...)
   local program, stream, n = record.prepare(level + 1, network.module, ...)
@@ -87,13 +90,17 @@ end
 
 ---Records a body and runs it.
 ---@param tracer luasight.Tracer
+---@param level integer
 ---@param body fun(tracer: luasight.Tracer): ...
+---@return any ...
 function trace.run(tracer, level, body)
   enter(tracer)
   return ended(tracer, level, pcall(body, tracer))
 end
 
 ---Leaves a trace open between lines, for the shell.
+---@param tracer luasight.Tracer
+---@return luasight.Tracer
 function trace.leave_open(tracer)
   enter(tracer)
   return tracer
@@ -102,6 +109,10 @@ end
 -- ---- points ------------------------------------------------------------------------------------------------------------
 
 ---Reads a point: a proxy of the value there after the edits written so far.
+---@param tracer luasight.Tracer
+---@param point integer
+---@param level integer
+---@return ffi.cdata*
 function trace.read(tracer, point, level)
   local out = binding.new_ref()
   local status = C.ls_trace_read(tracer._graph, point, binding.site(level + 1), out.v)
@@ -110,6 +121,10 @@ function trace.read(tracer, point, level)
 end
 
 ---Replaces the value at a point.
+---@param tracer luasight.Tracer
+---@param point integer
+---@param value any
+---@param level integer
 function trace.write(tracer, point, value, level)
   local stream, n = binding.encode_one(value)
   if n ~= 1 then
@@ -146,6 +161,7 @@ Graph.__tostring = function(g) return g.text end
 function Graph:json() return self.text_json end
 
 ---The recorded graph: prints one node a line; `:json()` for sending.
+---@return table  # prints itself; `json`
 function methods:graph()
   if not self._graph then binding.raise("state", "this trace has already ended", 3) end
   return setmetatable({ text = ffi.string(C.ls_graph_text(self._graph)), text_json = ffi.string(C.ls_graph_json(self._graph)) },

@@ -82,10 +82,14 @@ local describe = values.describe
 local fields, setters = {}, {}
 values.fields, values.setters = fields, setters
 
+---The value itself: of a proxy what it stands for.
+---@return any
 function fields.value(self) return resolve(self) end
 
 local function is_forward(self) return self._kind == NODE and C.ls_node_is_open(self.v) == FUNCTION end
 
+---A list of sizes that counts from 0.
+---@return ffi.cdata*
 function fields.shape(self)
   local out = binding.new_ref()
   if is_forward(self) then
@@ -100,18 +104,24 @@ function fields.shape(self)
   return out
 end
 
+---@return string  # "float32"
 function fields.dtype(self) return ffi.string(describe(tensor_of(self, "dtype")).dtype) end
 
+---@return string  # "cpu"
 function fields.device(self) return ffi.string(describe(tensor_of(self, "device")).device) end
 
+---@return boolean
 function fields.requires_grad(self) return describe(tensor_of(self, "requires_grad")).requires_grad ~= 0 end
 
+---@param on boolean
 function setters.requires_grad(self, on)
   binding.check(C.ls_tensor_require_grad(tensor_of(self, "requires_grad").v, on and 1 or 0))
 end
 
 local function is_open(self) return self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 end
 
+---The gradient of a tensor that has one.
+---@return ffi.cdata*?
 function fields.grad(self)
   if is_open(self) then
     local hook = values.hooks.grad
@@ -124,6 +134,7 @@ function fields.grad(self)
   return binding.settle(out)
 end
 
+---@param v ffi.cdata*?
 function setters.grad(self, v)
   if is_open(self) then
     local hook = values.hooks.set_grad
@@ -149,11 +160,16 @@ local Tokens = {
   end,
 }
 
+---x:t() transposes; x.t[i] counts tokens where the value has any.
+---@return table
 function fields.t(self) return setmetatable({ tensor = self }, Tokens) end
 
 -- ---- sequences -------------------------------------------------------------------------------------------------------
 
 ---Element i of a sequence, from 0.
+---@param self ffi.cdata*
+---@param i integer
+---@return any
 function values.element(self, i)
   local out = binding.new_ref()
   binding.check(C.ls_seq_get(self.v, i, out.v))
@@ -161,6 +177,7 @@ function values.element(self, i)
 end
 
 ---#x: the size of axis 0, the length of a sequence.
+---@return integer
 function values.length(self)
   if is_forward(self) then return fields.shape(self)[0] end
   local v = resolve(self)

@@ -169,6 +169,8 @@ function binding.release(r)
 end
 
 ---Opens (a list) or restores a scope; gives the one before.
+---@param list table?
+---@return table?
 function binding.set_scope(list)
   local before = scope
   scope = list

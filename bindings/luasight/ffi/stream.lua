@@ -101,6 +101,7 @@ return function(binding)
   end
 
   ---The arguments of an operator: a trailing table without a list part holds keyword arguments.
+  ---@param ... any
   ---@return ffi.cdata* stream, integer n, boolean has_node
   function stream.encode_args(...)
     local count = select("#", ...)
@@ -127,6 +128,8 @@ return function(binding)
   end
 
   ---Two values.
+  ---@param a any
+  ---@param b any
   ---@return ffi.cdata* stream, integer n, boolean has_node
   function stream.encode_two(a, b)
     has_node = false
@@ -135,6 +138,7 @@ return function(binding)
   end
 
   ---One value; a Lua list takes several places (n > 1).
+  ---@param v any
   ---@return ffi.cdata* stream, integer n, boolean has_node
   function stream.encode_one(v)
     has_node = false
@@ -143,6 +147,8 @@ return function(binding)
   end
 
   ---The elements of one sequence of kind `aux`, Lua lists inside becoming such sequences too.
+  ---@param aux integer  LS_TUPLE or LS_LIST
+  ---@param ... any
   ---@return ffi.cdata* stream, integer n, boolean has_node
   function stream.encode_sequence(aux, ...)
     local count, n = select("#", ...), 1
@@ -153,9 +159,14 @@ return function(binding)
   end
 
   ---The scratch array after the last encoding; it moves when it grows.
+  ---@return ffi.cdata*
   function stream.scratch() return values end
 
   ---Writes a bare stream item (LS_SLICE, LS_ELLIPSIS, LS_OPEN, ...).
+  ---@param n integer
+  ---@param kind integer
+  ---@param aux integer
+  ---@param count integer
   ---@return integer
   function stream.put_item(n, kind, aux, count)
     if n + 1 >= capacity then grow(n + 2) end
@@ -164,6 +175,9 @@ return function(binding)
   end
 
   ---Writes a named value: an element of a struct, a keyword argument.
+  ---@param n integer
+  ---@param name string
+  ---@param v any
   ---@return integer
   function stream.put_key(n, name, v)
     if n + 1 >= capacity then grow(n + 2) end
@@ -172,11 +186,14 @@ return function(binding)
   end
 
   ---Whether a node was encoded since `restart`.
+  ---@return boolean
   function stream.has_node() return has_node end
   function stream.restart() has_node = false end
 
   ---Writes `value` at place n of an array of the caller's.
   ---@param array ffi.cdata*  ls_value *
+  ---@param n integer
+  ---@param value any
   ---@return integer
   function stream.encode(array, n, value)
     local stop = put(0, value)

@@ -27,6 +27,7 @@ function List:_key_at(i)
 end
 
 ---Iterates over position (from 0) and module.
+---@return fun(): integer?, luasight.nn.Module?
 function List:each()
   local i = -1
   return function()
@@ -38,6 +39,7 @@ end
 
 ---Adds a module at the end.
 ---@param m luasight.nn.Module
+---@return luasight.nn.Module  # itself
 function List:append(m)
   if not is_module(m) then
     binding.raise("argument", ("%s:append takes a module, not a %s"):format(self._class_name, type(m)))
@@ -48,6 +50,7 @@ end
 
 ---Adds the modules of a list, or of another container, at the end.
 ---@param list luasight.nn.Module[]|table
+---@return luasight.nn.Module  # itself
 function List:extend(list)
   if is_module(list) then list = list:children() end
   for i, m in ipairs(list) do
@@ -73,6 +76,8 @@ end
 local Sequential = module.class("Sequential", List)
 container.Sequential = Sequential
 
+---@param list table?  modules, or pairs of name and module; or one module of several arguments
+---@param ... luasight.nn.Module
 function Sequential:init(list, ...)
   if is_module(list) then list = { list, ... } end
   if list == nil then return end
@@ -96,6 +101,8 @@ function Sequential:init(list, ...)
   end
 end
 
+---@param x any
+---@return any
 function Sequential:forward(x)
   for _, m in self:each() do x = m(x) end
   return x
@@ -109,6 +116,7 @@ local ModuleList = module.class("ModuleList", List)
 container.ModuleList = ModuleList
 ModuleList._is_list = true
 
+---@param list luasight.nn.Module[]?
 function ModuleList:init(list)
   if list == nil then return end
   if type(list) ~= "table" then no_list(self, list) end
@@ -122,6 +130,7 @@ end
 local ModuleDict = module.class "ModuleDict"
 container.ModuleDict = ModuleDict
 
+---@param given table?
 function ModuleDict:init(given)
   if given == nil then return end
   if type(given) ~= "table" or is_module(given) then
@@ -158,6 +167,7 @@ function ModuleDict:len() return #self._child_names end
 function ModuleDict:keys() return { unpack(self._child_names) } end
 
 ---Iterates over name and module.
+---@return fun(): string?, luasight.nn.Module?
 function ModuleDict:each() return self:_children() end
 
 return container

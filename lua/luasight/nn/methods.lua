@@ -108,6 +108,7 @@ end
 
 ---Calls f with every module below and then with this one.
 ---@param f fun(module: luasight.nn.Module)
+---@return luasight.nn.Module  # itself
 function Module:apply(f)
   for _, child in self:_children() do child:apply(f) end
   f(self)
@@ -118,6 +119,7 @@ end
 
 ---Training mode on or off: dropout acts in it.
 ---@param on boolean?  true unless told
+---@return luasight.nn.Module  # itself
 function Module:train(on)
   on = on ~= false
   for _, m in ipairs(self:modules()) do m._values.training = on end
@@ -125,10 +127,13 @@ function Module:train(on)
   return self
 end
 
+---Training mode off.
+---@return luasight.nn.Module  # itself
 function Module:eval() return self:train(false) end
 
 ---Whether autograd records what is computed with the parameters.
 ---@param on boolean?  true unless told
+---@return luasight.nn.Module  # itself
 function Module:requires_grad_(on)
   for _, p in ipairs(self:parameters()) do p:requires_grad_(on ~= false) end
   return self
@@ -182,6 +187,8 @@ end
 
 ---Converts all parameters and buffers in place: net:to "float64", net:to("cuda", "float16"), net:to { device = "cpu" }.
 ---A dtype is that of the floating-point ones only.
+---@param ... string|table
+---@return luasight.nn.Module  # itself
 function Module:to(...)
   local target = read_target(...)
   local all = self:parameters()
@@ -205,9 +212,11 @@ for name, dtype in pairs { float = "float32", double = "float64", half = "float1
   Module[name] = function(self) return self:to(dtype) end
 end
 
+---@return luasight.nn.Module  # itself
 function Module:cpu() return self:to "cpu" end
 
 ---@param i integer?
+---@return luasight.nn.Module  # itself
 function Module:cuda(i) return self:to(i and ("cuda:%d"):format(i) or "cuda") end
 
 -- ---- state -----------------------------------------------------------------------------------------------------------

@@ -148,10 +148,16 @@ local function over(names, values)
   end
 end
 
+---Iterates over the name and tensor of its own parameters and buffers.
+---@return fun(): string?, ffi.cdata*?
 function Module:_tensors() return over(self._tensor_names, self._values) end
 
+---Iterates over name and module directly below.
+---@return fun(): string?, luasight.nn.Module?
 function Module:_children() return over(self._child_names, self._values) end
 
+---@param name string
+---@return luasight.nn.Module?
 function Module:_child(name)
   local v = self._values[name]
   return is_module(v) and v or nil
@@ -166,6 +172,7 @@ local function construct(class, ...)
   return self
 end
 
+---What a class does with the arguments of its constructor.
 function Module:init() end
 
 local function text(self) return require "luasight.nn.text".of(self) end

@@ -23,6 +23,9 @@ function parameter.kind(handle) return kinds[handle] end
 function parameter.is_handle(v) return ffi.istype(ref_t, v) end
 
 ---Whether two handles are one tensor.
+---@param a ffi.cdata*
+---@param b ffi.cdata*
+---@return boolean
 function parameter.same(a, b) return a._kind == TENSOR and b._kind == TENSOR and binding.C.ls_tensor_same(a.v, b.v) ~= 0 end
 
 ---The same memory as a tensor of its own, outside of autograd.

@@ -126,6 +126,7 @@ end
 ---@param self luasight.nn.Module
 ---@param given table<string, ffi.cdata*>
 ---@param options table?
+---@return { missing_keys: string[], unexpected_keys: string[] }
 function state.write(self, given, options)
   if type(given) ~= "table" then
     binding.raise("argument", ("load_state_dict takes a table of tensors by name, not a %s"):format(type(given)))

@@ -66,6 +66,7 @@ end
 
 ---@param x any        B T C
 ---@param options table?  attention_mask: B 1 T T, true where a position (row) may look at another (column)
+---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local C, H = self.width, self.heads
   local qkv = self.c_attn(x) -- B T 3C
@@ -134,6 +135,7 @@ end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = arguments.read(inputs, input_ids, options)
   local embeds = options.inputs_embeds or self.wte(input_ids) -- B T C
@@ -165,6 +167,9 @@ function LMHeadModel:tie_weights()
 end
 
 ---Takes what the transformer takes; gives { logits = B T V }.
+---@param input_ids any
+---@param options table?
+---@return any
 function LMHeadModel:forward(input_ids, options)
   input_ids, options = arguments.read(inputs, input_ids, options)
   local hidden = self.transformer(input_ids, next(options) and options or nil).last_hidden_state -- B T C

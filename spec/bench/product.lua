@@ -1,0 +1,125 @@
+-- Measures luasight on a GPT-2: luasight spec/bench/product.lua MODEL_FOLDER [cold]
+-- Prints lines `luasight <metric> <value>`; the end of a metric's name is its unit, smaller is better. Times are minima
+-- over repeats. With `cold` it does one logit lens and ends, to be timed from outside.
+local ls = require "luasight"
+local ffi = require "ffi"
+local torch, nn = ls.torch, ls.nn
+
+local PROMPT = "When Mary and John went to the store, John gave a drink to"
+local CORRUPT = "When Mary and John went to the store, Mary gave a drink to"
+local folder, cold = arg[1], arg[2] == "cold"
+if not folder then error("usage: luasight spec/bench/product.lua MODEL_FOLDER [cold]", 0) end
+
+local model = ls.LanguageModel(folder)
+local blocks, head, norm = model.transformer.h, model.lm_head, model.transformer.ln_f
+
+local function lens()
+  local probabilities = {}
+  model:trace(PROMPT, function()
+    for i, block in blocks:each() do
+      probabilities[i] = head(norm(block.output[0]))["0, -1"]:softmax(-1):save()
+    end
+  end)
+  return probabilities
+end
+
+if cold then
+  lens()
+  return
+end
+
+-- ---- measuring -------------------------------------------------------------------------------------------------------
+
+ffi.cdef [[
+typedef struct bench_time { long seconds, nanoseconds; } bench_time;
+int clock_gettime(int clock, bench_time *out);
+]]
+local clock = ffi.new "bench_time"
+
+local function now()
+  ffi.C.clock_gettime(1, clock)
+  return tonumber(clock.seconds) + tonumber(clock.nanoseconds) * 1e-9
+end
+
+local scale = { us = 1e6, ms = 1e3 }
+
+---Prints the least time of `repeats` calls.
+local function measure(metric, f, repeats, warm)
+  for _ = 1, warm or 1 do f() end
+  local least = math.huge
+  for _ = 1, repeats do
+    local start = now()
+    f()
+    least = math.min(least, now() - start)
+  end
+  print(("luasight %s %.4f"):format(metric, least * scale[metric:match "_(%a+)$"]))
+  io.stdout:flush()
+end
+
+local function peak_mb()
+  for line in io.lines "/proc/self/status" do
+    local kilobytes = line:match "^VmHWM:%s*(%d+)"
+    if kilobytes then return tonumber(kilobytes) / 1024 end
+  end
+end
+
+-- ---- a small network -------------------------------------------------------------------------------------------------
+
+local net = nn.Sequential { { "layer1", nn.Linear(5, 10) }, { "layer2", nn.Linear(10, 2) } }
+net:requires_grad_(false)
+local tiny, x = ls.Model(net), torch.rand(1, 5)
+local a, b -- luacheck: ignore 231
+
+measure("tiny_forward_us", function() return tiny(x) end, 2000, 500)
+measure("tiny_empty_us", function() return tiny:trace(x, function() return tiny.output end) end, 2000, 500)
+measure("tiny_read_us", function()
+  tiny:trace(x, function() a, b = tiny.layer1.output:save(), tiny.layer2.output:save() end)
+end, 2000, 500)
+measure("tiny_edit_us", function()
+  tiny:trace(x, function()
+    tiny.layer1.output[":, 0"] = 0
+    a = tiny.output:save()
+  end)
+end, 2000, 500)
+
+-- ---- the language model ----------------------------------------------------------------------------------------------
+
+local ids, corrupt = model.tokenizer:encode(PROMPT), model.tokenizer:encode(CORRUPT)
+local answer, wrong = model.tokenizer:encode(" Mary")[1], model.tokenizer:encode(" John")[1]
+local layers, positions = #blocks, #ids
+local prompt = torch.tensor({ ids }, { dtype = "int64" })
+local long = torch.arange(256):unsqueeze(0)
+
+measure("fwd14_ms", function() return model(prompt) end, 7, 5)
+measure("fwd256_ms", function() return model(long) end, 5)
+measure("resid_ms", function()
+  local kept = {}
+  model:trace(prompt, function()
+    for i, block in blocks:each() do kept[i] = block.output[0]:save() end
+    kept.logits = head.output:save()
+  end)
+end, 7)
+measure("stop_ms", function() model:trace(prompt, function() a = blocks[2].output[0]:save() end) end, 7)
+measure("lens_ms", lens, 5)
+
+-- Every patch is a row of one batch: row r gets the clean vector of its layer and position.
+local function sweep()
+  local clean, rows = {}, {}
+  model:trace(prompt, function()
+    for i, block in blocks:each() do clean[i] = block.output[0]:save() end
+  end)
+  for r = 1, layers * positions do rows[r] = corrupt end
+  return model:trace(rows, function()
+    for layer, block in blocks:each() do
+      local first = layer * positions
+      for p = 0, positions - 1 do
+        block.output[0][("%d, %d"):format(first + p, p)] = clean[layer][("0, %d"):format(p)]
+      end
+    end
+    local last = model.output.logits[":, -1"]
+    return last[(":, %d"):format(answer)] - last[(":, %d"):format(wrong)]
+  end)
+end
+measure("sweep_ms", sweep, 1)
+
+print(("luasight peak_mb %.0f"):format(peak_mb()))

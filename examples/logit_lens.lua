@@ -82,18 +82,42 @@ end
 section("Ablation: which layer's attention does the answer need?")
 print("Attention carries information from earlier positions to the last one. We set to 0 what it brings there, one layer"
   .. "\nat a time:")
-local weakest, weakest_layer, lowest
-for layer = 0, layers - 1 do
-  local p = run(ids, function() blocks[layer].attn.output[0][":, -1"] = 0 end)
+-- Sets what the attention of these layers brings to the last position to 0; gives the answer and P(answer).
+local function without(list)
+  local p = run(ids, function()
+    for _, layer in ipairs(list) do blocks[layer].attn.output[0][":, -1"] = 0 end
+  end)
   local id, share = top(p)
   local left = p[answer]:item()
-  print(("  without the attention of layer %-3d P(%s) = %.3f   it says %s (%.3f)"):format(layer, quoted(answer), left,
+  local names = table.concat(list, " and ")
+  print(("  without the attention of layer %-8s P(%s) = %.3f   it says %s (%.3f)"):format(names, quoted(answer), left,
     quoted(id), share))
-  if not lowest or left < lowest then weakest, weakest_layer, lowest = id, layer, left end
+  return id, left
 end
-print(weakest == answer
-  and ("No single one changes the answer; layer %d matters most."):format(weakest_layer)
-  or ("Layer %d is the one: without it the model says %s."):format(weakest_layer, quoted(weakest)))
+
+local by_effect, changed_by = {}, nil
+for layer = 0, layers - 1 do
+  local id, left = without { layer }
+  by_effect[layer + 1] = { layer, left }
+  if id ~= answer and not changed_by then changed_by = { layer, id } end
+end
+table.sort(by_effect, function(x, y) return x[2] < y[2] or x[2] == y[2] and x[1] < y[1] end)
+if changed_by then
+  print(("Layer %d is enough: without it the model says %s."):format(changed_by[1], quoted(changed_by[2])))
+else
+  print(("No single one changes the answer; layer %d matters most. Others can do its work, so take more away:"):format(
+    by_effect[1][1]))
+  local gone = { by_effect[1][1] }
+  for i = 2, layers do
+    gone[i] = by_effect[i][1]
+    table.sort(gone)
+    local id = without(gone)
+    if id ~= answer then
+      print(("Without these the model says %s."):format(quoted(id)))
+      break
+    end
+  end
+end
 
 -- ---- patching: where is the deciding information? ------------------------------------------------------------------
 

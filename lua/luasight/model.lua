@@ -253,8 +253,8 @@ local function unknown(place, key, level)
     for name in pairs(root_methods) do names[#names + 1] = name end
     for name in pairs(place.network.public) do names[#names + 1] = name end
   end
-  local owner = place.path == "" and "the model" or place.path
-  binding.raise("name", ("%s has no %q%s"):format(owner, tostring(key), near.text(tostring(key), names)), level + 1,
+  local owner = place.path == "" and "the model has" or "has" -- the point names a module
+  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), near.text(tostring(key), names)), level + 1,
     { point = place.path ~= "" and place.path or nil })
 end
 

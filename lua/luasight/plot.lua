@@ -1,4 +1,5 @@
 -- Line pictures of a few series: as text for the terminal, as SVG, as a web page.
+local failure = require "luasight.error"
 local svg = require "luasight.plot.svg"
 local text = require "luasight.plot.text"
 
@@ -45,7 +46,7 @@ end
 function plot.line(values, options)
   options = options or {}
   if type(values) ~= "table" or #values == 0 then
-    error("plot.line needs a list of numbers, or a list of such lists", 2)
+    failure.raise("argument", "plot.line needs a list of numbers, or a list of such lists")
   end
   local series = type(values[1]) == "table" and values or { values }
   local low, high = math.huge, -math.huge
@@ -55,7 +56,7 @@ function plot.line(values, options)
       if type(v) == "number" and v == v and math.abs(v) < math.huge then low, high = math.min(low, v), math.max(high, v) end
     end
   end
-  if low > high then error("plot.line found no finite number to draw", 2) end
+  if low > high then failure.raise("argument", "plot.line found no finite number to draw") end
   if options.range then low, high = options.range[1], options.range[2] end
   if low == high then low, high = low - 0.5, high + 0.5 end
   local ticks = round_ticks(low, high)
@@ -109,13 +110,13 @@ function Plot:save(path)
   elseif kind == "txt" then
     content = self:text()
   else
-    error(("cannot save a plot as %q: the name must end in .svg, .html or .txt"):format(path), 2)
+    failure.raise("argument", ("cannot save a plot as %q: the name must end in .svg, .html or .txt"):format(path))
   end
   local file, message = io.open(path, "w")
-  if not file then error("cannot write the plot: " .. message, 2) end
+  if not file then failure.raise("io", "cannot write the plot: " .. message) end
   local done, why = file:write(content)
   file:close()
-  if not done then error("cannot write the plot: " .. why, 2) end
+  if not done then failure.raise("io", "cannot write the plot: " .. why) end
   return self
 end
 

@@ -98,6 +98,7 @@ measure("resid_ms", function()
     for i, block in blocks:each() do kept[i] = block.output[0]:save() end
     kept.logits = head.output:save()
   end)
+  return kept
 end, 7)
 measure("stop_ms", function() model:trace(prompt, function() a = blocks[2].output[0]:save() end) end, 7)
 measure("lens_ms", lens, 5)

@@ -109,6 +109,8 @@ end
 
 function PReLU:extra_repr() return ("num_parameters=%d"):format(self.num_parameters) end
 
+---@param x any
+---@return any  # the same shape
 function PReLU:forward(x) return torch.prelu(x, self.weight) end
 
 return activation

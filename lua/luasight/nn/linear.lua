@@ -44,6 +44,8 @@ function Linear:extra_repr()
     text.value(self.bias and true or false))
 end
 
+---@param x any  [..., in_features]
+---@return any  # [..., out_features]
 function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
 
 -- ---- Conv1D ----------------------------------------------------------------------------------------------------------
@@ -74,6 +76,8 @@ end
 function Conv1D:extra_repr() return ("nf=%d, nx=%d"):format(self.nf, self.nx) end
 
 -- The product is nobody else's, so the bias can be added in place.
+---@param x any  [..., nx]
+---@return any  # [..., nf]
 function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) end
 
 -- ---- Embedding -------------------------------------------------------------------------------------------------------
@@ -113,6 +117,8 @@ function Embedding:extra_repr()
   return ("%d, %d%s"):format(self.num_embeddings, self.embedding_dim, padding)
 end
 
+---@param ids any  whole numbers of any shape
+---@return any  # [..., embedding_dim]
 function Embedding:forward(ids) return torch.embedding(self.weight, ids, self.padding_idx or -1) end
 
 -- ---- without weights -------------------------------------------------------------------------------------------------
@@ -128,6 +134,8 @@ function Dropout:init(p) self.p = options.share("nn.Dropout", "p", p == nil and 
 
 function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
 
+---@param x any
+---@return any  # the same shape
 function Dropout:forward(x)
   if not self.training or self.p == 0 then return x end
   return torch.dropout(x, self.p, true)
@@ -138,6 +146,8 @@ end
 local Identity = module.class "Identity"
 linear.Identity = Identity
 
+---@param x any
+---@return any
 function Identity:forward(x) return x end
 
 ---Joins axes: all but the first unless told.
@@ -151,6 +161,8 @@ function Flatten:init(start_dim, end_dim) self.start_dim, self.end_dim = start_d
 
 function Flatten:extra_repr() return ("start_dim=%d, end_dim=%d"):format(self.start_dim, self.end_dim) end
 
+---@param x any
+---@return any
 function Flatten:forward(x) return torch.flatten(x, self.start_dim, self.end_dim) end
 
 return linear

@@ -51,6 +51,8 @@ function LayerNorm:extra_repr()
     text.value(self.elementwise_affine), text.value(self.bias and true or false))
 end
 
+---@param x any  its last axes are normalized_shape
+---@return any  # the same shape
 function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps) end
 
 -- ---- RMSNorm ---------------------------------------------------------------------------------------------------------
@@ -82,6 +84,8 @@ function RMSNorm:extra_repr()
     self.eps and text.float(self.eps) or "None", text.value(self.elementwise_affine))
 end
 
+---@param x any  its last axes are normalized_shape
+---@return any  # the same shape
 function RMSNorm:forward(x) return torch.rms_norm(x, self.normalized_shape, self.weight, self.eps) end
 
 return norm

@@ -52,6 +52,8 @@ end
 
 local Attention = nn.Module "GPT2Attention"
 
+---@param config table
+---@param layer integer
 function Attention:init(config, layer)
   local C = config.n_embd
   self.width, self.heads = C, config.n_head
@@ -81,6 +83,8 @@ end
 
 local MLP = nn.Module "GPT2MLP"
 
+---@param inner integer  I
+---@param config table
 function MLP:init(inner, config)
   local C = config.n_embd
   self.c_fc = nn.Conv1D(inner, C)
@@ -96,6 +100,8 @@ end
 
 local Block = nn.Module "GPT2Block"
 
+---@param config table
+---@param layer integer
 function Block:init(config, layer)
   local C, eps = config.n_embd, config.layer_norm_epsilon
   self.ln_1 = nn.LayerNorm(C, { eps = eps })
@@ -104,6 +110,9 @@ function Block:init(config, layer)
   self.mlp = MLP(config.n_inner or 4 * C, config)
 end
 
+---@param x any          B T C
+---@param options table?  attention_mask: B 1 T T
+---@return any  # a tuple: B T C
 function Block:forward(x, options) -- B T C
   local middle = self.attn(self.ln_1(x), options)[0] + x -- B T C
   return tensor.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C

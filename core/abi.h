@@ -47,7 +47,7 @@ typedef enum ls_kind {
   LS_INT = 2,      /* as.i */
   LS_FLOAT = 3,    /* as.f */
   LS_STRING = 4,   /* as.s, zero-terminated, borrowed in arguments, owned by an interning table in results */
-  LS_TENSOR = 5,   /* as.p: a libtorch tensor */
+  LS_TENSOR = 5,   /* as.p: a libtorch tensor; aux LS_READ_ONLY: an argument that no call may change in place */
   LS_TUPLE = 6,    /* as.p: an immutable-length sequence, printed (a, b) */
   LS_LIST = 7,     /* as.p: the same, printed [a, b]: shapes */
   LS_STRUCT = 8,   /* as.p: the same with a name for each element, in order */
@@ -58,6 +58,8 @@ typedef enum ls_kind {
   LS_SLICE = 12,   /* in indices: the next three values are start, stop, step, each LS_INT, LS_NODE or LS_NONE */
   LS_ELLIPSIS = 13 /* in indices */
 } ls_kind;
+
+enum { LS_READ_ONLY = -1 };
 
 typedef struct ls_value {
   int32_t kind;

@@ -190,6 +190,8 @@ ls_status ls__index_set(const ls_value* self, const ls_value* index, int32_t n, 
   if (is_sequence(self))
     return ls__fail(LS_ERROR_ARGUMENT, "a tuple or struct outside of a trace cannot be changed; make a new one");
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only tensors can be written to");
+  if (self->aux == LS_READ_ONLY)
+    return ls__fail(LS_ERROR_ARGUMENT, "%s = would change a parameter of the model; clone it first", index_text(index, n).c_str());
   if (n == 1 && index->kind == LS_STRING) return ls__fail(LS_ERROR_NAME, "a tensor has no field \"%s\" to set", index->as.s);
   ls_status status = guarded("an index", [&] {
     auto t = borrow(self->as.p);

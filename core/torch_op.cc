@@ -247,6 +247,16 @@ IValue argument_of(const c10::Argument& argument, const Given& given) {
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 
+bool changes_read_only(const OperatorHandle& handle, const Call& call) {
+  auto& arguments = handle.schema().arguments();
+  for (size_t i = 0; i < arguments.size(); i++) {
+    auto* given = call.given[i].at;
+    if (!given || given->kind != LS_TENSOR || given->aux != LS_READ_ONLY) continue;
+    if (arguments[i].alias_info() && arguments[i].alias_info()->isWrite()) return true;
+  }
+  return false;
+}
+
 void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
   TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "too many results");
   int32_t n = 0;
@@ -270,6 +280,8 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     auto* handle = choose(op, args, n, nullptr, &call);
     if (!handle) return no_fit(op, args, n, nullptr);
     auto& arguments = handle->schema().arguments();
+    if (changes_read_only(*handle, call))
+      return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model; clone it first", op->name.c_str());
     torch::jit::Stack stack;
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));

@@ -10,6 +10,8 @@ namespace luasight {
 // ---- errors ------------------------------------------------------------------------------------------------------------
 
 static void first_line(std::string* text) {
+  for (const char* noise : {"[enforce fail at ", "err == 0. "})  // where in libtorch's source, and which check
+    if (!text->compare(0, std::strlen(noise), noise)) text->erase(0, *noise == '[' ? text->find("] ") + 2 : std::strlen(noise));
   auto end = text->find('\n');
   if (end != std::string::npos) text->resize(end);
   while (!text->empty() && (text->back() == ' ' || text->back() == '.')) text->pop_back();

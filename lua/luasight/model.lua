@@ -40,7 +40,7 @@ local function tracer_of(place, what, level)
   local tracer = place.network.tracer
   if tracer then return tracer end
   local name = place.path == "" and what or place.path .. "." .. what
-  binding.raise("state", name .. " exists only inside the body of a trace", level + 1, { point = name })
+  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = name })
 end
 
 local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
@@ -105,7 +105,7 @@ local function index_child(place, i, level)
   if found then return found end
   local name = place.path == "" and "the model" or place.path
   binding.raise("index", n == 0 and name .. " has no numbered modules" or
-    ("%s[%s]: there are %d modules, 0 to %d"):format(name, tostring(i), n, n - 1), level + 1, { point = place.path })
+    ("%s[%s]: there are %d modules, 0 to %d"):format(name, tostring(i), n, n - 1), level + 1)
 end
 
 local function each_child(place)
@@ -258,6 +258,15 @@ local function unknown(place, key, level)
     { point = place.path ~= "" and place.path or nil })
 end
 
+---The same tensor as an argument that no operator may change in place: a parameter inside a body.
+local function read_only(t)
+  local r = binding.new_ref()
+  C.ls_value_retain(t.v)
+  r.v = t.v
+  r._aux = C.LS_READ_ONLY
+  return r
+end
+
 function meta.__index(self, key)
   local place = getfenv(self)
   if key == "output" or key == "input" then return read(place, key, 3) end
@@ -277,7 +286,7 @@ function meta.__index(self, key)
   if known then return known end
   local value = place.module[key]
   if value == nil or type(value) == "function" then unknown(place, key, 3) end
-  return value
+  return tracer and ffi.istype(ref_t, value) and read_only(value) or value
 end
 
 function meta.__newindex(self, key, value)

@@ -84,6 +84,7 @@ function binding.check(status, level, fields)
   elseif first ~= 0 then
     all.file, all.line = site.split(first)
   end
+  if code == "memory" then all.hint = "let go of values (x:release(), ls.scope), or use a smaller batch" end
   if second ~= 0 then
     message = ("%s (%s %s)"):format(message, code == "passed" and "because of" or "see", site.text(second))
   end

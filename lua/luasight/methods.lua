@@ -51,6 +51,10 @@ end
 ---@return integer
 function methods.dim(self) return describe(tensor_of(self, "dimensions")).dims end
 
+---Whether the elements lie one behind the other in the order of the axes.
+---@return boolean
+function methods.is_contiguous(self) return describe(tensor_of(self, "memory")).is_contiguous ~= 0 end
+
 ---The number of elements.
 ---@return integer
 function methods.numel(self) return tonumber(describe(tensor_of(self, "elements")).elements) end

@@ -91,7 +91,7 @@ local prompt = torch.tensor({ ids }, { dtype = "int64" })
 local long = torch.arange(256):unsqueeze(0)
 
 measure("fwd14_ms", function() return model(prompt) end, 7, 5)
-measure("fwd256_ms", function() return model(long) end, 5)
+if model.config.n_positions >= 256 then measure("fwd256_ms", function() return model(long) end, 5) end
 measure("resid_ms", function()
   local kept = {}
   model:trace(prompt, function()

@@ -126,6 +126,11 @@ describe("a body", function()
 end)
 
 describe("traces in a loop", function()
+  if (os.getenv "LD_PRELOAD" or ""):find "asan" then
+    pending("leave a process no larger (a sanitizer keeps what was freed)")
+    return
+  end
+
   it("leave a process no larger after 10,000 than after 100", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))

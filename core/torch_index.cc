@@ -181,6 +181,7 @@ ls_status ls__index_get(const ls_value* self, const ls_value* index, int32_t n, 
     } else {
       *out = give(t.index(indices_of(index, n)));
     }
+    if (self->aux == LS_READ_ONLY && out->kind == LS_TENSOR) out->aux = LS_READ_ONLY;
     return LS_OK;
   });
   return status ? index_failed(index, n, status) : LS_OK;

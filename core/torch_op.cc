@@ -247,14 +247,21 @@ IValue argument_of(const c10::Argument& argument, const Given& given) {
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 
-bool changes_read_only(const OperatorHandle& handle, const Call& call) {
+struct ReadOnly {
+  bool changed = false, viewed = false;  // a read-only argument is written to; a result may be a view of one
+};
+
+ReadOnly look_for_read_only(const OperatorHandle& handle, const Call& call) {
+  ReadOnly found;
   auto& arguments = handle.schema().arguments();
   for (size_t i = 0; i < arguments.size(); i++) {
     auto* given = call.given[i].at;
-    if (!given || given->kind != LS_TENSOR || given->aux != LS_READ_ONLY) continue;
-    if (arguments[i].alias_info() && arguments[i].alias_info()->isWrite()) return true;
+    auto* alias = arguments[i].alias_info();
+    if (!given || given->kind != LS_TENSOR || given->aux != LS_READ_ONLY || !alias) continue;
+    found.changed = found.changed || alias->isWrite();
+    found.viewed = true;
   }
-  return false;
+  return found;
 }
 
 void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
@@ -280,13 +287,16 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     auto* handle = choose(op, args, n, nullptr, &call);
     if (!handle) return no_fit(op, args, n, nullptr);
     auto& arguments = handle->schema().arguments();
-    if (changes_read_only(*handle, call))
+    auto read_only = look_for_read_only(*handle, call);
+    if (read_only.changed)
       return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model; clone it first", op->name.c_str());
     torch::jit::Stack stack;
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
     handle->callBoxed(&stack);
     take_results(&stack, out, LS_RESULTS, n_out);
+    for (int32_t i = 0; read_only.viewed && i < *n_out; i++)
+      if (out[i].kind == LS_TENSOR) out[i].aux = LS_READ_ONLY;
     return LS_OK;
   });
 }

@@ -95,6 +95,9 @@ describe("a body", function()
       function() model.layer1.weight:mul_(0) end,
       function() model.layer1.weight[":"] = 0 end,
       function() torch.add_(model.layer1.weight, 1) end,
+      function() model.layer1.weight:view(-1):zero_() end,
+      function() model.layer1.weight[0]:zero_() end,
+      function() model.layer1.weight:t()["0"][":"] = 0 end,
       function() model.layer1.weight = torch.zeros(10, 5) end,
       function() model.layer1.weight:mul_(model.layer1.output:sum()) end,
     } do

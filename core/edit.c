@@ -46,36 +46,44 @@ static void replace_inside(ls_value *v, void *old, const ls_value *fresh) {
   }
 }
 
-/* The node that `id` is a view or a piece of, -1 where it is a value of its own. */
-static int32_t seen_through(const ls_graph *g, int32_t id) {
-  const ls__node *node = &g->nodes[id];
-  if (node->root < 0 || node->kind == LS__READ) return -1;
-  if (node->kind == LS__GETITEM) return node->stream[0].aux;
-  return node->edits >= 0 ? node->edits : ls__call_view_of(node->call);
+/* The node whose value the value of `id` looks into, through pieces and views of views; only tensors count. */
+static int32_t base_of(const ls_graph *g, int32_t id) {
+  int32_t base = id;
+  for (; id >= 0; id = ls__trace_above(g, id))
+    if (g->values[id].kind == LS_TENSOR) base = id;
+  return base;
+}
+
+static void replace_everywhere(ls_graph *g, void *old, const ls_value *fresh) {
+  replace_inside(&g->run->value, old, fresh);
+  for (int32_t i = 0; i < g->count; i++)
+    if (g->nodes[i].done) replace_inside(&g->values[i], old, fresh);
 }
 
 /* Makes the memory of node `target` the run's own: the tensor that it is a view of is copied, the copy takes its place at
-   the point and in all that was read there, and the views between are made again. */
+   the point and in all that was read there, and every view of it is made again. */
 static ls_status make_own(ls_graph *g, int32_t target) {
-  int32_t base = target, above;
-  while ((above = seen_through(g, base)) >= 0 && g->values[above].kind == LS_TENSOR) base = above;
+  int32_t base = base_of(g, target);
   void *old = g->values[base].as.p;
   ls_value copy;
   ls_status status = ls__tensor_clone(old, &copy);
   if (status) return status;
   ls__tensor_retain(old);
-  replace_inside(&g->run->value, old, &copy);
-  for (int32_t i = 0; i < g->count; i++)
-    if (g->nodes[i].done) replace_inside(&g->values[i], old, &copy);
+  replace_everywhere(g, old, &copy);
+  for (int32_t i = 0; i < g->count && !status; i++) {
+    ls_value *v = &g->values[i], fresh;
+    if (!g->nodes[i].done || !g->nodes[i].holds || g->nodes[i].edits >= 0) continue;
+    if (g->values[base_of(g, i)].as.p != copy.as.p || v->as.p == copy.as.p) continue;
+    if (v->kind == LS_TENSOR && !ls__tensor_shares(v->as.p, old)) continue;
+    if ((status = ls__node_execute(&g->nodes[i], g->values, &fresh))) break;
+    ls_value before = *v;
+    ls_value_retain(&before);
+    replace(v, fresh);
+    if (before.kind == LS_TENSOR) replace_everywhere(g, before.as.p, v);
+    ls_value_release(&before);
+  }
   ls__tensor_release(old);
   ls_value_release(&copy);
-  for (int32_t i = base + 1; i <= target && !status; i++) {
-    int32_t up = i;
-    while (up > base) up = seen_through(g, up);
-    if (up != base || g->values[i].kind != LS_TENSOR || g->nodes[i].edits >= 0) continue;
-    ls_value fresh;
-    if (!(status = ls__node_execute(&g->nodes[i], g->values, &fresh))) replace(&g->values[i], fresh);
-  }
   return status;
 }
 
@@ -121,28 +129,62 @@ static ls_status keep_for_lines_above(ls_graph *g, int32_t edit, void *tensor) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-static ls_status same_structure(const ls_value *old, const ls_value *fresh) {
-  if (old->kind == LS_NONE || old->kind == fresh->kind) {
-    if (old->kind != LS_TUPLE && old->kind != LS_STRUCT) return LS_OK;
-    const ls__seq *a = old->as.p, *b = fresh->as.p;
-    if (a->length != b->length)
-      return ls__fail(LS_ERROR_SHAPE, "a replaced value needs the %d elements of the old one, not %d", a->length, b->length);
-    for (int32_t i = 0; i < a->length; i++) {
-      if (a->keys && strcmp(a->keys[i], b->keys[i]))
-        return ls__fail(LS_ERROR_SHAPE, "a replaced value needs the field \"%s\" of the old one", a->keys[i]);
-      ls_status status = same_structure(&a->items[i], &b->items[i]);
-      if (status) return status;
-    }
-    return LS_OK;
-  }
+static ls_status wrong_length(int32_t old, int32_t fresh) {
+  return ls__fail(LS_ERROR_SHAPE, "a replaced value needs the %d elements of the old one, not %d", old, fresh);
+}
+
+static ls_status wrong_field(const char *key) {
+  return ls__fail(LS_ERROR_SHAPE, "a replaced value needs the field \"%s\" of the old one", key);
+}
+
+static ls_status wrong_kind(const ls_value *old, const ls_value *fresh) {
   static const char *names[] = {"nothing", "a boolean", "a whole number", "a number", "a text", "a tensor", "a tuple", "a list", "a struct"};
   return ls__fail(LS_ERROR_SHAPE, "the value there is %s; it cannot be replaced by %s%s", names[old->kind], names[fresh->kind],
                   old->kind == LS_TUPLE ? "; set its element [0], or give ls.tuple(x)" : "");
 }
 
+static ls_status same_structure(const ls_value *old, const ls_value *fresh) {
+  if (old->kind != LS_NONE && old->kind != fresh->kind) return wrong_kind(old, fresh);
+  if (old->kind != LS_TUPLE && old->kind != LS_STRUCT) return LS_OK;
+  const ls__seq *a = old->as.p, *b = fresh->as.p;
+  if (a->length != b->length) return wrong_length(a->length, b->length);
+  for (int32_t i = 0; i < a->length; i++) {
+    if (a->keys && strcmp(a->keys[i], b->keys[i])) return wrong_field(a->keys[i]);
+    ls_status status = same_structure(&a->items[i], &b->items[i]);
+    if (status) return status;
+  }
+  return LS_OK;
+}
+
+/* What the function says of the structure of a value that it did not make, since it is replaced unread. */
+static ls_status as_recorded(const ls_graph *f, const ls_value *stream, const ls_value *given) {
+  const ls__node *node = stream->kind == LS_NODE ? &f->nodes[stream->aux] : NULL;
+  if (node && node->kind == LS__CALL) return as_recorded(node->callee, &node->callee->result, given);
+  if (node && node->kind == LS__TAP) return as_recorded(f, node->stream, given);
+  ls_value old = {.kind = stream->kind == LS_NODE ? f->kinds[stream->aux] : stream->kind};
+  if (old.kind == LS_NONE || old.kind >= LS_NODE) return LS_OK;
+  if (old.kind != given->kind) return wrong_kind(&old, given);
+  if (!node || node->kind != LS__SEQ || (old.kind != LS_TUPLE && old.kind != LS_STRUCT)) return LS_OK;
+  const ls__seq *seq = given->as.p;
+  int64_t length = node->stream[0].as.i;
+  if (length != seq->length) return wrong_length((int32_t)length, seq->length);
+  ls_status status = LS_OK;
+  for (int32_t i = 1, k = 0; k < length && !status; k++) {
+    if (node->stream[i].kind == LS_KEY) {
+      const char *key = node->stream[i++].as.s;
+      if (!seq->keys || strcmp(key, seq->keys[k])) return wrong_field(key);
+    }
+    if (node->stream[i].kind == LS_NODE) status = as_recorded(f, &node->stream[i], &seq->items[k]);
+    i = ls__stream_value(node->stream, i, node->n);
+  }
+  return status;
+}
+
 static ls_status write_point(ls_graph *g, const ls__node *node) {
   ls_value given = node->stream[0].kind == LS_NODE ? g->values[node->stream[0].aux] : node->stream[0], fresh;
-  ls_status status = same_structure(&g->run->value, &given);
+  const ls_program *p = g->run->program;
+  const ls_graph *f = p->instances[p->points[node->slot].instance].function;
+  ls_status status = g->run->value.kind ? same_structure(&g->run->value, &given) : as_recorded(f, &f->result, &given);
   if (!status) status = ls__own(&given, 1, &fresh);
   if (!status) replace(&g->run->value, fresh);
   return status;
@@ -150,7 +192,7 @@ static ls_status write_point(ls_graph *g, const ls__node *node) {
 
 /* self[index] = value where self is a tuple or struct at the point. */
 static ls_status set_piece(ls_graph *g, ls__node *node, ls_value *self) {
-  if (node->n != 3) return ls__fail(LS_ERROR_ARGUMENT, "a tuple takes one index, a struct one field");
+  if (node->n != 3) return ls__fail(LS_ERROR_ARGUMENT, "a tuple takes one index, a struct one field; the first element is x[0]");
   const ls_value *index = &node->stream[2];
   ls_value key = index->kind == LS_NODE ? g->values[index->aux] : *index;
   ls__seq *seq = self->as.p;
@@ -228,27 +270,44 @@ static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
 static void explain(const ls_graph *g, int32_t id) {
   const ls__node *node = &g->nodes[id];
   int32_t of = node->edits >= 0 ? node->edits : id, root = g->nodes[of].root;
-  int32_t point = node->slot >= 0 ? node->slot : root >= 0 ? g->nodes[root].slot : g->run->at;
+  int32_t point = node->slot >= 0 ? node->slot : root >= 0 && g->nodes[root].slot >= 0 ? g->nodes[root].slot : g->run->at;
   if (!*ls_error_point()) ls__fail_point(ls_program_point_name(g->run->program, point));
   ls__fail_site(node->site, 0);
+}
+
+/* The node in whose memory the value of `id` lies: as long as there are views of it an edit has to find it. */
+static int32_t looks_into(const ls_graph *g, int32_t id) {
+  int32_t above = ls__trace_above(g, id);
+  if (above < 0) return -1;
+  const ls_value *v = &g->values[id], *of = &g->values[above];
+  if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && g->nodes[above].kind == LS__OP ? above : -1;
+  return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
 }
 
 ls_status ls__trace_point(ls_graph *g, int32_t point) {
   for (int32_t id = g->run->head[point]; id >= 0; id = g->nodes[id].next) {
     if (g->nodes[id].done || !g->nodes[id].needed) continue;
     ls_value value;
-    ls_status status = execute(g, id, &value);
-    if (status) {
+    ls_status status = ls__interrupt_check();
+    if (status) return status;
+    if ((status = execute(g, id, &value))) {
       explain(g, id);
       return status;
     }
     replace(&g->values[id], value);
     ls__node *node = &g->nodes[id];
     node->done = 1;
+    int32_t above = looks_into(g, id);
+    node->holds = above >= 0; /* the use goes on as long as the view */
     for (int32_t k = 0; k < node->n; k++)
       if (node->stream[k].kind == LS_NODE) {
-        g->nodes[node->stream[k].aux].uses--;
-        ls__trace_let_go(g, node->stream[k].aux);
+        int32_t input = node->stream[k].aux;
+        if (input == above) {
+          above = -1;
+          continue;
+        }
+        g->nodes[input].uses--;
+        ls__trace_let_go(g, input);
       }
     ls__trace_let_go(g, id);
   }

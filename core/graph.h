@@ -31,6 +31,7 @@ typedef struct ls__node {
   uint8_t saved;     /* trace: its value outlives the run */
   uint8_t done;      /* trace: executed */
   uint8_t needed;    /* trace: the plan wants it */
+  uint8_t holds;     /* trace: its value is a view, and keeps the value that it looks into */
   int32_t n;         /* length of the stream */
   ls_value *stream;
   int64_t site;
@@ -39,7 +40,8 @@ typedef struct ls__node {
   int32_t next;      /* trace: next node of the same time, -1 at the end */
   int32_t handles;   /* handles given out for it */
   int32_t uses;      /* trace: needed nodes that still wait for its value */
-  int32_t root;      /* trace: the read whose memory its value may share, else -1 */
+  int32_t root;      /* trace: the first node whose memory its value may share, of reads that of the point; else -1 */
+  int32_t edited;    /* trace: of a root the last node that changes its memory in place, else -1 */
   int32_t edits;     /* trace: the node whose value it changes in place, else -1 */
   int32_t narrow;    /* trace: the indexing node after which the argument of a call is cut, else -1 */
   const char *name;  /* keyword of an input, name of a tap */
@@ -149,6 +151,7 @@ enum { LS__LOCAL = 64 };
 ls_status ls__run_until(ls__run *r, int32_t point); /* to behind the nodes of `point`, or the end */
 void ls__run_free(ls__run *r);
 void ls__interrupt_guard(bool on); /* while on, Ctrl-C stops the run */
+ls_status ls__interrupt_check(void); /* fails once after Ctrl-C */
 ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
 ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
 

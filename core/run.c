@@ -42,6 +42,12 @@ void ls__interrupt_guard(bool on) {
   sigaction(SIGINT, &now, NULL);
 }
 
+ls_status ls__interrupt_check(void) {
+  if (!interrupted) return LS_OK;
+  interrupted = 0;
+  return ls__fail(LS_ERROR_INTERRUPTED, "interrupted");
+}
+
 /* ---- values of nodes -------------------------------------------------------------------------------------------- */
 
 /* Puts values in the place of nodes: borrowed, into `local` or fresh memory. */
@@ -161,6 +167,25 @@ static void pair_to_cells(const ls_graph *function, const ls_value *pair, ls_val
 
 /* ---- runs ------------------------------------------------------------------------------------------------------- */
 
+/* What is saved of an ended trace is its value; a value of an open one does not exist yet. */
+static ls_status argument(const ls_value *given, ls_value *out) {
+  *out = (ls_value){0};
+  ls_graph *open = NULL;
+  ls_status status = given->kind == LS_NODE ? ls__open_graph(given, 1, &open) : LS_OK;
+  if (!status && open)
+    status = ls__fail(LS_ERROR_STATE,
+                      "a value of an open trace cannot be the input of another run; save it and let its trace end");
+  return status ? status : ls__resolve(given, 1, out);
+}
+
+/* The caller's tensors are as they were when the trace was opened. */
+static ls_status unchanged(const ls__run *r) {
+  for (int32_t i = 0; i < r->argument_count; i++)
+    if (r->arguments[i].kind == LS_TENSOR && r->arguments[i].aux != (int32_t)ls__tensor_version(r->arguments[i].as.p))
+      return ls__fail(LS_ERROR_CHANGED, "the input was changed in place before the model ran; clone it where it is given");
+  return LS_OK;
+}
+
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out) {
   ls__run *r = p->idle;
   p->idle = NULL;
@@ -187,11 +212,17 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
     ls__run_free(r);
     return ls__fail(LS_ERROR_MEMORY, "out of memory for a run");
   }
-  r->argument_count = n;
-  for (int32_t i = 0; i < n; i++) {
-    r->arguments[i] = args[i];
-    if (args[i].kind == LS_KEY || args[i].kind == LS_STRING) r->arguments[i].as.s = ls__intern(args[i].as.s, strlen(args[i].as.s));
-    else ls_value_retain(&args[i]);
+  ls_status status = LS_OK;
+  for (r->argument_count = 0; r->argument_count < n && !status; r->argument_count++) {
+    ls_value *own = &r->arguments[r->argument_count];
+    status = argument(&args[r->argument_count], own);
+    if (own->kind == LS_KEY || own->kind == LS_STRING) own->as.s = ls__intern(own->as.s, strlen(own->as.s));
+    else ls_value_retain(own);
+    if (own->kind == LS_TENSOR) own->aux = (int32_t)ls__tensor_version(own->as.p);
+  }
+  if (status) {
+    ls__run_free(r);
+    return status;
   }
   *out = r;
   return LS_OK;
@@ -337,11 +368,8 @@ static ls_status advance(ls__run *r) {
     ls_value *cells = r->cells + f->base;
     while (f->pc < function->count) {
       ls__node *node = &function->nodes[f->pc];
-      if (interrupted) {
-        interrupted = 0;
-        return ls__fail(LS_ERROR_INTERRUPTED, "interrupted");
-      }
-      ls_status status = LS_OK;
+      ls_status status = ls__interrupt_check();
+      if (status) return status;
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);
       } else {
@@ -391,6 +419,7 @@ static void depart(ls__run *r) {
 ls_status ls__run_until(ls__run *r, int32_t point) {
   ls_status status = LS_OK;
   if (r->at < 0) {
+    if (r->trace && (status = unchanged(r))) return status;
     r->at = 0;
     status = push(r, r->program->function, 0, r->arguments, r->argument_count);
   }
@@ -428,6 +457,7 @@ ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t
   ls__interrupt_guard(true);
   if (!autograd) ls__mode_enter(false, &saved);
   ls_status status = ls__program_execute(p, args, n, out);
+  if (!status && (status = ls__interrupt_check())) ls_value_release(out);
   ls__interrupt_guard(false);
   if (!autograd) ls__mode_leave(&saved);
   return status;

@@ -120,7 +120,8 @@ ls_status index_failed(const ls_value* index, int32_t n, ls_status status) {
 
 ls_status sequence_place(const ls_value* self, const ls_value* index, int32_t n, int64_t* out) {
   auto* seq = static_cast<ls__seq*>(self->as.p);
-  if (n != 1) return ls__fail(LS_ERROR_INDEX, "%s: a tuple takes one index, a struct one field", index_text(index, n).c_str());
+  if (n != 1) return ls__fail(LS_ERROR_INDEX, "%s: a tuple takes one index, a struct one field; the first element is x[0]",
+                    index_text(index, n).c_str());
   if (index->kind == LS_STRING) {
     int32_t at = ls_seq_find(self, index->as.s);
     if (at < 0)

@@ -236,8 +236,12 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
     if (shown++ == 3) break;
     forms += (forms.empty() ? "" : " or ") + signature(handle.schema());
   }
-  return ls__fail(LS_ERROR_ARGUMENT, "%s cannot be called with (%s); it takes %s", op->name.c_str(),
-                  describe(s, n, kinds).c_str(), forms.c_str());
+  auto given = describe(s, n, kinds);
+  const char* next = given.find("tuple") != std::string::npos    ? "; the first element of a tuple is x[0]"
+                     : given.find("struct") != std::string::npos ? "; take a field of the struct"
+                                                                 : "";
+  return ls__fail(LS_ERROR_ARGUMENT, "%s cannot be called with (%s); it takes %s%s", op->name.c_str(), given.c_str(),
+                  forms.c_str(), next);
 }
 
 // ---- calling -----------------------------------------------------------------------------------------------------------

@@ -86,15 +86,22 @@ static ls_status check_passed(const ls_graph *g, int32_t point, int64_t site) {
   return LS_ERROR_PASSED;
 }
 
+/* When the value of a node stands as the lines so far have it: after the last edit of its memory. */
+static int32_t settled_time(const ls_graph *g, int32_t id) {
+  const ls__node *node = &g->nodes[id];
+  int32_t edited = node->root >= 0 ? g->nodes[node->root].edited : -1;
+  return edited >= 0 && g->nodes[edited].time > node->time ? g->nodes[edited].time : node->time;
+}
+
 /* The latest input of a node. */
 static int32_t inputs_time(const ls_graph *g, const ls__node *node, int32_t *which) {
   int32_t time = 0;
   *which = -1;
   for (int32_t k = 0; k < node->n; k++) {
     if (node->stream[k].kind != LS_NODE) continue;
-    int32_t input = node->stream[k].aux;
-    if (*which < 0 || g->nodes[input].time > time) {
-      time = g->nodes[input].time;
+    int32_t input = node->stream[k].aux, ready = settled_time(g, input);
+    if (*which < 0 || ready > time) {
+      time = ready;
       *which = input;
     }
   }
@@ -106,7 +113,7 @@ static ls_status cycle(const ls_graph *g, int32_t point, int32_t input, int64_t 
   char edited[256], needed[256];
   strncpy(edited, point_name(g, point), sizeof edited - 1);
   edited[sizeof edited - 1] = 0;
-  strncpy(needed, point_name(g, g->nodes[input].time), sizeof needed - 1);
+  strncpy(needed, point_name(g, settled_time(g, input)), sizeof needed - 1);
   needed[sizeof needed - 1] = 0;
   ls__fail(LS_ERROR_CYCLE, "this edit needs a value that exists only later: %s -> %s -> %s", edited, needed, edited);
   ls__fail_point(edited);
@@ -119,7 +126,8 @@ static ls_status find_roots(ls_graph *g, int32_t id) {
   ls__node *node = &g->nodes[id];
   int32_t of = -1;
   if (node->kind == LS__READ) {
-    node->root = id;
+    for (int32_t i = g->run->head[node->slot]; i >= 0 && of < 0; i = g->nodes[i].next)
+      if (g->nodes[i].kind == LS__READ) of = i;
   } else if (node->kind == LS__GETITEM) {
     of = node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
   } else if (node->kind == LS__SETITEM) {
@@ -135,8 +143,15 @@ static ls_status find_roots(ls_graph *g, int32_t id) {
       of = ls__call_view_of(node->call);
     }
   }
-  if (of >= 0) node->root = g->nodes[of].root;
+  if (node->kind != LS__SETITEM && node->kind != LS__WRITE) node->root = of >= 0 ? g->nodes[of].root : id;
   return LS_OK;
+}
+
+int32_t ls__trace_above(const ls_graph *g, int32_t id) {
+  const ls__node *node = &g->nodes[id];
+  if (node->kind == LS__GETITEM) return node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
+  if (node->kind != LS__OP) return -1;
+  return node->edits >= 0 ? node->edits : ls__call_view_of(node->call);
 }
 
 static void enqueue(ls_graph *g, int32_t id) {
@@ -160,6 +175,7 @@ ls_status ls__trace_record(ls_graph *g, int32_t id) {
     time = point;
   }
   node->time = time < g->run->at ? g->run->at : time;
+  if (node->edits >= 0) g->nodes[g->nodes[node->edits].root].edited = id;
   enqueue(g, id);
   return LS_OK;
 }
@@ -209,7 +225,14 @@ static const ls_value first_argument[2] = {{.kind = LS_INT, .as.i = 0}, {.kind =
 ls_status ls_trace_write(ls_graph *g, int32_t point, const ls_value *value, int64_t site) {
   ls_status status = check_point(g, point);
   if (status) return status;
-  uint8_t old = kind_at(g, point), new = value->kind == LS_NODE && value->as.p == g ? g->kinds[value->aux] : (uint8_t)value->kind;
+  ls_value given = *value;
+  if (value->kind == LS_NODE && value->as.p != g) {
+    ls_graph *other;
+    if ((status = ls__open_graph((ls_value[]){{.kind = LS_NODE, .as.p = g}, *value}, 2, &other))) return status;
+    if ((status = ls__resolve(value, 1, &given))) return status;
+    value = &given;
+  }
+  uint8_t old = kind_at(g, point), new = value->kind == LS_NODE ? g->kinds[value->aux] : (uint8_t)value->kind;
   bool first = g->run->program->points[point].kind == LS_POINT_INPUT && (new == LS_TENSOR || new == LS_NONE);
   if (first) {
     ls_value read, pieces;
@@ -278,14 +301,21 @@ static int32_t plan(ls_graph *g, int32_t demanded) {
       }
   }
   for (int32_t i = 0; i < g->count; i++)
+    if (g->nodes[i].holds) g->nodes[ls__trace_above(g, i)].uses++;
+  for (int32_t i = 0; i < g->count; i++)
     if (g->nodes[i].done) ls__trace_let_go(g, i);
   return last;
 }
 
 void ls__trace_let_go(ls_graph *g, int32_t id) {
-  const ls__node *node = &g->nodes[id];
-  if (node->uses > 0 || node->saved || (g->demand_open && node->handles)) return;
-  clear(&g->values[id]);
+  for (ls__node *node = &g->nodes[id]; node->uses <= 0 && !node->saved && !(g->demand_open && node->handles);
+       node = &g->nodes[id]) {
+    clear(&g->values[id]);
+    if (!node->holds) return;
+    node->holds = 0;
+    id = ls__trace_above(g, id);
+    g->nodes[id].uses--;
+  }
 }
 
 bool ls__trace_replaces(const ls_graph *g, int32_t first, int32_t output) {
@@ -306,9 +336,16 @@ static ls_status run_until(ls_graph *g, int32_t point) {
   ls__mode_enter(false, &saved);
   ls__interrupt_guard(true);
   ls_status status = ls__run_until(g->run, point);
+  if (!status) status = ls__interrupt_check();
   ls__interrupt_guard(false);
   ls__mode_leave(&saved);
   return status;
+}
+
+/* An edit of the value is recorded and has not run. */
+static bool awaits_edit(const ls_graph *g, int32_t id) {
+  int32_t root = g->nodes[id].root, edited = root >= 0 ? g->nodes[root].edited : -1;
+  return edited >= 0 && !g->nodes[edited].done;
 }
 
 ls_status ls_trace_demand(const ls_value *value, int64_t site, ls_value *out) {
@@ -317,12 +354,12 @@ ls_status ls_trace_demand(const ls_value *value, int64_t site, ls_value *out) {
   ls_status status = open_trace(g);
   if (status) return status;
   int32_t id = value->aux;
-  if (!g->nodes[id].done) {
+  if (!g->nodes[id].done || awaits_edit(g, id)) {
     g->demand_open = 1;
     g->demand_site = site;
     plan(g, id);
     g->references++;
-    status = run_until(g, g->nodes[id].time);
+    status = run_until(g, settled_time(g, id));
     if (status) close_trace(g, false);
     ls_graph_release(g);
     if (status) return status;

@@ -197,16 +197,16 @@ local function sort_arguments(network, level, ...)
   if n > 1 and (is_options(last) or is_empty(last)) or n == 1 and is_options(last) and not network.is_input(last) then
     options, n = last, n - 1
   end
-  if n ~= 1 or given[1] == nil then
-    binding.raise("argument", n == 0 and "a trace needs an input" or "a trace takes one input; give ls.args(a, b) for several",
-      level + 1)
-  end
   for name in pairs(options) do
     if not network.options[name] then
       local names = {}
       for known in pairs(network.options) do names[#names + 1] = known end
       binding.raise("name", ("trace has no option %q%s"):format(tostring(name), near.text(tostring(name), names)), level + 1)
     end
+  end
+  if n ~= 1 or given[1] == nil then
+    binding.raise("argument", n == 0 and "a trace needs an input" or n == 1 and "the input is nil" or
+      "a trace takes one input; give ls.args(a, b) for several", level + 1)
   end
   return given[1], options, body
 end

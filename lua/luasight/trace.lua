@@ -103,6 +103,7 @@ end
 ---@return luasight.Tracer
 function trace.leave_open(tracer)
   enter(tracer)
+  tracer._stands = true
   return tracer
 end
 
@@ -126,10 +127,10 @@ end
 ---@param value any
 ---@param level integer
 function trace.write(tracer, point, value, level)
-  local stream, n = binding.encode_one(value)
-  if n ~= 1 then
-    binding.raise("argument", "a point takes a tensor, a number or a tuple; give ls.tuple(...) for several values", level + 1)
+  if type(value) == "table" then
+    binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values", level + 1)
   end
+  local stream = binding.encode_one(value)
   local status = C.ls_trace_write(tracer._graph, point, stream, binding.site(level + 1))
   if status ~= 0 then binding.check(status, level + 1) end
 end
@@ -138,9 +139,18 @@ end
 
 local methods = {}
 
+---A trace that was left open; one of a body ends with the body.
+local function check_stands(tracer, what)
+  if not tracer._graph then binding.raise("state", "this trace has already ended", 4) end
+  if not tracer._stands then
+    binding.raise("state", ("the trace of a body cannot be %s: it runs when the body ends"):format(what), 4,
+      { hint = "model:tracer(input) opens a trace that stays open until its :run()" })
+  end
+end
+
 ---Runs and closes a trace that was left open.
 function methods:run()
-  if not self._graph then binding.raise("state", "this trace has already ended", 3) end
+  check_stands(self, "run")
   finish(self, 3)
   C.ls_graph_release(ffi.gc(self._graph, nil))
   self._graph = nil
@@ -149,8 +159,11 @@ end
 ---Closes a trace that was left open without running it.
 function methods:abandon()
   if not self._graph then return end
+  check_stands(self, "abandoned")
   leave(self)
   C.ls_trace_abandon(self._graph)
+  C.ls_graph_release(ffi.gc(self._graph, nil))
+  self._graph = nil
 end
 
 local Graph = {}

@@ -29,12 +29,6 @@ local function is_module(v) return type(v) == "table" and type(v._children) == "
 
 -- ---- the tokenizer ---------------------------------------------------------------------------------------------------
 
-local function exists(path)
-  local file = io.open(path, "rb")
-  if file then file:close() end
-  return file ~= nil
-end
-
 local function is_callable(v)
   local meta = getmetatable(v)
   return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
@@ -59,7 +53,7 @@ local function tokenizer_source(given, folder)
     return loaded
   end
   if given then load() end -- asked for by name: what is wrong with it is said at once
-  return load, given ~= nil or exists(from .. "/tokenizer.json")
+  return load, given ~= nil or require "luasight.checkpoint".exists(from .. "/tokenizer.json")
 end
 
 ---The id that fills short rows: pad token, else end of text, else 0, of the tokenizer, then of the configuration.

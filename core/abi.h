@@ -72,6 +72,7 @@ typedef struct ls_value {
 
 void ls_value_retain(const ls_value *v);
 void ls_value_release(const ls_value *v);
+int64_t ls_value_bytes(const ls_value *v); /* of the elements of the tensors in it; of a node 0, see ls_trace_bytes */
 ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out); /* exactly one value: tuple, list, struct */
 int32_t ls_seq_length(const ls_value *seq);
 const char *ls_seq_key(const ls_value *seq, int32_t i);                     /* NULL unless a struct */
@@ -116,7 +117,6 @@ typedef struct ls_tensor_info {
 } ls_tensor_info;
 
 ls_status ls_tensor_describe(const ls_value *tensor, ls_tensor_info *out);
-int64_t ls_tensor_bytes(const ls_value *tensor);                          /* of its elements; 0 for anything else */
 const char *ls_tensor_grad_fn(const ls_value *tensor); /* "AddBackward0", NULL without; valid until the next call */
 /* A new tensor copied from `count` numbers. `from` and `dtype` by name; `from` is "float64", "int64" or "bool". */
 ls_status ls_tensor_from(const void *numbers, const char *from, const int64_t *shape, int32_t dims, const char *dtype,
@@ -184,6 +184,7 @@ ls_status ls_trace_demand(const ls_value *node, int64_t site, ls_value *out); /*
 ls_status ls_trace_finish(ls_graph *g);                                       /* runs to the end of need and closes */
 void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
 ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a saved node of a closed trace */
+int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_open(const ls_value *node);                                /* its graph still records */
 int64_t ls_node_site(const ls_value *node);

@@ -44,6 +44,7 @@ void ls__tensor_retain(void *tensor);
 void ls__tensor_release(void *tensor);
 bool ls__tensor_shares(void *a, void *b);                 /* the same storage */
 int64_t ls__tensor_version(void *tensor);
+int64_t ls__tensor_bytes(void *tensor);                   /* of its elements */
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_map(void *data, const int64_t *shape, int32_t dims, const char *dtype, void (*done)(void *),
                          void *context, ls_value *out);   /* a tensor on memory of ours; done(context) when unused */

@@ -216,9 +216,8 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
   });
 }
 
-int64_t ls_tensor_bytes(const ls_value* tensor) {
-  if (tensor->kind != LS_TENSOR) return 0;
-  auto* t = static_cast<c10::TensorImpl*>(tensor->as.p);
+int64_t ls__tensor_bytes(void* tensor) {
+  auto* t = static_cast<c10::TensorImpl*>(tensor);
   return t->device_type() == at::kMeta ? 0 : t->numel() * static_cast<int64_t>(t->itemsize());
 }
 

@@ -388,3 +388,9 @@ ls_status ls_trace_value(const ls_value *value, ls_value *out) {
   *out = v;
   return LS_OK;
 }
+
+int64_t ls_trace_bytes(ls_graph *g) {
+  int64_t bytes = 0;
+  for (int32_t i = 0; i < g->count; i++) bytes += ls_value_bytes(&g->values[i]);
+  return bytes;
+}

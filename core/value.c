@@ -31,6 +31,14 @@ void ls_value_release(const ls_value *v) {
   }
 }
 
+int64_t ls_value_bytes(const ls_value *v) {
+  if (v->kind == LS_TENSOR) return ls__tensor_bytes(v->as.p);
+  int64_t bytes = 0;
+  const ls__seq *seq = is_sequence(v->kind) ? v->as.p : NULL;
+  for (int32_t i = 0; seq && i < seq->length; i++) bytes += ls_value_bytes(&seq->items[i]);
+  return bytes;
+}
+
 ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out) {
   ls__seq *seq = calloc(1, sizeof *seq + sizeof *seq->items * (size_t)length);
   if (seq && kind == LS_STRUCT) {

@@ -71,6 +71,7 @@ local function finish(tracer, level)
   local graph = tracer._graph
   local status = C.ls_trace_finish(graph)
   if status ~= 0 then binding.check(status, level + 1) end
+  binding.owe(tonumber(C.ls_trace_bytes(graph)))
 end
 
 ---After the body: `ok` false carries what it raised.

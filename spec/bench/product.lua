@@ -43,16 +43,22 @@ end
 
 local scale = { us = 1e6, ms = 1e3 }
 
----Prints the least time of `repeats` calls.
-local function measure(metric, f, repeats, warm)
-  for _ = 1, warm or 1 do f() end
-  local least = math.huge
-  for _ = 1, repeats do
-    local start = now()
-    f()
-    least = math.min(least, now() - start)
+---Prints the least time of each of several jobs, which take turns, so that all see the same states of the machine.
+---@param rounds integer
+---@param repeats integer  calls of a job in each of its turns
+---@param jobs { [1]: string, [2]: fun(): ... }[]  metric and work
+local function measure(rounds, repeats, jobs)
+  local least = {}
+  for round = 0, rounds do -- round 0 warms up
+    for i, job in ipairs(jobs) do
+      for _ = 1, repeats do
+        local start = now()
+        job[2]()
+        if round > 0 then least[i] = math.min(least[i] or math.huge, now() - start) end
+      end
+    end
   end
-  print(("luasight %s %.4f"):format(metric, least * scale[metric:match "_(%a+)$"]))
+  for i, job in ipairs(jobs) do print(("luasight %s %.4f"):format(job[1], least[i] * scale[job[1]:match "_(%a+)$"])) end
   io.stdout:flush()
 end
 
@@ -70,17 +76,19 @@ net:requires_grad_(false)
 local tiny, x = ls.Model(net), torch.rand(1, 5)
 local a, b -- luacheck: ignore 231
 
-measure("tiny_forward_us", function() return tiny(x) end, 2000, 500)
-measure("tiny_empty_us", function() return tiny:trace(x, function() return tiny.output end) end, 2000, 500)
-measure("tiny_read_us", function()
-  tiny:trace(x, function() a, b = tiny.layer1.output:save(), tiny.layer2.output:save() end)
-end, 2000, 500)
-measure("tiny_edit_us", function()
-  tiny:trace(x, function()
-    tiny.layer1.output[":, 0"] = 0
-    a = tiny.output:save()
-  end)
-end, 2000, 500)
+measure(8, 500, {
+  { "tiny_forward_us", function() return tiny(x) end },
+  { "tiny_empty_us", function() return tiny:trace(x, function() return tiny.output end) end },
+  { "tiny_read_us", function()
+    tiny:trace(x, function() a, b = tiny.layer1.output:save(), tiny.layer2.output:save() end)
+  end },
+  { "tiny_edit_us", function()
+    tiny:trace(x, function()
+      tiny.layer1.output[":, 0"] = 0
+      a = tiny.output:save()
+    end)
+  end },
+})
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
@@ -90,18 +98,23 @@ local layers, positions = #blocks, #ids
 local prompt = torch.tensor({ ids }, { dtype = "int64" })
 local long = torch.arange(256):unsqueeze(0)
 
-measure("fwd14_ms", function() return model(prompt) end, 7, 5)
-if model.config.n_positions >= 256 then measure("fwd256_ms", function() return model(long) end, 5) end
-measure("resid_ms", function()
+local function resid()
   local kept = {}
   model:trace(prompt, function()
     for i, block in blocks:each() do kept[i] = block.output[0]:save() end
     kept.logits = head.output:save()
   end)
   return kept
-end, 7)
-measure("stop_ms", function() model:trace(prompt, function() a = blocks[2].output[0]:save() end) end, 7)
-measure("lens_ms", lens, 5)
+end
+
+local jobs = {
+  { "fwd14_ms", function() return model(prompt) end },
+  { "resid_ms", resid },
+  { "stop_ms", function() model:trace(prompt, function() a = blocks[2].output[0]:save() end) end },
+  { "lens_ms", lens },
+}
+if model.config.n_positions >= 256 then jobs[#jobs + 1] = { "fwd256_ms", function() return model(long) end } end
+measure(6, 3, jobs)
 
 -- Every patch is a row of one batch: row r gets the clean vector of its layer and position.
 local function sweep()
@@ -121,6 +134,6 @@ local function sweep()
     return last[(":, %d"):format(answer)] - last[(":, %d"):format(wrong)]
   end)
 end
-measure("sweep_ms", sweep, 1)
+measure(1, 1, { { "sweep_ms", sweep } })
 
 print(("luasight peak_mb %.0f"):format(peak_mb()))

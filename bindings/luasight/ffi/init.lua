@@ -128,7 +128,7 @@ end
 function binding.settle(r)
   local kind = r._kind
   if kind >= TENSOR then
-    if kind == TENSOR then binding.owe(tonumber(C.ls_tensor_bytes(r.v))) end
+    if kind ~= NODE then binding.owe(tonumber(C.ls_value_bytes(r.v))) end
     return r
   end
   if kind == INT then

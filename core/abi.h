@@ -146,6 +146,8 @@ ls_status ls_module_new(const char *class_name, ls_module **out);
 void ls_module_release(ls_module *m);
 ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *tensor); /* parameter or buffer; LS_NONE removes */
 ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child);        /* NULL removes */
+/* Where the rows of a batch are at a point ("output", "input", a tap) or a piece of one ("input.mask"); -1: nowhere. */
+ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis);
 
 /* A function is recorded once: inputs first, then operators through ls_op_call, then the result. Sizes (`ls_graph_shape`)
    are values of the graph, and so is arithmetic on them. */
@@ -174,16 +176,51 @@ ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t
 
 /* ---- traces ---------------------------------------------------------------------------------------------------- */
 
-/* A trace is a graph beside a program. Recording adds nodes; a demand or the end runs the program up to what is needed. */
-ls_status ls_trace_open(ls_program *p, const ls_value *args, int32_t n, ls_graph **out);
-ls_status ls_trace_read(ls_graph *g, int32_t point, int64_t site, ls_value *out);
-ls_status ls_trace_write(ls_graph *g, int32_t point, const ls_value *value, int64_t site);
+/* A trace is a graph beside programs. Recording adds nodes; a demand or the end runs the model up to what is needed. It is
+   recorded in invokes, bodies with an input each, whose rows run together in one pass wherever their needs allow. */
+enum { LS_INVOKE_WHOLE = 0, LS_INVOKE_ROWS = 1, LS_INVOKE_ALL = 2 }; /* a pass of its own; one of several; all rows, no input */
+ls_status ls_trace_open(ls_graph **out);
+ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
+ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* each pass has up to so many steps */
+ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
+ls_status ls_trace_write(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
+                         int64_t site);                                       /* skips: and the module does not run */
+void ls_trace_fence(ls_graph *g);                     /* what follows joins no pass of what is recorded so far */
+/* A whole number that is known once the pass begins: `offset` + the invoke's padding to the left (behind step 0: offset). */
+ls_status ls_trace_pad(ls_graph *g, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
+/* On which axis a value at a point has the tokens, -1 where it has none; of which invoke and step it is. */
+int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
+ls_status ls_trace_text(ls_graph *g, int32_t invoke, int64_t site, ls_value *out); /* the ids that the generation gives */
 ls_status ls_trace_call(ls_graph *g, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls_trace_host(ls_graph *g, int32_t invoke, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out);
+ls_status ls_trace_grad_of(ls_graph *g, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out);
+ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t invoke, int64_t site);
+ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site);
+ls_status ls_trace_stop(ls_graph *g, int32_t invoke); /* nothing behind the last point that the invoke names so far */
 ls_status ls_trace_save(const ls_value *node);
-ls_status ls_trace_demand(const ls_value *node, int64_t site, ls_value *out); /* runs as far as needed and pauses there */
-ls_status ls_trace_finish(ls_graph *g);                                       /* runs to the end of need and closes */
+
+/* Runs as far as `demanded` needs and stands there, or (NULL) to the end of need and closes the trace. Where the script has
+   to act it returns before that with an event; the script acts and calls again. */
+enum {
+  LS_EVENT_NONE = 0,
+  LS_EVENT_PASS = 1, /* a pass begins: ls_trace_rows for its invokes, then ls_trace_begin with step 0 */
+  LS_EVENT_STEP = 2, /* a step ended with `value`: ls_trace_begin with the next one, or ls_trace_end */
+  LS_EVENT_HOST = 3  /* a function of the script, node `node`, has its arguments `value`: ls_trace_supply */
+};
+typedef struct ls_event {
+  int32_t kind, pass, step, node;
+  ls_value value; /* a new reference */
+} ls_event;
+ls_status ls_trace_run(ls_graph *g, const ls_value *demanded, int64_t site, ls_event *event);
+int32_t ls_trace_pass(ls_graph *g, int32_t invoke); /* in which it runs */
+ls_status ls_trace_rows(ls_graph *g, int32_t invoke, int32_t first, int32_t rows, int32_t pad);
+ls_status ls_trace_begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
+ls_status ls_trace_end(ls_graph *g, const ls_value *text); /* no more steps; the ids of all rows */
+ls_status ls_trace_supply(ls_graph *g, int32_t node, const ls_value *value);
 void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
-ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a saved node of a closed trace */
+ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a node that ran: saved, or demanded */
+int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last pass */
 int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_open(const ls_value *node);                                /* its graph still records */

@@ -1,14 +1,8 @@
-/* What happens while a run stands at a point: the nodes of that time are executed in the order written. Edits in place
-   change neither the caller's tensors nor the parameters, and never what a line written above them has yet to use. */
+/* Edits at a point: what is there gives way to another value, or is changed in place. Edits in place change neither the
+   caller's tensors nor the parameters, and never what a line written above them has yet to use. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace.h"
-
-static void replace(ls_value *v, ls_value fresh) {
-  ls_value old = *v;
-  *v = fresh;
-  ls_value_release(&old);
-}
 
 /* ---- memory that is not ours ------------------------------------------------------------------------------------ */
 
@@ -26,10 +20,12 @@ static bool in_stream(const ls_value *stream, int32_t n, void *tensor) {
 /* The tensor's memory belongs to the caller (inputs, tensors named in the body) or to the model (parameters). */
 static bool foreign(const ls_graph *g, void *tensor) {
   const ls__run *r = g->run;
-  if (in_stream(r->arguments, r->argument_count, tensor)) return true;
+  if (r && in_stream(r->arguments, r->argument_count, tensor)) return true;
+  for (int32_t i = 0; i < g->invoke_count; i++)
+    if (in_stream(g->invokes[i].arguments, g->invokes[i].argument_count, tensor)) return true;
   for (int32_t i = 0; i < g->count; i++)
     if (in_stream(g->nodes[i].stream, g->nodes[i].n, tensor)) return true;
-  for (int32_t i = 0; i < r->program->instance_count; i++) {
+  for (int32_t i = 0; r && i < r->program->instance_count; i++) {
     const ls_module *m = r->program->instances[i].module;
     if (m && in_stream(m->tensor_values, m->tensors, tensor)) return true;
   }
@@ -39,7 +35,7 @@ static bool foreign(const ls_graph *g, void *tensor) {
 static void replace_inside(ls_value *v, void *old, const ls_value *fresh) {
   if (v->kind == LS_TENSOR && v->as.p == old) {
     ls_value_retain(fresh);
-    replace(v, *fresh);
+    ls__replace(v, *fresh);
   } else if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
     ls__seq *seq = v->as.p;
     for (int32_t i = 0; i < seq->length; i++) replace_inside(&seq->items[i], old, fresh);
@@ -54,34 +50,50 @@ static int32_t base_of(const ls_graph *g, int32_t id) {
   return base;
 }
 
-static void replace_everywhere(ls_graph *g, void *old, const ls_value *fresh) {
-  replace_inside(&g->run->value, old, fresh);
+void ls__edit_everywhere(ls_graph *g, void *old, const ls_value *fresh) {
+  if (g->run) {
+    replace_inside(&g->run->value, old, fresh);
+    for (int32_t i = 0; i < g->run->cells_used; i++) replace_inside(&g->run->cells[i], old, fresh);
+  }
   for (int32_t i = 0; i < g->count; i++)
     if (g->nodes[i].done) replace_inside(&g->values[i], old, fresh);
 }
 
-/* Makes the memory of node `target` the run's own: the tensor that it is a view of is copied, the copy takes its place at
-   the point and in all that was read there, and every view of it is made again. */
+/* Some tensor of the value lies in the memory of `old`. */
+static bool touches(const ls_value *v, void *old) { return in_stream(v, 1, old); }
+
+/* Makes the value of a view or a piece again, after what it looks into became another. */
+static ls_status look_again(ls_graph *g, int32_t id) {
+  ls_value *v = &g->values[id], fresh;
+  const ls__node *node = &g->nodes[id];
+  bool view = node->holds || node->kind == LS__ROWS || node->kind == LS__GETITEM;
+  int32_t above = ls__trace_above(g, id);
+  if (!node->done || !view || node->edits >= 0 || above < 0 || !g->values[above].kind || !v->kind) return LS_OK;
+  ls_status status = node->kind == LS__ROWS ? ls__rows_take(g, id, &g->values[above], &fresh)
+                                            : ls__node_execute(&g->nodes[id], g->values, &fresh);
+  if (status) return status;
+  ls_value before = *v;
+  ls_value_retain(&before);
+  ls__replace(v, fresh);
+  if (before.kind == LS_TENSOR && before.as.p != v->as.p) ls__edit_everywhere(g, before.as.p, v);
+  ls_value_release(&before);
+  return LS_OK;
+}
+
+/* Makes the memory of node `target` the run's own: the tensor that it is a view of is copied, the copy takes its place in
+   all that holds it, and every view of it is made again. */
 static ls_status make_own(ls_graph *g, int32_t target) {
   int32_t base = base_of(g, target);
-  void *old = g->values[base].as.p;
+  const ls_value *whole = ls__rows_whole(g, base);
+  if (whole->kind != LS_TENSOR) whole = &g->values[base];
+  void *old = whole->as.p;
   ls_value copy;
   ls_status status = ls__tensor_clone(old, &copy);
   if (status) return status;
   ls__tensor_retain(old);
-  replace_everywhere(g, old, &copy);
-  for (int32_t i = 0; i < g->count && !status; i++) {
-    ls_value *v = &g->values[i], fresh;
-    if (!g->nodes[i].done || !g->nodes[i].holds || g->nodes[i].edits >= 0) continue;
-    if (g->values[base_of(g, i)].as.p != copy.as.p || v->as.p == copy.as.p) continue;
-    if (v->kind == LS_TENSOR && !ls__tensor_shares(v->as.p, old)) continue;
-    if ((status = ls__node_execute(&g->nodes[i], g->values, &fresh))) break;
-    ls_value before = *v;
-    ls_value_retain(&before);
-    replace(v, fresh);
-    if (before.kind == LS_TENSOR) replace_everywhere(g, before.as.p, v);
-    ls_value_release(&before);
-  }
+  ls__edit_everywhere(g, old, &copy);
+  for (int32_t i = 0; i < g->count && !status; i++)
+    if (g->nodes[i].done && touches(&g->values[i], old)) status = look_again(g, i);
   ls__tensor_release(old);
   ls_value_release(&copy);
   return status;
@@ -94,7 +106,8 @@ static ls_status snapshot(ls_graph *g, int32_t id, int32_t *out) {
   ls_status status = ls__node_new(g, LS__READ, NULL, 0, g->nodes[id].site, LS_TENSOR, out);
   if (status) return status;
   g->nodes[*out].done = 1;
-  g->nodes[*out].time = g->run->at;
+  g->nodes[*out].time = g->now;
+  g->nodes[*out].root = *out;
   return ls__tensor_clone(g->values[id].as.p, &g->values[*out]);
 }
 
@@ -105,8 +118,9 @@ static ls_status keep_for_lines_above(ls_graph *g, int32_t edit, void *tensor) {
     bool changed = false;
     for (int32_t k = 0; k < g->nodes[i].n; k++) {
       ls_value *arg = &g->nodes[i].stream[k];
+      if (!k && (g->nodes[i].kind == LS__GRAD || g->nodes[i].kind == LS__SETGRAD)) continue; /* it names the value only */
       if (arg->kind != LS_NODE || g->values[arg->aux].kind != LS_TENSOR ||
-          !ls__tensor_shares(g->values[arg->aux].as.p, tensor))
+          !ls__tensor_overlaps(g->values[arg->aux].as.p, tensor))
         continue;
       int32_t from = arg->aux, copy;
       ls_status status = snapshot(g, from, &copy);
@@ -180,13 +194,42 @@ static ls_status as_recorded(const ls_graph *f, const ls_value *stream, const ls
   return status;
 }
 
-static ls_status write_point(ls_graph *g, const ls__node *node) {
+/* The rows of other invokes are now in the memory of the replaced value: what they have read there looks into it. */
+static ls_status show_others(ls_graph *g, const ls__node *write) {
+  ls_status status = LS_OK;
+  int64_t time = write->time;
+  int32_t invoke = write->invoke;
+  for (int32_t i = 0; i < g->count && !status; i++) {
+    const ls__node *node = &g->nodes[i];
+    if (!node->done || node->root < 0) continue;
+    const ls__node *root = &g->nodes[node->root];
+    if (root->kind != LS__READ || root->time != time || root->invoke == invoke || g->invokes[root->invoke].kind != LS_INVOKE_ROWS)
+      continue;
+    if (node->kind == LS__READ && g->values[i].kind) {
+      ls_value fresh = g->run->value;
+      ls_value_retain(&fresh);
+      ls__replace(&g->values[i], fresh);
+    } else {
+      status = look_again(g, i);
+    }
+  }
+  return status;
+}
+
+ls_status ls__edit_write(ls_graph *g, const ls__node *node) {
   ls_value given = node->stream[0].kind == LS_NODE ? g->values[node->stream[0].aux] : node->stream[0], fresh;
-  const ls_program *p = g->run->program;
+  const ls_program *p = g->invokes[node->invoke].program;
   const ls_graph *f = p->instances[p->points[node->slot].instance].function;
-  ls_status status = g->run->value.kind ? same_structure(&g->run->value, &given) : as_recorded(f, &f->result, &given);
-  if (!status) status = ls__own(&given, 1, &fresh);
-  if (!status) replace(&g->run->value, fresh);
+  ls_value *there = &g->run->value;
+  ls_status status = there->kind ? same_structure(there, &given) : as_recorded(f, &f->result, &given);
+  if (status) return status;
+  if (!ls__rows_all(g, node->invoke)) {
+    if (there->kind && (status = ls__own(there, 1, &fresh))) return status; /* what was read before keeps its own pieces */
+    if (there->kind) ls__replace(there, fresh);
+    status = ls__rows_put(g, (int32_t)(node - g->nodes), there, &given);
+    return status ? status : show_others(g, node);
+  }
+  if (!(status = ls__own(&given, 1, &fresh))) ls__replace(there, fresh);
   return status;
 }
 
@@ -205,13 +248,20 @@ static ls_status set_piece(ls_graph *g, ls__node *node, ls_value *self) {
   ls_value given = node->stream[1].kind == LS_NODE ? g->values[node->stream[1].aux] : node->stream[1], fresh;
   ls_status status = LS_OK;
   if (seq->items[i].kind != LS_NONE) status = same_structure(&seq->items[i], &given);
+  int32_t rows = node->edits;
+  while (rows >= 0 && g->nodes[rows].kind == LS__GETITEM) rows = g->nodes[rows].stream[0].aux;
+  if (!status && g->nodes[rows].kind == LS__ROWS && !ls__rows_all(g, g->nodes[rows].invoke)) {
+    ls_value *whole = ls__rows_whole(g, node->edits);
+    if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this piece is no part of what stands at the point");
+    status = ls__rows_put(g, rows, &((ls__seq *)whole->as.p)->items[i], &given);
+  }
   if (!status) status = ls__own(&given, 1, &fresh);
-  if (!status) replace(&seq->items[i], fresh);
+  if (!status) ls__replace(&seq->items[i], fresh);
   return status;
 }
 
 /* An operator in place, or self[index] = value. */
-static ls_status edit_value(ls_graph *g, int32_t id, ls_value *out) {
+ls_status ls__edit_value(ls_graph *g, int32_t id, ls_value *out) {
   int32_t target = g->nodes[id].edits;
   ls_value *self = &g->values[target];
   if (g->nodes[id].kind == LS__SETITEM && (self->kind == LS_TUPLE || self->kind == LS_STRUCT)) {
@@ -220,96 +270,7 @@ static ls_status edit_value(ls_graph *g, int32_t id, ls_value *out) {
   }
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = LS_OK;
-  if (foreign(g, self->as.p)) status = make_own(g, target);
+  if (foreign(g, self->as.p) || ls__tensor_requires_grad(self->as.p)) status = make_own(g, target);
   if (!status) status = keep_for_lines_above(g, id, g->values[target].as.p);
   return status ? status : ls__node_execute(&g->nodes[id], g->values, out);
-}
-
-static ls_status unchanged(const ls__node *node) {
-  for (int32_t k = 0; k < node->n; k++)
-    if (node->stream[k].kind == LS_TENSOR && node->stream[k].aux != (int32_t)ls__tensor_version(node->stream[k].as.p))
-      return ls__fail(LS_ERROR_CHANGED, "a tensor used here was changed in place before the model ran; clone it where it is used");
-  return LS_OK;
-}
-
-static ls_status call(ls_graph *g, ls__node *node, ls_value *out) {
-  ls_value local[LS__LOCAL], *s = ls__substitute(node, g->values, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
-  ls_value cut = {0};
-  ls_status status = node->narrow >= 0 ? ls__narrow_cut(g, node->narrow, &s[0], &cut) : LS_OK;
-  if (cut.kind) s[0] = cut;
-  if (!status) status = ls__program_execute(node->program, s, node->n, out);
-  ls_value_release(&cut);
-  if (s != local) free(s);
-  return status;
-}
-
-static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
-  ls__node *node = &g->nodes[id];
-  ls_status status = unchanged(node);
-  *out = (ls_value){0};
-  if (status) return status;
-  if (node->edits >= 0) return edit_value(g, id, out);
-  switch (node->kind) {
-    case LS__READ:
-      *out = g->run->value;
-      ls_value_retain(out);
-      return LS_OK;
-    case LS__WRITE:
-      return write_point(g, node);
-    case LS__CALL:
-      return call(g, node, out);
-    default:
-      return ls__node_execute(node, g->values, out);
-  }
-}
-
-/* ---- a point ---------------------------------------------------------------------------------------------------- */
-
-/* The error of a node names the point that the node reads or edits, or else the one the run stands at. */
-static void explain(const ls_graph *g, int32_t id) {
-  const ls__node *node = &g->nodes[id];
-  int32_t of = node->edits >= 0 ? node->edits : id, root = g->nodes[of].root;
-  int32_t point = node->slot >= 0 ? node->slot : root >= 0 && g->nodes[root].slot >= 0 ? g->nodes[root].slot : g->run->at;
-  if (!*ls_error_point()) ls__fail_point(ls_program_point_name(g->run->program, point));
-  ls__fail_site(node->site, 0);
-}
-
-/* The node in whose memory the value of `id` lies: as long as there are views of it an edit has to find it. */
-static int32_t looks_into(const ls_graph *g, int32_t id) {
-  int32_t above = ls__trace_above(g, id);
-  if (above < 0) return -1;
-  const ls_value *v = &g->values[id], *of = &g->values[above];
-  if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && g->nodes[above].kind == LS__OP ? above : -1;
-  return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
-}
-
-ls_status ls__trace_point(ls_graph *g, int32_t point) {
-  for (int32_t id = g->run->head[point]; id >= 0; id = g->nodes[id].next) {
-    if (g->nodes[id].done || !g->nodes[id].needed) continue;
-    ls_value value;
-    ls_status status = ls__interrupt_check();
-    if (status) return status;
-    if ((status = execute(g, id, &value))) {
-      explain(g, id);
-      return status;
-    }
-    replace(&g->values[id], value);
-    ls__node *node = &g->nodes[id];
-    node->done = 1;
-    int32_t above = looks_into(g, id);
-    node->holds = above >= 0; /* the use goes on as long as the view */
-    for (int32_t k = 0; k < node->n; k++)
-      if (node->stream[k].kind == LS_NODE) {
-        int32_t input = node->stream[k].aux;
-        if (input == above) {
-          above = -1;
-          continue;
-        }
-        g->nodes[input].uses--;
-        ls__trace_let_go(g, input);
-      }
-    ls__trace_let_go(g, id);
-  }
-  return LS_OK;
 }

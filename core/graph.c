@@ -125,7 +125,7 @@ ls_status ls__node_new(ls_graph *g, ls__node_kind kind, const ls_value *stream, 
   node->stream = copy;
   node->n = n;
   node->site = site;
-  node->slot = node->next = node->root = node->edited = node->edits = node->narrow = -1;
+  node->slot = node->invoke = node->latest = node->root = node->edited = node->edits = node->narrow = node->backward = -1;
   g->kinds[g->count] = result;
   if (g->values) g->values[g->count] = (ls_value){0};
   *out = g->count++;

@@ -6,8 +6,11 @@
 
        ls_program                    ls_graph (function)           ls_graph (trace)
        calls[]: one per module call  nodes[]: input op call tap    nodes[]: read op write ...
-       points[]: numbered in the     dies[]: values that end       time of a node = the point at
-       order a run reaches them      after each node               which its last input exists       */
+       points[]: numbered in the     dies[]: values that end       time of a node = the pass, the step and
+       order a run reaches them      after each node               the point at which its last input exists
+
+   A trace runs in passes, one after the other; a pass has one step (one run of the program) or, in a generation, several.
+   An invoke is a body with its rows: it belongs to one pass. */
 #ifndef LUASIGHT_GRAPH_H
 #define LUASIGHT_GRAPH_H
 #include "internal.h"
@@ -23,7 +26,14 @@ typedef enum ls__node_kind {
   LS__TAP,     /* stream: value */
   LS__EITHER,  /* stream: arguments; callee is the plain form, fused the other */
   LS__READ,    /* trace: the value at a point */
-  LS__WRITE    /* trace: stream: value that replaces what is at the point */
+  LS__WRITE,   /* trace: stream: value that replaces what is at the point */
+  LS__ROWS,    /* trace: stream: a value at a point; the rows of the invoke */
+  LS__TEXT,    /* trace: the ids that a generation gave */
+  LS__PAD,     /* trace: stream: a number, to which the padding of the invoke is added */
+  LS__GRAD,    /* trace: stream: the value whose gradient it is */
+  LS__SETGRAD, /* trace: stream: the value, its gradient from here on */
+  LS__BACKWARD,/* trace: stream: the loss, its gradient or none */
+  LS__HOST     /* trace: stream: arguments of a function of the script */
 } ls__node_kind;
 
 typedef struct ls__node {
@@ -31,19 +41,27 @@ typedef struct ls__node {
   uint8_t saved;     /* trace: its value outlives the run */
   uint8_t done;      /* trace: executed */
   uint8_t needed;    /* trace: the plan wants it */
+  uint8_t never;     /* trace: it is beyond a stop */
   uint8_t holds;     /* trace: its value is a view, and keeps the value that it looks into */
+  uint8_t flag;      /* trace: a write that skips its module, a backward that keeps its graph */
+  uint8_t tracked;   /* trace: its gradient is asked for: LS__ASKED, or LS__EDITED too */
   int32_t n;         /* length of the stream */
   ls_value *stream;
   int64_t site;
   int32_t slot;      /* function: ordinal among its calls, taps and eithers; trace: point of a read or write */
-  int32_t time;      /* trace: the point at which it runs */
-  int32_t next;      /* trace: next node of the same time, -1 at the end */
+  int32_t invoke;    /* trace: of a read, a write, rows; else the one in whose body it was written, -1: none */
+  int32_t step;      /* trace: of a read or write */
+  int64_t time;      /* trace: pass, step and point at which it runs, see LS__TIME */
+  int32_t rank;      /* trace: among the nodes of its time */
+  int32_t latest;    /* trace: the input that exists last, -1: none */
   int32_t handles;   /* handles given out for it */
   int32_t uses;      /* trace: needed nodes that still wait for its value */
   int32_t root;      /* trace: the first node whose memory its value may share, of reads that of the point; else -1 */
   int32_t edited;    /* trace: of a root the last node that changes its memory in place, else -1 */
   int32_t edits;     /* trace: the node whose value it changes in place, else -1 */
   int32_t narrow;    /* trace: the indexing node after which the argument of a call is cut, else -1 */
+  int32_t backward;  /* trace: of a gradient the backward that gives it */
+  ls__capture *capture; /* trace: takes the gradient of its value */
   const char *name;  /* keyword of an input, name of a tap */
   ls__call *call;
   const ls_op *op;
@@ -52,6 +70,29 @@ typedef struct ls__node {
   ls_program *program;
   int32_t dies_at, dies_n; /* function: into graph.dies */
 } ls__node;
+
+enum { LS__ASKED = 1, LS__EDITED = 2 };
+
+/* A time: 21 bits each for the step and the point, the pass above. */
+enum { LS__POINT_BITS = 21, LS__LAST = (1 << LS__POINT_BITS) - 1 };
+#define LS__TIME(pass, step, point) \
+  (((int64_t)(pass) << 2 * LS__POINT_BITS) | ((int64_t)(step) << LS__POINT_BITS) | (int64_t)(point))
+static inline int32_t ls__pass_of(int64_t time) { return (int32_t)(time >> 2 * LS__POINT_BITS); }
+static inline int32_t ls__step_of(int64_t time) { return (int32_t)(time >> LS__POINT_BITS) & LS__LAST; }
+static inline int32_t ls__point_of(int64_t time) { return (int32_t)time & LS__LAST; }
+
+/* A body and the rows that it sees. */
+typedef struct ls__invoke {
+  int32_t kind;          /* LS_INVOKE_* */
+  ls_program *program;   /* its numbers name the points; retained */
+  ls_value *arguments;   /* stream; what the caller gave */
+  int32_t argument_count;
+  int32_t pass, least;   /* where it runs, as far as known, and the first pass that it may join */
+  int32_t first, rows;   /* in the pass, once that has begun */
+  int32_t pad;           /* columns before its own, in the pass */
+  int32_t cause;         /* the edit that put it into a later pass, -1: none */
+  int64_t stop;          /* nothing behind this time, its pass left out; -1: no stop */
+} ls__invoke;
 
 typedef struct ls__run ls__run;
 
@@ -71,9 +112,30 @@ struct ls_graph {
   int32_t *dies;
   /* traces */
   ls_value *values;   /* by node */
-  ls__run *run;
+  ls__invoke *invokes;
+  int32_t invoke_count, invoke_room;
+  int32_t *order;     /* needed nodes, by time */
+  int32_t ordered, next, order_room;
+  int32_t fence;      /* the first pass that a new invoke may join */
+  bool planned;       /* the order holds */
+  bool passes;        /* some invoke runs later than first thought: times have to be found again */
+  bool gradients;     /* there are nodes about gradients */
+  ls__run *run;       /* of the pass and step under way, NULL between two */
+  ls_program *program; /* whose numbers name the points of the pass under way; borrowed */
+  int32_t *map;       /* from these numbers to those of the run; NULL: the same */
+  int64_t now;        /* what has been reached, -1: nothing */
+  bool standing;      /* at `now`, and what happens there is not over */
+  int32_t rows;       /* of the pass */
+  int32_t steps;      /* a generation's most, 0: no generation */
+  int32_t came;       /* steps that came in the last pass */
+  ls_value text;      /* what the generation of the pass gave */
+  int64_t track;      /* autograd records from this time on */
+  int32_t narrow_instance, narrow_item; /* see ls__run; -1: none */
+  ls__mode *mode;     /* what surrounds the run, while it goes */
+  struct ls__cut *cuts;
+  int32_t cut_count, cut_room;
   int64_t demand_site; /* of the last demand, 0: none */
-  int32_t demand_open; /* a demand is being met: what the script holds stays */
+  bool demand_open;   /* a demand is being met: what the script holds stays */
 };
 
 struct ls_module {
@@ -84,6 +146,9 @@ struct ls_module {
   ls_value *tensor_values;
   const char **child_names;
   ls_module **child_modules; /* retained */
+  int32_t axes;
+  const char **axis_points;  /* "output", "input", a tap, or "input.mask": a piece */
+  int32_t *axis_numbers;     /* where the rows are; -1: nowhere */
 };
 
 /* One call of a function while a program runs. */
@@ -134,9 +199,9 @@ struct ls__run {
   int32_t depth;           /* frames in use */
   ls_value *cells;
   int32_t cells_used;
-  int32_t *head, *tail;    /* trace: for each point the nodes to run there, -1: none; NULL without a trace */
   ls_value *arguments;     /* stream */
   int32_t argument_count;
+  int32_t target;          /* the point to stand at next, -1: none */
   int32_t at;              /* the point the run stands at, -1: not begun; point_count: ended */
   bool standing;           /* at a point, between its nodes and what follows it */
   ls_value value;          /* the value at that point; for an input the pair */
@@ -145,19 +210,28 @@ struct ls__run {
   int32_t narrow_item;     /* after the index of this node of the trace */
 };
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
-ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* one argument as a value; sequences are copied */
+ls_status ls__run_until(ls__run *r, int32_t point); /* until it stands at the point or has ended */
+void ls__run_free(ls__run *r);
 ls_value *ls__substitute(const ls__node *node, const ls_value *values, ls_value *local); /* LS__LOCAL cells or malloc */
 enum { LS__LOCAL = 64 };
-ls_status ls__run_until(ls__run *r, int32_t point); /* to behind the nodes of `point`, or the end */
-void ls__run_free(ls__run *r);
 void ls__interrupt_guard(bool on); /* while on, Ctrl-C stops the run */
 ls_status ls__interrupt_check(void); /* fails once after Ctrl-C */
 ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
 ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
 
+/* arguments.c: what a run is given */
+ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* one argument as a value; sequences are copied */
+ls_status ls__fill_inputs(const ls_graph *function, const ls_value *s, int32_t n, ls_value *cells);
+ls_status ls__pair_of(const ls_graph *function, ls_value *cells, ls_value *out);
+void ls__pair_to_cells(const ls_graph *function, const ls_value *pair, ls_value *cells);
+ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out); /* a stream of its own, versions noted */
+ls_status ls__arguments_unchanged(const ls_value *stream, int32_t n, const char *what); /* as they were when kept */
+
+/* program.c */
+ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out); /* NULL: the same numbers; -1: not there */
+
 /* trace.c */
 ls_status ls__trace_record(ls_graph *g, int32_t node);  /* time, place, in-place rules of a node just added */
-ls_status ls__trace_point(ls_graph *g, int32_t point);  /* executes the nodes of a point the run stands at */
 ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out); /* narrow.c; a new reference */
-bool ls__trace_replaces(const ls_graph *g, int32_t first, int32_t output); /* the call between need not run */
+bool ls__trace_replaces(const ls_graph *g); /* what comes next is a replacement of all that the point holds */
 #endif

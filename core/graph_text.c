@@ -72,7 +72,7 @@ static json_t *arguments_json(const ls_graph *g, const ls_value *s, int32_t n) {
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
-static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "read", "write"};
+static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "read", "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
 
 /* The path of the module that a call node calls, below the graph's own. */
 static const char *callee_name(const ls_graph *g, const ls__node *node) {
@@ -87,7 +87,8 @@ static const char *subject(const ls_graph *g, const ls__node *node) {
     case LS__OP: return ls__op_name(node->op);
     case LS__CALL: return callee_name(g, node);
     case LS__READ:
-    case LS__WRITE: return g->run && node->slot >= 0 ? ls_program_point_name(g->run->program, node->slot) : "";
+    case LS__WRITE: return node->invoke >= 0 && node->invoke < g->invoke_count
+                                ? ls_program_point_name(g->invokes[node->invoke].program, node->slot) : "";
     default: return node->name ? node->name : "";
   }
 }

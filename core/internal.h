@@ -50,6 +50,22 @@ ls_status ls__tensor_map(void *data, const int64_t *shape, int32_t dims, const c
                          void *context, ls_value *out);   /* a tensor on memory of ours; done(context) when unused */
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* LS_LIST of LS_INT */
 
+/* torch_grad.cc */
+typedef struct ls__capture ls__capture;                   /* a hook of libtorch that takes the gradient of a tensor */
+ls_status ls__capture_new(void *tensor, ls__capture **out);
+ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* LS_NONE where no gradient came since the last time */
+void ls__capture_free(ls__capture *capture);
+bool ls__tensor_requires_grad(void *tensor);
+ls_status ls__tensor_leaf(void *tensor, ls_value *out);   /* with the same numbers, recording; LS_NONE for whole numbers */
+ls_status ls__tensor_lend(void *tensor, bool *lent);      /* autograd records for it, until it is given back */
+void ls__tensor_give_back(void *tensor);
+void ls__value_detach(ls_value *v);                       /* its tensors record nothing any more */
+ls_status ls__tensor_same_sizes(void *given, void *like);
+ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t count, ls_value *out);
+/* A copy of `whole` (NULL: nothing yet, `all` long on the axis) in which `part` stands from `first` on. */
+ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, ls_value *out);
+bool ls__tensor_overlaps(void *a, void *b);               /* may have an element in common */
+
 /* torch_op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives
    for each node id the ls_kind expected (LS_NONE where unknown). */
 typedef struct ls__call ls__call;

@@ -21,6 +21,8 @@ void ls_module_release(ls_module *m) {
   free(m->tensor_values);
   free(m->child_names);
   free(m->child_modules);
+  free(m->axis_points);
+  free(m->axis_numbers);
   free(m);
   ls__live_add(-1);
 }
@@ -75,5 +77,13 @@ ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) 
   if (child) child->references++;
   ls_module_release(m->child_modules[i]);
   m->child_modules[i] = child;
+  return LS_OK;
+}
+
+ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis) {
+  if (!grow(&m->axis_points, (void **)&m->axis_numbers, m->axes, sizeof(int32_t)))
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
+  m->axis_points[m->axes] = ls__intern(point, strlen(point));
+  m->axis_numbers[m->axes++] = axis;
   return LS_OK;
 }

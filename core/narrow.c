@@ -113,17 +113,16 @@ static int32_t maker_of(const ls_program *p, int32_t instance, const ls_value *k
 
 /* Whether anything but `read` looks at or changes what stands at the points from `first` to `last`. */
 static bool others_look(const ls_graph *g, int32_t first, int32_t last, int32_t read) {
-  for (int32_t p = first; p <= last; p++)
-    for (int32_t id = g->run->head[p]; id >= 0; id = g->nodes[id].next) {
-      const ls__node *node = &g->nodes[id];
-      if (id != read && node->needed && !node->done && (node->kind == LS__READ || node->kind == LS__WRITE || node->edits >= 0))
-        return true;
-    }
+  for (int32_t i = 0; i < g->count; i++) {
+    const ls__node *node = &g->nodes[i];
+    const ls__node *at = node->edits >= 0 ? &g->nodes[g->nodes[node->edits].root] : node;
+    if (i == read || !node->needed || node->done || (at->kind != LS__READ && at->kind != LS__WRITE)) continue;
+    if (at->slot >= first && at->slot <= last) return true;
+  }
   return false;
 }
 
-static void narrow_read(ls_graph *g, int32_t id) {
-  const ls_program *p = g->run->program;
+static void narrow_read(ls_graph *g, int32_t id, const ls_program *p) {
   int32_t point = g->nodes[id].slot;
   if (p->points[point].kind != LS_POINT_OUTPUT) return;
   int32_t instance = p->points[point].instance, value = id, user = only_user(g, id);
@@ -136,18 +135,26 @@ static void narrow_read(ls_graph *g, int32_t id) {
     user = only_user(g, value);
   }
   if (user < 0 || !selects(&g->nodes[user], value)) return;
-  if (p->instances[instance].input <= g->run->at || others_look(g, p->instances[instance].input, point, id)) return;
-  g->run->narrow_instance = instance;
-  g->run->narrow_item = user;
+  int32_t input = p->instances[instance].input;
+  if (ls__trace_passed(g, LS__TIME(ls__pass_of(g->nodes[id].time), 0, input)) || others_look(g, input, point, id)) return;
+  if (g->now >= 0 && ls__point_of(g->now) >= input && g->run) return;
+  g->narrow_instance = instance;
+  g->narrow_item = user;
 }
 
-void ls__narrow_plan(ls_graph *g, int32_t last) {
-  g->run->narrow_instance = -1;
+void ls__narrow_plan(ls_graph *g) {
+  g->narrow_instance = -1;
+  int64_t last = g->ordered ? g->nodes[g->order[g->ordered - 1]].time : -1;
+  bool one = g->invoke_count == 1 && g->invokes[0].kind == LS_INVOKE_WHOLE && !g->steps && !g->gradients;
   for (int32_t i = 0; i < g->count; i++) {
     const ls__node *node = &g->nodes[i];
     if (!node->needed || node->done) continue;
     if (node->kind == LS__CALL) narrow_call(g, i);
-    else if (node->kind == LS__READ && node->slot == last) narrow_read(g, i);
+    else if (one && node->kind == LS__READ && node->time == last) narrow_read(g, i, g->invokes[0].program);
+  }
+  if (g->run) {
+    g->run->narrow_instance = g->narrow_instance;
+    g->run->narrow_item = g->narrow_item;
   }
 }
 

@@ -120,6 +120,29 @@ int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *
   return -1;
 }
 
+static bool same_point(const ls_program *a, int32_t i, const ls_program *b, int32_t k) {
+  const ls__point *x = &a->points[i], *y = &b->points[k];
+  const ls__instance *p = &a->instances[x->instance], *q = &b->instances[y->instance];
+  return x->kind == y->kind && x->tap == y->tap && p->module == q->module && p->number == q->number;
+}
+
+ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
+  *out = NULL;
+  bool same = from->point_count == to->point_count;
+  for (int32_t i = 0; same && i < from->point_count; i++) same = same_point(from, i, to, i);
+  if (same) return LS_OK;
+  int32_t *map = malloc(sizeof *map * (size_t)from->point_count);
+  if (!map) return ls__fail(LS_ERROR_MEMORY, "out of memory for the points of a program");
+  int32_t next = 0; /* most stand in the same order */
+  for (int32_t i = 0; i < from->point_count; i++) {
+    map[i] = -1;
+    for (int32_t tried = 0; tried < to->point_count && map[i] < 0; tried++, next = next + 1 < to->point_count ? next + 1 : 0)
+      if (same_point(from, i, to, next)) map[i] = next;
+  }
+  *out = map;
+  return LS_OK;
+}
+
 /* Appends the path from `m` down to `wanted`; false where it is not below. */
 static bool find_path(const ls_module *m, const ls_module *wanted, char *path, size_t room) {
   if (m == wanted) return true;

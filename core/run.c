@@ -85,106 +85,7 @@ ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out) {
   return status;
 }
 
-/* ---- arguments -------------------------------------------------------------------------------------------------- */
-
-/* One argument as a value of its own: sequences are copied, so that an edit of the run never reaches the caller's. */
-ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
-  if (stream->kind == LS_OPEN) return ls_value_build(stream, n, out);
-  if (stream->kind == LS_TUPLE || stream->kind == LS_LIST || stream->kind == LS_STRUCT) {
-    const ls__seq *from = stream->as.p;
-    ls_status status = ls__seq_new(stream->kind, from->length, out);
-    if (status) return status;
-    ls__seq *to = out->as.p;
-    for (int32_t i = 0; i < from->length; i++) {
-      if (from->keys) to->keys[i] = from->keys[i];
-      if ((status = ls__own(&from->items[i], 1, &to->items[i]))) {
-        ls_value_release(out);
-        return status;
-      }
-    }
-    return LS_OK;
-  }
-  *out = *stream;
-  ls_value_retain(out);
-  return LS_OK;
-}
-
-/* Fills the input cells of a frame from the arguments `s` (no nodes inside). */
-static ls_status fill_inputs(const ls_graph *function, const ls_value *s, int32_t n, ls_value *cells) {
-  int32_t position = 0;
-  for (int32_t i = 0; i < n;) {
-    int32_t input = -1;
-    if (s[i].kind == LS_KEY) {
-      const char *key = s[i].as.s;
-      for (int32_t k = function->positional; k < function->inputs && input < 0; k++)
-        if (!strcmp(function->nodes[k].name, key)) input = k;
-      if (input < 0) return ls__fail(LS_ERROR_ARGUMENT, "this recording of the module has no argument \"%s\"", key);
-      i++;
-    } else if ((input = position++) >= function->positional) {
-      return ls__fail(LS_ERROR_ARGUMENT, "this recording of the module takes %d arguments", function->positional);
-    }
-    int32_t end = ls__stream_value(s, i, n);
-    ls_status status = ls__own(s + i, end - i, &cells[input]);
-    if (status) return status;
-    i = end;
-  }
-  return position == function->positional
-             ? LS_OK
-             : ls__fail(LS_ERROR_ARGUMENT, "this recording of the module takes %d arguments, not %d", function->positional,
-                        position);
-}
-
-/* The pair ((positional, ...), {keywords}) of a frame's inputs, which move into it. */
-static ls_status pair_of(const ls_graph *function, ls_value *cells, ls_value *out) {
-  ls_value args, options;
-  ls_status status = ls__seq_new(LS_TUPLE, 2, out);
-  if (status) return status;
-  if ((status = ls__seq_new(LS_TUPLE, function->positional, &args))) goto fail;
-  ((ls__seq *)out->as.p)->items[0] = args;
-  if ((status = ls__seq_new(LS_STRUCT, function->inputs - function->positional, &options))) goto fail;
-  ((ls__seq *)out->as.p)->items[1] = options;
-  for (int32_t i = 0; i < function->inputs; i++) {
-    bool keyword = i >= function->positional;
-    ls__seq *to = keyword ? options.as.p : args.as.p;
-    int32_t k = keyword ? i - function->positional : i;
-    if (keyword) to->keys[k] = function->nodes[i].name;
-    to->items[k] = cells[i];
-    cells[i] = (ls_value){0};
-  }
-  return LS_OK;
-fail:
-  ls_value_release(out);
-  return status;
-}
-
-static void pair_to_cells(const ls_graph *function, const ls_value *pair, ls_value *cells) {
-  const ls__seq *both = pair->as.p, *args = both->items[0].as.p, *options = both->items[1].as.p;
-  for (int32_t i = 0; i < function->inputs; i++) {
-    cells[i] = i < function->positional ? args->items[i] : options->items[i - function->positional];
-    ls_value_retain(&cells[i]);
-  }
-}
-
 /* ---- runs ------------------------------------------------------------------------------------------------------- */
-
-/* What is saved of an ended trace is its value; a value of an open one does not exist yet. */
-static ls_status argument(const ls_value *given, ls_value *out) {
-  *out = (ls_value){0};
-  ls_graph *open = NULL;
-  ls_status status = given->kind == LS_NODE ? ls__open_graph(given, 1, &open) : LS_OK;
-  if (!status && open)
-    status = ls__fail(LS_ERROR_STATE,
-                      "a value of an open trace cannot be the input of another run; save it and let its trace end");
-  return status ? status : ls__resolve(given, 1, out);
-}
-
-/* The caller's tensors are as they were when the trace was opened. */
-static ls_status unchanged(const ls__run *r) {
-  for (int32_t i = 0; i < r->argument_count; i++)
-    if (r->arguments[i].kind == LS_TENSOR && r->arguments[i].aux != (int32_t)ls__tensor_version(r->arguments[i].as.p))
-      return ls__fail(LS_ERROR_CHANGED, "the input was changed in place before the model ran; clone it where it is given");
-  return LS_OK;
-}
 
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out) {
   ls__run *r = p->idle;
@@ -204,26 +105,16 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
   r->program = p;
   p->references++;
   r->trace = NULL;
-  r->at = r->narrow_instance = -1;
+  r->at = r->target = r->narrow_instance = -1;
   r->standing = false;
-  r->depth = r->cells_used = 0;
-  r->arguments = malloc(sizeof *args * (size_t)(n ? n : 1));
-  if (!r->arguments) {
-    ls__run_free(r);
-    return ls__fail(LS_ERROR_MEMORY, "out of memory for a run");
-  }
-  ls_status status = LS_OK;
-  for (r->argument_count = 0; r->argument_count < n && !status; r->argument_count++) {
-    ls_value *own = &r->arguments[r->argument_count];
-    status = argument(&args[r->argument_count], own);
-    if (own->kind == LS_KEY || own->kind == LS_STRING) own->as.s = ls__intern(own->as.s, strlen(own->as.s));
-    else ls_value_retain(own);
-    if (own->kind == LS_TENSOR) own->aux = (int32_t)ls__tensor_version(own->as.p);
-  }
+  r->depth = r->cells_used = r->argument_count = 0;
+  ls_status status = ls__arguments_keep(args, n, &r->arguments);
   if (status) {
+    r->arguments = NULL;
     ls__run_free(r);
     return status;
   }
+  r->argument_count = n;
   *out = r;
   return LS_OK;
 }
@@ -242,8 +133,6 @@ void ls__run_free(ls__run *r) {
   r->arguments = NULL;
   clear(&r->value);
   clear(&r->result);
-  free(r->head);
-  r->head = r->tail = NULL;
   ls_program *p = r->program;
   r->program = NULL;
   if (p && !p->idle && p->references > 1) {
@@ -254,16 +143,6 @@ void ls__run_free(ls__run *r) {
     free(r);
   }
   ls_program_release(p);
-}
-
-static bool watched(const ls__run *r, int32_t point) { return r->head && r->head[point] >= 0; }
-
-static bool watched_between(const ls__run *r, int32_t first, int32_t last) {
-  if (r->head)
-    for (int32_t p = first; p <= last; p++)
-      for (int32_t id = r->head[p]; id >= 0; id = r->trace->nodes[id].next)
-        if (r->trace->nodes[id].needed && !r->trace->nodes[id].done) return true;
-  return false;
 }
 
 static void stand(ls__run *r, int32_t point, ls_value value) {
@@ -278,17 +157,17 @@ static ls_status push(ls__run *r, ls_graph *function, int32_t instance, const ls
   *f = (frame){function, instance, 0, r->cells_used};
   r->cells_used += function->count;
   ls_value *cells = r->cells + f->base;
-  ls_status status = fill_inputs(function, s, n, cells);
+  ls_status status = ls__fill_inputs(function, s, n, cells);
   if (status || instance < 0) return status;
   const ls__instance *in = &r->program->instances[instance];
-  if (!r->head || !in->module) return LS_OK;
-  if (watched(r, in->output) && ls__trace_replaces(r->trace, in->input, in->output)) {
+  if (!in->module) return LS_OK;
+  if (r->target == in->output && r->trace && ls__trace_replaces(r->trace)) {
     for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
     f->pc = function->count + 1; /* replaced unread: it does not run */
     stand(r, in->output, (ls_value){0});
-  } else if (watched(r, in->input)) {
+  } else if (r->target == in->input) {
     ls_value pair;
-    if ((status = pair_of(function, cells, &pair))) return status;
+    if ((status = ls__pair_of(function, cells, &pair))) return status;
     stand(r, in->input, pair);
   }
   return LS_OK;
@@ -322,8 +201,9 @@ static void leave(ls__run *r, frame *f) {
   } else {
     ls_value_retain(&value);
   }
-  if (f->instance >= 0 && r->program->instances[f->instance].module && watched(r, r->program->instances[f->instance].output))
-    stand(r, r->program->instances[f->instance].output, value);
+  const ls__instance *in = f->instance >= 0 ? &r->program->instances[f->instance] : NULL;
+  if (in && in->module && r->target == in->output)
+    stand(r, in->output, value);
   else
     pop(r, value);
 }
@@ -334,7 +214,7 @@ static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells
   if (node->kind == LS__TAP) {
     ls_value value = node->stream[0].kind == LS_NODE ? cells[node->stream[0].aux] : node->stream[0];
     ls_value_retain(&value);
-    if (watched(r, to)) {
+    if (r->target == to) {
       stand(r, to, value);
       return LS_OK;
     }
@@ -351,7 +231,8 @@ static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells
     if (s != local) free(s);
     return status;
   }
-  if (node->kind == LS__EITHER && !watched_between(r, r->program->instances[to].input, r->program->instances[to].output))
+  const ls__instance *in = to >= 0 ? &r->program->instances[to] : NULL;
+  if (node->kind == LS__EITHER && !(in && r->target >= in->input && r->target <= in->output))
     status = push(r, node->fused, -1, s, node->n);
   else
     status = push(r, node->callee, to, s, node->n);
@@ -403,7 +284,7 @@ static void depart(ls__run *r) {
   ls_value *cells = r->cells + f->base;
   switch (r->program->points[r->at].kind) {
     case LS_POINT_INPUT:
-      pair_to_cells(f->function, &value, cells);
+      ls__pair_to_cells(f->function, &value, cells);
       ls_value_release(&value);
       break;
     case LS_POINT_OUTPUT:
@@ -418,21 +299,18 @@ static void depart(ls__run *r) {
 
 ls_status ls__run_until(ls__run *r, int32_t point) {
   ls_status status = LS_OK;
+  if (r->standing && (r->at >= point || r->at == r->program->point_count)) return LS_OK;
+  r->target = point;
   if (r->at < 0) {
-    if (r->trace && (status = unchanged(r))) return status;
     r->at = 0;
     status = push(r, r->program->function, 0, r->arguments, r->argument_count);
+  } else {
+    depart(r);
   }
-  while (!status) {
-    if (r->standing) {
-      if (r->trace && (status = ls__trace_point(r->trace, r->at))) break;
-      if (r->at >= point || r->at == r->program->point_count) return LS_OK;
-      depart(r);
-    }
-    if (!(status = advance(r)) && !r->depth) {
-      r->at = r->program->point_count;
-      r->standing = true;
-    }
+  if (!status) status = advance(r);
+  if (!status && !r->depth) {
+    r->at = r->program->point_count;
+    r->standing = true;
   }
   return status;
 }

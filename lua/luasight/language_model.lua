@@ -143,6 +143,9 @@ function language_model.LanguageModel(source, options)
       return false
     end,
     options = prompt.options,
+    invoke_options = prompt.invoke_options,
+    merge = function(members) return prompt.merge(members, reader) end,
+    lengths = prompt.lengths,
     public = { tokenizer = tokenizer, config = function() return net.config end },
   })
 end

@@ -1,9 +1,14 @@
 --- Models: a network with its points. A model and every module below it are handles with the same words: `output`,
 --- `input`, taps, children, parameters; calling one inside a body adds the call to the trace.
+local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
+local inputs = require "luasight.inputs"
+local near = require "luasight.near"
 local record = require "luasight.record"
 local trace = require "luasight.trace"
-local near = require "luasight.near"
+require "luasight.gradients"
+require "luasight.tokens"
+require "luasight.tracer"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t = binding.ref_t
@@ -14,7 +19,10 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field root userdata           the handle of the root
 ---@field tracer luasight.Tracer? the innermost open trace
 ---@field prepare fun(level: integer, input: any, options: table): ...  the module's arguments for an input
----@field options table<string, boolean>  options that trace takes
+---@field options table<string, boolean>         options that trace takes
+---@field invoke_options table<string, boolean>  options that an invoke takes
+---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
+---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
 
 ---@class luasight.Place  one handle's state
 ---@field network luasight.Network
@@ -36,46 +44,70 @@ local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == 
 
 -- ---- points ------------------------------------------------------------------------------------------------------------
 
+local function join_name(place, name) return place.path == "" and name or place.path .. "." .. name end
+
 local function tracer_of(place, what, level)
   local tracer = place.network.tracer
   if tracer then return tracer end
-  local name = place.path == "" and what or place.path .. "." .. what
-  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = name })
+  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = join_name(place, what) })
 end
 
 local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
 
----The number of a point in the program of a trace, nil where the module has no such tap.
-local function find_point(place, tracer, name)
+---The number of a point in the program of a trace, false where the module has no such point; `number` is the call of the
+---module in one run, from 0.
+local function find_point(place, tracer, name, number)
   local program = tracer._program
   local known = place.points[program]
   if not known then
     known = {}
     place.points[program] = known
   end
-  local point = known[name]
+  local key = number > 0 and number .. name or name
+  local point = known[key]
   if point == nil then
     local kind = kinds[name]
-    point = C.ls_program_point(program, record.core(place.module), kind or C.LS_POINT_TAP, not kind and name or nil, 0)
+    point = C.ls_program_point(program, record.core(place.module), kind or C.LS_POINT_TAP, not kind and name or nil, number)
     if point < 0 then point = false end
-    known[name] = point
+    known[key] = point
   end
   return point
 end
 
+---The point that a name stands for now, and the step it belongs to: that of the tracer, moved on by the module's own
+---`next` and `call`.
+---@return integer|false point, integer step
+local function locate(place, tracer, name, level)
+  if not tracer._invoke then
+    binding.raise("state", "a point is read and set inside an invoke", level + 1, { point = join_name(place, name) })
+  end
+  local step, number = tracer._step, 0
+  local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
+  if moved then
+    local calls = math.max(1, C.ls_program_calls(tracer._program, record.core(place.module)))
+    local call = moved.call or step * calls + moved.by
+    step, number = math.floor(call / calls), call % calls
+    if not tracer._steps and step > 0 then
+      binding.raise("unreached", ("the model calls this module %s, so there is no call %d"):format(calls == 1 and "once" or
+        calls .. " times", call), level + 1, { point = join_name(place, name) })
+    end
+  end
+  return find_point(place, tracer, name, number), step
+end
+
 local function reach(place, tracer, name, level)
-  local point = find_point(place, tracer, name)
-  if point then return point end
-  local full = place.path == "" and name or place.path .. "." .. name
+  local point, step = locate(place, tracer, name, level + 1)
+  if point then return point, step end
   binding.raise("unreached", "the model never calls this module", level + 1, {
-    point = full,
+    point = join_name(place, name),
     hint = "modules that only hold others (lists) have no output of their own; read those of their children",
   })
 end
 
 local function read(place, name, level)
   local tracer = tracer_of(place, name, level + 1)
-  return trace.read(tracer, reach(place, tracer, name, level + 1), level + 1)
+  local point, step = reach(place, tracer, name, level + 1)
+  return trace.read(tracer, step, point, level + 1)
 end
 
 -- ---- children ----------------------------------------------------------------------------------------------------------
@@ -158,6 +190,36 @@ end
 ---@return fun(): integer?, userdata?
 function methods:each() return each_child(getfenv(self)) end
 
+---The module's next call: in a generation that of the next step. Its plain access moves along.
+---@return userdata
+function methods:next()
+  local place = getfenv(self)
+  local tracer = tracer_of(place, "next", 3)
+  tracer._moved = tracer._moved or {}
+  local moved = tracer._moved[place.path] or { by = 0 }
+  tracer._moved[place.path] = { by = moved.by + 1, call = moved.call and moved.call + 1 }
+  return self
+end
+
+---One call of a module that runs several times, from 0: model.block:call(1).output.
+---@param k integer
+---@return userdata
+function methods:call(k)
+  local place = getfenv(self)
+  local handle = new_handle(place.network, place.module, place.path)
+  getfenv(handle).call = k
+  return handle
+end
+
+---The output is `value` and the module, with all inside it, does not run.
+---@param value any  what the module would give; ls.tuple(x) where it gives a tuple
+function methods:skip(value)
+  local place = getfenv(self)
+  local tracer = tracer_of(place, "output", 3)
+  local point, step = reach(place, tracer, "output", 3)
+  trace.write(tracer, step, point, value, true, 3)
+end
+
 ---Iterates over path and handle of this module and all below.
 ---@return fun(): string?, userdata?
 function methods:named_modules()
@@ -179,57 +241,49 @@ end
 
 local root_methods = {}
 
-local function is_body(v) return type(v) == "function" end
-
-local function is_options(v)
-  return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
-end
-
-local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil and next(v) == nil end
-
----(input, options, body) from what trace was given.
-local function sort_arguments(network, level, ...)
-  local n = select("#", ...)
-  local given, body = { ... }, nil
-  if n > 0 and is_body(given[n]) then body, n = given[n], n - 1 end
-  local options = {}
-  local last = given[n]
-  if n > 1 and (is_options(last) or is_empty(last)) or n == 1 and is_options(last) and not network.is_input(last) then
-    options, n = last, n - 1
-  end
-  for name in pairs(options) do
-    if not network.options[name] then
-      local names = {}
-      for known in pairs(network.options) do names[#names + 1] = known end
-      binding.raise("name", ("trace has no option %q%s"):format(tostring(name), near.text(tostring(name), names)), level + 1)
-    end
-  end
-  if n ~= 1 or given[1] == nil then
-    binding.raise("argument", n == 0 and "a trace needs an input" or n == 1 and "the input is nil" or
-      "a trace takes one input; give ls.args(a, b) for several", level + 1)
-  end
-  return given[1], options, body
-end
-
 local function run_plain(network, level, ...)
   local program, stream, n = record.prepare(level + 1, network.module, ...)
   return record.run(level + 1, program, stream, n)
 end
 
----Runs the model beside a recorded body; see trace.lua.
----@param ... any  input, options?, body
+local function check_input(call, level)
+  if call.input == nil then binding.raise("argument", "a trace needs an input", level + 1) end
+end
+
+local function open(network, level, input, options)
+  local tracer = trace.open(network, level + 1)
+  local function add(...)
+    local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 2, ...)
+    tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE,
+      args = { n = select("#", ...), ... } }
+    return tracer
+  end
+  return add(network.prepare(level + 1, input, options))
+end
+
+---Runs the model beside a recorded body; see trace.lua. Without an input the body adds them: tracer:invoke(input, body).
+---@param ... any  input?, options?, body
 ---@return any ...  # what the body returns, saved; with { trace = false } the output
 function root_methods:trace(...)
   local network = getfenv(self).network
-  local input, options, body = sort_arguments(network, 3, ...)
-  if options.trace == false then
-    if body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body", 3) end
-    return run_plain(network, 3, network.prepare(3, input, options))
+  local call = inputs.sort(network, "trace", network.options, 3, ...)
+  if call.options.trace == false then
+    if call.body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body", 3) end
+    check_input(call, 3)
+    return run_plain(network, 3, network.prepare(3, call.input, call.options))
   end
-  if not body then
+  if not call.body then
+    check_input(call, 3)
     binding.raise("argument", "a trace needs a body: model:trace(input, function() ... end); model(input) just runs", 3)
   end
-  return trace.run(trace.open(network, 3, network.prepare(3, input, options)), 3, body)
+  if call.input ~= nil then return trace.run(open(network, 3, call.input, call.options), 3, call.body) end
+  if next(call.options) then
+    binding.raise("argument", "a trace needs an input where it has options", 3,
+      { hint = "the options of invokes stand with their inputs: tracer:invoke(input, options, body)" })
+  end
+  local tracer = trace.open(network, 3)
+  tracer._takes_invokes = true
+  return trace.run(tracer, 3, call.body)
 end
 
 ---Opens a trace that stays open between lines: t:run() runs and closes it.
@@ -237,9 +291,10 @@ end
 ---@return luasight.Tracer
 function root_methods:tracer(...)
   local network = getfenv(self).network
-  local input, options, body = sort_arguments(network, 3, ...)
-  if body then binding.raise("argument", "an open trace takes no body", 3) end
-  return trace.leave_open(trace.open(network, 3, network.prepare(3, input, options)))
+  local call = inputs.sort(network, "tracer", network.options, 3, ...)
+  check_input(call, 3)
+  if call.body then binding.raise("argument", "an open trace takes no body", 3) end
+  return trace.leave_open(open(network, 3, call.input, call.options))
 end
 
 -- ---- the metatable -----------------------------------------------------------------------------------------------------
@@ -267,6 +322,12 @@ local function read_only(t)
   return r
 end
 
+---The point of a tap, where the module has one of that name.
+local function tap(place, tracer, name, level)
+  if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
+  return locate(place, tracer, name, level + 1)
+end
+
 function meta.__index(self, key)
   local place = getfenv(self)
   if key == "output" or key == "input" then return read(place, key, 3) end
@@ -279,8 +340,8 @@ function meta.__index(self, key)
   if place.path == "" and place.network.public[key] then return place.network.public[key]() end
   local tracer = place.network.tracer
   if tracer then
-    local point = find_point(place, tracer, key)
-    if point then return trace.read(tracer, point, 3) end
+    local point, step = tap(place, tracer, key, 3)
+    if point then return trace.read(tracer, step, point, 3) end
   end
   known = child(place, key) or slice_children(place, key, 3)
   if known then return known end
@@ -293,12 +354,13 @@ function meta.__newindex(self, key, value)
   local place = getfenv(self)
   if key == "output" or key == "input" then
     local tracer = tracer_of(place, key, 3)
-    return trace.write(tracer, reach(place, tracer, key, 3), value, 3)
+    local point, step = reach(place, tracer, key, 3)
+    return trace.write(tracer, step, point, value, false, 3)
   end
   local tracer = place.network.tracer
   if tracer and type(key) == "string" then
-    local point = find_point(place, tracer, key)
-    if point then return trace.write(tracer, point, value, 3) end
+    local point, step = tap(place, tracer, key, 3)
+    if point then return trace.write(tracer, step, point, value, false, 3) end
   end
   for name in place.module:_tensors() do
     if name == key then
@@ -319,9 +381,10 @@ end
 function meta.__call(self, ...)
   local place = getfenv(self)
   if place.path ~= "" or has_open(...) then return record.call(place.module, ...) end
-  local input, options, body = sort_arguments(place.network, 3, ...)
-  if body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 3) end
-  return run_plain(place.network, 3, place.network.prepare(3, input, options))
+  local call = inputs.sort(place.network, "trace", place.network.options, 3, ...)
+  if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 3) end
+  check_input(call, 3)
+  return run_plain(place.network, 3, place.network.prepare(3, call.input, call.options))
 end
 
 function meta.__len(self) return count(getfenv(self)) end
@@ -340,7 +403,7 @@ function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args
 
 local function plain_input(level, input)
   if getmetatable(input) == Args then return unpack(input, 1, input.n) end
-  if ffi.istype(ref_t, input) or is_options(input) then return input end
+  if ffi.istype(ref_t, input) or inputs.is_options(input) then return input end
   binding.raise("argument", "the input of this model is a tensor, ls.args(...) or a table of named arguments, not a " ..
     type(input), level + 1)
 end
@@ -356,8 +419,9 @@ end
 ---@param fields? luasight.ModelFields
 ---@return userdata  # the handle of the root
 function model.new(module, fields)
-  local network = { module = module, prepare = plain_input, options = { trace = true }, public = {},
-    is_input = function() return true end }
+  local network = { module = module, prepare = plain_input, options = { trace = true },
+    invoke_options = {}, public = {}, is_input = function() return true end, merge = batch.concatenate,
+    lengths = function() end }
   for k, v in pairs(fields or {}) do network[k] = v end
   network.root = new_handle(network, module, "")
   return network.root

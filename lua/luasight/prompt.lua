@@ -27,6 +27,7 @@ end
 -- ---- options ---------------------------------------------------------------------------------------------------------
 
 local tokenizer_options = { truncation = true, max_length = true, add_special_tokens = true }
+prompt.invoke_options = { invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
 prompt.options = { trace = true, invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
 
 ---The tokenizer's options, from among those of the call and from its invoker_args.
@@ -231,6 +232,64 @@ function prompt.arguments(input, options, reader)
     end
   end
   return result
+end
+
+-- ---- several inputs as one batch --------------------------------------------------------------------------------------
+
+---The tokens of each row of an input, and the width of the input with its padding.
+---@param args table  with the named arguments at place 1
+---@return integer[]? lengths, integer? width
+function prompt.lengths(args)
+  local named = args[1]
+  local like = named.input_ids or named.inputs_embeds
+  if not like then return nil end
+  local lengths, mask = {}, named.attention_mask
+  local sums = mask and mask:ne(0):sum(-1):tolist()
+  for row = 1, like.shape[0] do lengths[row] = sums and (sums[row] or sums[1]) or like.shape[1] end
+  return lengths, like.shape[1]
+end
+
+local function pad_left(v, missing, fill)
+  if missing == 0 then return v end
+  local pads = { 0, 0 }
+  if #v.shape == 2 then pads = {} end
+  pads[#pads + 1], pads[#pads + 2] = missing, 0
+  return torch.constant_pad_nd(v, pads, fill)
+end
+
+---The inputs of several invokes as one, padded on the left to the longest.
+---@param members luasight.Input[]
+---@param reader luasight.Reader
+---@return table args  with `n`
+function prompt.merge(members, reader)
+  local longest, uneven, names = 0, false, {}
+  for _, member in ipairs(members) do
+    local named = member.args[1]
+    local like = named.input_ids or named.inputs_embeds
+    member.width = like.shape[1]
+    uneven = uneven or longest > 0 and member.width ~= longest or named.attention_mask ~= nil
+    longest = math.max(longest, member.width)
+    for name in pairs(named) do names[name] = true end
+  end
+  if uneven then names.attention_mask = true end
+  local fill = { input_ids = names.input_ids and reader.pad() or 0 }
+  local args = { n = 1, {} }
+  for name in pairs(names) do
+    local parts = {}
+    for i, member in ipairs(members) do
+      local named = member.args[1]
+      local v = named[name]
+      if v == nil and name == "attention_mask" then
+        v = torch.ones(member.rows, member.width, { dtype = "int64", device = reader.device })
+      elseif v == nil then
+        binding.raise("argument", ("the invokes of one pass take the same arguments; only some have %q"):format(name))
+      end
+      member.pad = longest - member.width
+      parts[i] = pad_left(v, member.pad, fill[name] or 0)
+    end
+    args[1][name] = torch.cat(parts, 0)
+  end
+  return args
 end
 
 return prompt

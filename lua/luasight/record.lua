@@ -41,6 +41,12 @@ local core_of
 
 local function fill(module, core)
   for name, t in module:_tensors() do binding.check(C.ls_module_set_tensor(core, name, t.v), 3) end
+  for point, axis in pairs(module.batch_axis or {}) do
+    binding.check(C.ls_module_set_axis(core, point, axis or -1), 3)
+  end
+  for point, axis in pairs(module.token_axis or {}) do
+    binding.check(C.ls_module_set_axis(core, "tokens of " .. point, axis or -1), 3)
+  end
   for name, child in module:_children() do binding.check(C.ls_module_set_child(core, name, core_of(child)), 3) end
 end
 

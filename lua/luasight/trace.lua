@@ -5,8 +5,13 @@
 ---       h * 2                    another node
 ---       h.shape                  a demand: the model runs up to there and pauses
 ---     the body ends              what is saved or edited decides how far the model runs
+---
+--- A trace is recorded in invokes, each an input with its body. Here is what all traces share: opening, running, ending, and
+--- reading and writing points; tracer.lua has what a body can ask of its tracer, batch.lua how inputs become one batch.
+local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local record = require "luasight.record"
+local values = require "luasight.values"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t = binding.ref_t
@@ -14,11 +19,119 @@ local NODE = C.LS_NODE
 
 local trace = {}
 
+---@class luasight.Recording  a graph of the core with what the script has to add while it runs
+---@field graph ffi.cdata*?
+---@field invokes table<integer, luasight.Input>  by the core's number
+---@field functions table<integer, fun(...): any>  of tracer:apply, by node
+---@field generation luasight.GenerationRun?
+---@field failed any  what ended it
+
 ---@class luasight.Tracer  an open trace; `output`, `input` are those of the whole model
----@field _graph ffi.cdata*  the graph in the core
----@field _program ffi.cdata*
----@field _network table  the model it runs beside
-local Tracer = {}
+---@field _recording luasight.Recording
+---@field _network luasight.Network  the model it runs beside
+---@field _program ffi.cdata*?  of the invoke being recorded, which names the points
+---@field _invoke integer?      being recorded; nil outside of all
+---@field _step integer         of a generation
+
+local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the graph
+
+local function address(graph) return tonumber(ffi.cast("uintptr_t", graph)) end
+
+local graph_out, index_out = ffi.new "ls_graph *[1]", ffi.new "int32_t[1]"
+local innermost -- the tracer whose body is being recorded
+local session -- the recording of the innermost ls.session
+
+-- ---- opening -----------------------------------------------------------------------------------------------------------
+
+---@param level integer
+---@return luasight.Recording
+function trace.new_recording(level)
+  binding.check(C.ls_trace_open(graph_out), level + 1)
+  local recording = { graph = ffi.gc(graph_out[0], C.ls_graph_release), invokes = {}, functions = {} }
+  recordings[address(recording.graph)] = recording
+  return recording
+end
+
+---Opens a trace without an input.
+---@param network luasight.Network
+---@param level integer
+---@return luasight.Tracer
+function trace.open(network, level)
+  local recording = session and not network.tracer and session or trace.new_recording(level + 1)
+  if recording == session then C.ls_trace_fence(recording.graph) end
+  return setmetatable({ _recording = recording, _network = network, _step = 0 }, trace.Tracer)
+end
+
+---Adds an invoke to a trace; what is recorded next belongs to it.
+---@param tracer luasight.Tracer
+---@param kind integer  LS_INVOKE_*
+---@param level integer
+---@param ... any  the arguments of one call of the model
+---@return integer
+function trace.invoke(tracer, kind, level, ...)
+  local recording = tracer._recording
+  local program, stream, n = record.prepare(level + 1, tracer._network.module, ...)
+  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, index_out), level + 1)
+  local index = index_out[0]
+  tracer._program, tracer._invoke, recording.invoke = program, index, index
+  return index
+end
+
+-- ---- running -----------------------------------------------------------------------------------------------------------
+
+local event = ffi.new "ls_event"
+
+local act = {
+  [1] = function(recording, pass) batch.begin(recording, pass) end,
+  [2] = function(recording, pass, step, result) batch.next_step(recording, pass, step, result) end,
+  [3] = function(recording, _, _, arguments, node)
+    local list = {}
+    for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
+    local result = recording.functions[node](unpack(list, 1, #arguments))
+    if result == nil then result = binding.new_ref() end
+    binding.check(C.ls_trace_supply(recording.graph, node, binding.encode_one(result)))
+  end,
+}
+
+---Runs to what `node` needs, or (nil) to the end; acts where the core asks for it.
+local function run(recording, node, level)
+  repeat
+    binding.check(C.ls_trace_run(recording.graph, node, node and binding.site(level + 1) or 0, event), level + 1)
+    local kind = event.kind
+    if kind ~= 0 then
+      local pass, step, at = event.pass, event.step, event.node
+      act[kind](recording, pass, step, binding.wrap(event.value), at)
+    end
+  until kind == 0
+end
+
+local function give_up(recording, problem)
+  recording.failed = recording.failed or problem
+  if recording.graph then C.ls_trace_abandon(recording.graph) end
+  error(problem, 0)
+end
+
+local function run_or_give_up(recording, node, level)
+  if recording.failed then error(recording.failed, 0) end
+  local ok, problem = pcall(run, recording, node, level + 2)
+  if not ok then give_up(recording, problem) end
+end
+
+---The recording that a node belongs to, and the invoke whose body is being recorded (-1: none).
+---@param node ffi.cdata*
+---@return luasight.Recording, integer
+function trace.recording_of(node)
+  local recording = recordings[address(node.v.as.p)]
+  return recording, recording.invoke or -1
+end
+
+---The model runs up to where a node's value exists.
+---@param node ffi.cdata*
+function values.hooks.demand(node)
+  run_or_give_up(recordings[address(node.v.as.p)], node.v, 3)
+end
+
+-- ---- ending ------------------------------------------------------------------------------------------------------------
 
 ---Saves every proxy of this graph inside a value that a body returns.
 local function save_returned(graph, v, seen)
@@ -30,31 +143,29 @@ local function save_returned(graph, v, seen)
   end
 end
 
-local function save_all(graph, ...)
+---Saves what a body returned; gives it back.
+---@param graph ffi.cdata*
+---@param ... any
+---@return any ...
+function trace.save_all(graph, ...)
   for i = 1, select("#", ...) do save_returned(graph, (select(i, ...)), {}) end
+  return ...
 end
 
----Opens a trace of `network` for the arguments of one call of its module.
----@param network luasight.Network
----@param level integer
----@param ... any
----@return luasight.Tracer
-function trace.open(network, level, ...)
-  local program, stream, n = record.prepare(level + 1, network.module, ...)
-  local out = ffi.new("ls_graph *[1]")
-  binding.check(C.ls_trace_open(program, stream, n, out), level + 1)
-  local tracer = setmetatable({ _graph = ffi.gc(out[0], C.ls_graph_release), _program = program, _network = network }, Tracer)
-  return tracer
-end
+---The tracer of the innermost body.
+---@return luasight.Tracer?
+function trace.innermost() return innermost end
 
 local function enter(tracer)
   local network = tracer._network
+  tracer._before, innermost = innermost, tracer
   tracer._outer = network.tracer
   network.tracer = tracer
 end
 
 local function leave(tracer)
   local network = tracer._network
+  if innermost == tracer then innermost = tracer._before end
   local t = network.tracer
   if t == tracer then
     network.tracer = tracer._outer
@@ -65,31 +176,30 @@ local function leave(tracer)
   tracer._outer = nil
 end
 
----Runs to the end of need and closes; raises what went wrong at the script's line.
-local function finish(tracer, level)
-  leave(tracer)
-  local graph = tracer._graph
-  local status = C.ls_trace_finish(graph)
-  if status ~= 0 then binding.check(status, level + 1) end
+---Runs a recording to the end of need and closes it.
+---@param recording luasight.Recording
+---@param level integer
+function trace.finish(recording, level)
+  run_or_give_up(recording, nil, level + 1)
+  local graph = recording.graph
   binding.owe(tonumber(C.ls_trace_bytes(graph)))
+  recording.steps = C.ls_trace_steps(graph)
+  C.ls_graph_release(ffi.gc(graph, nil))
+  recording.graph = nil
 end
 
 ---After the body: `ok` false carries what it raised.
 local function ended(tracer, level, ok, ...)
-  local graph = tracer._graph
-  if not ok then
-    leave(tracer)
-    C.ls_trace_abandon(graph)
-    error((...), 0)
-  end
-  if select("#", ...) > 0 then save_all(graph, ...) end
-  finish(tracer, level + 2)
-  C.ls_graph_release(ffi.gc(graph, nil))
-  tracer._graph = nil
+  local recording = tracer._recording
+  leave(tracer)
+  if not ok then give_up(recording, (...)) end
+  if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
+  if recording ~= session then trace.finish(recording, level + 2) end
+  tracer._invoke, recording.invoke = nil, -1
   return ...
 end
 
----Records a body and runs it.
+---Records a body and runs it; in a session the run waits for the session's end.
 ---@param tracer luasight.Tracer
 ---@param level integer
 ---@param body fun(tracer: luasight.Tracer): ...
@@ -108,92 +218,76 @@ function trace.leave_open(tracer)
   return tracer
 end
 
+---Runs and closes a trace that was left open.
+---@param tracer luasight.Tracer
+---@param level integer
+function trace.close(tracer, level)
+  leave(tracer)
+  trace.finish(tracer._recording, level + 1)
+end
+
+---Closes a trace that was left open without running it.
+---@param tracer luasight.Tracer
+function trace.abandon(tracer)
+  local recording = tracer._recording
+  if not recording.graph then return end
+  leave(tracer)
+  C.ls_trace_abandon(recording.graph)
+  recording.graph = nil
+end
+
+-- ---- sessions ----------------------------------------------------------------------------------------------------------
+
+---ls.session(body): the traces of the body run one after the other when it ends, and values pass from one to the next
+---without being saved.
+---@param body fun(): ...
+---@return any ...  # what the body returns, saved
+function trace.session(body)
+  if type(body) ~= "function" then
+    binding.raise("argument", "ls.session takes a function, not a " .. type(body), 3)
+  end
+  local outer, recording = session, trace.new_recording(3)
+  session = recording
+  local function over(ok, ...)
+    session = outer
+    if not ok then give_up(recording, (...)) end
+    trace.save_all(recording.graph, ...)
+    trace.finish(recording, 4)
+    return ...
+  end
+  return over(pcall(body))
+end
+
 -- ---- points ------------------------------------------------------------------------------------------------------------
 
 ---Reads a point: a proxy of the value there after the edits written so far.
 ---@param tracer luasight.Tracer
+---@param step integer
 ---@param point integer
 ---@param level integer
 ---@return ffi.cdata*
-function trace.read(tracer, point, level)
+function trace.read(tracer, step, point, level)
   local out = binding.new_ref()
-  local status = C.ls_trace_read(tracer._graph, point, binding.site(level + 1), out.v)
+  local status = C.ls_trace_read(tracer._recording.graph, tracer._invoke, step, point, binding.site(level + 1), out.v)
   if status ~= 0 then binding.check(status, level + 1) end
   return out
 end
 
 ---Replaces the value at a point.
 ---@param tracer luasight.Tracer
+---@param step integer
 ---@param point integer
 ---@param value any
+---@param skips boolean  and the module does not run
 ---@param level integer
-function trace.write(tracer, point, value, level)
+function trace.write(tracer, step, point, value, skips, level)
   if type(value) == "table" then
     binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values", level + 1)
   end
   local stream = binding.encode_one(value)
-  local status = C.ls_trace_write(tracer._graph, point, stream, binding.site(level + 1))
+  local status = C.ls_trace_write(tracer._recording.graph, tracer._invoke, step, point, stream, skips and 1 or 0,
+    binding.site(level + 1))
   if status ~= 0 then binding.check(status, level + 1) end
 end
-
--- ---- what a body can ask of its tracer ---------------------------------------------------------------------------------
-
-local methods = {}
-
----A trace that was left open; one of a body ends with the body.
-local function check_stands(tracer, what)
-  if not tracer._graph then binding.raise("state", "this trace has already ended", 4) end
-  if not tracer._stands then
-    binding.raise("state", ("the trace of a body cannot be %s: it runs when the body ends"):format(what), 4,
-      { hint = "model:tracer(input) opens a trace that stays open until its :run()" })
-  end
-end
-
----Runs and closes a trace that was left open.
-function methods:run()
-  check_stands(self, "run")
-  finish(self, 3)
-  C.ls_graph_release(ffi.gc(self._graph, nil))
-  self._graph = nil
-end
-
----Closes a trace that was left open without running it.
-function methods:abandon()
-  if not self._graph then return end
-  check_stands(self, "abandoned")
-  leave(self)
-  C.ls_trace_abandon(self._graph)
-  C.ls_graph_release(ffi.gc(self._graph, nil))
-  self._graph = nil
-end
-
-local Graph = {}
-Graph.__index = Graph
-Graph.__tostring = function(g) return g.text end
-
----@return string  the graph as JSON text
-function Graph:json() return self.text_json end
-
----The recorded graph: prints one node a line; `:json()` for sending.
----@return table  # prints itself; `json`
-function methods:graph()
-  if not self._graph then binding.raise("state", "this trace has already ended", 3) end
-  return setmetatable({ text = ffi.string(C.ls_graph_text(self._graph)), text_json = ffi.string(C.ls_graph_json(self._graph)) },
-    Graph)
-end
-
-function Tracer.__index(self, key)
-  local method = methods[key]
-  if method then return method end
-  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
-  return self._network.root[key]
-end
-
-function Tracer.__newindex(self, key, value)
-  if type(key) == "string" and key:sub(1, 1) == "_" then return rawset(self, key, value) end
-  self._network.root[key] = value
-end
-
-Tracer.__tostring = function(self) return self._graph and "trace (open)" or "trace (ended)" end
 
 return trace

@@ -6,10 +6,11 @@ local print_tensor = require "luasight.print_tensor"
 local C, ffi = binding.C, binding.ffi
 local ref_t = binding.ref_t
 local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
-local FUNCTION = 1 -- of ls_node_is_open: a module's forward is being recorded; 2: a trace
+local FUNCTION, TRACE = 1, 2 -- of ls_node_is_open: what is being recorded, a module's forward or a trace
 
 local values = {
-  ---What later layers add: token_index(tensor, i), grad(node), set_grad(node, v), backward(node, ...).
+  ---What later layers add: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node), set_grad(node, v),
+  ---parameter_grad(tensor), backward(node, ...).
   hooks = {},
 }
 
@@ -41,7 +42,8 @@ function values.resolve(self)
       return self
     end
   else
-    binding.check(C.ls_trace_demand(self.v, binding.site(), out.v))
+    values.hooks.demand(self)
+    binding.check(C.ls_trace_value(self.v, out.v))
   end
   return binding.settle(out)
 end
@@ -129,8 +131,11 @@ function fields.grad(self)
     binding.raise("state", "the gradient of a value inside a body or a forward cannot be read", 4,
       { hint = "call backward after the trace, on real tensors" })
   end
+  local t = tensor_of(self, "grad")
+  local proxy = t._aux == C.LS_READ_ONLY and values.hooks.parameter_grad and values.hooks.parameter_grad(t)
+  if proxy then return proxy end
   local out = binding.new_ref()
-  binding.check(C.ls_tensor_grad(tensor_of(self, "grad").v, out.v))
+  binding.check(C.ls_tensor_grad(t.v, out.v))
   return binding.settle(out)
 end
 
@@ -149,14 +154,23 @@ function setters.grad(self, v)
   binding.check(C.ls_tensor_set_grad(t.v, tensor_of(v, "numbers").v))
 end
 
+local function is_trace(self) return self._kind == NODE and C.ls_node_is_open(self.v) == TRACE end
+
+local function no_tokens()
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none", 3,
+    { hint = "x:t() transposes; x[i] takes a row" })
+end
+
 -- x:t() transposes, x.t[i] counts tokens.
 local Tokens = {
   __call = function(_, t, ...) return operators.call(operators.get "t", t, ...) end,
   __index = function(tokens, i)
-    local hook = values.hooks.token_index
-    if hook then return hook(tokens.tensor, i) end
-    binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none", 3,
-      { hint = "x:t() transposes; x[i] takes a row" })
+    if is_trace(tokens.tensor) then return values.hooks.token_index(tokens.tensor, i) end
+    no_tokens()
+  end,
+  __newindex = function(tokens, i, value)
+    if is_trace(tokens.tensor) then return values.hooks.set_token_index(tokens.tensor, i, value) end
+    no_tokens()
   end,
 }
 

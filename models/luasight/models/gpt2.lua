@@ -51,6 +51,7 @@ end
 -- ---- the network -----------------------------------------------------------------------------------------------------
 
 local Attention = nn.Module "GPT2Attention"
+Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
 
 ---@param config table
 ---@param layer integer

@@ -1,0 +1,164 @@
+--- What a body can ask of its tracer: invokes, steps, stops, functions of its own, caches, the recorded graph.
+local batch = require "luasight.batch"
+local binding = require "luasight.ffi"
+local inputs = require "luasight.inputs"
+local trace = require "luasight.trace"
+
+local C, ffi = binding.C, binding.ffi
+
+local methods = {}
+
+---The recording of an open trace.
+local function open(tracer, level)
+  local recording = tracer._recording
+  if not recording.graph then binding.raise("state", "this trace has already ended", level + 1) end
+  return recording
+end
+
+-- ---- invokes -----------------------------------------------------------------------------------------------------------
+
+local function run_body(tracer, body)
+  local function over(ok, ...)
+    tracer._invoke = nil
+    if not ok then error((...), 0) end
+    return trace.save_all(tracer._recording.graph, ...)
+  end
+  return over(pcall(body, tracer))
+end
+
+local function check_invoke(tracer, call)
+  if not tracer._takes_invokes then
+    binding.raise("state", "this trace has an input, so it takes no invokes", 4,
+      { hint = "model:trace(function(tracer) tracer:invoke(input, body) end)" })
+  end
+  if tracer._invoke then binding.raise("state", "an invoke cannot stand inside another", 4) end
+  if not call.body then binding.raise("argument", "an invoke needs a body: tracer:invoke(input, function() ... end)", 4) end
+end
+
+---Adds an input with its own body; it sees and edits its own rows. Without an input it sees all rows of a pass.
+---@param ... any  input?, options?, body
+---@return any ...  # what the body returns, saved
+function methods:invoke(...)
+  local recording, network = open(self, 3), self._network
+  local call = inputs.sort(network, "invoke", network.invoke_options, 3, ...)
+  check_invoke(self, call)
+  if call.input == nil then
+    local program = self._named_by
+    if not program then
+      binding.raise("argument", "an invoke without input sees the rows of others: give one an input first", 3)
+    end
+    local out = ffi.new "int32_t[1]"
+    binding.check(C.ls_trace_invoke(recording.graph, C.LS_INVOKE_ALL, program, nil, 0, out))
+    self._program, self._invoke, self._input = program, out[0], nil
+  else
+    self._input = self:_add_input(C.LS_INVOKE_ROWS, 4, call)
+  end
+  return run_body(self, call.body)
+end
+
+---Adds the invoke of an input, so that a pass can make one batch of several.
+---@param kind integer
+---@param level integer
+---@param call luasight.Call
+---@return luasight.Input
+function methods:_add_input(kind, level, call)
+  local network = self._network
+  local function add(...)
+    local input = { network = network, kind = kind, args = { n = select("#", ...), ... }, generates = self._generates }
+    input.index = trace.invoke(self, kind, level + 2, ...)
+    input.rows = batch.rows(input.args)
+    input.lengths, input.width = network.lengths(input.args)
+    self._recording.invokes[input.index] = input
+    self._named_by = self._named_by or self._program
+    return input
+  end
+  return add(network.prepare(level + 1, call.input, call.options))
+end
+
+-- ---- more of a trace ---------------------------------------------------------------------------------------------------
+
+local function invoke_of(tracer)
+  if tracer._invoke then return tracer._invoke end
+  binding.raise("state", "this belongs into the body of an invoke", 4)
+end
+
+---Nothing of the model behind the last point named above runs; what lies beyond stays unset.
+function methods:stop()
+  binding.check(C.ls_trace_stop(open(self, 3).graph, invoke_of(self)))
+end
+
+---Calls a Lua function with real values while the model runs: `local y = tracer:apply(function(t) ... end, h)`.
+---@param f fun(...): any
+---@param ... any  proxies, tensors, numbers
+---@return ffi.cdata*  # a proxy of what it returns
+function methods:apply(f, ...)
+  local recording = open(self, 3)
+  if type(f) ~= "function" then binding.raise("argument", "apply takes a function first, not a " .. type(f), 3) end
+  local out = binding.new_ref()
+  local stream, n = binding.stream.encode_sequence(C.LS_TUPLE, ...)
+  binding.check(C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(3), out.v))
+  recording.functions[out.v.aux] = f
+  return out
+end
+
+-- ---- traces that stay open ---------------------------------------------------------------------------------------------
+
+local function check_stands(tracer, what)
+  open(tracer, 4)
+  if not tracer._stands then
+    binding.raise("state", ("the trace of a body cannot be %s: it runs when the body ends"):format(what), 4,
+      { hint = "model:tracer(input) opens a trace that stays open until its :run()" })
+  end
+end
+
+---Runs and closes a trace that was left open.
+function methods:run()
+  check_stands(self, "run")
+  trace.close(self, 3)
+end
+
+---Closes a trace that was left open without running it.
+function methods:abandon()
+  if not self._recording.graph then return end
+  check_stands(self, "abandoned")
+  trace.abandon(self)
+end
+
+-- ---- the recorded graph ------------------------------------------------------------------------------------------------
+
+local Graph = {}
+Graph.__index = Graph
+Graph.__tostring = function(g) return g.text end
+
+---@return string  the graph as JSON text
+function Graph:json() return self.text_json end
+
+---The recorded graph: prints one node a line; `:json()` for sending.
+---@return table  # prints itself; `json`
+function methods:graph()
+  local graph = open(self, 3).graph
+  return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph)) }, Graph)
+end
+
+-- ---- the tracer itself -------------------------------------------------------------------------------------------------
+
+local Tracer = {}
+
+function Tracer.__index(self, key)
+  local method = methods[key]
+  if method then return method end
+  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
+  if key == "steps" then return self._recording.steps end
+  return self._network.root[key]
+end
+
+function Tracer.__newindex(self, key, value)
+  if type(key) == "string" and key:sub(1, 1) == "_" then return rawset(self, key, value) end
+  self._network.root[key] = value
+end
+
+Tracer.__tostring = function(self) return self._recording.graph and "trace (open)" or "trace (ended)" end
+
+trace.Tracer = Tracer
+
+return methods

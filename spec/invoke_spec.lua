@@ -1,0 +1,463 @@
+-- Rules S6 to S8: invokes, passes, padding.
+local ls = require "luasight"
+local torch, nn = ls.torch, ls.nn
+
+local function small()
+  local net = nn.Sequential {
+    { "layer1", nn.Linear(5, 10) },
+    { "act", nn.GELU() },
+    { "layer2", nn.Linear(10, 2) },
+  }
+  net:requires_grad_(false)
+  return ls.Model(net), net
+end
+
+local function failure(f)
+  local ok, err = pcall(f)
+  assert.is_false(ok)
+  return err
+end
+
+local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
+
+describe("invokes (S6)", function()
+  it("become one batch of which each body sees its own rows", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(2, 5)
+    local a, b, all
+    model:trace(function(tracer)
+      tracer:invoke(x, function() a = model.layer1.output:save() end)
+      tracer:invoke(y, function() b = model.output:save() end)
+      tracer:invoke(function() all = model.output:save() end)
+    end)
+    assert.is_true(close(a, net.layer1(x)))
+    assert.is_true(close(b, net(y)))
+    assert.is_true(close(all, net(torch.cat({ x, y }, 0))))
+  end)
+
+  it("edit their own rows only, in place and by replacing", function()
+    local model, net = small()
+    local x, y, z = torch.randn(1, 5), torch.randn(2, 5), torch.randn(1, 5)
+    local outs, plain = {}, nil
+    model:trace(function(tracer)
+      tracer:invoke(x, function()
+        model.layer1.output[":, 0"] = 0
+        outs[1] = model.output:save()
+      end)
+      tracer:invoke(y, function() outs[2] = model.output:save() end)
+      tracer:invoke(z, function()
+        model.layer1.output = model.layer1.output * 2
+        model.layer2.input = model.layer2.input[0][0] + 1
+        outs[3] = model.output:save()
+      end)
+    end)
+    local h = net.layer1(x)
+    h[":, 0"] = 0
+    assert.is_true(close(outs[1], net.layer2(net.act(h))))
+    assert.is_true(close(outs[3], net.layer2(net.act(net.layer1(z) * 2) + 1)))
+    model:trace(torch.cat({ x, y, z }, 0), function() plain = model.output:save() end)
+    assert.is_true(torch.equal(outs[2], plain["1:3"]))
+  end)
+
+  it("give what their bodies return, saved", function()
+    local model, net = small()
+    local x, p, q = torch.randn(1, 5), nil, nil
+    model:trace(function(tracer)
+      p = tracer:invoke(x, function() return model.layer1.output end)
+      q = tracer:invoke(x, function() return { model.output } end)[1]
+    end)
+    assert.is_true(close(p, net.layer1(x)))
+    assert.is_true(close(q, net(x)))
+  end)
+
+  it("may be many, in a loop", function()
+    local model, net = small()
+    local inputs, outs = {}, {}
+    model:trace(function(tracer)
+      for i = 1, 40 do
+        inputs[i] = torch.randn(1, 5)
+        tracer:invoke(inputs[i], function()
+          model.act.output[("0, %d"):format(i % 10)] = i
+          outs[i] = model.output:save()
+        end)
+      end
+    end)
+    for i = 1, 40 do
+      local h = net.act(net.layer1(inputs[i]))
+      h[("0, %d"):format(i % 10)] = i
+      assert.is_true(close(outs[i], net.layer2(h)))
+    end
+  end)
+
+  it("may demand values: the inputs so far run as a pass of their own", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(1, 5)
+    local a, b
+    model:trace(function(tracer)
+      tracer:invoke(x, function()
+        local n = model.layer1.output:sum():item()
+        model.layer2.input = model.act.output * n
+        a = model.output:save()
+      end)
+      tracer:invoke(y, function() b = model.output:save() end)
+    end)
+    assert.is_true(close(a, net.layer2(net.act(net.layer1(x)) * net.layer1(x):sum():item())))
+    assert.is_true(close(b, net(y)))
+  end)
+
+  it("allow operators in the outer body, but no access to points", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(1, 5)
+    local difference
+    model:trace(function(tracer)
+      local a = tracer:invoke(x, function() return model.output end)
+      local b = tracer:invoke(y, function() return model.output end)
+      difference = (a - b):save()
+    end)
+    assert.is_true(close(difference, net(x) - net(y)))
+    local err = failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(x, function() end)
+        return model.output
+      end)
+    end)
+    assert.equal("state", err.code)
+    assert.equal("output", err.point)
+  end)
+
+  it("cannot nest, and belong into a trace without input", function()
+    local model = small()
+    local x = torch.randn(1, 5)
+    assert.matches("inside another", failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(x, function() tracer:invoke(x, function() end) end)
+      end)
+    end).message, 1, true)
+    assert.matches("has an input", failure(function()
+      model:trace(x, function(tracer) tracer:invoke(x, function() end) end)
+    end).message, 1, true)
+    assert.matches("give one an input first", failure(function()
+      model:trace(function(tracer) tracer:invoke(function() end) end)
+    end).message, 1, true)
+  end)
+
+  it("with inputs that are no batch together say so", function()
+    local model = small()
+    local err = failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(torch.randn(1, 5), function() return model.output end)
+        tracer:invoke(torch.randn(1, 6), function() return model.output end)
+      end)
+    end)
+    assert.equal("shape", err.code)
+  end)
+
+  it("keep their number of rows when a value is replaced", function()
+    local model = small()
+    local err = failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(torch.randn(1, 5), function() model.layer1.output = torch.zeros(2, 10) end)
+        tracer:invoke(torch.randn(1, 5), function() return model.output end)
+      end)
+    end)
+    assert.equal("shape", err.code)
+    assert.equal("layer1.output", err.point)
+  end)
+
+  it("see the rows on the axis that the module declares", function()
+    local Turn = nn.Module "Turn"
+    Turn.batch_axis = { output = 1 }
+    function Turn:forward(x) return x:t() * 2 end
+    local Mix = nn.Module "Mix"
+    Mix.batch_axis = { output = false }
+    function Mix:forward(x) return x:sum(1) end
+    local Net = nn.Module "Net"
+    function Net:init() self.turn, self.mix = Turn(), Mix() end
+    function Net:forward(x)
+      local y = self.turn(x)
+      return y:t() + self.mix(y):mean()
+    end
+    local net = Net()
+    local model = ls.Model(net)
+    local x, y, seen = torch.randn(1, 3), torch.randn(2, 3), nil
+    local err = failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(x, function() end)
+        tracer:invoke(y, function() return model.mix.output end)
+        tracer:invoke(x, function() return model.output end)
+      end)
+    end)
+    assert.equal("shape", err.code)
+    assert.equal("mix.output", err.point)
+    model:trace(function(tracer)
+      tracer:invoke(x, function() return model.output end)
+      tracer:invoke(y, function()
+        model.turn.output["0"] = 5
+        seen = model.turn.output:save()
+      end)
+    end)
+    assert.same({ 3, 2 }, seen:size():tolist())
+    assert.equal(10, seen["0"]:sum():item())
+    assert.is_true(close(seen["1:"], y[":, 1:"]:t() * 2))
+  end)
+
+  it("set one element of a tuple for their rows", function()
+    local Pair = nn.Module "Pair"
+    function Pair:forward(x) return x + 1, x * 2 end
+    local Outer = nn.Module "Outer"
+    function Outer:init() self.pair = Pair() end
+    function Outer:forward(x)
+      local p = self.pair(x)
+      return p[0] + p[1]
+    end
+    local model = ls.Model(Outer())
+    local x, y, a, b, first = torch.ones(1, 2), torch.ones(1, 2) * 3, nil, nil, nil
+    model:trace(function(tracer)
+      tracer:invoke(x, function()
+        model.pair.output[0] = torch.zeros(1, 2)
+        first = model.pair.output[0]:save()
+        a = model.output:save()
+      end)
+      tracer:invoke(y, function()
+        model.pair.output[1][":"] = 100
+        b = model.output:save()
+      end)
+    end)
+    assert.equal(4, a:sum():item())
+    assert.equal(0, first:sum():item())
+    assert.equal(208, b:sum():item())
+  end)
+
+  it("of one trace leave the model as it was after an error", function()
+    local model, net = small()
+    local x = torch.randn(1, 5)
+    local mine = {}
+    assert.equal(mine, failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(x, function() model.layer1.output[":"] = 0 end)
+        tracer:invoke(x, function() error(mine) end)
+      end)
+    end))
+    assert.is_true(torch.equal(model(x), net(x)))
+  end)
+end)
+
+describe("values between invokes (S7)", function()
+  it("go forward and back, at the same point too, in one pass where they can", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(1, 5)
+    local a, b
+    model:trace(function(tracer)
+      local h
+      tracer:invoke(x, function()
+        h = model.layer1.output
+        a = model.output:save()
+      end)
+      tracer:invoke(y, function()
+        model.layer1.output = model.layer1.output + h
+        h[":"] = 0
+        b = model.output:save()
+      end)
+    end)
+    assert.is_true(close(a, net.layer2(net.act(torch.zeros(1, 10)))))
+    assert.is_true(close(b, net.layer2(net.act(net.layer1(y) + net.layer1(x)))))
+  end)
+
+  it("run the using invoke in a later pass where the value exists too late", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(1, 5)
+    local clean, edited, third
+    model:trace(function(tracer)
+      local last
+      tracer:invoke(x, function()
+        last = model.act.output
+        clean = model.output:save()
+      end)
+      tracer:invoke(y, function()
+        model.layer1.output[":"] = last
+        edited = model.output:save()
+      end)
+      tracer:invoke(x, function()
+        model.layer1.output = model.layer1.output + edited:sum()
+        third = model.output:save()
+      end)
+    end)
+    assert.is_true(close(clean, net(x)))
+    local h = net.layer2(net.act(net.act(net.layer1(x))))
+    assert.is_true(close(edited, h))
+    assert.is_true(close(third, net.layer2(net.act(net.layer1(x) + h:sum()))))
+  end)
+
+  it("make the earlier invoke the later one where the need goes back", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(1, 5)
+    local first
+    model:trace(function(tracer)
+      local early
+      tracer:invoke(x, function()
+        early = model.layer1.output
+        first = model.output:save()
+      end)
+      tracer:invoke(y, function() early[":"] = model.act.output end)
+    end)
+    assert.is_true(close(first, net.layer2(net.act(net.act(net.layer1(y))))))
+  end)
+
+  it("that need each other in a circle are an error that shows it", function()
+    local model = small()
+    local x = torch.randn(1, 5)
+    local err = failure(function()
+      model:trace(function(tracer)
+        local early, late
+        tracer:invoke(x, function() early, late = model.layer1.output, model.act.output end)
+        tracer:invoke(x, function()
+          model.layer1.output[":"] = late
+          early[":"] = model.act.output
+        end)
+      end)
+    end)
+    assert.equal("cycle", err.code)
+    assert.matches("layer1.output %(invoke 1%) %-> act.output %(invoke 2%)", err.message)
+    assert.matches("invoke_spec", err.file)
+  end)
+
+  it("let an invoke without input see the pass after the latest value it uses", function()
+    local model, net = small()
+    local x, y = torch.randn(1, 5), torch.randn(1, 5)
+    local all
+    model:trace(function(tracer)
+      local last
+      tracer:invoke(x, function() last = model.act.output end)
+      tracer:invoke(y, function() model.layer1.output[":"] = last end)
+      tracer:invoke(function()
+        model.layer1.output = model.layer1.output * 1 + last * 0
+        all = model.output:save()
+      end)
+    end)
+    assert.is_true(close(all, net.layer2(net.act(net.act(net.layer1(x))))))
+  end)
+end)
+
+describe("padding (S8)", function()
+  local model = ls.LanguageModel("models/pretrained/ioi")
+  local long, short = "When Mary and John went to the store, John gave a drink to", "John gave a drink to"
+  local ends = { long, short, "hot : cold , big :" }
+  setup(function() -- what is recorded for the model stays
+    model(ends)
+    model(short)
+  end)
+
+  it("never changes a number: batched equals alone at every point", function()
+    local paths = {}
+    for path in model:named_modules() do paths[#paths + 1] = path end
+    local function points()
+      local seen = {}
+      for _, path in ipairs(paths) do
+        local m = path == "" and model or model:get(path)
+        local ok, out = pcall(function() return m.output end)
+        if ok and not path:find("wpe", 1, true) then
+          if path == "" or path == "transformer" then out = out[path == "" and "logits" or "last_hidden_state"]
+          elseif path:match "h%.%d+$" or path:match "%.attn$" then out = out[0] end
+          seen[path] = out:save()
+        end
+      end
+      return seen
+    end
+    local alone, batched = {}, {}
+    for i, text in ipairs(ends) do model:trace(text, function() alone[i] = points() end) end
+    model:trace(function(tracer)
+      for i, text in ipairs(ends) do tracer:invoke(text, function() batched[i] = points() end) end
+    end)
+    local compared = 0
+    for i in ipairs(ends) do
+      for path, want in pairs(alone[i]) do
+        local n = want.shape[1]
+        local got = batched[i][path][{ {}, { -n } }]
+        assert.equal(tostring(want.shape), tostring(got.shape), path)
+        assert.is_true((got - want):abs():max():item() < 2e-5, path)
+        compared = compared + 1
+      end
+    end
+    assert.is_true(compared > 100)
+  end)
+
+  it("is left out where x.t counts tokens, for reading and setting", function()
+    local first, last, pattern, range
+    local want = model:trace(short, function() return model.transformer.h[1].output[0] end)
+    local logits = model:trace(short, function()
+      model.transformer.h[1].attn.output[0].t[0] = 0
+      return model.output.logits[":, -1"]
+    end)
+    local got
+    model:trace(function(tracer)
+      tracer:invoke(long, function() end)
+      tracer:invoke(short, function()
+        local h = model.transformer.h[1].output[0]
+        first, last, range = h.t[0]:save(), h.t[-1]:save(), h.t["1:3"]:save()
+        pattern = model.transformer.h[0].attn.pattern.t[0]:save()
+      end)
+      tracer:invoke(short, function()
+        model.transformer.h[1].attn.output[0].t[0] = 0
+        got = model.output.logits[":, -1"]:save()
+      end)
+      tracer:invoke(long, function() return model.output end)
+    end)
+    assert.is_true((first - want[":, 0"]):abs():max():item() < 2e-5)
+    assert.is_true((last - want[":, -1"]):abs():max():item() < 2e-5)
+    assert.is_true((range - want[":, 1:3"]):abs():max():item() < 2e-5)
+    assert.is_true((got - logits):abs():max():item() < 1e-4)
+    assert.is_true(math.abs(pattern:sum():item() - model.config.n_head) < 1e-4)
+  end)
+
+  it("is left out of batches of one invoke with rows of different lengths", function()
+    local want = {}
+    for i, text in ipairs(ends) do
+      want[i] = model:trace(text, function() return model.transformer.h[0].output[0] end)
+    end
+    local first, second, q, logits, alone
+    model:trace(ends, function()
+      local h = model.transformer.h[0].output[0]
+      first, second = h.t[0]:save(), h.t["1:3"]:save()
+      q = model.transformer.h[1].attn.q.t[0]:save()
+      model.transformer.h[2].output[0].t[1] = 0
+      logits = model.output.logits[":, -1"]:save()
+    end)
+    alone = model:trace(short, function()
+      model.transformer.h[2].output[0][":, 1"] = 0
+      return model.output.logits[":, -1"]
+    end)
+    for i in ipairs(ends) do
+      assert.is_true((first[i - 1] - want[i]["0, 0"]):abs():max():item() < 2e-5)
+      assert.is_true((second[i - 1] - want[i]["0, 1:3"]):abs():max():item() < 2e-5)
+    end
+    assert.same({ 3, model.config.n_head, model.config.n_embd / model.config.n_head }, q:size():tolist())
+    assert.is_true((logits[1] - alone[0]):abs():max():item() < 1e-4)
+  end)
+
+  it("beyond the input's length is an error at the line", function()
+    local err = failure(function()
+      model:trace(function(tracer)
+        tracer:invoke(long, function() return model.output end)
+        tracer:invoke(short, function() return model.transformer.h[0].output[0].t[9] end)
+      end)
+    end)
+    assert.equal("index", err.code)
+    assert.matches("out of range", err.message, 1, true)
+    assert.matches("no", failure(function()
+      model:trace(short, function() return (model.transformer.h[0].output[0] * 2).t[0] end)
+    end).message, 1, true)
+  end)
+
+  it("leaves the rows that nobody edits bit-equal to an unedited run of the batch", function()
+    local plain, edited
+    for run = 1, 2 do
+      local out
+      model:trace(function(tracer)
+        tracer:invoke(long, function() if run == 2 then model.transformer.h[1].output[0][":"] = 0 end end)
+        tracer:invoke(short, function() out = model.output.logits:save() end)
+      end)
+      if run == 1 then plain = out else edited = out end
+    end
+    assert.is_true(torch.equal(plain, edited))
+  end)
+end)

@@ -2,6 +2,7 @@
 local binding = require "luasight.ffi"
 local tensor = require "luasight.tensor"
 local model = require "luasight.model"
+local trace = require "luasight.trace"
 
 ---@class luasight
 ---@field torch table          tensors and every operator of libtorch
@@ -15,6 +16,7 @@ local ls = {
   args = model.args,
   tuple = tensor.tuple,
   scope = tensor.scope,
+  session = trace.session,
 }
 
 ---How many handles are alive in the core.

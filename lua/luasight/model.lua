@@ -22,6 +22,7 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field options table<string, boolean>         options that trace takes
 ---@field invoke_options table<string, boolean>  options that an invoke takes
 ---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
+---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
 ---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
 
 ---@class luasight.Place  one handle's state
@@ -424,6 +425,7 @@ function model.new(module, fields)
     lengths = function() end }
   for k, v in pairs(fields or {}) do network[k] = v end
   network.root = new_handle(network, module, "")
+  network.locate = function(handle, name) return find_point(getfenv(handle), network.tracer, name, 0) end
   return network.root
 end
 

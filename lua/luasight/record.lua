@@ -198,8 +198,10 @@ local function input(g, name)
   return r
 end
 
----What a forward gave, as one value: several results are a tuple.
-local function one_result(...)
+---What a function gave, as one value: several results are a tuple.
+---@param ... any
+---@return any
+function record.one_result(...)
   local n = select("#", ...)
   if n == 1 then return (...) end
   if n == 0 then return nil end
@@ -209,7 +211,7 @@ end
 ---Records `body(...)` as function `g`; an error in it leaves nothing behind.
 local function record_body(g, module, body)
   recording = { graph = g, module = module, outer = recording }
-  local ok, result = pcall(function() return one_result(body()) end)
+  local ok, result = pcall(function() return record.one_result(body()) end)
   recording = recording.outer
   if not ok then error(result, 0) end
   local scratch, n = binding.encode_one(result)

@@ -57,7 +57,7 @@ end
 ---@param level integer
 ---@return luasight.Tracer
 function trace.open(network, level)
-  local recording = session and not network.tracer and session or trace.new_recording(level + 1)
+  local recording = session and not innermost and session or trace.new_recording(level + 1)
   if recording == session then C.ls_trace_fence(recording.graph) end
   return setmetatable({ _recording = recording, _network = network, _step = 0 }, trace.Tracer)
 end
@@ -87,9 +87,11 @@ local act = {
   [3] = function(recording, _, _, arguments, node)
     local list = {}
     for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
-    local result = recording.functions[node](unpack(list, 1, #arguments))
-    if result == nil then result = binding.new_ref() end
-    binding.check(C.ls_trace_supply(recording.graph, node, binding.encode_one(result)))
+    local result = record.one_result(recording.functions[node](unpack(list, 1, #arguments)))
+    if type(result) == "table" then
+      binding.raise("argument", "a function given to apply returns tensors, numbers or ls.tuple(...), not a table")
+    end
+    binding.check(C.ls_trace_supply(recording.graph, node, (binding.encode_one(result))))
   end,
 }
 
@@ -106,7 +108,9 @@ local function run(recording, node, level)
 end
 
 local function give_up(recording, problem)
-  recording.failed = recording.failed or problem
+  local first = recording.failed
+  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- of a trace that had failed
+  recording.failed = first or problem
   if recording.graph then C.ls_trace_abandon(recording.graph) end
   error(problem, 0)
 end

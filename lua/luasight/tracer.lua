@@ -2,6 +2,7 @@
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local inputs = require "luasight.inputs"
+local steps = require "luasight.steps"
 local trace = require "luasight.trace"
 
 local C, ffi = binding.C, binding.ffi
@@ -100,6 +101,35 @@ function methods:apply(f, ...)
   recording.functions[out.v.aux] = f
   return out
 end
+
+---Keeps the outputs of many modules: tracer:cache { modules = { "transformer.h.*" }, inputs = false, device = "cpu" }.
+---@param options? { modules: string[]?, inputs: boolean?, device: string? }  without modules: all that run
+---@return luasight.Cache  # to be read after the trace
+function methods:cache(options)
+  open(self, 3)
+  invoke_of(self)
+  return require "luasight.cache".new(self, self._network.locate, options)
+end
+
+-- ---- steps of a generation ---------------------------------------------------------------------------------------------
+
+---Moves on to the next step; `n` steps where given.
+---@param n integer?
+function methods:next(n) steps.next(self, n) end
+
+---Makes a step the current one.
+---@param k integer
+function methods:step(k) steps.set(self, k) end
+
+---for step in tracer:iter(0, 20) do: 20 excluded; iter(5): from 5 on; iter{ 0, 5, 7 }. The body is recorded for each step.
+---@param from integer|integer[]
+---@param to integer?
+---@return fun(): integer?
+function methods:iter(from, to) return steps.iter(self, from, to) end
+
+---for step in tracer:all() do: every step.
+---@return fun(): integer?
+function methods:all() return steps.iter(self, 0) end
 
 -- ---- traces that stay open ---------------------------------------------------------------------------------------------
 

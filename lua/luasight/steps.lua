@@ -1,0 +1,71 @@
+--- Steps of a generation: which one a body speaks of. A step is one forward pass: step 0 reads the prompt, step k the k-th
+--- new token.
+local binding = require "luasight.ffi"
+
+local steps = {}
+
+local function check_step(tracer, step, level)
+  local most = tracer._steps or 1
+  if type(step) ~= "number" or step % 1 ~= 0 then
+    binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(step)), level + 1)
+  end
+  if step < 0 or step >= most then
+    binding.raise("index", tracer._steps and ("there is no step %d: max_new_tokens allows 0 to %d"):format(step, most - 1) or
+      ("there is no step %d: a trace has one step"):format(step), level + 1,
+      { hint = not tracer._steps and "model:generate(prompt, { max_new_tokens = n }, body) has n steps" or nil })
+  end
+  return step
+end
+
+---Sets the current step.
+---@param tracer luasight.Tracer
+---@param step integer
+function steps.set(tracer, step)
+  tracer._step, tracer._moved = check_step(tracer, step, 4), nil
+end
+
+---Moves on by one step, or by `n`.
+---@param tracer luasight.Tracer
+---@param n integer?
+function steps.next(tracer, n)
+  tracer._step, tracer._moved = check_step(tracer, tracer._step + (n or 1), 4), nil
+end
+
+---Iterates over a list of steps and puts the current step back at the end.
+local function over(tracer, list)
+  local before, moved, i = tracer._step, tracer._moved, 0
+  return function()
+    i = i + 1
+    local step = list[i]
+    if step then
+      tracer._step, tracer._moved = step, nil
+      return step
+    end
+    tracer._step, tracer._moved = before, moved
+  end
+end
+
+---The steps of iter(from, to), iter(from) and iter{ a, b, c }.
+---@param tracer luasight.Tracer
+---@param from integer|integer[]
+---@param to integer?  excluded; open unless given
+---@return fun(): integer?
+function steps.iter(tracer, from, to)
+  local list = {}
+  if type(from) == "table" then
+    if to ~= nil then binding.raise("argument", "iter takes a range or a list of steps", 4) end
+    for i, step in ipairs(from) do list[i] = check_step(tracer, step, 4) end
+    return over(tracer, list)
+  end
+  check_step(tracer, from or 0, 4)
+  if to ~= nil then
+    if type(to) ~= "number" or to % 1 ~= 0 then
+      binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(to)), 4)
+    end
+    if to > from then check_step(tracer, to - 1, 4) end
+  end
+  for step = from or 0, (to or tracer._steps or 1) - 1 do list[#list + 1] = step end
+  return over(tracer, list)
+end
+
+return steps

@@ -1,0 +1,258 @@
+-- More of a trace: stop, skip, apply, cache, sessions, modules that are called several times.
+local ls = require "luasight"
+local torch, nn = ls.torch, ls.nn
+
+local function small()
+  local net = nn.Sequential {
+    { "layer1", nn.Linear(5, 10) },
+    { "act", nn.GELU() },
+    { "layer2", nn.Linear(10, 2) },
+  }
+  net:requires_grad_(false)
+  return ls.Model(net), net, torch.randn(1, 5)
+end
+
+local function failure(f)
+  local ok, err = pcall(f)
+  assert.is_false(ok)
+  return err
+end
+
+local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-6 end
+
+describe("tracer:stop", function()
+  it("ends the model behind the last point named above; what lies beyond stays unset", function()
+    local Fail = nn.Module "Fail"
+    function Fail:forward(x) return torch.linalg_cholesky(x - 1e3) end
+    local net = nn.Sequential { { "first", nn.Identity() }, { "fail", Fail() } }
+    local model, early, late = ls.Model(net), nil, nil
+    local went_on
+    model:trace(torch.eye(2), function(tracer)
+      early = model.first.output:save()
+      tracer:stop()
+      late = (model.fail.output * 2):save()
+      went_on = true
+    end)
+    assert.is_true(went_on)
+    assert.equal(2, early:sum():item())
+    assert.is_false(late:is_set())
+    assert.equal("unset", failure(function() return late.value end).code)
+  end)
+end)
+
+describe("module:skip", function()
+  it("gives the output without running the module", function()
+    local Fail = nn.Module "Fail"
+    function Fail:init() self.inner = nn.Identity() end
+    function Fail:forward(x) return torch.linalg_cholesky(self.inner(x) - 1e3) end
+    local net = nn.Sequential { { "first", nn.Identity() }, { "fail", Fail() }, { "last", nn.Identity() } }
+    local model = ls.Model(net)
+    local out = model:trace(torch.eye(2), function()
+      model.fail:skip(model.first.output * 3)
+      return model.last.output
+    end)
+    assert.equal(6, out:sum():item())
+    local err = failure(function()
+      model:trace(torch.eye(2), function()
+        model.fail:skip(model.first.output * 3)
+        return model.fail.inner.output
+      end)
+    end)
+    assert.equal("unreached", err.code)
+    assert.matches("skipped", err.message, 1, true)
+    assert.equal("fail.inner.output", err.point)
+  end)
+
+  it("covers the rows of its invoke", function()
+    local model, net, x = small()
+    local y, a, b = torch.randn(2, 5), nil, nil
+    model:trace(function(tracer)
+      tracer:invoke(x, function()
+        model.act:skip(model.layer1.output * 2)
+        a = model.output:save()
+      end)
+      tracer:invoke(y, function() b = model.output:save() end)
+    end)
+    assert.is_true(close(a, net.layer2(net.layer1(x) * 2)))
+    assert.is_true(close(b, net(y)))
+    model:trace(function(tracer)
+      tracer:invoke(x, function()
+        model.act:skip(model.layer1.output * 2)
+        a = model.output:save()
+      end)
+      tracer:invoke(y, function()
+        model.act:skip(model.layer1.output * 3)
+        b = model.output:save()
+      end)
+    end)
+    assert.is_true(close(a, net.layer2(net.layer1(x) * 2)))
+    assert.is_true(close(b, net.layer2(net.layer1(y) * 3)))
+  end)
+end)
+
+describe("tracer:apply", function()
+  it("calls a Lua function with real values while the model runs", function()
+    local model, net, x = small()
+    local seen, out
+    model:trace(x, function(tracer)
+      local y = tracer:apply(function(h, k)
+        seen = h:sum():item()
+        return h * k
+      end, model.act.output, 3)
+      model.layer2.input = y
+      out = model.output:save()
+    end)
+    assert.is_true(math.abs(seen - net.act(net.layer1(x)):sum():item()) < 1e-6)
+    assert.is_true(close(out, net.layer2(net.act(net.layer1(x)) * 3)))
+  end)
+
+  it("passes on what the function raises, and leaves nothing behind", function()
+    local model, _, x = small()
+    local mine = {}
+    assert.equal(mine, failure(function()
+      model:trace(x, function(tracer) tracer:apply(function() error(mine) end, model.output) end)
+    end))
+    assert.same({ 1, 2 }, model(x):size():tolist())
+  end)
+
+  it("lets the function trace models of its own", function()
+    local model, net, x = small()
+    local out
+    model:trace(x, function(tracer)
+      out = tracer:apply(function(h)
+        return model:trace(h["..., :5"], function() return model.output end).value
+      end, model.layer1.output):save()
+    end)
+    assert.is_true(close(out, net(net.layer1(x)["..., :5"])))
+  end)
+end)
+
+describe("tracer:cache", function()
+  it("keeps the outputs of modules by pattern, in the order reached", function()
+    local model, net, x = small()
+    local cache
+    model:trace(x, function(tracer) cache = tracer:cache { modules = { "layer*", "act" }, inputs = true } end)
+    assert.same({ "layer1", "act", "layer2" }, cache:keys())
+    assert.is_true(close(cache["act"].output, net.act(net.layer1(x))))
+    assert.is_true(close(cache["layer2"].input[0][0], net.act(net.layer1(x))))
+    assert.matches('did you mean "layer', failure(function() return cache["layer3"] end).message)
+  end)
+
+  it("of all modules that run, and loud about what cannot be cached", function()
+    local model, net, x = small()
+    local cache
+    model:trace(x, function(tracer) cache = tracer:cache() end)
+    assert.is_true(close(cache[""].output, net(x)))
+    assert.equal("state", failure(function() return cache["act"].input end).code)
+    assert.equal("name", failure(function()
+      model:trace(x, function(tracer) tracer:cache { modules = { "nothing*" } } end)
+    end).code)
+    assert.equal("passed", failure(function()
+      model:trace(x, function(tracer)
+        local _ = model.act.output.shape
+        tracer:cache { modules = { "layer1" } }
+      end)
+    end).code)
+  end)
+end)
+
+describe("ls.session", function()
+  it("carries values from trace to trace without save", function()
+    local model, net, x = small()
+    local y = torch.randn(1, 5)
+    local h, out
+    ls.session(function()
+      model:trace(x, function() h = model.layer1.output end)
+      model:trace(y, function()
+        model.layer1.output = model.layer1.output + h
+        out = model.output:save()
+      end)
+    end)
+    assert.is_true(close(out, net.layer2(net.act(net.layer1(y) + net.layer1(x)))))
+  end)
+
+  it("carries them between models, through invokes and gradients", function()
+    local one, net1, x = small()
+    local two, net2 = small()
+    local out, grad
+    ls.session(function()
+      local h
+      one:trace(function(tracer)
+        tracer:invoke(x, function() h = one.act.output end)
+        tracer:invoke(x, function() one.act.output[":"] = 0 end)
+      end)
+      two:trace(x, function()
+        two.layer2.input = h * 2
+        out = two.output:save()
+        grad = two.act.input[0][0].grad:save()
+        two.layer2(two.act.output):sum():backward()
+      end)
+    end)
+    assert.is_true(close(out, net2.layer2(net1.act(net1.layer1(x)) * 2)))
+    assert.same({ 1, 10 }, grad:size():tolist())
+  end)
+
+  it("gives a demanded value where it is asked for", function()
+    local model, net, x = small()
+    ls.session(function()
+      local h
+      model:trace(x, function() h = model.layer1.output:save() end)
+      model:trace(x, function()
+        assert.is_true(math.abs(h:sum():item() - net.layer1(x):sum():item()) < 1e-6)
+      end)
+    end)
+  end)
+
+  it("passes on an error and leaves nothing behind", function()
+    local model, net, x = small()
+    local mine = {}
+    assert.equal(mine, failure(function()
+      ls.session(function()
+        model:trace(x, function() model.layer1.output[":"] = 0 end)
+        error(mine)
+      end)
+    end))
+    assert.is_true(torch.equal(model(x), net(x)))
+  end)
+end)
+
+describe("modules that are called several times in one forward", function()
+  it("are named by the number of the call", function()
+    local Twice = nn.Module "Twice"
+    function Twice:init() self.step = nn.Linear(4, 4) end
+    function Twice:forward(x) return self.step(self.step(x):relu()) end
+    local net = Twice()
+    net:requires_grad_(false)
+    local model, x = ls.Model(net), torch.randn(1, 4)
+    local first, second, out, plain
+    model:trace(x, function()
+      first, second = model.step:call(0).output:save(), model.step:call(1).output:save()
+      plain = model.step.output:save()
+    end)
+    assert.is_true(close(first, net.step(x)))
+    assert.is_true(close(plain, first))
+    assert.is_true(close(second, net(x)))
+    model:trace(x, function()
+      model.step:call(1).input = torch.zeros(1, 4)
+      model.step:next()
+      out = model.step.output:save()
+    end)
+    assert.is_true(close(out, net.step(torch.zeros(1, 4))))
+    local err = failure(function() model:trace(x, function() return model.step:call(2).output end) end)
+    assert.equal("unreached", err.code)
+    assert.matches("2 times", err.message, 1, true)
+  end)
+end)
+
+describe("a demand", function()
+  it("that fails inside pcall is what the trace ends with", function()
+    local model, _, x = small()
+    local err = failure(function()
+      model:trace(x, function()
+        pcall(function() return model.layer1.output[":, 99"]:item() end)
+        return model.output
+      end)
+    end)
+    assert.equal("index", err.code)
+  end)
+end)

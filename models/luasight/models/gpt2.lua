@@ -1,11 +1,12 @@
 --- GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), with the module paths of Hugging
 --- Face. Recorded once, it serves every batch and length.
 ---
---- Axes: B batch, T position, C width, H heads, D head width (C = H D), I inner width of the MLP, V vocabulary, N the
---- longest input.
+--- Axes: B batch, T position, S position with those in the cache (T without one), C width, H heads, D head width
+--- (C = H D), I inner width of the MLP, V vocabulary, N the longest input.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local arguments = require "luasight.models.arguments"
+local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local failure = require "luasight.error"
 local tensor = require "luasight.tensor"
@@ -68,16 +69,18 @@ function Attention:init(config, layer)
 end
 
 ---@param x any        B T C
----@param options table?  attention_mask: B 1 T T, true where a position (row) may look at another (column)
+---@param options table?  attention_mask: B 1 T S, true where a position (row) may look at another (column); cache: this
+---  layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
-  local C, H = self.width, self.heads
+  local C, H, o = self.width, self.heads, options or {}
   local qkv = self.c_attn(x) -- B T 3C
   local function heads(i) return qkv:narrow(2, i * C, C):unflatten(2, { H, C / H }):transpose(1, 2) end
   local q, k, v = heads(0), heads(1), heads(2) -- B H T D each
-  local mask = options and options.attention_mask
-  local z = nn.scaled_dot_product_attention(q, k, v, { mask = mask, is_causal = not mask, scale = self.scale,
-    upcast = self.upcast, dropout = self.training and self.attn_dropout.p or 0 }) -- B H T D
+  k, v = cache.extend(o.cache, k, v, o.continues) -- B H S D
+  local mask = o.attention_mask
+  local z = nn.scaled_dot_product_attention(q, k, v, { mask = mask, is_causal = not mask and not o.continues,
+    scale = self.scale, upcast = self.upcast, dropout = self.training and self.attn_dropout.p or 0 }) -- B H T D
   local y = self.c_proj(z:transpose(1, 2):flatten(2)) -- B T C
   return tensor.tuple(self.resid_dropout(y))
 end
@@ -112,7 +115,7 @@ function Block:init(config, layer)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T T
+---@param options table?  as of Attention
 ---@return any  # a tuple: B T C
 function Block:forward(x, options) -- B T C
   local middle = self.attn(self.ln_1(x), options)[0] + x -- B T C
@@ -133,6 +136,8 @@ function Model:init(config)
 end
 
 local inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
+local all_inputs = { unpack(inputs) }
+for _, name in ipairs(cache.arguments) do all_inputs[#all_inputs + 1] = name end
 
 -- Padding stands on the left; a row of it sees only itself, so that it has numbers too.
 local function allowed(mask, T, device) -- mask: B T, 0 at padding
@@ -143,21 +148,35 @@ local function allowed(mask, T, device) -- mask: B T, 0 at padding
   return real:logical_and(earlier):logical_or(itself) -- B 1 T T
 end
 
+-- Positions count from the first real token.
+local function positions_of(o, T, device)
+  if o.attention_mask then
+    local real = o.attention_mask:ne(0)
+    if o.continues then return real:sum(-1, true) - 1 end -- B 1
+    return (real:cumsum(-1) - 1):clamp_min(0) -- B T
+  end
+  local S = o.cache and o.cache.shape[4] or T
+  return torch.arange(S - T, S, { dtype = "int64", device = device }):unsqueeze(0) -- 1 T
+end
+
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache: the first S
+---  positions of what `new_cache` makes; continues: the one token goes on with the text in the cache
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(inputs, input_ids, options)
-  local embeds = options.inputs_embeds or self.wte(input_ids) -- B T C
-  local T, device, mask = embeds.shape[1], self.wpe.weight.device, options.attention_mask
-  local positions = options.position_ids -- B T or 1 T
-  if not positions then
-    positions = mask and (mask:ne(0):cumsum(-1) - 1):clamp_min(0)
-      or torch.arange(T, { dtype = "int64", device = device }):unsqueeze(0)
+  local o
+  input_ids, o = arguments.read(all_inputs, input_ids, options)
+  cache.check(o)
+  local embeds = o.inputs_embeds or self.wte(input_ids) -- B T C
+  local T, device, mask = embeds.shape[1], self.wpe.weight.device, o.attention_mask
+  local x = self.drop(embeds + self.wpe(o.position_ids or positions_of(o, T, device))) -- B T C
+  local inner = { continues = o.continues }
+  if mask and o.continues then inner.attention_mask = mask:ne(0):unsqueeze(1):unsqueeze(2) -- B 1 1 S
+  elseif mask then inner.attention_mask = allowed(mask, T, device) end
+  for i, block in self.h:each() do
+    inner.cache = o.cache and o.cache:select(0, i)
+    x = block(x, next(inner) and inner or nil)[0]
   end
-  local x = self.drop(embeds + self.wpe(positions)) -- B T C
-  local inner = mask and { attention_mask = allowed(mask, T, device) } or nil
-  for _, block in self.h:each() do x = block(x, inner)[0] end
   return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
@@ -181,9 +200,19 @@ end
 ---@param options table?
 ---@return any
 function LMHeadModel:forward(input_ids, options)
-  input_ids, options = arguments.read(inputs, input_ids, options)
+  input_ids, options = arguments.read(all_inputs, input_ids, options)
   local hidden = self.transformer(input_ids, next(options) and options or nil).last_hidden_state -- B T C
   return tensor.struct { { "logits", self.lm_head(hidden) } } -- B T V
+end
+
+---A key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.
+---@param rows integer
+---@param length integer  of the longest text
+---@return any  # L 2 R H N D
+function LMHeadModel:new_cache(rows, length)
+  local c = self.config
+  return cache.new({ layers = c.n_layer, rows = rows, heads = c.n_head, length = length, width = c.n_embd / c.n_head },
+    self.transformer.wpe.weight)
 end
 
 -- What training begins with: small numbers, and smaller ones where a block adds to the residual stream (section 2.3).

@@ -1,0 +1,53 @@
+--- The key/value cache of a decoder: one tensor, made once, with room for the longest text.
+---
+--- Axes: L layers, 2 keys and values, R rows, H key/value heads, N the longest text, D head width; S tokens so far, the T
+--- new ones of a step among them. A forward gets the view of the first S positions. A prompt fills it (T = S, causal); a
+--- step with the option `continues` adds one token (T = 1), which sees all that is there.
+local ls = require "luasight"
+local failure = require "luasight.error"
+
+local torch = ls.torch
+
+local cache = {}
+
+---What a forward with a cache takes besides its other arguments.
+cache.arguments = { "cache", "continues" }
+
+---@param sizes { layers: integer, rows: integer, heads: integer, length: integer, width: integer }
+---@param like any  a parameter, for dtype and device
+---@return any  # L 2 R H N D
+function cache.new(sizes, like)
+  return torch.zeros({ sizes.layers, 2, sizes.rows, sizes.heads, sizes.length, sizes.width },
+    { dtype = like.dtype, device = like.device })
+end
+
+---Fails where a forward was called with one of the two arguments that does not fit the other.
+---@param options table
+function cache.check(options)
+  if options.continues and not options.cache then
+    failure.raise("argument", "continues = true goes on with the text in a cache, and there is no cache")
+  end
+end
+
+---Writes a step's keys and values to the end of a layer's part, and gives those of all positions. What attention reads is
+---never edited in the cache: a trace that sets k or v does so for this step alone, as it would without a cache.
+---@param part any  2 R H S D, or nil where there is no cache
+---@param k any     R H T D
+---@param v any     R H T D
+---@param continues boolean?
+---@return any k, any v  # R H S D
+function cache.extend(part, k, v, continues)
+  if not part then return k, v end
+  local keys, values = part:select(0, 0), part:select(0, 1) -- R H S D
+  local function write(place, new) place:copy_(new:view(place.shape)) end -- `view`: other sizes fail, they do not broadcast
+  if not continues then
+    write(keys, k)
+    write(values, v)
+    return k, v
+  end
+  write(keys:narrow(2, -1, 1), k)
+  write(values:narrow(2, -1, 1), v)
+  return keys, values
+end
+
+return cache

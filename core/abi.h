@@ -181,6 +181,7 @@ ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t
 enum { LS_INVOKE_WHOLE = 0, LS_INVOKE_ROWS = 1, LS_INVOKE_ALL = 2 }; /* a pass of its own; one of several; all rows, no input */
 ls_status ls_trace_open(ls_graph **out);
 ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
+ls_status ls_trace_scan(ls_graph *g); /* tensors named in it count by shape and dtype only */
 ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* each pass has up to so many steps */
 ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
@@ -199,6 +200,10 @@ ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t i
 ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site);
 ls_status ls_trace_stop(ls_graph *g, int32_t invoke); /* nothing behind the last point that the invoke names so far */
 ls_status ls_trace_save(const ls_value *node);
+/* Copies the nodes of a recorded trace that never runs (stored edits) to an invoke; step -1: the steps that they name.
+   map[i] becomes the copy of node i. */
+ls_status ls_trace_include(ls_graph *g, ls_graph *edits, int32_t invoke, int32_t step, int32_t *map);
+int32_t ls_graph_count(ls_graph *g);           /* of nodes */
 
 /* Runs as far as `demanded` needs and stands there, or (NULL) to the end of need and closes the trace. Where the script has
    to act it returns before that with an event; the script acts and calls again. */
@@ -227,7 +232,7 @@ int32_t ls_node_is_open(const ls_value *node);                                /*
 int64_t ls_node_site(const ls_value *node);
 
 const char *ls_graph_text(ls_graph *g);        /* readable, one node a line; valid until the next call */
-const char *ls_graph_json(ls_graph *g);        /* the text form for storing and sending */
+const char *ls_graph_json(ls_graph *g);        /* the text form for storing and sending, numbers of tensors included */
 void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
 
 /* ---- safetensors ----------------------------------------------------------------------------------------------- */

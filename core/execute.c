@@ -318,10 +318,12 @@ static ls_status run(ls_graph *g, int32_t demanded, ls_event *event) {
   ls__mode saved;
   ls__mode_enter(ls__grad_records(g), &saved);
   g->mode = &saved;
+  if (g->shapes) ls__scan_enter(true);
   ls__interrupt_guard(true);
   status = go(g, demanded < 0 ? INT64_MAX : ls__settled_time(g, demanded), event);
   if (!status) status = ls__interrupt_check();
   ls__interrupt_guard(false);
+  if (g->shapes) ls__scan_enter(false);
   ls__mode_leave(&saved);
   g->mode = NULL;
   return status;

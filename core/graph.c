@@ -39,7 +39,11 @@ static ls_status stream_copy(ls_graph *g, const ls_value *stream, int32_t n, ls_
     }
     if (v.kind == LS_NODE) v.as.p = NULL;
     else if (v.kind == LS_STRING || v.kind == LS_KEY) v.as.s = ls__intern(v.as.s, strlen(v.as.s));
-    else ls_value_retain(&v);
+    else if (v.kind != LS_TENSOR || !g->shapes) ls_value_retain(&v);
+    else if (ls__tensor_shape_only(v.as.p, &v)) {
+      ls__stream_free(copy, i);
+      return LS_ERROR_MEMORY;
+    }
     if (v.kind == LS_TENSOR) v.aux = (int32_t)ls__tensor_version(v.as.p);
     copy[i] = v;
   }

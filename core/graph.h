@@ -117,6 +117,7 @@ struct ls_graph {
   int32_t *order;     /* needed nodes, by time */
   int32_t ordered, next, order_room;
   int32_t fence;      /* the first pass that a new invoke may join */
+  bool shapes;        /* a scan: tensors have no numbers */
   bool planned;       /* the order holds */
   bool passes;        /* some invoke runs later than first thought: times have to be found again */
   bool gradients;     /* there are nodes about gradients */
@@ -228,6 +229,7 @@ ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out); /
 ls_status ls__arguments_unchanged(const ls_value *stream, int32_t n, const char *what); /* as they were when kept */
 
 /* program.c */
+bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room); /* false: not below */
 ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out); /* NULL: the same numbers; -1: not there */
 
 /* trace.c */

@@ -9,6 +9,29 @@
 
 /* ---- one argument as JSON ---------------------------------------------------------------------------------------- */
 
+static json_t *base64(const unsigned char *data, size_t n) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  char *out = malloc((n + 2) / 3 * 4 + 1), *at = out;
+  if (!out) return NULL;
+  for (size_t i = 0; i < n; i += 3) {
+    uint32_t three = (uint32_t)data[i] << 16 | (i + 1 < n ? (uint32_t)data[i + 1] << 8 : 0) | (i + 2 < n ? data[i + 2] : 0u);
+    for (int k = 0; k < 4; k++) *at++ = i + (size_t)k > n ? '=' : digits[three >> (18 - 6 * k) & 63];
+  }
+  json_t *text = json_stringn(out, (size_t)(at - out));
+  free(out);
+  return text;
+}
+
+/* The numbers of a tensor that a trace names. */
+static json_t *numbers_json(const ls_value *v) {
+  ls_value keep;
+  const void *data;
+  if (ls__tensor_raw(v->as.p, &keep, &data)) return NULL;
+  json_t *text = base64(data, (size_t)ls_value_bytes(&keep));
+  ls_value_release(&keep);
+  return text;
+}
+
 /* A tensor by name where it is a parameter of the graph's module, else by what it looks like. */
 static json_t *tensor_json(const ls_graph *g, const ls_value *v) {
   const ls_module *m = g->module;
@@ -19,7 +42,10 @@ static json_t *tensor_json(const ls_graph *g, const ls_value *v) {
   if (ls_tensor_describe(v, &info)) return json_pack("{s:s}", "tensor", "?");
   json_t *shape = json_array();
   for (int32_t i = 0; i < info.dims; i++) json_array_append_new(shape, json_integer(info.shape[i]));
-  return json_pack("{s:{s:s,s:o}}", "tensor", "dtype", info.dtype, "shape", shape);
+  json_t *o = json_pack("{s:s,s:o}", "dtype", info.dtype, "shape", shape);
+  json_t *numbers = g->state == LS__TRACE ? numbers_json(v) : NULL;
+  if (numbers) json_object_set_new(o, "data", numbers);
+  return json_pack("{s:o}", "tensor", o);
 }
 
 static json_t *arguments_json(const ls_graph *g, const ls_value *s, int32_t n);
@@ -76,6 +102,8 @@ static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape
 
 /* The path of the module that a call node calls, below the graph's own. */
 static const char *callee_name(const ls_graph *g, const ls__node *node) {
+  static _Thread_local char path[512];
+  if (node->program && ls__module_path(g->module, node->program->function->module, path, sizeof path)) return path;
   if (node->program) return node->program->function->module ? node->program->function->module->class_name : "";
   for (int32_t i = 0; g->module && i < g->module->children; i++)
     if (g->module->child_modules[i] == node->module) return g->module->child_names[i];
@@ -101,6 +129,8 @@ static json_t *graph_json(const ls_graph *g) {
     if (*subject(g, node)) json_object_set_new(o, "name", json_string(subject(g, node)));
     if (node->n) json_object_set_new(o, "arguments", arguments_json(g, node->stream, node->n));
     if (node->saved) json_object_set_new(o, "saved", json_true());
+    if (node->step) json_object_set_new(o, "step", json_integer(node->step));
+    if (node->flag && node->kind == LS__WRITE) json_object_set_new(o, "skips", json_true());
     if (node->kind == LS__EITHER) {
       json_object_set_new(o, "plain", graph_json(node->callee));
       json_object_set_new(o, "fused", graph_json(node->fused));

@@ -46,6 +46,8 @@ bool ls__tensor_shares(void *a, void *b);                 /* the same storage */
 int64_t ls__tensor_version(void *tensor);
 int64_t ls__tensor_bytes(void *tensor);                   /* of its elements */
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
+ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* the same without numbers */
+ls_status ls__tensor_raw(void *tensor, ls_value *keep, const void **data); /* its numbers one behind the other, held by `keep` */
 ls_status ls__tensor_map(void *data, const int64_t *shape, int32_t dims, const char *dtype, void (*done)(void *),
                          void *context, ls_value *out);   /* a tensor on memory of ours; done(context) when unused */
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* LS_LIST of LS_INT */
@@ -77,6 +79,7 @@ int32_t ls__call_results(const ls__call *call);                /* how many resul
 uint8_t ls__call_kind(const ls__call *call, int32_t result);   /* ls_kind of a result */
 bool ls__call_writes(const ls__call *call, int32_t *node);     /* changes an argument in place; the node if it is one, else -1 */
 int32_t ls__call_view_of(const ls__call *call);                /* node whose storage the result may share, else -1 */
+void ls__scan_enter(bool on); /* while on, operators without a form for shapes alone run on zeros */
 const char *ls__op_name(const ls_op *op);
 
 /* torch_index.cc: values only, no LS_NODE inside */

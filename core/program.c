@@ -156,6 +156,11 @@ static bool find_path(const ls_module *m, const ls_module *wanted, char *path, s
   return false;
 }
 
+bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room) {
+  path[0] = 0;
+  return root && find_path(root, m, path, room);
+}
+
 enum { NAME_ROOM = 1024 };
 
 const char *ls_program_point_name(ls_program *p, int32_t point) {

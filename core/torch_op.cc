@@ -1,5 +1,6 @@
 // Operators by name: all overloads that libtorch has registered, the best one for the arguments of a call, and calls that
 // are prepared once and run many times. Every operator goes through the dispatcher, boxed.
+#include <ATen/ops/zeros.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <algorithm>
 #include <map>
@@ -285,6 +286,52 @@ void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t
 
 }  // namespace
 
+// ---- shapes only -------------------------------------------------------------------------------------------------------
+
+static thread_local bool scanning;
+
+void ls__scan_enter(bool on) { scanning = on; }
+
+namespace {
+
+// A tensor of the same shape with numbers, which takes no memory where nobody writes to it.
+at::Tensor stand_in(const at::Tensor& t, bool written) {
+  if (!t.defined() || !t.is_meta()) return t;
+  auto options = t.options().device(at::kCPU);
+  return written ? at::zeros(t.sizes(), options) : at::zeros({}, options).expand(t.sizes());
+}
+
+// Operators whose shapes libtorch cannot tell without numbers run on zeros; what comes out keeps its shape only.
+void call_with_stand_ins(const OperatorHandle& handle, torch::jit::Stack* stack) {
+  auto& arguments = handle.schema().arguments();
+  for (size_t i = 0; i < stack->size() && i < arguments.size(); i++) {
+    auto& v = (*stack)[i];
+    bool written = arguments[i].alias_info() && arguments[i].alias_info()->isWrite();
+    if (v.isTensor()) v = stand_in(v.toTensor(), written);
+    else if (v.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& t : v.toTensorVector()) list.push_back(stand_in(t, written));
+      v = std::move(list);
+    }
+  }
+  handle.callBoxed(stack);
+  for (auto& v : *stack)
+    if (v.isTensor() && v.toTensor().defined()) v = v.toTensor().to(at::kMeta);
+}
+
+void call_boxed(const OperatorHandle& handle, torch::jit::Stack* stack) {
+  if (!scanning) return handle.callBoxed(stack);
+  torch::jit::Stack again(*stack);
+  try {
+    handle.callBoxed(stack);
+  } catch (const c10::NotImplementedError&) {
+    *stack = std::move(again);
+    call_with_stand_ins(handle, stack);
+  }
+}
+
+}  // namespace
+
 ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value* out, int32_t* n_out) {
   return guarded(op->name.c_str(), [&] {
     Call call;
@@ -297,7 +344,7 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     torch::jit::Stack stack;
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
-    handle->callBoxed(&stack);
+    call_boxed(*handle, &stack);
     take_results(&stack, out, LS_RESULTS, n_out);
     for (int32_t i = 0; read_only.viewed && i < *n_out; i++)
       if (out[i].kind == LS_TENSOR) out[i].aux = LS_READ_ONLY;
@@ -410,7 +457,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
     int32_t n = 0;
     torch::jit::Stack stack(call->arguments);
     if (fill(call, values, &stack)) {
-      call->handle->callBoxed(&stack);
+      call_boxed(*call->handle, &stack);
       take_results(&stack, results, LS_RESULTS, &n);
     } else {
       ls_status status = run_again(call, values, results, &n);

@@ -147,6 +147,22 @@ ls_status ls__tensor_clone(void* tensor, ls_value* out) {
   });
 }
 
+ls_status ls__tensor_shape_only(void* tensor, ls_value* out) {
+  return guarded("the shape of a tensor", [&] {
+    *out = give(borrow(tensor).detach().to(at::kMeta));
+    return LS_OK;
+  });
+}
+
+ls_status ls__tensor_raw(void* tensor, ls_value* keep, const void** data) {
+  return guarded("reading the numbers of a tensor", [&] {
+    auto t = borrow(tensor).detach().cpu().contiguous();
+    *data = t.data_ptr();
+    *keep = give(t);
+    return LS_OK;
+  });
+}
+
 ls_status ls__tensor_map(void* data, const int64_t* shape, int32_t dims, const char* dtype, void (*done)(void*),
                          void* context, ls_value* out) {
   at::TensorOptions options;

@@ -98,6 +98,11 @@ ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_val
   return LS_OK;
 }
 
+ls_status ls_trace_scan(ls_graph *g) {
+  g->shapes = true;
+  return open_trace(g);
+}
+
 ls_status ls_trace_generate(ls_graph *g, int32_t steps) {
   ls_status status = open_trace(g);
   if (!status) g->steps = steps;
@@ -130,9 +135,25 @@ int64_t ls__trace_own_time(const ls_graph *g, const ls__node *node) {
   return LS__TIME(g->invokes[node->invoke].pass, node->step, node->slot);
 }
 
-static ls_status check_passed(const ls_graph *g, const ls__node *node) {
+/* A scan costs nothing, so it begins anew where a line asks for what it has passed. */
+static void rewind_scan(ls_graph *g) {
+  ls__run_free(g->run);
+  g->run = NULL;
+  g->now = -1;
+  g->standing = false;
+  for (int32_t i = 0; i < g->count; i++) {
+    g->nodes[i].done = g->nodes[i].holds = 0;
+    clear(&g->values[i]);
+  }
+}
+
+static ls_status check_passed(ls_graph *g, const ls__node *node) {
   int64_t time = node->kind == LS__PAD ? -1 : ls__trace_own_time(g, node);
   if (time < 0 || !ls__trace_passed(g, time)) return LS_OK;
+  if (g->shapes) {
+    rewind_scan(g);
+    return LS_OK;
+  }
   const ls__node *at = node->edits >= 0 ? &g->nodes[g->nodes[node->edits].root] : node;
   int32_t reached = ls__point_of(g->now);
   char to[256];

@@ -44,7 +44,8 @@ local function select_modules(root, modules)
   local taken = {}
   for _, text in ipairs(modules) do
     if not text:find("*", 1, true) then
-      if not taken[text] then chosen[#chosen + 1] = { path = text, handle = text == "" and root or root:get(text), full = true } end
+      local handle = text == "" and root or root:get(text)
+      if not taken[text] then chosen[#chosen + 1] = { path = text, handle = handle, full = true } end
       taken[text] = true
     else
       local pattern, any = to_pattern(text), false

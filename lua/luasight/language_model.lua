@@ -3,6 +3,7 @@ local binding = require "luasight.ffi"
 local model = require "luasight.model"
 local near = require "luasight.near"
 local prompt = require "luasight.prompt"
+local torch = require "luasight.torch"
 
 local language_model = {}
 
@@ -146,6 +147,7 @@ function language_model.LanguageModel(source, options)
     invoke_options = prompt.invoke_options,
     merge = function(members) return prompt.merge(members, reader) end,
     lengths = prompt.lengths,
+    example = function() return { input_ids = torch.zeros(1, 1, { dtype = "int64", device = reader.device }) } end,
     public = { tokenizer = tokenizer, config = function() return net.config end },
   })
 end

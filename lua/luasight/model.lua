@@ -5,6 +5,8 @@ local binding = require "luasight.ffi"
 local inputs = require "luasight.inputs"
 local near = require "luasight.near"
 local record = require "luasight.record"
+local scan = require "luasight.scan"
+local torch = require "luasight.torch"
 local trace = require "luasight.trace"
 require "luasight.gradients"
 require "luasight.tokens"
@@ -22,6 +24,9 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field options table<string, boolean>         options that trace takes
 ---@field invoke_options table<string, boolean>  options that an invoke takes
 ---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
+---@field edits luasight.Edit[]  part of every run
+---@field example fun(): ...     arguments of some call, to name the points by
+---@field find fun(path: string): userdata?
 ---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
 ---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
 
@@ -55,6 +60,12 @@ end
 
 local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
 
+---The module itself, or in a scan its twin without numbers.
+local function twin_of(place, tracer)
+  local twins = tracer and tracer._twins
+  return twins and twins[place.module] or place.module
+end
+
 ---The number of a point in the program of a trace, false where the module has no such point; `number` is the call of the
 ---module in one run, from 0.
 local function find_point(place, tracer, name, number)
@@ -68,7 +79,8 @@ local function find_point(place, tracer, name, number)
   local point = known[key]
   if point == nil then
     local kind = kinds[name]
-    point = C.ls_program_point(program, record.core(place.module), kind or C.LS_POINT_TAP, not kind and name or nil, number)
+    point = C.ls_program_point(program, record.core(twin_of(place, tracer)), kind or C.LS_POINT_TAP, not kind and name or nil,
+      number)
     if point < 0 then point = false end
     known[key] = point
   end
@@ -85,7 +97,7 @@ local function locate(place, tracer, name, level)
   local step, number = tracer._step, 0
   local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
   if moved then
-    local calls = math.max(1, C.ls_program_calls(tracer._program, record.core(place.module)))
+    local calls = math.max(1, C.ls_program_calls(tracer._program, record.core(twin_of(place, tracer))))
     local call = moved.call or step * calls + moved.by
     step, number = math.floor(call / calls), call % calls
     if not tracer._steps and step > 0 then
@@ -162,6 +174,14 @@ local function slice_children(place, text, level)
   local list = {}
   for i = bound(from, 0), bound(to, n) - 1 do list[#list + 1] = child(place, tostring(i)) end
   return list
+end
+
+---The module at a path below a handle, nil where there is none.
+local function find_module(handle, path)
+  for name in tostring(path):gmatch "[^.]+" do
+    handle = handle and child(getfenv(handle), name)
+  end
+  return handle
 end
 
 -- ---- words of every handle ---------------------------------------------------------------------------------------------
@@ -241,8 +261,17 @@ end
 -- ---- words of the whole model ------------------------------------------------------------------------------------------
 
 local root_methods = {}
+local copy_of -- defined with what makes models
+
+---A run without a body; stored edits make it a trace of its own.
+local function run_edited(network, level, ...)
+  local tracer = trace.open(network, level + 1)
+  trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, ...)
+  return trace.run(tracer, level + 1, function() return network.root.output end).value
+end
 
 local function run_plain(network, level, ...)
+  if #network.edits > 0 then return run_edited(network, level + 1, ...) end
   local program, stream, n = record.prepare(level + 1, network.module, ...)
   return record.run(level + 1, program, stream, n)
 end
@@ -287,6 +316,30 @@ function root_methods:trace(...)
   return trace.run(tracer, 3, call.body)
 end
 
+---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
+---@param ... any  input, options?, body
+---@return any ...  # what the body returns
+function root_methods:scan(...)
+  local network = getfenv(self).network
+  local call = inputs.sort(network, "scan", network.options, 3, ...)
+  check_input(call, 3)
+  if not call.body then
+    binding.raise("argument", "a scan needs a body: model:scan(input, function() ... end)", 3)
+  end
+  local tracer = trace.open(network, 3)
+  tracer._twins = scan.twins(network)
+  binding.check(C.ls_trace_scan(tracer._recording.graph), 3)
+  local function add(...)
+    local args = { n = select("#", ...), ... }
+    for i = 1, args.n do args[i] = scan.shape_only(args[i]) end
+    local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, 4, unpack(args, 1, args.n))
+    tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE,
+      args = { n = args.n, ... } }
+  end
+  add(network.prepare(3, call.input, call.options))
+  return trace.run(tracer, 3, call.body)
+end
+
 ---Opens a trace that stays open between lines: t:run() runs and closes it.
 ---@param ... any  input, options?
 ---@return luasight.Tracer
@@ -296,6 +349,41 @@ function root_methods:tracer(...)
   check_input(call, 3)
   if call.body then binding.raise("argument", "an open trace takes no body", 3) end
   return trace.leave_open(open(network, 3, call.input, call.options))
+end
+
+---Stores edits. With { inplace = true } they become part of this model, else of the new handle that is given back; both
+---share the weights. They act at every call, in every later trace, in the order in which they were made.
+---@param ... any  options?, body
+---@return userdata
+function root_methods:edit(...)
+  local network = getfenv(self).network
+  local options, body = ...
+  if type(options) == "function" then options, body = {}, options end
+  if type(options) ~= "table" or type(body) ~= "function" then
+    binding.raise("argument", "edit takes a body: model:edit(function() ... end)", 3)
+  end
+  for name in pairs(options) do
+    if name ~= "inplace" then
+      binding.raise("name", ("edit has no option %q%s"):format(tostring(name), near.text(tostring(name), { "inplace" })), 3)
+    end
+  end
+  local target = options.inplace and network or getfenv(copy_of(network)).network
+  table.insert(target.edits, require "luasight.edits".record(network, 3, body))
+  return target.root
+end
+
+---Takes back all stored edits of this handle.
+function root_methods:clear_edits() getfenv(self).network.edits = {} end
+
+---Writes the stored edits as data.
+---@param path string
+function root_methods:save_edits(path) require "luasight.edits".save(getfenv(self).network, path) end
+
+---Adds the edits of a file to this handle.
+---@param path string
+function root_methods:load_edits(path)
+  local network = getfenv(self).network
+  for _, edit in ipairs(require "luasight.edits".load(network, path)) do table.insert(network.edits, edit) end
 end
 
 -- ---- the metatable -----------------------------------------------------------------------------------------------------
@@ -381,7 +469,7 @@ end
 
 function meta.__call(self, ...)
   local place = getfenv(self)
-  if place.path ~= "" or has_open(...) then return record.call(place.module, ...) end
+  if place.path ~= "" or has_open(...) then return record.call(twin_of(place, place.network.tracer), ...) end
   local call = inputs.sort(place.network, "trace", place.network.options, 3, ...)
   if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 3) end
   check_input(call, 3)
@@ -415,18 +503,37 @@ end
 ---@field options? table<string, boolean>
 ---@field public? table<string, fun(): any>  what scripts may read by name, made when asked for
 
+local function no_lengths() end
+
+---@param fields table
+---@return userdata
+local function new_network(fields)
+  local network = { edits = {} }
+  for k, v in pairs(fields) do network[k] = v end
+  network.root = new_handle(network, network.module, "")
+  function network.locate(handle, name, number) return find_point(getfenv(handle), network.tracer, name, number or 0) end
+  function network.find(path) return find_module(network.root, path) end
+  return network.root
+end
+
+---A new handle on the same weights, with the edits stored so far.
+copy_of = function(network)
+  local fields = {}
+  for k, v in pairs(network) do fields[k] = v end
+  fields.tracer, fields.edits = nil, { unpack(network.edits) }
+  return new_network(fields)
+end
+
 ---A model around a network.
 ---@param module table  an nn.Module
 ---@param fields? luasight.ModelFields
 ---@return userdata  # the handle of the root
 function model.new(module, fields)
-  local network = { module = module, prepare = plain_input, options = { trace = true },
-    invoke_options = {}, public = {}, is_input = function() return true end, merge = batch.concatenate,
-    lengths = function() end }
+  local network = { module = module, prepare = plain_input, options = { trace = true }, invoke_options = {}, public = {},
+    is_input = function() return true end, merge = batch.concatenate, lengths = no_lengths,
+    example = function() return torch.zeros(1) end }
   for k, v in pairs(fields or {}) do network[k] = v end
-  network.root = new_handle(network, module, "")
-  network.locate = function(handle, name) return find_point(getfenv(handle), network.tracer, name, 0) end
-  return network.root
+  return new_network(network)
 end
 
 ---ls.Model(net): a model around a network of your own.

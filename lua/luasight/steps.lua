@@ -5,6 +5,7 @@ local binding = require "luasight.ffi"
 local steps = {}
 
 local function check_step(tracer, step, level)
+  tracer._named_step = true
   local most = tracer._steps or 1
   if type(step) ~= "number" or step % 1 ~= 0 then
     binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(step)), level + 1)
@@ -63,6 +64,9 @@ function steps.iter(tracer, from, to)
       binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(to)), 4)
     end
     if to > from then check_step(tracer, to - 1, 4) end
+  end
+  if not to and tracer._recording.stored then
+    binding.raise("argument", "a stored edit acts at every step already; iter needs an end here", 4)
   end
   for step = from or 0, (to or tracer._steps or 1) - 1 do list[#list + 1] = step end
   return over(tracer, list)

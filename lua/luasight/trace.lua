@@ -70,10 +70,14 @@ end
 ---@return integer
 function trace.invoke(tracer, kind, level, ...)
   local recording = tracer._recording
-  local program, stream, n = record.prepare(level + 1, tracer._network.module, ...)
+  local module = tracer._network.module
+  local program, stream, n = record.prepare(level + 1, tracer._twins and tracer._twins[module] or module, ...)
   binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, index_out), level + 1)
   local index = index_out[0]
   tracer._program, tracer._invoke, recording.invoke = program, index, index
+  if #tracer._network.edits > 0 and not recording.stored then
+    require "luasight.edits".include(tracer, index, level + 1)
+  end
   return index
 end
 
@@ -132,7 +136,12 @@ end
 ---The model runs up to where a node's value exists.
 ---@param node ffi.cdata*
 function values.hooks.demand(node)
-  run_or_give_up(recordings[address(node.v.as.p)], node.v, 3)
+  local recording = recordings[address(node.v.as.p)]
+  if recording.stored then
+    binding.raise("state", "a stored edit is only recorded, so it has no values to ask for", 3,
+      { hint = "compute with it, or do this in the body of a trace" })
+  end
+  run_or_give_up(recording, node.v, 3)
 end
 
 -- ---- ending ------------------------------------------------------------------------------------------------------------
@@ -211,6 +220,17 @@ end
 function trace.run(tracer, level, body)
   enter(tracer)
   return ended(tracer, level, pcall(body, tracer))
+end
+
+---Records a body that never runs itself: a stored edit.
+---@param tracer luasight.Tracer
+---@param body fun(tracer: luasight.Tracer)
+function trace.record_only(tracer, body)
+  enter(tracer)
+  local ok, problem = pcall(body, tracer)
+  leave(tracer)
+  tracer._invoke = nil
+  if not ok then give_up(tracer._recording, problem) end
 end
 
 ---Leaves a trace open between lines, for the shell.

@@ -97,6 +97,14 @@ function checkpoint.config(folder)
   return plain(checkpoint.object(path))
 end
 
+---The folder's generation_config.json in the same way, nil where there is none.
+---@param folder string
+---@return table?
+function checkpoint.generation_config(folder)
+  local path = folder .. "/generation_config.json"
+  return exists(path) and plain(checkpoint.object(path)) or nil
+end
+
 -- ---- weights --------------------------------------------------------------------------------------------------------
 
 ---@class luasight.Checkpoint

@@ -122,7 +122,8 @@ end
 ---The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
 ---@param folder string
 ---@param options? { device: string?, dtype: string? }
----@return table # an nn.Module; its `config` is the configuration with every field under its own name
+---@return table # an nn.Module; its `config` is the configuration with every field under its own name, and where the folder
+---  has a generation_config.json, `generation_config` says what that says
 ---@return fun(path: string) # says that the file's memory of a parameter is not needed any more
 function loader.open(folder, options)
   options = options or {}
@@ -154,6 +155,7 @@ function loader.open(folder, options)
   if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
   net:eval()
   net:requires_grad_(false)
+  net.generation_config = checkpoint.generation_config(folder)
   return net, function(place)
     if found[place] then weights:forget(found[place]) end
   end

@@ -298,7 +298,8 @@ static ls_status go(ls_graph *g, int64_t until, ls_event *event) {
       if (status || event->kind) return status;
     }
     bool point = g->nodes[id].kind == LS__READ || g->nodes[id].kind == LS__WRITE;
-    if ((point && !g->standing) || !has_inputs(g, &g->nodes[id])) continue; /* it never came */
+    bool here = g->run && g->standing && g->nodes[id].time == g->now;
+    if ((point && !here) || !has_inputs(g, &g->nodes[id])) continue; /* it never came */
     if (g->nodes[id].kind == LS__HOST) return ask_script(g, id, event);
     ls_status status = ls__execute_now(g, id);
     if (status) return status;

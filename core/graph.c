@@ -77,7 +77,15 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
       ls_graph *g = v.as.p;
       ls__node *node = &g->nodes[v.aux];
       if (g->state != LS__CLOSED || !node->saved || !node->done) {
-        ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set.");
+        int32_t step = ls__step_of(node->time);
+        bool ended = g->state == LS__CLOSED && node->saved;
+        if (ended && node->never)
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the trace was stopped before it came.");
+        else if (ended && g->steps && step < LS__LAST)
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step,
+                   g->came);
+        else
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set.");
         ls__fail_site(node->site, 0);
         return LS_ERROR_UNSET;
       }

@@ -14,6 +14,7 @@ local batch = {}
 ---@field args table        arguments of a call of the model, with `n`
 ---@field rows integer
 ---@field lengths integer[]? tokens of each row, where they are counted
+---@field settings luasight.GenerationSettings?  of a generation
 ---@field width integer?    of the input's own padding to the left: the longest row
 
 local function is_tensor(v) return ffi.istype(ref_t, v) end
@@ -121,19 +122,21 @@ end
 ---@param pass integer
 function batch.begin(recording, pass)
   local members = members_of(recording, pass)
-  local network = members[1].network
-  local args, total = network.merge(members), 0
-  for _, member in ipairs(members) do
-    binding.check(C.ls_trace_rows(recording.graph, member.index, total, member.rows, member.pad or 0))
-    total = total + member.rows
+  local network, total, copies = members[1].network, 0, 1
+  local args = network.merge(members)
+  for _, member in ipairs(members) do total = total + member.rows end
+  recording.network, recording.generation = network, nil
+  if members[1].settings then
+    recording.generation = network.start_generation(members[1].settings, args[1])
+    copies, args = recording.generation.rows / total, { n = 1, recording.generation:arguments() }
   end
-  local generation = recording.generation
-  if generation and members[1].generates then
-    args = generation.begin(members, args)
+  local first = 0
+  for _, member in ipairs(members) do
+    binding.check(C.ls_trace_rows(recording.graph, member.index, first, member.rows * copies, member.pad or 0))
+    first = first + member.rows * copies
   end
   local program, stream, n = record.prepare(3, network.module, unpack(args, 1, args.n))
-  binding.check(C.ls_trace_begin(recording.graph, pass, 0, program, stream, n, total * (args.copies or 1)))
-  recording.network = network
+  binding.check(C.ls_trace_begin(recording.graph, pass, 0, program, stream, n, first))
 end
 
 ---After a step of a generation: the next one, or the end.
@@ -143,15 +146,14 @@ end
 ---@param result any  of the model
 function batch.next_step(recording, pass, step, result)
   local generation = recording.generation
-  local args, text
-  if generation and generation.running then args, text = generation.next(result) end
+  local args = generation and generation:advance(result.logits)
   if not args then
-    if text == nil then text = binding.new_ref() end
+    local text = generation and generation:text():clone() or binding.new_ref()
     binding.check(C.ls_trace_end(recording.graph, text.v))
     return
   end
-  local program, stream, n = record.prepare(3, recording.network.module, unpack(args, 1, args.n))
-  binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, args.rows))
+  local program, stream, n = record.prepare(3, recording.network.module, args)
+  binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, generation.rows))
 end
 
 return batch

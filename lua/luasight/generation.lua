@@ -20,7 +20,7 @@ local torch = require "luasight.torch"
 
 local C, ffi = binding.C, binding.ffi
 
-local generation = { names = settings.names, settings = settings.read }
+local generation = { names = settings.names, settings = settings.read, lengths = settings.lengths }
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,13 @@
 --- Language models: a network with its tokenizer, given text or token ids.
 local binding = require "luasight.ffi"
+local generation = require "luasight.generation"
 local model = require "luasight.model"
 local near = require "luasight.near"
 local prompt = require "luasight.prompt"
 local torch = require "luasight.torch"
+local trace = require "luasight.trace"
+
+local C = binding.C
 
 local language_model = {}
 
@@ -73,6 +77,46 @@ local function pad_of(tokenizer, config, vocabulary)
   return 0
 end
 
+-- ---- generation ------------------------------------------------------------------------------------------------------
+
+local Generator = { __newindex = function()
+  binding.raise("state", "the generated text can be read, not set", 3, { point = "generator.output" })
+end }
+
+function Generator.__index(generator, name)
+  local tracer = trace.innermost()
+  if name ~= "output" then
+    binding.raise("name", ("the generator has output, no %q"):format(tostring(name)), 3, { point = "generator" })
+  end
+  if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
+    binding.raise("state", "exists only inside the body of a generation", 3, { point = "generator.output" })
+  end
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_text(tracer._recording.graph, tracer._invoke, binding.site(), out.v))
+  return out
+end
+
+---What model.lua needs to generate with a network.
+local function generating(net, tokenizer, has_tokenizer, reader)
+  local all = { invoker_args = true, truncation = true, add_special_tokens = true }
+  for name in pairs(generation.names) do all[name] = true end
+  return {
+    generate_options = all,
+    generation = function(options)
+      local own = {}
+      for name, v in pairs(options) do
+        if generation.names[name] then own[name] = v end
+      end
+      return generation.settings(own, net, setmetatable({ tokenizer = has_tokenizer and tokenizer or nil }, { __index = reader }))
+    end,
+    generation_steps = function(s) return (generation.lengths(s, 1)) end,
+    start_generation = function(s, named) return generation.start(net, s, named) end,
+    generate = function(s, named) return generation.generate(net, s, named) end,
+    stream = function(s, named) return generation.stream(net, s, named) end,
+    generator = setmetatable({ _module = net }, Generator),
+  }
+end
+
 -- ---- models ----------------------------------------------------------------------------------------------------------
 
 local function device_of(net)
@@ -128,7 +172,8 @@ function language_model.LanguageModel(source, options)
   local is_argument = {}
   for _, name in ipairs(reader.names) do is_argument[name] = true end
   local runs = 0
-  return model.new(net, {
+  local generates = generating(net, tokenizer, has_tokenizer, reader)
+  local fields = {
     prepare = function(_, input, call_options)
       runs = runs + 1
       if forget and runs == LASTING then
@@ -148,8 +193,11 @@ function language_model.LanguageModel(source, options)
     merge = function(members) return prompt.merge(members, reader) end,
     lengths = prompt.lengths,
     example = function() return { input_ids = torch.zeros(1, 1, { dtype = "int64", device = reader.device }) } end,
-    public = { tokenizer = tokenizer, config = function() return net.config end },
-  })
+    public = { tokenizer = tokenizer, config = function() return net.config end,
+      generator = function() return generates.generator end },
+  }
+  for name, v in pairs(generates) do fields[name] = fields[name] or v end
+  return model.new(net, fields)
 end
 
 return language_model

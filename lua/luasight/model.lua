@@ -24,6 +24,7 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field options table<string, boolean>         options that trace takes
 ---@field invoke_options table<string, boolean>  options that an invoke takes
 ---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
+---@field generation? fun(options: table): luasight.GenerationSettings
 ---@field edits luasight.Edit[]  part of every run
 ---@field example fun(): ...     arguments of some call, to name the points by
 ---@field find fun(path: string): userdata?
@@ -314,6 +315,55 @@ function root_methods:trace(...)
   local tracer = trace.open(network, 3)
   tracer._takes_invokes = true
   return trace.run(tracer, 3, call.body)
+end
+
+-- What belongs to the tokenizer among the options of a generation.
+local function prompt_options(options)
+  return { truncation = options.truncation, add_special_tokens = options.add_special_tokens, invoker_args = options.invoker_args }
+end
+
+local function generation_of(network, level)
+  if network.generation then return network.generation end
+  binding.raise("state", "this model does not generate text", level + 1, { hint = "ls.LanguageModel makes one that does" })
+end
+
+---Generates text beside a recorded body; without a body it just generates.
+---@param ... any  input?, options?, body?
+---@return any ...  # what the body returns, saved; without a body the ids [B, T + new]
+function root_methods:generate(...)
+  local network = getfenv(self).network
+  local settings_of = generation_of(network, 3)
+  local call = inputs.sort(network, "generate", network.generate_options, 3, ...)
+  local settings = settings_of(call.options)
+  if not call.body then
+    check_input(call, 3)
+    if #network.edits == 0 then
+      return network.generate(settings, network.prepare(3, call.input, prompt_options(call.options)))
+    end
+  end
+  local tracer = trace.open(network, 3)
+  tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
+  binding.check(C.ls_trace_generate(tracer._recording.graph, tracer._steps), 3)
+  if call.input ~= nil then
+    tracer:_add_input(C.LS_INVOKE_WHOLE, 3, { input = call.input, options = prompt_options(call.options) })
+  end
+  if not call.body then return trace.run(tracer, 3, function() return network.root.generator.output end).value end
+  return trace.run(tracer, 3, call.body)
+end
+
+---Generates one text token by token: for token, text in model:stream(prompt, { max_new_tokens = 50 }) do.
+---@param ... any  input, options?
+---@return fun(): integer?, string?  # the id, and its text once the characters are whole
+function root_methods:stream(...)
+  local network = getfenv(self).network
+  local settings_of = generation_of(network, 3)
+  local call = inputs.sort(network, "stream", network.generate_options, 3, ...)
+  check_input(call, 3)
+  if call.body then binding.raise("argument", "a stream takes no body: for token, text in model:stream(prompt) do", 3) end
+  if #network.edits > 0 then
+    binding.raise("state", "a stream does not see stored edits; use generate", 3)
+  end
+  return network.stream(settings_of(call.options), network.prepare(3, call.input, prompt_options(call.options)))
 end
 
 ---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.

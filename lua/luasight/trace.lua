@@ -23,7 +23,7 @@ local trace = {}
 ---@field graph ffi.cdata*?
 ---@field invokes table<integer, luasight.Input>  by the core's number
 ---@field functions table<integer, fun(...): any>  of tracer:apply, by node
----@field generation luasight.GenerationRun?
+---@field generation luasight.GenerationRun?  of the pass under way
 ---@field failed any  what ended it
 
 ---@class luasight.Tracer  an open trace; `output`, `input` are those of the whole model

@@ -65,7 +65,7 @@ end
 function methods:_add_input(kind, level, call)
   local network = self._network
   local function add(...)
-    local input = { network = network, kind = kind, args = { n = select("#", ...), ... }, generates = self._generates }
+    local input = { network = network, kind = kind, args = { n = select("#", ...), ... }, settings = self._settings }
     input.index = trace.invoke(self, kind, level + 2, ...)
     input.rows = batch.rows(input.args)
     input.lengths, input.width = network.lengths(input.args)

@@ -80,7 +80,7 @@ function binding.check(status, level, fields)
   local first, second = tonumber(C.ls_error_site()), tonumber(C.ls_error_site2())
   if code == "unset" then
     if first ~= 0 then message = ("%s (made at %s)"):format(message, site.text(first)) end
-    all.hint = "call :save() on it inside the body"
+    if not message:find("been set:", 1, true) then all.hint = "call :save() on it inside the body" end
   elseif first ~= 0 then
     all.file, all.line = site.split(first)
   end

@@ -40,6 +40,13 @@ local function each_step(net, ids, mask, f)
   for S = PROMPT, LENGTH do f(step(ids, cache, mask, S)) end
 end
 
+local threads
+setup(function()
+  threads = torch.get_num_threads()
+  torch.set_num_threads(1) -- faster for small numbers
+end)
+teardown(function() torch.set_num_threads(threads) end)
+
 describe("a forward with a cache", function()
   for _, case in ipairs(cases) do
     it("gives the logits of the whole text, with padding and without: " .. case, function()

@@ -74,7 +74,7 @@ local function refuse(message, hint) binding.raise("argument", message, nil, { h
 function generation.start(net, s, inputs)
   for name in pairs(inputs) do
     if name ~= "input_ids" and name ~= "attention_mask" then
-      refuse(("a generation cannot begin with %s"):format(tostring(name)), "input_ids, and attention_mask where rows are padded")
+      refuse(("a generation cannot begin with %s"):format(tostring(name)), "input_ids, and attention_mask for padded rows")
     end
   end
   local ids, mask = inputs.input_ids, inputs.attention_mask
@@ -102,13 +102,12 @@ end
 ---What the model is given in the step to come.
 ---@return table  # input_ids, attention_mask where rows are padded, cache and continues where there is a cache
 function Run:arguments()
-  local S, ids = self.length, nil
-  if self.cache and self.step > 0 then ids = self.ids:narrow(1, S - 1, 1) else ids = first(self.ids, 1, S) end
+  local S, continues = self.length, self.cache and self.step > 0 or nil
   return {
-    input_ids = ids,
+    input_ids = continues and self.ids:narrow(1, S - 1, 1) or first(self.ids, 1, S),
     attention_mask = self.mask and first(self.mask, 1, S),
     cache = self.cache and first(self.cache, 4, S),
-    continues = self.cache and self.step > 0 or nil,
+    continues = continues,
   }
 end
 
@@ -122,7 +121,8 @@ end
 ---The scores of the next token, adjusted but not yet filtered.
 local function scores_of(run, logits) -- R T V -> R V
   local s, last = run.settings, logits:select(1, -1)
-  if run.beams then last = last:float():log_softmax(-1) elseif s.do_sample or s.repetition_penalty ~= 1 then last = last:float() end
+  if run.beams then last = last:float():log_softmax(-1)
+  elseif s.do_sample or s.repetition_penalty ~= 1 then last = last:float() end
   return choose.adjust(last, s.repetition_penalty ~= 1 and history(run) or nil, run.step < run.least, s)
 end
 
@@ -157,7 +157,8 @@ end
 local function next_of_rows(run, scores)
   local s = run.settings
   if not s.do_sample then return scores:argmax(-1) end
-  return choose.draw(choose.filter(scores, s), choose.uniform(run.seed, run.rows, run.step))
+  local left, ids = choose.filter(scores, s)
+  return choose.draw(left, ids, choose.uniform(run.seed, run.rows, run.step))
 end
 
 ---Appends one token to every row. Gives whether a text goes on.
@@ -205,8 +206,9 @@ end
 
 -- ---- without a trace -------------------------------------------------------------------------------------------------
 
----Runs the model once; gives its logits, those of the last position at least.
+---Runs the model once; gives its logits, where the network can those of the last position only.
 local function forward(net, arguments)
+  if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
   return record.run(3, record.prepare(3, net, arguments)).logits
 end
 

@@ -26,6 +26,7 @@ MODELS = {
                 tie_word_embeddings=False),
 }
 PAD = 28  # not 0, in whose place transformers' beams fill with the end of text
+FILL = 22  # in the place of padding: a token that the models like, and that must not count
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2], [6, 5], [18], [8, 9, 7, 9, 3]]
 
 
@@ -51,7 +52,7 @@ def model_of(name, settings):
 
 def batch(rows):
     longest = max(map(len, rows))
-    ids = [[0] * (longest - len(row)) + row for row in rows]
+    ids = [[FILL] * (longest - len(row)) + row for row in rows]
     mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
     return ids, mask
 
@@ -69,7 +70,7 @@ TEXTS = [
     ("plain", PROMPTS[:1], {"max_new_tokens": 16, "num_beams": 3, "num_return_sequences": 2}),
     ("odd", PROMPTS, {"max_new_tokens": 16, "num_beams": 4}),
 ]
-for penalty, early in [(1.0, False), (2.0, False), (-1.0, False), (0.0, True), (1.0, True), (1.5, "never"), (-0.5, "never")]:
+for penalty, early in [(1.0, False), (2.0, False), (-1.0, False), (0.0, True), (1.0, True), (2.0, "never"), (-0.5, "never")]:
     for name in MODELS:
         TEXTS.append((name, PROMPTS, {"max_new_tokens": 14, "num_beams": 3, "num_return_sequences": 2, "eos_token_id": None,
                                       "length_penalty": penalty, "early_stopping": early}))
@@ -133,7 +134,7 @@ STOPS = [  # texts, strings
     (["When Mary and John went to the store, John gave a drink to", "After the lunch, Anna and Peter"], ["Mary", "nothing"]),
     (["After the lunch, Anna and Peter", "Mary"], ["heat", "nd Ma"]),  # inside a token, and over several
     (["After the lunch, Anna and Pe"], "Pe the"),                      # begins in the prompt
-    (["The king"], [" nowhere"]),
+    (["When Mary and John went to the store, John gave a drink to"], [" to", " nowhere"]),  # what is in the prompt does not count
 ]
 
 

@@ -26,24 +26,29 @@ function choose.adjust(scores, history, too_short, s)
   return scores
 end
 
----The scores that sampling draws from: temperature, then top_k, then top_p; -inf at tokens that cannot come.
+---What sampling draws from: the scores by temperature, then top_k, then top_p, -inf at tokens that cannot come. Where few
+---can, only these are there, the best first.
 ---@param scores any  R V
 ---@param s luasight.GenerationSettings
----@return any  # R V
+---@return any scores, any? ids  # R n each; ids nil: all tokens, in order
 function choose.filter(scores, s)
   if s.temperature ~= 1 then scores = scores / s.temperature end
-  local V = scores.shape[1]
-  if s.top_k > 0 and s.top_k < V then
-    local best = scores:topk(s.top_k, 1)
-    scores = scores:masked_fill(scores:lt(best[":, -1:"]), -math.huge) -- of equal scores all or none
+  local k, ids = s.top_k, nil
+  if k > 0 and k < scores.shape[1] then
+    local best, at = scores:topk(k, 1)
+    local least = best[":, -1:"]
+    local n = scores:ge(least):sum(1):max():item()
+    if n > k then best, at = scores:topk(n, 1) end -- of equal scores all or none
+    scores, ids = n > k and best:masked_fill(best:lt(least), -math.huge) or best, at
   end
   if s.top_p < 1 then
-    local ordered, order = scores:sort(1, false) -- R V, the best last
-    local beyond = ordered:softmax(-1):cumsum(-1):le(1 - s.top_p)
-    beyond[":, -1"] = false
-    scores = scores:masked_fill(beyond:scatter(1, order, beyond), -math.huge)
+    if not ids then scores, ids = scores:sort(1, true) end
+    local worse = scores:softmax(-1):flip(1):cumsum(-1):flip(1) -- the probability of each and of all behind it
+    local beyond = worse:le(1 - s.top_p)
+    beyond[":, 0"] = false
+    scores = scores:masked_fill(beyond, -math.huge)
   end
-  return scores
+  return scores, ids
 end
 
 -- ---- draws -----------------------------------------------------------------------------------------------------------
@@ -75,13 +80,15 @@ end
 function choose.seed() return torch.randint(0, 2 ^ 53, { 1 }, { dtype = "int64" }):item() end
 
 ---One token of each row, by its probability: the first at which the sum of probabilities goes beyond the row's number.
----@param scores any        R V
+---@param scores any        R n
+---@param ids any?          R n; nil: the places are the tokens
 ---@param numbers number[]  from 0 to 1 (excluded), for each row
 ---@return any  # R
-function choose.draw(scores, numbers)
-  local sums = scores:double():softmax(-1):cumsum(-1) -- R V
+function choose.draw(scores, ids, numbers)
+  local sums = scores:double():softmax(-1):cumsum(-1) -- R n
   local at = torch.tensor(numbers, { dtype = "float64", device = sums.device }):unsqueeze(1) * sums[":, -1:"] -- R 1
-  return torch.searchsorted(sums, at, { right = true }):squeeze(1)
+  local place = torch.searchsorted(sums, at, { right = true }) -- R 1
+  return (ids and ids:gather(1, place) or place):squeeze(1)
 end
 
 return choose

@@ -10,8 +10,9 @@ local torch = ls.torch
 
 local cache = {}
 
----What a forward with a cache takes besides its other arguments.
-cache.arguments = { "cache", "continues" }
+---What a forward takes in a generation besides its other arguments. Of the logits, the last `logits_to_keep` positions are
+---wanted; all where it is not there.
+cache.arguments = { "cache", "continues", "logits_to_keep" }
 
 ---@param sizes { layers: integer, rows: integer, heads: integer, length: integer, width: integer }
 ---@param like any  a parameter, for dtype and device
@@ -49,5 +50,11 @@ function cache.extend(part, k, v, continues)
   write(values:narrow(2, -1, 1), v)
   return keys, values
 end
+
+---The positions at the end that a head has to read.
+---@param hidden any  R T C
+---@param keep integer?
+---@return any  # R keep C
+function cache.last(hidden, keep) return keep and hidden:narrow(1, -keep, keep) or hidden end
 
 return cache

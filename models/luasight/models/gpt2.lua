@@ -195,14 +195,17 @@ function LMHeadModel:tie_weights()
   if self.config.tie_word_embeddings then self.lm_head.weight = self.transformer.wte.weight end -- V C
 end
 
----Takes what the transformer takes; gives { logits = B T V }.
+---Takes what the transformer takes, and logits_to_keep: of how many positions the logits are wanted, from the end.
+---Gives { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any
 function LMHeadModel:forward(input_ids, options)
   input_ids, options = arguments.read(all_inputs, input_ids, options)
+  local keep = options.logits_to_keep
+  options.logits_to_keep = nil
   local hidden = self.transformer(input_ids, next(options) and options or nil).last_hidden_state -- B T C
-  return tensor.struct { { "logits", self.lm_head(hidden) } } -- B T V
+  return tensor.struct { { "logits", self.lm_head(cache.last(hidden, keep)) } } -- B T V
 end
 
 ---A key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.

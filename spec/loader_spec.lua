@@ -83,7 +83,7 @@ describe("a folder that is no model", function()
     configure { model_type = "gpt3" }
     refuses("name", folder .. '/config.json: luasight has no model of the type "gpt3" (did you mean "gpt2"?)', "gpt2")
     configure { model_type = "" }
-    refuses("format", "/config.json: there is no model_type", "luasight has gpt2")
+    refuses("format", "/config.json: there is no model_type", "luasight has gemma, ")
     configure { model_type = 7 }
     refuses("format", "there is no model_type")
   end)

@@ -11,7 +11,8 @@ local prompt = {}
 ---@field names string[]             the arguments it takes
 ---@field tokenizer fun(): any       raises where there is none
 ---@field pad fun(): integer         the id that fills short rows
----@field context integer?           most tokens it reads
+---@field context integer?           most tokens it was trained to read
+---@field reads_beyond boolean?      more are no error
 ---@field vocabulary integer?        how many ids there are
 ---@field device string
 
@@ -140,7 +141,7 @@ end
 local function check_ids(ids, reader, text)
   local rows, length = ids.shape[0], ids.shape[1]
   if rows == 0 or length == 0 then empty "the prompt" end
-  if reader.context and length > reader.context then
+  if reader.context and not reader.reads_beyond and length > reader.context then
     binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context), nil,
       { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
   end

@@ -10,9 +10,10 @@ local near = require "luasight.near"
 local models = {}
 
 ---model_type -> the file that has it.
-models.files = {
-  gpt2 = "luasight.models.gpt2",
-}
+models.files = {}
+for model_type in ([[
+  gemma gemma2 gemma3_text gpt2 granite llama mistral olmo2 phi phi3 qwen2 qwen3 stablelm starcoder2
+]]):gmatch "%S+" do models.files[model_type] = "luasight.models." .. model_type end
 
 ---@class luasight.Architecture
 ---@field new fun(config: table): table

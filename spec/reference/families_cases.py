@@ -1,0 +1,97 @@
+"""The tiny models of families.py. `new`: settings, which this version of transformers writes down its own way; `old`: a
+config.json as older versions wrote it. More: `layout`, what the file holds instead; `shard`, the size of a file; `kind`; `skip`, modules that are not compared."""
+
+SMALL = {"vocab_size": 19, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "max_position_embeddings": 32}
+
+
+def old(model_type, **settings):
+    return {"model_type": model_type, "torch_dtype": "bfloat16", "transformers_version": "4.31.0", **settings}
+
+
+def without_prefix(prefix, *extra):
+    """As the file of the model without its head, with tensors that older versions kept."""
+    def layout(weights):
+        import torch
+        weights = {name.removeprefix(prefix): t for name, t in weights.items() if not name.startswith("lm_head")}
+        return {**weights, **{name: torch.ones(2) for name in extra}}
+    return layout
+
+
+CASES = {
+    # ---- Llama and what is near it ----
+    "llama": {"new": dict(SMALL, model_type="llama", num_key_value_heads=2, attention_bias=True, mlp_bias=True,
+                          rope_parameters={"rope_type": "llama3", "rope_theta": 300.0, "factor": 3.0, "low_freq_factor": 1.0,
+                                           "high_freq_factor": 4.0, "original_max_position_embeddings": 20}),
+              "shard": "3KB"},
+    "llama-old": {"old": old("llama", **SMALL, hidden_act="gelu", rms_norm_eps=1e-2, rope_theta=500.0, pad_token_id=1,
+                             rope_scaling={"type": "linear", "factor": 2.5}, tie_word_embeddings=True),
+                  "layout": without_prefix("model.", "layers.0.self_attn.rotary_emb.inv_freq")},
+    "llama-dynamic-old": {"old": old("llama", **dict(SMALL, max_position_embeddings=5), num_key_value_heads=1,
+                                     rope_scaling={"type": "dynamic", "factor": 4.0}, head_dim=6)},
+    "llama-yarn": {"new": dict(SMALL, model_type="llama", num_key_value_heads=4, head_dim=8, hidden_act="relu",
+                               rope_parameters={"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0,
+                                                "original_max_position_embeddings": 8, "beta_fast": 2.0,
+                                                "beta_slow": 0.25})},
+    "llama-yarn-old": {"old": old("llama", **dict(SMALL, num_hidden_layers=1), rope_scaling={
+        "rope_type": "yarn", "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 1.3, "truncate": False,
+        "original_max_position_embeddings": 8})},
+    "mistral": {"new": dict(SMALL, model_type="mistral", num_key_value_heads=2, head_dim=6, sliding_window=3)},
+    "mistral-old": {"old": old("mistral", **SMALL, num_key_value_heads=4, sliding_window=None, rope_theta=1e6,
+                               rms_norm_eps=1e-5)},
+    "qwen2": {"new": dict(SMALL, model_type="qwen2", num_hidden_layers=3, num_key_value_heads=2, use_sliding_window=True,
+                          sliding_window=3, max_window_layers=1, tie_word_embeddings=True)},
+    "qwen2-old": {"old": old("qwen2", **SMALL, num_key_value_heads=1, sliding_window=3, use_sliding_window=False,
+                             rope_theta=1e6)},
+    "qwen3": {"new": dict(SMALL, model_type="qwen3", num_key_value_heads=2, head_dim=6, attention_bias=True,
+                          layer_types=["sliding_attention", "full_attention"], use_sliding_window=True, sliding_window=2)},
+    "qwen3-old": {"old": old("qwen3", **SMALL, num_key_value_heads=4, head_dim=8, rope_theta=1e6, rope_scaling=None,
+                             tie_word_embeddings=True, use_sliding_window=False, sliding_window=None,
+                             max_window_layers=2)},
+    "granite": {"new": dict(SMALL, model_type="granite", num_key_value_heads=2, embedding_multiplier=3.0,
+                            logits_scaling=0.5, residual_multiplier=0.22, attention_multiplier=0.4, attention_bias=True,
+                            tie_word_embeddings=True)},
+    "granite-old": {"old": old("granite", **SMALL, embedding_multiplier=2, logits_scaling=4, mlp_bias=True,
+                               rope_theta=900)},
+    "olmo2": {"new": dict(SMALL, model_type="olmo2", num_key_value_heads=2, attention_bias=True, pad_token_id=1)},
+    "olmo2-old": {"old": old("olmo2", **SMALL, rope_theta=5e5, rms_norm_eps=1e-3, tie_word_embeddings=True,
+                             rope_scaling=None)},
+}
+CASES.update({
+    # ---- Gemma, Phi, StableLM, StarCoder2 ----
+    "gemma": {"new": dict(SMALL, model_type="gemma", num_key_value_heads=1, head_dim=6, attention_bias=True)},
+    "gemma-old": {"old": old("gemma", **SMALL, num_key_value_heads=4, head_dim=4, hidden_act="gelu", rope_theta=200.0,
+                             rms_norm_eps=1e-2)},
+    "gemma2": {"new": dict(SMALL, model_type="gemma2", num_hidden_layers=3, num_key_value_heads=2, head_dim=6,
+                           sliding_window=3, query_pre_attn_scalar=11, attn_logit_softcapping=0.7,
+                           final_logit_softcapping=1.5)},
+    "gemma2-old": {"old": old("gemma2", **SMALL, num_key_value_heads=4, head_dim=4, sliding_window=2,
+                              hidden_activation="gelu_pytorch_tanh", hidden_act="gelu_pytorch_tanh", rope_theta=300,
+                              attn_logit_softcapping=None, final_logit_softcapping=None, query_pre_attn_scalar=16)},
+    "gemma3": {"new": dict(SMALL, model_type="gemma3_text", num_hidden_layers=3, num_key_value_heads=2, head_dim=6,
+                           sliding_window=3, query_pre_attn_scalar=9, layer_types=["full_attention", "sliding_attention",
+                                                                                 "full_attention"],
+                           rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 400.0},
+                                            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0}}),
+               "skip": ["rotary_emb"]},  # called once for each kind of layers, in any order
+    "gemma3-old": {"old": old("gemma3_text", **dict(SMALL, num_hidden_layers=3), num_key_value_heads=1, head_dim=8,
+                              sliding_window=2, sliding_window_pattern=2, rope_theta=1000.0, rope_local_base_freq=50.0,
+                              rope_scaling={"rope_type": "linear", "factor": 4.0}, final_logit_softcapping=2.0,
+                              hidden_activation="gelu_pytorch_tanh", attention_bias=False), "skip": ["rotary_emb"]},
+    "phi": {"new": dict(SMALL, model_type="phi", num_attention_heads=2, num_key_value_heads=1, qk_layernorm=True)},
+    "phi-old": {"old": old("phi", **SMALL, partial_rotary_factor=1.0, hidden_act="gelu_new", layer_norm_eps=1e-2,
+                           rope_theta=70.0, embd_pdrop=0.1, resid_pdrop=0.1, num_key_value_heads=None)},
+    "phi3": {"new": dict(SMALL, model_type="phi3", num_key_value_heads=2, original_max_position_embeddings=6,
+                         rope_parameters={"rope_type": "longrope", "rope_theta": 50.0, "short_factor": [1.0, 1.5],
+                                          "long_factor": [2.0, 3.0]}, sliding_window=4, pad_token_id=1)},
+    "phi3-old": {"old": old("phi3", **dict(SMALL, max_position_embeddings=64), num_key_value_heads=4,
+                            original_max_position_embeddings=16, rope_theta=1e4, sliding_window=None, pad_token_id=0,
+                            rope_scaling={"type": "longrope", "short_factor": [1.2, 1.5], "long_factor": [2.0, 3.0]})},
+    "stablelm": {"new": dict(SMALL, model_type="stablelm", hidden_size=32, num_key_value_heads=2, use_qkv_bias=True,
+                             qk_layernorm=True, use_parallel_residual=True)},
+    "stablelm-old": {"old": old("stablelm", **dict(SMALL, num_attention_heads=2), num_key_value_heads=2,
+                                partial_rotary_factor=0.5, layer_norm_eps=1e-2, rope_theta=60, hidden_dropout=0.1)},
+    "starcoder2": {"new": dict(SMALL, model_type="starcoder2", num_key_value_heads=2, sliding_window=3)},
+    "starcoder2-old": {"old": old("starcoder2", **SMALL, num_key_value_heads=1, use_bias=False, norm_epsilon=1e-2,
+                                  rope_theta=60, tie_word_embeddings=False, embedding_dropout=0.1, sliding_window=None)},
+})

@@ -51,7 +51,8 @@ def config_of(folder, case):
 
 def model_of(config, case):
     kind = {"encoder": AutoModelForMaskedLM, "seq2seq": AutoModelForSeq2SeqLM}.get(case.get("kind"), AutoModelForCausalLM)
-    model = kind.from_config(config, attn_implementation="eager").float().eval()
+    config.dtype = None  # else tables are made, and rounded, in the file's dtype
+    model = kind.from_config(config, attn_implementation=case.get("implementation", "eager"), dtype=torch.float32).eval()
     scale = case.get("scale", 0.3)
     with torch.no_grad():
         for name, p in model.named_parameters():

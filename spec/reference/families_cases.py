@@ -95,3 +95,60 @@ CASES.update({
     "starcoder2-old": {"old": old("starcoder2", **SMALL, num_key_value_heads=1, use_bias=False, norm_epsilon=1e-2,
                                   rope_theta=60, tie_word_embeddings=False, embedding_dropout=0.1, sliding_window=None)},
 })
+
+SMALL_J = {"vocab_size": 19, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
+SMALL_BLOOM = {"vocab_size": 19, "hidden_size": 18, "n_layer": 2, "n_head": 6}
+SMALL_FALCON = {"vocab_size": 19, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 6,
+                "max_position_embeddings": 32}
+
+
+def old_neox(weights):
+    import torch
+    weights = {name.replace("lm_head", "embed_out"): t for name, t in weights.items()}
+    return {**weights, "gpt_neox.layers.0.attention.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool),
+            "gpt_neox.layers.0.attention.masked_bias": torch.tensor(-1e9),
+            "gpt_neox.layers.0.attention.rotary_emb.inv_freq": torch.ones(2)}
+
+
+CASES.update({
+    # ---- GPT-NeoX, GPT-J, GPT-Neo, OPT, BLOOM, Falcon ----
+    "gpt_neox": {"new": dict(SMALL, model_type="gpt_neox", num_attention_heads=2, use_parallel_residual=False,
+                             attention_bias=False, hidden_dropout=0.1,
+                             rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 60.0,
+                                              "partial_rotary_factor": 0.5})},
+    "gpt_neox-old": {"old": old("gpt_neox", **SMALL, rotary_pct=1.0, rotary_emb_base=70, hidden_act="gelu_fast",
+                                layer_norm_eps=1e-2, tie_word_embeddings=False), "layout": old_neox},
+    "gptj": {"new": dict(SMALL_J, model_type="gptj", rotary_dim=4, n_inner=20, embd_pdrop=0.1)},
+    "gptj-old": {"old": old("gptj", **SMALL_J, rotary_dim=8, activation_function="relu", layer_norm_epsilon=1e-2,
+                            resid_pdrop=0.1, gradient_checkpointing=False, scale_attn_weights=True),
+                 "layout": lambda w: {**w, "transformer.h.0.attn.bias": __import__("torch").ones(1, 1, 4, 4),
+                                      "transformer.h.0.attn.masked_bias": __import__("torch").tensor(-1e9)}},
+    "gpt_neo": {"new": {"model_type": "gpt_neo", "vocab_size": 19, "hidden_size": 16, "num_layers": 3, "num_heads": 4,
+                        "max_position_embeddings": 32, "window_size": 3, "attention_types": [[["local"], 1], [["global",
+                                                                                                          "local"], 1]]}},
+    "gpt_neo-old": {"old": old("gpt_neo", vocab_size=19, hidden_size=16, num_layers=2, num_heads=2,
+                               max_position_embeddings=16, window_size=2, attention_types=[[["global", "local"], 1]],
+                               attention_layers=["global", "local"], intermediate_size=20, activation_function="relu",
+                               layer_norm_epsilon=1e-2, resid_dropout=0, embed_dropout=0, attention_dropout=0,
+                               tie_word_embeddings=False)},
+    "opt": {"new": {**{k: v for k, v in SMALL.items() if k != "intermediate_size"}, "model_type": "opt", "ffn_dim": 24,
+                    "activation_function": "gelu", "enable_bias": False, "layer_norm_elementwise_affine": False}},
+    "opt-old": {"old": old("opt", vocab_size=19, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=20,
+                           max_position_embeddings=8, do_layer_norm_before=False, word_embed_proj_dim=12, dropout=0.1,
+                           pad_token_id=1, init_std=0.02, layerdrop=0.0),
+                "layout": without_prefix("model.")},
+    "bloom": {"new": dict(SMALL_BLOOM, model_type="bloom", apply_residual_connection_post_layernorm=True)},
+    "bloom-old": {"old": old("bloom", vocab_size=19, n_embed=16, n_layer=2, num_attention_heads=4, layer_norm_epsilon=1e-2,
+                             tie_word_embeddings=False, pretraining_tp=2, slow_but_exact=False, hidden_dropout=0.1,
+                             attention_softmax_in_fp32=True, masked_softmax_fusion=True)},
+    "falcon": {"new": dict(SMALL_FALCON, model_type="falcon", new_decoder_architecture=True, num_kv_heads=2, bias=True,
+                           ffn_hidden_size=20, rope_parameters={"rope_type": "default", "rope_theta": 50.0})},
+    "falcon-old": {"old": old("falcon", **SMALL_FALCON, multi_query=True, parallel_attn=True, alibi=False, bias=False,
+                              layer_norm_epsilon=1e-2, new_decoder_architecture=False, hidden_dropout=0.1)},
+    "falcon-alibi-old": {"old": old("falcon", **SMALL_FALCON, multi_query=False, parallel_attn=False, alibi=True, bias=True,
+                                    tie_word_embeddings=False),
+                         "implementation": "sdpa",  # eager adds the bias twice
+                         "no_patterns": True, "skip": ["rotary_emb"]},
+    "falcon-one-norm": {"new": dict(SMALL_FALCON, model_type="falcon", new_decoder_architecture=True, num_kv_heads=3,
+                                    num_ln_in_parallel_attn=1, activation="relu")},
+})

@@ -14,28 +14,20 @@ local function refuse(...) failure.raise("format", (...):format(select(2, ...)))
 
 -- ---- configuration ---------------------------------------------------------------------------------------------------
 
----Fields that most have, with Llama's defaults.
+---Fields that all have, with Llama's defaults.
 ---@type table<string, luasight.ConfigField>
 decoder.fields = {
   vocab_size = { 32000, kind = "size" },
   hidden_size = { 4096, kind = "size" },
-  intermediate_size = { 11008, kind = "size" },
   num_hidden_layers = { 32, kind = "size" },
   num_attention_heads = { 32, kind = "size" },
-  num_key_value_heads = { nil, kind = "size" }, -- as many as heads
-  head_dim = { nil, kind = "size" },            -- hidden_size / heads
-  hidden_act = { "silu", kind = "string" },
   max_position_embeddings = { 2048, kind = "size" },
-  pad_token_id = { nil, kind = "number" },
   initializer_range = { 0.02, kind = "number" },
-  rms_norm_eps = { 1e-6, kind = "number" },
   tie_word_embeddings = { false, kind = "boolean" },
-  attention_bias = { false, kind = "boolean" },
   attention_dropout = { 0, kind = "share" },
-  mlp_bias = { false, kind = "boolean" },
 }
 
----Fields of another family with other defaults (values) and fields of its own (tables); false takes one away.
+---Fields of another family with other defaults (values) and fields of its own (tables).
 ---@param fields table<string, luasight.ConfigField>
 ---@param changes table<string, any>
 ---@return table<string, luasight.ConfigField>
@@ -64,9 +56,9 @@ function decoder.read_config(given, fields, aliases)
     if C % H ~= 0 then refuse("hidden_size is %d, which %d heads (num_attention_heads) cannot share evenly", C, H) end
     config.head_dim = C / H
   end
-  config.num_key_value_heads = config.num_key_value_heads or H
-  if H % config.num_key_value_heads ~= 0 then
-    refuse("num_attention_heads is %d, no multiple of num_key_value_heads, %d", H, config.num_key_value_heads)
+  local shared = config.num_key_value_heads
+  if shared and H % shared ~= 0 then
+    refuse("num_attention_heads is %d, no multiple of num_key_value_heads, %d", H, shared)
   end
   return config
 end
@@ -114,6 +106,26 @@ function decoder.family(prefix, parent)
   return family
 end
 
+---Dropout that is no module there.
+---@param module table
+---@param x any
+---@param p number
+---@return any
+function decoder.dropout(module, x, p)
+  if not module.training or p == 0 then return x end
+  return torch.dropout(x, p, true)
+end
+
+---The layers of a model: `Layer(config, i)` for i from 0.
+---@param Layer table
+---@param config table
+---@return table  # an nn.ModuleList
+function decoder.layers(Layer, config)
+  local layers = {}
+  for i = 0, config.num_hidden_layers - 1 do layers[i + 1] = Layer(config, i) end
+  return nn.ModuleList(layers)
+end
+
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
 ---What a decoder's forward takes.
@@ -138,7 +150,8 @@ end
 
 ---The head reads with the vectors of the token embedding, where the configuration says so.
 function ForCausalLM:tie_weights()
-  if self.config.tie_word_embeddings then self.lm_head.weight = self[self.inner][self.embedding].weight end -- V C
+  if not self.config.tie_word_embeddings then return end
+  self.lm_head.weight = self:get_submodule(self.inner .. "." .. self.embedding).weight -- V C
 end
 
 ---The logits that the model gives, of those that the head gives.

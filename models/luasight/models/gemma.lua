@@ -30,7 +30,7 @@ function Gemma.Model:init(config)
     { padding_idx = config.pad_token_id })
 end
 
-Gemma.fields = decoder.with(decoder.fields, { vocab_size = 256000, hidden_size = 3072, intermediate_size = 24576,
+Gemma.fields = decoder.with(llama.fields, { vocab_size = 256000, hidden_size = 3072, intermediate_size = 24576,
   num_hidden_layers = 28, num_attention_heads = 16, num_key_value_heads = 16, head_dim = 256, pad_token_id = 0,
   hidden_act = "gelu_pytorch_tanh", max_position_embeddings = 8192, tie_word_embeddings = true,
   hidden_activation = { nil, kind = "string" } })

@@ -86,6 +86,7 @@ end
 
 return llama.architecture(Gemma3, function(given)
   local config = decoder.read_config(given, fields)
+  config.num_key_value_heads = config.num_key_value_heads or config.num_attention_heads
   config.hidden_act = config.hidden_activation
   local pattern = config.sliding_window_pattern
   config.windows = decoder.windows(config, function(layer) return (layer + 1) % pattern ~= 0 end)

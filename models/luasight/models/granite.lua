@@ -37,7 +37,7 @@ function Model:enter(x) return x * self.embedding_multiplier end -- B T C
 function Granite.ForCausalLM:adjust(logits) return logits / self.config.logits_scaling end -- B T V
 
 local number = { 1, kind = "number" }
-local fields = decoder.with(decoder.fields, { embedding_multiplier = number, attention_multiplier = number,
+local fields = decoder.with(llama.fields, { embedding_multiplier = number, attention_multiplier = number,
   residual_multiplier = number, logits_scaling = number })
 
 return llama.architecture(Granite, function(given) return llama.read_config(given, fields) end)

@@ -12,7 +12,8 @@ local models = {}
 ---model_type -> the file that has it.
 models.files = {}
 for model_type in ([[
-  gemma gemma2 gemma3_text gpt2 granite llama mistral olmo2 phi phi3 qwen2 qwen3 stablelm starcoder2
+  bloom falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj granite llama mistral olmo2 opt phi phi3 qwen2 qwen3
+  stablelm starcoder2
 ]]):gmatch "%S+" do models.files[model_type] = "luasight.models." .. model_type end
 
 ---@class luasight.Architecture

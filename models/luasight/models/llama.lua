@@ -119,17 +119,9 @@ function Model:init(config)
   local family = self.family
   self.windows = config.windows
   self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, { padding_idx = config.pad_token_id })
-  self.layers = self:make_layers(config)
+  self.layers = decoder.layers(family.DecoderLayer, config)
   self.norm = family.norm(config, family)
   self.rotary_emb = family.RotaryEmbedding(config.rope_parameters)
-end
-
----@param config table
----@return table
-function Model:make_layers(config)
-  local layers = {}
-  for layer = 0, config.num_hidden_layers - 1 do layers[layer + 1] = self.family.DecoderLayer(config, layer) end
-  return nn.ModuleList(layers)
 end
 
 ---What the first layer reads.
@@ -159,6 +151,18 @@ end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
+---@type table<string, luasight.ConfigField>
+Llama.fields = decoder.with(decoder.fields, {
+  intermediate_size = { 11008, kind = "size" },
+  num_key_value_heads = { nil, kind = "size" }, -- as many as heads
+  head_dim = { nil, kind = "size" },            -- hidden_size / heads
+  hidden_act = { "silu", kind = "string" },
+  rms_norm_eps = { 1e-6, kind = "number" },
+  attention_bias = { false, kind = "boolean" },
+  mlp_bias = { false, kind = "boolean" },
+  pad_token_id = { nil, kind = "number" },
+})
+
 ---Reads a configuration of a family that turns its queries and keys.
 ---@param given table
 ---@param fields table<string, luasight.ConfigField>
@@ -166,6 +170,7 @@ end
 ---@return table
 function Llama.read_config(given, fields, rope)
   local config = decoder.read_config(given, fields)
+  config.num_key_value_heads = config.num_key_value_heads or config.num_attention_heads
   config.rope_parameters = rotary.read(config, rope or { rope_theta = 10000 })
   config.rope_scaling = nil
   return config
@@ -184,6 +189,6 @@ function Llama.architecture(family, read)
   return decoder.architecture(family.ForCausalLM, read, { drop = { "rotary_emb%.inv_freq$" } })
 end
 
-local architecture = Llama.architecture(Llama, function(given) return Llama.read_config(given, decoder.fields) end)
+local architecture = Llama.architecture(Llama, function(given) return Llama.read_config(given, Llama.fields) end)
 architecture.classes = Llama
 return architecture

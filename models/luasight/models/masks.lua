@@ -1,6 +1,8 @@
 --- Who may look at whom: causal masks, sliding windows, padding; and the positions that follow from padding.
 ---
 --- Padding stands on the left. It is never looked at; a row of it sees only itself, so that it has numbers too.
+local torch = require "luasight".torch
+
 local masks = {}
 
 ---@class luasight.Masks  the masks of one forward, each made once
@@ -28,12 +30,7 @@ local function shown(self, pairs_of_positions) -- T T
   return real:logical_and(pairs_of_positions):logical_or(itself) -- B 1 T T
 end
 
----What lets each position see itself and earlier ones. Where there is no padding and no window it is nil: attention is
----causal by itself.
----@param window integer?  how many positions are seen, the own one included
----@return any  # B 1 T T or 1 1 T T, true where a position (row) may see another (column)
-function Masks:causal(window)
-  if not self.real and not window then return nil end
+local function causal(self, window)
   local key = window or "all"
   if not self.made[key] then
     local earlier = self.x:new_ones({ self.T, self.T }, { dtype = "bool" }):tril() -- T T
@@ -41,6 +38,41 @@ function Masks:causal(window)
     self.made[key] = shown(self, earlier)
   end
   return self.made[key]
+end
+
+---What lets each position see itself and earlier ones. Where there is no padding and no window it is nil: attention is
+---causal by itself.
+---@param window integer?  how many positions are seen, the own one included
+---@return any  # B 1 T T or 1 1 T T, true where a position (row) may see another (column)
+function Masks:causal(window)
+  return (self.real or window) and causal(self, window) or nil
+end
+
+---Numbers to add to scores, and minus infinity where a position must not look.
+---@param bias any  what broadcasts to B H T T
+---@return any
+function Masks:biased(bias)
+  local seen = causal(self)
+  return torch.where(seen, bias:to(self.x), self.x:new_full({}, -math.huge))
+end
+
+-- A geometric row; where the number of heads is no power of 2, every other one of the next row too.
+local function slopes(H)
+  local whole, list = 2 ^ math.floor(math.log(H) / math.log(2) + 1e-9), {}
+  for i = 1, whole do list[i] = 2 ^ (-8 * i / whole) end
+  for i = whole + 1, H do list[i] = 2 ^ (-4 * (2 * (i - whole) - 1) / whole) end
+  return list
+end
+
+---Scores that fall with the distance, in each head at its own slope (Press et al. 2022, "Train Short, Test Long"): what a
+---position gets depends on the one that is looked at alone, which softmax makes the same.
+---@param H integer
+---@param device string
+---@param dtype string?  in which slopes and products are rounded
+---@return any  # B H 1 T
+function Masks:alibi(H, device, dtype)
+  local slope = torch.tensor(slopes(H), { device = device, dtype = dtype }):view { 1, H, 1, 1 }
+  return self:positions():unsqueeze(1):unsqueeze(2):to { dtype = dtype or "float32" } * slope
 end
 
 ---What lets each position see all that are real; nil where there is no padding.

@@ -39,7 +39,7 @@ function DecoderLayer:forward(x, options) -- B T C
   return tensor.tuple(middle + self.post_feedforward_layernorm(self.mlp(middle))) -- B T C
 end
 
-local fields = decoder.with(decoder.fields, { vocab_size = 50304, rms_norm_eps = 1e-5,
+local fields = decoder.with(llama.fields, { vocab_size = 50304, rms_norm_eps = 1e-5,
   pad_token_id = { 1, kind = "number" } })
 
 return llama.architecture(Olmo2, function(given) return llama.read_config(given, fields) end)

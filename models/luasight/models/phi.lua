@@ -67,7 +67,7 @@ local Model = Phi.Model
 
 function Model:init(config)
   self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, { padding_idx = config.pad_token_id })
-  self.layers = self:make_layers(config)
+  self.layers = decoder.layers(self.family.DecoderLayer, config)
   self.rotary_emb = self.family.RotaryEmbedding(config.rope_parameters)
   self.embed_dropout = nn.Dropout(config.embd_pdrop)
   self.final_layernorm = self.family.norm(config)
@@ -78,7 +78,7 @@ function Model:leave(x) return self.final_layernorm(x) end -- B T C
 
 Phi.ForCausalLM.head_bias = true
 
-local fields = decoder.with(decoder.fields, { vocab_size = 51200, hidden_size = 2048, intermediate_size = 8192,
+local fields = decoder.with(llama.fields, { vocab_size = 51200, hidden_size = 2048, intermediate_size = 8192,
   num_hidden_layers = 24, hidden_act = "gelu_new", layer_norm_eps = { 1e-5, kind = "number" },
   qk_layernorm = { false, kind = "boolean" }, embd_pdrop = { 0, kind = "share" }, resid_pdrop = { 0, kind = "share" } })
 

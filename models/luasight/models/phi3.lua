@@ -58,7 +58,7 @@ function DecoderLayer:forward(x, options) -- B T C
   return tensor.tuple(middle + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(middle)))) -- B T C
 end
 
-local fields = decoder.with(decoder.fields, { vocab_size = 32064, hidden_size = 3072, intermediate_size = 8192,
+local fields = decoder.with(llama.fields, { vocab_size = 32064, hidden_size = 3072, intermediate_size = 8192,
   max_position_embeddings = 4096, rms_norm_eps = 1e-5, pad_token_id = 32000,
   original_max_position_embeddings = { 4096, kind = "size" }, sliding_window = { 0, kind = "count" },
   resid_pdrop = { 0, kind = "share" } })

@@ -7,7 +7,7 @@ local Qwen2 = llama.family "Qwen2"
 
 function Qwen2.biases() return true, false, false end
 
-Qwen2.fields = decoder.with(decoder.fields, { vocab_size = 151936, intermediate_size = 22016, num_key_value_heads = 32,
+Qwen2.fields = decoder.with(llama.fields, { vocab_size = 151936, intermediate_size = 22016, num_key_value_heads = 32,
   max_position_embeddings = 32768, use_sliding_window = { false, kind = "boolean" },
   sliding_window = { 4096, kind = "count" }, max_window_layers = { 28, kind = "count" } })
 

@@ -176,18 +176,27 @@ local function turn(x, cos, sin, R)
   return x * cos + turned * sin
 end
 
+---Turns pairs of neighbours, channels 2i and 2i + 1.
+local function turn_neighbours(x, cos, sin, R)
+  local two = x:unflatten(-1, { R / 2, 2 }) -- B H T R/2 2
+  local turned = torch.stack({ -two:select(-1, 1), two:select(-1, 0) }, -1):flatten(-2) -- B H T R
+  return x * cos + turned * sin
+end
+
 ---Queries and keys, the first R channels of each head turned by the angles of its position.
 ---@param q any         B H T D
 ---@param k any         B H T D
 ---@param rotation any  a tuple: cosines and sines, B T R each
 ---@param R integer
 ---@param D integer
+---@param neighbours boolean?  pairs are neighbours, not R/2 apart
 ---@return any q, any k
-function rotary.apply(q, k, rotation, R, D)
+function rotary.apply(q, k, rotation, R, D, neighbours)
   local cos, sin = rotation[0]:unsqueeze(1), rotation[1]:unsqueeze(1) -- B 1 T R
+  local turned = neighbours and turn_neighbours or turn
   local function apply(x)
-    if R == D then return turn(x, cos, sin, R) end
-    return torch.cat({ turn(x:narrow(-1, 0, R), cos, sin, R), x:narrow(-1, R, D - R) }, -1)
+    if R == D then return turned(x, cos, sin, R) end
+    return torch.cat({ turned(x:narrow(-1, 0, R), cos, sin, R), x:narrow(-1, R, D - R) }, -1)
   end
   return apply(q), apply(k)
 end

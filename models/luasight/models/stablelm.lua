@@ -59,7 +59,7 @@ function DecoderLayer:forward(x, options) -- B T C
   return tensor.tuple(middle + self.dropout(self.mlp(y))) -- B T C
 end
 
-local fields = decoder.with(decoder.fields, { vocab_size = 50304, hidden_size = 2560, intermediate_size = 6912,
+local fields = decoder.with(llama.fields, { vocab_size = 50304, hidden_size = 2560, intermediate_size = 6912,
   num_key_value_heads = 32, max_position_embeddings = 4096, layer_norm_eps = { 1e-5, kind = "number" },
   use_qkv_bias = { false, kind = "boolean" }, qk_layernorm = { false, kind = "boolean" },
   use_parallel_residual = { false, kind = "boolean" }, hidden_dropout = { 0, kind = "share" } })

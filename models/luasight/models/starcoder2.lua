@@ -6,7 +6,7 @@ local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local tensor = require "luasight.tensor"
 
-local torch, nn = ls.torch, ls.nn
+local nn = ls.nn
 
 local Starcoder2 = llama.family "Starcoder2"
 
@@ -14,7 +14,7 @@ function Starcoder2.norm(config) return nn.LayerNorm(config.hidden_size, { eps =
 
 function Starcoder2.biases(config) return config.use_bias, config.use_bias, config.use_bias end
 
-local function drop(module, x) return module.training and module.p > 0 and torch.dropout(x, module.p, true) or x end
+local function drop(module, x) return decoder.dropout(module, x, module.p) end
 
 local Attention = Starcoder2.Attention
 
@@ -48,7 +48,7 @@ end
 
 function Model:enter(x) return drop(self, x) end -- B T C
 
-local fields = decoder.with(decoder.fields, { vocab_size = 49152, hidden_size = 3072, intermediate_size = 12288,
+local fields = decoder.with(llama.fields, { vocab_size = 49152, hidden_size = 3072, intermediate_size = 12288,
   num_hidden_layers = 30, num_attention_heads = 24, num_key_value_heads = 2, hidden_act = "gelu_pytorch_tanh",
   max_position_embeddings = 4096, initializer_range = 0.018042, tie_word_embeddings = true,
   norm_epsilon = { 1e-5, kind = "number" }, use_bias = { true, kind = "boolean" },

@@ -51,6 +51,7 @@ def config_of(folder, case):
 
 def model_of(config, case):
     kind = {"encoder": AutoModelForMaskedLM, "seq2seq": AutoModelForSeq2SeqLM}.get(case.get("kind"), AutoModelForCausalLM)
+    config._experts_implementation = "eager"
     config.dtype = None  # else tables are made, and rounded, in the file's dtype
     model = kind.from_config(config, attn_implementation=case.get("implementation", "eager"), dtype=torch.float32).eval()
     scale = case.get("scale", 0.3)

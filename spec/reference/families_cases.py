@@ -152,3 +152,20 @@ CASES.update({
     "falcon-one-norm": {"new": dict(SMALL_FALCON, model_type="falcon", new_decoder_architecture=True, num_kv_heads=3,
                                     num_ln_in_parallel_attn=1, activation="relu")},
 })
+
+CASES.update({
+    # ---- mixtures of experts ----
+    "mixtral": {"new": dict(SMALL, model_type="mixtral", num_key_value_heads=2, num_local_experts=5, num_experts_per_tok=2,
+                            sliding_window=3), "skip": ["experts.act_fn"]},  # called for the experts that are asked
+    "mixtral-old": {"old": old("mixtral", **SMALL, num_key_value_heads=4, num_local_experts=3, num_experts_per_tok=1,
+                               rope_theta=1e4, sliding_window=None, router_jitter_noise=0.1, rms_norm_eps=1e-3,
+                               hidden_act="gelu"), "skip": ["experts.act_fn"], "shard": "4KB"},
+    "qwen3_moe": {"new": dict(SMALL, model_type="qwen3_moe", num_hidden_layers=3, num_key_value_heads=2, head_dim=6,
+                              num_experts=4, num_experts_per_tok=3, norm_topk_prob=True, moe_intermediate_size=10,
+                              mlp_only_layers=[1], use_sliding_window=True, sliding_window=4, attention_bias=True),
+                  "skip": ["experts.act_fn"]},
+    "qwen3_moe-old": {"old": old("qwen3_moe", **SMALL, num_key_value_heads=1, num_experts=6, num_experts_per_tok=2,
+                                 norm_topk_prob=False, moe_intermediate_size=12, decoder_sparse_step=2,
+                                 mlp_only_layers=[], sliding_window=None, use_sliding_window=False, rope_theta=1e6,
+                                 max_window_layers=2, tie_word_embeddings=True), "skip": ["experts.act_fn"]},
+})

@@ -169,15 +169,17 @@ function ForCausalLM:forward(input_ids, options)
   return tensor.struct { { "logits", self:adjust(self.lm_head(hidden)) } } -- B T V
 end
 
----What training begins with: small numbers in linear layers and embeddings; norms stay as they are made.
+---What training begins with: small numbers in all but norms, which stay as they are made.
 ---@param net table
 function decoder.initialize(net)
   local std = net.config.initializer_range
   for _, module in net:named_modules() do
     local kind = module._class_name
-    if kind == "Linear" or kind:find "Embedding$" and module.weight then
-      nn.init.normal_(module.weight, { mean = 0, std = std })
-      if module.bias then nn.init.zeros_(module.bias) end
+    if not kind:find "Norm$" then
+      for name, t in module:_tensors() do
+        if name == "bias" then nn.init.zeros_(t)
+        elseif module._tensor_kinds[name] == "parameter" then nn.init.normal_(t, { mean = 0, std = std }) end
+      end
     end
   end
 end
@@ -187,8 +189,8 @@ end
 ---An architecture, as models/init.lua wants it.
 ---@param ForCausal table                  the class of the whole
 ---@param read fun(given: table): table    the configuration
----@param files? { drop: string[]?, rename: (fun(name: string): string)? }  of names in files: patterns of those that are not
----  needed; what older versions called others
+---@param files? { drop: string[]?, rename: (fun(name: string): string, integer?, integer?)? }  of names in files: patterns of
+---  those that are not needed; what older versions called others (and which expert and part of it this is)
 ---@return luasight.Architecture
 function decoder.architecture(ForCausal, read, files)
   local inner, drop, rename = ForCausal.inner, files and files.drop or {}, files and files.rename
@@ -205,9 +207,10 @@ function decoder.architecture(ForCausal, read, files)
     for _, pattern in ipairs(drop) do
       if name:find(pattern) then return nil end
     end
-    if rename then name = rename(name) end
-    if name:find "^lm_head%." or name:sub(1, #inner + 1) == inner .. "." then return name end
-    return inner .. "." .. name
+    local expert, part
+    if rename then name, expert, part = rename(name) end
+    if not name:find "^lm_head%." and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
+    return name, expert, part
   end
 
   return architecture

@@ -167,9 +167,10 @@ Llama.fields = decoder.with(decoder.fields, {
 ---@param given table
 ---@param fields table<string, luasight.ConfigField>
 ---@param rope table?  defaults: rope_theta, partial_rotary_factor
+---@param aliases table<string, string>?
 ---@return table
-function Llama.read_config(given, fields, rope)
-  local config = decoder.read_config(given, fields)
+function Llama.read_config(given, fields, rope, aliases)
+  local config = decoder.read_config(given, fields, aliases)
   config.num_key_value_heads = config.num_key_value_heads or config.num_attention_heads
   config.rope_parameters = rotary.read(config, rope or { rope_theta = 10000 })
   config.rope_scaling = nil

@@ -195,15 +195,18 @@ local function from_names(input, options, reader)
   end
   local mask
   if input.input_ids ~= nil then result.input_ids, mask = ids_of(input.input_ids, options, reader) end
-  for _, name in ipairs { "attention_mask", "position_ids" } do
+  for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
     if input[name] ~= nil then result[name] = like_ids(name, input[name], result.input_ids or input.inputs_embeds) end
+  end
+  for _, name in ipairs { "decoder_input_ids", "decoder_attention_mask" } do
+    if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
     binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that", nil,
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask
-  if reader.context and result.position_ids then
+  if reader.context and not reader.reads_beyond and result.position_ids then
     local last = result.position_ids:max():item()
     if last >= reader.context or result.position_ids:min():item() < 0 then
       binding.raise("index", ("position %d is out of range: the model has 0 to %d"):format(last, reader.context - 1))

@@ -7,7 +7,7 @@ Each folder there is a checkpoint, weights in bfloat16, with reference.safetenso
   ids                       what the model reads: 1 T
   out.<module>              what each module gives at its first call (of a tuple the first element)
   pattern.<layer>           B H T T
-  logits, loss              loss: each position predicts the next (an encoder: itself)
+  logits, targets, loss     the loss is that of the first positions for these targets
   grad.<parameter>          of the loss, for some parameters
   padded.ids, .mask         rows of different length, padded on the left
   padded.logits             what each row gives alone; 0 at padding
@@ -63,10 +63,8 @@ def model_of(config, case):
     return model
 
 
-def loss_of(logits, ids, case):
-    if case.get("kind") == "encoder":
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten())
-    return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+def loss_of(logits, targets):
+    return torch.nn.functional.cross_entropy(logits[:, :targets.shape[1]].flatten(0, 1), targets.flatten())
 
 
 def arguments(ids, case, **more):
@@ -101,16 +99,16 @@ def reference(model, case):
     vocabulary = model.config.vocab_size
     length = case.get("length", T)
     ids = torch.randint(3, vocabulary, (1, length))
-    targets = ids
+    targets = ids if case.get("kind") == "encoder" else ids[:, 1:]
     if case.get("kind") == "seq2seq":
         case["decoder_ids"] = torch.randint(3, vocabulary, (1, 5))
-        targets = case["decoder_ids"]
+        targets = case["decoder_ids"][:, 1:]
     attends = {} if case.get("no_patterns") else {"output_attentions": True}
     logits, r = run_with_outputs(copy.deepcopy(model), arguments(ids, case, **attends), case.get("skip", ()))
-    r.update(ids=ids, logits=logits.detach())
+    r.update(ids=ids, targets=targets, logits=logits.detach())
     model.zero_grad()
     trained = copy.deepcopy(model)
-    loss = loss_of(trained(**arguments(ids, case)).logits, targets, case)
+    loss = loss_of(trained(**arguments(ids, case)).logits, targets)
     loss.backward()
     r["loss"] = loss.detach()
     parameters = [(name, p) for name, p in trained.named_parameters() if p.grad is not None]

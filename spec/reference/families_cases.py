@@ -169,3 +169,38 @@ CASES.update({
                                  mlp_only_layers=[], sliding_window=None, use_sliding_window=False, rope_theta=1e6,
                                  max_window_layers=2, tie_word_embeddings=True), "skip": ["experts.act_fn"]},
 })
+
+SMALL_D = {"vocab_size": 19, "dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 16}
+
+
+def with_old_bert_names(weights):
+    """As the first files: gamma and beta, both tied tensors, and heads that are not needed."""
+    import torch
+    weights = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+               for name, t in weights.items()}
+    return {**weights, "cls.predictions.decoder.weight": weights["bert.embeddings.word_embeddings.weight"],
+            "cls.predictions.decoder.bias": weights["cls.predictions.bias"],
+            "bert.pooler.dense.weight": torch.ones(16, 16), "bert.pooler.dense.bias": torch.ones(16),
+            "cls.seq_relationship.weight": torch.ones(2, 16), "cls.seq_relationship.bias": torch.ones(2),
+            "bert.embeddings.position_ids": torch.arange(16)[None]}
+
+
+CASES.update({
+    # ---- encoders ----
+    "bert": {"kind": "encoder", "new": dict(SMALL, model_type="bert", type_vocab_size=3, hidden_act="gelu_new",
+                                            layer_norm_eps=1e-3)},
+    "bert-old": {"kind": "encoder", "layout": with_old_bert_names,
+                 "old": old("bert", **dict(SMALL, max_position_embeddings=16), hidden_act="gelu", type_vocab_size=2,
+                            hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, layer_norm_eps=1e-12,
+                            pad_token_id=0, position_embedding_type="absolute", gradient_checkpointing=False)},
+    "bert-untied": {"kind": "encoder", "new": dict(SMALL, model_type="bert", num_hidden_layers=1,
+                                                   tie_word_embeddings=False)},
+    "roberta": {"kind": "encoder", "new": dict(SMALL, model_type="roberta", type_vocab_size=1, pad_token_id=2,
+                                               layer_norm_eps=1e-5)},
+    "roberta-old": {"kind": "encoder", "old": old("roberta", **SMALL, hidden_act="relu", type_vocab_size=1,
+                                                  layer_norm_eps=1e-2, pad_token_id=1, bos_token_id=0, eos_token_id=2)},
+    "distilbert": {"kind": "encoder", "new": dict(SMALL_D, model_type="distilbert")},
+    "distilbert-old": {"kind": "encoder", "old": old("distilbert", **SMALL_D, activation="relu", tie_weights_=True,
+                                                     sinusoidal_pos_embds=False, dropout=0.1, attention_dropout=0.2,
+                                                     pad_token_id=0, seq_classif_dropout=0.2, qa_dropout=0.1)},
+})

@@ -126,6 +126,17 @@ function decoder.layers(Layer, config)
   return nn.ModuleList(layers)
 end
 
+---Lets parameters share the tensors of others where the configuration says so: `tied` of the class names them.
+---@param net table
+function decoder.tie(net)
+  if not net.config.tie_word_embeddings then return end
+  for path, base in pairs(net.tied) do
+    local above, name = path:match "^(.*)%.([^.]+)$"
+    local there, what = base:match "^(.*)%.([^.]+)$"
+    net:get_submodule(above)[name] = net:get_submodule(there)[what]
+  end
+end
+
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
 ---What a decoder's forward takes.
@@ -149,10 +160,7 @@ function ForCausalLM:init(config)
 end
 
 ---The head reads with the vectors of the token embedding, where the configuration says so.
-function ForCausalLM:tie_weights()
-  if not self.config.tie_word_embeddings then return end
-  self.lm_head.weight = self:get_submodule(self.inner .. "." .. self.embedding).weight -- V C
-end
+function ForCausalLM:tie_weights() decoder.tie(self) end
 
 ---The logits that the model gives, of those that the head gives.
 ---@param logits any  B T V
@@ -186,18 +194,27 @@ end
 
 -- ---- architectures ---------------------------------------------------------------------------------------------------
 
+---@class luasight.FileNames  about names in files
+---@field drop string[]?   patterns of those that are not needed
+---@field rename (fun(name: string): string, integer?, integer?)?  what older versions called otherwise, and of a piece which
+---  expert and which part it is
+---@field heads string[]?  what stands beside the inner model: "lm_head" unless told
+
 ---An architecture, as models/init.lua wants it.
----@param ForCausal table                  the class of the whole
----@param read fun(given: table): table    the configuration
----@param files? { drop: string[]?, rename: (fun(name: string): string, integer?, integer?)? }  of names in files: patterns of
----  those that are not needed; what older versions called others (and which expert and part of it this is)
+---@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
+---  of the tokens in it; `tied` where more than the weight of the head is shared
+---@param read fun(given: table): table  the configuration
+---@param files? luasight.FileNames
 ---@return luasight.Architecture
-function decoder.architecture(ForCausal, read, files)
-  local inner, drop, rename = ForCausal.inner, files and files.drop or {}, files and files.rename
-  local architecture = { tied = { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, ForCausal.embedding) } }
+function decoder.architecture(Whole, read, files)
+  local inner, drop, rename = Whole.inner, files and files.drop or {}, files and files.rename
+  local heads = {}
+  for _, head in ipairs(files and files.heads or { "lm_head" }) do heads[head] = true end
+  Whole.tied = rawget(Whole, "tied") or { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, Whole.embedding) }
+  local architecture = { tied = Whole.tied }
 
   function architecture.new(config)
-    local net = ForCausal(read(config))
+    local net = Whole(read(config))
     if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
     return net
   end
@@ -209,7 +226,8 @@ function decoder.architecture(ForCausal, read, files)
     end
     local expert, part
     if rename then name, expert, part = rename(name) end
-    if not name:find "^lm_head%." and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
+    local first = name:match "^[^.]+"
+    if not heads[first] and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
     return name, expert, part
   end
 

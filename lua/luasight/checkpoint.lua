@@ -84,7 +84,10 @@ local function plain(value)
   return result
 end
 
----The folder's config.json as a table; null is nil.
+-- Where these are null, the file says that there is none, not that it is the usual one; 0 says the same.
+local off = { "sliding_window", "attn_logit_softcapping", "final_logit_softcapping" }
+
+---The folder's config.json as a table; null is nil, or 0 where it turns off what would be on.
 ---@param folder string
 ---@return table
 function checkpoint.config(folder)
@@ -94,7 +97,12 @@ function checkpoint.config(folder)
     binding.raise("io", folder .. ": there is no config.json in this folder", 2,
       { hint = "give the folder of a model as Hugging Face stores it" })
   end
-  return plain(checkpoint.object(path))
+  local given = checkpoint.object(path)
+  local config = plain(given)
+  for _, name in ipairs(off) do
+    if given[name] == cjson.null then config[name] = 0 end
+  end
+  return config
 end
 
 ---The folder's generation_config.json in the same way, nil where there is none.

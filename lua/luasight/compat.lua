@@ -52,6 +52,7 @@ end
 ---@field is_causal boolean?
 ---@field scale number?        1 / sqrt(D) unless told
 ---@field dropout number?
+---@field softcap number?
 
 ---Attention, step by step.
 ---@param q any  [..., T, D]
@@ -67,6 +68,7 @@ function compat.attention(q, k, v, o, tap)
   else
     scores = scores * q:new_full({}, q:size(-1), { dtype = "float32" }):rsqrt()
   end
+  if o.softcap then scores = (scores / o.softcap):tanh() * o.softcap end
   if o.is_causal then
     local earlier = scores:new_ones({ scores:size(-2), scores:size(-1) }, { dtype = "bool" }):tril() -- T S
     scores = scores:masked_fill(earlier:logical_not(), -math.huge)

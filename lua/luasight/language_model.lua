@@ -131,7 +131,8 @@ local function reader_of(net, tokenizer, has_tokenizer)
     names = net.arguments or common_arguments,
     tokenizer = tokenizer,
     pad = function() return pad_of(has_tokenizer and tokenizer() or nil, config, vocabulary) end,
-    context = config.n_positions or config.max_position_embeddings,
+    context = net.context or config.n_positions or config.max_position_embeddings,
+    reads_beyond = net.reads_beyond,
     vocabulary = vocabulary,
     device = device_of(net),
   }

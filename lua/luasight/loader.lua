@@ -5,6 +5,7 @@ local failure = require "luasight.error"
 local models = require "luasight.models"
 local near = require "luasight.near"
 local nn = require "luasight.nn"
+local pieces = require "luasight.pieces"
 local torch = require "luasight.torch"
 
 local loader = {}
@@ -21,25 +22,33 @@ end
 
 local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true }
 
----Module path -> name in the file.
+---Module path -> where its numbers are in the file.
+---@return table<string, luasight.Source>
 local function places(weights, architecture)
   local found = {}
+  local function twice(path, name)
+    failure.raise("format", ("%s: %s and %s are the same parameter"):format(weights.folder, found[path].name, name))
+  end
   for _, name in ipairs(weights:keys()) do
-    local path = architecture.place(name)
-    if path and found[path] then
-      failure.raise("format", ("%s: %s and %s are the same parameter"):format(weights.folder, found[path], name))
+    local path, expert, part = architecture.place(name)
+    local known = path and found[path]
+    if expert then
+      if not known then found[path] = pieces.new(weights)
+      elseif not known:is_grid() then twice(path, name) end
+      if not found[path]:add(name, expert, part) then twice(path, name) end
+    elseif path then
+      if known then twice(path, name) end
+      found[path] = pieces.whole(weights, name)
     end
-    if path then found[path] = name end
   end
   return found
 end
 
 ---Whether a parameter is to share another's tensor: the configuration says so, and the file does not say otherwise.
-local function is_tied(weights, found, parameter, base)
+local function is_tied(found, parameter, base)
   local a, b = found[parameter], found[base]
   if not a or not b then return true end
-  if tostring(weights:describe(a).shape) ~= tostring(weights:describe(b).shape) then return false end
-  return torch.equal(weights:get(a), weights:get(b))
+  return a:describe().shape == b:describe().shape and torch.equal(a:get(), b:get())
 end
 
 local function first_of(names, total)
@@ -54,24 +63,23 @@ local function check(weights, found, wanted, tied)
   local missing, unexpected, problems, total = {}, {}, {}, 0
   for path, parameter in pairs(wanted) do
     total = total + 1
-    local name = found[path]
-    if not name then
+    local source = found[path]
+    if not source then
       if not tied[path] then missing[#missing + 1] = path end
     else
-      local there = weights:describe(name)
-      local shape, want = tostring(there.shape), tostring(parameter.shape)
-      if shape ~= want then
-        problems[#problems + 1] = ("%s is %s, the configuration asks for %s"):format(name, shape, want)
+      local there, want = source:describe(), tostring(parameter.shape)
+      if there.shape ~= want then
+        problems[#problems + 1] = ("%s is %s, the configuration asks for %s"):format(source.name, there.shape, want)
       elseif not floats[there.dtype] then
-        problems[#problems + 1] = ("%s holds %s, not floating-point numbers"):format(name, there.dtype)
+        problems[#problems + 1] = ("%s holds %s, not floating-point numbers"):format(source.name, there.dtype)
       end
     end
   end
   table.sort(problems)
   local count = #problems
   if count > 1 then problems = { problems[1], ("the same is true of %d more"):format(count - 1) } end
-  for path, name in pairs(found) do
-    if not wanted[path] then unexpected[#unexpected + 1] = name end
+  for path, source in pairs(found) do
+    if not wanted[path] then unexpected[#unexpected + 1] = source.name end
   end
   if #missing > 0 then table.insert(problems, 1, "missing: " .. first_of(missing, total)) end
   if #unexpected > 0 then problems[#problems + 1] = "not of this model: " .. first_of(unexpected, total) end
@@ -137,7 +145,7 @@ function loader.open(folder, options)
   local found, tied = places(weights, architecture), {}
   if net.config.tie_word_embeddings then
     for parameter, base in pairs(architecture.tied) do
-      if is_tied(weights, found, parameter, base) then
+      if is_tied(found, parameter, base) then
         found[base], found[parameter] = found[base] or found[parameter], nil
         tied[parameter] = base
       else
@@ -148,7 +156,7 @@ function loader.open(folder, options)
   end
   check(weights, found, net:state_dict(), tied)
   local state = {}
-  for place, name in pairs(found) do state[place] = weights:get(name) end
+  for place, source in pairs(found) do state[place] = source:get() end
   for parameter, base in pairs(tied) do state[parameter] = state[base] end
   net:load_state_dict(state, { assign = true })
   if next(tied) then net:tie_weights() end
@@ -157,7 +165,7 @@ function loader.open(folder, options)
   net:requires_grad_(false)
   net.generation_config = checkpoint.generation_config(folder)
   return net, function(place)
-    if found[place] then weights:forget(found[place]) end
+    if found[place] then found[place]:forget() end
   end
 end
 

@@ -11,7 +11,8 @@ local prompt = {}
 ---@field names string[]             the arguments it takes
 ---@field tokenizer fun(): any       raises where there is none
 ---@field pad fun(): integer         the id that fills short rows
----@field context integer?           most tokens it reads
+---@field context integer?           most tokens it was trained to read
+---@field reads_beyond boolean?      more are no error
 ---@field vocabulary integer?        how many ids there are
 ---@field device string
 
@@ -141,7 +142,7 @@ end
 local function check_ids(ids, reader, text)
   local rows, length = ids.shape[0], ids.shape[1]
   if rows == 0 or length == 0 then empty "the prompt" end
-  if reader.context and length > reader.context then
+  if reader.context and not reader.reads_beyond and length > reader.context then
     binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context), nil,
       { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
   end
@@ -195,15 +196,18 @@ local function from_names(input, options, reader)
   end
   local mask
   if input.input_ids ~= nil then result.input_ids, mask = ids_of(input.input_ids, options, reader) end
-  for _, name in ipairs { "attention_mask", "position_ids" } do
+  for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
     if input[name] ~= nil then result[name] = like_ids(name, input[name], result.input_ids or input.inputs_embeds) end
+  end
+  for _, name in ipairs { "decoder_input_ids", "decoder_attention_mask" } do
+    if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
     binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that", nil,
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask
-  if reader.context and result.position_ids then
+  if reader.context and not reader.reads_beyond and result.position_ids then
     local last = result.position_ids:max():item()
     if last >= reader.context or result.position_ids:min():item() < 0 then
       binding.raise("index", ("position %d is out of range: the model has 0 to %d"):format(last, reader.context - 1))

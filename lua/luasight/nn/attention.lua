@@ -8,7 +8,8 @@ local torch = require "luasight.torch"
 
 local attention = {}
 
-local kinds = { mask = "any", is_causal = "boolean", scale = "number", dropout = "number", upcast = "boolean" }
+local kinds = { mask = "any", is_causal = "boolean", scale = "number", dropout = "number", upcast = "boolean",
+  softcap = "number", groups = "number" }
 
 local function check(o)
   if o.mask ~= nil and not parameter.is_handle(o.mask) then
@@ -19,23 +20,40 @@ local function check(o)
   options.share("scaled_dot_product_attention", "dropout", o.dropout or 0)
 end
 
+local function untapped(_, value) return value end
+
+---@class luasight.nn.AttentionOptions
+---@field mask any
+---@field is_causal boolean?
+---@field scale number?
+---@field dropout number?
+---@field upcast boolean?
+---@field softcap number?
+---@field groups integer?
+
 ---softmax(q k^T * scale, masked) v.
 ---@param q any  [B, H, T, D]
----@param k any  [B, H, S, D]
----@param v any  [B, H, S, D]
----@param given? { mask: any, is_causal: boolean?, scale: number?, dropout: number?, upcast: boolean? }  mask: booleans
----  (true: may be seen) or numbers to add; scale: 1 / sqrt(D) unless told; dropout: the share of the pattern that is
----  dropped (give it in training only); upcast: scores and pattern in float32
+---@param k any  [B, H / groups, S, D]
+---@param v any  [B, H / groups, S, D]
+---@param given? luasight.nn.AttentionOptions  mask: booleans (true: may be seen) or numbers to add; scale:
+---  1 / sqrt(D) unless told; dropout: the share of the pattern that is dropped (give it in training only); upcast: scores
+---  and pattern in float32; softcap: scores come no further than this from 0, by tanh; groups: how many neighbouring heads
+---  of q share one of k and v, 1 unless told
 ---@return any  # [B, H, T, D]
 function attention.scaled_dot_product_attention(q, k, v, given)
   local o = options.read("scaled_dot_product_attention", given, kinds)
   check(o)
-  local function plain(a, b, c, mask)
+  local function shared(x) return (o.groups or 1) > 1 and x:repeat_interleave(o.groups, 1) or x end
+  local function stepwise(a, b, c, mask, tap)
+    b, c = shared(b), shared(c)
     if o.upcast then a, b = a:float(), b:float() end
     return require "luasight.compat".attention(a, b, c, { mask = mask, is_causal = o.is_causal, scale = o.scale,
-      dropout = o.dropout }, record.tap)
+      dropout = o.dropout, softcap = o.softcap }, tap)
   end
+  local function plain(a, b, c, mask) return stepwise(a, b, c, mask, record.tap) end
   local function fused(a, b, c, mask)
+    if o.softcap then return stepwise(a, b, c, mask, untapped) end -- no kernel does it
+    b, c = shared(b), shared(c)
     local named = { attn_mask = mask, is_causal = o.is_causal or false, scale = o.scale, dropout_p = o.dropout }
     if not o.upcast then return torch.scaled_dot_product_attention(a, b, c, named) end
     if mask then mask = require "luasight.compat".additive(mask, a:float()) end

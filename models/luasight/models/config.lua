@@ -14,12 +14,13 @@ local kinds = {
   string = { "a text", function(v) return type(v) == "string" end },
   number = { "a number", function(v) return type(v) == "number" and v == v end },
   size = { "a whole number above 0", function(v) return type(v) == "number" and v >= 1 and v < 2 ^ 31 and v % 1 == 0 end },
+  count = { "a whole number from 0 on", function(v) return type(v) == "number" and v >= 0 and v < 2 ^ 31 and v % 1 == 0 end },
   share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end },
 }
 
 ---@class luasight.ConfigField
 ---@field [1] any      its value where the configuration does not say; nil: may be absent
----@field kind string  "size", "share", "number", "boolean" or "string"
+---@field kind string  "size" (from 1), "count" (from 0), "share", "number", "boolean" or "string"
 
 ---A copy of a configuration with every field of the architecture under its own name.
 ---@param given table                                  what config.json says

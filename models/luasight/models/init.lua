@@ -2,7 +2,8 @@
 ---
 --- An architecture is a module with
 ---   new(config)     the network of a configuration, old or new spelling, as nn.Module with Hugging Face's module paths
----   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed
+---   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed; for the weight
+---                   of one expert also which expert and which part of it that is, from 0
 ---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
 local failure = require "luasight.error"
 local near = require "luasight.near"
@@ -10,13 +11,15 @@ local near = require "luasight.near"
 local models = {}
 
 ---model_type -> the file that has it.
-models.files = {
-  gpt2 = "luasight.models.gpt2",
-}
+models.files = {}
+for model_type in ([[
+  bert bloom distilbert falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj granite llama mistral mixtral olmo2 opt
+  phi phi3 qwen2 qwen3 qwen3_moe roberta stablelm starcoder2
+]]):gmatch "%S+" do models.files[model_type] = "luasight.models." .. model_type end
 
 ---@class luasight.Architecture
 ---@field new fun(config: table): table
----@field place fun(name: string): string?
+---@field place fun(name: string): string?, integer?, integer?
 ---@field tied table<string, string>
 
 ---@return string[]

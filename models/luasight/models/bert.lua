@@ -1,0 +1,247 @@
+--- BERT (Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers") with the head that guesses masked tokens.
+---
+--- Axes: B batch, T position, C width, H heads, D head width, I inner width, V vocabulary.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local arguments = require "luasight.models.arguments"
+local attention = require "luasight.models.attention"
+local config_reader = require "luasight.models.config"
+local decoder = require "luasight.models.decoder"
+local masks = require "luasight.models.masks"
+local parameter = require "luasight.nn.parameter"
+local tensor = require "luasight.tensor"
+
+local nn = ls.nn
+
+local Bert = decoder.family("Bert", {
+  Embeddings = nn.Module "Embeddings",
+  SelfAttention = nn.Module "SelfAttention",
+  SelfOutput = nn.Module "SelfOutput",
+  Attention = nn.Module "Attention",
+  Intermediate = nn.Module "Intermediate",
+  Output = nn.Module "Output",
+  Layer = nn.Module "Layer",
+  Encoder = nn.Module "Encoder",
+  Model = nn.Module "Model",
+  PredictionHeadTransform = nn.Module "PredictionHeadTransform",
+  LMPredictionHead = nn.Module "LMPredictionHead",
+  OnlyMLMHead = nn.Module "OnlyMLMHead",
+  ForMaskedLM = nn.Module "ForMaskedLM",
+})
+
+---@param config table
+---@return table
+local function norm(config) return nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_eps }) end
+
+-- ---- embeddings ------------------------------------------------------------------------------------------------------
+
+local Embeddings = Bert.Embeddings
+
+function Embeddings:init(config)
+  local C = config.hidden_size
+  self.word_embeddings = nn.Embedding(config.vocab_size, C, { padding_idx = config.pad_token_id })
+  self.position_embeddings = nn.Embedding(config.max_position_embeddings, C)
+  self.token_type_embeddings = nn.Embedding(config.type_vocab_size, C)
+  self.LayerNorm = norm(config)
+  self.dropout = nn.Dropout(config.hidden_dropout_prob)
+end
+
+---The positions of tokens where they are not given.
+---@param see luasight.Masks
+---@return any  # B T or 1 T
+function Embeddings:positions(see) return see:positions() end
+
+---@param input_ids any   B T, or nil where inputs_embeds is given
+---@param options table?  attention_mask, position_ids, token_type_ids: B T; inputs_embeds: B T C
+---@return any  # B T C
+function Embeddings:forward(input_ids, options)
+  options = options or {}
+  local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
+  local positions = options.position_ids or self:positions(masks.new(x, options.attention_mask), input_ids)
+  local kinds = options.token_type_ids or x:new_zeros({ 1, x.shape[1] }, { dtype = "int64" })
+  x = x + self.token_type_embeddings(kinds) + self.position_embeddings(positions)
+  return self.dropout(self.LayerNorm(x))
+end
+
+-- ---- layers ----------------------------------------------------------------------------------------------------------
+
+local SelfAttention = Bert.SelfAttention
+
+function SelfAttention:init(config)
+  local C = config.hidden_size
+  self.num_heads, self.head_dim, self.is_causal = config.num_attention_heads, config.head_dim, false
+  self.p = config.attention_probs_dropout_prob
+  self.query = nn.Linear(C, C)
+  self.key = nn.Linear(C, C)
+  self.value = nn.Linear(C, C)
+  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- not called: the attention drops out by itself
+end
+
+---@param x any           B T C
+---@param options table?  attention_mask: B 1 T T
+---@return any  # a tuple: B T C
+function SelfAttention:forward(x, options)
+  local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
+  return tensor.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)),
+    options and options.attention_mask))
+end
+
+---A linear layer whose result is added to what went in before, behind which all is normalised.
+local function add_and_norm(self, y, x) return self.LayerNorm(self.dropout(self.dense(y)) + x) end
+
+for _, name in ipairs { "SelfOutput", "Output" } do
+  local Class = Bert[name]
+
+  function Class:init(config)
+    self.dense = nn.Linear(name == "Output" and config.intermediate_size or config.hidden_size, config.hidden_size)
+    self.LayerNorm = norm(config)
+    self.dropout = nn.Dropout(config.hidden_dropout_prob)
+  end
+
+  function Class:forward(y, x) return add_and_norm(self, y, x) end -- B T C
+end
+
+local Attention = Bert.Attention
+
+function Attention:init(config)
+  self["self"] = self.family.SelfAttention(config)
+  self.output = self.family.SelfOutput(config)
+end
+
+function Attention:forward(x, options) return tensor.tuple(self.output(self["self"](x, options)[0], x)) end -- B T C
+
+local Intermediate = Bert.Intermediate
+
+function Intermediate:init(config)
+  self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+  self.intermediate_act_fn = activations.new(config.hidden_act)
+end
+
+function Intermediate:forward(x) return self.intermediate_act_fn(self.dense(x)) end -- B T I
+
+local Layer = Bert.Layer
+
+function Layer:init(config)
+  self.attention = self.family.Attention(config)
+  self.intermediate = self.family.Intermediate(config)
+  self.output = self.family.Output(config)
+end
+
+function Layer:forward(x, options) -- B T C
+  local middle = self.attention(x, options)[0] -- B T C
+  return tensor.tuple(self.output(self.intermediate(middle), middle)) -- B T C
+end
+
+function Bert.Encoder:init(config) self.layer = decoder.layers(self.family.Layer, config) end
+
+function Bert.Encoder:forward(x, options) -- B T C
+  for _, layer in self.layer:each() do x = layer(x, options)[0] end
+  return tensor.struct { { "last_hidden_state", x } } -- B T C
+end
+
+-- ---- the model -------------------------------------------------------------------------------------------------------
+
+Bert.inputs = { "input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds" }
+
+local Model = Bert.Model
+
+function Model:init(config)
+  self.embeddings = self.family.Embeddings(config)
+  self.encoder = self.family.Encoder(config)
+end
+
+---@param input_ids any     B T, or nil where inputs_embeds is given
+---@param options table?    attention_mask: B T, 0 at padding; token_type_ids, position_ids: B T; inputs_embeds: B T C
+---@return any  # a struct: last_hidden_state, B T C
+function Model:forward(input_ids, options)
+  input_ids, options = arguments.read(Bert.inputs, input_ids, options)
+  local x = self.embeddings(input_ids, next(options) and options or nil) -- B T C
+  local mask = masks.new(x, options.attention_mask):everything()
+  return self.encoder(x, mask and { attention_mask = mask })
+end
+
+-- ---- the head --------------------------------------------------------------------------------------------------------
+
+local Transform = Bert.PredictionHeadTransform
+
+function Transform:init(config)
+  self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+  self.transform_act_fn = activations.new(config.hidden_act)
+  self.LayerNorm = norm(config)
+end
+
+function Transform:forward(x) return self.LayerNorm(self.transform_act_fn(self.dense(x))) end -- B T C
+
+local Head = Bert.LMPredictionHead
+
+function Head:init(config)
+  self.transform = self.family.PredictionHeadTransform(config)
+  self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+  self.bias = parameter.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
+end
+
+function Head:forward(x) return self.decoder(self.transform(x)) end -- B T V
+
+function Bert.OnlyMLMHead:init(config) self.predictions = self.family.LMPredictionHead(config) end
+
+function Bert.OnlyMLMHead:forward(x) return self.predictions(x) end -- B T V
+
+local ForMaskedLM = Bert.ForMaskedLM
+ForMaskedLM.inner, ForMaskedLM.arguments = "bert", Bert.inputs
+ForMaskedLM.tied = { ["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight",
+  ["cls.predictions.decoder.bias"] = "cls.predictions.bias" }
+
+function ForMaskedLM:init(config)
+  self.config = config
+  self[self.inner] = self.family.Model(config)
+  self.cls = self.family.OnlyMLMHead(config)
+  self:tie_weights()
+end
+
+---The head reads with the vectors of the token embedding, where the configuration says so.
+function ForMaskedLM:tie_weights() decoder.tie(self) end
+
+---The head alone.
+---@param x any  B T C
+---@return any   # B T V
+function ForMaskedLM:head(x) return self.cls(x) end
+
+---Takes what the encoder takes; gives { logits = B T V }.
+---@param input_ids any
+---@param options table?
+---@return any
+function ForMaskedLM:forward(input_ids, options)
+  input_ids, options = arguments.read(self.arguments, input_ids, options)
+  local hidden = self[self.inner](input_ids, next(options) and options or nil).last_hidden_state -- B T C
+  return tensor.struct { { "logits", self:head(hidden) } } -- B T V
+end
+
+-- ---- the architecture ------------------------------------------------------------------------------------------------
+
+Bert.fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 768, num_hidden_layers = 12,
+  num_attention_heads = 12, max_position_embeddings = 512, tie_word_embeddings = true,
+  intermediate_size = { 3072, kind = "size" }, hidden_act = { "gelu", kind = "string" },
+  hidden_dropout_prob = { 0.1, kind = "share" }, attention_probs_dropout_prob = { 0.1, kind = "share" },
+  type_vocab_size = { 2, kind = "size" }, layer_norm_eps = { 1e-12, kind = "number" },
+  pad_token_id = { 0, kind = "number" } })
+
+---@param given table
+---@param fields table<string, luasight.ConfigField>
+---@return table
+function Bert.read_config(given, fields)
+  if given.position_embedding_type ~= "absolute" then config_reader.refuse(given, { "position_embedding_type" }) end
+  config_reader.refuse(given, { "is_decoder" })
+  return decoder.read_config(given, fields)
+end
+
+---What the first files call otherwise.
+---@param name string
+---@return string
+function Bert.rename(name)
+  return (name:gsub("LayerNorm%.gamma$", "LayerNorm.weight"):gsub("LayerNorm%.beta$", "LayerNorm.bias"))
+end
+
+local architecture = decoder.architecture(ForMaskedLM, function(given) return Bert.read_config(given, Bert.fields) end, {
+  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" } })
+architecture.classes = Bert
+return architecture

@@ -1,0 +1,122 @@
+--- BLOOM (BigScience 2022, "BLOOM: A 176B-Parameter Open-Access Multilingual Language Model"): no positions, but scores that
+--- fall with the distance; a norm behind the vectors of tokens.
+---
+--- Axes: B batch, T position, C width, H heads, D head width.
+local ls = require "luasight"
+local arguments = require "luasight.models.arguments"
+local attention = require "luasight.models.attention"
+local decoder = require "luasight.models.decoder"
+local failure = require "luasight.error"
+local masks = require "luasight.models.masks"
+local tensor = require "luasight.tensor"
+
+local nn = ls.nn
+
+local Bloom = decoder.family("Bloom", {
+  Gelu = nn.Module "Gelu",
+  Attention = nn.Module "Attention",
+  MLP = nn.Module "MLP",
+  Block = nn.Module "Block",
+  Model = nn.Module "Model",
+  ForCausalLM = decoder.ForCausalLM,
+})
+
+function Bloom.Gelu:forward(x) return x:gelu { approximate = "tanh" } end
+
+local Attention = Bloom.Attention
+
+function Attention:init(config)
+  local C = config.hidden_size
+  self.num_heads, self.head_dim, self.dropout = config.num_attention_heads, config.head_dim, config.attention_dropout
+  self.p = config.hidden_dropout
+  self.query_key_value = nn.Linear(C, 3 * C)
+  self.dense = nn.Linear(C, C)
+  self.attention_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
+end
+
+---@param x any          B T C
+---@param residual any   B T C, what the result is added to
+---@param options table  attention_mask: B H T T, numbers to add to scores
+---@return any  # a tuple: B T C
+function Attention:forward(x, residual, options)
+  local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
+  local y = self.dense(attention.attend(self, q, k, v, options.attention_mask)) -- B T C
+  return tensor.tuple(residual + decoder.dropout(self, y, self.p))
+end
+
+local MLP = Bloom.MLP
+
+function MLP:init(config)
+  local C = config.hidden_size
+  self.p = config.hidden_dropout
+  self.dense_h_to_4h = nn.Linear(C, 4 * C)
+  self.gelu_impl = self.family.Gelu()
+  self.dense_4h_to_h = nn.Linear(4 * C, C)
+end
+
+---@param x any         B T C
+---@param residual any  B T C, what the result is added to
+---@return any  # B T C
+function MLP:forward(x, residual)
+  return residual + decoder.dropout(self, self.dense_4h_to_h(self.gelu_impl(self.dense_h_to_4h(x))), self.p)
+end
+
+local Block = Bloom.Block
+
+function Block:init(config)
+  local C, eps = config.hidden_size, config.layer_norm_epsilon
+  self.after = config.apply_residual_connection_post_layernorm
+  self.input_layernorm = nn.LayerNorm(C, { eps = eps })
+  self.self_attention = self.family.Attention(config)
+  self.post_attention_layernorm = nn.LayerNorm(C, { eps = eps })
+  self.mlp = self.family.MLP(config)
+end
+
+function Block:forward(x, options) -- B T C
+  local y = self.input_layernorm(x) -- B T C
+  local middle = self.self_attention(y, self.after and y or x, options)[0] -- B T C
+  y = self.post_attention_layernorm(middle)
+  return tensor.tuple(self.mlp(y, self.after and y or middle)) -- B T C
+end
+
+local Model = Bloom.Model
+
+function Model:init(config)
+  local C, eps = config.hidden_size, config.layer_norm_epsilon
+  self.num_heads = config.num_attention_heads
+  self.word_embeddings = nn.Embedding(config.vocab_size, C)
+  self.word_embeddings_layernorm = nn.LayerNorm(C, { eps = eps })
+  self.h = decoder.layers(self.family.Block, config)
+  self.ln_f = nn.LayerNorm(C, { eps = eps })
+end
+
+local inputs = { "input_ids", "attention_mask", "inputs_embeds" }
+
+---@param input_ids any     B T, or nil where inputs_embeds is given
+---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C
+---@return any  # a struct: last_hidden_state, B T C
+function Model:forward(input_ids, options)
+  input_ids, options = arguments.read(inputs, input_ids, options)
+  local x = self.word_embeddings_layernorm(options.inputs_embeds or self.word_embeddings(input_ids)) -- B T C
+  local see = masks.new(x, options.attention_mask)
+  local mask = see:biased(see:alibi(self.num_heads, self.word_embeddings.weight.device)) -- B H T T
+  for _, block in self.h:each() do x = block(x, { attention_mask = mask })[0] end
+  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+end
+
+local ForCausalLM = Bloom.ForCausalLM
+ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "transformer", "word_embeddings", inputs
+
+local fields = decoder.with(decoder.fields, { vocab_size = 250880, hidden_size = 64, num_hidden_layers = 2,
+  num_attention_heads = 8, tie_word_embeddings = true, layer_norm_epsilon = { 1e-5, kind = "number" },
+  apply_residual_connection_post_layernorm = { false, kind = "boolean" }, hidden_dropout = { 0, kind = "share" },
+  max_position_embeddings = { nil, kind = "size" } })
+
+local aliases = { n_layer = "num_hidden_layers", n_head = "num_attention_heads", n_embed = "hidden_size" }
+
+return decoder.architecture(ForCausalLM, function(given)
+  if given.slow_but_exact and (given.pretraining_tp or 1) > 1 then
+    failure.raise("format", "slow_but_exact with a pretraining_tp above 1 is not implemented")
+  end
+  return decoder.read_config(given, fields, aliases)
+end)

@@ -1,0 +1,237 @@
+--- What decoders share: the fields of their configurations, families of classes, the model with a head that reads logits,
+--- and where tensors of a checkpoint belong.
+local ls = require "luasight"
+local arguments = require "luasight.models.arguments"
+local config_reader = require "luasight.models.config"
+local failure = require "luasight.error"
+local tensor = require "luasight.tensor"
+
+local torch, nn = ls.torch, ls.nn
+
+local decoder = {}
+
+local function refuse(...) failure.raise("format", (...):format(select(2, ...))) end
+
+-- ---- configuration ---------------------------------------------------------------------------------------------------
+
+---Fields that all have, with Llama's defaults.
+---@type table<string, luasight.ConfigField>
+decoder.fields = {
+  vocab_size = { 32000, kind = "size" },
+  hidden_size = { 4096, kind = "size" },
+  num_hidden_layers = { 32, kind = "size" },
+  num_attention_heads = { 32, kind = "size" },
+  max_position_embeddings = { 2048, kind = "size" },
+  initializer_range = { 0.02, kind = "number" },
+  tie_word_embeddings = { false, kind = "boolean" },
+  attention_dropout = { 0, kind = "share" },
+}
+
+---Fields of another family with other defaults (values) and fields of its own (tables).
+---@param fields table<string, luasight.ConfigField>
+---@param changes table<string, any>
+---@return table<string, luasight.ConfigField>
+function decoder.with(fields, changes)
+  local result = {}
+  for name, field in pairs(fields) do result[name] = field end
+  for name, v in pairs(changes) do
+    if type(v) == "table" then result[name] = v else result[name] = { v, kind = fields[name].kind } end
+  end
+  return result
+end
+
+local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
+  "use_bidirectional_attention" }
+
+---The configuration with every field under its own name, heads that fit included.
+---@param given table
+---@param fields table<string, luasight.ConfigField>
+---@param aliases table<string, string>?
+---@return table
+function decoder.read_config(given, fields, aliases)
+  local config = config_reader.read(given, fields, aliases or {})
+  config_reader.refuse(given, not_implemented)
+  local C, H = config.hidden_size, config.num_attention_heads
+  if not config.head_dim then
+    if C % H ~= 0 then refuse("hidden_size is %d, which %d heads (num_attention_heads) cannot share evenly", C, H) end
+    config.head_dim = C / H
+  end
+  local shared = config.num_key_value_heads
+  if shared and H % shared ~= 0 then
+    refuse("num_attention_heads is %d, no multiple of num_key_value_heads, %d", H, shared)
+  end
+  return config
+end
+
+local kinds = { full_attention = true, sliding_attention = true }
+
+---The window of each layer (from 1): how many positions it sees, false: all. Sets config.layer_types.
+---@param config table
+---@param slides fun(layer: integer): boolean  where layer_types does not say (layer counts from 0)
+---@return (integer|false)[]
+function decoder.windows(config, slides)
+  local types, windows = config.layer_types, {}
+  if types == nil then
+    types = {}
+    for i = 1, config.num_hidden_layers do types[i] = slides(i - 1) and "sliding_attention" or "full_attention" end
+  end
+  if type(types) ~= "table" or #types ~= config.num_hidden_layers then
+    refuse("layer_types must be a list of num_hidden_layers (%d) names", config.num_hidden_layers)
+  end
+  for i, kind in ipairs(types) do
+    if not kinds[kind] then refuse("layer_types has %q; full_attention and sliding_attention are implemented",
+      tostring(kind)) end
+    windows[i] = kind == "sliding_attention" and (config.sliding_window or 0) > 0 and config.sliding_window or false -- 0: off
+  end
+  config.layer_types = types
+  return windows
+end
+
+-- ---- families of classes ---------------------------------------------------------------------------------------------
+
+---The classes of a family under another prefix: each inherits from its namesake, and objects make their parts of the new
+---ones (`self.family.MLP`). Entries that are no classes are taken over as they are.
+---@param prefix string               "Qwen2"
+---@param parent table<string, any>   MLP = the class LlamaMLP, ...
+---@return table<string, any>
+function decoder.family(prefix, parent)
+  local family = {}
+  for name, member in pairs(parent) do
+    if type(member) == "table" and rawget(member, "_meta") then
+      member = nn.Module(prefix .. name, member)
+      member.family = family
+    end
+    family[name] = member
+  end
+  return family
+end
+
+---Dropout that is no module there.
+---@param module table
+---@param x any
+---@param p number
+---@return any
+function decoder.dropout(module, x, p)
+  if not module.training or p == 0 then return x end
+  return torch.dropout(x, p, true)
+end
+
+---The layers of a model: `Layer(config, i)` for i from 0.
+---@param Layer table
+---@param config table
+---@return table  # an nn.ModuleList
+function decoder.layers(Layer, config)
+  local layers = {}
+  for i = 0, config.num_hidden_layers - 1 do layers[i + 1] = Layer(config, i) end
+  return nn.ModuleList(layers)
+end
+
+---Lets parameters share the tensors of others where the configuration says so: `tied` of the class names them.
+---@param net table
+function decoder.tie(net)
+  if not net.config.tie_word_embeddings then return end
+  for path, base in pairs(net.tied) do
+    local above, name = path:match "^(.*)%.([^.]+)$"
+    local there, what = base:match "^(.*)%.([^.]+)$"
+    net:get_submodule(above)[name] = net:get_submodule(there)[what]
+  end
+end
+
+-- ---- the language model ----------------------------------------------------------------------------------------------
+
+---What a decoder's forward takes.
+decoder.inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
+
+---A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name) and
+---`logits(config, x)`, which changes them.
+---@class luasight.models.ForCausalLM: luasight.nn.Module
+local ForCausalLM = nn.Module "ForCausalLM"
+decoder.ForCausalLM = ForCausalLM
+ForCausalLM.arguments = decoder.inputs
+ForCausalLM.inner, ForCausalLM.embedding = "model", "embed_tokens"
+ForCausalLM.reads_beyond = true -- positions past max_position_embeddings: there is no table of positions
+
+---@param config table
+function ForCausalLM:init(config)
+  self.config = config
+  self[self.inner] = self.family.Model(config)
+  self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, { bias = self.head_bias or false })
+  self:tie_weights()
+end
+
+---The head reads with the vectors of the token embedding, where the configuration says so.
+function ForCausalLM:tie_weights() decoder.tie(self) end
+
+---The logits that the model gives, of those that the head gives.
+---@param logits any  B T V
+---@return any
+function ForCausalLM:adjust(logits) return logits end
+
+---Takes what the decoder takes; gives { logits = B T V }.
+---@param input_ids any
+---@param options table?
+---@return any
+function ForCausalLM:forward(input_ids, options)
+  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  local hidden = self[self.inner](input_ids, next(options) and options or nil).last_hidden_state -- B T C
+  return tensor.struct { { "logits", self:adjust(self.lm_head(hidden)) } } -- B T V
+end
+
+---What training begins with: small numbers in all but norms, which stay as they are made.
+---@param net table
+function decoder.initialize(net)
+  local std = net.config.initializer_range
+  for _, module in net:named_modules() do
+    local kind = module._class_name
+    if not kind:find "Norm$" then
+      for name, t in module:_tensors() do
+        if name == "bias" then nn.init.zeros_(t)
+        elseif module._tensor_kinds[name] == "parameter" then nn.init.normal_(t, { mean = 0, std = std }) end
+      end
+    end
+  end
+end
+
+-- ---- architectures ---------------------------------------------------------------------------------------------------
+
+---@class luasight.FileNames  about names in files
+---@field drop string[]?   patterns of those that are not needed
+---@field rename (fun(name: string): string, integer?, integer?)?  what older versions called otherwise, and of a piece which
+---  expert and which part it is
+---@field heads string[]?  what stands beside the inner model: "lm_head" unless told
+
+---An architecture, as models/init.lua wants it.
+---@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
+---  of the tokens in it; `tied` where more than the weight of the head is shared
+---@param read fun(given: table): table  the configuration
+---@param files? luasight.FileNames
+---@return luasight.Architecture
+function decoder.architecture(Whole, read, files)
+  local inner, drop, rename = Whole.inner, files and files.drop or {}, files and files.rename
+  local heads = {}
+  for _, head in ipairs(files and files.heads or { "lm_head" }) do heads[head] = true end
+  Whole.tied = rawget(Whole, "tied") or { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, Whole.embedding) }
+  local architecture = { tied = Whole.tied }
+
+  function architecture.new(config)
+    local net = Whole(read(config))
+    if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
+    return net
+  end
+
+  -- Files of a decoder without head have no prefix.
+  function architecture.place(name)
+    for _, pattern in ipairs(drop) do
+      if name:find(pattern) then return nil end
+    end
+    local expert, part
+    if rename then name, expert, part = rename(name) end
+    local first = name:match "^[^.]+"
+    if not heads[first] and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
+    return name, expert, part
+  end
+
+  return architecture
+end
+
+return decoder

@@ -1,0 +1,95 @@
+--- Gemma 3, the text model (Gemma team 2025, "Gemma 3 Technical Report"): a Gemma 2 whose queries and keys are normalised in
+--- each head, with five layers that see only so far back to one that sees all; the two kinds turn by angles of their own.
+local ls = require "luasight"
+local arguments = require "luasight.models.arguments"
+local decoder = require "luasight.models.decoder"
+local gemma2 = require "luasight.models.gemma2".classes
+local llama = require "luasight.models.llama".classes
+local masks = require "luasight.models.masks"
+local rotary = require "luasight.models.rotary"
+local tensor = require "luasight.tensor"
+
+local nn = ls.nn
+
+local Gemma3 = decoder.family("Gemma3", gemma2)
+Gemma3.Model._class_name = "Gemma3TextModel"
+
+-- ---- rotary embeddings -----------------------------------------------------------------------------------------------
+
+local RotaryEmbedding = Gemma3.RotaryEmbedding
+
+---@param parameters table  of each kind of layers
+function RotaryEmbedding:init(parameters)
+  self.kinds = {}
+  for kind, p in pairs(parameters) do self.kinds[kind] = p end
+  self.channels = nn.Buffer(ls.torch.arange(0, parameters.full_attention.size, 2), { persistent = false })
+end
+
+---@param x any          of the dtype that is wanted
+---@param options table  position_ids: B T; layer_type: of the layers that turn by these angles
+---@return any  # a tuple: cosines and sines, B T R each
+function RotaryEmbedding:forward(x, options)
+  return rotary.embed(self.kinds[options.layer_type], self.channels, x, options.position_ids)
+end
+
+-- ---- layers ----------------------------------------------------------------------------------------------------------
+
+local Attention = Gemma3.Attention
+
+function Attention:init(config, layer)
+  gemma2.Attention.init(self, config, layer)
+  self.rotary_dim = config.head_dim
+  self.q_norm = self.family.RMSNorm(config.head_dim, config.rms_norm_eps)
+  self.k_norm = self.family.RMSNorm(config.head_dim, config.rms_norm_eps)
+end
+
+function Attention:project(x) -- B T C
+  local q, k, v = llama.Attention.project(self, x) -- B H T D
+  return self.q_norm(q), self.k_norm(k), v
+end
+
+local Model = Gemma3.Model
+
+function Model:init(config)
+  self.layer_types = config.layer_types
+  gemma2.Model.init(self, config)
+end
+
+function Model:forward(input_ids, options)
+  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  local x = options.inputs_embeds or self.embed_tokens(input_ids) -- B T C
+  local see, rotations = masks.new(x, options.attention_mask), {}
+  local positions = options.position_ids or see:positions()
+  for i, layer in self.layers:each() do
+    local kind = self.layer_types[i + 1]
+    rotations[kind] = rotations[kind] or self.rotary_emb(x, { position_ids = positions, layer_type = kind })
+    x = layer(x, { attention_mask = see:causal(self.windows[i + 1] or nil), position_embeddings = rotations[kind] })[0]
+  end
+  return tensor.struct { { "last_hidden_state", self.norm(x) } } -- B T C
+end
+
+-- ---- the architecture ------------------------------------------------------------------------------------------------
+
+local fields = decoder.with(gemma2.fields, { vocab_size = 262208, max_position_embeddings = 131072,
+  attn_logit_softcapping = 0, final_logit_softcapping = 0, sliding_window_pattern = { 6, kind = "size" } })
+
+local function read_rotary(config)
+  local given = config.rope_parameters or {}
+  local full, sliding = {}, given.sliding_attention or {}
+  for name, v in pairs(config.rope_scaling or given.full_attention or {}) do full[name] = v end
+  full.rope_theta = full.rope_theta or config.rope_theta
+  return {
+    full_attention = rotary.read(config, { rope_theta = 1e6 }, full),
+    sliding_attention = rotary.read(config, { rope_theta = config.rope_local_base_freq or 10000 }, sliding),
+  }
+end
+
+return llama.architecture(Gemma3, function(given)
+  local config = decoder.read_config(given, fields)
+  config.num_key_value_heads = config.num_key_value_heads or config.num_attention_heads
+  config.hidden_act = config.hidden_activation
+  local pattern = config.sliding_window_pattern
+  config.windows = decoder.windows(config, function(layer) return (layer + 1) % pattern ~= 0 end)
+  config.rope_parameters, config.rope_scaling = read_rotary(config), nil
+  return config
+end)

@@ -1,0 +1,141 @@
+--- GPT-Neo (Black et al. 2021): a GPT-2 with plain linear layers, scores that are not scaled, and layers of which some see
+--- only so many positions back.
+---
+--- Axes: B batch, T position, C width, H heads, D head width.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local arguments = require "luasight.models.arguments"
+local attention = require "luasight.models.attention"
+local decoder = require "luasight.models.decoder"
+local failure = require "luasight.error"
+local masks = require "luasight.models.masks"
+local tensor = require "luasight.tensor"
+
+local nn = ls.nn
+
+local GPTNeo = decoder.family("GPTNeo", {
+  SelfAttention = nn.Module "SelfAttention",
+  Attention = nn.Module "Attention",
+  MLP = nn.Module "MLP",
+  Block = nn.Module "Block",
+  Model = nn.Module "Model",
+  ForCausalLM = decoder.ForCausalLM,
+})
+
+local SelfAttention = GPTNeo.SelfAttention
+
+function SelfAttention:init(config)
+  local C = config.hidden_size
+  self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
+  self.scale, self.upcast, self.dropout = 1, true, config.attention_dropout
+  self.attn_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
+  self.resid_dropout = nn.Dropout(config.resid_dropout)
+  self.k_proj = nn.Linear(C, C, { bias = false })
+  self.v_proj = nn.Linear(C, C, { bias = false })
+  self.q_proj = nn.Linear(C, C, { bias = false })
+  self.out_proj = nn.Linear(C, C)
+end
+
+---@param x any          B T C
+---@param options table?  attention_mask: B 1 T T
+---@return any  # a tuple: B T C
+function SelfAttention:forward(x, options)
+  local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
+  local z = attention.attend(self, heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x)),
+    options and options.attention_mask) -- B T C
+  return tensor.tuple(self.resid_dropout(self.out_proj(z)))
+end
+
+function GPTNeo.Attention:init(config) self.attention = self.family.SelfAttention(config) end
+
+function GPTNeo.Attention:forward(x, options) return self.attention(x, options) end -- a tuple: B T C
+
+local MLP = GPTNeo.MLP
+
+function MLP:init(config)
+  local C = config.hidden_size
+  self.c_fc = nn.Linear(C, config.intermediate_size or 4 * C)
+  self.c_proj = nn.Linear(config.intermediate_size or 4 * C, C)
+  self.act = activations.new(config.activation_function)
+  self.dropout = nn.Dropout(config.resid_dropout)
+end
+
+function MLP:forward(x) return self.dropout(self.c_proj(self.act(self.c_fc(x)))) end -- B T C
+
+local Block = GPTNeo.Block
+
+function Block:init(config)
+  local C, eps = config.hidden_size, config.layer_norm_epsilon
+  self.ln_1 = nn.LayerNorm(C, { eps = eps })
+  self.attn = self.family.Attention(config)
+  self.ln_2 = nn.LayerNorm(C, { eps = eps })
+  self.mlp = self.family.MLP(config)
+end
+
+function Block:forward(x, options) -- B T C
+  local middle = self.attn(self.ln_1(x), options)[0] + x -- B T C
+  return tensor.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
+end
+
+local Model = GPTNeo.Model
+
+function Model:init(config)
+  local C = config.hidden_size
+  self.windows = config.windows
+  self.wte = nn.Embedding(config.vocab_size, C)
+  self.wpe = nn.Embedding(config.max_position_embeddings, C)
+  self.drop = nn.Dropout(config.embed_dropout)
+  self.h = decoder.layers(self.family.Block, config)
+  self.ln_f = nn.LayerNorm(C, { eps = config.layer_norm_epsilon })
+end
+
+---@param input_ids any     B T, or nil where inputs_embeds is given
+---@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@return any  # a struct: last_hidden_state, B T C
+function Model:forward(input_ids, options)
+  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  local embeds = options.inputs_embeds or self.wte(input_ids) -- B T C
+  local see = masks.new(embeds, options.attention_mask)
+  local x = self.drop(embeds + self.wpe(options.position_ids or see:positions())) -- B T C
+  for i, block in self.h:each() do
+    local mask = see:causal(self.windows[i + 1] or nil)
+    x = block(x, mask and { attention_mask = mask })[0]
+  end
+  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+end
+
+local ForCausalLM = GPTNeo.ForCausalLM
+ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.reads_beyond = "transformer", "wte", false
+
+local fields = decoder.with(decoder.fields, { vocab_size = 50257, hidden_size = 2048, num_hidden_layers = 24,
+  num_attention_heads = 16, tie_word_embeddings = true, intermediate_size = { nil, kind = "size" }, -- 4 C
+  window_size = { 256, kind = "size" }, activation_function = { "gelu_new", kind = "string" },
+  layer_norm_epsilon = { 1e-5, kind = "number" }, embed_dropout = { 0, kind = "share" },
+  resid_dropout = { 0, kind = "share" } })
+
+local aliases = { num_heads = "num_attention_heads", num_layers = "num_hidden_layers" }
+
+---The window of each layer: attention_types is a list of pairs, names and how often they follow each other.
+local function read_windows(config)
+  local windows, known = {}, { global = false, ["local"] = config.window_size }
+  for _, pair in ipairs(config.attention_types or { { { "global", "local" }, config.num_hidden_layers / 2 } }) do
+    for _ = 1, pair[2] do
+      for _, kind in ipairs(pair[1]) do
+        if known[kind] == nil then failure.raise("format", ("attention_types has %q; global and local are implemented")
+          :format(tostring(kind))) end
+        windows[#windows + 1] = known[kind]
+      end
+    end
+  end
+  if #windows ~= config.num_hidden_layers then
+    failure.raise("format", ("attention_types is for %d layers, there are %d (num_layers)"):format(#windows,
+      config.num_hidden_layers))
+  end
+  return windows
+end
+
+return decoder.architecture(ForCausalLM, function(given)
+  local config = decoder.read_config(given, fields, aliases)
+  config.windows = read_windows(config)
+  return config
+end, { drop = { "attention%.bias$", "attention%.masked_bias$" } })

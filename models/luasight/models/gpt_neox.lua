@@ -1,0 +1,113 @@
+--- GPT-NeoX and Pythia (Black et al. 2022, "GPT-NeoX-20B"; Biderman et al. 2023, "Pythia"): attention and MLP side by side,
+--- each behind a norm of its own; a part of each head is turned.
+---
+--- Axes: B batch, T position, C width, H heads, D head width.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local arguments = require "luasight.models.arguments"
+local attention = require "luasight.models.attention"
+local decoder = require "luasight.models.decoder"
+local masks = require "luasight.models.masks"
+local rotary = require "luasight.models.rotary"
+local tensor = require "luasight.tensor"
+
+local nn = ls.nn
+
+local GPTNeoX = decoder.family("GPTNeoX", {
+  RotaryEmbedding = rotary.Embedding,
+  Attention = nn.Module "Attention",
+  MLP = nn.Module "MLP",
+  Layer = nn.Module "Layer",
+  Model = nn.Module "Model",
+  ForCausalLM = decoder.ForCausalLM,
+})
+
+local Attention = GPTNeoX.Attention
+
+function Attention:init(config)
+  local C = config.hidden_size
+  self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
+  self.dropout, self.rotary_dim = config.attention_dropout, config.rope_parameters.size
+  self.query_key_value = nn.Linear(C, 3 * C, { bias = config.attention_bias })
+  self.dense = nn.Linear(C, C, { bias = config.attention_bias })
+end
+
+---@param x any          B T C
+---@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T T
+---@return any  # a tuple: B T C
+function Attention:forward(x, options)
+  local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
+  q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
+  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options.attention_mask)))
+end
+
+local MLP = GPTNeoX.MLP
+
+function MLP:init(config)
+  self.dense_h_to_4h = nn.Linear(config.hidden_size, config.intermediate_size)
+  self.dense_4h_to_h = nn.Linear(config.intermediate_size, config.hidden_size)
+  self.act = activations.new(config.hidden_act)
+end
+
+function MLP:forward(x) return self.dense_4h_to_h(self.act(self.dense_h_to_4h(x))) end -- B T C
+
+local Layer = GPTNeoX.Layer
+
+function Layer:init(config)
+  local C, eps = config.hidden_size, config.layer_norm_eps
+  self.use_parallel_residual = config.use_parallel_residual
+  self.input_layernorm = nn.LayerNorm(C, { eps = eps })
+  self.post_attention_layernorm = nn.LayerNorm(C, { eps = eps })
+  self.post_attention_dropout = nn.Dropout(config.hidden_dropout)
+  self.post_mlp_dropout = nn.Dropout(config.hidden_dropout)
+  self.attention = self.family.Attention(config)
+  self.mlp = self.family.MLP(config)
+end
+
+function Layer:forward(x, options) -- B T C
+  local middle = self.post_attention_dropout(self.attention(self.input_layernorm(x), options)[0]) + x -- B T C
+  local read = self.use_parallel_residual and x or middle
+  return tensor.tuple(self.post_mlp_dropout(self.mlp(self.post_attention_layernorm(read))) + middle) -- B T C
+end
+
+local Model = GPTNeoX.Model
+
+function Model:init(config)
+  self.embed_in = nn.Embedding(config.vocab_size, config.hidden_size)
+  self.emb_dropout = nn.Dropout(config.hidden_dropout)
+  self.layers = decoder.layers(self.family.Layer, config)
+  self.final_layer_norm = nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_eps })
+  self.rotary_emb = self.family.RotaryEmbedding(config.rope_parameters)
+end
+
+---@param input_ids any     B T, or nil where inputs_embeds is given
+---@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@return any  # a struct: last_hidden_state, B T C
+function Model:forward(input_ids, options)
+  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  local x = self.emb_dropout(options.inputs_embeds or self.embed_in(input_ids)) -- B T C
+  local see = masks.new(x, options.attention_mask)
+  local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
+  for _, layer in self.layers:each() do
+    x = layer(x, { attention_mask = see:causal(), position_embeddings = rotation })[0]
+  end
+  return tensor.struct { { "last_hidden_state", self.final_layer_norm(x) } } -- B T C
+end
+
+GPTNeoX.ForCausalLM.inner, GPTNeoX.ForCausalLM.embedding = "gpt_neox", "embed_in"
+
+local fields = decoder.with(decoder.fields, { vocab_size = 50432, hidden_size = 6144, num_hidden_layers = 44,
+  num_attention_heads = 64, intermediate_size = { 24576, kind = "size" }, hidden_act = { "gelu", kind = "string" },
+  hidden_dropout = { 0, kind = "share" }, layer_norm_eps = { 1e-5, kind = "number" },
+  use_parallel_residual = { true, kind = "boolean" }, attention_bias = { true, kind = "boolean" } })
+
+return decoder.architecture(GPTNeoX.ForCausalLM, function(given)
+  local config = decoder.read_config(given, fields)
+  config.rope_parameters = rotary.read(config, { rope_theta = config.rotary_emb_base or 10000,
+    partial_rotary_factor = config.rotary_pct or 0.25 })
+  config.rope_scaling = nil
+  return config
+end, {
+  drop = { "attention%.bias$", "attention%.masked_bias$", "rotary_emb%.inv_freq$" },
+  rename = function(name) return (name:gsub("^embed_out%.", "lm_head.")) end,
+})

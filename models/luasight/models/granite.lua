@@ -1,0 +1,43 @@
+--- Granite 3 (IBM 2024): a Llama with factors on embeddings, scores, residuals and logits.
+local decoder = require "luasight.models.decoder"
+local llama = require "luasight.models.llama".classes
+local tensor = require "luasight.tensor"
+
+local Granite = llama.family "Granite"
+
+local Attention = Granite.Attention
+
+function Attention:init(config, layer)
+  llama.Attention.init(self, config, layer)
+  self.scale = config.attention_multiplier
+end
+
+local DecoderLayer = Granite.DecoderLayer
+
+function DecoderLayer:init(config, layer)
+  llama.DecoderLayer.init(self, config, layer)
+  self.residual_multiplier = config.residual_multiplier
+end
+
+function DecoderLayer:forward(x, options) -- B T C
+  local m = self.residual_multiplier
+  local middle = x + self.self_attn(self.input_layernorm(x), options)[0] * m -- B T C
+  return tensor.tuple(middle + self.mlp(self.post_attention_layernorm(middle)) * m) -- B T C
+end
+
+local Model = Granite.Model
+
+function Model:init(config)
+  llama.Model.init(self, config)
+  self.embedding_multiplier = config.embedding_multiplier
+end
+
+function Model:enter(x) return x * self.embedding_multiplier end -- B T C
+
+function Granite.ForCausalLM:adjust(logits) return logits / self.config.logits_scaling end -- B T V
+
+local number = { 1, kind = "number" }
+local fields = decoder.with(llama.fields, { embedding_multiplier = number, attention_multiplier = number,
+  residual_multiplier = number, logits_scaling = number })
+
+return llama.architecture(Granite, function(given) return llama.read_config(given, fields) end)

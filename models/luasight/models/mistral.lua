@@ -1,0 +1,17 @@
+--- Mistral (Jiang et al. 2023, "Mistral 7B"): a Llama whose layers may see only so many positions back.
+local decoder = require "luasight.models.decoder"
+local llama = require "luasight.models.llama".classes
+
+local Mistral = llama.family "Mistral"
+
+function Mistral.biases() return false, false, false end
+
+local fields = decoder.with(llama.fields, { intermediate_size = 14336, num_key_value_heads = 8,
+  max_position_embeddings = 131072, sliding_window = { 4096, kind = "count" } })
+
+return llama.architecture(Mistral, function(given)
+  local config = llama.read_config(given, fields)
+  config.layer_types = nil -- where a file has them, they are those of another family
+  config.windows = decoder.windows(config, function() return true end)
+  return config
+end)

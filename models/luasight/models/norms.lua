@@ -1,0 +1,34 @@
+--- Root mean square normalisation with the text that Hugging Face gives it (Zhang and Sennrich 2019).
+local ls = require "luasight"
+local text = require "luasight.nn.text"
+
+local torch, nn = ls.torch, ls.nn
+
+local norms = {}
+
+---x / sqrt(mean(x^2) + eps) * weight.
+---@class luasight.models.RMSNorm: luasight.nn.RMSNorm
+local RMSNorm = nn.Module("RMSNorm", require "luasight.nn.norm".RMSNorm)
+norms.RMSNorm = RMSNorm
+
+---@param width integer
+---@param eps number
+function RMSNorm:init(width, eps) ls.nn.RMSNorm.init(self, width, { eps = eps }) end
+
+function RMSNorm:extra_repr() return ("%s, eps=%s"):format(text.tuple(self.normalized_shape), text.float(self.eps)) end
+
+---The same times 1 + weight: weights begin at 0.
+---@class luasight.models.OffsetRMSNorm: luasight.models.RMSNorm
+local OffsetRMSNorm = nn.Module("OffsetRMSNorm", RMSNorm)
+norms.OffsetRMSNorm = OffsetRMSNorm
+
+function OffsetRMSNorm:reset_parameters() nn.init.zeros_(self.weight) end
+
+---@param x any  B T C
+---@return any  # B T C
+function OffsetRMSNorm:forward(x)
+  local y = torch.rms_norm(x, self.normalized_shape, nil, self.eps)
+  return y:addcmul(y, self.weight)
+end
+
+return norms

@@ -1,0 +1,85 @@
+--- Phi-3 and Phi-4 (Abdin et al. 2024, "Phi-3 Technical Report"): a Llama with one linear layer for queries, keys and values,
+--- one for both branches of the MLP, and angles that are stretched channel by channel.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local attention = require "luasight.models.attention"
+local decoder = require "luasight.models.decoder"
+local llama = require "luasight.models.llama".classes
+local tensor = require "luasight.tensor"
+
+local nn = ls.nn
+
+local Phi3 = llama.family "Phi3"
+
+local Attention = Phi3.Attention
+
+function Attention:init(config)
+  local C, D = config.hidden_size, config.head_dim
+  local H, Hk = config.num_attention_heads, config.num_key_value_heads
+  self.num_heads, self.num_key_value_heads, self.head_dim = H, Hk, D
+  self.dropout, self.rotary_dim = config.attention_dropout, config.rope_parameters.size
+  self.o_proj = nn.Linear(H * D, C, { bias = false })
+  self.qkv_proj = nn.Linear(C, (H + 2 * Hk) * D, { bias = false })
+end
+
+function Attention:project(x) -- B T C
+  local H, Hk, D = self.num_heads, self.num_key_value_heads, self.head_dim
+  local qkv = self.qkv_proj(x) -- B T (H + 2 Hk) D
+  local function heads(first, count) return attention.split(qkv:narrow(-1, first * D, count * D), count, D) end
+  return heads(0, H), heads(H, Hk), heads(H + Hk, Hk)
+end
+
+local MLP = Phi3.MLP
+
+function MLP:init(config)
+  local C, I = config.hidden_size, config.intermediate_size
+  self.inner = I
+  self.gate_up_proj = nn.Linear(C, 2 * I, { bias = false })
+  self.down_proj = nn.Linear(I, C, { bias = false })
+  self.activation_fn = activations.new(config.hidden_act)
+end
+
+function MLP:forward(x) -- B T C
+  local both = self.gate_up_proj(x) -- B T 2I
+  local gate, up = both:narrow(-1, 0, self.inner), both:narrow(-1, self.inner, self.inner) -- B T I each
+  return self.down_proj(up * self.activation_fn(gate)) -- B T C
+end
+
+local DecoderLayer = Phi3.DecoderLayer
+
+function DecoderLayer:init(config, layer)
+  llama.DecoderLayer.init(self, config, layer)
+  self.resid_attn_dropout = nn.Dropout(config.resid_pdrop)
+  self.resid_mlp_dropout = nn.Dropout(config.resid_pdrop)
+end
+
+function DecoderLayer:forward(x, options) -- B T C
+  local middle = x + self.resid_attn_dropout(self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
+  return tensor.tuple(middle + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(middle)))) -- B T C
+end
+
+local fields = decoder.with(llama.fields, { vocab_size = 32064, hidden_size = 3072, intermediate_size = 8192,
+  max_position_embeddings = 4096, rms_norm_eps = 1e-5, pad_token_id = 32000,
+  original_max_position_embeddings = { 4096, kind = "size" }, sliding_window = { 0, kind = "count" },
+  resid_pdrop = { 0, kind = "share" } })
+
+---Files call the scaling su or yarn, and mean what others call longrope.
+local function with_plain_name(given)
+  local copy = {}
+  for name, v in pairs(given) do copy[name] = v end
+  for _, name in ipairs { "rope_scaling", "rope_parameters" } do
+    local p = given[name]
+    local kind = type(p) == "table" and (p.rope_type or p.type)
+    if kind == "su" or kind == "yarn" then
+      copy[name] = { rope_type = "longrope" }
+      for key, v in pairs(p) do copy[name][key] = copy[name][key] or v end
+    end
+  end
+  return copy
+end
+
+return llama.architecture(Phi3, function(given)
+  local config = llama.read_config(with_plain_name(given), fields)
+  config.windows = decoder.windows(config, function() return true end)
+  return config
+end)

@@ -1,0 +1,204 @@
+--- Rotary position embeddings (Su et al. 2021, "RoFormer"): queries and keys are turned by angles that grow with the
+--- position, and the ways to stretch these angles over longer texts.
+---
+--- Axes: B batch, T position, H heads, D head width, R the part of it that turns.
+local ls = require "luasight"
+local failure = require "luasight.error"
+local near = require "luasight.near"
+local tensor = require "luasight.tensor"
+
+local torch, nn = ls.torch, ls.nn
+
+local rotary = {}
+
+local function refuse(...) failure.raise("format", (...):format(select(2, ...))) end
+
+-- ---- settings --------------------------------------------------------------------------------------------------------
+
+-- What each kind of scaling must and may say, besides rope_theta and partial_rotary_factor.
+local needs = {
+  default = {},
+  linear = { "factor" },
+  dynamic = { "factor" },
+  llama3 = { "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings" },
+  yarn = { "factor", "original_max_position_embeddings" },
+  longrope = { "short_factor", "long_factor", "original_max_position_embeddings" },
+}
+
+local function check(p)
+  local kinds = {}
+  for kind in pairs(needs) do kinds[#kinds + 1] = kind end
+  table.sort(kinds)
+  if not needs[p.rope_type] then
+    failure.raise("format", ("there are no rotary embeddings of the type %q%s"):format(tostring(p.rope_type),
+      near.text(tostring(p.rope_type), kinds)), nil, { hint = "rope_type is " .. table.concat(kinds, ", ") })
+  end
+  for _, name in ipairs(needs[p.rope_type]) do
+    local want = name:find "^%a+_factor$" and type(p.short_factor) == "table" and "table" or "number"
+    if name == "short_factor" or name == "long_factor" then want = "table" elseif want == "table" then want = "number" end
+    if type(p[name]) ~= want then
+      refuse("rope_type %s needs %s, a %s", p.rope_type, name, want == "table" and "list of numbers" or "number")
+    end
+  end
+end
+
+---The settings of rotary embeddings in a configuration, whichever version wrote it.
+---@param config table   with head_dim and max_position_embeddings
+---@param default table  rope_theta and partial_rotary_factor where nothing says them
+---@param given table?   of one kind of layers, where they differ; else those of the whole
+---@return table         rope_type, rope_theta, partial_rotary_factor, and what the type needs
+function rotary.read(config, default, given)
+  local source = given or config.rope_scaling or config.rope_parameters or {}
+  if type(source) ~= "table" then refuse("rope_scaling is %s; it must be an object", tostring(source)) end
+  local p = {}
+  for name, v in pairs(source) do p[name] = v end
+  p.rope_type = p.rope_type or p.type or "default"
+  for _, name in ipairs { "rope_theta", "partial_rotary_factor" } do
+    p[name] = p[name] or not given and config[name] or default[name] or name == "partial_rotary_factor" and 1 or nil
+    if type(p[name]) ~= "number" then refuse("%s is %s; it must be a number", name, tostring(p[name])) end
+  end
+  if needs[p.rope_type] and #needs[p.rope_type] > 1 then -- beside the scaling it is said last, and counts
+    p.original_max_position_embeddings = config.original_max_position_embeddings or p.original_max_position_embeddings
+      or config.max_position_embeddings
+  end
+  p.max_position_embeddings = config.max_position_embeddings
+  p.size = math.floor(config.head_dim * p.partial_rotary_factor)
+  if p.rope_type == "yarn" and p.factor == nil then
+    p.factor = config.max_position_embeddings / p.original_max_position_embeddings
+  end
+  check(p)
+  if p.size % 2 ~= 0 then refuse("rotary embeddings turn pairs, but %d of each head's numbers are to be turned", p.size) end
+  return p
+end
+
+-- ---- frequencies -----------------------------------------------------------------------------------------------------
+
+-- Each takes the settings, the plain wavelengths (R/2, base ^ (2i / R)), the longest position of each row plus 1 (B 1 1) and
+-- the channels 0 2 4 ... (R/2); it gives frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
+local scalings = {}
+
+function scalings.default(_, lengths) return lengths:reciprocal(), 1 end
+
+function scalings.linear(p, lengths) return lengths:reciprocal() / p.factor, 1 end
+
+-- Beyond the trained length the base grows with the length of the text.
+function scalings.dynamic(p, _, total, channels)
+  local R, longest = p.size, p.max_position_embeddings
+  local ratio = total:clamp_min(longest) * (p.factor / longest) - (p.factor - 1) -- B 1 1
+  local base = ratio:pow(R / (R - 2)) * p.rope_theta
+  return base:pow(channels / R):reciprocal(), 1 -- B 1 R/2
+end
+
+-- High frequencies stay, low ones are stretched, with a smooth passage between. (Llama 3.1)
+function scalings.llama3(p, lengths)
+  local plain = lengths:reciprocal()
+  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi)) -- over the trained length
+  local share = ((turns - p.low_freq_factor) / (p.high_freq_factor - p.low_freq_factor)):clamp(0, 1)
+  return plain / p.factor * (1 - share) + plain * share, 1
+end
+
+local function yarn_growth(scale, m) return scale <= 1 and 1 or 0.1 * m * math.log(scale) + 1 end
+
+-- The same idea, with the passage between two numbers of turns. (Peng et al. 2023)
+function scalings.yarn(p, lengths, _, channels)
+  local R = p.size
+  local function channel_of(turns)
+    return R * math.log(p.original_max_position_embeddings / (turns * 2 * math.pi)) / (2 * math.log(p.rope_theta))
+  end
+  local low, high = channel_of(p.beta_fast or 32), channel_of(p.beta_slow or 1)
+  if p.truncate ~= false then low, high = math.floor(low), math.ceil(high) end
+  low, high = math.max(low, 0), math.min(high, R - 1)
+  if low == high then high = high + 0.001 end
+  local stretched = ((channels / 2 - low) / (high - low)):clamp(0, 1) -- R/2
+  local factor = p.attention_factor
+  if not factor and (p.mscale or 0) ~= 0 and (p.mscale_all_dim or 0) ~= 0 then
+    factor = yarn_growth(p.factor, p.mscale) / yarn_growth(p.factor, p.mscale_all_dim)
+  end
+  local plain = lengths:reciprocal()
+  return plain / p.factor * stretched + plain * (1 - stretched), factor or yarn_growth(p.factor, 1)
+end
+
+-- Each channel has a factor of its own, others for long texts. (Ding et al. 2024)
+function scalings.longrope(p, lengths, total)
+  local trained = p.original_max_position_embeddings
+  local function factors(name)
+    if #p[name] ~= p.size / 2 then refuse("%s has %d numbers; it must have %d", name, #p[name], p.size / 2) end
+    return (torch.tensor(p[name], { device = lengths.device }) * lengths):reciprocal() -- R/2
+  end
+  local growth = p.factor or p.max_position_embeddings / trained
+  local factor = p.attention_factor or (growth <= 1 and 1 or math.sqrt(1 + math.log(growth) / math.log(trained)))
+  return torch.where(total:gt(trained), factors "long_factor", factors "short_factor"), factor -- B 1 R/2
+end
+
+-- ---- the module ------------------------------------------------------------------------------------------------------
+
+---@class luasight.RotaryEmbedding: luasight.nn.Module
+local Embedding = nn.Module "RotaryEmbedding"
+rotary.Embedding = Embedding
+
+---@param parameters table  of rotary.read
+function Embedding:init(parameters)
+  self.parameters = parameters
+  -- Whole numbers: they go to the device of the model, and no dtype rounds them.
+  self.channels = nn.Buffer(torch.arange(0, parameters.size, 2), { persistent = false })
+end
+
+---@param x any          of the dtype that is wanted
+---@param options table  position_ids: B T
+---@return any  # a tuple: cosines and sines, B T R each
+function Embedding:forward(x, options)
+  return rotary.embed(self.parameters, self.channels, x, options.position_ids)
+end
+
+---Cosines and sines of the angles, computed in float32.
+---@param p table          of rotary.read
+---@param channels any     0 2 4 ... (R/2)
+---@param x any            of the dtype that is wanted
+---@param positions any    B T, whole numbers
+---@return any  # a tuple: cosines and sines, B T R each
+function rotary.embed(p, channels, x, positions)
+  channels = channels:float()
+  local base = channels:new_full({}, p.rope_theta)
+  local total = (positions:amax({ -1 }, true) + 1):unsqueeze(-1):float() -- B 1 1
+  local frequencies, factor = scalings[p.rope_type](p, base:pow(channels / p.size), total, channels)
+  local angles = positions:unsqueeze(-1):float() * frequencies -- B T R/2
+  angles = torch.cat({ angles, angles }, -1) -- B T R
+  local cos, sin = angles:cos(), angles:sin()
+  if factor ~= 1 then cos, sin = cos * factor, sin * factor end
+  return tensor.tuple(cos:to(x), sin:to(x))
+end
+
+-- ---- turning ---------------------------------------------------------------------------------------------------------
+
+---Turns pairs of channels i and i + R/2.
+local function turn(x, cos, sin, R)
+  local turned = torch.cat({ -x:narrow(-1, R / 2, R / 2), x:narrow(-1, 0, R / 2) }, -1)
+  return x * cos + turned * sin
+end
+
+---Turns pairs of neighbours, channels 2i and 2i + 1.
+local function turn_neighbours(x, cos, sin, R)
+  local two = x:unflatten(-1, { R / 2, 2 }) -- B H T R/2 2
+  local turned = torch.stack({ -two:select(-1, 1), two:select(-1, 0) }, -1):flatten(-2) -- B H T R
+  return x * cos + turned * sin
+end
+
+---Queries and keys, the first R channels of each head turned by the angles of its position.
+---@param q any         B H T D
+---@param k any         B H T D
+---@param rotation any  a tuple: cosines and sines, B T R each
+---@param R integer
+---@param D integer
+---@param neighbours boolean?  pairs are neighbours, not R/2 apart
+---@return any q, any k
+function rotary.apply(q, k, rotation, R, D, neighbours)
+  local cos, sin = rotation[0]:unsqueeze(1), rotation[1]:unsqueeze(1) -- B 1 T R
+  local turned = neighbours and turn_neighbours or turn
+  local function apply(x)
+    if R == D then return turned(x, cos, sin, R) end
+    return torch.cat({ turned(x:narrow(-1, 0, R), cos, sin, R), x:narrow(-1, R, D - R) }, -1)
+  end
+  return apply(q), apply(k)
+end
+
+return rotary

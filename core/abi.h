@@ -265,7 +265,29 @@ typedef struct ls_tokenizer ls_tokenizer;
 ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* text of tokenizer.json */
 void ls_tokenizer_release(ls_tokenizer *t);
 int32_t ls_tokenizer_size(ls_tokenizer *t);                              /* vocabulary with added tokens */
-ls_status ls_tokenizer_encode(ls_tokenizer *t, const char *text, size_t length, int32_t special, const int64_t **ids,
+
+/* A token of a text, and where in the text it stands. */
+typedef struct ls_token {
+  int64_t id;
+  int32_t from, to; /* characters of the text, 0 where the places are not asked for */
+  int32_t word;     /* the piece of the text that it is part of, counted from 0; -1 for a special token around the texts */
+  int16_t type;     /* what the model is told about its text: 0, or for a second text mostly 1 */
+  int16_t text;     /* 0 or 1: which of the two texts; -1 for a special token around them */
+} ls_token;
+
+typedef enum ls_cut { LS_CUT_LONGEST = 0, LS_CUT_FIRST = 1, LS_CUT_SECOND = 2 } ls_cut;
+
+typedef struct ls_encoding {
+  const char *pair;     /* a second text, NULL where there is none */
+  size_t pair_length;
+  int32_t special;      /* with the special tokens of the post-processor */
+  int32_t places;       /* with `from` and `to` */
+  int32_t limit;        /* most tokens, special ones included; 0: as many as there are */
+  int32_t cut;          /* an ls_cut: which text gives way to the limit */
+  int32_t cut_left;     /* at its beginning */
+} ls_encoding;
+
+ls_status ls_tokenizer_encode(ls_tokenizer *t, const char *text, size_t length, const ls_encoding *how, const ls_token **tokens,
                               int32_t *count);                           /* valid until the next encode */
 ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, int32_t skip_special, const char **text,
                               size_t *length);                           /* valid until the next decode */

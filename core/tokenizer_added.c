@@ -52,7 +52,7 @@ static bool fill_set(ls__added_set *set, const ls__added_tokens *a, bool normali
   set->token = malloc(((size_t)a->count + 1) * sizeof *set->token);
   if (!set->token) return false;
   for (int32_t i = 0; i < a->count; i++)
-    if (a->token[i].normalized == normalized) set->token[set->count++] = &a->token[i];
+    if (a->token[i].normalized == normalized && a->token[i].length) set->token[set->count++] = &a->token[i];
   qsort(set->token, (size_t)set->count, sizeof *set->token, by_text);
   int32_t next = 0;
   for (int32_t byte = 0; byte <= 256; byte++) {
@@ -62,7 +62,31 @@ static bool fill_set(ls__added_set *set, const ls__added_tokens *a, bool normali
   return true;
 }
 
-static ls_status read_all(ls__added_tokens *a, ls__vocab *v, const ls__part *part, const json_t *list) {
+/* What is looked for behind the normalizer is what the normalizer makes of a token. */
+static ls_status normalize(ls__added_tokens *a, const ls__normalizers *n, const ls__part *part) {
+  ls__line line = {0}, work = {0};
+  ls_status status = LS_OK;
+  for (int32_t i = 0; !status && i < a->count; i++) {
+    ls__added_token *token = &a->token[i];
+    if (!token->normalized) continue;
+    ls__line_clear(&line, false);
+    if (!ls__line_add(&line, token->text, token->length, 0)) status = ls__part_memory(part);
+    if (!status) status = ls__normalize(n, &line, &work);
+    if (!status && !ls__text_add(&a->texts, line.text.data, line.text.length)) status = ls__part_memory(part);
+    token->length = line.text.length;
+  }
+  size_t at = 0;
+  for (int32_t i = 0; !status && i < a->count; i++) {
+    if (!a->token[i].normalized) continue;
+    a->token[i].text = a->texts.data + at;
+    at += a->token[i].length;
+  }
+  ls__line_free(&line);
+  ls__line_free(&work);
+  return status;
+}
+
+static ls_status read_all(ls__added_tokens *a, ls__vocab *v, const ls__normalizers *n, const ls__part *part, const json_t *list) {
   size_t count = json_array_size(list);
   int64_t limit = (int64_t)v->size + (int64_t)count;
   a->token = calloc(count + 1, sizeof *a->token);
@@ -79,10 +103,12 @@ static ls_status read_all(ls__added_tokens *a, ls__vocab *v, const ls__part *par
     token->text = ls__vocab_token(v, token->id, &token->length); /* the JSON tree goes away, the vocabulary stays */
     a->special[token->id] |= token->special;
   }
+  ls_status status = n->count ? normalize(a, n, part) : LS_OK;
+  if (status) return status;
   return fill_set(&a->raw, a, false) && fill_set(&a->normalized, a, true) ? LS_OK : ls__part_memory(part);
 }
 
-ls_status ls__added_read(ls__added_tokens *a, ls__vocab *v, const ls__part *part) {
+ls_status ls__added_read(ls__added_tokens *a, ls__vocab *v, const ls__normalizers *n, const ls__part *part) {
   json_t *list = NULL;
   if (!ls__part_is_null(part)) {
     ls_status status = ls__part_parse(part, &list);
@@ -92,7 +118,7 @@ ls_status ls__added_read(ls__added_tokens *a, ls__vocab *v, const ls__part *part
       return ls__part_fail(part, "is not a list");
     }
   }
-  ls_status status = read_all(a, v, part, list);
+  ls_status status = read_all(a, v, n, part, list);
   json_decref(list);
   return status;
 }
@@ -100,6 +126,7 @@ ls_status ls__added_read(ls__added_tokens *a, ls__vocab *v, const ls__part *part
 void ls__added_free(ls__added_tokens *a) {
   free(a->token);
   free(a->special);
+  free(a->texts.data);
   free(a->raw.token);
   free(a->normalized.token);
 }

@@ -1,16 +1,13 @@
 /* Byte level: every byte has a printable character that stands for it, so that any text is made of known characters; and
    the pattern by which GPT-2 cuts a text into pieces. */
 #include <string.h>
-#include "tokenizer.h"
+#include "tokenizer_line.h"
 
-ls_status ls__byte_level_read(ls__byte_level *b, const ls__part *part, const json_t *section) {
+ls_status ls__byte_level_read(const ls__part *part, const json_t *section, bool *prefix, bool *regex) {
   static const char *const names[] = {"type", "add_prefix_space", "trim_offsets", "use_regex", NULL};
-  bool trim; /* moves offsets only, and luasight gives none */
   ls_status status = ls__part_allow(part, section, names);
-  if (!status) status = ls__part_bool(part, section, "add_prefix_space", true, &b->add_prefix_space);
-  if (!status) status = ls__part_bool(part, section, "trim_offsets", true, &trim);
-  if (!status) status = ls__part_bool(part, section, "use_regex", true, &b->use_regex);
-  return status;
+  if (!status) status = ls__part_bool(part, section, "add_prefix_space", true, prefix);
+  return status ? status : ls__part_bool(part, section, "use_regex", true, regex);
 }
 
 /* ---- stand-ins ----------------------------------------------------------------------------------------------------- */

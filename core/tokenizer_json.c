@@ -147,6 +147,35 @@ ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *
   return LS_OK;
 }
 
+ls_status ls__part_string(const ls__part *part, const json_t *object, const char *name, const char **out, size_t *length) {
+  const json_t *value = json_object_get(object, name);
+  if (!json_is_string(value)) return ls__part_fail(part, value ? "\"%s\" is not a text" : "\"%s\" is missing", name);
+  *out = json_string_value(value);
+  *length = json_string_length(value);
+  return LS_OK;
+}
+
+ls_status ls__part_integer(const ls__part *part, const json_t *object, const char *name, int64_t absent, int64_t low, int64_t *out) {
+  const json_t *value = json_object_get(object, name);
+  *out = value ? json_integer_value(value) : absent;
+  if (!value || (json_is_integer(value) && *out >= low && *out <= INT32_MAX)) return LS_OK;
+  return ls__part_fail(part, "\"%s\" is not a whole number from %lld on", name, (long long)low);
+}
+
+ls_status ls__part_choice(const ls__part *part, const json_t *object, const char *name, const char *const *names, int32_t absent,
+                          int32_t *out) {
+  const json_t *value = json_object_get(object, name);
+  *out = absent;
+  if (!value && absent >= 0) return LS_OK;
+  char shown[80];
+  const char *text = json_string_value(value);
+  for (*out = 0; text && names[*out]; ++*out)
+    if (!strcmp(names[*out], text)) return LS_OK;
+  if (!text) return ls__part_fail(part, value ? "\"%s\" is not a text" : "\"%s\" is missing", name);
+  return ls__part_fail(part, "\"%s\": \"%s\" is unknown to this version of luasight", name,
+                       ls__printable(text, strlen(text), shown, sizeof shown));
+}
+
 const char *ls__part_type(const json_t *object) { return json_string_value(json_object_get(object, "type")); }
 
 ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
@@ -155,6 +184,30 @@ ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
   char shown[80];
   return ls__part_fail(part, "%s is not implemented in this version of luasight",
                        ls__printable(type, strlen(type), shown, sizeof shown));
+}
+
+static ls_status read_stages(const ls__part *part, const json_t *section, const char *list, ls__stage_reader *read,
+                             void *context) {
+  const char *type = ls__part_type(section);
+  if (!json_is_object(section)) return ls__part_fail(part, "is not a JSON object");
+  if (!type || strcmp(type, "Sequence")) return read(context, part, section);
+  const char *const names[] = {"type", list, NULL};
+  ls_status status = ls__part_allow(part, section, names);
+  const json_t *stages = json_object_get(section, list);
+  if (!status && !json_is_array(stages)) status = ls__part_fail(part, "\"%s\" is not a list", list);
+  for (size_t i = 0; !status && i < json_array_size(stages); i++)
+    status = read_stages(part, json_array_get(stages, i), list, read, context);
+  return status;
+}
+
+ls_status ls__part_stages(const ls__part *part, const char *list, ls__stage_reader *read, void *context) {
+  if (ls__part_is_null(part)) return LS_OK;
+  json_t *section;
+  ls_status status = ls__part_parse(part, &section);
+  if (status) return status;
+  status = read_stages(part, section, list, read, context);
+  json_decref(section);
+  return status;
 }
 
 /* ---- item by item -------------------------------------------------------------------------------------------------- */
@@ -174,14 +227,6 @@ static int32_t hex4(const char *text, size_t length) {
     value = value << 4 | digit;
   }
   return value;
-}
-
-static size_t put_utf8(int32_t code, char *out) {
-  if (code < 0x80) return (void)(out[0] = (char)code), 1;
-  size_t n = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-  for (size_t i = n - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80 | (code & 0x3F));
-  out[0] = (char)((0xF00 >> n & 0xFF) | code);
-  return n;
 }
 
 /* The escape behind a backslash at `text`: its bytes into `out`; gives the length read, 0 where it is none. */
@@ -204,7 +249,7 @@ static size_t read_escape(const char *text, size_t length, char *out, size_t *wr
     read = 11;
   }
   if (code <= 0 || (code >= 0xD800 && code <= 0xDFFF)) return 0;
-  *written = put_utf8(code, out);
+  *written = ls__utf8_put(code, out);
   return read;
 }
 

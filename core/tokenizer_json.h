@@ -38,6 +38,18 @@ ls_status ls__part_allow(const ls__part *part, const json_t *object, const char 
 ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *name, bool absent, bool *out);
 const char *ls__part_type(const json_t *object); /* its "type", NULL where that is no text */
 
+/* A text that has to be there. */
+ls_status ls__part_string(const ls__part *part, const json_t *object, const char *name, const char **out, size_t *length);
+ls_status ls__part_integer(const ls__part *part, const json_t *object, const char *name, int64_t absent, int64_t low, int64_t *out);
+/* Which of `names` (ended by NULL) a text is; `absent` where there is none, which -1 makes an error. */
+ls_status ls__part_choice(const ls__part *part, const json_t *object, const char *name, const char *const *names, int32_t absent,
+                          int32_t *out);
+
+/* Gives each stage of a section to `read`: the section itself, or the items of its list where it is a Sequence; those of
+   Sequences in a Sequence too. Nothing where the section is null. */
+typedef ls_status ls__stage_reader(void *context, const ls__part *part, const json_t *stage);
+ls_status ls__part_stages(const ls__part *part, const char *list, ls__stage_reader *read, void *context);
+
 /* A stage that luasight does not have: says so with its type. */
 ls_status ls__part_refuse(const ls__part *part, const json_t *object);
 

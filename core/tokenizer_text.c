@@ -28,6 +28,14 @@ size_t ls__utf8_next(const char *text, size_t length, int32_t *code) {
   return need;
 }
 
+size_t ls__utf8_put(int32_t code, char out[4]) {
+  if (code < 0x80) return (void)(out[0] = (char)code), 1;
+  size_t n = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  for (size_t i = n - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80 | (code & 0x3F));
+  out[0] = (char)((0xF00 >> n & 0xFF) | code);
+  return n;
+}
+
 size_t ls__utf8_valid(const char *text, size_t length) {
   size_t at = 0;
   while (at < length) {
@@ -113,15 +121,19 @@ bool ls__text_is_word(int32_t code) {
 
 /* ---- a text that grows --------------------------------------------------------------------------------------------- */
 
+void *ls__reserve(void *data, size_t *room, size_t count, size_t more, size_t size) {
+  if (data && more <= *room - count) return data;
+  if (more > SIZE_MAX / 64 || count > SIZE_MAX / 64) return NULL;
+  size_t wanted = *room * 2 > count + more ? *room * 2 : count + more + 64 / size;
+  void *larger = wanted > SIZE_MAX / 64 ? NULL : realloc(data, (wanted ? wanted : 1) * size);
+  if (larger) *room = wanted;
+  return larger;
+}
+
 bool ls__text_reserve(ls__text *t, size_t more) {
-  if (more <= t->room - t->length) return true;
-  if (more > SIZE_MAX / 4 || t->length > SIZE_MAX / 4) return false;
-  size_t room = t->room * 2 > t->length + more ? t->room * 2 : t->length + more + 64;
-  char *data = realloc(t->data, room);
-  if (!data) return false;
-  t->data = data;
-  t->room = room;
-  return true;
+  char *data = ls__reserve(t->data, &t->room, t->length, more, 1);
+  if (data) t->data = data;
+  return data;
 }
 
 bool ls__text_add(ls__text *t, const char *text, size_t length) {

@@ -11,6 +11,9 @@ typedef enum ls__class { LS__CLASS_OTHER, LS__CLASS_LETTER, LS__CLASS_NUMBER, LS
    the bytes that one U+FFFD stands for, as Unicode recommends and as Python and Rust replace them. */
 size_t ls__utf8_next(const char *text, size_t length, int32_t *code);
 
+/* Writes a character; gives its bytes. */
+size_t ls__utf8_put(int32_t code, char out[4]);
+
 /* Where the text stops being UTF-8; `length` where it never does. */
 size_t ls__utf8_valid(const char *text, size_t length);
 
@@ -19,6 +22,15 @@ ls__class ls__text_class(int32_t code);
 
 /* \w: letters, marks, digits, connectors, joiners, and the circled letters that count as alphabetic. */
 bool ls__text_is_word(int32_t code);
+
+/* What the rules of BERT call control characters, punctuation and marks (tokenizer_bert.c). A text must give the tokens that
+   a model has learned: what came after the Unicode of then is none of them. */
+bool ls__text_is_control(int32_t code);
+bool ls__text_is_punctuation(int32_t code);
+bool ls__text_is_mark(int32_t code);
+
+/* Room for `more` elements of `size` bytes behind `count`; NULL without memory, `data` is then as before. */
+void *ls__reserve(void *data, size_t *room, size_t count, size_t more, size_t size);
 
 /* A text that grows. */
 typedef struct ls__text {

@@ -1,9 +1,10 @@
 /* The vocabulary of a tokenizer: tokens by id and ids by token. */
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "json_util.h"
-#include "tokenizer.h"
+#include "tokenizer_model.h"
 
 /* ---- hashing ------------------------------------------------------------------------------------------------------- */
 
@@ -38,25 +39,6 @@ uint64_t ls__hash_seed(void) {
   struct timespec now = {0};
   timespec_get(&now, TIME_UTC);
   return fold((uint64_t)now.tv_nsec ^ (uint64_t)(uintptr_t)&now, 0xD6E8FEB86659FD93u ^ (uint64_t)now.tv_sec) | 1;
-}
-
-/* ---- ids ----------------------------------------------------------------------------------------------------------- */
-
-bool ls__ids_reserve(ls__ids *ids, size_t more) {
-  if (more <= ids->room - ids->count) return true;
-  if (more > SIZE_MAX / 64 || ids->count > SIZE_MAX / 64) return false;
-  size_t room = ids->room * 2 > ids->count + more ? ids->room * 2 : ids->count + more + 16;
-  int64_t *data = realloc(ids->data, room * sizeof *data);
-  if (!data) return false;
-  ids->data = data;
-  ids->room = room;
-  return true;
-}
-
-bool ls__ids_add(ls__ids *ids, int64_t id) {
-  if (!ls__ids_reserve(ids, 1)) return false;
-  ids->data[ids->count++] = id;
-  return true;
 }
 
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
@@ -142,6 +124,14 @@ const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length) {
   return v->text.data + v->token[id].at;
 }
 
+void ls__vocab_byte_tokens(const ls__vocab *v, int32_t out[256]) {
+  for (int byte = 0; byte < 256; byte++) {
+    char text[8];
+    int length = snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
+    out[byte] = ls__vocab_find(v, text, (size_t)length);
+  }
+}
+
 void ls__vocab_free(ls__vocab *v) {
   free(v->text.data);
   free(v->token);
@@ -179,6 +169,53 @@ static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
     if (status) return status;
   }
   return item ? LS_OK : ls__cursor_fail(c, 0, "the vocabulary is empty");
+}
+
+/* A number as JSON has it. strtod wants the decimal point of the locale. */
+static ls_status read_score(ls__cursor *c, size_t item, double *out) {
+  char number[64];
+  size_t n = 0;
+  const char *point = localeconv()->decimal_point;
+  for (char sign = ls__cursor_peek(c); sign && strchr("+-.eE0123456789", sign); sign = c->at < c->part->length ? c->part->text[c->at] : 0) {
+    if (n + 1 >= sizeof number) return ls__cursor_fail(c, item, "the score is no number");
+    number[n++] = sign == '.' && point[0] && !point[1] ? point[0] : sign;
+    c->at++;
+  }
+  number[n] = 0;
+  char *end = number;
+  *out = strtod(number, &end);
+  return n && !*end && *out > -1e30 && *out < 1e30 ? LS_OK : ls__cursor_fail(c, item, "the score is no number");
+}
+
+static ls_status read_scored(ls__vocab *v, ls__cursor *c, double **scores) {
+  size_t room = 0;
+  if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, 0, "the vocabulary is not a list of tokens and scores");
+  size_t item = 0;
+  for (; ls__cursor_peek(c) != ']'; item++) {
+    const char *text;
+    size_t length;
+    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
+    double *score = ls__reserve(*scores, &room, item, 1, sizeof *score);
+    if (!score) return ls__part_memory(c->part);
+    *scores = score;
+    if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, item, "an entry is not a token and its score");
+    ls_status status = ls__cursor_string(c, item, &text, &length);
+    if (!status && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "an entry is not a token and its score");
+    if (!status) status = read_score(c, item, &score[item]);
+    if (!status && !ls__cursor_take(c, ']')) return ls__cursor_fail(c, item, "an entry is not a token and its score");
+    if (!status) status = add(v, c, item, text, length, (int64_t)item);
+    if (status) return status;
+  }
+  return item ? LS_OK : ls__cursor_fail(c, 0, "the vocabulary is empty");
+}
+
+ls_status ls__vocab_read_scored(ls__vocab *v, const ls__part *part, double **scores) {
+  if (!part->text) return ls__part_fail(part, "is missing");
+  ls__cursor cursor = {.part = part};
+  expect(v, part->length);
+  ls_status status = read_scored(v, &cursor, scores);
+  free(cursor.scratch.data);
+  return status;
 }
 
 ls_status ls__vocab_read(ls__vocab *v, const ls__part *part) {

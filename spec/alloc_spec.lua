@@ -20,7 +20,7 @@ describe("without memory #slow", function()
     os.remove(folder)
     assert(os.execute("mkdir -p " .. folder .. "/files"))
     local built, said = run(compiler .. " -std=c11 -O1 -Icore -o " .. folder .. "/fail_alloc spec/alloc/fail_alloc.c"
-      .. " core/tokenizer*.c core/safetensors*.c core/json_util.c -ljansson -lutf8proc")
+      .. " core/tokenizer*.c core/safetensors*.c core/json_util.c -ljansson -lutf8proc -lonig")
     local passed, report
     if built then passed, report = run(folder .. "/fail_alloc " .. folder .. "/files") end
     os.execute("rm -r " .. folder)

@@ -128,18 +128,11 @@ end
 
 -- ---- text to ids -----------------------------------------------------------------------------------------------------
 
-local ids_out, count_out = ffi.new "const int64_t *[1]", ffi.new "int32_t[1]"
-
-local function core_encode(state, text, special)
-  binding.check(C.ls_tokenizer_encode(state.core, text, #text, special and 1 or 0, ids_out, count_out))
-  local list, array = {}, ids_out[0]
-  for i = 1, count_out[0] do list[i] = tonumber(array[i - 1]) end
-  return list
-end
+local plainly = { special = false, cut = 0 }
 
 ---The ids of a text.
 ---@param text string
----@param options? { add_special_tokens: boolean?, truncation: boolean?, max_length: integer? }
+---@param options? luasight.TokenizerOptions  add_special_tokens, text_pair, truncation, max_length
 ---@return integer[]
 function methods:encode(text, options)
   local state = state_of(self)
@@ -224,7 +217,7 @@ local function no_token(state, token)
   if type(token) ~= "string" then
     binding.raise("argument", "a token is a string, not a " .. type(token))
   end
-  local ids, hint = core_encode(state, token, false), nil
+  local ids, hint = batch.encode(state, token, plainly), nil
   if #ids == 1 then hint = ("as text it is the token %s"):format(quoted(token_of(state, ids[1])))
   elseif #ids > 1 then hint = ("as text it is %d tokens, see encode"):format(#ids) end
   binding.raise("name", ("there is no token %s in the vocabulary"):format(quoted(token)), 2, { hint = hint })
@@ -252,8 +245,10 @@ end
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
 ---A prefix that the configuration wants and tokenizer.json does not add (or the other way round) would change every text.
+---Only where tokens are spelled with stand-ins for bytes does the configuration have a say in it.
 local function check_prefix(state, wanted)
-  local a, b = core_encode(state, "a", false), core_encode(state, " a", false)
+  if not id_of(state, "\196\160") then return end
+  local a, b = batch.encode(state, "a", plainly), batch.encode(state, " a", plainly)
   local prefixed = #a == #b
   for i = 1, #a do prefixed = prefixed and a[i] == b[i] end
   if wanted ~= prefixed then
@@ -266,7 +261,7 @@ local function open(folder)
   local text, path = files.text(folder)
   local out = ffi.new "ls_tokenizer *[1]"
   binding.check(C.ls_tokenizer_load(text, #text, path, out))
-  local state = { core = ffi.gc(out[0], C.ls_tokenizer_release), folder = folder, encode = core_encode }
+  local state = { core = ffi.gc(out[0], C.ls_tokenizer_release), folder = folder }
   local settings = files.settings(folder, function(token) return id_of(state, token) ~= nil end,
     function(id) return token_of(state, id) end)
   state.tokens, state.model_max_length = settings.tokens, settings.model_max_length

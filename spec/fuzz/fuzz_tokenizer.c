@@ -1,9 +1,10 @@
 /* Fuzzes the tokenizers. The first byte chooses: the rest is a tokenizer.json that is loaded and used, or (`t`) it is a text
-   that a small tokenizer must give back, or (`i`) ids that it must decode or refuse. Stands alone, without libtorch and the
+   that a small tokenizer must give back, or (`1`, `2`, ...) a text for one with every kind of stage, or (`i`) ids that a
+   tokenizer must decode or refuse. Stands alone, without libtorch and the
    rest of the core, which it replaces by what follows:
 
      clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_tokenizer.c core/tokenizer*.c \
-       core/json_util.c -ljansson -lutf8proc -o build/fuzz_tokenizer
+       core/json_util.c -ljansson -lutf8proc -lonig -o build/fuzz_tokenizer
      build/fuzz_tokenizer -dict=spec/fuzz/tokenizer.dict -max_len=8192 -max_total_time=300 build/corpus */
 #include <stdarg.h>
 #include <stdio.h>
@@ -51,6 +52,54 @@ static char *small_tokenizer(void) {
   return json;
 }
 
+/* Tokenizers that have all stages between them. */
+static const char *const kinds[] = {
+  "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":7,\"content\":\"Ab\",\"normalized\":true,\"lstrip\":true}],\"normalizer\":"
+  "{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":{\"type\":\"BertProcessing\","
+  "\"cls\":[\"c\",3],\"sep\":[\"d\",4]},\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\"},\"model\":{\"type\":\"WordPiece\","
+  "\"unk_token\":\"u\",\"continuing_subword_prefix\":\"##\",\"vocab\":{\"u\":0,\"a\":1,\"##a\":2,\"c\":3,\"d\":4,\"ab\":5,\"e\":6}}}",
+  "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Nmt\"},{\"type\":\"NFKC\"},{\"type\":\"Strip\"},"
+  "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"},{\"type\":\"Prepend\",\"prepend\":\"a\"}]},\"pre_tokenizer\":"
+  "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\","
+  "\"prepend_scheme\":\"first\"},{\"type\":\"UnicodeScripts\"}]},\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\"},\"model\":"
+  "{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,\"vocab\":[[\"u\",0],[\"a\",-1],[\"ab\",-1.5],[\"\xE2\x96\x81\",-2],[\"<0xC3>\",-9]]}}",
+  "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKD\"},{\"type\":\"StripAccents\"},"
+  "{\"type\":\"Lowercase\"},{\"type\":\"NFC\"}]},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Punctuation\","
+  "\"behavior\":\"MergedWithPrevious\"},{\"type\":\"Digits\"},{\"type\":\"ByteLevel\"},{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+  "\"(?i:a|b)|[^\\\\r\\\\n\\\\p{L}]?\\\\p{L}+|\\\\b\"},\"behavior\":\"MergedWithNext\"},{\"type\":\"Whitespace\"}]},\"post_processor\":"
+  "{\"type\":\"RobertaProcessing\",\"sep\":[\"s\",1],\"cls\":[\"u\",0]},\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
+  "\"ByteFallback\"},{\"type\":\"CTC\",\"pad_token\":\"u\",\"word_delimiter_token\":\"s\",\"cleanup\":true},{\"type\":\"BPEDecoder\",\"suffix\":\"s\"},"
+  "{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"a\",\"start\":1,\"stop\":1}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"u\",\"fuse_unk\":true,"
+  "\"continuing_subword_prefix\":\"s\",\"end_of_word_suffix\":\"t\",\"byte_fallback\":true,\"vocab\":{\"u\":0,\"s\":1,\"a\":2,\"b\":3,\"sb\":4,"
+  "\"ab\":5,\"<0xC4>\":6},\"merges\":[\"a sb\"]}}",
+  "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"},\"pre_tokenizer\":null,"
+  "\"decoder\":null,\"model\":{\"type\":\"BPE\",\"unk_token\":\"u\",\"vocab\":{\"u\":0,\"\xE2\x96\x81\":1,\"a\":2,\"\xE2\x96\x81\x61\":3,"
+  "\"\xE2\x96\x81\xE2\x96\x81\":4},\"merges\":[\"\xE2\x96\x81 a\",\"\xE2\x96\x81 \xE2\x96\x81\"]}}",
+};
+
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* Text to tokens in every way, tokens to text. */
+static void use(ls_tokenizer *t, const char *data, size_t size) {
+  const ls_token *tokens;
+  int32_t count, limit = size ? (uint8_t)data[0] % 9 : 0;
+  int64_t ids[256];
+  const char *text;
+  size_t length;
+  ls_encoding hows[] = {{.special = 1}, {.places = 1}, {.special = 1, .places = 1, .pair = data, .pair_length = size / 2, .limit = limit}};
+  for (size_t i = 0; i < 3; i++) {
+    if (ls_tokenizer_encode(t, data, size, &hows[i], &tokens, &count)) continue;
+    if (hows[i].limit && count > hows[i].limit) abort();
+    for (int32_t k = 0; k < count; k++) {
+      if (tokens[k].id < 0 || tokens[k].id >= ls_tokenizer_size(t) || tokens[k].from < 0 || tokens[k].to < 0) abort();
+      if ((size_t)tokens[k].from > size || (size_t)tokens[k].to > size) abort();
+      if (k < 256) ids[k] = tokens[k].id;
+    }
+    if (ls_tokenizer_decode(t, ids, count < 256 ? count : 256, i & 1, &text, &length)) continue;
+    if (ls__utf8_valid(text, length) != length || text[length]) abort();
+  }
+}
+
 static void try_file(const char *data, size_t size) {
   ls_tokenizer *t;
   if (ls_tokenizer_load(data, size, "fuzz.json", &t)) {
@@ -58,31 +107,32 @@ static void try_file(const char *data, size_t size) {
     message[0] = 0;
     return;
   }
-  const int64_t *ids;
-  int32_t count, length = (int32_t)(size < 4096 ? size : 4096);
   const char *text;
   size_t bytes;
-  if (!ls_tokenizer_encode(t, data, (size_t)length, 1, &ids, &count)) ls_tokenizer_decode(t, ids, count, 1, &text, &bytes);
+  use(t, data, size < 4096 ? size : 4096);
   for (int64_t id = -1; id <= ls_tokenizer_size(t); id++) {
     const char *token = ls_tokenizer_token(t, id);
     if (token && strlen(token) < 4096 && ls_tokenizer_id(t, token) != id) abort();
-    if (!ls_tokenizer_decode(t, &id, 1, 0, &text, &bytes) != (token != NULL)) abort();
+    if (!token && !ls_tokenizer_decode(t, &id, 1, 0, &text, &bytes)) abort();
   }
   ls_tokenizer_release(t);
 }
 
 static void try_text(ls_tokenizer *t, const char *data, size_t size) {
-  const int64_t *ids;
+  const ls_token *tokens;
   int32_t count;
   const char *text;
   size_t length;
   ls__text whole = {0};
+  ls_encoding how = {0};
   if (!ls__text_add_replaced(&whole, data, size) || ls__utf8_valid(whole.data, whole.length) != whole.length) abort();
-  if (ls_tokenizer_encode(t, data, size, 0, &ids, &count)) abort();
+  if (ls_tokenizer_encode(t, data, size, &how, &tokens, &count)) abort();
+  int64_t *ids = malloc(((size_t)count + 1) * sizeof *ids);
   bool stripped = false; /* a token takes the white space around it: the text does not come back as it was */
-  for (int32_t i = 0; i < count; i++) stripped |= ids[i] == 260;
+  for (int32_t i = 0; i < count; i++) stripped |= (ids[i] = tokens[i].id) == 260;
   if (ls_tokenizer_decode(t, ids, count, 0, &text, &length)) abort();
   if (!stripped && (length != whole.length || (length && memcmp(text, whole.data, length)))) abort();
+  free(ids);
   free(whole.data);
 }
 
@@ -98,16 +148,22 @@ static void try_ids(ls_tokenizer *t, const uint8_t *data, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static ls_tokenizer *small;
+  static ls_tokenizer *small, *kind[KINDS];
   if (!small) {
     char *json = small_tokenizer();
     if (ls_tokenizer_load(json, strlen(json), "small", &small)) abort();
     free(json);
+    for (size_t i = 0; i < KINDS; i++)
+      if (ls_tokenizer_load(kinds[i], strlen(kinds[i]), "kind", &kind[i])) {
+        fprintf(stderr, "%s\n", message);
+        abort();
+      }
   }
   if (!size) return 0;
   if (data[0] == 't') try_text(small, (const char *)data + 1, size - 1);
-  else if (data[0] == 'i') try_ids(small, data + 1, size - 1);
+  else if (data[0] == 'i') try_ids(size > 1 && data[1] % 8 < KINDS ? kind[data[1] % 8] : small, data + 1, size - 1);
+  else if (data[0] > '0' && data[0] <= '0' + KINDS) use(kind[data[0] - '1'], (const char *)data + 1, size - 1);
   else try_file((const char *)data + 1, size - 1);
-  if (live != 1) abort(); /* the small one */
+  if (live != 1 + KINDS) abort();
   return 0;
 }

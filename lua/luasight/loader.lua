@@ -5,6 +5,7 @@ local failure = require "luasight.error"
 local models = require "luasight.models"
 local near = require "luasight.near"
 local nn = require "luasight.nn"
+local progress = require "luasight.progress"
 local torch = require "luasight.torch"
 
 local loader = {}
@@ -146,8 +147,12 @@ function loader.open(folder, options)
     end
   end
   check(weights, found, net:state_dict(), tied)
-  local state = {}
-  for place, name in pairs(found) do state[place] = weights:get(name) end
+  local state, total = {}, 0
+  for _ in pairs(found) do total = total + 1 end
+  for place, name in progress(next, found, nil, { total = total, label = "loading", after = 1 }) do
+    local t = weights:get(name)
+    state[place] = (dtype or device ~= "cpu") and t:to { dtype = dtype, device = device } or t
+  end
   for parameter, base in pairs(tied) do state[parameter] = state[base] end
   net:load_state_dict(state, { assign = true })
   if next(tied) then net:tie_weights() end

@@ -14,7 +14,7 @@ help:
 	@echo 'make          builds what is not built'
 	@echo 'make demo     the main job: looks into a language model, MODEL=folder for one of yours'
 	@echo 'make test     all tests; SPEC=spec/trace_spec.lua for one file'
-	@echo 'make shell    a prompt'
+	@echo 'make shell    the shell'
 	@echo 'make bench    measures, MODEL=folder of a GPT-2'
 	@echo 'make check    the tests under sanitizers, and the linters'
 	@echo 'make install  into PREFIX (/usr/local)'

@@ -293,3 +293,9 @@ ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, in
                               size_t *length);                           /* valid until the next decode */
 const char *ls_tokenizer_token(ls_tokenizer *t, int64_t id);             /* NULL out of range */
 int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token);             /* -1 where there is none */
+
+/* ---- the shell ------------------------------------------------------------------------------------------------- */
+
+/* The text that `ls_prompt` gives, cut at 255 bytes. `ls_prompt` is what libedit takes as EL_PROMPT: its own function type. */
+void ls_prompt_set(const char *text);
+char *ls_prompt(void *editor);

@@ -32,6 +32,12 @@ static json_t *numbers_json(const ls_value *v) {
   return text;
 }
 
+static json_t *shape_json(const ls_tensor_info *info) {
+  json_t *shape = json_array();
+  for (int32_t i = 0; i < info->dims; i++) json_array_append_new(shape, json_integer(info->shape[i]));
+  return shape;
+}
+
 /* A tensor by name where it is a parameter of the graph's module, else by what it looks like. */
 static json_t *tensor_json(const ls_graph *g, const ls_value *v) {
   const ls_module *m = g->module;
@@ -40,9 +46,7 @@ static json_t *tensor_json(const ls_graph *g, const ls_value *v) {
       return json_pack("{s:s}", "parameter", m->tensor_names[i]);
   ls_tensor_info info;
   if (ls_tensor_describe(v, &info)) return json_pack("{s:s}", "tensor", "?");
-  json_t *shape = json_array();
-  for (int32_t i = 0; i < info.dims; i++) json_array_append_new(shape, json_integer(info.shape[i]));
-  json_t *o = json_pack("{s:s,s:o}", "dtype", info.dtype, "shape", shape);
+  json_t *o = json_pack("{s:s,s:o}", "dtype", info.dtype, "shape", shape_json(&info));
   json_t *numbers = g->state == LS__TRACE ? numbers_json(v) : NULL;
   if (numbers) json_object_set_new(o, "data", numbers);
   return json_pack("{s:o}", "tensor", o);
@@ -131,6 +135,11 @@ static json_t *graph_json(const ls_graph *g) {
     if (node->saved) json_object_set_new(o, "saved", json_true());
     if (node->step) json_object_set_new(o, "step", json_integer(node->step));
     if (node->flag && node->kind == LS__WRITE) json_object_set_new(o, "skips", json_true());
+    ls_tensor_info info; /* of what a paused trace has computed */
+    if (g->state == LS__TRACE && node->done && g->values[i].kind == LS_TENSOR && !ls_tensor_describe(&g->values[i], &info)) {
+      json_object_set_new(o, "dtype", json_string(info.dtype));
+      json_object_set_new(o, "shape", shape_json(&info));
+    }
     if (node->kind == LS__EITHER) {
       json_object_set_new(o, "plain", graph_json(node->callee));
       json_object_set_new(o, "fused", graph_json(node->fused));

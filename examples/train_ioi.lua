@@ -8,7 +8,6 @@ package.path = here .. "/?.lua;" .. package.path
 
 local Corpus = require "data.corpus"
 local Random = require "data.random"
-local Progress = require "data.progress"
 local abilities = require "data.abilities"
 local trainee = require "data.trainee"
 
@@ -51,7 +50,7 @@ local function encode(piece) return tokenizer:encode(piece) end
 
 local job = resumed and trainee.resume(notes) or trainee.start(tokenizer, options)
 local corpus = Corpus.new(Random.resume(job.random), encode, vocabulary)
-local progress = Progress.new(job.steps, job.step)
+local progress = ls.progress.new { total = job.steps, done = job.step }
 print(("%s %s: %d parameters, %d tokens, %d steps"):format(resumed and "Going on with" or "Training", folder,
   job:parameter_count(), vocabulary, job.steps))
 
@@ -60,7 +59,7 @@ local saved = os.time()
 local ok, problem = xpcall(function()
   while job.step < job.steps do
     job:advance(corpus)
-    progress:show(job.step, ("loss %.3f"):format(job.loss))
+    progress:set(job.step, ("loss %.3f"):format(job.loss))
     if os.time() - saved >= 30 then
       job:save(notes)
       saved = os.time()
@@ -68,12 +67,13 @@ local ok, problem = xpcall(function()
   end
 end, function(err) return err end)
 if not ok then
-  progress:leave()
+  progress:close()
   if job.whole then job:save(notes) end -- else the last notes stand, at most half a minute old
   print(exists(notes) and "Stopped. The same command goes on from here." or "Stopped before anything was kept.")
   error(problem, 0)
 end
 
+progress:close()
 job:write_model(folder)
 os.remove(notes)
 print(("Done in %s. The model is in %s."):format(progress:elapsed(), folder))

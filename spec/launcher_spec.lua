@@ -1,4 +1,4 @@
--- bin/luasight: scripts, lines, the plain prompt, errors in one line, from any folder.
+-- bin/luasight: scripts, lines, the shell in a pipe, commands, errors in one line, from any folder.
 local ffi = require "ffi"
 
 ffi.cdef "char *getcwd(char *buffer, size_t size);"
@@ -109,7 +109,7 @@ describe("the launcher", function()
     assert.equal(1, status)
     assert.matches("^luasight: [^\n]*missing%.lua[^\n]*\n$", err)
     status, _, err = run "--wrong"
-    assert.equal(1, status)
+    assert.equal(2, status)
     assert.matches("^luasight: there is no option %-%-wrong[^\n]*\n$", err)
   end)
 
@@ -121,36 +121,167 @@ describe("the launcher", function()
   it("tells its versions and its usage", function()
     local status, out = run "--version"
     assert.equal(0, status)
-    assert.matches("^luasight %d[%d.]+ %(LuaJIT [^,]+, libtorch %d[%d.]+[^)]*%)\n$", out)
+    assert.matches("^luasight %d[%d.]+ %(LuaJIT [^,]+, libtorch %d[%d.]+[^,]*, %d+ threads, cpu[^)]*%)\n$", out)
     status, out = run "--help"
     assert.equal(0, status)
     assert.matches("^usage: luasight ", out)
   end)
 
-  describe("as a prompt", function()
-    it("prints what an expression gives and goes on over lines", function()
-      local status, out, err = run("", "1 + 1\nfor i = 1, 2 do\n  print(i)\nend\nx =\n  5\n= x\nx, nil, 3\nlocal y = 1\n")
+  it("starts the shell after a script where it is asked to", function()
+    write("script.lua", "x = 6 print 'ran'")
+    local status, out, err = run("-i script.lua", "x + 1\n")
+    assert.equal("", err)
+    assert.equal("ran\n7\n", out)
+    assert.equal(0, status)
+  end)
+
+  describe("as a shell in a pipe", function()
+    it("shows what an expression gives and goes on over lines", function()
+      local input = "1 + 1\nfor i = 1, 2 do\n  print(i)\nend\nx =\n  5\n= x\nx, nil, 3\n1 +\n2\n"
+      local status, out, err = run("", input)
       assert.equal("", err)
-      assert.equal("2\n1\n2\n5\n5\tnil\t3\n", out)
+      assert.equal("2\n1\n2\n5\n5\tnil\t3\n3\n", out)
       assert.equal(0, status)
     end)
 
-    it("prints tensors and knows ls, torch and nn", function()
-      local _, out, err = run("", "t = torch.tensor { 1, 2 }\nt\nls.torch == torch\nnn.ReLU ~= nil\n")
+    it("keeps locals of the outermost level", function()
+      local _, out, err = run("", "local a, b = 1, 2\nlocal function f() local a = 5 return a end\na, b, f()\nlocal b\nb\n")
       assert.equal("", err)
-      assert.equal("tensor([1., 2.])\ntrue\ntrue\n", out)
+      assert.equal("1\t2\t5\nnil\n", out)
+    end)
+
+    it("shows tensors, tables and texts, and keeps the last result", function()
+      local _, out, err = run("", "t = torch.tensor { 1, 2 }\nt\nls.torch == torch\n{ 1, a = { 'x\\n' } }\n_.a[1]\n")
+      assert.equal("", err)
+      assert.equal('tensor([1., 2.])\ntrue\n{ 1, a = { "x\\n" } }\n"x\\n"\n', out)
     end)
 
     it("goes on after errors of one line", function()
-      local status, out, err = run("", "error('no', 0)\n)\ntorch.no_such_operator(1)\n7\n")
-      assert.equal("7\n", out)
+      local status, out, err = run("", "error('no', 0)\n)\ntorch.no_such_operator(1)\n:wrong\n:bt\n7\n")
+      assert.matches("\n7\n$", out)
+      assert.matches("no :wrong.*\nstack traceback:\n", out)
       local lines = {}
       for line in err:gmatch "[^\n]+" do lines[#lines + 1] = line end
-      assert.equal(3, #lines)
+      assert.equal(4, #lines)
       assert.equal("error: no", lines[1])
       assert.matches("^error: prompt:1: ", lines[2])
       assert.matches("^error: prompt:1: .*no_such_operator", lines[3])
+      assert.matches("^error: there is no :wrong", lines[4])
       assert.equal(0, status)
+    end)
+
+    it("has words of its own", function()
+      local _, out, err = run("", ":help softmax\n:time 1 + 1\n:quit\nerror 'not read'\n")
+      assert.equal("", err)
+      assert.matches("softmax%.int%(Tensor self, int dim, ScalarType%? dtype=None%) %-> Tensor\n", out)
+      assert.matches("\n%d+ us\n2\n$", out)
+    end)
+
+    it("shows a proxy by where it is from and runs nothing for it", function()
+      local _, out, err = run("", [[
+net = nn.Sequential { { "first", nn.Identity() }, { "second", nn.Linear(2, 3) } }
+t = ls.Model(net):tracer(torch.ones(1, 2))
+h = (t.second.output * 2 + 1):save()
+h
+t.first.output.shape
+t.first.output
+:graph
+t:run()
+h.shape
+]])
+      assert.equal("", err)
+      assert.equal([[
+(second.output * 2) + 1  (proxy, saved)
+[1, 2]
+first.output  (proxy)
+%0 = read second.output
+%1 = mul(%0, 2)
+%2 = add(%1, 1)  -- saved
+%3 = read first.output
+%4 = read first.output
+[1, 3]
+]], out)
+    end)
+  end)
+
+  describe("with a command", function()
+    local cjson = require "cjson"
+    local box = root .. "/models/pretrained/ioi"
+
+    it("shows what is in a model folder without its weights", function()
+      local status, out, err = run("inspect " .. box)
+      assert.equal("", err)
+      assert.equal(0, status)
+      assert.matches("gpt2, 1,051,136 parameters, float32, 4%.0 MiB\n", out)
+      assert.matches("\n +0%-3 +4 x GPT2Block +4 x 198,272\n", out)
+      assert.matches("\n +c_attn +Conv1D +49,536  weight %[128, 384%], bias %[384%]\n", out)
+      assert.matches("lm_head +Linear +weight tied to transformer%.wte%.weight\n$", out)
+    end)
+
+    it("gives the same to programs", function()
+      local _, out = run("inspect --json " .. box)
+      local whole, count = cjson.decode(out), 0
+      for _, t in ipairs(whole.tensors) do
+        local n = t.tied and 0 or 1
+        for _, size in ipairs(t.shape) do n = n * size end
+        assert.equal(t.parameters, n)
+        count = count + n
+      end
+      assert.equal(1051136, count)
+      assert.equal(count, whole.parameters)
+      assert.equal(count * 4, whole.bytes)
+    end)
+
+    it("shows the weight files of a model that it does not know", function()
+      write("config.json", '{"model_type": "never-heard-of"}')
+      local ls = require "luasight"
+      ls.safetensors.save(path "model.safetensors", { ["a.0.w"] = ls.torch.ones(2, 3), ["a.1.w"] = ls.torch.ones(2, 3) })
+      local status, out, err = run "inspect ."
+      assert.equal("", err)
+      assert.equal(0, status)
+      assert.matches("never%-heard%-of, 12 parameters", out)
+      assert.matches("0%-1 +2 x the same +2 x 6 +w %[2, 3%]\n$", out)
+    end)
+
+    it("looks through the lens as a trace does", function()
+      local prompt = "When Mary and John went to the store, John gave a drink to"
+      local status, out, err = run(("lens %s '%s' --top 2 --json"):format(box, prompt))
+      assert.equal("", err)
+      assert.equal(0, status)
+      local layers = cjson.decode(out).layers
+      local ls = require "luasight"
+      local model = ls.LanguageModel(box)
+      local wanted = model(prompt).logits["0, -1"]:softmax(-1):max():item()
+      assert.equal(5, #layers)
+      assert.equal(" Mary", layers[5].top[1].token)
+      assert.is_true(math.abs(layers[5].top[1].probability - wanted) < 1e-5)
+      assert.equal(2, #layers[1].top)
+    end)
+
+    it("lists families and what is installed", function()
+      local _, out = run "models"
+      assert.matches("gpt2\n", out)
+      local status
+      status, out = run "doctor --json"
+      assert.equal(0, status)
+      assert.is_true(cjson.decode(out).complete)
+    end)
+
+    it("answers wrong calls with status 2, failures with 1, and --help everywhere", function()
+      for _, arguments in ipairs { "inspect", "lens x", "models y", "inspect --wrong x", "lens --top two a b", "lens --top" } do
+        local status, out, err = run(arguments)
+        assert.equal(2, status, arguments)
+        assert.equal("", out)
+        assert.matches("^luasight: [^\n]+\n$", err)
+      end
+      local status, _, err = run "inspect /nowhere"
+      assert.equal(1, status)
+      assert.matches("^luasight: /nowhere: there is no such folder[^\n]*\n$", err)
+      for _, name in ipairs { "inspect", "lens", "models", "doctor" } do
+        local code, out = run(name .. " --help")
+        assert.equal(0, code)
+        assert.matches("^usage: luasight " .. name, out)
+      end
     end)
   end)
 end)

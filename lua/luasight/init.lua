@@ -9,6 +9,7 @@ local trace = require "luasight.trace"
 ---@field nn table             modules
 ---@field optim table          optimizers and schedules
 ---@field plot table           pictures
+---@field progress luasight.Progress  bars for loops that take long
 ---@field safetensors table    files of tensors
 local ls = {
   torch = require "luasight.torch",
@@ -35,19 +36,26 @@ local later = {
   nn = "luasight.nn",
   optim = "luasight.optim",
   plot = "luasight.plot",
+  progress = "luasight.progress",
   safetensors = "luasight.safetensors",
   Tokenizer = "luasight.tokenizer",
   tokenizer_trainer = "luasight.tokenizer_trainer",
   LanguageModel = "luasight.language_model",
 }
 
+local function names_of_later()
+  local names = {}
+  for name in pairs(later) do names[#names + 1] = name end
+  return names
+end
+
 return setmetatable(ls, {
+  __names = names_of_later, -- for completion
   __index = function(self, name)
     local path = later[name]
     if not path then
-      local names = {}
+      local names = names_of_later()
       for known in pairs(self) do names[#names + 1] = known end
-      for known in pairs(later) do names[#names + 1] = known end
       name = tostring(name)
       binding.raise("name", ("luasight has no %q%s"):format(name, require "luasight.near".text(name, names)), 3)
     end

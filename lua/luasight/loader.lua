@@ -6,6 +6,7 @@ local models = require "luasight.models"
 local near = require "luasight.near"
 local nn = require "luasight.nn"
 local pieces = require "luasight.pieces"
+local progress = require "luasight.progress"
 local torch = require "luasight.torch"
 
 local loader = {}
@@ -155,8 +156,12 @@ function loader.open(folder, options)
     end
   end
   check(weights, found, net:state_dict(), tied)
-  local state = {}
-  for place, source in pairs(found) do state[place] = source:get() end
+  local state, total = {}, 0
+  for _ in pairs(found) do total = total + 1 end
+  for place, source in progress(next, found, nil, { total = total, label = "loading", after = 1 }) do
+    local t = source:get()
+    state[place] = (dtype or device ~= "cpu") and t:to { dtype = dtype, device = device } or t
+  end
   for parameter, base in pairs(tied) do state[parameter] = state[base] end
   net:load_state_dict(state, { assign = true })
   if next(tied) then net:tie_weights() end

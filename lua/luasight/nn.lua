@@ -45,15 +45,21 @@ for file, names in pairs(files) do
   for _, name in ipairs(names) do file_of[name] = file end
 end
 
-local function unknown(name)
+local function names_of_later()
   local names = { "init" }
+  for name in pairs(file_of) do names[#names + 1] = name end
+  return names
+end
+
+local function unknown(name)
+  local names = names_of_later()
   for known in pairs(nn) do names[#names + 1] = known end
-  for known in pairs(file_of) do names[#names + 1] = known end
   table.sort(names)
   binding.raise("name", ("nn has no %q%s"):format(tostring(name), require "luasight.near".text(tostring(name), names)))
 end
 
 return setmetatable(nn, {
+  __names = names_of_later, -- for completion
   __index = function(_, name)
     local value
     if name == "init" then

@@ -1,0 +1,162 @@
+--- Line editing with libedit, where it is installed. There are no callbacks: libedit gives back after each key, keys that
+--- are ours (Tab, Ctrl-C, Ctrl-Z) put themselves into the line, where they are found and taken out again.
+local ffi = require "ffi"
+local system = require "luasight.ffi.system"
+
+ffi.cdef [[
+typedef struct editline luasight_editor;
+typedef struct history luasight_history;
+typedef struct { const char *buffer, *cursor, *end; } luasight_line;
+typedef struct { int number; const char *text; } luasight_event;
+luasight_editor *el_init(const char *, void *, void *, void *);
+void el_end(luasight_editor *);
+const char *el_gets(luasight_editor *, int *);
+int el_set(luasight_editor *, int, ...);
+const luasight_line *el_line(luasight_editor *);
+void el_push(luasight_editor *, const char *);
+int el_source(luasight_editor *, const char *);
+luasight_history *history_init(void);
+void history_end(luasight_history *);
+int history(luasight_history *, luasight_event *, int, ...);
+]]
+
+-- Numbers of histedit.h.
+local PROMPT, EDITOR, SIGNAL, BIND, SETTY, HIST, UNBUFFERED, REFRESH = 0, 2, 3, 4, 8, 10, 15, 20
+local SETSIZE, ENTER, SETUNIQUE = 1, 10, 20
+
+-- The library of luasight has the function that libedit asks for the prompt.
+local function core() return require "luasight.ffi".C end
+
+local TAB, CTRL_C, CTRL_D, CTRL_Z, DELETE = "\t", "\3", "\4", "\26", "\127"
+
+---@class luasight.Editor
+---@field private _lib table
+---@field private _el ffi.cdata*
+---@field private _history ffi.cdata*
+local Editor = {}
+Editor.__index = Editor
+
+local editline = {}
+
+local function library()
+  for _, name in ipairs { "libedit.so.2", "libedit.so.0", "libedit.so" } do
+    local ok, lib = pcall(ffi.load, name)
+    if ok then return lib end
+  end
+end
+
+---Whether libedit is installed.
+---@return boolean
+function editline.is_there() return library() ~= nil end
+
+local function number(n) return ffi.new("int", n) end
+
+---A setting that takes words.
+local function set_words(self, what, ...)
+  local words = { ... }
+  for i, word in ipairs(words) do words[i] = ffi.cast("const char *", word) end
+  words[#words + 1] = ffi.cast("void *", nil)
+  self._lib.el_set(self._el, what, unpack(words))
+end
+
+local keys = {
+  { "^I", "ed-insert" }, { "^C", "ed-insert" }, { "^Z", "ed-insert" }, { "^R", "em-inc-search-prev" },
+  { "\\e[3~", "ed-delete-next-char" }, { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
+}
+
+---An editor on standard input and output; nil where libedit is not installed.
+---@param size integer  how many lines of history it keeps
+---@return luasight.Editor?
+function editline.open(size)
+  local lib = library()
+  if not lib then return nil end
+  -- Letters beyond ASCII are letters only where the locale says so.
+  local locale = os.setlocale("", "ctype")
+  if not locale or not locale:lower():find "utf%-?8" then os.setlocale("C.UTF-8", "ctype") end
+  local el = ffi.gc(lib.el_init("luasight", io.stdin, io.stdout, io.stderr), lib.el_end)
+  local self = setmetatable({ _lib = lib, _el = el, _history = ffi.gc(lib.history_init(), lib.history_end), _event = ffi.new "luasight_event", _count = ffi.new "int[1]" }, Editor)
+  lib.history(self._history, self._event, SETSIZE, number(size))
+  lib.history(self._history, self._event, SETUNIQUE, number(1))
+  lib.el_set(self._el, HIST, lib.history, self._history)
+  lib.el_set(self._el, PROMPT, core().ls_prompt)
+  lib.el_set(self._el, SIGNAL, number(1))
+  set_words(self, EDITOR, "emacs")
+  lib.el_source(self._el, nil) -- the user's ~/.editrc
+  for _, key in ipairs(keys) do set_words(self, BIND, unpack(key)) end
+  set_words(self, SETTY, "-d", "-isig") -- while a line is edited, Ctrl-C is a key
+  return self
+end
+
+---Adds to the history that the arrow keys walk through.
+---@param text string
+function Editor:remember(text) self._lib.history(self._history, self._event, ENTER, ffi.cast("const char *", text)) end
+
+---@return string text, string before  # the line, and what of it is before the cursor
+function Editor:_text()
+  local line = self._lib.el_line(self._el)
+  return ffi.string(line.buffer, line["end"] - line.buffer), ffi.string(line.buffer, line.cursor - line.buffer)
+end
+
+function Editor:_edit(on) self._lib.el_set(self._el, UNBUFFERED, number(on and 1 or 0)) end
+
+---Takes the key before the cursor out of the line, as if it had been deleted by hand, so that the screen shows it.
+function Editor:_take_out()
+  self._lib.el_push(self._el, DELETE)
+  self._lib.el_gets(self._el, self._count)
+end
+
+---Types what `complete` gives; a list goes below the line.
+function Editor:_complete(before, complete)
+  local more, list = complete(before)
+  if more and more ~= "" then self._lib.el_push(self._el, more) end
+  if list then
+    io.write("\n", list, "\n")
+    io.flush()
+    self._lib.el_set(self._el, REFRESH)
+  end
+end
+
+---Ctrl-Z: stops the program; when it goes on, so does the line.
+function Editor:_suspend()
+  local text = self:_text()
+  self:_edit(false)
+  io.write "\n"
+  io.flush()
+  system.suspend()
+  self:_edit(true)
+  if text ~= "" then self._lib.el_push(self._el, text) end
+end
+
+---Reads one line.
+---@param prompt string
+---@param complete fun(before: string): string?, string?  what to insert after the text before the cursor, what to list
+---@return "line"|"clear"|"end" how, string? text
+function Editor:read(prompt, complete)
+  core().ls_prompt_set(prompt)
+  io.flush()
+  self:_edit(true)
+  local how, result
+  repeat
+    if self._lib.el_gets(self._el, self._count) == nil then -- the line has become empty, or there is no terminal any more
+      how = system.has_hung_up(0) and "end" or nil
+    else
+      local text, before = self:_text()
+      local key = before:sub(-1)
+      if text:sub(-1) == "\n" then
+        how, result = "line", text:sub(1, -2)
+      elseif text == CTRL_D then
+        how = "end"
+      elseif key == CTRL_C then
+        how = "clear"
+      elseif key == TAB or key == CTRL_Z then
+        self:_take_out()
+        if key == TAB then self:_complete(before:sub(1, -2), complete) else self:_suspend() end
+      end
+    end
+  until how
+  self:_edit(false)
+  if how ~= "line" then io.write "\n" end
+  return how, result
+end
+
+return editline

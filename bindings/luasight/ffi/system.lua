@@ -1,0 +1,91 @@
+--- What the operating system is asked for: terminals, time, folders, the handler of Ctrl-C.
+local ffi = require "ffi"
+
+ffi.cdef [[
+typedef struct { unsigned short rows, columns, x, y; } luasight_window;
+typedef struct { long seconds, nanoseconds; } luasight_time;
+typedef void (*luasight_handler)(int);
+int isatty(int);
+int ioctl(int, unsigned long, ...);
+int clock_gettime(int, luasight_time *);
+int mkdir(const char *, unsigned int);
+unsigned int umask(unsigned int);
+int kill(int, int);
+typedef struct { int number; short wanted, found; } luasight_poll;
+int poll(luasight_poll *, unsigned long, int);
+luasight_handler signal(int, luasight_handler);
+]]
+
+local system = {}
+
+local WINDOW_SIZE, MONOTONIC, INTERRUPT, STOP = 0x5413, 1, 2, 20
+
+---Whether standard input (0), output (1) or error (2) is a terminal.
+---@param number integer
+---@return boolean
+function system.is_terminal(number) return ffi.C.isatty(number) ~= 0 end
+
+local window = ffi.new "luasight_window"
+
+---The columns of the terminal behind a file, 80 where there is none.
+---@param number integer
+---@return integer
+function system.columns(number)
+  if ffi.C.ioctl(number, WINDOW_SIZE, window) ~= 0 or window.columns == 0 then return 80 end
+  return window.columns
+end
+
+local polled = ffi.new "luasight_poll"
+
+---Whether the terminal behind a file is gone.
+---@param number integer
+---@return boolean
+function system.has_hung_up(number)
+  polled.number, polled.wanted, polled.found = number, 0, 0
+  ffi.C.poll(polled, 1, 0)
+  return polled.found ~= 0 -- only hang-up and errors are told unasked
+end
+
+local time = ffi.new "luasight_time"
+
+---Seconds since some moment in the past; never goes back.
+---@return number
+function system.now()
+  ffi.C.clock_gettime(MONOTONIC, time)
+  return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
+end
+
+---Makes a folder and those above it, for the user alone.
+---@param path string
+function system.make_folder(path)
+  for at in path:gmatch "()/" do
+    if at > 1 then ffi.C.mkdir(path:sub(1, at - 1), tonumber("700", 8)) end
+  end
+  ffi.C.mkdir(path, tonumber("700", 8))
+end
+
+---Opens a file as io.open does; one that is made is for the user alone.
+---@param path string
+---@param mode string
+---@return file*? file, string? problem
+function system.open_private(path, mode)
+  local before = ffi.C.umask(tonumber("077", 8))
+  local file, problem = io.open(path, mode)
+  ffi.C.umask(before)
+  return file, problem
+end
+
+---A function that sets the handler of Ctrl-C to what it is now: LuaJIT's own is good for one interrupt and takes itself out.
+---@return fun()
+function system.keep_interrupt()
+  local ignore = ffi.cast("luasight_handler", 1)
+  local handler = ffi.C.signal(INTERRUPT, ignore)
+  local function set() ffi.C.signal(INTERRUPT, handler) end
+  set()
+  return set
+end
+
+---Stops this process and those it runs with, as Ctrl-Z does; returns when it goes on.
+function system.suspend() ffi.C.kill(0, STOP) end
+
+return system

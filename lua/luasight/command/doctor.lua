@@ -1,0 +1,122 @@
+--- `luasight doctor`: what is installed, what is missing, and how to get it. Works where nothing is built yet.
+local doctor = { about = "says what is installed, what is missing, and how to get it", arguments = {},
+  options = { { "--json", "an object for programs" } } }
+
+local function try(f)
+  local ok, result = pcall(f)
+  if ok then return result end
+  return nil, (tostring(result):gsub("\n.*", ""))
+end
+
+-- ---- what there is -----------------------------------------------------------------------------------------------------
+
+---The file of a library that this process has loaded.
+local function loaded_from(name)
+  local maps = io.open "/proc/self/maps"
+  if not maps then return nil end
+  for line in maps:lines() do
+    local path = line:match("(/%S*/" .. name .. "[^%s/]*)$")
+    if path then
+      maps:close()
+      return path
+    end
+  end
+  maps:close()
+end
+
+local function program(name)
+  local found = io.popen(("command -v %s 2>/dev/null"):format(name))
+  local path = found:read "*l"
+  found:close()
+  return path
+end
+
+local function devices(torch)
+  local list = { "cpu" }
+  for i = 0, torch.device_count("cuda") - 1 do list[#list + 1] = "cuda:" .. i end
+  return list
+end
+
+---One line: luasight, LuaJIT, libtorch, threads, devices.
+---@return string
+function doctor.version()
+  local ls = require "luasight"
+  return ("luasight %s (%s, libtorch %s, %d threads, %s)"):format(ls.version, jit.version, ls.torch_version(),
+    ls.torch.get_num_threads(), table.concat(devices(ls.torch), " "))
+end
+
+-- ---- checks ------------------------------------------------------------------------------------------------------------
+
+---@class luasight.Check
+---@field name string
+---@field found string|false  what is there
+---@field needed boolean      whether luasight does not work without
+---@field get string?         how to get it
+---@field use string?         what it is for
+
+local function check_library(add)
+  local ls, problem = try(function() return require "luasight" end)
+  add { name = "luasight", needed = true, found = ls and ls.version or false, use = problem,
+    get = "run `make` in its folder" }
+  if not ls then return end
+  local path = loaded_from "libtorch_cpu" or loaded_from "libtorch"
+  add { name = "libtorch", needed = true, found = ls.torch_version() .. (path and ", " .. path or "") }
+  add { name = "threads", needed = true, found = tostring(ls.torch.get_num_threads()) }
+  local list = devices(ls.torch)
+  add { name = "devices", needed = true, found = table.concat(list, ", "),
+    use = #list == 1 and "no CUDA device, or a libtorch without CUDA" or nil }
+end
+
+local function checks()
+  local list = {}
+  local function add(check) list[#list + 1] = check end
+  add { name = "LuaJIT", needed = true, found = jit.version:match "%d.*" .. ", " .. jit.arch }
+  add { name = "lua-cjson", needed = true, found = try(function() return require "cjson"._VERSION end) or false,
+    get = "apt-get install lua-cjson" }
+  check_library(add)
+  local editline = try(function() return require "luasight.ffi.editline".is_there() end)
+  add { name = "libedit", needed = false, found = editline and "yes" or false, get = "apt-get install libedit2",
+    use = "line editing, history and completion in the shell" }
+  add { name = "rsvg-convert", needed = false, found = program "rsvg-convert" or false, get = "apt-get install librsvg2-bin",
+    use = "pictures as PNG" }
+  local box = package.searchpath("luasight.command.doctor", package.path):gsub("/lua/luasight/command/doctor%.lua$", "")
+  for _, folder in ipairs { box, (box:gsub("/lua$", "/luasight")), (box:gsub("/share/lua/5%.1.*", "/share/luasight")) } do
+    local file = io.open(folder .. "/models/pretrained/ioi/config.json")
+    if file then
+      file:close()
+      add { name = "model in the box", needed = false, found = folder .. "/models/pretrained/ioi" }
+      break
+    end
+  end
+  return list
+end
+
+-- ---- the command -------------------------------------------------------------------------------------------------------
+
+local function line(check)
+  local sign = check.found and "ok" or check.needed and "missing" or "none"
+  local text = ("%-8s %-18s %s"):format(sign, check.name, check.found or check.use or "")
+  if check.found and check.use then
+    if check.name == "devices" then text = ("%s (%s)"):format(text, check.use) end
+  elseif not check.found then
+    text = ("%s\n%27s -> %s"):format(text, "", check.get)
+  end
+  return (text:gsub("%s+$", ""))
+end
+
+---@param options { json: boolean? }
+function doctor.run(_, options)
+  local list, complete = checks(), true
+  for _, check in ipairs(list) do complete = complete and (check.found and true or not check.needed) end
+  if options.json then
+    print(require "cjson".encode { checks = list, complete = complete })
+  else
+    for _, check in ipairs(list) do print(line(check)) end
+  end
+  if not complete then
+    io.stdout:flush()
+    error("something that luasight needs is missing; see above", 0)
+  end
+end
+
+return doctor

@@ -1,0 +1,139 @@
+--- The command line: scripts, lines, the shell, and commands, each a file of this folder.
+local options = require "luasight.command.options"
+local failure = require "luasight.error"
+
+local command = {}
+
+-- In the order of the help. A new command is a word here and the file of its name.
+local names = { "inspect", "lens", "models", "doctor" }
+
+local usage = [==[
+usage: luasight [options] [script.lua [arguments]]
+       luasight COMMAND [arguments]
+  -e LINE     runs a line of Lua; ls, torch and nn are there
+  -i          starts the shell after the lines and the script
+  -           runs a script from standard input
+  --version   versions of luasight, LuaJIT and libtorch, threads and devices
+  --help      this text
+Without a script, a line or a command it starts the shell.
+
+commands, each with a --help of its own:
+%s
+LUASIGHT_TRACEBACK=1 adds the stack to the message of an error; LUASIGHT_BUILD names another build folder.
+A script that is called as a command is reached as ./NAME.]==]
+
+local function load_command(name) return require("luasight.command." .. name) end
+
+local function help()
+  local lines = {}
+  for i, name in ipairs(names) do lines[i] = ("  %-10s  %s"):format(name, load_command(name).about) end
+  return usage:format(table.concat(lines, "\n"))
+end
+
+local function is_command(word)
+  for _, name in ipairs(names) do
+    if name == word then return true end
+  end
+  return false
+end
+
+-- ---- running -----------------------------------------------------------------------------------------------------------
+
+local function fail(text, status)
+  io.stdout:flush()
+  io.stderr:write("luasight: ", text, "\n")
+  os.exit(status or 1)
+end
+
+local function handler(e)
+  if options.is_usage(e) then return { text = e.usage, status = 2 } end
+  local text = failure.line(e)
+  local status = text:find "interrupted!?$" and 130 or 1
+  if os.getenv "LUASIGHT_TRACEBACK" == "1" then text = debug.traceback(text, 2) end
+  return { text = text, status = status }
+end
+
+-- Runs a loaded chunk; ends the process with one line where it fails.
+local function run(chunk, problem, ...)
+  if not chunk then fail(problem) end
+  local ok, e = xpcall(chunk, handler, ...)
+  if not ok then
+    local progress = package.loaded["luasight.progress"]
+    if progress then progress.leave() end
+    fail(e.text, e.status)
+  end
+end
+
+-- What a line may use without asking for it.
+local function give_globals()
+  local given = {
+    ls = function() return require "luasight" end,
+    torch = function() return require "luasight".torch end,
+    nn = function() return require "luasight".nn end,
+  }
+  setmetatable(_G, {
+    __names = function() return { "ls", "torch", "nn" } end, -- for completion
+    __index = function(_, name)
+      if not given[name] then return nil end
+      local value = given[name]()
+      rawset(_G, name, value)
+      return value
+    end,
+  })
+end
+
+local function version() print(require "luasight.command.doctor".version()) end
+
+-- Moves the arguments so that arg[0] is the script, as for any script.
+local function shift(arg, by)
+  local moved = {}
+  for i, v in pairs(arg) do moved[i - by] = v end
+  for i in pairs(arg) do arg[i] = nil end
+  for i, v in pairs(moved) do arg[i] = v end
+end
+
+local function run_command(name, arguments)
+  local chosen = load_command(name)
+  local given, chosen_options = options.read(name, chosen, arguments)
+  if given then chosen.run(given, chosen_options) end
+end
+
+---Does what the arguments of the program say.
+---@param arg table
+function command.main(arg)
+  local at, lines, shell = 1, 0, false
+  give_globals()
+  while arg[at] and arg[at]:find "^%-." do
+    local option = arg[at]
+    at = at + 1
+    if option == "-e" then
+      local line = arg[at] or fail("-e needs a line of Lua", 2)
+      lines = lines + 1
+      run(loadstring(line, "=(command line)"))
+      at = at + 1
+    elseif option == "-i" then
+      shell = true
+    elseif option == "--help" or option == "-h" then
+      return print(help())
+    elseif option == "--version" or option == "-v" then
+      return run(version)
+    elseif option == "--" then
+      break
+    else
+      fail(("there is no option %s; luasight --help lists them"):format(option), 2)
+    end
+  end
+
+  local script = arg[at]
+  if script and is_command(script) and arg[at - 1] ~= "--" then
+    return run(function() run_command(script, { unpack(arg, at + 1) }) end)
+  elseif script then
+    shift(arg, at)
+    local chunk, problem
+    if script == "-" then chunk, problem = loadfile() else chunk, problem = loadfile(script) end
+    run(chunk, problem, unpack(arg))
+  end
+  if shell or not script and lines == 0 then run(function() require "luasight.shell".start() end) end
+end
+
+return command

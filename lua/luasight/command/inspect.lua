@@ -1,0 +1,223 @@
+--- `luasight inspect FOLDER`: the modules of a model with shapes, dtypes and numbers of parameters, from config.json and the
+--- headers of the weight files; no weights are read.
+local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
+  arguments = { "FOLDER" },
+  options = {
+    { "--all", "every layer, also where neighbours are equal" },
+    { "--json", "an object for programs: every tensor" },
+  } }
+
+---@class luasight.Outline  a module of the tree
+---@field name string
+---@field class string?
+---@field tensors { name: string, shape: integer[], dtype: string?, count: integer, tied: string? }[]
+---@field children luasight.Outline[]
+---@field count integer  parameters in it and below
+
+-- ---- what the folder says ----------------------------------------------------------------------------------------------
+
+local function sizes(shape)
+  local list = {}
+  for i, size in shape:each() do list[i + 1] = size end
+  return list
+end
+
+local function product(list)
+  local n = 1
+  for _, size in ipairs(list) do n = n * size end
+  return n
+end
+
+-- The network of a configuration without memory for its weights, and its architecture; nil where luasight has none.
+local function network(config)
+  local models = require "luasight.models"
+  if not models.files[config.model_type] then return nil end
+  local architecture = models.find(config.model_type)
+  return require "luasight.nn".skip_init(architecture.new, config), architecture
+end
+
+---Path of a parameter -> what its file says; without an architecture the names of the file are the paths.
+local function read_headers(folder, architecture)
+  local weights, found, bytes = require "luasight.checkpoint".read(folder), {}, 0
+  for _, name in ipairs(weights:keys()) do
+    local path = name
+    if architecture then path = architecture.place(name) end
+    local entry = weights:describe(name)
+    bytes = bytes + entry.bytes
+    if path then found[path] = { shape = sizes(entry.shape), dtype = entry.dtype } end
+  end
+  weights:release()
+  return found, bytes
+end
+
+-- ---- the tree ----------------------------------------------------------------------------------------------------------
+
+local function join(path, name) return path == "" and name or path .. "." .. name end
+
+local function tensor_of(path, name, found, tied, shape)
+  local there = found[path]
+  local other = not there and tied[path] or nil
+  local list = there and there.shape or shape
+  return { name = name, shape = list, dtype = there and there.dtype, count = there and product(list) or 0, tied = other }
+end
+
+-- From the network: classes and order are known.
+local function of_network(m, name, path, found, tied)
+  local node = { name = name, class = m._class_name, tensors = {}, children = {}, count = 0 }
+  for own, t in m:_tensors() do
+    local full = join(path, own)
+    if found[full] or tied[full] then
+      local tensor = tensor_of(full, own, found, tied, sizes(t.shape))
+      node.tensors[#node.tensors + 1], node.count = tensor, node.count + tensor.count
+    end
+  end
+  for child_name, child in m:_children() do
+    local below = of_network(child, child_name, join(path, child_name), found, tied)
+    node.children[#node.children + 1], node.count = below, node.count + below.count
+  end
+  return node
+end
+
+local function by_number(a, b)
+  local x, y = tonumber(a.name), tonumber(b.name)
+  if x and y then return x < y end
+  return a.name < b.name
+end
+
+local function finish(node)
+  table.sort(node.children, by_number)
+  table.sort(node.tensors, function(a, b) return a.name < b.name end)
+  for _, tensor in ipairs(node.tensors) do node.count = node.count + tensor.count end
+  for _, child in ipairs(node.children) do node.count = node.count + finish(child).count end
+  node.known = nil
+  return node
+end
+
+-- From the names of the tensors alone.
+local function of_names(found)
+  local root = { name = "", tensors = {}, children = {}, known = {}, count = 0 }
+  for path in pairs(found) do
+    local node = root
+    for name in path:gmatch "([^.]+)%." do
+      if not node.known[name] then
+        node.known[name] = { name = name, tensors = {}, children = {}, known = {}, count = 0 }
+        node.children[#node.children + 1] = node.known[name]
+      end
+      node = node.known[name]
+    end
+    node.tensors[#node.tensors + 1] = tensor_of(path, path:match "[^.]+$", found, {})
+  end
+  return finish(root)
+end
+
+-- ---- text --------------------------------------------------------------------------------------------------------------
+
+local function grouped(n)
+  local text = ("%d"):format(n):reverse():gsub("(%d%d%d)", "%1,"):reverse()
+  return (text:gsub("^,", ""))
+end
+
+local function size_text(bytes)
+  for _, unit in ipairs { "bytes", "KiB", "MiB", "GiB" } do
+    if bytes < 1024 or unit == "GiB" then return (unit == "bytes" and "%d %s" or "%.1f %s"):format(bytes, unit) end
+    bytes = bytes / 1024
+  end
+end
+
+-- The dtype that most numbers have.
+local function common_dtype(found)
+  local counts, best = {}, nil
+  for _, entry in pairs(found) do
+    counts[entry.dtype] = (counts[entry.dtype] or 0) + product(entry.shape)
+    if not best or counts[entry.dtype] > counts[best] then best = entry.dtype end
+  end
+  return best
+end
+
+local function tensors_text(node, dtype)
+  local parts = {}
+  for i, t in ipairs(node.tensors) do
+    local text = ("%s [%s]"):format(t.name, table.concat(t.shape, ", "))
+    if t.dtype and t.dtype ~= dtype then text = text .. " " .. t.dtype end
+    parts[i] = t.tied and ("%s tied to %s"):format(t.name, t.tied) or text
+  end
+  return table.concat(parts, ", ")
+end
+
+-- The lines of a module and all below: { name, class, count, tensors }.
+local function rows_of(node, depth, dtype, all, rows)
+  rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", node.count > 0 and grouped(node.count) or "",
+    tensors_text(node, dtype) }
+  local i = 1
+  while node.children[i] do
+    local child, last = node.children[i], i
+    local function shape_of(c)
+      local below = {}
+      rows_of({ name = "", class = c.class, tensors = c.tensors, children = c.children, count = c.count }, 0, dtype, all, below)
+      for k, row in ipairs(below) do below[k] = table.concat(row, "\t") end
+      return table.concat(below, "\n")
+    end
+    if not all and tonumber(child.name) then
+      local first = shape_of(child)
+      while node.children[last + 1] and shape_of(node.children[last + 1]) == first do last = last + 1 end
+    end
+    local at = #rows + 1
+    rows_of(child, depth + 1, dtype, all, rows)
+    if last > i then
+      rows[at][1] = ("%s%s-%s"):format(("  "):rep(depth + 1), child.name, node.children[last].name)
+      rows[at][2] = ("%d x %s"):format(last - i + 1, child.class or "the same")
+      rows[at][3] = ("%d x %s"):format(last - i + 1, grouped(child.count))
+    end
+    i = last + 1
+  end
+  return rows
+end
+
+local function print_rows(rows)
+  local width = { 0, 0, 0 }
+  for _, row in ipairs(rows) do
+    for k = 1, 3 do width[k] = math.max(width[k], #row[k]) end
+  end
+  local pattern = ("%%-%ds  %%-%ds  %%%ds  %%s"):format(width[1], width[2], width[3])
+  for _, row in ipairs(rows) do print((pattern:format(unpack(row)):gsub("%s+$", ""))) end
+end
+
+-- ---- JSON --------------------------------------------------------------------------------------------------------------
+
+local function flat(node, path, list)
+  for _, t in ipairs(node.tensors) do
+    list[#list + 1] = { path = join(path, t.name), module = node.class, shape = t.shape, dtype = t.dtype, parameters = t.count,
+      tied = t.tied }
+  end
+  for _, child in ipairs(node.children) do flat(child, join(path, child.name), list) end
+  return list
+end
+
+-- ---- the command -------------------------------------------------------------------------------------------------------
+
+---@param arguments string[]
+---@param options { all: boolean?, json: boolean? }
+function inspect.run(arguments, options)
+  local folder, _ = arguments[1], require "luasight" -- shapes get their words from it
+  local config = require "luasight.checkpoint".config(folder)
+  local net, architecture = network(config)
+  local found, bytes = read_headers(folder, architecture)
+  local tree = net and of_network(net, "", "", found, architecture.tied) or of_names(found)
+  local dtype = common_dtype(found)
+  if options.json then
+    print(require "cjson".encode { folder = folder, model_type = config.model_type, class = tree.class, parameters = tree.count,
+      bytes = bytes, dtype = dtype, known = net ~= nil, tensors = flat(tree, "", {}) })
+    return
+  end
+  tree.name = tree.class or "(the whole)"
+  tree.class = nil
+  print(("%s: %s, %s parameters, %s, %s"):format(folder, config.model_type or "no model_type", grouped(tree.count), dtype,
+    size_text(bytes)))
+  if not net then
+    print(("luasight has no model of this type: this is what the weight files say (luasight models lists the types)"))
+  end
+  print()
+  print_rows(rows_of(tree, 0, dtype, options.all, {}))
+end
+
+return inspect

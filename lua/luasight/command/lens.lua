@@ -1,0 +1,109 @@
+--- `luasight lens FOLDER PROMPT`: the logit lens. What would the model say next if it stopped after each layer?
+local failure = require "luasight.error"
+
+local lens = { about = "what a language model would say if it stopped after each layer", arguments = { "FOLDER", "PROMPT" },
+  options = {
+    { "--top", "how many tokens of each layer", value = "K", number = true, default = 3 },
+    { "--position", "the position that is read; negative ones count from the end", value = "I", number = true, default = -1 },
+    { "--device", '"auto", "cpu", "cuda", "cuda:1"', value = "DEVICE", default = "cpu" },
+    { "--dtype", "of the weights, that of the file unless told", value = "DTYPE" },
+    { "--json", "an object for programs" },
+  } }
+
+-- ---- where things are --------------------------------------------------------------------------------------------------
+
+local norms = { "ln_f", "norm", "final_layernorm", "final_layer_norm" }
+local heads = { "lm_head", "embed_out" }
+
+local function first_below(handle, names)
+  for _, name in ipairs(names) do
+    local ok, found = pcall(handle.get, handle, name)
+    if ok then return found end
+  end
+end
+
+---The blocks (the longest list of modules), the norm behind them, and the head.
+---@param model userdata
+---@return userdata blocks, userdata? norm, userdata head
+local function parts(model)
+  local blocks, where = nil, nil
+  for path, handle in model:named_modules() do
+    if #handle > 0 and (not blocks or #handle > #blocks) then blocks, where = handle, path end
+  end
+  local head = first_below(model, heads)
+  if not blocks or not head then
+    failure.raise("state", "the lens needs a language model with numbered blocks and a head (lm_head) that reads the last one")
+  end
+  local around = where:match "^(.*)%.[^.]+$"
+  return blocks, first_below(around and model:get(around) or model, norms), head
+end
+
+-- ---- looking -----------------------------------------------------------------------------------------------------------
+
+---The K most likely tokens after the embedding and after each block: lists of { token, probability }.
+local function look(model, prompt, k, position)
+  local blocks, norm, head = parts(model)
+  local tops = {}
+  model:trace(prompt, function()
+    local function read(h) -- h: B T C
+      local x = h[("0, %d"):format(position)] -- C
+      local p = head(norm and norm(x) or x):float():softmax(-1) -- V
+      local values, ids = p:topk(k)
+      return { values:save(), ids:save() }
+    end
+    tops[0] = read(blocks[0].input[0][0])
+    for i, block in blocks:each() do tops[i + 1] = read(block.output[0]) end
+  end)
+  local layers = {}
+  for i = 0, #tops do
+    local values, ids = tops[i][1]:tolist(), tops[i][2]:tolist()
+    local list = {}
+    for n = 1, k do list[n] = { token = model.tokenizer:decode { ids[n] }, id = ids[n], probability = values[n] } end
+    layers[i + 1] = { after = i == 0 and "embedding" or i - 1, top = list }
+  end
+  return layers
+end
+
+local function quoted(text) return ("%q"):format(text):gsub("\\\n", "\\n") end
+
+local function columns(text) return select(2, text:gsub("[^\128-\191]", "")) end
+
+local function print_layers(layers)
+  local width = 0
+  for _, layer in ipairs(layers) do
+    for _, guess in ipairs(layer.top) do width = math.max(width, columns(quoted(guess.token))) end
+  end
+  for _, layer in ipairs(layers) do
+    local cells = {}
+    for i, guess in ipairs(layer.top) do
+      local text = quoted(guess.token)
+      cells[i] = ("%s%s %.3f"):format(text, (" "):rep(width - columns(text)), guess.probability)
+    end
+    print(("%-10s %s"):format(tonumber(layer.after) and "layer " .. layer.after or layer.after, table.concat(cells, "   ")))
+  end
+end
+
+---@param arguments string[]
+---@param options { top: number, position: number, device: string, dtype: string?, json: boolean? }
+function lens.run(arguments, options)
+  local folder, prompt = arguments[1], arguments[2]
+  local ls, usage = require "luasight", require "luasight.command.options"
+  if options.top < 1 or options.top % 1 ~= 0 then usage.fail "lens: --top is a whole number above 0" end
+  if options.position % 1 ~= 0 then usage.fail "lens: --position is a whole number" end
+  local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
+  local ids = model.tokenizer:encode(prompt)
+  if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
+  local position = options.position < 0 and options.position + #ids or options.position
+  if position < 0 or position >= #ids then
+    failure.raise("index", ("the prompt has %d tokens; there is no position %d"):format(#ids, options.position))
+  end
+  local layers = look(model, ids, options.top, position)
+  if options.json then
+    local tokens = model.tokenizer:convert_ids_to_tokens(ids)
+    return print(require "cjson".encode { folder = folder, tokens = tokens, position = position, layers = layers })
+  end
+  print(("after position %d, %s:"):format(position, quoted(model.tokenizer:decode { ids[position + 1] })))
+  print_layers(layers)
+end
+
+return lens

@@ -1,0 +1,11 @@
+--- `luasight models`: which kinds of models can be loaded.
+local models = { about = "lists the families of models that can be loaded", arguments = {},
+  options = { { "--json", "a list for programs" } } }
+
+---@param options { json: boolean? }
+function models.run(_, options)
+  local names = require "luasight.models".names()
+  print(options.json and require "cjson".encode(names) or table.concat(names, "\n"))
+end
+
+return models

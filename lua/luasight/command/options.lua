@@ -1,0 +1,100 @@
+--- The options and arguments of a command, by its description, and its help.
+local near = require "luasight.near"
+
+local options = {}
+
+---@class luasight.CommandOption
+---@field [1] string       "--top"
+---@field [2] string       what it does
+---@field value string?    the word for its value; without, it is a switch
+---@field number boolean?  whether the value is a number
+---@field default any?
+
+---@class luasight.Command
+---@field about string                     one line
+---@field arguments string[]               words for what must be given, in order
+---@field options luasight.CommandOption[]
+---@field run fun(arguments: string[], options: table)
+
+local Usage = { __tostring = function(e) return e.usage end }
+
+---Raises: the command was called wrongly.
+---@param text string
+function options.fail(text) error(setmetatable({ usage = text }, Usage), 0) end
+
+---@param e any
+---@return boolean
+function options.is_usage(e) return getmetatable(e) == Usage end
+
+---@param name string
+---@param command luasight.Command
+---@return string
+function options.help(name, command)
+  local shown, lines = {}, {}
+  for i, option in ipairs(command.options) do shown[i] = option[1] .. (option.value and " " .. option.value or "") end
+  lines[1] = ("usage: luasight %s%s%s"):format(name, #shown > 0 and " [options]" or "",
+    #command.arguments > 0 and " " .. table.concat(command.arguments, " ") or "")
+  lines[2] = command.about
+  for i, option in ipairs(command.options) do
+    lines[#lines + 1] = ("  %-18s  %s%s"):format(shown[i], option[2],
+      option.default ~= nil and (" (%s)"):format(tostring(option.default)) or "")
+  end
+  return table.concat(lines, "\n")
+end
+
+local function find(name, command, given)
+  local known = {}
+  for i, option in ipairs(command.options) do
+    if option[1] == given then return option end
+    known[i] = option[1]
+  end
+  options.fail(("%s has no option %s%s; luasight %s --help lists them"):format(name, given, near.text(given, known), name))
+end
+
+local function value_of(name, option, text)
+  if not text then options.fail(("%s: %s needs a value: %s"):format(name, option[1], option.value)) end
+  if not option.number then return text end
+  return tonumber(text) or options.fail(("%s: %s needs a number, not %q"):format(name, option[1], text))
+end
+
+---Reads what a command was given; nil where it was only asked for its help, which is printed.
+---@param name string
+---@param command luasight.Command
+---@param given string[]
+---@return string[]? arguments, table? options  # options by name, without the dashes
+function options.read(name, command, given)
+  local arguments, read, i, only_arguments = {}, {}, 1, false
+  for _, option in ipairs(command.options) do read[option[1]:sub(3)] = option.default end
+  while given[i] do
+    local word, value = given[i], nil
+    if only_arguments or not word:find "^%-." then
+      arguments[#arguments + 1] = word
+    elseif word == "--" then
+      only_arguments = true
+    elseif word == "--help" or word == "-h" then
+      print(options.help(name, command))
+      return nil
+    else
+      if word:find "^%-%-[^=]+=" then word, value = word:match "^(.-)=(.*)$" end
+      local option = find(name, command, word)
+      if not option.value then
+        if value then options.fail(("%s: %s takes no value"):format(name, word)) end
+        read[word:sub(3)] = true
+      else
+        if not value then
+          i = i + 1
+          value = given[i]
+        end
+        read[word:sub(3)] = value_of(name, option, value)
+      end
+    end
+    i = i + 1
+  end
+  if #arguments ~= #command.arguments then
+    options.fail(("%s takes %s, given were %d; luasight %s --help says more"):format(name,
+      #command.arguments == 0 and "no arguments" or table.concat(command.arguments, " and "), #arguments, name))
+  end
+  return arguments, read
+end
+
+return options

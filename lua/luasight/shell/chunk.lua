@@ -1,0 +1,54 @@
+--- What was typed becomes a function: an expression or statements, whose outermost `local` names stay for the next line.
+local tokens = require "luasight.shell.tokens"
+
+local chunk = {}
+
+local deeper = { ["function"] = 1, ["do"] = 1, ["if"] = 1, ["repeat"] = 1, ["end"] = -1, ["until"] = -1 }
+
+-- The index of the last token of `a, b, c` that begins at token i.
+local function end_of_names(list, i)
+  while list[i + 1] and list[i + 1].text == "," and list[i + 2] do i = i + 2 end
+  return i
+end
+
+---The text with `local x = 1` as `x = 1`, outside of blocks and functions; lines and columns stay.
+---@param text string
+---@return string
+function chunk.without_locals(text)
+  local list, depth, parts, at = tokens.scan(text), 0, {}, 1
+  for i, token in ipairs(list) do
+    if token.kind == "keyword" then
+      local next_one = list[i + 1]
+      if token.text == "local" and depth == 0 and next_one then
+        parts[#parts + 1] = text:sub(at, token.at - 1) .. (" "):rep(5)
+        at = token.stop + 1
+        if next_one.kind == "name" then
+          local last = end_of_names(list, i + 1)
+          local behind = list[last + 1]
+          if not (behind and behind.text == "=") then
+            parts[#parts + 1] = text:sub(at, list[last].stop) .. " = nil"
+            at = list[last].stop + 1
+          end
+        end
+      end
+      depth = depth + (deeper[token.text] or 0)
+    end
+  end
+  parts[#parts + 1] = text:sub(at)
+  return table.concat(parts)
+end
+
+local function is_cut(problem) return problem and problem:find "near '<eof>'$" ~= nil end
+
+---Loads a text as an expression, or else as statements.
+---@param text string
+---@return function? f, string? problem, boolean? more  # more: the text is only a beginning
+function chunk.load(text)
+  local expression, first = loadstring("return " .. text:gsub("^%s*=", ""), "=prompt")
+  if expression then return expression end
+  local statements, second = loadstring(chunk.without_locals(text), "=prompt")
+  if statements then return statements end
+  return nil, second, is_cut(first) or is_cut(second)
+end
+
+return chunk

@@ -1,0 +1,131 @@
+--- The shell's own words, which begin with a colon.
+local binding = require "luasight.ffi"
+local chunk = require "luasight.shell.chunk"
+local near = require "luasight.near"
+local operators = require "luasight.operators"
+local system = require "luasight.ffi.system"
+
+local C, ffi = binding.C, binding.ffi
+
+local commands = {}
+
+local help = [[
+A line of Lua runs; what an expression gives is shown, and is in `_`. An entry goes on over several lines until it is whole.
+Tab completes. Up, Down and Ctrl-R go through the history. Ctrl-C clears the line or stops what runs. Ctrl-D leaves.
+A `local` outside of blocks and functions is kept for the next lines, as a global.
+
+  model = ls.LanguageModel "models/pretrained/ioi"     a model of a folder; print it by its name
+  t = model:tracer "When Mary and John"                a trace that stays open between lines
+  h = model.transformer.h[3].output[0]:save()          a proxy: nothing has run yet
+  t:run()                                              runs the model; h is a tensor now
+
+:help NAME    this text, or the forms of an operator
+:time LINE    runs a line and says how long it took
+:graph        what the open trace has recorded; :graph t where there are several
+:bt           the stack of the last error
+:quit         leaves]]
+
+-- ---- help --------------------------------------------------------------------------------------------------------------
+
+local function operator_help(name)
+  local op = operators.find(name)
+  if not op then
+    binding.raise("name", ("there is no operator %q%s"):format(name, near.text(name, operators.names(name:sub(1, 1)))))
+  end
+  local lines = {}
+  for line in ffi.string(C.ls_op_schemas(op)):gmatch "[^\n]+" do lines[#lines + 1] = "  " .. line:gsub("^aten::", "") end
+  return ("%s is an operator of libtorch: torch.%s(x, ...) and x:%s(...), keyword arguments in a table behind them\n%s")
+    :format(name, name, name, table.concat(lines, "\n"))
+end
+
+local function show_help(_, name) print(name == "" and help or operator_help(name)) end
+
+-- ---- time --------------------------------------------------------------------------------------------------------------
+
+local function duration(seconds)
+  if seconds < 1e-3 then return ("%.0f us"):format(seconds * 1e6) end
+  if seconds < 1 then return ("%.2f ms"):format(seconds * 1e3) end
+  return ("%.2f s"):format(seconds)
+end
+
+local function time(_, line)
+  if line == "" then binding.raise("argument", ":time needs a line to run, as in `:time model(prompt)`") end
+  local f, problem = chunk.load(line)
+  if not f then error(problem, 0) end
+  local before = system.now()
+  local function told(...)
+    print(duration(system.now() - before))
+    return ...
+  end
+  jit.off(f, true) -- as any line
+  return told(f())
+end
+
+-- ---- graph -------------------------------------------------------------------------------------------------------------
+
+local function is_open_trace(v) return type(v) == "table" and rawget(v, "_graph") ~= nil and rawget(v, "_network") ~= nil end
+
+local function open_traces()
+  local names = {}
+  for name, v in pairs(_G) do
+    if type(name) == "string" and name ~= "_" and is_open_trace(v) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+local function graph(_, name)
+  if name == "" then
+    local names = open_traces()
+    if #names == 0 then
+      binding.raise("state", "no trace is open", nil, { hint = "t = model:tracer(input) opens one" })
+    elseif #names > 1 then
+      binding.raise("argument", "several traces are open: " .. table.concat(names, ", "), nil, { hint = ":graph " .. names[1] })
+    end
+    name = names[1]
+  end
+  local f = chunk.load(name)
+  local v = f and f()
+  if not is_open_trace(v) then binding.raise("argument", name .. " is no open trace") end
+  local text = tostring(v:graph())
+  print(text == "" and "nothing has been recorded yet" or (text:gsub("\n$", "")))
+end
+
+-- ---- the words ---------------------------------------------------------------------------------------------------------
+
+local list = {
+  help = show_help,
+  time = time,
+  graph = graph,
+  bt = function(session) print(session.traceback or "there was no error yet") end,
+  quit = function(session) session.over = true end,
+}
+
+---@return string[]
+function commands.names()
+  local names = {}
+  for name in pairs(list) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+---Whether a line is one of the shell's own; `::name::` is a label of Lua.
+---@param text string
+---@return boolean
+function commands.is(text) return text:find "^%s*:[^:]" ~= nil end
+
+---Runs one; gives what a line in it gives.
+---@param session luasight.Shell
+---@param text string
+---@return any ...
+function commands.run(session, text)
+  local name, rest = text:match "^%s*:%s*(%S*)%s*(.-)%s*$"
+  local run = list[name]
+  if not run then
+    binding.raise("name", ("there is no :%s%s"):format(name, near.text(name, commands.names())), nil,
+      { hint = ":help lists them" })
+  end
+  return run(session, rest)
+end
+
+return commands

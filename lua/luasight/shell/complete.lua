@@ -1,0 +1,423 @@
+--- What may stand at the cursor: globals, modules by their path (inside indices too), fields and methods of tensors and
+--- tables, operators and their keywords, files inside of texts. Nothing is run for it: where a value would have to be
+--- computed, or an access would be recorded in an open trace, it is only known to be a tensor.
+local binding = require "luasight.ffi"
+local commands = require "luasight.shell.commands"
+local methods = require "luasight.methods"
+local model = require "luasight.model"
+local module = require "luasight.nn.module"
+local operators = require "luasight.operators"
+local tensor = require "luasight.tensor"
+local tokens = require "luasight.shell.tokens"
+local torch = require "luasight.torch"
+local values = require "luasight.values"
+
+local C, ffi = binding.C, binding.ffi
+
+local complete = {}
+
+local TENSOR = {} -- stands for a tensor whose value is not known
+
+-- `==` would ask a tensor, which refuses.
+local function is_unknown(v) return rawequal(v, TENSOR) end
+
+local points = { "output", "input" }
+local taps = { "q", "k", "v", "scores", "pattern", "z" }
+-- Words that a module or a model may have; offered where they are there.
+local words = { "get", "each", "named_modules", "points", "next", "call", "skip", "trace", "tracer", "generate", "stream",
+  "scan", "edit", "clear_edits", "save_edits", "load_edits" }
+local tracer_words = { "run", "abandon", "graph", "invoke", "next", "iter", "all", "step", "stop", "apply", "cache" }
+local public = { "tokenizer", "config", "generator", "layers", "embed", "norm", "head" }
+
+-- ---- modules -----------------------------------------------------------------------------------------------------------
+
+local function module_of(handle) return debug.getfenv(handle).module end
+
+-- What a script may read of a whole model by name.
+local function has_public(handle, name)
+  local place = debug.getfenv(handle)
+  return place.path == "" and place.network.public[name] ~= nil
+end
+
+local function has_child(handle, name) return module_of(handle):_child(name) ~= nil end
+
+local function has_tensor(handle, name)
+  for known in module_of(handle):_tensors() do
+    if known == name then return true end
+  end
+  return false
+end
+
+-- Those of some words that are methods of a value.
+local function methods_among(list, v)
+  local names = {}
+  for _, word in ipairs(list) do
+    local ok, method = pcall(function() return v[word] end)
+    if ok and type(method) == "function" then names[#names + 1] = word end
+  end
+  return names
+end
+
+local function of_handle(handle, colon)
+  if colon then return methods_among(words, handle) end
+  local names, m = {}, module_of(handle)
+  for name in m:_children() do
+    if not tonumber(name) then names[#names + 1] = name end
+  end
+  for name in m:_tensors() do names[#names + 1] = name end
+  for _, name in ipairs(points) do names[#names + 1] = name end
+  if m._class_name:find "Attention" then
+    for _, name in ipairs(taps) do names[#names + 1] = name end
+  end
+  for _, name in ipairs(public) do
+    if has_public(handle, name) then names[#names + 1] = name end
+  end
+  return names
+end
+
+local function indices_of(handle)
+  local list = {}
+  while has_child(handle, tostring(#list)) do list[#list + 1] = tostring(#list) .. "]" end
+  return list
+end
+
+-- ---- tables and tensors ------------------------------------------------------------------------------------------------
+
+local function add_keys(names, t, keep)
+  for name in pairs(t) do
+    if type(name) == "string" and name:find "^%a[%w_]*$" and keep(t[name]) then names[#names + 1] = name end
+  end
+end
+
+local function is_callable(v)
+  local meta = getmetatable(v)
+  return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+---Its own names, and those that its metatable lends it: `__names` gives what is there but not loaded yet.
+local function of_table(t, colon)
+  local names, seen = {}, {}
+  local function keep(v) return not colon or is_callable(v) end
+  if module.is_module(t) then
+    add_keys(names, t._values, keep)
+    add_keys(names, module.Module, keep)
+  end
+  while type(t) == "table" and not seen[t] do
+    seen[t] = true
+    add_keys(names, t, keep)
+    local meta = getmetatable(t)
+    if type(meta) ~= "table" then break end
+    for _, name in ipairs(meta.__names and meta.__names() or {}) do names[#names + 1] = name end
+    t = meta.__index
+  end
+  return names
+end
+
+local function add_operators(names, prefix)
+  for _, name in ipairs(operators.names(prefix)) do
+    if prefix ~= "" or name:sub(1, 1) ~= "_" then names[#names + 1] = name end
+  end
+end
+
+local function of_tensor(v, colon, prefix)
+  local names = {}
+  if not is_unknown(v) and v._kind == C.LS_STRUCT and not colon then
+    for i = 0, C.ls_seq_length(v.v) - 1 do names[#names + 1] = ffi.string(C.ls_seq_key(v.v, i)) end
+    return names
+  end
+  if colon then
+    add_keys(names, methods, is_callable)
+    add_operators(names, prefix)
+    names[#names + 1] = "t"
+  else
+    add_keys(names, values.fields, is_callable)
+  end
+  return names
+end
+
+-- ---- the chain before the cursor ---------------------------------------------------------------------------------------
+
+local closes = { [")"] = "(", ["]"] = "[", ["}"] = "{" }
+
+-- The index of the bracket that token i closes.
+local function opening(list, i)
+  local depth, close = 0, list[i].text
+  while i >= 1 do
+    local token = list[i]
+    if token.kind == "sign" then
+      if token.text == close then depth = depth + 1 elseif token.text == closes[close] then depth = depth - 1 end
+      if depth == 0 then return i end
+    end
+    i = i - 1
+  end
+end
+
+local function ends_value(token)
+  return token and (token.kind == "name" or token.kind == "sign" and closes[token.text] ~= nil and token.text ~= "}")
+end
+
+-- The steps of the expression that ends with token i: a root, then `get`, `index` and `call`; nil where it is another kind.
+local function chain(list, i)
+  local steps = {}
+  local function before(step) table.insert(steps, 1, step) end
+  while list[i] do
+    local token = list[i]
+    if token.kind == "name" then
+      local sign = list[i - 1]
+      if not (sign and (sign.text == "." or sign.text == ":") and sign.kind == "sign") then
+        before { root = token.text }
+        return steps
+      end
+      before { get = token.text }
+      i = i - 2
+    elseif token.kind == "string" and ends_value(list[i - 1]) then
+      before { call = true }
+      i = i - 1
+    elseif token.kind == "sign" and closes[token.text] then
+      local from = opening(list, i)
+      if not from or token.text ~= "]" and not ends_value(list[from - 1]) then return nil end
+      before(token.text == "]" and { index = { unpack(list, from + 1, i - 1) } } or { call = true })
+      i = from - 1
+    else
+      return nil
+    end
+  end
+end
+
+local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_graph") ~= nil end
+
+local function get(v, name)
+  if is_unknown(v) or tensor.is_handle(v) then
+    if methods[name] or operators.find(name) then return TENSOR end -- what calling it gives
+    if not is_unknown(v) and v._kind == C.LS_STRUCT and C.ls_seq_find(v.v, name) >= 0 then return v[name] end
+    return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- a field of an output
+  end
+  if model.is_handle(v) then
+    if has_child(v, name) or has_public(v, name) then return v[name] end
+    if name == "output" or name == "input" or has_tensor(v, name) then return TENSOR end
+    for _, tap in ipairs(taps) do
+      if tap == name then return TENSOR end
+    end
+    return nil
+  end
+  if type(v) == "string" then return string[name] end
+  if type(v) == "table" then return v[name] end
+end
+
+local function index(v, inside)
+  if is_unknown(v) or tensor.is_handle(v) then return TENSOR end
+  local sign = inside[1] and inside[1].text == "-" and -1 or 1
+  local key = inside[sign < 0 and 2 or 1]
+  if not key or #inside ~= (sign < 0 and 2 or 1) then return nil end
+  local name = key.kind == "string" and key.text or key.kind == "number" and sign * tonumber(key.text)
+  if model.is_handle(v) and type(name) == "number" or type(v) == "table" and name then return v[name] end
+end
+
+---The value of a chain, TENSOR, or nil.
+local function follow(list, i)
+  local steps = chain(list, i)
+  if not steps then return nil end
+  local ok, result = pcall(function()
+    local v
+    for _, step in ipairs(steps) do
+      if step.root then
+        v = _G[step.root]
+      elseif step.get then
+        if is_tracer(v) then v = rawget(v, "_network").root end
+        local owner = v
+        v = get(v, step.get)
+        if rawequal(owner, torch) and type(v) == "function" then v = TENSOR end
+      elseif step.index then
+        v = index(v, step.index)
+      elseif not is_unknown(v) then
+        v = nil -- what a call gives is not known, unless it is an operator
+      end
+      if v == nil then return nil end
+    end
+    return v
+  end)
+  return ok and result or nil
+end
+
+-- ---- keywords of operators ---------------------------------------------------------------------------------------------
+
+---The names that an operator's arguments have.
+---@param name string
+---@return string[]
+function complete.keywords(name)
+  local op, found, names = operators.find(name), {}, {}
+  if not op then return names end
+  for arguments in ffi.string(C.ls_op_schemas(op)):gmatch "%((.-)%) %->" do
+    arguments = arguments:gsub("%b[]", ""):gsub("%b()", "")
+    for argument in arguments:gmatch "[^,]+" do
+      local word = argument:match "^%s*%S+%s+([%w_]+)"
+      if word and word ~= "self" and not found[word] then
+        found[word] = true
+        names[#names + 1] = word
+      end
+    end
+  end
+  return names
+end
+
+-- The index of the innermost bracket that is open behind token i.
+local function enclosing(list, i)
+  local depth = 0
+  for k = i, 1, -1 do
+    local token = list[k]
+    if token.kind == "sign" then
+      if closes[token.text] then depth = depth + 1
+      elseif token.text == "(" or token.text == "[" or token.text == "{" then
+        if depth == 0 then return k end
+        depth = depth - 1
+      end
+    end
+  end
+end
+
+-- Inside of f{ or f(x, { where f is an operator: the names of its arguments.
+local function keyword_candidates(list, last)
+  local token = list[last]
+  if not token or token.kind ~= "sign" or token.text ~= "{" and token.text ~= "," then return nil end
+  local brace = enclosing(list, last)
+  if not brace or list[brace].text ~= "{" then return nil end
+  local callee = brace - 1
+  if list[callee] and list[callee].kind == "sign" then
+    local open = enclosing(list, callee)
+    if not open or list[open].text ~= "(" then return nil end
+    callee = open - 1
+  end
+  if not list[callee] or list[callee].kind ~= "name" then return nil end
+  local names = complete.keywords(list[callee].text)
+  for i, name in ipairs(names) do names[i] = name .. " = " end
+  return #names > 0 and names or nil
+end
+
+-- ---- files -------------------------------------------------------------------------------------------------------------
+
+local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
+
+local function files(text)
+  local folder = text:match "^(.*/)" or ""
+  local shown = folder:gsub("^~/", (os.getenv "HOME" or "~") .. "/")
+  local list = {}
+  local ls = io.popen(("ls -1Ap -- %s 2>/dev/null"):format(quoted(shown == "" and "." or shown)))
+  for name in ls:lines() do list[#list + 1] = name end
+  ls:close()
+  return list, text:sub(#folder + 1)
+end
+
+-- ---- candidates --------------------------------------------------------------------------------------------------------
+
+local function members(v, colon, prefix)
+  if is_tracer(v) then
+    if colon then return methods_among(tracer_words, v) end
+    v = rawget(v, "_network").root
+  end
+  if is_unknown(v) or tensor.is_handle(v) then return of_tensor(v, colon, prefix) end
+  if model.is_handle(v) then return of_handle(v, colon) end
+  if type(v) == "string" then return of_table(string, true) end
+  if type(v) == "table" then
+    local names = of_table(v, colon)
+    if v == torch then add_operators(names, prefix) end
+    return names
+  end
+  return {}
+end
+
+local function globals()
+  local names = of_table(_G, false)
+  for word in ("and break do else elseif end false for function if in local nil not or repeat return then true until while")
+    :gmatch "%a+" do
+    names[#names + 1] = word
+  end
+  return names
+end
+
+---Everything that may stand at the end of a text, and the part of it that is there already.
+---@param before string
+---@return string[] candidates, string partial
+function complete.candidates(before)
+  local word = before:match "^%s*:(%a*)$"
+  if word then return commands.names(), word end
+  local list = tokens.scan(before)
+  local last = #list
+  local token = list[last]
+  if token and token.kind == "string" and token.open then return files(token.text) end
+  local partial = ""
+  if token and token.stop == #before and (token.kind == "name" or token.kind == "keyword" or token.kind == "number") then
+    partial, last = token.text, last - 1
+    token = list[last]
+  end
+  local sign = token and token.kind == "sign" and token.text
+  if sign == "[" and (partial == "" or tonumber(partial)) then
+    local v = follow(list, last - 1)
+    return model.is_handle(v) and indices_of(v) or {}, partial
+  elseif sign == "." or sign == ":" then
+    return members(follow(list, last - 1), sign == ":", partial), partial
+  elseif tonumber(partial) then
+    return {}, partial
+  end
+  return keyword_candidates(list, last) or partial ~= "" and globals() or {}, partial
+end
+
+local function common_start(list)
+  local start = list[1]
+  for _, word in ipairs(list) do
+    while word:sub(1, #start) ~= start do start = start:sub(1, -2) end
+  end
+  return start
+end
+
+local MOST = 120
+
+---Words in columns, as many as fit.
+---@param list string[]
+---@param width integer
+---@return string
+function complete.columns(list, width)
+  local longest, left = 0, #list - MOST
+  for i = 1, math.min(MOST, #list) do longest = math.max(longest, #list[i]) end
+  local across = math.max(1, math.floor(width / (longest + 2)))
+  local rows = math.ceil(math.min(MOST, #list) / across)
+  local lines = {}
+  for row = 1, rows do
+    local cells = {}
+    for i = row, math.min(MOST, #list), rows do cells[#cells + 1] = list[i] .. (" "):rep(longest + 2 - #list[i]) end
+    lines[row] = table.concat(cells):gsub("%s+$", "")
+  end
+  if left > 0 then lines[#lines + 1] = ("... and %d more"):format(left) end
+  return table.concat(lines, "\n")
+end
+
+local function sorted(list, partial)
+  local found, seen = {}, {}
+  for _, word in ipairs(list) do
+    if not seen[word] and word:sub(1, #partial) == partial then
+      seen[word] = true
+      found[#found + 1] = word
+    end
+  end
+  table.sort(found, function(a, b)
+    local x, y = tonumber(a:match "^%d+"), tonumber(b:match "^%d+")
+    if x and y then return x < y end
+    return a < b
+  end)
+  return found
+end
+
+---What Tab does: the text to insert behind `before`, and where that says nothing new a list of what there is.
+---@param before string
+---@param width integer  of the terminal
+---@return string insert, string? list
+function complete.at(before, width)
+  if before:find "^%s*$" or before:find "\n%s*$" then return "  " end
+  local candidates, partial = complete.candidates(before)
+  local found = sorted(candidates, partial)
+  if #found == 0 then return "" end
+  local insert = common_start(found):sub(#partial + 1)
+  if #found == 1 or insert ~= "" then return insert end
+  return "", complete.columns(found, width)
+end
+
+return complete

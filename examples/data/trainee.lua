@@ -16,7 +16,7 @@ local torch, nn, optim = ls.torch, ls.nn, ls.optim
 local Trainee = {}
 Trainee.__index = Trainee
 
-local trainee = { steps = 10500 }
+local trainee = { steps = 8400 }
 
 local shape = { layers = 4, width = 128, heads = 4, context = 64 }
 local optimizer = { lr = 2e-3, betas = { 0.9, 0.99 }, weight_decay = 0.1, warmup = 100, min_lr = 1e-4 }

@@ -139,8 +139,7 @@ function loader.open(folder, options)
   local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
   local config, path = checkpoint.config(folder), folder .. "/config.json"
   local architecture = about(path, models.find, config.model_type)
-  local function build() return nn.skip_init(function() return about(path, architecture.new, config) end) end
-  local net = build()
+  local net = nn.skip_init(function() return about(path, architecture.new, config) end)
 
   local weights = checkpoint.read(folder)
   local found, tied = places(weights, architecture), {}
@@ -150,8 +149,7 @@ function loader.open(folder, options)
         found[base], found[parameter] = found[base] or found[parameter], nil
         tied[parameter] = base
       else
-        config.tie_word_embeddings = false
-        net = build()
+        net.config.tie_word_embeddings = false -- two tensors in the file make two parameters
       end
     end
   end

@@ -54,6 +54,8 @@ def model_of(config, case):
     config._experts_implementation = "eager"
     config.dtype = None  # else tables are made, and rounded, in the file's dtype
     model = kind.from_config(config, attn_implementation=case.get("implementation", "eager"), dtype=torch.float32).eval()
+    if case.get("own_head"):  # though the configuration says that it is tied
+        model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
     scale = case.get("scale", 0.3)
     with torch.no_grad():
         for name, p in model.named_parameters():

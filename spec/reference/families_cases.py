@@ -1,5 +1,5 @@
 """The tiny models of families.py. `new`: settings, which this version of transformers writes down its own way; `old`: a
-config.json as older versions wrote it. More: `layout`, what the file holds instead; `shard`, the size of a file; `kind`; `skip`, modules that are not compared."""
+config.json as older versions wrote it. More: `layout`, what the file holds instead; `shard`, the size of a file; `kind`; `own_head`; `skip`, modules that are not compared."""
 
 SMALL = {"vocab_size": 19, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
          "max_position_embeddings": 32}
@@ -203,4 +203,46 @@ CASES.update({
     "distilbert-old": {"kind": "encoder", "old": old("distilbert", **SMALL_D, activation="relu", tie_weights_=True,
                                                      sinusoidal_pos_embds=False, dropout=0.1, attention_dropout=0.2,
                                                      pad_token_id=0, seq_classif_dropout=0.2, qa_dropout=0.1)},
+})
+
+SMALL_M = {"vocab_size": 19, "hidden_size": 16, "num_hidden_layers": 2}
+
+CASES.update({
+    # ---- state spaces ----
+    "mamba": {"no_patterns": True, "new": dict(SMALL_M, model_type="mamba", state_size=4, conv_kernel=3, use_bias=True,
+                                               time_step_rank=3, residual_in_fp32=False)},
+    "mamba-old": {"no_patterns": True, "old": old("mamba", **SMALL_M, state_size=3, expand=3, intermediate_size=48,
+                                                  conv_kernel=4, use_conv_bias=False, time_step_rank="auto",
+                                                  hidden_act="silu", layer_norm_epsilon=1e-2, tie_word_embeddings=False,
+                                                  residual_in_fp32=True, rescale_prenorm_residual=False),
+                  "layout": lambda w: {name.replace("embeddings", "embedding"): t for name, t in w.items()}},
+    "mamba2": {"no_patterns": True, "new": dict(SMALL_M, model_type="mamba2", state_size=4, num_heads=4, head_dim=8,
+                                                n_groups=2, chunk_size=4, conv_kernel=3, use_bias=True,
+                                                time_step_limit=[0.3, 0.9])},
+    "mamba2-old": {"no_patterns": True, "old": old("mamba2", **SMALL_M, state_size=3, num_heads=6, head_dim=8, expand=3,
+                                                   n_groups=1, chunk_size=256, use_conv_bias=False, layer_norm_epsilon=1e-2,
+                                                   tie_word_embeddings=True, time_step_limit=[0.0, float("inf")],
+                                                   hidden_act="silu", rms_norm=True)},
+})
+
+SMALL_T = {"vocab_size": 19, "d_model": 16, "d_kv": 6, "d_ff": 20, "num_layers": 2, "num_heads": 3}
+
+
+def old_t5(weights):
+    """All the names of the tied embedding, a head of its own, and a tensor that nothing reads."""
+    import torch
+    shared = weights["shared.weight"]
+    return {**weights, "encoder.embed_tokens.weight": shared, "decoder.embed_tokens.weight": shared,
+            "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight": torch.ones(4, 3)}
+
+
+CASES.update({
+    # ---- encoder and decoder ----
+    "t5": {"kind": "seq2seq", "new": dict(SMALL_T, model_type="t5", num_decoder_layers=1, relative_attention_num_buckets=8,
+                                          relative_attention_max_distance=6)},
+    "t5-old": {"kind": "seq2seq", "layout": old_t5, "own_head": True,
+               "old": old("t5", **SMALL_T, feed_forward_proj="gated-gelu", tie_word_embeddings=False, dropout_rate=0.1,
+                          relative_attention_num_buckets=4, layer_norm_epsilon=1e-3, n_positions=512,
+                          decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, is_encoder_decoder=True,
+                          output_past=True)},
 })

@@ -26,7 +26,7 @@ end
 
 ---softmax(q k^T scale, masked) v, the heads side by side again.
 ---@param self table  the module: num_heads, num_key_value_heads (as many unless told), scale (1 / sqrt(D) unless told),
----  softcap, upcast, dropout (the share of the pattern that is dropped in training), is_causal (true unless told)
+---  softcap, upcast, pattern_dropout (the share of the pattern that is dropped in training), is_causal (true unless told)
 ---@param q any       B H T D
 ---@param k any       B Hk T D
 ---@param v any       B Hk T D
@@ -35,7 +35,7 @@ end
 function attention.attend(self, q, k, v, mask)
   local z = nn.scaled_dot_product_attention(q, k, v, { mask = mask, is_causal = not mask and self.is_causal ~= false,
     groups = self.num_heads / (self.num_key_value_heads or self.num_heads), scale = self.scale, softcap = self.softcap,
-    upcast = self.upcast, dropout = self.training and self.dropout or 0 })
+    upcast = self.upcast, dropout = self.training and self.pattern_dropout or 0 })
   return z:transpose(1, 2):flatten(2)
 end
 

@@ -70,7 +70,7 @@ local SelfAttention = Bert.SelfAttention
 function SelfAttention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim, self.is_causal = config.num_attention_heads, config.head_dim, false
-  self.p = config.attention_probs_dropout_prob
+  self.pattern_dropout = config.attention_probs_dropout_prob
   self.query = nn.Linear(C, C)
   self.key = nn.Linear(C, C)
   self.value = nn.Linear(C, C)

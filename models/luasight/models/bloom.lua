@@ -27,7 +27,8 @@ local Attention = Bloom.Attention
 
 function Attention:init(config)
   local C = config.hidden_size
-  self.num_heads, self.head_dim, self.dropout = config.num_attention_heads, config.head_dim, config.attention_dropout
+  self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
+  self.pattern_dropout = config.attention_dropout
   self.p = config.hidden_dropout
   self.query_key_value = nn.Linear(C, 3 * C)
   self.dense = nn.Linear(C, C)

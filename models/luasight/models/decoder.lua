@@ -177,7 +177,8 @@ function ForCausalLM:forward(input_ids, options)
   return tensor.struct { { "logits", self:adjust(self.lm_head(hidden)) } } -- B T V
 end
 
----What training begins with: small numbers in all but norms, which stay as they are made.
+---What training begins with: small numbers in all but norms, which stay as they are made; a module with parameters of
+---another kind sees to them in `initialize`.
 ---@param net table
 function decoder.initialize(net)
   local std = net.config.initializer_range
@@ -189,6 +190,9 @@ function decoder.initialize(net)
         elseif module._tensor_kinds[name] == "parameter" then nn.init.normal_(t, { mean = 0, std = std }) end
       end
     end
+  end
+  for _, module in net:named_modules() do
+    if module.initialize then module:initialize(net.config) end
   end
 end
 

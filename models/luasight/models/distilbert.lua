@@ -38,6 +38,7 @@ local SelfAttention = nn.Module "DistilBertSelfAttention"
 function SelfAttention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim, self.is_causal = config.num_attention_heads, config.head_dim, false
+  self.pattern_dropout = config.attention_dropout
   self.q_lin = nn.Linear(C, C)
   self.k_lin = nn.Linear(C, C)
   self.v_lin = nn.Linear(C, C)

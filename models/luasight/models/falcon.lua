@@ -29,7 +29,7 @@ local Attention = Falcon.Attention
 function Attention:init(config)
   local C, D, bias = config.hidden_size, config.head_dim, { bias = config.bias }
   self.num_heads, self.num_key_value_heads, self.head_dim = config.num_attention_heads, config.num_key_value_heads, D
-  self.dropout = config.alibi and config.attention_dropout or 0
+  self.pattern_dropout = config.alibi and config.attention_dropout or 0
   self.query_key_value = self.family.Linear(C, C + 2 * config.num_key_value_heads * D, bias)
   self.dense = self.family.Linear(C, C, bias)
   self.attention_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself

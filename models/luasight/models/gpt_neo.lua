@@ -27,7 +27,7 @@ local SelfAttention = GPTNeo.SelfAttention
 function SelfAttention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
-  self.scale, self.upcast, self.dropout = 1, true, config.attention_dropout
+  self.scale, self.upcast, self.pattern_dropout = 1, true, config.attention_dropout
   self.attn_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
   self.resid_dropout = nn.Dropout(config.resid_dropout)
   self.k_proj = nn.Linear(C, C, { bias = false })

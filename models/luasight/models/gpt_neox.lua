@@ -27,7 +27,7 @@ local Attention = GPTNeoX.Attention
 function Attention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
-  self.dropout, self.rotary_dim = config.attention_dropout, config.rope_parameters.size
+  self.pattern_dropout, self.rotary_dim = config.attention_dropout, config.rope_parameters.size
   self.query_key_value = nn.Linear(C, 3 * C, { bias = config.attention_bias })
   self.dense = nn.Linear(C, C, { bias = config.attention_bias })
 end

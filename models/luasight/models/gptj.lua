@@ -37,7 +37,7 @@ local Attention = GPTJ.Attention
 function Attention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim, self.rotary_dim = config.num_attention_heads, config.head_dim, config.rotary_dim
-  self.dropout, self.upcast = config.attn_pdrop, true
+  self.pattern_dropout, self.upcast = config.attn_pdrop, true
   self.k_proj = nn.Linear(C, C, { bias = false })
   self.v_proj = nn.Linear(C, C, { bias = false })
   self.q_proj = nn.Linear(C, C, { bias = false })

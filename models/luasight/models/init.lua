@@ -13,8 +13,8 @@ local models = {}
 ---model_type -> the file that has it.
 models.files = {}
 for model_type in ([[
-  bert bloom distilbert falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj granite llama mistral mixtral olmo2 opt
-  phi phi3 qwen2 qwen3 qwen3_moe roberta stablelm starcoder2
+  bert bloom distilbert falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj granite llama mamba mamba2 mistral mixtral
+  olmo2 opt phi phi3 qwen2 qwen3 qwen3_moe roberta stablelm starcoder2 t5
 ]]):gmatch "%S+" do models.files[model_type] = "luasight.models." .. model_type end
 
 ---@class luasight.Architecture

@@ -45,7 +45,7 @@ function Attention:init(config, layer) -- luacheck: ignore layer
   local C, D = config.hidden_size, config.head_dim
   local H, Hk = config.num_attention_heads, config.num_key_value_heads
   self.num_heads, self.num_key_value_heads, self.head_dim = H, Hk, D
-  self.scale, self.dropout = D ^ -0.5, config.attention_dropout
+  self.scale, self.pattern_dropout = D ^ -0.5, config.attention_dropout
   self.rotary_dim = config.rope_parameters.size
   local inner, outer = self.family.biases(config)
   self.q_proj = nn.Linear(C, H * D, { bias = inner })

@@ -48,6 +48,10 @@ function Masks:causal(window)
   return (self.real or window) and causal(self, window) or nil
 end
 
+---The same, where nil will not do.
+---@return any  # B 1 T T or 1 1 T T
+function Masks:earlier() return causal(self) end
+
 ---Numbers to add to scores, and minus infinity where a position must not look.
 ---@param bias any  what broadcasts to B H T T
 ---@return any

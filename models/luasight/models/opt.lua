@@ -32,7 +32,8 @@ local Attention = OPT.Attention
 
 function Attention:init(config)
   local C, bias = config.hidden_size, { bias = config.enable_bias }
-  self.num_heads, self.head_dim, self.dropout = config.num_attention_heads, config.head_dim, config.attention_dropout
+  self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
+  self.pattern_dropout = config.attention_dropout
   self.scale = 1 -- queries are scaled instead
   self.k_proj = nn.Linear(C, C, bias)
   self.v_proj = nn.Linear(C, C, bias)

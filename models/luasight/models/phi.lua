@@ -20,7 +20,7 @@ function Attention:init(config)
   local C, D = config.hidden_size, config.head_dim
   local H, Hk = config.num_attention_heads, config.num_key_value_heads
   self.num_heads, self.num_key_value_heads, self.head_dim = H, Hk, D
-  self.dropout, self.rotary_dim = config.attention_dropout, config.rope_parameters.size
+  self.pattern_dropout, self.rotary_dim = config.attention_dropout, config.rope_parameters.size
   self.q_proj = nn.Linear(C, H * D)
   self.k_proj = nn.Linear(C, Hk * D)
   self.v_proj = nn.Linear(C, Hk * D)

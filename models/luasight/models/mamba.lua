@@ -1,0 +1,203 @@
+--- Mamba (Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces"): each channel carries a state
+--- that decays and takes in as the token says.
+---
+--- Axes: B batch, T position, C width, I inner width, N size of a state, R rank of the time steps.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local arguments = require "luasight.models.arguments"
+local config_reader = require "luasight.models.config"
+local decoder = require "luasight.models.decoder"
+local failure = require "luasight.error"
+local norms = require "luasight.models.norms"
+local parameter = require "luasight.nn.parameter"
+local tensor = require "luasight.tensor"
+local text = require "luasight.nn.text"
+
+local torch, nn = ls.torch, ls.nn
+
+-- Each channel sees itself at this and the K - 1 positions before.
+local Conv1d = nn.Module "Conv1d"
+
+---@param channels integer
+---@param K integer
+---@param bias boolean
+function Conv1d:init(channels, K, bias)
+  self.channels, self.kernel = channels, K
+  self.weight = parameter.empty({ channels, 1, K }, {})
+  if bias then self.bias = parameter.empty({ channels }, {}) end
+end
+
+function Conv1d:extra_repr()
+  return ("%d, %d, kernel_size=(%d,), stride=(1,), padding=(%d,), groups=%d%s"):format(self.channels, self.channels,
+    self.kernel, self.kernel - 1, self.channels, self.bias and "" or ", bias=False")
+end
+
+---@param x any  B T I
+---@return any   # B T I
+function Conv1d:forward(x)
+  local y = torch.conv1d(x:transpose(1, 2), self.weight, self.bias, { padding = { self.kernel - 1 }, groups = self.channels })
+  return y:narrow(2, 0, x:size(1)):transpose(1, 2)
+end
+
+local RMSNorm = nn.Module("RMSNorm", norms.RMSNorm)
+
+function RMSNorm:extra_repr() return ("%d, eps=%s"):format(self.normalized_shape[1], text.float(self.eps)) end
+
+local Mamba = decoder.family("Mamba", {
+  Conv1d = Conv1d,
+  RMSNorm = RMSNorm,
+  Mixer = nn.Module "Mixer",
+  Block = nn.Module "Block",
+  Model = nn.Module "Model",
+  ForCausalLM = decoder.ForCausalLM,
+})
+Mamba.Conv1d._class_name = "Conv1d"
+
+-- ---- the mixer -------------------------------------------------------------------------------------------------------
+
+---h[t] = exp(decay[t]) h[t - 1] + input[t], for all t at once: with P the running sum of decay, h[t] is exp(P[t]) times the
+---running sum of input exp(-P). That sum is kept as a logarithm, of what is above and below 0 each, in float64.
+---@param decay any  B I T N, at most 0
+---@param input any  B I T N
+---@return any       # B I T N
+local function scan(decay, input)
+  local P, b = decay:double():cumsum(2), input:double()
+  local function half(x) return (P + (x:clamp_min(1e-300):log() - P):logcumsumexp(2)):exp() end
+  return (half(b) - half(-b)):to(input)
+end
+
+local Mixer = Mamba.Mixer
+
+---@param config table
+function Mixer:init(config)
+  local C, I, N, R = config.hidden_size, config.intermediate_size, config.state_size, config.time_step_rank
+  self.inner, self.state, self.rank = I, N, R
+  self.conv1d = self.family.Conv1d(I, config.conv_kernel, config.use_conv_bias)
+  self.act = activations.new(config.hidden_act)
+  self.in_proj = nn.Linear(C, 2 * I, { bias = config.use_bias })
+  self.x_proj = nn.Linear(I, R + 2 * N, { bias = false })
+  self.dt_proj = nn.Linear(R, I)
+  self.A_log = parameter.empty({ I, N }, {})
+  self.D = parameter.empty({ I }, {})
+  self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
+end
+
+---What an own model begins with: states that decay at rates 1, 2, 3 ..., and time steps spread between two bounds.
+---@param config table
+function Mixer:initialize(config)
+  self.A_log:copy_(torch.arange(1, self.A_log:size(-1) + 1):log():expand_as(self.A_log))
+  nn.init.ones_(self.D)
+  local bias = self.dt_bias or self.dt_proj.bias
+  local low, high = math.log(config.time_step_min), math.log(config.time_step_max)
+  local dt = (bias:rand_like() * (high - low) + low):exp():clamp_min(config.time_step_floor)
+  bias:copy_(dt + (-(-dt):expm1()):log()) -- softplus undone
+end
+
+---@param x any          B T C
+---@param options table?  attention_mask: B T, 0 at padding
+---@return any  # B T C
+function Mixer:forward(x, options)
+  local I, N, R = self.inner, self.state, self.rank
+  local real = options and options.attention_mask:ne(0):unsqueeze(-1):to(x) -- B T 1
+  local function shown(y) return real and y * real or y end
+  local both = self.in_proj(x) -- B T 2I
+  local u = shown(self.act(self.conv1d(shown(both:narrow(-1, 0, I))))) -- B T I
+  local selected = self.x_proj(u) -- B T R+2N
+  local dt = self.dt_proj(selected:narrow(-1, 0, R)):float():softplus():transpose(1, 2):unsqueeze(-1) -- B I T 1
+  local taken = selected:narrow(-1, R, N):float():unsqueeze(1) -- B 1 T N
+  local read = selected:narrow(-1, R + N, N):float():unsqueeze(1) -- B 1 T N
+  local wide = u:float():transpose(1, 2) -- B I T
+  local decay = (self.A_log + wide:new_zeros {}):exp():neg():unsqueeze(1) * dt -- B I T N
+  local h = scan(decay, wide:unsqueeze(-1) * dt * taken) -- B I T N
+  local y = (h * read):sum(-1) + wide * self.D:unsqueeze(-1) -- B I T
+  return self.out_proj(y:transpose(1, 2):to(x) * both:narrow(-1, I, I):silu())
+end
+
+-- ---- the model -------------------------------------------------------------------------------------------------------
+
+local Block = Mamba.Block
+
+function Block:init(config)
+  self.precise = config.residual_in_fp32
+  self.norm = self.family.RMSNorm(config.hidden_size, config.layer_norm_epsilon)
+  self.mixer = self.family.Mixer(config)
+end
+
+---@param x any           B T C
+---@param options table?  attention_mask: B T, 0 at padding
+---@return any  # a tuple: B T C
+function Block:forward(x, options)
+  local y = self.mixer(self.norm(x:to { dtype = self.norm.weight.dtype }), options) -- B T C
+  return tensor.tuple((self.precise and x:float() or x) + y)
+end
+
+local Model = Mamba.Model
+
+function Model:init(config)
+  self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+  self.layers = decoder.layers(self.family.Block, config)
+  self.norm_f = self.family.RMSNorm(config.hidden_size, config.layer_norm_epsilon)
+end
+
+Mamba.inputs = { "input_ids", "attention_mask", "inputs_embeds" }
+
+---@param input_ids any     B T, or nil where inputs_embeds is given
+---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C
+---@return any  # a struct: last_hidden_state, B T C
+function Model:forward(input_ids, options)
+  input_ids, options = arguments.read(Mamba.inputs, input_ids, options)
+  local x = options.inputs_embeds or self.embeddings(input_ids) -- B T C
+  local inner = options.attention_mask and { attention_mask = options.attention_mask } or nil
+  for _, layer in self.layers:each() do x = layer(x, inner)[0] end
+  return tensor.struct { { "last_hidden_state", self.norm_f(x:to { dtype = self.norm_f.weight.dtype }) } } -- B T C
+end
+
+local ForCausalLM = Mamba.ForCausalLM
+ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "backbone", "embeddings", Mamba.inputs
+
+-- ---- the architecture ------------------------------------------------------------------------------------------------
+
+Mamba.fields = {
+  vocab_size = { 50280, kind = "size" },
+  hidden_size = { 768, kind = "size" },
+  state_size = { 16, kind = "size" },
+  num_hidden_layers = { 32, kind = "size" },
+  layer_norm_epsilon = { 1e-5, kind = "number" },
+  expand = { 2, kind = "number" },
+  conv_kernel = { 4, kind = "size" },
+  use_bias = { false, kind = "boolean" },
+  use_conv_bias = { true, kind = "boolean" },
+  hidden_act = { "silu", kind = "string" },
+  initializer_range = { 0.1, kind = "number" },
+  residual_in_fp32 = { true, kind = "boolean" },
+  tie_word_embeddings = { true, kind = "boolean" },
+  time_step_min = { 0.001, kind = "number" },
+  time_step_max = { 0.1, kind = "number" },
+  time_step_floor = { 1e-4, kind = "number" },
+}
+
+---@param given table
+---@param fields table<string, luasight.ConfigField>
+---@return table
+function Mamba.read_config(given, fields)
+  local config = config_reader.read(given, fields, {})
+  config_reader.refuse(given, { "quantization_config" })
+  config.intermediate_size = math.floor(config.expand * config.hidden_size)
+  local R = config.time_step_rank
+  if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
+  if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then
+    failure.raise("format", ('time_step_rank is %s; it must be "auto" or a whole number above 0'):format(tostring(R)))
+  end
+  config.time_step_rank = R
+  return config
+end
+
+---Files of the first days have another name for the embedding.
+---@param name string
+---@return string
+function Mamba.rename(name) return (name:gsub("^(.-)embedding%.", "%1embeddings.")) end
+
+local architecture = decoder.architecture(ForCausalLM, function(given) return Mamba.read_config(given, Mamba.fields) end,
+  { rename = Mamba.rename })
+architecture.classes = Mamba
+return architecture

@@ -1,0 +1,129 @@
+--- Mamba-2 (Dao and Gu 2024, "Transformers are SSMs"): the channels of a head share one decay, so that the states need not be
+--- written down: position s counts at t as much as what it wrote agrees with what t reads, times the decay between them.
+---
+--- Axes: B batch, T position, C width, I inner width (H P), H heads, P head width, G groups, N size of a state.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local decoder = require "luasight.models.decoder"
+local failure = require "luasight.error"
+local mamba = require "luasight.models.mamba".classes
+local nn_text = require "luasight.nn.text"
+local parameter = require "luasight.nn.parameter"
+
+local torch, nn = ls.torch, ls.nn
+
+local Mamba2 = decoder.family("Mamba2", mamba)
+Mamba2.Conv1d._class_name = "Conv1d"
+
+function Mamba2.RMSNorm:extra_repr() return "" end
+
+-- ---- a gate and a norm in groups -------------------------------------------------------------------------------------
+
+local RMSNormGated = nn.Module "MambaRMSNormGated"
+
+---@param width integer
+---@param group integer  width of a group
+---@param eps number
+function RMSNormGated:init(width, group, eps)
+  self.groups, self.group, self.eps = width / group, group, eps
+  self.weight = parameter.empty({ width }, {})
+  if not parameter.is_skipping() then nn.init.ones_(self.weight) end
+end
+
+function RMSNormGated:extra_repr() return "" end
+
+---@param x any     B T I
+---@param gate any  B T I
+---@return any      # B T I
+function RMSNormGated:forward(x, gate)
+  local y = (x:float() * gate:float():silu()):unflatten(-1, { self.groups, self.group }) -- B T G I/G
+  y = torch.rms_norm(y, { self.group }, nil, self.eps):flatten(-2)
+  return y:to(x) * self.weight
+end
+
+-- ---- the mixer -------------------------------------------------------------------------------------------------------
+
+local Mixer = Mamba2.Mixer
+
+---@param config table
+function Mixer:init(config)
+  local C, I, H, G, N = config.hidden_size, config.intermediate_size, config.num_heads, config.n_groups, config.state_size
+  local wide = I + 2 * G * N -- what goes through the convolution
+  self.inner, self.heads, self.head_dim, self.groups, self.state, self.wide = I, H, config.head_dim, G, N, wide
+  self.limit = config.time_step_limit
+  self.act = activations.new(config.hidden_act)
+  self.conv1d = self.family.Conv1d(wide, config.conv_kernel, config.use_conv_bias)
+  self.in_proj = nn.Linear(C, I + wide + H, { bias = config.use_bias })
+  self.dt_bias = parameter.empty({ H }, {})
+  self.A_log = parameter.empty({ H }, {})
+  self.norm = RMSNormGated(I, I / G, config.layer_norm_epsilon)
+  self.D = parameter.empty({ H }, {})
+  self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
+end
+
+---What each position gets of itself and earlier ones.
+---@param u any      B T I, what is written
+---@param write any  B T (G N), where
+---@param read any   B T (G N), from where
+---@param dt any     B T H
+---@return any       # B T I
+function Mixer:mix(u, write, read, dt)
+  local H = self.heads
+  local function heads(x, count, size) return x:float():unflatten(-1, { count, size }):transpose(1, 2) end
+  local function grouped(x) -- B H T N
+    return heads(x, self.groups, self.state):repeat_interleave(H / self.groups, 1)
+  end
+  local decay = (self.A_log + dt:new_zeros {}):exp():neg() * dt -- B T H
+  local P = decay:double():cumsum(1):transpose(1, 2) -- B H T
+  local between = P:unsqueeze(-1) - P:unsqueeze(-2) -- B H T T
+  local later = between:new_ones({ dt:size(1), dt:size(1) }, { dtype = "bool" }):triu(1) -- T T
+  local shares = between:masked_fill(later, -math.huge):exp():float() -- B H T T
+  local x = heads(u, H, self.head_dim) -- B H T P
+  local agree = grouped(read):matmul(grouped(write):transpose(-2, -1)) -- B H T T
+  local y = (agree * shares):matmul(x * dt:transpose(1, 2):unsqueeze(-1)) -- B H T P
+  y = y + x * self.D:view { H, 1, 1 }
+  return y:transpose(1, 2):flatten(2)
+end
+
+---@param x any           B T C
+---@param options table?  attention_mask: B T, 0 at padding
+---@return any  # B T C
+function Mixer:forward(x, options)
+  local I, GN = self.inner, self.groups * self.state
+  local real = options and options.attention_mask:ne(0):unsqueeze(-1):to(x) -- B T 1
+  local function shown(y) return real and y * real or y end
+  local all = self.in_proj(x) -- B T I+(I+2GN)+H
+  local gate = all:narrow(-1, 0, I)
+  local mixed = shown(self.act(self.conv1d(shown(all:narrow(-1, I, self.wide))))) -- B T I+2GN
+  local dt = (all:narrow(-1, I + self.wide, self.heads) + self.dt_bias):float():softplus() -- B T H
+  if self.limit[1] > 0 then dt = dt:clamp_min(self.limit[1]) end
+  if self.limit[2] < math.huge then dt = dt:clamp_max(self.limit[2]) end
+  local y = self:mix(mixed:narrow(-1, 0, I), mixed:narrow(-1, I, GN), mixed:narrow(-1, I + GN, GN), dt):to(x)
+  return self.out_proj(self.norm(y, gate))
+end
+
+-- ---- the architecture ------------------------------------------------------------------------------------------------
+
+local fields = decoder.with(mamba.fields, { vocab_size = 32768, hidden_size = 4096, state_size = 128,
+  num_hidden_layers = 64, tie_word_embeddings = false, num_heads = { 128, kind = "size" },
+  head_dim = { 64, kind = "size" }, n_groups = { 8, kind = "size" } })
+
+local function refuse(...) failure.raise("format", (...):format(select(2, ...))) end
+
+local function read_config(given)
+  local config = mamba.read_config(given, fields)
+  local I, H, G = config.intermediate_size, config.num_heads, config.n_groups
+  if I ~= H * config.head_dim then
+    refuse("num_heads times head_dim is %d; it must be expand times hidden_size, %d", H * config.head_dim, I)
+  elseif H % G ~= 0 then
+    refuse("num_heads is %d, no multiple of n_groups, %d", H, G)
+  end
+  local limit = config.time_step_limit or { 0, math.huge }
+  if type(limit) ~= "table" or type(limit[1]) ~= "number" or type(limit[2]) ~= "number" then
+    refuse("time_step_limit is %s; it must be two numbers", nn_text.value(limit))
+  end
+  config.time_step_limit = limit
+  return config
+end
+
+return decoder.architecture(Mamba2.ForCausalLM, read_config, { rename = mamba.rename })

@@ -1,0 +1,325 @@
+--- T5 (Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"), 1.0 and 1.1:
+--- an encoder, a decoder that looks at what the encoder gives, and scores that depend on the distance, learned.
+---
+--- Axes: B batch, T position of the decoder or encoder, S position looked at, C width, H heads, D head width, V vocabulary.
+local ls = require "luasight"
+local activations = require "luasight.models.activations"
+local arguments = require "luasight.models.arguments"
+local attention = require "luasight.models.attention"
+local config_reader = require "luasight.models.config"
+local decoder = require "luasight.models.decoder"
+local failure = require "luasight.error"
+local masks = require "luasight.models.masks"
+local norms = require "luasight.models.norms"
+local tensor = require "luasight.tensor"
+
+local torch, nn = ls.torch, ls.nn
+
+local LayerNorm = nn.Module("T5LayerNorm", norms.RMSNorm)
+
+function LayerNorm:extra_repr() return "" end
+
+---@param config table
+---@return table
+local function norm(config) return LayerNorm(config.d_model, config.layer_norm_epsilon) end
+
+-- ---- distances -------------------------------------------------------------------------------------------------------
+
+---Which of the learned numbers a distance takes: small ones have one each, longer ones share them, ever more.
+---@param distance any         T S, where is looked at minus where from
+---@param both_ways boolean     whether later positions are told from earlier ones
+---@param buckets integer
+---@param furthest integer      from here on there is one bucket
+---@return any  # T S
+local function bucket_of(distance, both_ways, buckets, furthest)
+  if both_ways then buckets = math.floor(buckets / 2) end
+  local far = both_ways and distance:abs() or (-distance):clamp_min(0) -- T S
+  local exact = math.floor(buckets / 2)
+  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact) -- of the way to the furthest
+  local coarse = ((share * (buckets - exact)):to { dtype = "int64" } + exact):clamp_max(buckets - 1)
+  local bucket = torch.where(far:lt(exact), far, coarse)
+  return both_ways and bucket + distance:gt(0) * buckets or bucket
+end
+
+-- ---- attention -------------------------------------------------------------------------------------------------------
+
+local Attention = nn.Module "T5Attention"
+
+---@param config table
+---@param role { is_decoder: boolean, has_bias: boolean }
+function Attention:init(config, role)
+  local C, H, D = config.d_model, config.num_heads, config.d_kv
+  self.num_heads, self.head_dim, self.scale, self.is_causal = H, D, 1, false
+  self.pattern_dropout = config.dropout_rate
+  self.both_ways, self.furthest = not role.is_decoder, config.relative_attention_max_distance
+  self.buckets = config.relative_attention_num_buckets
+  self.q = nn.Linear(C, H * D, { bias = false })
+  self.k = nn.Linear(C, H * D, { bias = false })
+  self.v = nn.Linear(C, H * D, { bias = false })
+  self.o = nn.Linear(H * D, C, { bias = false })
+  if role.has_bias then self.relative_attention_bias = nn.Embedding(self.buckets, H) end
+end
+
+---The learned numbers for all distances, and minus infinity where a position must not look.
+---@param x any     B T C
+---@param mask any  booleans that broadcast to B H T T, or nil
+---@return any      # 1 H T T or B H T T
+function Attention:bias(x, mask)
+  local places = x:new_ones({ x:size(1) }, { dtype = "int64" }):cumsum(0) -- T
+  local distance = places:unsqueeze(0) - places:unsqueeze(1) -- T T
+  local learned = self.relative_attention_bias(bucket_of(distance, self.both_ways, self.buckets, self.furthest)) -- T T H
+  learned = learned:permute(2, 0, 1):unsqueeze(0) -- 1 H T T
+  return mask and learned:masked_fill(mask:logical_not(), -math.huge) or learned
+end
+
+---@param x any           B T C
+---@param options table?  key_value_states: B S C, what is looked at unless x itself; position_bias: numbers to add to scores,
+---  B H T T; attention_mask: booleans, of which the first layer makes the bias of all
+---@return any  # a tuple: B T C, and the bias
+function Attention:forward(x, options)
+  options = options or {}
+  local from, bias = options.key_value_states or x, options.position_bias
+  local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
+  if self.relative_attention_bias then bias = self:bias(x, options.attention_mask) end
+  local z = attention.attend(self, heads(self.q(x)), heads(self.k(from)), heads(self.v(from)),
+    bias or options.attention_mask)
+  if not bias then return tensor.tuple(self.o(z)) end
+  return tensor.tuple(self.o(z), bias)
+end
+
+-- ---- layers ----------------------------------------------------------------------------------------------------------
+
+local SelfAttention = nn.Module "T5LayerSelfAttention"
+
+function SelfAttention:init(config, role)
+  self.SelfAttention = Attention(config, role)
+  self.layer_norm = norm(config)
+  self.dropout = nn.Dropout(config.dropout_rate)
+end
+
+function SelfAttention:forward(x, options) -- B T C
+  local attended = self.SelfAttention(self.layer_norm(x), options)
+  return tensor.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias
+end
+
+local CrossAttention = nn.Module "T5LayerCrossAttention"
+
+function CrossAttention:init(config)
+  self.EncDecAttention = Attention(config, { is_decoder = true, has_bias = false })
+  self.layer_norm = norm(config)
+  self.dropout = nn.Dropout(config.dropout_rate)
+end
+
+function CrossAttention:forward(x, options) -- B T C
+  return tensor.tuple(x + self.dropout(self.EncDecAttention(self.layer_norm(x), options)[0])) -- B T C
+end
+
+local Dense = nn.Module "T5DenseActDense"
+
+function Dense:init(config)
+  self.wi = nn.Linear(config.d_model, config.d_ff, { bias = false })
+  self.wo = nn.Linear(config.d_ff, config.d_model, { bias = false })
+  self.dropout = nn.Dropout(config.dropout_rate)
+  self.act = activations.new(config.dense_act_fn)
+end
+
+function Dense:forward(x) return self.wo(self.dropout(self.act(self.wi(x)))) end -- B T C
+
+local GatedDense = nn.Module "T5DenseGatedActDense"
+
+function GatedDense:init(config)
+  self.wi_0 = nn.Linear(config.d_model, config.d_ff, { bias = false })
+  self.wi_1 = nn.Linear(config.d_model, config.d_ff, { bias = false })
+  self.wo = nn.Linear(config.d_ff, config.d_model, { bias = false })
+  self.dropout = nn.Dropout(config.dropout_rate)
+  self.act = activations.new(config.dense_act_fn)
+end
+
+function GatedDense:forward(x) return self.wo(self.dropout(self.act(self.wi_0(x)) * self.wi_1(x))) end -- B T C
+
+local FF = nn.Module "T5LayerFF"
+
+function FF:init(config)
+  self.DenseReluDense = (config.is_gated_act and GatedDense or Dense)(config)
+  self.layer_norm = norm(config)
+  self.dropout = nn.Dropout(config.dropout_rate)
+end
+
+function FF:forward(x) return x + self.dropout(self.DenseReluDense(self.layer_norm(x))) end -- B T C
+
+local Block = nn.Module "T5Block"
+
+function Block:init(config, role)
+  local layers = { SelfAttention(config, role) }
+  if role.is_decoder then layers[2] = CrossAttention(config) end
+  layers[#layers + 1] = FF(config)
+  self.layer = nn.ModuleList(layers)
+end
+
+---@param x any           B T C
+---@param options table?  of the self-attention
+---@param cross table?    of the attention to the encoder
+---@return any  # a tuple: B T C, and the bias of the self-attention
+function Block:forward(x, options, cross)
+  local attended = self.layer[0](x, options)
+  x = attended[0]
+  if cross then x = self.layer[1](x, cross)[0] end
+  return tensor.tuple(self.layer[-1](x), attended[1])
+end
+
+-- ---- encoder and decoder ---------------------------------------------------------------------------------------------
+
+local Stack = nn.Module "T5Stack"
+
+---@param config table
+---@param count integer       of blocks
+---@param is_decoder boolean
+function Stack:init(config, count, is_decoder)
+  self.is_decoder = is_decoder
+  self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+  local blocks = {}
+  for i = 1, count do blocks[i] = Block(config, { is_decoder = is_decoder, has_bias = i == 1 }) end
+  self.block = nn.ModuleList(blocks)
+  self.final_layer_norm = norm(config)
+  self.dropout = nn.Dropout(config.dropout_rate)
+end
+
+local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_hidden_states", "encoder_attention_mask" }
+
+---@param input_ids any     B T, or nil where inputs_embeds is given
+---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; encoder_hidden_states: B S C and
+---  encoder_attention_mask: B S, for a decoder
+---@return any  # a struct: last_hidden_state, B T C
+function Stack:forward(input_ids, options)
+  input_ids, options = arguments.read(stack_inputs, input_ids, options)
+  local x = self.dropout(options.inputs_embeds or self.embed_tokens(input_ids)) -- B T C
+  local see = masks.new(x, options.attention_mask)
+  local seen, cross
+  if self.is_decoder then
+    local real = options.encoder_attention_mask
+    seen = see:earlier()
+    cross = { key_value_states = options.encoder_hidden_states,
+      attention_mask = real and real:ne(0):unsqueeze(1):unsqueeze(2) or nil }
+  else
+    seen = see:everything()
+  end
+  local inner = seen and { attention_mask = seen } or nil -- of the first block, which gives the bias of all
+  for _, block in self.block:each() do
+    local given = block(x, inner, cross)
+    x, inner = given[0], { position_bias = given[1] }
+  end
+  return tensor.struct { { "last_hidden_state", self.dropout(self.final_layer_norm(x)) } } -- B T C
+end
+
+-- ---- the language model ----------------------------------------------------------------------------------------------
+
+local inputs = { "input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask", "inputs_embeds" }
+
+local ForConditionalGeneration = nn.Module "T5ForConditionalGeneration"
+ForConditionalGeneration.arguments = inputs
+ForConditionalGeneration.reads_beyond = true
+ForConditionalGeneration.tied = { ["encoder.embed_tokens.weight"] = "shared.weight",
+  ["decoder.embed_tokens.weight"] = "shared.weight", ["lm_head.weight"] = "shared.weight" }
+
+function ForConditionalGeneration:init(config)
+  self.config = config
+  self.shared = nn.Embedding(config.vocab_size, config.d_model) -- not called: encoder and decoder share its weight
+  self.encoder = Stack(config, config.num_layers, false)
+  self.decoder = Stack(config, config.num_decoder_layers or config.num_layers, true)
+  self.lm_head = nn.Linear(config.d_model, config.vocab_size, { bias = false })
+  self:tie_weights()
+end
+
+---Encoder, decoder and head share the vectors of tokens, where the configuration says so.
+function ForConditionalGeneration:tie_weights() decoder.tie(self) end
+
+---@param input_ids any   B S, or nil where inputs_embeds is given
+---@param options table?  attention_mask: B S, 0 at padding; decoder_input_ids: B T, the first token unless given;
+---  decoder_attention_mask: B T; inputs_embeds: B S C
+---@return any  # a struct: logits, B T V
+function ForConditionalGeneration:forward(input_ids, options)
+  input_ids, options = arguments.read(inputs, input_ids, options)
+  local mask, config = options.attention_mask, self.config
+  local given = { attention_mask = mask, inputs_embeds = options.inputs_embeds }
+  local hidden = self.encoder(input_ids, next(given) and given or nil).last_hidden_state -- B S C
+  local ids = options.decoder_input_ids or hidden:new_full({ hidden:size(0), 1 },
+    config.decoder_start_token_id or config.pad_token_id, { dtype = "int64" }) -- B T
+  local x = self.decoder(ids, { attention_mask = options.decoder_attention_mask, encoder_hidden_states = hidden,
+    encoder_attention_mask = mask }).last_hidden_state -- B T C
+  if config.scale_decoder_outputs then x = x * config.d_model ^ -0.5 end
+  return tensor.struct { { "logits", self.lm_head(x) } } -- B T V
+end
+
+-- ---- the architecture ------------------------------------------------------------------------------------------------
+
+local fields = {
+  vocab_size = { 32128, kind = "size" },
+  d_model = { 512, kind = "size" },
+  d_kv = { 64, kind = "size" },
+  d_ff = { 2048, kind = "size" },
+  num_layers = { 6, kind = "size" },
+  num_decoder_layers = { nil, kind = "size" }, -- as many
+  num_heads = { 8, kind = "size" },
+  relative_attention_num_buckets = { 32, kind = "size" },
+  relative_attention_max_distance = { 128, kind = "size" },
+  dropout_rate = { 0.1, kind = "share" },
+  layer_norm_epsilon = { 1e-6, kind = "number" },
+  initializer_factor = { 1, kind = "number" },
+  feed_forward_proj = { "relu", kind = "string" },
+  pad_token_id = { 0, kind = "count" },
+  decoder_start_token_id = { nil, kind = "count" },
+  scale_decoder_outputs = { nil, kind = "boolean" },
+}
+
+local aliases = { hidden_size = "d_model", num_attention_heads = "num_heads", num_hidden_layers = "num_layers",
+  head_dim = "d_kv" }
+
+---Version 1.1 does not scale what the head reads; old files say so by not tying it, and mean the scale alone.
+local function read_config(given)
+  local config = config_reader.read(given, fields, aliases)
+  config_reader.refuse(given, { "is_decoder", "quantization_config" })
+  if config.scale_decoder_outputs == nil then config.scale_decoder_outputs = given.tie_word_embeddings ~= false end
+  config.tie_word_embeddings = true
+  local gate, act = config.feed_forward_proj:match "^(gated)%-([%w_]+)$"
+  act = act or config.feed_forward_proj:match "^[%w_]+$"
+  if not act then
+    failure.raise("format", ("feed_forward_proj is %q; it is the name of an activation, with gated- before it or not")
+      :format(config.feed_forward_proj))
+  end
+  config.is_gated_act, config.dense_act_fn = gate ~= nil, gate and act == "gelu" and "gelu_new" or act
+  return config
+end
+
+---What training begins with (as the authors' code has it).
+local function initialize(net)
+  local c = net.config
+  local function normal(t, std) nn.init.normal_(t, { mean = 0, std = c.initializer_factor * std }) end
+  for path, p in net:named_parameters() do
+    local name = path:match "([%w_]+)%.weight$"
+    if name == "q" then normal(p, (c.d_model * c.d_kv) ^ -0.5)
+    elseif name == "o" then normal(p, (c.num_heads * c.d_kv) ^ -0.5)
+    elseif name == "wo" then normal(p, c.d_ff ^ -0.5)
+    elseif name == "shared" then normal(p, 1)
+    elseif not name:find "norm$" then normal(p, c.d_model ^ -0.5) end
+  end
+end
+
+local t5 = { tied = ForConditionalGeneration.tied }
+
+---A T5 with random weights.
+---@param config table
+---@return table # an nn.Module
+function t5.new(config)
+  local net = ForConditionalGeneration(read_config(config))
+  if net.lm_head.weight.device ~= "meta" then torch.no_grad(initialize, net) end
+  return net
+end
+
+---@param name string
+---@return string?
+function t5.place(name)
+  if name:find "EncDecAttention%.relative_attention_bias" then return nil end -- nothing reads it
+  return name
+end
+
+return t5

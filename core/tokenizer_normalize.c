@@ -1,7 +1,6 @@
 /* Normalizers: what happens to a text before it is cut. */
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 #include "tokenizer_line.h"
 
 /* NFC and NFKC, NFD and NFKD: 1 is compatibility, 2 composition. Every kind from CLEAN on is a part of BertNormalizer. */
@@ -127,9 +126,7 @@ static int32_t ideograph(int32_t c) {
 
 static int32_t without_marks(int32_t kind, int32_t c) {
   if (c < 0x300) return KEEP;
-  if (kind == MARKS) return ls__text_is_mark(c) ? DROP : KEEP;
-  utf8proc_category_t category = utf8proc_category(c);
-  return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME ? DROP : KEEP;
+  return (kind == MARKS ? ls__text_is_mark(c) : ls__text_is_accent(c)) ? DROP : KEEP;
 }
 
 static void rewrite_each(int32_t kind, ls__rewriter *r) {

@@ -23,11 +23,13 @@ ls__class ls__text_class(int32_t code);
 /* \w: letters, marks, digits, connectors, joiners, and the circled letters that count as alphabetic. */
 bool ls__text_is_word(int32_t code);
 
-/* What the rules of BERT call control characters, punctuation and marks (tokenizer_bert.c). A text must give the tokens that
-   a model has learned: what came after the Unicode of then is none of them. */
-bool ls__text_is_control(int32_t code);
+/* Characters as models have learned them: see tokenizer_age.c. */
+bool ls__text_is_control(int32_t code);     /* these three as the rules of BERT have them */
 bool ls__text_is_punctuation(int32_t code);
 bool ls__text_is_mark(int32_t code);
+bool ls__text_is_accent(int32_t code);      /* any mark, for StripAccents */
+int32_t ls__text_combining_class(int32_t code);
+bool ls__text_has_form(int32_t code);       /* false: no normal form changes it */
 
 /* Room for `more` elements of `size` bytes behind `count`; NULL without memory, `data` is then as before. */
 void *ls__reserve(void *data, size_t *room, size_t count, size_t more, size_t size);

@@ -93,9 +93,9 @@ static void decompose(form *f, int32_t code, bool compatible) {
   int boundary = 0;
   utf8proc_ssize_t n = utf8proc_decompose_char(code, parts, 32,
     UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0), &boundary);
-  if (n < 1 || n > 32) parts[0] = code, n = 1; /* the longest has 18 */
+  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* the longest has 18 */
   for (utf8proc_ssize_t i = 0; i < n; i++) {
-    part p = {parts[i], i > 0, utf8proc_get_property(parts[i])->combining_class, (uint32_t)f->count};
+    part p = {parts[i], i > 0, ls__text_combining_class(parts[i]), (uint32_t)f->count};
     if (!p.class) settle(f);
     p.order = (uint32_t)f->count;
     if (!push(&f->marks, &f->count, &f->room, &p)) f->r->no_memory = true;
@@ -140,14 +140,14 @@ void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
 
 /* ---- lower case ---------------------------------------------------------------------------------------------------- */
 
-/* Letters of Unicode 16, which a utf8proc before 2.10 does not know. */
+/* Letters of Unicode 16 and 17, which a utf8proc before 2.10 and 2.11 does not know. */
 static int32_t newer_lower(int32_t code) {
   if (code >= 0x10D50 && code <= 0x10D65) return code + 0x20;
+  if (code >= 0x16EA0 && code <= 0x16EB8) return code + 0x1B;
   switch (code) {
   case 0x1C89: return 0x1C8A;
   case 0xA7CB: return 0x264;
-  case 0xA7CC: return 0xA7CD;
-  case 0xA7DA: return 0xA7DB;
+  case 0xA7CC: case 0xA7CE: case 0xA7D2: case 0xA7D4: case 0xA7DA: return code + 1;
   case 0xA7DC: return 0x19B;
   default: return code;
   }

@@ -371,7 +371,6 @@ describe("a tokenizer", function()
         vocab[token] = id
         return { model = { vocab = vocab } }
       end
-      local null = cjson.null
       for says, changes in pairs {
         ["version: is not"] = { version = "2.0" },
         ['"extra" is unknown'] = { extra = 1 },

@@ -121,7 +121,7 @@ static void write_tokenizer(char *json, const char *last_merge) {
                                   "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKC\"},{\"type\":\"Lowercase\"},{\"type\":\"Nmt\"},"
                                   "{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"y\"}]},"
                                   "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":"
-                                  "{\"String\":\" \"},\"behavior\":\"MergedWithNext\"},"
+                                  "{\"String\":\" \"},\"behavior\":\"MergedWithPrevious\"},"
                                   "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]},"
                                   "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteFallback\"},"
                                   "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}]},\"post_processor\":{\"type\":\"Sequence\",\"processors\":["

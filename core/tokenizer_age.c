@@ -1,5 +1,5 @@
-/* What the rules of BERT call control characters, punctuation and marks: Unicode's categories, less what came after Unicode 8,
-   with which the rules were written down. */
+/* Characters as the reference knows them, with which models were trained: what the rules of BERT call control characters,
+   punctuation and marks is as in Unicode 8, accents and normal forms are as in Unicode 9. What came later is none of them. */
 #include <utf8proc.h>
 #include "tokenizer_text.h"
 
@@ -34,6 +34,24 @@ static const range newer_control[] = {
   {0x890, 0x891}, {0x8E2, 0x8E2}, {0x110CD, 0x110CD}, {0x13430, 0x13438},
 };
 
+/* Of Unicode 9. */
+static const range newer_accents[] = {
+  {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8D3}, {0x9FE, 0x9FE}, {0xAFA, 0xAFF}, {0xB55, 0xB55}, {0xC04, 0xC04},
+  {0xC3C, 0xC3C}, {0xD00, 0xD00}, {0xD3B, 0xD3C}, {0xD81, 0xD81}, {0xEBA, 0xEBA}, {0x1715, 0x1715}, {0x180F, 0x180F},
+  {0x1ABF, 0x1ACE}, {0x1CF7, 0x1CF7}, {0x1DF6, 0x1DFA}, {0xA82C, 0xA82C}, {0xA8FF, 0xA8FF}, {0x10D24, 0x10D27},
+  {0x10EAB, 0x10EAC}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x11073, 0x11074}, {0x110C2, 0x110C2},
+  {0x11145, 0x11146}, {0x111C9, 0x111C9}, {0x111CE, 0x111CF}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x1182C, 0x1183A},
+  {0x11930, 0x1193E}, {0x11940, 0x11940}, {0x11942, 0x11943}, {0x119D1, 0x119E0}, {0x119E4, 0x119E4}, {0x11A01, 0x11A0A},
+  {0x11A33, 0x11A39}, {0x11A3B, 0x11A3E}, {0x11A47, 0x11A47}, {0x11A51, 0x11A5B}, {0x11A8A, 0x11A99}, {0x11D31, 0x11D45},
+  {0x11D47, 0x11D47}, {0x11D8A, 0x11D97}, {0x11EF3, 0x11EF6}, {0x16F4F, 0x16F4F}, {0x16F7F, 0x16F87}, {0x16FE4, 0x16FF1},
+  {0x1CF00, 0x1CF46}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF},
+};
+
+static const range newer_forms[] = {
+  {0x32FF, 0x32FF}, {0xA7F2, 0xA7F4}, {0xAB69, 0xAB69}, {0x10781, 0x107BA}, {0x11938, 0x11938}, {0x1F16C, 0x1F16C},
+  {0x1FBF0, 0x1FBF9},
+};
+
 static bool is_in(int32_t code, const range *list, size_t count) {
   size_t low = 0, high = count;
   while (low < high) {
@@ -64,3 +82,17 @@ bool ls__text_is_mark(int32_t code) {
   if (utf8proc_category(code) != UTF8PROC_CATEGORY_MN) return code == 0x1734;
   return !IS_IN(code, newer_marks);
 }
+
+/* Two letters of now were marks then. */
+bool ls__text_is_accent(int32_t code) {
+  utf8proc_category_t category = utf8proc_category(code);
+  if (category < UTF8PROC_CATEGORY_MN || category > UTF8PROC_CATEGORY_ME) return code == 0x1CF2 || code == 0x1CF3;
+  return !IS_IN(code, newer_accents);
+}
+
+int32_t ls__text_combining_class(int32_t code) {
+  int32_t class = utf8proc_get_property(code)->combining_class;
+  return class && IS_IN(code, newer_accents) ? 0 : class;
+}
+
+bool ls__text_has_form(int32_t code) { return !IS_IN(code, newer_forms); }

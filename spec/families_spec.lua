@@ -124,6 +124,18 @@ for case in text_of(reference .. "cases.txt"):gmatch "%S+" do
       assert.is_true(count > 3)
     end)
 
+    local causal = not case:find "bert" and not case:find "^t5"
+    local any_length = not case:find "dynamic" and not case:find "^phi3" -- else angles depend on the length
+    if causal and any_length then
+      it("serve every length and batch with one recording", function()
+        local model = ls.LanguageModel(network())
+        near(expected.logits, model(expected.ids).logits, outputs, "the whole")
+        near(expected.logits[":, :3"], model(expected.ids[":, :3"]).logits, outputs, "three positions")
+        local twice = torch.cat({ expected.ids, expected.ids }, 0)
+        near(torch.cat({ expected.logits, expected.logits }, 0), model(twice).logits, outputs, "two rows")
+      end)
+    end
+
     it("give each row of a padded batch the numbers that it has alone", function()
       local model, mask = ls.LanguageModel(network()), expected["padded.mask"]
       local logits = model(inputs(expected["padded.ids"], mask)).logits
@@ -187,6 +199,40 @@ for _, name in ipairs(models.names()) do
     end)
   end)
 end
+
+describe("weights of experts that a file holds one by one", function()
+  local folder
+
+  before_each(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder) == 0)
+    assert(os.execute(("cp %smixtral/config.json %s"):format(reference, folder)) == 0)
+  end)
+  after_each(function() os.execute("rm -r " .. folder) end)
+
+  local first = "model.layers.0.block_sparse_moe.experts."
+
+  ---Loading fails with this message after these changes; false removes a tensor.
+  local function refuses(message, changes)
+    local tensors = ls.safetensors.load(reference .. "mixtral/model.safetensors")
+    for name, t in pairs(changes) do tensors[name] = t or nil end
+    ls.safetensors.save(folder .. "/model.safetensors", tensors)
+    local ok, err = pcall(loader.network, folder)
+    assert.is_false(ok)
+    assert.equal("format", err.code)
+    assert.matches(message, err.message, 1, true)
+  end
+
+  it("are put together only where all are there and fit", function()
+    refuses("are not all there: number 1 of expert 2 is missing", { [first .. "2.w3.weight"] = false })
+    refuses("differ in shape or dtype", { [first .. "2.w2.weight"] = torch.zeros(16, 25, { dtype = "bfloat16" }) })
+    refuses("[6, 48, 16], the configuration asks for [5, 48, 16]",
+      { [first .. "5.w1.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }),
+        [first .. "5.w3.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }) })
+    refuses("are the same parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })
+  end)
+end)
 
 describe("a configuration", function()
   local function refused(name, changes, message)

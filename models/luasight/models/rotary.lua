@@ -34,10 +34,9 @@ local function check(p)
       near.text(tostring(p.rope_type), kinds)), nil, { hint = "rope_type is " .. table.concat(kinds, ", ") })
   end
   for _, name in ipairs(needs[p.rope_type]) do
-    local want = name:find "^%a+_factor$" and type(p.short_factor) == "table" and "table" or "number"
-    if name == "short_factor" or name == "long_factor" then want = "table" elseif want == "table" then want = "number" end
-    if type(p[name]) ~= want then
-      refuse("rope_type %s needs %s, a %s", p.rope_type, name, want == "table" and "list of numbers" or "number")
+    local is_list = name == "short_factor" or name == "long_factor"
+    if type(p[name]) ~= (is_list and "table" or "number") then
+      refuse("rope_type %s needs %s, a %s", p.rope_type, name, is_list and "list of numbers" or "number")
     end
   end
 end

@@ -212,7 +212,7 @@ ls_status ls_trace_end(ls_graph *g, const ls_value *text) {
 static ls_status end_step(ls_graph *g, ls_event *event) {
   ls_status status = ls__run_until(g->run, g->run->program->point_count);
   if (status) return status;
-  int32_t pass = ls__pass_of(g->now), step = ls__step_of(g->now + 1);
+  int32_t pass = ls__pass_of(g->now + 1), step = ls__step_of(g->now + 1);
   g->now = LS__TIME(pass, step, LS__LAST);
   g->standing = true;
   *event = (ls_event){.kind = LS_EVENT_STEP, .pass = pass, .step = step, .value = g->run->result};

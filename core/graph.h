@@ -76,7 +76,7 @@ enum { LS__ASKED = 1, LS__EDITED = 2 };
 /* A time: 21 bits each for the step and the point, the pass above. */
 enum { LS__POINT_BITS = 21, LS__LAST = (1 << LS__POINT_BITS) - 1 };
 #define LS__TIME(pass, step, point) \
-  (((int64_t)(pass) << 2 * LS__POINT_BITS) | ((int64_t)(step) << LS__POINT_BITS) | (int64_t)(point))
+  ((int64_t)(pass) * ((int64_t)1 << 2 * LS__POINT_BITS) + (int64_t)(step) * ((int64_t)1 << LS__POINT_BITS) + (int64_t)(point))
 static inline int32_t ls__pass_of(int64_t time) { return (int32_t)(time >> 2 * LS__POINT_BITS); }
 static inline int32_t ls__step_of(int64_t time) { return (int32_t)(time >> LS__POINT_BITS) & LS__LAST; }
 static inline int32_t ls__point_of(int64_t time) { return (int32_t)time & LS__LAST; }

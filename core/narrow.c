@@ -136,8 +136,8 @@ static void narrow_read(ls_graph *g, int32_t id, const ls_program *p) {
   }
   if (user < 0 || !selects(&g->nodes[user], value)) return;
   int32_t input = p->instances[instance].input;
-  if (ls__trace_passed(g, LS__TIME(ls__pass_of(g->nodes[id].time), 0, input)) || others_look(g, input, point, id)) return;
-  if (g->now >= 0 && ls__point_of(g->now) >= input && g->run) return;
+  int64_t begins = g->nodes[id].time - point + input; /* the call begins so far before what it gives */
+  if (g->now >= begins || others_look(g, input, point, id)) return;
   g->narrow_instance = instance;
   g->narrow_item = user;
 }

@@ -32,11 +32,14 @@ describe("generation (S9)", function()
   end
 
   setup(function() -- what is recorded for the model stays
-    model:generate({ prompt, other }, { max_new_tokens = 2, eos_token_id = false })
-    model:generate({ prompt, other }, { max_new_tokens = 2, eos_token_id = false, use_cache = false })
-    model:generate(prompt, { max_new_tokens = 2, eos_token_id = false })
-    model:generate(prompt, { max_new_tokens = 2, eos_token_id = false, use_cache = false })
-    model({ prompt, other })
+    for _, input in ipairs { prompt, { prompt, other } } do
+      for _, use_cache in ipairs { true, false } do
+        local options = { max_new_tokens = 2, eos_token_id = false, use_cache = use_cache }
+        model:generate(input, options)
+        model:generate(input, options, function() return model.generator.output end)
+      end
+    end
+    model(other)
   end)
 
   it("just generates without a body, with and without cache", function()
@@ -220,7 +223,9 @@ describe("generation (S9)", function()
       local err = failure(function() model:generate(prompt, { max_new_tokens = 3 }, body) end)
       assert.matches(message, err.message)
     end
-    assert.matches('did you mean "max_new_tokens"', failure(function() model:generate(prompt, { max_new_token = 3 }) end).message)
+    assert.matches('did you mean "max_new_tokens"', failure(function()
+      model:generate(prompt, { max_new_token = 3 })
+    end).message)
     assert.matches("a trace has one step", failure(function()
       model:trace(prompt, function(tracer) tracer:next() end)
     end).message, 1, true)

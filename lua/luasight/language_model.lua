@@ -107,7 +107,8 @@ local function generating(net, tokenizer, has_tokenizer, reader)
       for name, v in pairs(options) do
         if generation.names[name] then own[name] = v end
       end
-      return generation.settings(own, net, setmetatable({ tokenizer = has_tokenizer and tokenizer or nil }, { __index = reader }))
+      local source = setmetatable({ tokenizer = has_tokenizer and tokenizer or nil }, { __index = reader })
+      return generation.settings(own, net, source)
     end,
     generation_steps = function(s) return (generation.lengths(s, 1)) end,
     start_generation = function(s, named) return generation.start(net, s, named) end,

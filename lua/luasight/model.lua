@@ -319,7 +319,8 @@ end
 
 -- What belongs to the tokenizer among the options of a generation.
 local function prompt_options(options)
-  return { truncation = options.truncation, add_special_tokens = options.add_special_tokens, invoker_args = options.invoker_args }
+  return { truncation = options.truncation, add_special_tokens = options.add_special_tokens,
+    invoker_args = options.invoker_args }
 end
 
 local function generation_of(network, level)

@@ -60,8 +60,9 @@ local function set_words(self, what, ...)
 end
 
 local keys = {
-  { "^I", "ed-insert" }, { "^C", "ed-insert" }, { "^Z", "ed-insert" }, { "^R", "em-inc-search-prev" },
-  { "\\e[3~", "ed-delete-next-char" }, { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
+  { "^I", "ed-insert" }, { "^C", "ed-insert" }, { "^Z", "ed-insert" },
+  { "^R", "em-inc-search-prev" }, { "\\e[3~", "ed-delete-next-char" },
+  { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
 }
 
 ---An editor on standard input and output; nil where libedit is not installed.
@@ -74,7 +75,8 @@ function editline.open(size)
   local locale = os.setlocale("", "ctype")
   if not locale or not locale:lower():find "utf%-?8" then os.setlocale("C.UTF-8", "ctype") end
   local el = ffi.gc(lib.el_init("luasight", io.stdin, io.stdout, io.stderr), lib.el_end)
-  local self = setmetatable({ _lib = lib, _el = el, _history = ffi.gc(lib.history_init(), lib.history_end), _event = ffi.new "luasight_event", _count = ffi.new "int[1]" }, Editor)
+  local self = setmetatable({ _lib = lib, _el = el, _history = ffi.gc(lib.history_init(), lib.history_end),
+    _event = ffi.new "luasight_event", _count = ffi.new "int[1]" }, Editor)
   lib.history(self._history, self._event, SETSIZE, number(size))
   lib.history(self._history, self._event, SETUNIQUE, number(1))
   lib.el_set(self._el, HIST, lib.history, self._history)

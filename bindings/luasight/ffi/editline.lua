@@ -60,8 +60,9 @@ local function set_words(self, what, ...)
 end
 
 local keys = {
-  { "^I", "ed-insert" }, { "^C", "ed-insert" }, { "^Z", "ed-insert" }, { "^R", "em-inc-search-prev" },
-  { "\\e[3~", "ed-delete-next-char" }, { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
+  { "^I", "ed-insert" }, { "^C", "ed-insert" }, { "^Z", "ed-insert" },
+  { "^R", "em-inc-search-prev" }, { "\\e[3~", "ed-delete-next-char" },
+  { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
 }
 
 ---An editor on standard input and output; nil where libedit is not installed.

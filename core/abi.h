@@ -232,7 +232,7 @@ int32_t ls_node_is_open(const ls_value *node);                                /*
 int64_t ls_node_site(const ls_value *node);
 
 const char *ls_graph_text(ls_graph *g);        /* readable, one node a line; valid until the next call */
-const char *ls_graph_json(ls_graph *g);        /* the text form for storing and sending, numbers of tensors included */
+const char *ls_graph_json(ls_graph *g, int32_t numbers); /* the text form; with the numbers of tensors for storing and sending */
 void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
 
 /* ---- safetensors ----------------------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 
 /* ---- one argument as JSON ---------------------------------------------------------------------------------------- */
 
+static _Thread_local bool with_numbers; /* of the tensors that a trace names */
+
 static json_t *base64(const unsigned char *data, size_t n) {
   static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   char *out = malloc((n + 2) / 3 * 4 + 1), *at = out;
@@ -47,7 +49,7 @@ static json_t *tensor_json(const ls_graph *g, const ls_value *v) {
   ls_tensor_info info;
   if (ls_tensor_describe(v, &info)) return json_pack("{s:s}", "tensor", "?");
   json_t *o = json_pack("{s:s,s:o}", "dtype", info.dtype, "shape", shape_json(&info));
-  json_t *numbers = g->state == LS__TRACE ? numbers_json(v) : NULL;
+  json_t *numbers = with_numbers && g->state == LS__TRACE ? numbers_json(v) : NULL;
   if (numbers) json_object_set_new(o, "data", numbers);
   return json_pack("{s:o}", "tensor", o);
 }
@@ -177,10 +179,12 @@ __attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
   }
 }
 
-const char *ls_graph_json(ls_graph *g) {
+const char *ls_graph_json(ls_graph *g, int32_t numbers) {
+  with_numbers = numbers != 0;
   json_t *o = graph_json(g);
   char *dumped = o ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
   json_decref(o);
+  with_numbers = false;
   used = 0;
   put("%s", dumped ? dumped : "{}");
   free(dumped);

@@ -67,7 +67,7 @@ local refused = { ["function"] = "a Lua function (tracer:apply)", gradient = "a 
 function edits.save(network, path)
   local list = {}
   for i, edit in ipairs(network.edits) do
-    local graph = json.decode(ffi.string(C.ls_graph_json(edit.recording.graph)))
+    local graph = json.decode(ffi.string(C.ls_graph_json(edit.recording.graph, 1)))
     for _, node in ipairs(graph.nodes) do
       if refused[node["do"]] then
         binding.raise("state", ("%s cannot be saved as data"):format(refused[node["do"]]), 3,

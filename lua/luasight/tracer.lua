@@ -167,7 +167,7 @@ function Graph:json() return self.text_json end
 ---@return table  # prints itself; `json`
 function methods:graph()
   local graph = open(self, 3).graph
-  return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph)) }, Graph)
+  return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)) }, Graph)
 end
 
 -- ---- the tracer itself -------------------------------------------------------------------------------------------------

@@ -63,7 +63,10 @@ end
 
 -- ---- graph -------------------------------------------------------------------------------------------------------------
 
-local function is_open_trace(v) return type(v) == "table" and rawget(v, "_graph") ~= nil and rawget(v, "_network") ~= nil end
+local function is_open_trace(v)
+  local recording = type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording")
+  return recording and recording.graph ~= nil
+end
 
 local function open_traces()
   local names = {}

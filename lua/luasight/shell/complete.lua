@@ -184,7 +184,7 @@ local function chain(list, i)
   end
 end
 
-local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_graph") ~= nil end
+local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording") ~= nil end
 
 local function get(v, name)
   if is_unknown(v) or tensor.is_handle(v) then

@@ -51,7 +51,7 @@ end
 
 local function proxy_text(proxy)
   local graph = ffi.cast("ls_graph *", proxy.v.as.p)
-  local nodes, number = cjson.decode(ffi.string(C.ls_graph_json(graph))).nodes, proxy.v.aux
+  local nodes, number = cjson.decode(ffi.string(C.ls_graph_json(graph, 0))).nodes, proxy.v.aux
   local node = nodes[number + 1]
   local notes = { "proxy" }
   if node.shape then notes[2] = ("%s %s"):format(node.dtype, argument_text(nodes, node.shape, 0)) end

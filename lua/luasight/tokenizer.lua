@@ -156,19 +156,29 @@ end
 
 local text_out, length_out = ffi.new "const char *[1]", ffi.new "size_t[1]"
 
-local function check_skip(options, what)
+local decode_options = { "skip_special_tokens", "clean_up_tokenization_spaces" }
+
+local function check_decode(options)
   if options ~= nil and type(options) ~= "table" then
-    binding.raise("argument", ("the options of %s are a table, not a %s"):format(what, type(options)))
+    binding.raise("argument", "the options of decode are a table, not a " .. type(options))
   end
   for name, value in pairs(options or {}) do
-    if name ~= "skip_special_tokens" then
-      binding.raise("name", ("%s has no option %s%s"):format(what, quoted(name),
-        near.text(tostring(name), { "skip_special_tokens" })))
+    if name ~= decode_options[1] and name ~= decode_options[2] then
+      binding.raise("name", ("decode has no option %s%s"):format(quoted(name), near.text(tostring(name), decode_options)))
     elseif type(value) ~= "boolean" then
-      binding.raise("argument", "skip_special_tokens is true or false, not a " .. type(value))
+      binding.raise("argument", ("%s is true or false, not a %s"):format(name, type(value)))
     end
   end
-  return options and options.skip_special_tokens or false
+  return options or {}
+end
+
+local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" }, { " 'm", "'m" },
+  { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } }
+
+---Takes out spaces that English does not have, in the order in which the reference looks for them.
+local function clean_up(text)
+  for _, pair in ipairs(spaces) do text = text:gsub(pair[1], pair[2]) end
+  return text
 end
 
 ---Leaves out the tokens that have a role; those that tokenizer.json calls special are left out by the core.
@@ -186,14 +196,29 @@ end
 
 ---The text of ids. Bytes that are no UTF-8 become U+FFFD.
 ---@param ids integer|integer[]|luasight.Tensor  a tensor has at most one axis
----@param options? { skip_special_tokens: boolean? }
+---@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }  the second as
+---  tokenizer_config.json says, false where it does not
 ---@return string
 function methods:decode(ids, options)
-  local state, skip = state_of(self), check_skip(options, "decode")
+  local state = state_of(self)
+  options = check_decode(options)
+  local skip, clean = options.skip_special_tokens, options.clean_up_tokenization_spaces
   local array, n = token_ids.array(ids)
   if skip then n = without_roles(state, array, n) end
   binding.check(C.ls_tokenizer_decode(state.core, array, n, skip and 1 or 0, text_out, length_out))
-  return ffi.string(text_out[0], length_out[0])
+  local text = ffi.string(text_out[0], length_out[0])
+  if clean == nil then clean = state.clean end
+  return clean and clean_up(text) or text
+end
+
+---The texts of several lists of ids, or of the rows of a tensor.
+---@param rows integer[][]|luasight.Tensor
+---@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }
+---@return string[]
+function methods:batch_decode(rows, options)
+  local list, n = {}, type(rows) == "table" and #rows or rows.shape[0]
+  for i = 1, n do list[i] = self:decode(type(rows) == "table" and rows[i] or rows[i - 1], options) end
+  return list
 end
 
 ---The tokens as the vocabulary writes them: { "John", "Ġand" }. One number gives one token.
@@ -267,7 +292,7 @@ local function open(folder)
   state.tokens, state.model_max_length = settings.tokens, settings.model_max_length
   state.padding_side = settings.padding_side or "left"
   state.truncation_side = settings.truncation_side or "right"
-  state.id_of = id_of
+  state.id_of, state.clean, state.chat_template = id_of, settings.clean, settings.chat_template
   if settings.add_prefix_space ~= nil then check_prefix(state, settings.add_prefix_space) end
   return state
 end

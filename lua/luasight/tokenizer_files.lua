@@ -22,36 +22,6 @@ local classes = {
   [""] = true, GPT2Tokenizer = true, GPT2TokenizerFast = true, GPTNeoXTokenizer = true, GPTNeoXTokenizerFast = true,
 }
 
-local others = {
-  { "vocab.json", "merges.txt", what = "vocab.json and merges.txt" },
-  { "tokenizer.model", what = "tokenizer.model" },
-  { "spiece.model", what = "spiece.model" },
-  { "vocab.txt", what = "vocab.txt" },
-}
-
-local function no_tokenizer(folder)
-  for _, other in ipairs(others) do
-    local all = true
-    for _, name in ipairs(other) do all = all and exists(folder .. "/" .. name) end
-    if all then
-      binding.raise("io", ("%s: there is no %s, only %s, which this version of luasight does not read"):format(folder, JSON,
-        other.what), 2, { hint = "transformers writes it: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)" })
-    end
-  end
-  binding.raise("io", ("%s: there is no %s in this folder"):format(folder, JSON), 2,
-    { hint = "give the folder of a model or tokenizer as Hugging Face stores it" })
-end
-
----The text of the folder's tokenizer.json, and its path.
----@param folder string
----@return string text, string path
-function files.text(folder)
-  checkpoint.check_folder(folder)
-  local path = folder .. "/" .. JSON
-  if not exists(path) then no_tokenizer(folder) end
-  return checkpoint.text(path), path
-end
-
 local function object(folder, name)
   local path = folder .. "/" .. name
   return exists(path) and checkpoint.object(path) or {}
@@ -101,6 +71,22 @@ local function side(folder, config, key)
   return value
 end
 
+---The text of the folder's tokenizer.json, or what it would be, and the path of what was read.
+---@param folder string
+---@return string text, string path
+function files.text(folder)
+  checkpoint.check_folder(folder)
+  local path = folder .. "/" .. JSON
+  if exists(path) then return checkpoint.text(path), path end
+  local config, named = object(folder, CONFIG), {}
+  local tokens = special_tokens(folder, config, function() return false end)
+  for _, role in ipairs(files.roles) do named[#named + 1] = tokens[role] end
+  local text, from = require("luasight.tokenizer_older").text(folder, config, named)
+  if text then return text, from end
+  binding.raise("io", ("%s: there is no %s in this folder, nor older files of a tokenizer"):format(folder, JSON), 2,
+    { hint = "give the folder of a model or tokenizer as Hugging Face stores it" })
+end
+
 ---Tokens that the configuration adds must be those of tokenizer.json: text would get other ids otherwise.
 local function check_added(folder, added, token_of)
   if added == nil or added == null then return end
@@ -114,12 +100,24 @@ local function check_added(folder, added, token_of)
   end
 end
 
+---The chat template: in a file of its own in newer folders; of several by name the one called "default".
+local function chat_template(folder, config)
+  local path, value = folder .. "/chat_template.jinja", config.chat_template
+  if exists(path) then return checkpoint.text(path) end
+  for _, entry in ipairs(type(value) == "table" and value or {}) do
+    if type(entry) == "table" and entry.name == "default" then value = entry.template end
+  end
+  return type(value) == "string" and value or nil
+end
+
 ---@class luasight.TokenizerSettings
 ---@field tokens table<string, string>   by role
 ---@field model_max_length integer?
 ---@field padding_side "left"|"right"?
 ---@field truncation_side "left"|"right"?
 ---@field add_prefix_space boolean?
+---@field clean boolean                 whether decode takes out spaces before punctuation
+---@field chat_template string?
 
 ---@param folder string
 ---@param has fun(token: string): boolean        whether tokenizer.json has a token
@@ -136,6 +134,8 @@ function files.settings(folder, has, token_of)
     padding_side = side(folder, config, "padding_side"),
     truncation_side = side(folder, config, "truncation_side"),
     add_prefix_space = prefix,
+    clean = config.clean_up_tokenization_spaces == true,
+    chat_template = chat_template(folder, config),
   }
 end
 

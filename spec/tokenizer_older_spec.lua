@@ -32,7 +32,8 @@ local function by_id(vocab)
   return list
 end
 
-local texts = { "", "Hello world", " two  spaces ", "<unk> </s> [MASK] <|endoftext|> x", "caf\195\169 \226\130\172 \240\159\152\128\n\tx",
+local texts = { "", "Hello world", " two  spaces ", "<unk> </s> [MASK] <|endoftext|> x",
+  "caf\195\169 \226\130\172 \240\159\152\128\n\tx",
   "the cat's 1234 tokens, aren't they?",  "\228\184\173\230\150\135 \208\159\209\128\208\184\208\178\208\181\209\130" }
 
 local function same(name, options)

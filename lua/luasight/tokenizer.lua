@@ -164,7 +164,8 @@ local function check_decode(options)
   end
   for name, value in pairs(options or {}) do
     if name ~= decode_options[1] and name ~= decode_options[2] then
-      binding.raise("name", ("decode has no option %s%s"):format(quoted(name), near.text(tostring(name), decode_options)))
+      binding.raise("name", ("decode has no option %s%s"):format(quoted(name),
+        near.text(tostring(name), decode_options)))
     elseif type(value) ~= "boolean" then
       binding.raise("argument", ("%s is true or false, not a %s"):format(name, type(value)))
     end
@@ -172,8 +173,8 @@ local function check_decode(options)
   return options or {}
 end
 
-local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" }, { " 'm", "'m" },
-  { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } }
+local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" },
+  { " 'm", "'m" }, { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } }
 
 ---Takes out spaces that English does not have, in the order in which the reference looks for them.
 local function clean_up(text)
@@ -257,6 +258,35 @@ function methods:convert_tokens_to_ids(tokens)
   local ids = {}
   for i, token in ipairs(tokens) do ids[i] = id_of(state, token) or no_token(state, token) end
   return ids
+end
+
+-- ---- conversations -----------------------------------------------------------------------------------------------------
+
+---The text of a conversation as the model's chat template writes it, as token ids unless told otherwise.
+---@param messages { role: string, content: any }[]
+---@param options? { tokenize: boolean?, add_generation_prompt: boolean?, tools: table?, chat_template: string? }  others are
+---  variables of the template
+---@return integer[]|string
+function methods:apply_chat_template(messages, options)
+  local state = state_of(self)
+  if type(messages) ~= "table" or options ~= nil and type(options) ~= "table" then
+    binding.raise("argument", "apply_chat_template takes a list of messages, and a table of options", 2,
+      { hint = '{ { role = "user", content = "Hello" } }' })
+  end
+  local template = options and options.chat_template or state.chat_template
+  if type(template) ~= "string" then
+    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", 2, { hint = "{ chat_template = text }" })
+  end
+  state.templates = state.templates or {}
+  local render = state.templates[template] or require("luasight.jinja").compile(template, "chat_template")
+  state.templates[template] = render
+  local variables = { messages = messages, add_generation_prompt = false }
+  for _, role in ipairs(files.roles) do variables[role .. "_token"] = state.tokens[role] end
+  for name, value in pairs(options or {}) do variables[name] = value end
+  variables.tokenize, variables.chat_template = nil, nil
+  local text = render(variables)
+  if options and options.tokenize == false then return text end
+  return batch.encode(state, text, plainly)
 end
 
 ---Frees the vocabulary at once; any later use is an error.

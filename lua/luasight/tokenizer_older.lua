@@ -160,7 +160,8 @@ local function around(config, class, ids)
   local defaults = piece_classes[class]
   local function special(name, id)
     if not id then return end
-    items[#items + 1], known[name] = { SpecialToken = { id = name, type_id = 0 } }, { id = name, ids = { id }, tokens = { name } }
+    items[#items + 1] = { SpecialToken = { id = name, type_id = 0 } }
+    known[name] = { id = name, ids = { id }, tokens = { name } }
   end
   if yes(config.add_bos_token, defaults[1]) then special("bos", ids.bos) end
   items[#items + 1] = { Sequence = { id = "A", type_id = 0 } }

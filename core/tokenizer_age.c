@@ -62,7 +62,7 @@ static bool is_in(int32_t code, const range *list, size_t count) {
   return low < count && list[low].from <= code;
 }
 
-#define IS_IN(code, list) is_in(code, list, sizeof list / sizeof *list)
+#define IS_IN(code, list) is_in((code), (list), sizeof(list) / sizeof *(list))
 
 bool ls__text_is_control(int32_t code) {
   utf8proc_category_t category = utf8proc_category(code);

@@ -218,7 +218,8 @@ static ls_status one_by_one(const ls__decoder_stage *s, const ls__texts *in, ls_
 static int32_t byte_of(word w) {
   static const char digits[] = "0123456789ABCDEF0123456789abcdef";
   if (w.length != 6 || memcmp(w.text, "<0x", 3) || w.text[5] != '>') return -1;
-  const char *high = memchr(digits, w.text[3], 32), *low = memchr(digits, w.text[4], 32);
+  if (!w.text[3] || !w.text[4]) return -1;
+  const char *high = strchr(digits, w.text[3]), *low = strchr(digits, w.text[4]);
   return high && low ? (int32_t)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
 }
 

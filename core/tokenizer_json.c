@@ -14,7 +14,7 @@ enum {
 
 /* ---- errors -------------------------------------------------------------------------------------------------------- */
 
-ls_status ls__part_fail(const ls__part *part, const char *format, ...) {
+ls_status (ls__part_fail)(const ls__part *part, const char *format, ...) {
   char text[400];
   va_list args;
   va_start(args, format);
@@ -24,7 +24,7 @@ ls_status ls__part_fail(const ls__part *part, const char *format, ...) {
   return ls__fail(LS_ERROR_FORMAT, "%s: %s: %s", part->file, part->place, text);
 }
 
-ls_status ls__part_memory(const ls__part *part) {
+ls_status (ls__part_memory)(const ls__part *part) {
   return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the tokenizer", part->file);
 }
 

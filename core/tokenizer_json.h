@@ -17,6 +17,10 @@ typedef struct ls__part {
 /* LS_ERROR_FORMAT `<file>: <place>: ...`. */
 ls_status ls__part_fail(const ls__part *part, const char *format, ...) __attribute__((format(printf, 2, 3)));
 ls_status ls__part_memory(const ls__part *part); /* LS_ERROR_MEMORY */
+#ifdef __clang_analyzer__ /* it cannot see into another file that these are never LS_OK */
+#define ls__part_fail(...) ((ls__part_fail)(__VA_ARGS__), LS_ERROR_FORMAT)
+#define ls__part_memory(part) ((ls__part_memory)(part), LS_ERROR_MEMORY)
+#endif
 bool ls__part_is_null(const ls__part *part);     /* absent or null */
 
 /* A member that is cut in the same pass, where it is an object: the long one would be walked through twice otherwise. */

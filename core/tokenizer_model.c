@@ -183,7 +183,7 @@ ls_status ls__model_encode(ls__model *m, const char *piece, size_t length, ls__t
       bool here = length - end >= 3 && !memcmp(piece + end, sign, 3);
       if (end == length || (here && !in_signs)) break;
       in_signs &= here;
-      end += 2 * here;
+      if (here) end += 2;
     }
     ls_status status = encode_seen(m, piece + at, end - at, at, out);
     if (status) return status;

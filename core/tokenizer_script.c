@@ -24,7 +24,10 @@ enum { SCRIPTS = sizeof names / sizeof *names, HAN = 2, ANY = -1 }; /* ANY: belo
 
 static bool is(int32_t code, const char *name) {
   OnigEncoding utf8 = ONIG_ENCODING_UTF8;
-  int kind = utf8->property_name_to_ctype(utf8, (OnigUChar *)(uintptr_t)name, (OnigUChar *)(uintptr_t)name + strlen(name));
+  OnigUChar text[32]; /* the function takes no constant */
+  size_t length = strlen(name);
+  memcpy(text, name, length + 1);
+  int kind = utf8->property_name_to_ctype(utf8, text, text + length);
   return kind >= 0 && utf8->is_code_ctype((OnigCodePoint)code, (OnigCtype)kind);
 }
 

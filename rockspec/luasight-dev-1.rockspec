@@ -7,8 +7,8 @@ description = {
   summary = "See inside a neural network from Lua: trace, read and edit every value of a model",
   detailed = [[
     A tracing toolkit for neural networks. A C core on libtorch runs models as graphs and stops at the points a script
-    asks for; a LuaJIT layer makes contexts and proxies of that. Needs LuaJIT, CMake, jansson, utf8proc, oniguruma and a
-    libtorch.]],
+    asks for; a LuaJIT layer makes contexts and proxies of that. Needs LuaJIT, CMake, jansson, utf8proc,
+    oniguruma and a libtorch.]],
   license = "MIT",
 }
 dependencies = { "lua == 5.1", "lua-cjson" }

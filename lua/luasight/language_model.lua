@@ -58,7 +58,7 @@ local function tokenizer_source(given, folder)
     return loaded
   end
   if given then load() end -- asked for by name: what is wrong with it is said at once
-  return load, given ~= nil or require "luasight.checkpoint".exists(from .. "/tokenizer.json")
+  return load, given ~= nil or require "luasight.tokenizer_files".exists(from)
 end
 
 ---The id that fills short rows: pad token, else end of text, else 0, of the tokenizer, then of the configuration.

@@ -71,6 +71,14 @@ local function side(folder, config, key)
   return value
 end
 
+---Whether a folder has something to make a tokenizer of.
+---@param folder string
+---@return boolean
+function files.exists(folder)
+  local function has(name) return exists(folder .. "/" .. name) end
+  return has(JSON) or has "vocab.json" and has "merges.txt" or has "vocab.txt" or has "tokenizer.model" or has "spiece.model"
+end
+
 ---The text of the folder's tokenizer.json, or what it would be, and the path of what was read.
 ---@param folder string
 ---@return string text, string path

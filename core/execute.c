@@ -4,12 +4,6 @@
 #include <string.h>
 #include "trace.h"
 
-void ls__replace(ls_value *v, ls_value fresh) {
-  ls_value old = *v;
-  *v = fresh;
-  ls_value_release(&old);
-}
-
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
 static ls_status unchanged(const ls__node *node) {

@@ -31,6 +31,7 @@ typedef struct ls__seq {
   const char **keys; /* interned; NULL unless a struct */
   ls_value items[];
 } ls__seq;
+void ls__replace(ls_value *v, ls_value fresh); /* takes `fresh`, releases what was there */
 ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out); /* items LS_NONE; keys allocated for LS_STRUCT */
 
 /* graph.c: a handle to a node keeps its graph, and the node's value once it is saved. value.c calls these for LS_NODE. */

@@ -119,11 +119,7 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
   return LS_OK;
 }
 
-static void clear(ls_value *v) {
-  ls_value old = *v;
-  *v = (ls_value){0};
-  ls_value_release(&old);
-}
+static void clear(ls_value *v) { ls__replace(v, (ls_value){0}); }
 
 /* Ends a run: what it held is released; its memory waits in the program for the next one. */
 void ls__run_free(ls__run *r) {

@@ -20,7 +20,6 @@ ls_status ls__plan(ls_graph *g, int32_t demanded);      /* demanded: a node, or 
 /* execute.c */
 void ls__trace_let_go(ls_graph *g, int32_t id);         /* releases a value that nobody waits for */
 ls_status ls__execute_now(ls_graph *g, int32_t id);     /* one node, whatever the order */
-void ls__replace(ls_value *v, ls_value fresh);          /* takes `fresh`, releases what was there */
 
 /* edit.c */
 ls_status ls__edit_write(ls_graph *g, const ls__node *node);         /* the value at a point gives way to another */

@@ -31,6 +31,12 @@ void ls_value_release(const ls_value *v) {
   }
 }
 
+void ls__replace(ls_value *v, ls_value fresh) {
+  ls_value old = *v;
+  *v = fresh;
+  ls_value_release(&old);
+}
+
 int64_t ls_value_bytes(const ls_value *v) {
   if (v->kind == LS_TENSOR) return ls__tensor_bytes(v->as.p);
   int64_t bytes = 0;

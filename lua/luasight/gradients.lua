@@ -33,7 +33,7 @@ function hooks.parameter_grad(parameter)
   local recording = tracer and tracer._recording
   if not recording or not recording.graph then return nil end
   local out = binding.new_ref()
-  binding.check(C.ls_trace_grad_of(recording.graph, parameter.v, recording.invoke or -1, binding.site(), out.v))
+  binding.check(C.ls_trace_grad_of(recording.graph, parameter.v, tracer._invoke or -1, binding.site(), out.v))
   return out
 end
 

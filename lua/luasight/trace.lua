@@ -74,7 +74,7 @@ function trace.invoke(tracer, kind, level, ...)
   local program, stream, n = record.prepare(level + 1, tracer._twins and tracer._twins[module] or module, ...)
   binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, index_out), level + 1)
   local index = index_out[0]
-  tracer._program, tracer._invoke, recording.invoke = program, index, index
+  tracer._program, tracer._invoke = program, index
   if #tracer._network.edits > 0 and not recording.stored then
     require "luasight.edits".include(tracer, index, level + 1)
   end
@@ -130,7 +130,7 @@ end
 ---@return luasight.Recording, integer
 function trace.recording_of(node)
   local recording = recordings[address(node.v.as.p)]
-  return recording, recording.invoke or -1
+  return recording, innermost and innermost._recording == recording and innermost._invoke or -1
 end
 
 ---The model runs up to where a node's value exists.
@@ -208,7 +208,7 @@ local function ended(tracer, level, ok, ...)
   if not ok then give_up(recording, (...)) end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
   if recording ~= session then trace.finish(recording, level + 2) end
-  tracer._invoke, recording.invoke = nil, -1
+  tracer._invoke = nil
   return ...
 end
 

@@ -50,9 +50,9 @@ function methods:invoke(...)
     end
     local out = ffi.new "int32_t[1]"
     binding.check(C.ls_trace_invoke(recording.graph, C.LS_INVOKE_ALL, program, nil, 0, out))
-    self._program, self._invoke, self._input = program, out[0], nil
+    self._program, self._invoke = program, out[0]
   else
-    self._input = self:_add_input(C.LS_INVOKE_ROWS, 4, call)
+    self:_add_input(C.LS_INVOKE_ROWS, 4, call)
   end
   return run_body(self, call.body)
 end

@@ -136,6 +136,8 @@ static json_t *graph_json(const ls_graph *g) {
     if (node->n) json_object_set_new(o, "arguments", arguments_json(g, node->stream, node->n));
     if (node->saved) json_object_set_new(o, "saved", json_true());
     if (node->step) json_object_set_new(o, "step", json_integer(node->step));
+    if (g->invoke_count > 1 && node->invoke >= 0) json_object_set_new(o, "invoke", json_integer(node->invoke));
+    if (g->invoke_count > 1) json_object_set_new(o, "pass", json_integer(ls__pass_of(node->time)));
     if (node->flag && node->kind == LS__WRITE) json_object_set_new(o, "skips", json_true());
     ls_tensor_info info; /* of what a paused trace has computed */
     if (g->state == LS__TRACE && node->done && g->values[i].kind == LS_TENSOR && !ls_tensor_describe(&g->values[i], &info)) {
@@ -260,7 +262,12 @@ static void put_node(const json_t *o, int indent) {
     put("%s%s%s", is_op ? "" : what, is_op || !name ? "" : " ", name ? name : "");
     if (args) put_list(args, "(", ")");
   }
-  if (json_is_true(json_object_get(o, "saved"))) put("  -- saved");
+  const json_t *pass = json_object_get(o, "pass"), *invoke = json_object_get(o, "invoke"), *step = json_object_get(o, "step");
+  const char *before = "  -- ";
+  if (json_is_true(json_object_get(o, "saved"))) before = (put("%ssaved", before), ", ");
+  if (invoke) before = (put("%sinvoke %lld", before, (long long)json_integer_value(invoke)), ", ");
+  if (pass) before = (put("%spass %lld", before, (long long)json_integer_value(pass)), ", ");
+  if (step) put("%sstep %lld", before, (long long)json_integer_value(step));
   put("\n");
 }
 

@@ -250,7 +250,9 @@ static ls_status advance(ls__run *r) {
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);
       } else {
-        if (node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
+        if (node->edits >= 0 && r->trace && cells[node->edits].kind == LS_TENSOR)
+          status = ls__trace_protect(r->trace, cells[node->edits].as.p);
+        if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
         if (!status) {
           if (node->dies_n) drop_dead(function, node, cells);
           f->pc++;

@@ -17,7 +17,7 @@ typedef struct ls_ref {
     struct { int32_t _kind, _aux; };
   };
 } ls_ref;
-int snprintf(char *, size_t, const char *, ...);
+int luasight_snprintf(char *, size_t, const char *, ...) __asm__("snprintf");
 ]]
 
 local function library_path()
@@ -54,7 +54,7 @@ local text = ffi.new "char[512]"
 ---@param x number
 ---@return string
 function binding.format(pattern, x)
-  return ffi.string(text, ffi.C.snprintf(text, 512, pattern, ffi.cast("double", x)))
+  return ffi.string(text, ffi.C.luasight_snprintf(text, 512, pattern, ffi.cast("double", x)))
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------

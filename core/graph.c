@@ -107,7 +107,7 @@ static bool make_room(ls_graph *g) {
   uint8_t *kinds = realloc(g->kinds, (size_t)room);
   if (!kinds) return false;
   g->kinds = kinds;
-  if (g->state == LS__TRACE) {
+  if (g->state == LS__TRACE || g->values) {
     ls_value *values = realloc(g->values, sizeof *values * (size_t)room);
     if (!values) return false;
     g->values = values;
@@ -179,6 +179,7 @@ void ls_graph_release(ls_graph *g) {
     node_free(&g->nodes[i]);
   }
   if (g->result.kind != LS_NODE) ls_value_release(&g->result);
+  ls_value_release(&g->gave);
   ls_module_release(g->module);
   free(g->nodes);
   free(g->kinds);
@@ -190,12 +191,14 @@ void ls_graph_release(ls_graph *g) {
 
 ls_status ls__settle(ls_graph *g, int32_t node) {
   ls__node *added = &g->nodes[node];
+  ls_status status = LS_OK;
   if (g->state != LS__TRACE) {
     if (added->kind == LS__SETITEM) added->edits = added->stream[0].kind == LS_NODE ? added->stream[0].aux : -1;
     if (added->kind == LS__OP) ls__call_writes(added->call, &added->edits);
-    return LS_OK;
+    if (g->values && (status = ls__eager_run(g, node))) node_undo(g);
+    return status;
   }
-  ls_status status = ls__trace_record(g, node);
+  status = ls__trace_record(g, node);
   if (status) node_undo(g);
   return status;
 }

@@ -25,6 +25,7 @@ typedef enum ls__node_kind {
   LS__CALL,    /* stream: arguments, keywords last; module and callee, or (in a trace) program */
   LS__TAP,     /* stream: value */
   LS__EITHER,  /* stream: arguments; callee is the plain form, fused the other */
+  LS__GUARD,   /* stream: value, what it was when a branch was chosen by it */
   LS__READ,    /* trace: the value at a point */
   LS__WRITE,   /* trace: stream: value that replaces what is at the point */
   LS__ROWS,    /* trace: stream: a value at a point; the rows of the invoke */
@@ -111,8 +112,9 @@ struct ls_graph {
   int32_t slots;
   ls_value result;    /* a stream of one value */
   int32_t *dies;
+  ls_value gave;      /* of a function recorded with values: its result, until somebody takes it */
   /* traces */
-  ls_value *values;   /* by node */
+  ls_value *values;   /* by node; of a function too while it is recorded with values */
   ls__invoke *invokes;
   int32_t invoke_count, invoke_room;
   int32_t *order;     /* needed nodes, by time */
@@ -221,6 +223,11 @@ void ls__interrupt_guard(bool on); /* while on, Ctrl-C stops the run */
 ls_status ls__interrupt_check(void); /* fails once after Ctrl-C */
 ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
 ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
+
+/* eager.c: functions recorded with values */
+ls_status ls__eager_run(ls_graph *g, int32_t id);
+void ls__eager_finish(ls_graph *g);
+ls_status ls__guard(const ls_value *now, const ls_value *then); /* fails where they differ */
 
 /* arguments.c: what a run is given */
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* one argument as a value; sequences are copied */

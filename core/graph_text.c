@@ -104,7 +104,7 @@ static json_t *arguments_json(const ls_graph *g, const ls_value *s, int32_t n) {
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
-static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "read", "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
+static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "guard", "read", "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
 
 /* The path of the module that a call node calls, below the graph's own. */
 static const char *callee_name(const ls_graph *g, const ls__node *node) {

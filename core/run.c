@@ -74,6 +74,9 @@ ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out) {
     case LS__SEQ:
       status = ls_value_build(s, node->n, out);
       break;
+    case LS__GUARD:
+      status = ls__guard(&s[0], &s[1]);
+      break;
     case LS__SHAPE:
       status = s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
                                       : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");

@@ -315,8 +315,7 @@ end
 
 local function run_plain(network, level, ...)
   if #network.edits > 0 then return run_edited(network, level + 1, ...) end
-  local program, stream, n = record.prepare(level + 1, network.module, ...)
-  return record.run(level + 1, program, stream, n)
+  return record.run(level + 1, network.module, ...)
 end
 
 local function check_input(call, level)

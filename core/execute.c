@@ -1,5 +1,6 @@
 /* The run of a trace: goes from need to need in the order of the plan, moves the model on to the point of the next one, and
    returns where the script has to act: to give the inputs of a pass, the input of a step, the result of a function. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "trace.h"
@@ -52,14 +53,25 @@ static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
   }
 }
 
+/* The node at a point, or the gradient, that the value of `id` is a piece of; else the first of its views and pieces. */
+static int32_t stands_for(const ls_graph *g, int32_t id) {
+  for (int32_t above = id; above >= 0 && g->nodes[id].slot < 0; above = ls__trace_above(g, above)) id = above;
+  return id;
+}
+
 /* The error of a node names the point that the node reads or edits, or else the one the run stands at. */
 static void explain(const ls_graph *g, int32_t id) {
   const ls__node *node = &g->nodes[id];
-  int32_t of = node->edits >= 0 ? node->edits : id;
-  for (int32_t above = of; above >= 0 && g->nodes[of].slot < 0; above = ls__trace_above(g, above)) of = above;
+  int32_t of = stands_for(g, node->edits >= 0 ? node->edits : id);
+  bool grad = g->nodes[of].kind == LS__GRAD;
+  if (grad) of = stands_for(g, g->nodes[of].stream[0].aux);
   const ls__node *at = g->nodes[of].kind == LS__READ || node->kind == LS__WRITE ? &g->nodes[of] : NULL;
   ls_program *p = at && at->invoke >= 0 ? g->invokes[at->invoke].program : g->program;
-  if (!*ls_error_point() && p) ls__fail_point(ls_program_point_name(p, at ? at->slot : ls__point_of(g->now)));
+  if (!*ls_error_point() && p) {
+    char name[256];
+    snprintf(name, sizeof name, "%s%s", ls_program_point_name(p, at ? at->slot : ls__point_of(g->now)), grad && at ? ".grad" : "");
+    ls__fail_point(name);
+  }
   ls__fail_site(node->site, 0);
 }
 

@@ -115,6 +115,10 @@ static ls_status settle(ls_graph *g, int32_t id, ls_value value) {
         above = -1;
         continue;
       }
+      if (k && node->holds && node->kind == LS__GETITEM) { /* the view may have to be made again, at the same place */
+        ls_value_retain(&g->values[input]);
+        node->stream[k] = g->values[input];
+      }
       g->nodes[input].uses--;
       ls__trace_let_go(g, input);
     }

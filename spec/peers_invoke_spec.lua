@@ -223,6 +223,32 @@ describe("invokes", function()
     assert.is_true(close(later, net.layer2(net.act(net.layer1(y) + h))))
   end)
 
+  it("keep a piece at a computed place, whatever another invoke then puts there", function()
+    local model, net, x = small()
+    for _, how in ipairs { "replace", "skip", "in place" } do
+      local place, piece, want, plain
+      model:trace(function(tracer)
+        tracer:invoke(x, function()
+          local h = model.layer1.output
+          place = h:argmax()
+          if how == "skip" then model.act:skip(h * 1) end
+          piece = model.act.output[{ {}, place }]:save()
+          want = (model.act.output * 1)[{ {}, place }]:save()
+          plain = model.act.output["..., 1:3"]:save()
+        end)
+        tracer:invoke(x * 2, function()
+          local h = model.layer1.output * 5
+          if how == "replace" then model.act.output = h
+          elseif how == "skip" then model.act:skip(h)
+          else model.act.output[":"] = 7 end
+        end)
+      end)
+      local act = how == "skip" and net.layer1(x) or net.act(net.layer1(x))
+      assert.is_true(close(piece, want), how)
+      assert.is_true(close(plain, act["..., 1:3"]), how)
+    end
+  end)
+
   it("set a tuple for their own rows with zeros made from what is there", function()
     local Pair = nn.Module "Pair"
     function Pair:forward(x) return x + 1, x * 2 end

@@ -149,12 +149,13 @@ static void end_run(ls_graph *g) {
 
 /* Begins a run of `p`; the points keep the numbers of the pass's first invoke. */
 static ls_status begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
-  g->program = NULL;
-  for (int32_t i = 0; i < g->invoke_count && !g->program; i++)
-    if (g->invokes[i].pass == pass) g->program = g->invokes[i].program;
+  int32_t first = 0;
+  while (first < g->invoke_count && g->invokes[first].pass != pass) first++;
+  if (first == g->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such pass");
+  g->program = g->invokes[first].program;
   free(g->map);
   g->map = NULL;
-  ls_status status = g->program && g->program != p ? ls__program_map(g->program, p, &g->map) : LS_OK;
+  ls_status status = g->program != p ? ls__program_map(g->program, p, &g->map) : LS_OK;
   if (!status) status = ls__run_new(p, args, n, &g->run);
   if (status) return status;
   g->run->trace = g;
@@ -162,7 +163,7 @@ static ls_status begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, c
   g->run->narrow_item = g->narrow_item;
   g->now = LS__TIME(pass, step, 0) - 1;
   g->standing = false;
-  g->came = step + 1;
+  if (g->invokes[first].steps || !g->came) g->came = step + 1;
   return ls__grad_arrive(g);
 }
 
@@ -186,7 +187,7 @@ static ls_status begin_pass(ls_graph *g, int32_t pass, ls_event *event) {
       if (status) return status;
     }
   ls__invoke *alone = invoke >= 0 ? &g->invokes[invoke] : NULL;
-  if (!alone || g->steps || alone->kind == LS_INVOKE_ROWS) {
+  if (!alone || alone->steps || alone->kind == LS_INVOKE_ROWS) {
     *event = (ls_event){.kind = LS_EVENT_PASS, .pass = pass};
     return LS_OK;
   }
@@ -233,8 +234,8 @@ static ls_status end_step(ls_graph *g, ls_event *event) {
 
 /* A point that this run does not have: in a generation it stays unset. */
 static ls_status unreached(const ls_graph *g, int32_t id) {
-  if (g->steps) return LS_OK;
   const ls__node *node = &g->nodes[id];
+  if (g->invokes[node->invoke].steps) return LS_OK;
   ls__fail(LS_ERROR_UNREACHED, "the model did not reach this point in this pass");
   ls__fail_point(ls__trace_point_name(g, node->invoke, node->slot));
   ls__fail_site(node->site, 0);

@@ -187,11 +187,11 @@ enum { LS_INVOKE_WHOLE = 0, LS_INVOKE_ROWS = 1, LS_INVOKE_ALL = 2 }; /* a pass o
 ls_status ls_trace_open(ls_graph **out);
 ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
 ls_status ls_trace_scan(ls_graph *g); /* tensors named in it count by shape and dtype only */
-ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* each pass has up to so many steps */
+ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* the passes of invokes that follow have up to so many steps */
 ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* skips: and the module does not run */
-void ls_trace_fence(ls_graph *g);                     /* what follows joins no pass of what is recorded so far */
+void ls_trace_fence(ls_graph *g);                     /* what follows joins no pass of what is recorded so far, and generates nothing */
 /* A whole number that is known once the pass begins: `offset` + the invoke's padding to the left (behind step 0: offset). */
 ls_status ls_trace_pad(ls_graph *g, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* On which axis a value at a point has the tokens, -1 where it has none; of which invoke and step it is. */
@@ -230,7 +230,7 @@ ls_status ls_trace_end(ls_graph *g, const ls_value *text); /* no more steps; the
 ls_status ls_trace_supply(ls_graph *g, int32_t node, const ls_value *value);
 void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
 ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a node that ran: saved, or demanded */
-int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last pass */
+int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last generation; else 1 */
 int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_eager(const ls_value *node);                               /* recorded with values */

@@ -18,9 +18,12 @@ end
 
 -- ---- invokes -----------------------------------------------------------------------------------------------------------
 
+---A body begins at the step of the outer body and leaves that as it was.
 local function run_body(tracer, body)
+  local step, moved = tracer._step, tracer._moved
+  tracer._moved = nil
   local function over(ok, ...)
-    tracer._invoke = nil
+    tracer._invoke, tracer._step, tracer._moved = nil, step, moved
     if not ok then error((...), 0) end
     return trace.save_all(tracer._recording.graph, ...)
   end

@@ -15,7 +15,7 @@ local nn = ls.nn
 
 local Bert = decoder.family("Bert", {
   Embeddings = nn.Module "Embeddings",
-  SelfAttention = nn.Module "SelfAttention",
+  SelfAttention = nn.Module("SelfAttention", attention.Attention),
   SelfOutput = nn.Module "SelfOutput",
   Attention = nn.Module "Attention",
   Intermediate = nn.Module "Intermediate",
@@ -57,7 +57,7 @@ function Embeddings:positions(see) return see:positions() end
 function Embeddings:forward(input_ids, options)
   options = options or {}
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
-  local positions = options.position_ids or self:positions(masks.new(x, options.attention_mask), input_ids)
+  local positions = options.position_ids or self:positions(masks.new(x, options), input_ids)
   local kinds = options.token_type_ids or x:new_zeros({ 1, x.shape[1] }, { dtype = "int64" })
   x = x + self.token_type_embeddings(kinds) + self.position_embeddings(positions)
   return self.dropout(self.LayerNorm(x))
@@ -82,8 +82,7 @@ end
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
-  return tensor.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)),
-    options and options.attention_mask))
+  return tensor.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), options))
 end
 
 ---A linear layer whose result is added to what went in before, behind which all is normalised.
@@ -156,7 +155,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = arguments.read(Bert.inputs, input_ids, options)
   local x = self.embeddings(input_ids, next(options) and options or nil) -- B T C
-  local mask = masks.new(x, options.attention_mask):everything()
+  local mask = masks.new(x, options):everything()
   return self.encoder(x, mask and { attention_mask = mask })
 end
 
@@ -188,6 +187,7 @@ function Bert.OnlyMLMHead:forward(x) return self.predictions(x) end -- B T V
 
 local ForMaskedLM = Bert.ForMaskedLM
 ForMaskedLM.inner, ForMaskedLM.arguments = "bert", Bert.inputs
+ForMaskedLM.generates = false
 ForMaskedLM.tied = { ["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight",
   ["cls.predictions.decoder.bias"] = "cls.predictions.bias" }
 

@@ -32,7 +32,7 @@ end
 local function network(config)
   local models = require "luasight.models"
   if not models.files[config.model_type] then return nil end
-  local architecture = models.find(config.model_type)
+  local architecture = models.find(config.model_type, config.architectures)
   return require "luasight.nn".skip_init(architecture.new, config), architecture
 end
 

@@ -27,6 +27,7 @@ local Bert = decoder.family("Bert", {
   LMPredictionHead = nn.Module "LMPredictionHead",
   OnlyMLMHead = nn.Module "OnlyMLMHead",
   ForMaskedLM = nn.Module "ForMaskedLM",
+  Pooler = nn.Module "Pooler",
 })
 
 ---@param config table
@@ -216,6 +217,41 @@ function ForMaskedLM:forward(input_ids, options)
   return tensor.struct { { "logits", self:head(hidden) } } -- B T V
 end
 
+-- ---- without the head ------------------------------------------------------------------------------------------------
+
+local Pooler = Bert.Pooler
+
+function Pooler:init(config)
+  self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+  self.activation = nn.Tanh()
+end
+
+function Pooler:forward(x) return self.activation(self.dense(x[":, 0"])) end -- B T C to B C
+
+---The encoder by itself, with what it makes of the first token; a class of the family that is given.
+---@param family table
+---@return table
+function Bert.alone(family)
+  local Alone = decoder.alone(family.Model, family.ForMaskedLM)
+  local init = Alone.init
+
+  function Alone:init(config)
+    init(self, config)
+    self.pooler = self.family.Pooler(config)
+  end
+
+  ---Takes what the encoder takes.
+  ---@param input_ids any
+  ---@param options table?
+  ---@return any  # a struct: last_hidden_state, B T C; pooler_output, B C
+  function Alone:forward(input_ids, options)
+    local hidden = family.Model.forward(self, input_ids, options).last_hidden_state -- B T C
+    return tensor.struct { { "last_hidden_state", hidden }, { "pooler_output", self.pooler(hidden) } }
+  end
+
+  return Alone
+end
+
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
 Bert.fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 768, num_hidden_layers = 12,
@@ -242,6 +278,7 @@ function Bert.rename(name)
 end
 
 local architecture = decoder.architecture(ForMaskedLM, function(given) return Bert.read_config(given, Bert.fields) end, {
-  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" } })
+  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" },
+  alone = Bert.alone(Bert), keeps = { "pooler%." } })
 architecture.classes = Bert
 return architecture

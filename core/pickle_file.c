@@ -184,7 +184,7 @@ static ls_status write_value(reader *r, int32_t number, int32_t depth, size_t pa
 static ls_status write_all(reader *r, int32_t top) {
   r->items = calloc((size_t)r->pickle.tensor_count + 1, sizeof *r->items);
   if (!r->items) return no_memory(r);
-  r->most = 64 + (int64_t)r->pickle.count * 8;
+  r->most = 4096 + (int64_t)r->pickle.count * 8;
   ls_status status = add_named(r, &r->pickle.values[top]);
   return status ? status : write_value(r, top, 0, 0);
 }

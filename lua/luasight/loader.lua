@@ -88,7 +88,7 @@ local function check(weights, found, wanted, tied, dtype)
         problems[#problems + 1] = ("size mismatch for %s: %s in the file, %s asked for by config.json"):format(source.name,
           there.shape, want)
       elseif is_small and not dtype then
-        problems[#problems + 1] = ("%s holds %s, with which nothing computes: load it with { dtype = "bfloat16" }"):format(
+        problems[#problems + 1] = ('%s holds %s, with which nothing computes: load it with { dtype = "bfloat16" }'):format(
           source.name, there.dtype)
       elseif not floats[there.dtype] and not is_small then
         problems[#problems + 1] = ("%s holds %s, not floating-point numbers"):format(source.name, there.dtype)
@@ -122,10 +122,10 @@ function loader.device(device)
   if device == nil then return "cpu" end
   local number = type(device) == "string" and device:match "^cuda:?(%d*)$"
   if device == "auto" then return torch.device_count("cuda") > 0 and "cuda" or "cpu" end
-  if device == "cpu" then return device end
+  if device == "cpu" or device == "meta" then return device end
   if not number then
     failure.raise("argument", ("there is no device %q"):format(tostring(device)), nil,
-      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"' })
+      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"; "meta" for shapes alone' })
   end
   local count = torch.device_count("cuda")
   if (tonumber(number) or 0) >= count then
@@ -150,19 +150,8 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
----@param folder string
----@param options? { device: string?, dtype: string? }
----@return table # an nn.Module; its `config` is the configuration with every field under its own name, and where the folder
----  has a generation_config.json, `generation_config` says what that says
----@return fun(path: string) # says that the file's memory of a parameter is not needed any more
-function loader.open(folder, options)
-  options = options or {}
-  local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
-  local config, path = checkpoint.config(folder), folder .. "/config.json"
-  local architecture = about(path, models.find, config.model_type, config.architectures)
-  local net = nn.skip_init(function() return about(path, architecture.new, config) end)
-
+---Puts the folder's weights into a network that has no memory yet.
+local function fill(net, folder, architecture, device, dtype)
   local weights = checkpoint.read(folder)
   local found, tied = places(weights, architecture), {}
   if net.config.tie_word_embeddings then
@@ -185,6 +174,24 @@ function loader.open(folder, options)
   for parameter, base in pairs(tied) do state[parameter] = state[base] end
   net:load_state_dict(state, { assign = true })
   if next(tied) then net:tie_weights() end
+  return found
+end
+
+---The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
+---@param folder string
+---@param options? { device: string?, dtype: string? }  device "meta": shapes alone, of config.json; no weights are looked for
+---@return table # an nn.Module; its `config` is the configuration with every field under its own name, and where the folder
+---  has a generation_config.json, `generation_config` says what that says
+---@return fun(path: string) # says that the file's memory of a parameter is not needed any more
+function loader.open(folder, options)
+  options = options or {}
+  local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
+  local config, path = checkpoint.config(folder), folder .. "/config.json"
+  local architecture = about(path, models.find, config.model_type, config.architectures)
+  local net = nn.skip_init(function() return about(path, architecture.new, config) end)
+  local found = {}
+  if device == "meta" then dtype = dtype or about(path, loader.dtype, config.dtype or config.torch_dtype)
+  else found = fill(net, folder, architecture, device, dtype) end
   if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
   net:eval()
   net:requires_grad_(false)

@@ -5,7 +5,8 @@
 ---   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed; for the weight
 ---                   of one expert also which expert and which part of it that is, from 0
 ---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
----   alone           where it has one, the same of the model without its head, and the `class` by which a config.json asks for it
+---   alone           where it has one, the same of the model without its head, and the `class` by which a config.json asks
+---                   for it
 local failure = require "luasight.error"
 local near = require "luasight.near"
 

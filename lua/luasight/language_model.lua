@@ -13,7 +13,7 @@ local language_model = {}
 
 local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
 
-local option_names = { "device", "dtype", "tokenizer" }
+local option_names = { "device", "dtype", "tokenizer", "revision" }
 local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
 local function check_options(options)
@@ -142,12 +142,15 @@ end
 ---The network, the folder it is from, and how to say that the memory of a parameter's file is not needed.
 local function network_of(source, options)
   if type(source) == "string" then
-    local net, forget = require "luasight.loader".open(source, options)
-    return net, source, forget
+    local folder = require("luasight.hub").locate(source, { model = true, weights = options.device ~= "meta",
+      tokenizer = options.tokenizer == nil }, options.revision)
+    local net, forget = require "luasight.loader".open(folder, options)
+    return net, folder, forget
   end
   if not is_module(source) then
-    binding.raise("argument", "ls.LanguageModel takes the folder of a model or an nn.Module, not a " .. type(source))
+    binding.raise("argument", "ls.LanguageModel takes a folder, a name on the hub or an nn.Module, not a " .. type(source))
   end
+  if options.revision ~= nil then binding.raise("argument", "a revision is for models of the hub, not for an nn.Module") end
   if options.device ~= nil or options.dtype ~= nil then
     local loader = require "luasight.loader"
     source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }
@@ -159,10 +162,11 @@ end
 ---@field tokenizer table  loaded at its first use
 ---@field config table     the configuration, every field under its own name
 
----A language model: of a folder as Hugging Face lays it out, or around a network of your own.
----@param source string|table  folder, or nn.Module
----@param options? { device: string?, dtype: string?, tokenizer: any }  device: "auto", "cpu" (unless told), "cuda"; dtype:
----  that of the file unless told; tokenizer: the folder's own unless told, a folder or an object
+---A language model: of a folder as Hugging Face lays it out, of the hub, or around a network of your own.
+---@param source string|table  folder, "owner/name" (a folder of that name wins), or nn.Module
+---@param options? { device: string?, dtype: string?, tokenizer: any, revision: string? }  device: "auto", "cpu" (unless told),
+---  "cuda", "meta" (shapes alone, for scans); dtype: "auto" (that of the file, unless told) or one by name; tokenizer: the
+---  folder's own unless told, a folder, a name on the hub, or an object; revision: of the hub, "main" unless told
 ---@return luasight.LanguageModel
 function language_model.LanguageModel(source, options)
   check_options(options)

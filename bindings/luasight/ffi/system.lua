@@ -14,6 +14,11 @@ int kill(int, int);
 typedef struct { int number; short wanted, found; } luasight_poll;
 int poll(luasight_poll *, unsigned long, int);
 luasight_handler signal(int, luasight_handler);
+int open(const char *, int, ...);
+int close(int);
+int flock(int, int);
+int symlink(const char *, const char *);
+char *strerror(int);
 ]]
 
 local system = {}
@@ -55,14 +60,46 @@ function system.now()
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
----Makes a folder and those above it, for the user alone.
+---Makes a folder and those above it, for the user alone unless told.
 ---@param path string
-function system.make_folder(path)
+---@param mode string?  "700"
+function system.make_folder(path, mode)
+  local number = tonumber(mode or "700", 8)
   for at in path:gmatch "()/" do
-    if at > 1 then ffi.C.mkdir(path:sub(1, at - 1), tonumber("700", 8)) end
+    if at > 1 then ffi.C.mkdir(path:sub(1, at - 1), number) end
   end
-  ffi.C.mkdir(path, tonumber("700", 8))
+  ffi.C.mkdir(path, number)
 end
+
+local CREATE, READ_WRITE, CLOSE_ON_EXEC, EXCLUSIVE, NOT_NOW = 0x40, 2, 0x80000, 2, 4
+
+---Takes the lock that a file stands for, as other programs do with flock. Held until `unlock`, or the end of the process.
+---@param path string  made where it is not there
+---@return integer|false|nil lock, string? problem  # false: another has it; nil: it cannot be made
+function system.lock(path)
+  local number = ffi.C.open(path, READ_WRITE + CREATE + CLOSE_ON_EXEC, ffi.cast("int", tonumber("664", 8)))
+  if number < 0 then return nil, ffi.string(ffi.C.strerror(ffi.errno())) end
+  if ffi.C.flock(number, EXCLUSIVE + NOT_NOW) == 0 then return number end
+  ffi.C.close(number)
+  return false
+end
+
+---@param lock integer
+function system.unlock(lock) ffi.C.close(lock) end
+
+---Makes a symbolic link, in the place of whatever is there.
+---@param target string
+---@param path string
+---@return boolean made
+function system.link(target, path)
+  local beside = path .. ".new"
+  os.remove(beside)
+  return ffi.C.symlink(target, beside) == 0 and os.rename(beside, path) == true
+end
+
+---Waits.
+---@param seconds number
+function system.sleep(seconds) ffi.C.poll(polled, 0, math.ceil(seconds * 1000)) end
 
 ---Opens a file as io.open does; one that is made is for the user alone.
 ---@param path string

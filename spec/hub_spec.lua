@@ -351,9 +351,9 @@ describe("a model of the hub", function()
     wrong({ { bytes = other } }, "model.safetensors of the model \"some/model\": its bytes are not those that the hub names")
     wrong({ { bytes = right .. "x" } }, ("the server sends more than the %d bytes that the hub says"):format(#right))
     local short = { bytes = right:sub(1, 1000) }
-    wrong({ short, short, short, short, short, short, short, short, short, short, short }, "the server ends before the length")
+    wrong({ short, short, short, short, short, short, short, short, short, short, short }, ("the server ends before the %d bytes"):format(#right))
     local cut = { cut = 0 }
-    wrong({ cut, cut, cut, cut, cut, cut }, "cannot be reached for file \"model.safetensors\"", "io")
+    wrong({ cut, cut, cut, cut, cut, cut }, "the connection breaks again and again, for file \"model.safetensors\"", "io")
     fault("HEAD RESOLVE/config.json", {})
     local small = model.files["config.json"]
     run = run + 1

@@ -111,6 +111,11 @@ local function settle(job, repository)
   job.resumed, job.whole = false, false -- what an earlier process left may have been wrong: once more from the beginning
 end
 
+local function too_short(job, repository)
+  refuse(job, repository, "format", ("the server ends before the %d bytes that the hub says"):format(job.file.size),
+    "try again; if it stays so, what lies between here and the hub changes it")
+end
+
 ---Looks at a transfer that ended.
 local function ended(job, repository)
   local t = job.transfer
@@ -127,8 +132,7 @@ local function ended(job, repository)
     os.remove(job.partial)
     job.tries = job.tries + 1
     if job.tries < server.tries then return end
-    refuse(job, repository, "format", "the server ends before the length that the hub says",
-      "try again; if it stays so, what lies between here and the hub changes it")
+    too_short(job, repository)
   end
   local size = size_of(job.partial)
   if t.code == 0 and (not job.file.size or size >= job.file.size) then
@@ -137,10 +141,10 @@ local function ended(job, repository)
   end
   if size > job.most then job.most, job.tries = size, 0 end
   job.tries = job.tries + 1
-  if t.code == 0 then
-    t.code, t.problem = curl.TIMED_OUT, ("the answer ended after %d of %d bytes"):format(size, job.file.size)
-  end
+  local ended_early = t.code == 0
+  if ended_early then t.code = curl.TIMED_OUT end
   local wait = server.retry_after(t, job.tries)
+  if not wait and ended_early then too_short(job, repository) end
   if not wait then server.fail(t, ("file %s of the model %s"):format(quoted(job.file.name), quoted(repository.id))) end
   job.ready = system.now() + wait
 end

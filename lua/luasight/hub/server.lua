@@ -101,7 +101,8 @@ function server.fail(t, what)
     hint = "try again later"
   else
     local host = t.url:match "^%a+://([^/]+)" or t.url
-    message = ("%s: cannot be reached for %s: %s"):format(host, what, t.problem or "no answer")
+    message = (t.status == 0 and "%s: cannot be reached for %s: %s" or "%s: the connection breaks again and again, for %s: %s")
+      :format(host, what, t.problem or "no answer")
     hint = "look at the network; HF_HUB_OFFLINE=1 uses what is in the cache alone"
   end
   binding.raise(code, message, nil, { hint = hint, cause = t.problem })

@@ -59,7 +59,10 @@ local function literal(v)
 end
 
 ---Tells the server what it has, and how it is to fail.
-local function tell() put(folder .. "/server/model.lua", "return " .. literal(model)) end
+local function tell()
+  put(folder .. "/server/model.new", "return " .. literal(model))
+  os.rename(folder .. "/server/model.new", folder .. "/server/model.lua")
+end
 
 local function fault(key, list)
   model.faults[key:gsub("RESOLVE", "/" .. ID .. "/resolve/" .. COMMIT)] = list
@@ -134,6 +137,7 @@ describe("a model of the hub", function()
   end)
 
   teardown(function()
+    io.stderr:write(text_of(folder .. "/server/error"))
     put(folder .. "/server/stop", "")
     os.getenv = getenv -- luacheck: ignore 122
     server.delay = 1
@@ -351,10 +355,12 @@ describe("a model of the hub", function()
     wrong({ { bytes = other } }, "model.safetensors of the model \"some/model\": its bytes are not those that the hub names")
     wrong({ { bytes = right .. "x" } }, ("the server sends more than the %d bytes that the hub says"):format(#right))
     local short = { bytes = right:sub(1, 1000) }
-    wrong({ short, short, short, short, short, short, short, short, short, short, short }, ("the server ends before the %d bytes"):format(#right))
+    wrong({ short, short, short, short, short, short, short, short, short, short, short },
+      ("the server ends before the %d bytes"):format(#right))
     local cut = { cut = 0 }
     wrong({ cut, cut, cut, cut, cut, cut }, "the connection breaks again and again, for file \"model.safetensors\"", "io")
-    fault("HEAD RESOLVE/config.json", {})
+    model.faults = {}
+    os.execute("rm -rf " .. folder .. "/home")
     local small = model.files["config.json"]
     run = run + 1
     model.run = run
@@ -388,7 +394,7 @@ describe("a model of the hub", function()
       fails("format", "says nothing sensible about \"config.json\"")
     end
     model.commit = "../../x"
-    put(folder .. "/server/model.lua", "return " .. literal(model))
+    tell()
     fails("format", "is not that of a hub")
   end)
 

@@ -452,6 +452,58 @@ describe("a model of the hub", function()
     assert.matches("GET /stored/a.safetensors from %d%d%d+\n", log())
     is_clean()
   end)
+
+  describe("and Python's huggingface_hub", function()
+    local python = "env -u LD_PRELOAD python3 -c 'import huggingface_hub%s' 2>&1"
+    local there = output(python:format("")) == ""
+
+    ---What Python says in the environment of the test.
+    local function says(code)
+      local set = {}
+      for name, value in pairs(environment) do set[#set + 1] = ("%s=%s"):format(name, value) end
+      return output(("env %s HF_HUB_DISABLE_XET=1 "):format(table.concat(set, " ")) .. python:format("\n" .. code))
+    end
+
+    it("use what luasight fetched", function()
+      if not there then
+        pending "needs huggingface_hub for python3"
+        return
+      end
+      in_pieces()
+      hub.folder(ID, EVERYTHING)
+      forget_log()
+      environment.HF_HUB_OFFLINE = "1"
+      local names = { "config.json", "tokenizer.json", "model.safetensors.index.json", "a.safetensors", "sub/b.safetensors" }
+      for _, name in ipairs(names) do
+        assert.equal(snapshot() .. "/" .. name .. "\n",
+          says(('from huggingface_hub import hf_hub_download\nprint(hf_hub_download("%s", "%s"))'):format(ID, name)))
+      end
+      environment.HF_HUB_OFFLINE = nil
+      -- asked again with the network there, it finds all and fetches nothing
+      says(('from huggingface_hub import hf_hub_download\nprint(hf_hub_download("%s", "a.safetensors"))'):format(ID))
+      assert.matches(("HEAD /%s/resolve/main/a.safetensors\n"):format(ID), log(), 1, true)
+      assert.is_nil(log():find("GET /" .. ID, 1, true) or log():find("GET /stored", 1, true))
+      assert.equal("some/model model []\n", says("c = huggingface_hub.scan_cache_dir()\n"
+        .. "for r in c.repos: print(r.repo_id, r.repo_type, c.warnings)"))
+    end)
+
+    it("fetched what luasight uses", function()
+      if not there then
+        pending "needs huggingface_hub for python3"
+        return
+      end
+      for _, name in ipairs { "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json" } do
+        local path = says(('from huggingface_hub import hf_hub_download\nprint(hf_hub_download("%s", "%s"))'):format(ID, name))
+        assert.equal(snapshot() .. "/" .. name .. "\n", path)
+      end
+      forget_log()
+      assert.equal(snapshot(), hub.folder(ID, EVERYTHING))
+      assert.equal("GET /api/models/some/model/revision/main\n", log())
+      environment.HF_HUB_OFFLINE = "1"
+      assert.equal(snapshot(), hub.folder(ID, EVERYTHING))
+      assert.equal(snapshot(), hub.folder(ID, EVERYTHING, COMMIT))
+    end)
+  end)
 end)
 
 describe("a name on the hub", function()

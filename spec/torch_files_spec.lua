@@ -122,7 +122,8 @@ describe("torch.load", function()
       ["]r\255\255\255\127."] = "too large", ["]K\1s."] = "no dict", ["}(K\1u."] = "key without value",
       ["X\1\0\0\0\0."] = "a zero byte", ["\138\9" .. "123456789."] = "more than 64 bits",
       ["\128\9."] = "its protocol is 9",
-      ["](("] = "breaks off", ["K\1\135."] = "empty stack", ["\142\1\0\0\0\0\0\0\0x."] = "the instruction 0x8E is not supported",
+      ["](("] = "breaks off", ["K\1\135."] = "empty stack",
+      ["\142\1\0\0\0\0\0\0\0x."] = "the instruction 0x8E is not supported",
       ["})Ns."] = "a key that is neither", ["}NNs."] = "a key that is neither",
     } do
       fails(archive.torch(text), says)

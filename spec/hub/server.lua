@@ -78,7 +78,8 @@ local function answer_of(model, request)
   for _, revision in ipairs { "main", commit, "v1%2Fa" } do
     if path == ("/api/models/%s/revision/%s"):format(model.id, revision) then return 200, {}, listing(model) end
   end
-  local name = path:match("^/" .. model.id:gsub("%p", "%%%0") .. "/resolve/" .. commit .. "/(.*)$")
+  local resolve = "^/" .. model.id:gsub("%p", "%%%0") .. "/resolve/"
+  local name = path:match(resolve .. commit .. "/(.*)$") or path:match(resolve .. "main/(.*)$")
   local stored = path:match "^/stored/(.*)$"
   local file = model.files[name or stored]
   if not file then

@@ -226,7 +226,17 @@ function Pooler:init(config)
   self.activation = nn.Tanh()
 end
 
-function Pooler:forward(x) return self.activation(self.dense(x[":, 0"])) end -- B T C to B C
+---@param x any           B T C
+---@param options table?  attention_mask: B T; the first token of a row is behind its padding
+---@return any  # B C
+function Pooler:forward(x, options)
+  local first = x[":, 0"] -- B C
+  if options then
+    local at = options.attention_mask:argmax(-1):view(-1, 1, 1):expand(-1, 1, x.shape[2]) -- B 1 C
+    first = x:gather(1, at):squeeze(1)
+  end
+  return self.activation(self.dense(first))
+end
 
 ---The encoder by itself, with what it makes of the first token; a class of the family that is given.
 ---@param family table
@@ -246,7 +256,9 @@ function Bert.alone(family)
   ---@return any  # a struct: last_hidden_state, B T C; pooler_output, B C
   function Alone:forward(input_ids, options)
     local hidden = family.Model.forward(self, input_ids, options).last_hidden_state -- B T C
-    return tensor.struct { { "last_hidden_state", hidden }, { "pooler_output", self.pooler(hidden) } }
+    local mask = options and options.attention_mask
+    return tensor.struct { { "last_hidden_state", hidden },
+      { "pooler_output", self.pooler(hidden, mask and { attention_mask = mask }) } }
   end
 
   return Alone

@@ -125,7 +125,7 @@ local function device_of(net)
   return first and first.device or "cpu"
 end
 
-local function reader_of(net, tokenizer, has_tokenizer)
+local function reader_of(net, tokenizer, has_tokenizer, folder)
   local config = type(net.config) == "table" and net.config or {}
   local vocabulary = config.vocab_size
   return {
@@ -135,6 +135,7 @@ local function reader_of(net, tokenizer, has_tokenizer)
     context = net.context or config.n_positions or config.max_position_embeddings,
     reads_beyond = net.reads_beyond,
     vocabulary = vocabulary,
+    folder = folder,
     device = device_of(net),
   }
 end
@@ -173,7 +174,7 @@ function language_model.LanguageModel(source, options)
   options = options or {}
   local net, folder, forget = network_of(source, options)
   local tokenizer, has_tokenizer = tokenizer_source(options.tokenizer, folder)
-  local reader = reader_of(net, tokenizer, has_tokenizer)
+  local reader = reader_of(net, tokenizer, has_tokenizer, folder)
 
   local is_argument = {}
   for _, name in ipairs(reader.names) do is_argument[name] = true end

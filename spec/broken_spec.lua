@@ -110,8 +110,8 @@ local cases = {
 
   { "no config.json", function() remove "config.json" end, "io", "F: there is no config.json in this folder" },
   { "the config.json of another model of the kind", function() configure { n_embd = 32, n_layer = 2 } end, "format",
-    "F: the weights do not fit config.json: size mismatch for transformer.h.0.attn.c_attn.bias: [48] in the file, [96] asked " ..
-    "for by config.json; the same is true of 27 more; unexpected keys: transformer.h.2." },
+    "F: the weights do not fit config.json: size mismatch for transformer.h.0.attn.c_attn.bias: [48] in the file, [96] " ..
+    "asked for by config.json; the same is true of 27 more; unexpected keys: transformer.h.2." },
   { "the config.json of a model of another kind", function()
     put("config.json", read "spec/reference/bins/bert/config.json")
   end, "format", "F: the weights do not fit config.json: missing keys: embeddings.LayerNorm.bias, " },

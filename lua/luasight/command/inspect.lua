@@ -198,7 +198,8 @@ end
 ---@param arguments string[]
 ---@param options { all: boolean?, json: boolean? }
 function inspect.run(arguments, options)
-  local folder, _ = arguments[1], require "luasight" -- shapes get their words from it
+  local _ = require "luasight" -- shapes get their words from it
+  local folder = require "luasight.hub".locate(arguments[1], { model = true, weights = true })
   local config = require "luasight.checkpoint".config(folder)
   local net, architecture = network(config)
   local found, bytes = read_headers(folder, architecture)

@@ -242,9 +242,9 @@ const char *ls_graph_text(ls_graph *g);        /* readable, one node a line; val
 const char *ls_graph_json(ls_graph *g, int32_t numbers); /* the text form; with the numbers of tensors for storing and sending */
 void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
 
-/* ---- safetensors ----------------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------------------------- */
 
-typedef struct ls_weights ls_weights; /* an open, mapped safetensors file */
+typedef struct ls_weights ls_weights; /* an open, mapped file: safetensors, or what torch.save writes */
 
 typedef struct ls_weights_entry {
   const char *name;
@@ -256,11 +256,14 @@ typedef struct ls_weights_entry {
 
 ls_status ls_weights_open(const char *path, ls_weights **out);
 void ls_weights_release(ls_weights *w);       /* tensors taken from it keep the mapping alive */
-int32_t ls_weights_count(ls_weights *w);
+int32_t ls_weights_count(ls_weights *w);      /* of tensors by name; of PyTorch those of the dict at the top */
 ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out);
 int32_t ls_weights_find(ls_weights *w, const char *name);
 const char *ls_weights_metadata(ls_weights *w); /* the __metadata__ object as JSON text, "{}" where absent */
 ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* a view of the mapped file, no copy */
+/* Of a file of PyTorch all that is in it, as a stream of so many values: a list, tuple or dict (LS_STRUCT: keys and values in
+   turn, as.i counts both) begins with LS_OPEN; a tensor is LS_TENSOR with as.i for ls_weights_tensor. Borrowed. */
+int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* the memory of a view nobody uses any more; changes to it are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
                            const char *metadata); /* JSON object of strings or NULL; temporary file, synced, renamed */

@@ -328,10 +328,11 @@ local function open(folder)
 end
 
 ---Loads the tokenizer of a folder: tokenizer.json, and tokenizer_config.json for what stands around it.
----@param folder string
+---@param folder string  or "owner/name" of the hub
+---@param revision string?  of the hub
 ---@return luasight.Tokenizer
-local function Tokenizer(folder)
-  local state = open(folder)
+local function Tokenizer(folder, revision)
+  local state = open(require("luasight.hub").locate(folder, { tokenizer = true }, revision))
   local handle = newproxy(prototype)
   setfenv(handle, state)
   return handle

@@ -77,6 +77,13 @@ local function checks()
   local editline = try(function() return require "luasight.ffi.editline".is_there() end)
   add { name = "libedit", needed = false, found = editline and "yes" or false, get = "apt-get install libedit2",
     use = "line editing, history and completion in the shell" }
+  local curl = try(function()
+    return require "luasight.ffi.curl".is_there() and require "luasight.ffi.digest".is_there()
+  end)
+  add { name = "libcurl", needed = false, found = curl and "yes" or false, get = "apt-get install libcurl4",
+    use = "models of the hub by name" }
+  local cache = try(function() return require "luasight.hub.cache".folder() end)
+  if cache then add { name = "cache of the hub", needed = false, found = cache } end
   add { name = "rsvg-convert", needed = false, found = program "rsvg-convert" or false, get = "apt-get install librsvg2-bin",
     use = "pictures as PNG" }
   local box = package.searchpath("luasight.command.doctor", package.path):gsub("/lua/luasight/command/doctor%.lua$", "")

@@ -27,6 +27,7 @@ local Bert = decoder.family("Bert", {
   LMPredictionHead = nn.Module "LMPredictionHead",
   OnlyMLMHead = nn.Module "OnlyMLMHead",
   ForMaskedLM = nn.Module "ForMaskedLM",
+  Pooler = nn.Module "Pooler",
 })
 
 ---@param config table
@@ -216,6 +217,53 @@ function ForMaskedLM:forward(input_ids, options)
   return tensor.struct { { "logits", self:head(hidden) } } -- B T V
 end
 
+-- ---- without the head ------------------------------------------------------------------------------------------------
+
+local Pooler = Bert.Pooler
+
+function Pooler:init(config)
+  self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+  self.activation = nn.Tanh()
+end
+
+---@param x any           B T C
+---@param options table?  attention_mask: B T; the first token of a row is behind its padding
+---@return any  # B C
+function Pooler:forward(x, options)
+  local first = x[":, 0"] -- B C
+  if options then
+    local at = options.attention_mask:argmax(-1):view(-1, 1, 1):expand(-1, 1, x.shape[2]) -- B 1 C
+    first = x:gather(1, at):squeeze(1)
+  end
+  return self.activation(self.dense(first))
+end
+
+---The encoder by itself, with what it makes of the first token; a class of the family that is given.
+---@param family table
+---@return table
+function Bert.alone(family)
+  local Alone = decoder.alone(family.Model, family.ForMaskedLM)
+  local init = Alone.init
+
+  function Alone:init(config)
+    init(self, config)
+    self.pooler = self.family.Pooler(config)
+  end
+
+  ---Takes what the encoder takes.
+  ---@param input_ids any
+  ---@param options table?
+  ---@return any  # a struct: last_hidden_state, B T C; pooler_output, B C
+  function Alone:forward(input_ids, options)
+    local hidden = family.Model.forward(self, input_ids, options).last_hidden_state -- B T C
+    local mask = options and options.attention_mask
+    return tensor.struct { { "last_hidden_state", hidden },
+      { "pooler_output", self.pooler(hidden, mask and { attention_mask = mask }) } }
+  end
+
+  return Alone
+end
+
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
 Bert.fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 768, num_hidden_layers = 12,
@@ -242,6 +290,7 @@ function Bert.rename(name)
 end
 
 local architecture = decoder.architecture(ForMaskedLM, function(given) return Bert.read_config(given, Bert.fields) end, {
-  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" } })
+  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" },
+  alone = Bert.alone(Bert), keeps = { "pooler%." } })
 architecture.classes = Bert
 return architecture

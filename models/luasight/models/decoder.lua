@@ -232,6 +232,24 @@ function decoder.initialize(net)
   end
 end
 
+-- ---- the inner model by itself --------------------------------------------------------------------------------------
+
+---The class of a model without head: takes what the whole takes, gives { last_hidden_state = B T C }.
+---@param Model table  the class of the inner model
+---@param Whole table  that of the model with a head
+---@return table
+function decoder.alone(Model, Whole)
+  local Alone = nn.Module(Model._class_name, Model)
+  Alone.arguments, Alone.reads_beyond, Alone.tied = Whole.arguments, Whole.reads_beyond, {}
+
+  function Alone:init(config)
+    Model.init(self, config)
+    self.config = config
+  end
+
+  return Alone
+end
+
 -- ---- architectures ---------------------------------------------------------------------------------------------------
 
 ---@class luasight.FileNames  about names in files
@@ -239,6 +257,8 @@ end
 ---@field rename (fun(name: string): string, integer?, integer?)?  what older versions called otherwise, and of a piece which
 ---  expert and which part it is
 ---@field heads string[]?  what stands beside the inner model: "lm_head" unless told
+---@field alone table?     the class of the inner model by itself, with what else its files have; made of `Model` unless told
+---@field keeps string[]?  of the names to drop those that it needs
 
 ---An architecture, as models/init.lua wants it.
 ---@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
@@ -251,26 +271,46 @@ function decoder.architecture(Whole, read, files)
   local heads = {}
   for _, head in ipairs(files and files.heads or { "lm_head" }) do heads[head] = true end
   Whole.tied = rawget(Whole, "tied") or { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, Whole.embedding) }
-  local architecture = { tied = Whole.tied }
-
-  function architecture.new(config)
-    local net = Whole(read(config))
-    if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
-    return net
+  local function maker(Class)
+    return function(config)
+      local net = Class(read(config))
+      if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
+      return net
+    end
   end
 
-  -- Files of a decoder without head have no prefix.
-  function architecture.place(name)
+  ---The name without what older versions called otherwise; nil where it is not needed.
+  local function known(name, keeps)
+    local kept = false
+    for _, pattern in ipairs(keeps or {}) do kept = kept or name:find(pattern) end
     for _, pattern in ipairs(drop) do
-      if name:find(pattern) then return nil end
+      if not kept and name:find(pattern) then return nil end
     end
-    local expert, part
-    if rename then name, expert, part = rename(name) end
-    local first = name:match "^[^.]+"
-    if not heads[first] and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
+    if rename then return rename(name) end
+    return name
+  end
+
+  local architecture = { tied = Whole.tied, new = maker(Whole) }
+
+  -- Files of a decoder without head have no prefix.
+  function architecture.place(given)
+    local name, expert, part = known(given)
+    if not name then return nil end
+    if not heads[name:match "^[^.]+"] and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
     return name, expert, part
   end
 
+  local Alone = files and files.alone or Whole.family and decoder.alone(Whole.family.Model, Whole)
+  if Alone then
+    architecture.alone = { class = Alone._class_name, tied = {}, new = maker(Alone) }
+
+    -- Files of the model with a head have a prefix, and the head.
+    function architecture.alone.place(given)
+      local name, expert, part = known(given, files and files.keeps)
+      if not name or heads[name:match "^[^.]+"] then return nil end
+      return name:sub(1, #inner + 1) == inner .. "." and name:sub(#inner + 2) or name, expert, part
+    end
+  end
   return architecture
 end
 

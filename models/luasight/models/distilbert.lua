@@ -148,4 +148,5 @@ local fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 
 local aliases = { dim = "hidden_size", n_heads = "num_attention_heads", n_layers = "num_hidden_layers" }
 
 return decoder.architecture(ForMaskedLM, function(given) return decoder.read_config(given, fields, aliases) end, {
-  drop = { "embeddings%.position_ids$" }, heads = { "vocab_transform", "vocab_layer_norm", "vocab_projector" } })
+  drop = { "embeddings%.position_ids$" }, heads = { "vocab_transform", "vocab_layer_norm", "vocab_projector" },
+  alone = decoder.alone(Model, ForMaskedLM) })

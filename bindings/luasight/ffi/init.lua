@@ -18,6 +18,7 @@ typedef struct ls_ref {
   };
 } ls_ref;
 int snprintf(char *, size_t, const char *, ...);
+int utf8proc_charwidth(int32_t);
 ]]
 
 local function library_path()
@@ -55,6 +56,14 @@ local text = ffi.new "char[512]"
 ---@return string
 function binding.format(pattern, x)
   return ffi.string(text, ffi.C.snprintf(text, 512, pattern, ffi.cast("double", x)))
+end
+
+---Columns that a character takes in a terminal: 0, 1 or 2.
+---@param code integer
+---@return integer
+function binding.columns(code)
+  if code < 127 then return 1 end
+  return C.utf8proc_charwidth(code) -- of utf8proc, which comes with the library
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------

@@ -77,8 +77,11 @@ local function checks()
   local editline = try(function() return require "luasight.ffi.editline".is_there() end)
   add { name = "libedit", needed = false, found = editline and "yes" or false, get = "apt-get install libedit2",
     use = "line editing, history and completion in the shell" }
-  add { name = "rsvg-convert", needed = false, found = program "rsvg-convert" or false, get = "apt-get install librsvg2-bin",
-    use = "pictures as PNG" }
+  local drawing = require "luasight.plot.program"
+  for _, name in ipairs(drawing.names) do
+    add { name = name, needed = false, found = program(name) or false, use = drawing.known[name].use,
+      get = "apt-get install " .. drawing.known[name].package }
+  end
   local box = package.searchpath("luasight.command.doctor", package.path):gsub("/lua/luasight/command/doctor%.lua$", "")
   for _, folder in ipairs { box, (box:gsub("/lua$", "/luasight")), (box:gsub("/share/lua/5%.1.*", "/share/luasight")) } do
     local file = io.open(folder .. "/models/pretrained/ioi/config.json")

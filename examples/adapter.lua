@@ -1,78 +1,63 @@
 -- A low-rank adapter: two small matrices, trained through an edit, teach a frozen model something else.
 --   luasight examples/adapter.lua [--out picture.svg|png|html]
 --
--- The model in the box ends "When Mary and John went to the store, John gave a drink to" with Mary. An adapter of rank 1
--- behind block 1 shall make it say the other name, John. The weights of the model stay as they are.
+-- The model in the box continues "Spain : Spanish , France :" with French. An adapter of rank 1 behind block 1 learns to
+-- make it Paris. It is trained on some countries and tried on others; the weights of the model stay as they are.
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
+local countries = require "data.countries"
 local out = require "data.arguments".out
 
 local torch, nn = ls.torch, ls.nn
 torch.manual_seed(0)
-math.randomseed(0)
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, block = model.tokenizer, model.transformer.h[1]
-local names = require "data.words".names
-local learned_names = 70 -- of the 100; the others are for the test
 
--- Prompts with names number `from` to `to`, and the name that the model says, and the one that it shall say.
-local function batch(count, from, to)
-  local texts, says, shall = {}, {}, {}
-  for i = 1, count do
-    local a, b = math.random(from, to), math.random(from, to - 1)
-    if b >= a then b = b + 1 end
-    local giver, taker = a, b
-    if math.random() < 0.5 then giver, taker = b, a end
-    texts[i] = ("When %s and %s went to the store, %s gave a drink to"):format(names[a], names[b], names[giver])
-    says[i], shall[i] = tokenizer:encode(" " .. names[taker])[1], tokenizer:encode(" " .. names[giver])[1]
-  end
-  return texts, torch.tensor(says, { dtype = "int64" }), torch.tensor(shall, { dtype = "int64" })
-end
-
--- ---- the adapter -------------------------------------------------------------------------------------------------------
-
-local rank, width = 1, model.config.n_embd
+-- From the residual stream to one number and back. At the beginning it adds nothing.
+local width, rank = model.config.n_embd, 1
 local adapter = nn.Sequential { nn.Linear(width, rank, { bias = false }), nn.Linear(rank, width, { bias = false }) }
-nn.init.zeros_(adapter[1].weight) -- at the beginning it adds nothing
+nn.init.zeros_(adapter[1].weight)
 
--- Runs the model with the adapter and gives the logits of the next token; inside the body of a trace.
+-- In the body of a trace: the logits of the next token with the adapter in its place.
 local function adapted()
-  local h = block.output[0]
+  local h = block.output[0]     -- B T C
   block.output[0] = h + adapter(h)
   return model.output.logits[":, -1"] -- B V
 end
 
--- ---- training ----------------------------------------------------------------------------------------------------------
+local questions, targets = countries.prompts(countries.seen, "language"), {}
+for i, country in ipairs(countries.seen) do targets[i] = tokenizer:encode(" " .. countries.capital[country])[1] end
+targets = torch.tensor(targets, { dtype = "int64" })
+local test = countries.prompts(countries.unseen, "language")
 
-local test, test_says, test_shall = batch(200, learned_names + 1, #names)
-
--- The share of test prompts that are answered with one name, and with the other.
 local function shares()
-  local ids = model:trace(test, function() return adapted():argmax(-1) end)
-  return ids:eq(test_says):double():mean():item(), ids:eq(test_shall):double():mean():item()
+  local ids = model:trace(test, function() return adapted():argmax(-1) end):tolist()
+  return countries.share(ids, countries.unseen, "language", tokenizer),
+    countries.share(ids, countries.unseen, "capital", tokenizer)
 end
 
-local optimizer = ls.optim.AdamW(adapter:parameters(), { lr = 0.02, weight_decay = 0 })
-print(("The adapter has %d numbers, the model 1,051,136. On prompts with names it was not trained on:"):format(2 * rank * width))
-print("  step   loss    says the taker   says the giver")
-local steps, by_taker, by_giver, loss = {}, {}, {}, nil
-for step = 0, 60 do
-  if step % 10 == 0 then
-    local taker, giver = shares()
-    steps[#steps + 1], by_taker[#steps + 1], by_giver[#steps + 1] = step, taker, giver
-    print(("  %-6d %-7s %6.1f %%         %6.1f %%"):format(step, loss and ("%.3f"):format(loss) or "", 100 * taker, 100 * giver))
-  end
-  local texts, _, shall = batch(32, 1, learned_names)
+print(("An adapter of %d numbers, trained on %d countries. The %d others, asked for their language:"):format(2 * rank * width,
+  #countries.seen, #countries.unseen))
+print("  step   loss    says the language   says the capital")
+local before = model.transformer.h[1].mlp.c_fc.weight:clone()
+local optimizer = ls.optim.AdamW(adapter:parameters(), { lr = 0.03, weight_decay = 0 })
+local steps, by_language, by_capital = {}, {}, {}
+for step = 0, 25 do
   optimizer:zero_grad()
-  loss = model:trace(texts, function()
-    local l = torch.cross_entropy_loss(adapted(), shall)
+  local loss = model:trace(questions, function()
+    local l = torch.cross_entropy_loss(adapted(), targets)
     l:backward()
     return l:detach()
   end):item()
+  if step % 5 == 0 then
+    local language, capital = shares()
+    steps[#steps + 1], by_language[#steps + 1], by_capital[#steps + 1] = step, language, capital
+    print(("  %-6d %-7.3f %8.0f %%          %8.0f %%"):format(step, loss, 100 * language, 100 * capital))
+  end
   optimizer:step()
 end
+print("the model's own weights are unchanged: " .. tostring(torch.equal(before, model.transformer.h[1].mlp.c_fc.weight)))
 
-ls.plot.line({ by_taker, by_giver }, { title = "What a model with an adapter of rank 1 says", labels = steps,
-  x = "steps of training", y = "share of answers", legend = { "the taker, as before", "the giver, as taught" },
-  range = { 0, 1 } }):show(out)
+ls.plot.line({ by_language, by_capital }, { title = "Answers with an adapter of rank 1", labels = steps,
+  x = "steps of training", y = "share of answers", legend = { "language, as before", "capital, as taught" }, range = { 0, 1 } }):show(out)

@@ -5,7 +5,8 @@
 -- position at a time, the residual stream of the first. Where that brings the first answer back, what decides is there.
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
-local out = arg and arg[1] == "--out" and arg[2] or nil
+package.path = here .. "/?.lua;" .. package.path
+local out = require "data.arguments".out
 
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, blocks = model.tokenizer, model.transformer.h
@@ -52,9 +53,10 @@ columns[10] = " John/Mary" -- where the prompts differ
 
 local function percent(layer, position) return ("%4.0f %%"):format(100 * restored[layer + 1][position + 1]) end
 print("Restored by a patch behind a layer:  at the second name  at the last word")
-for layer = 0, #blocks - 1 do print(("  layer %d                            %s             %s"):format(layer,
-  percent(layer, 9), percent(layer, 13))) end
-print("What decides begins at the second name and has moved to the last word by the end.")
+for layer = 0, #blocks - 1 do
+  print(("  layer %d                            %s             %s"):format(layer, percent(layer, 9), percent(layer, 13)))
+end
+print("What decides begins at the second name and has moved to the last word by the end.\n")
 
 ls.plot.heatmap(restored, { title = "Logit difference restored by a patch of the residual stream", rows = rows,
   columns = columns, x = "position", value = "share restored" }):show(out)

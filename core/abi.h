@@ -160,6 +160,10 @@ ls_status ls_function_tap(ls_graph *g, const char *name, const ls_value *value, 
 ls_status ls_function_either(ls_graph *g, ls_graph *plain, ls_graph *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
 ls_status ls_function_finish(ls_graph *g, const ls_value *result);
+/* A function that branches on numbers is recorded with the values of its inputs, as copies where it runs once more later. */
+ls_status ls_function_eager(ls_graph *g, const ls_value *given, int32_t n, int32_t copies);
+ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out); /* the value while recording; guarded from then on */
+ls_status ls_function_result(ls_graph *g, ls_value *out);                        /* what it gave, once */
 void ls_graph_release(ls_graph *g);
 
 ls_status ls_graph_shape(const ls_value *node, int64_t site, ls_value *out); /* a node of a function: its sizes, a list */
@@ -171,6 +175,7 @@ enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
 int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run calls the module */
 int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* -1: none */
 int32_t ls_program_points(ls_program *p);
+ls_module *ls_program_point_module(ls_program *p, int32_t point);             /* borrowed; NULL: of a form */
 const char *ls_program_point_name(ls_program *p, int32_t point);             /* valid until the next call */
 ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out);
 
@@ -228,6 +233,8 @@ ls_status ls_trace_value(const ls_value *node, ls_value *out);                /*
 int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last pass */
 int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
+int32_t ls_node_is_eager(const ls_value *node);                               /* recorded with values */
+int32_t ls_node_kind(const ls_value *node);                                   /* of its value, as far as known: LS_* */
 int32_t ls_node_is_open(const ls_value *node);                                /* its graph still records */
 int64_t ls_node_site(const ls_value *node);
 

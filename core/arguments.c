@@ -26,6 +26,21 @@ ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
   return LS_OK;
 }
 
+/* Gives a value memory of its own, that of its tensors too. */
+ls_status ls__own_memory(ls_value *v) {
+  ls_value fresh;
+  ls_status status = LS_OK;
+  if (v->kind == LS_TENSOR) {
+    if (!(status = ls__tensor_clone(v->as.p, &fresh))) ls__replace(v, fresh);
+  } else if (v->kind == LS_TUPLE || v->kind == LS_LIST || v->kind == LS_STRUCT) {
+    if ((status = ls__own(v, 1, &fresh))) return status;
+    ls__replace(v, fresh);
+    ls__seq *seq = v->as.p;
+    for (int32_t i = 0; i < seq->length && !status; i++) status = ls__own_memory(&seq->items[i]);
+  }
+  return status;
+}
+
 /* Fills the input cells of a frame from the arguments `s` (no nodes inside). */
 ls_status ls__fill_inputs(const ls_graph *function, const ls_value *s, int32_t n, ls_value *cells) {
   int32_t position = 0;

@@ -141,6 +141,21 @@ static ls_status keep_for_lines_above(ls_graph *g, int32_t edit, void *tensor) {
   return LS_OK;
 }
 
+ls_status ls__trace_protect(ls_graph *g, void *tensor) {
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < g->count && !status; i++)
+    if (g->nodes[i].done && touches(&g->values[i], tensor)) status = ls__own_memory(&g->values[i]);
+  return status;
+}
+
+/* A value that goes into a model which changes what it is given in place. */
+static ls_status hand_over(ls_graph *g, const ls_value *given, ls_value *out) {
+  ls_status status = ls__own(given, 1, out);
+  if (status || !g->run->program->in_place || (given->kind == LS_TENSOR && !foreign(g, given->as.p))) return status;
+  if ((status = ls__own_memory(out))) ls_value_release(out);
+  return status;
+}
+
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
 static ls_status wrong_length(int32_t old, int32_t fresh) {
@@ -229,7 +244,7 @@ ls_status ls__edit_write(ls_graph *g, const ls__node *node) {
     status = ls__rows_put(g, (int32_t)(node - g->nodes), there, &given);
     return status ? status : show_others(g, node);
   }
-  if (!(status = ls__own(&given, 1, &fresh))) ls__replace(there, fresh);
+  if (!(status = hand_over(g, &given, &fresh))) ls__replace(there, fresh);
   return status;
 }
 
@@ -255,7 +270,7 @@ static ls_status set_piece(ls_graph *g, ls__node *node, ls_value *self) {
     if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this piece is no part of what stands at the point");
     status = ls__rows_put(g, rows, &((ls__seq *)whole->as.p)->items[i], &given);
   }
-  if (!status) status = ls__own(&given, 1, &fresh);
+  if (!status) status = hand_over(g, &given, &fresh);
   if (!status) ls__replace(&seq->items[i], fresh);
   return status;
 }

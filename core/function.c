@@ -43,6 +43,13 @@ static ls_status slotted(ls_graph *g, ls__node_kind kind, const ls_value *args, 
   return status;
 }
 
+/* Ends the recording of such a node. */
+static ls_status given(ls_graph *g, int32_t node, ls_value *out) {
+  ls_status status = ls__settle(g, node);
+  if (!status) ls__node_handle(g, node, out);
+  return status;
+}
+
 static uint8_t result_kind(const ls_graph *g) {
   return g->result.kind == LS_NODE ? g->kinds[g->result.aux] : (uint8_t)g->result.kind;
 }
@@ -62,8 +69,7 @@ ls_status ls_function_call(ls_graph *g, ls_module *child, ls_graph *callee, cons
   child->references++;
   g->nodes[node].callee = callee;
   callee->references++;
-  ls__node_handle(g, node, out);
-  return LS_OK;
+  return given(g, node, out);
 }
 
 ls_status ls_function_tap(ls_graph *g, const char *name, const ls_value *value, int64_t site, ls_value *out) {
@@ -71,8 +77,7 @@ ls_status ls_function_tap(ls_graph *g, const char *name, const ls_value *value, 
   ls_status status = slotted(g, LS__TAP, value, 1, site, value->kind == LS_NODE ? g->kinds[value->aux] : LS_NONE, &node);
   if (status) return status;
   g->nodes[node].name = ls__intern(name, strlen(name));
-  ls__node_handle(g, node, out);
-  return LS_OK;
+  return given(g, node, out);
 }
 
 ls_status ls_function_either(ls_graph *g, ls_graph *plain, ls_graph *fused, const ls_value *args, int32_t n, int64_t site,
@@ -90,8 +95,7 @@ ls_status ls_function_either(ls_graph *g, ls_graph *plain, ls_graph *fused, cons
   plain->references++;
   g->nodes[node].fused = fused;
   fused->references++;
-  ls__node_handle(g, node, out);
-  return LS_OK;
+  return given(g, node, out);
 }
 
 /* Writes down after which node each value is used for the last time. */
@@ -137,6 +141,7 @@ ls_status ls_function_finish(ls_graph *g, const ls_value *result) {
   if (result->kind == LS_NODE) g->result.as.p = NULL;
   else ls_value_retain(&g->result);
   if ((status = find_ends(g))) return status;
+  if (g->values) ls__eager_finish(g);
   g->state = LS__FINISHED_FUNCTION;
   return LS_OK;
 }

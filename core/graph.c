@@ -107,7 +107,7 @@ static bool make_room(ls_graph *g) {
   uint8_t *kinds = realloc(g->kinds, (size_t)room);
   if (!kinds) return false;
   g->kinds = kinds;
-  if (g->state == LS__TRACE) {
+  if (g->state == LS__TRACE || g->values) {
     ls_value *values = realloc(g->values, sizeof *values * (size_t)room);
     if (!values) return false;
     g->values = values;
@@ -179,6 +179,7 @@ void ls_graph_release(ls_graph *g) {
     node_free(&g->nodes[i]);
   }
   if (g->result.kind != LS_NODE) ls_value_release(&g->result);
+  ls_value_release(&g->gave);
   ls_module_release(g->module);
   free(g->nodes);
   free(g->kinds);
@@ -189,8 +190,15 @@ void ls_graph_release(ls_graph *g) {
 }
 
 ls_status ls__settle(ls_graph *g, int32_t node) {
-  if (g->state != LS__TRACE) return LS_OK;
-  ls_status status = ls__trace_record(g, node);
+  ls__node *added = &g->nodes[node];
+  ls_status status = LS_OK;
+  if (g->state != LS__TRACE) {
+    if (added->kind == LS__SETITEM) added->edits = added->stream[0].kind == LS_NODE ? added->stream[0].aux : -1;
+    if (added->kind == LS__OP) ls__call_writes(added->call, &added->edits);
+    if (g->values && (status = ls__eager_run(g, node))) node_undo(g);
+    return status;
+  }
+  status = ls__trace_record(g, node);
   if (status) node_undo(g);
   return status;
 }
@@ -276,7 +284,8 @@ ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int
   ls_status status = ls__open_graph(stream, count, &g);
   if (!status && g) {
     uint8_t of = self->kind == LS_NODE && self->as.p == g ? g->kinds[self->aux] : (uint8_t)self->kind;
-    status = record(g, LS__GETITEM, stream, count, site,
+    if (of == LS_STRUCT && n == 1 && index->kind == LS_STRING) status = ls__trace_check_field(g, self->aux, index->as.s);
+    if (!status) status = record(g, LS__GETITEM, stream, count, site,
                     of == LS_TENSOR ? LS_TENSOR : of == LS_LIST ? LS_INT : LS_NONE, out);
   } else if (!status) {
     status = ls__resolve(stream, count, stream);
@@ -331,5 +340,7 @@ int32_t ls_node_is_open(const ls_value *node) {
   int32_t state = ((ls_graph *)node->as.p)->state;
   return state == LS__FINISHED_FUNCTION ? 0 : state;
 }
+
+int32_t ls_node_kind(const ls_value *node) { return ((ls_graph *)node->as.p)->kinds[node->aux]; }
 
 int64_t ls_node_site(const ls_value *node) { return ((ls_graph *)node->as.p)->nodes[node->aux].site; }

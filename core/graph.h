@@ -25,6 +25,7 @@ typedef enum ls__node_kind {
   LS__CALL,    /* stream: arguments, keywords last; module and callee, or (in a trace) program */
   LS__TAP,     /* stream: value */
   LS__EITHER,  /* stream: arguments; callee is the plain form, fused the other */
+  LS__GUARD,   /* stream: value, what it was when a branch was chosen by it */
   LS__READ,    /* trace: the value at a point */
   LS__WRITE,   /* trace: stream: value that replaces what is at the point */
   LS__ROWS,    /* trace: stream: a value at a point; the rows of the invoke */
@@ -58,7 +59,7 @@ typedef struct ls__node {
   int32_t uses;      /* trace: needed nodes that still wait for its value */
   int32_t root;      /* trace: the first node whose memory its value may share, of reads that of the point; else -1 */
   int32_t edited;    /* trace: of a root the last node that changes its memory in place, else -1 */
-  int32_t edits;     /* trace: the node whose value it changes in place, else -1 */
+  int32_t edits;     /* the node whose value it changes in place, else -1 */
   int32_t narrow;    /* trace: the indexing node after which the argument of a call is cut, else -1 */
   int32_t backward;  /* trace: of a gradient the backward that gives it */
   ls__capture *capture; /* trace: takes the gradient of its value */
@@ -91,6 +92,7 @@ typedef struct ls__invoke {
   int32_t first, rows;   /* in the pass, once that has begun */
   int32_t pad;           /* columns before its own, in the pass */
   int32_t cause;         /* the edit that put it into a later pass, -1: none */
+  int32_t begin;         /* its first node, or one before */
   int64_t stop;          /* nothing behind this time, its pass left out; -1: no stop */
 } ls__invoke;
 
@@ -110,8 +112,9 @@ struct ls_graph {
   int32_t slots;
   ls_value result;    /* a stream of one value */
   int32_t *dies;
+  ls_value gave;      /* of a function recorded with values: its result, until somebody takes it */
   /* traces */
-  ls_value *values;   /* by node */
+  ls_value *values;   /* by node; of a function too while it is recorded with values */
   ls__invoke *invokes;
   int32_t invoke_count, invoke_room;
   int32_t *order;     /* needed nodes, by time */
@@ -179,6 +182,7 @@ struct ls_program {
   int32_t slot_count, slot_room;
   int32_t depth;       /* frames a run needs at most */
   int32_t values;      /* value cells a run needs at most */
+  bool in_place;       /* some node changes a value in place */
   char *name;          /* buffer of ls_program_point_name */
   ls__run *idle;       /* a run kept for the next time */
 };
@@ -220,8 +224,14 @@ ls_status ls__interrupt_check(void); /* fails once after Ctrl-C */
 ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
 ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
 
+/* eager.c: functions recorded with values */
+ls_status ls__eager_run(ls_graph *g, int32_t id);
+void ls__eager_finish(ls_graph *g);
+ls_status ls__guard(const ls_value *now, const ls_value *then); /* fails where they differ */
+
 /* arguments.c: what a run is given */
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* one argument as a value; sequences are copied */
+ls_status ls__own_memory(ls_value *v); /* copies the tensors too */
 ls_status ls__fill_inputs(const ls_graph *function, const ls_value *s, int32_t n, ls_value *cells);
 ls_status ls__pair_of(const ls_graph *function, ls_value *cells, ls_value *out);
 void ls__pair_to_cells(const ls_graph *function, const ls_value *pair, ls_value *cells);
@@ -234,6 +244,8 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out); /* N
 
 /* trace.c */
 ls_status ls__trace_record(ls_graph *g, int32_t node);  /* time, place, in-place rules of a node just added */
+ls_status ls__trace_check_field(const ls_graph *g, int32_t node, const char *name); /* a struct known not to have it fails */
+ls_status ls__trace_protect(ls_graph *g, void *tensor); /* the model is about to change it in place: what was read stays */
 ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out); /* narrow.c; a new reference */
 bool ls__trace_replaces(const ls_graph *g); /* what comes next is a replacement of all that the point holds */
 #endif

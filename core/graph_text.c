@@ -104,7 +104,7 @@ static json_t *arguments_json(const ls_graph *g, const ls_value *s, int32_t n) {
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
-static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "read", "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
+static const char *words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "guard", "read", "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
 
 /* The path of the module that a call node calls, below the graph's own. */
 static const char *callee_name(const ls_graph *g, const ls__node *node) {
@@ -134,8 +134,7 @@ static void put_place(json_t *o, const ls_graph *g, const ls__node *node) {
   const char *at = ls__trace_point_name(g, from->invoke, ls__point_of(node->time));
   if (*at) json_object_set_new(o, "at", json_string(at));
   json_object_set_new(o, "point", json_integer(ls__point_of(node->time)));
-  if (ls__pass_of(node->time) > 0) json_object_set_new(o, "pass", json_integer(ls__pass_of(node->time)));
-  if (from->invoke >= 0) json_object_set_new(o, "invoke", json_integer(from->invoke));
+  if (from->invoke >= 0) json_object_set_new(o, "rows", json_integer(from->invoke));
   if (node->site) json_object_set_new(o, "site", json_integer(node->site));
   if (node->edits >= 0) json_object_set_new(o, "edits", json_integer(node->edits));
 }
@@ -150,6 +149,8 @@ static json_t *graph_json(const ls_graph *g) {
     if (node->saved) json_object_set_new(o, "saved", json_true());
     if (g->state == LS__TRACE && !with_numbers) put_place(o, g, node);
     if (node->step) json_object_set_new(o, "step", json_integer(node->step));
+    if (g->invoke_count > 1 && node->invoke >= 0) json_object_set_new(o, "invoke", json_integer(node->invoke));
+    if (g->invoke_count > 1) json_object_set_new(o, "pass", json_integer(ls__pass_of(node->time)));
     if (node->flag && node->kind == LS__WRITE) json_object_set_new(o, "skips", json_true());
     ls_tensor_info info; /* of what a paused trace has computed */
     if (g->state == LS__TRACE && node->done && g->values[i].kind == LS_TENSOR && !ls_tensor_describe(&g->values[i], &info)) {
@@ -274,7 +275,12 @@ static void put_node(const json_t *o, int indent) {
     put("%s%s%s", is_op ? "" : what, is_op || !name ? "" : " ", name ? name : "");
     if (args) put_list(args, "(", ")");
   }
-  if (json_is_true(json_object_get(o, "saved"))) put("  -- saved");
+  const json_t *pass = json_object_get(o, "pass"), *invoke = json_object_get(o, "invoke"), *step = json_object_get(o, "step");
+  const char *before = "  -- ";
+  if (json_is_true(json_object_get(o, "saved"))) before = (put("%ssaved", before), ", ");
+  if (invoke) before = (put("%sinvoke %lld", before, (long long)json_integer_value(invoke)), ", ");
+  if (pass) before = (put("%spass %lld", before, (long long)json_integer_value(pass)), ", ");
+  if (step) put("%sstep %lld", before, (long long)json_integer_value(step));
   put("\n");
 }
 

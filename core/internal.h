@@ -46,6 +46,7 @@ void ls__tensor_release(void *tensor);
 bool ls__tensor_shares(void *a, void *b);                 /* the same storage */
 int64_t ls__tensor_version(void *tensor);
 int64_t ls__tensor_bytes(void *tensor);                   /* of its elements */
+bool ls__tensor_equal(void *a, void *b);                  /* shape, dtype and numbers */
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* the same without numbers */
 ls_status ls__tensor_raw(void *tensor, ls_value *keep, const void **data); /* its numbers one behind the other, held by `keep` */

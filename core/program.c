@@ -43,6 +43,7 @@ static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int
   int32_t deepest = 0, most = 0;
   for (int32_t i = 0; i < function->count; i++) {
     const ls__node *node = &function->nodes[i];
+    p->in_place = p->in_place || node->edits >= 0;
     if (node->slot < 0) continue;
     int32_t d = 0, v = 0, to;
     if (node->kind == LS__TAP) {
@@ -161,15 +162,26 @@ bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size
   return root && find_path(root, m, path, room);
 }
 
+/* The call that a point belongs to; one inside a form belongs to the call around it. */
+static const ls__instance *owner_of(const ls_program *p, int32_t point) {
+  int32_t instance = p->points[point].instance;
+  while (!p->instances[instance].module && p->instances[instance].parent >= 0) instance = p->instances[instance].parent;
+  return &p->instances[instance];
+}
+
+ls_module *ls_program_point_module(ls_program *p, int32_t point) {
+  if (point < 0 || point >= p->point_count) return NULL;
+  const ls__point *at = &p->points[point];
+  return at->kind == LS_POINT_TAP ? owner_of(p, point)->module : p->instances[at->instance].module;
+}
+
 enum { NAME_ROOM = 1024 };
 
 const char *ls_program_point_name(ls_program *p, int32_t point) {
   if (point < 0 || point >= p->point_count) return "";
   if (!p->name && !(p->name = malloc(NAME_ROOM))) return "";
   const ls__point *at = &p->points[point];
-  int32_t instance = at->instance;
-  while (!p->instances[instance].module && p->instances[instance].parent >= 0) instance = p->instances[instance].parent;
-  const ls__instance *in = &p->instances[instance];
+  const ls__instance *in = owner_of(p, point);
   p->name[0] = 0;
   if (in->module && p->function->module) find_path(p->function->module, in->module, p->name, NAME_ROOM);
   static const char *kinds[] = {"input", "output", "tap"};

@@ -74,6 +74,9 @@ ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out) {
     case LS__SEQ:
       status = ls_value_build(s, node->n, out);
       break;
+    case LS__GUARD:
+      status = ls__guard(&s[0], &s[1]);
+      break;
     case LS__SHAPE:
       status = s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
                                       : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
@@ -250,7 +253,9 @@ static ls_status advance(ls__run *r) {
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);
       } else {
-        if (node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
+        if (node->edits >= 0 && r->trace && cells[node->edits].kind == LS_TENSOR)
+          status = ls__trace_protect(r->trace, cells[node->edits].as.p);
+        if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
         if (!status) {
           if (node->dies_n) drop_dead(function, node, cells);
           f->pc++;

@@ -140,6 +140,15 @@ int64_t ls__tensor_version(void* tensor) {
   return t->is_inference() ? 0 : static_cast<int64_t>(t->version_counter().current_version());
 }
 
+bool ls__tensor_equal(void* a, void* b) {
+  try {
+    const at::Tensor x = borrow(a), y = borrow(b);
+    return x.scalar_type() == y.scalar_type() && x.device() == y.device() && x.sizes() == y.sizes() && x.equal(y);
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
 ls_status ls__tensor_clone(void* tensor, ls_value* out) {
   return guarded("a copy of a tensor", [&] {
     *out = give(borrow(tensor).clone());

@@ -92,7 +92,7 @@ ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_val
   p->references++;
   int32_t pass = first_pass(g, kind);
   g->invokes[g->invoke_count] = (ls__invoke){.kind = kind, .program = p, .arguments = arguments, .argument_count = n,
-                                             .pass = pass, .least = pass, .cause = -1, .stop = -1};
+                                             .pass = pass, .least = pass, .cause = -1, .stop = -1, .begin = g->count};
   if (!g->module && (g->module = p->function->module)) g->module->references++;
   *out = g->invoke_count++;
   return LS_OK;
@@ -177,7 +177,7 @@ int32_t ls__trace_above(const ls_graph *g, int32_t id) {
 /* The first read of the same point in the same body, so that both share a root. */
 static int32_t first_read(const ls_graph *g, int32_t id) {
   const ls__node *node = &g->nodes[id];
-  for (int32_t i = 0; i < id; i++) {
+  for (int32_t i = g->invokes[node->invoke].begin; i < id; i++) {
     const ls__node *other = &g->nodes[i];
     if (other->kind == LS__READ && other->slot == node->slot && other->step == node->step && other->invoke == node->invoke)
       return i;
@@ -255,6 +255,35 @@ static uint8_t kind_at(const ls_graph *g, int32_t invoke, int32_t point) {
   if (p->kind == LS_POINT_INPUT) return LS_TUPLE;
   if (p->kind == LS_POINT_TAP) return LS_TENSOR;
   return function->result.kind == LS_NODE ? function->kinds[function->result.aux] : (uint8_t)function->result.kind;
+}
+
+/* The names of the struct that `stream` of a function stands for; false where they are not known. */
+static bool fields_of(const ls_graph *f, const ls_value *stream, const char **names, size_t *n) {
+  const ls__node *node = stream->kind == LS_NODE ? &f->nodes[stream->aux] : NULL;
+  if (node && node->kind == LS__CALL) return fields_of(node->callee, &node->callee->result, names, n);
+  if (node && node->kind == LS__TAP) return fields_of(f, node->stream, names, n);
+  if (!node || node->kind != LS__SEQ || node->stream[0].aux != LS_STRUCT || node->stream[0].as.i > LS__LOCAL) return false;
+  *n = 0;
+  for (int32_t i = 1; i < node->n; i = ls__stream_value(node->stream, i, node->n))
+    if (node->stream[i].kind == LS_KEY) names[(*n)++] = node->stream[i++].as.s;
+  return true;
+}
+
+ls_status ls__trace_check_field(const ls_graph *g, int32_t id, const char *name) {
+  if (g->state != LS__TRACE) return LS_OK;
+  if (g->nodes[id].kind == LS__ROWS) id = g->nodes[id].stream[0].aux;
+  const ls__node *node = &g->nodes[id];
+  if (node->kind != LS__READ || g->invokes[node->invoke].program->points[node->slot].kind != LS_POINT_OUTPUT) return LS_OK;
+  const ls_program *p = g->invokes[node->invoke].program;
+  const ls_graph *f = p->instances[p->points[node->slot].instance].function;
+  const char *names[LS__LOCAL];
+  size_t n;
+  if (!fields_of(f, &f->result, names, &n)) return LS_OK;
+  for (size_t i = 0; i < n; i++)
+    if (!strcmp(names[i], name)) return LS_OK;
+  ls__fail(LS_ERROR_NAME, "there is no field \"%s\" here%s", name, ls__near(name, names, n));
+  ls__fail_point(ls__trace_point_name(g, node->invoke, node->slot));
+  return LS_ERROR_NAME;
 }
 
 /* Adds the rows of the invoke, where it is one of several, and gives the handle. */

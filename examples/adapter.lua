@@ -60,4 +60,5 @@ end
 print("the model's own weights are unchanged: " .. tostring(torch.equal(before, model.transformer.h[1].mlp.c_fc.weight)))
 
 ls.plot.line({ by_language, by_capital }, { title = "Answers with an adapter of rank 1", labels = steps,
-  x = "steps of training", y = "share of answers", legend = { "language, as before", "capital, as taught" }, range = { 0, 1 } }):show(out)
+  x = "steps of training", y = "share of answers", legend = { "language, as before", "capital, as taught" },
+  range = { 0, 1 } }):show(out)

@@ -303,6 +303,26 @@ describe("values between invokes (S7)", function()
     assert.is_true(close(first, net.layer2(net.act(net.act(net.layer1(y))))))
   end)
 
+  it("are shown by the recorded graph, with their passes", function()
+    local model = small()
+    local text, json
+    model:trace(function(tracer)
+      local late
+      tracer:invoke(torch.rand(1, 5), function() late = model.layer2.output end)
+      tracer:invoke(torch.rand(1, 5), function()
+        model.layer1.output[":, :2"] = late
+        model.output:save()
+      end)
+      text, json = tostring(tracer:graph()), tracer:graph():json()
+    end)
+    assert.matches("layer2%.output.-%-%- invoke 0, pass 0\n", text)
+    assert.matches("layer1%.output.-%-%- invoke 1, pass 1\n", text)
+    local nodes = require "cjson".decode(json).nodes
+    assert.equal(0, nodes[1].pass)
+    assert.equal(1, nodes[#nodes].pass)
+    assert.equal(1, nodes[#nodes].invoke)
+  end)
+
   it("that need each other in a circle are an error that shows it", function()
     local model = small()
     local x = torch.randn(1, 5)

@@ -290,6 +290,27 @@ describe("editing (S5)", function()
     assert.equal(3, net.show.weight:sum():item())
   end)
 
+  it("is not undone, and reads are not changed, by a module that works in place", function()
+    local InPlace = nn.Module "InPlace"
+    function InPlace:forward(x) return x:relu_() end
+    local net = nn.Sequential { { "first", nn.Identity() }, { "act", InPlace() }, { "last", nn.Linear(3, 3) } }
+    net:requires_grad_(false)
+    local model, x = ls.Model(net), torch.tensor { { -1, 0, 2 } }
+    local saved, sum, late = nil, nil, torch.tensor { { -5, 1, -2 } }
+    model:trace(x * 1, function()
+      saved = model.first.output:save()
+      sum = (model.first.output + model.last.output * 0):save() -- computed behind the module in place
+    end)
+    assert.same({ { -1, 0, 2 } }, saved:tolist())
+    assert.same({ { -1, 0, 2 } }, sum:tolist())
+    local act = model:trace(x * 1, function()
+      model.first.output = late
+      return model.act.output
+    end)
+    assert.same({ { 0, 1, 0 } }, act:tolist())
+    assert.same({ { -5, 1, -2 } }, late:tolist())
+  end)
+
   it("raises a wrong index at its line, with the point", function()
     local model, x = small()
     local err = failure(function()
@@ -422,6 +443,17 @@ describe("loud (S12)", function()
     assert.equal("name", err.code)
     assert.matches('did you mean "layer1"', tostring(err), 1, true)
     assert.matches("trace_spec", err.file)
+  end)
+
+  it("knows the fields that an output has, whatever operators there are", function()
+    local Out = nn.Module "Out"
+    function Out:forward(x) return ls.struct { { "logits", x }, { "hidden", x } } end
+    local model = ls.Model(Out())
+    local err = failure(function() model:trace(torch.rand(2), function() return model.output.logit end) end)
+    assert.equal("name", err.code)
+    assert.equal("output", err.point)
+    assert.matches('no field "logit" here (did you mean "logits"?)', err.message, 1, true)
+    assert.equal(2, model:trace(torch.rand(2), function() return model.output.hidden end):numel())
   end)
 
   it("refuses options that trace does not know", function()

@@ -209,7 +209,7 @@ end
 ---Runs the model once; gives its logits, where the network can those of the last position only.
 local function forward(net, arguments)
   if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
-  return record.run(3, record.prepare(3, net, arguments)).logits
+  return record.run(3, net, arguments).logits
 end
 
 ---Runs a generation to its end.

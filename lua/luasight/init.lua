@@ -16,6 +16,7 @@ local ls = {
   Model = model.Model,
   args = model.args,
   tuple = tensor.tuple,
+  struct = tensor.struct,
   scope = tensor.scope,
   session = trace.session,
 }

@@ -13,7 +13,7 @@ local language_model = {}
 
 local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
 
-local option_names = { "device", "dtype", "tokenizer" }
+local option_names = { "device", "dtype", "tokenizer", "rename" }
 local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
 local function check_options(options)
@@ -161,7 +161,8 @@ end
 
 ---A language model: of a folder as Hugging Face lays it out, or around a network of your own.
 ---@param source string|table  folder, or nn.Module
----@param options? { device: string?, dtype: string?, tokenizer: any }  device: "auto", "cpu" (unless told), "cuda"; dtype:
+---@param options? { device: string?, dtype: string?, tokenizer: any, rename: table? }
+---  device: "auto", "cpu" (unless told), "cuda"; dtype:
 ---  that of the file unless told; tokenizer: the folder's own unless told, a folder or an object
 ---@return luasight.LanguageModel
 function language_model.LanguageModel(source, options)
@@ -194,7 +195,11 @@ function language_model.LanguageModel(source, options)
     invoke_options = prompt.invoke_options,
     merge = function(members) return prompt.merge(members, reader) end,
     lengths = prompt.lengths,
-    example = function() return { input_ids = torch.zeros(1, 1, { dtype = "int64", device = reader.device }) } end,
+    example = function(rows, length)
+      return { input_ids = torch.zeros(rows or 1, length or 1, { dtype = "int64", device = reader.device }) }
+    end,
+    makes_examples = true,
+    rename = options.rename,
     public = { tokenizer = tokenizer, config = function() return net.config end,
       generator = function() return generates.generator end },
   }

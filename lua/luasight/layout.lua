@@ -3,14 +3,10 @@
 --- when a model has run a few times: a script that runs it once does not pay for it. The file's pages go as the copies
 --- come, so no second copy stays.
 local binding = require "luasight.ffi"
+local system = require "luasight.ffi.system"
 local torch = require "luasight.torch"
 
 local C, ffi = binding.C, binding.ffi
-
-ffi.cdef [[
-typedef struct ls_clock { long seconds, nanoseconds; } ls_clock;
-int ls_clock_gettime(int clock, ls_clock *out) __asm__("clock_gettime"); /* scripts may declare it themselves */
-]]
 
 local layout = {}
 
@@ -18,20 +14,13 @@ local SMALLEST = 2 ^ 16   -- elements; below, calling costs more than multiplyin
 local ROWS = 16           -- of the product that is timed: a short prompt
 local GAIN = 0.97         -- turned only where that saves 3 % or more
 
-local clock = ffi.new "ls_clock"
-
-local function now()
-  ffi.C.ls_clock_gettime(1, clock)
-  return tonumber(clock.seconds) + tonumber(clock.nanoseconds) * 1e-9
-end
-
 ---The least of a few times that `x @ weight` takes, in seconds.
 local function time(x, weight)
   local least = math.huge
   for _ = 1, 6 do
-    local start = now()
+    local start = system.now()
     torch.matmul(x, weight):release()
-    least = math.min(least, now() - start)
+    least = math.min(least, system.now() - start)
   end
   return least
 end

@@ -4,7 +4,9 @@ local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local inputs = require "luasight.inputs"
 local near = require "luasight.near"
+local points = require "luasight.points"
 local record = require "luasight.record"
+local rename = require "luasight.rename"
 local scan = require "luasight.scan"
 local torch = require "luasight.torch"
 local trace = require "luasight.trace"
@@ -26,7 +28,9 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
 ---@field generation? fun(options: table): luasight.GenerationSettings
 ---@field edits luasight.Edit[]  part of every run
----@field example fun(): ...     arguments of some call, to name the points by
+---@field example fun(rows: integer?, length: integer?): ...  arguments of some call, to name the points by
+---@field makes_examples boolean?  they are such that the model can run on them
+---@field renamed table<table, table<string, string>>?  more names of modules: their paths, by the module they stand in
 ---@field find fun(path: string): userdata?
 ---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
 ---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
@@ -42,8 +46,8 @@ local meta = getmetatable(prototype)
 
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  local points = setmetatable({}, { __mode = "k" }) -- by program: names of points and their numbers
-  setfenv(handle, { network = network, module = module, path = path, children = {}, points = points })
+  local numbers = setmetatable({}, { __mode = "k" }) -- of points, by program and name
+  setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
   return handle
 end
 
@@ -128,11 +132,17 @@ end
 
 local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
+local find_module -- the module at a path below a handle
+
 local function child(place, name)
   local known = place.children[name]
   if known then return known end
   local module = place.module:_child(name)
-  if not module then return nil end
+  if not module then
+    local renamed = place.network.renamed
+    local path = renamed and renamed[place.module] and renamed[place.module][name]
+    return path and find_module(place.network.root, path)
+  end
   known = new_handle(place.network, module, join(place.path, name))
   place.children[name] = known
   return known
@@ -177,8 +187,22 @@ local function slice_children(place, text, level)
   return list
 end
 
+local Children = {}
+function Children.__index(list, key)
+  local names = {}
+  for name in pairs(list) do names[#names + 1] = name end
+  binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)), 3)
+end
+
+---The modules directly below by name, those too whose name is also that of a point or a word.
+local function children_of(place)
+  local list = {}
+  for name in place.module:_children() do list[name] = child(place, name) end
+  return setmetatable(list, Children)
+end
+
 ---The module at a path below a handle, nil where there is none.
-local function find_module(handle, path)
+find_module = function(handle, path)
   for name in tostring(path):gmatch "[^.]+" do
     handle = handle and child(getfenv(handle), name)
   end
@@ -242,6 +266,24 @@ function methods:skip(value)
   trace.write(tracer, step, point, value, true, 3)
 end
 
+---What can be read and set at this module, with shapes: of the input given, inside a body of its input, else of examples that
+---a language model makes itself.
+---@param ... any  input?
+---@return luasight.Points  # prints itself; a list of { name, shape, dtype }
+function methods:points(...)
+  local place = getfenv(self)
+  local network, tracer = place.network, place.network.tracer
+  local invoke = tracer and tracer._recording.invokes[tracer._invoke]
+  if select("#", ...) > 0 then
+    return points.of(network, place.module, place.path, 3, network.prepare(3, (...), {}))
+  elseif invoke then
+    return points.of(network, place.module, place.path, 3, unpack(invoke.args, 1, invoke.args.n))
+  elseif not network.makes_examples then
+    binding.raise("argument", "the shapes of this model's points depend on an input: give one, module:points(input)", 3)
+  end
+  return points.of(network, place.module, place.path, 3)
+end
+
 ---Iterates over path and handle of this module and all below.
 ---@return fun(): string?, userdata?
 function methods:named_modules()
@@ -273,8 +315,7 @@ end
 
 local function run_plain(network, level, ...)
   if #network.edits > 0 then return run_edited(network, level + 1, ...) end
-  local program, stream, n = record.prepare(level + 1, network.module, ...)
-  return record.run(level + 1, program, stream, n)
+  return record.run(level + 1, network.module, ...)
 end
 
 local function check_input(call, level)
@@ -377,17 +418,7 @@ function root_methods:scan(...)
   if not call.body then
     binding.raise("argument", "a scan needs a body: model:scan(input, function() ... end)", 3)
   end
-  local tracer = trace.open(network, 3)
-  tracer._twins = scan.twins(network)
-  binding.check(C.ls_trace_scan(tracer._recording.graph), 3)
-  local function add(...)
-    local args = { n = select("#", ...), ... }
-    for i = 1, args.n do args[i] = scan.shape_only(args[i]) end
-    local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, 4, unpack(args, 1, args.n))
-    tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE,
-      args = { n = args.n, ... } }
-  end
-  add(network.prepare(3, call.input, call.options))
+  local tracer = scan.open(network, 3, network.prepare(3, call.input, call.options))
   return trace.run(tracer, 3, call.body)
 end
 
@@ -473,9 +504,8 @@ function meta.__index(self, key)
   if key == "output" or key == "input" then return read(place, key, 3) end
   if type(key) == "number" then return index_child(place, key, 3) end
   if type(key) ~= "string" then unknown(place, key, 3) end
-  local known = place.children[key]
-  if known then return known end
   if methods[key] then return methods[key] end
+  if key == "children" then return children_of(place) end
   if place.path == "" and root_methods[key] then return root_methods[key] end
   if place.path == "" and place.network.public[key] then return place.network.public[key]() end
   local tracer = place.network.tracer
@@ -483,8 +513,8 @@ function meta.__index(self, key)
     local point, step = tap(place, tracer, key, 3)
     if point then return trace.read(tracer, step, point, 3) end
   end
-  known = child(place, key) or slice_children(place, key, 3)
-  if known then return known end
+  local below = child(place, key) or slice_children(place, key, 3)
+  if below then return below end
   local value = place.module[key]
   if value == nil or type(value) == "function" then unknown(place, key, 3) end
   return tracer and ffi.istype(ref_t, value) and read_only(value) or value
@@ -553,11 +583,17 @@ local function plain_input(level, input)
     type(input), level + 1)
 end
 
+---Whether a name means something at every module.
+local function is_word(name)
+  return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
+end
+
 ---@class luasight.ModelFields
 ---@field prepare? fun(level: integer, input: any, options: table): ...
 ---@field is_input? fun(v: table): boolean  whether a table without a list part is an input
 ---@field options? table<string, boolean>
 ---@field public? table<string, fun(): any>  what scripts may read by name, made when asked for
+---@field rename? table<string, string|string[]>  more names for modules, see rename.lua
 
 local function no_lengths() end
 
@@ -589,21 +625,24 @@ function model.new(module, fields)
     is_input = function() return true end, merge = batch.concatenate, lengths = no_lengths,
     example = function() return torch.zeros(1) end }
   for k, v in pairs(fields or {}) do network[k] = v end
+  if network.rename then network.renamed = rename.places(module, network.rename, is_word) end
   return new_network(network)
 end
 
 ---ls.Model(net): a model around a network of your own.
 ---@param module luasight.nn.Module
----@param options table?  none so far
+---@param options? { rename: table<string, string|string[]>? }  more names for modules
 ---@return userdata
 function model.Model(module, options)
   if type(module) ~= "table" or not module._children then
     binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)
   end
-  if options ~= nil and next(options) ~= nil then
-    binding.raise("name", ("ls.Model has no option %q"):format(tostring(next(options))), 3)
+  for name in pairs(options or {}) do
+    if name ~= "rename" then
+      binding.raise("name", ("ls.Model has no option %q%s"):format(tostring(name), near.text(tostring(name), { "rename" })), 3)
+    end
   end
-  return model.new(module)
+  return model.new(module, { rename = options and options.rename })
 end
 
 return model

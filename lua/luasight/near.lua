@@ -20,6 +20,18 @@ local function distance(a, b, limit)
   return last[#b]
 end
 
+---A list without its repetitions.
+---@param names string[]
+---@return string[]
+function near.distinct(names)
+  local seen, list = {}, {}
+  for _, name in ipairs(names) do
+    if not seen[name] then list[#list + 1] = name end
+    seen[name] = true
+  end
+  return list
+end
+
 ---The text ` (did you mean "a" or "b"?)`, "" where nothing is near.
 ---@param name string
 ---@param names string[]

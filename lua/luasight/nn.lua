@@ -2,12 +2,14 @@
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local parameter = require "luasight.nn.parameter"
+local record = require "luasight.record"
 require "luasight.nn.methods"
 
 ---@class luasight.nn
 ---@field Module fun(name: string, parent: table?): table     a class of modules
 ---@field Parameter fun(t: any, options: table?): any
 ---@field Buffer fun(t: any, options: table?): any
+---@field tap fun(name: string, value: any): any  names a value in a forward, so that a trace can read and set it there
 ---@field skip_init fun(f: function, ...): ...
 ---@field init table
 ---@field Sequential fun(list: table?, ...): luasight.nn.Sequential
@@ -27,6 +29,7 @@ local nn = {
   Parameter = parameter.Parameter,
   Buffer = parameter.Buffer,
   skip_init = parameter.skip_init,
+  tap = record.tap,
 }
 
 -- Which file defines what; each is loaded at its first use.

@@ -17,6 +17,10 @@ local record = {}
 local structure = 0 -- grows when a recorded module changes its fields: everything recorded before is stale
 local modes = 0     -- grows with each train() and eval()
 
+---The model of a trace runs up to where a value exists; set by trace.lua.
+---@type fun(v: ffi.cdata*)
+record.demand = nil
+
 ---A module that was recorded got another field, parameter or child.
 ---@param module table
 function record.changed(module)
@@ -34,6 +38,7 @@ function record.version() return structure * 65536 + modes end
 
 ---@class luasight.record
 ---@field core ffi.cdata*  the module in the core
+---@field dynamic boolean   it, or a module below, branches on numbers: recorded at each call, with values
 ---@field functions table<string, ffi.cdata*>
 ---@field programs table<string, ffi.cdata*>
 
@@ -56,13 +61,17 @@ local function fresh(module)
   return { core = ffi.gc(out[0], C.ls_module_release), functions = {}, programs = {}, structure = structure }
 end
 
+local record_of
+
 ---@return luasight.record
-local function record_of(module)
+record_of = function(module)
   local r = rawget(module, "_record")
   if r and r.structure == structure then return r end
   r = fresh(module)
   rawset(module, "_record", r)
   fill(module, r.core)
+  r.dynamic = not not module.dynamic
+  for _, child in module:_children() do r.dynamic = r.dynamic or record_of(child).dynamic end
   return r
 end
 
@@ -236,7 +245,9 @@ local function call_forward(module, args, options)
   return forward(module, unpack(args, 1, n))
 end
 
-local function record_function(module, r, s)
+---Records a module for one way of calling it. `values` says that it is recorded with the values of this call: "copies" where
+---it will run once more, "run" where this is its run.
+local function record_function(module, r, s, with_values)
   local g = new_function(r.core, 4)
   local args, options = { n = s.args.n }, nil
   local fresh_inputs = {}
@@ -255,6 +266,10 @@ local function record_function(module, r, s)
       options[name] = named[name] or with_inputs(s.options[name], take)
     end
   end
+  if with_values then
+    local stream, n = stream_of(s)
+    binding.check(C.ls_function_eager(g, stream, n, with_values == "copies" and 1 or 0), 4)
+  end
   record_body(g, module, function() return call_forward(module, args, options) end)
   return g -- no tail call: this function has to be found on the stack
 end
@@ -262,6 +277,7 @@ site.fence = record_function
 
 local function function_of(module, s)
   local r = record_of(module)
+  if r.dynamic then return record_function(module, r, s, "run"), r end
   local key = mode_of(module, r) .. "|" .. s.key
   local g = r.functions[key]
   if not g then
@@ -271,14 +287,40 @@ local function function_of(module, s)
   return g, r, key
 end
 
+local function new_program(g)
+  local out = ffi.new("ls_program *[1]")
+  binding.check(C.ls_program_new(g, out), 4)
+  return ffi.gc(out[0], C.ls_program_release)
+end
+
+---What a function gave while it was recorded.
+local function result_of(g)
+  local out = binding.new_ref()
+  binding.check(C.ls_function_result(g, out.v), 4)
+  return binding.settle(out)
+end
+
+---Records a module with the values of this call; gives the function.
+local function record_without_autograd(module, s, with_values)
+  local before = C.ls_grad_enabled()
+  C.ls_grad_enable(0)
+  local ok, g = pcall(record_function, module, record_of(module), s, with_values)
+  C.ls_grad_enable(before)
+  if not ok then error(g, 0) end
+  return g
+end
+
 local function program_of(module, s)
   local r = record_of(module)
+  if r.dynamic then
+    local g = record_without_autograd(module, s, "copies")
+    result_of(g)
+    return new_program(g)
+  end
   local key = mode_of(module, r) .. "|" .. s.key
   local p = r.programs[key]
   if not p then
-    local out = ffi.new("ls_program *[1]")
-    binding.check(C.ls_program_new(function_of(module, s), out), 4)
-    p = ffi.gc(out[0], C.ls_program_release)
+    p = new_program((function_of(module, s)))
     r.programs[key] = p
   end
   return p
@@ -329,6 +371,11 @@ function record.call(module, ...)
     binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(3), out.v), 3)
     return out
   end
+  if record_of(module).dynamic then
+    if not node then return result_of(record_function(module, record_of(module), s, "run")) end
+    for _, v in ipairs(s.inputs) do record.demand(v) end
+    for _, pair in ipairs(s.named) do record.demand(pair[2]) end
+  end
   local p = program_of(module, s)
   local stream, n = stream_of(s)
   if node then
@@ -339,13 +386,16 @@ function record.call(module, ...)
   return binding.settle(out)
 end
 
----Runs a program without autograd.
+---Runs a module without autograd.
 ---@param level integer
----@param program ffi.cdata*
----@param stream ffi.cdata*
----@param n integer
+---@param module table
+---@param ... any
 ---@return any
-function record.run(level, program, stream, n)
+function record.run(level, module, ...)
+  if record_of(module).dynamic then
+    return result_of(record_without_autograd(module, signature(level + 1, ...), "run"))
+  end
+  local program, stream, n = record.prepare(level + 1, module, ...)
   local out = binding.new_ref()
   binding.check(C.ls_program_run(program, stream, n, 0, out.v), level + 1)
   return binding.settle(out)

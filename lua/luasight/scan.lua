@@ -4,8 +4,9 @@
 --- that twin goes through every module in microseconds.
 local binding = require "luasight.ffi"
 local record = require "luasight.record"
+local trace = require "luasight.trace"
 
-local ffi, ref_t = binding.ffi, binding.ref_t
+local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
 
 local scan = {}
 
@@ -51,6 +52,21 @@ function scan.twins(network)
     scan.twin(network.module, network.twins)
   end
   return network.twins
+end
+
+---Opens a scan for the arguments of one call of the model.
+---@param network luasight.Network
+---@param level integer
+---@param ... any
+---@return luasight.Tracer
+function scan.open(network, level, ...)
+  local tracer, args, shapes = trace.open(network, level + 1), { n = select("#", ...), ... }, {}
+  tracer._twins = scan.twins(network)
+  binding.check(C.ls_trace_scan(tracer._recording.graph), level + 1)
+  for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end
+  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, unpack(shapes, 1, args.n))
+  tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE, args = args }
+  return tracer
 end
 
 return scan

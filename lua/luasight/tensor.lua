@@ -99,6 +99,7 @@ local function name_of_node(self, name)
     end
     return value[name]
   end
+  if C.ls_node_kind(self.v) == STRUCT then return get_field(self, name) end
   return get_function(name) or get_field(self, name)
 end
 

@@ -144,6 +144,11 @@ function values.hooks.demand(node)
   run_or_give_up(recording, node.v, 3)
 end
 
+---Of a dynamic module called in a body: it is recorded with the values of its arguments.
+function record.demand(v)
+  if v._kind == NODE and C.ls_node_is_open(v.v) > 0 then values.hooks.demand(v) end
+end
+
 -- ---- ending ------------------------------------------------------------------------------------------------------------
 
 ---Saves every proxy of this graph inside a value that a body returns.

@@ -30,8 +30,13 @@ function values.resolve(self)
   if self._kind ~= NODE then return self end
   local state, out = C.ls_node_is_open(self.v), binding.new_ref()
   if state == FUNCTION then
-    binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later", 3,
-      { hint = "compute with it, or use x.shape and x:size(d), which are values too" })
+    if C.ls_node_is_eager(self.v) == 0 then
+      binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later", 3,
+        { hint = "compute with it, or use x.shape and x:size(d), which are values too; a module whose forward branches on " ..
+          "numbers declares itself: dynamic = true" })
+    end
+    binding.check(C.ls_function_demand(self.v, binding.site(3), out.v), 3)
+    return binding.settle(out)
   end
   if state == 0 then
     binding.check(C.ls_trace_value(self.v, out.v))

@@ -2,7 +2,7 @@
 -- Prints lines `luasight <metric> <value>`; the end of a metric's name is its unit, smaller is better. Times are minima
 -- over repeats. With `cold` it does one logit lens and ends, to be timed from outside.
 local ls = require "luasight"
-local ffi = require "ffi"
+local system = require "luasight.ffi.system"
 local torch, nn = ls.torch, ls.nn
 
 local PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -30,35 +30,28 @@ end
 
 -- ---- measuring -------------------------------------------------------------------------------------------------------
 
-ffi.cdef [[
-typedef struct bench_time { long seconds, nanoseconds; } bench_time;
-int clock_gettime(int clock, bench_time *out);
-]]
-local clock = ffi.new "bench_time"
-
-local function now()
-  ffi.C.clock_gettime(1, clock)
-  return tonumber(clock.seconds) + tonumber(clock.nanoseconds) * 1e-9
-end
-
 local scale = { us = 1e6, ms = 1e3 }
 
 ---Prints the least time of each of several jobs, which take turns, so that all see the same states of the machine.
 ---@param rounds integer
 ---@param repeats integer  calls of a job in each of its turns
 ---@param jobs { [1]: string, [2]: fun(): ... }[]  metric and work
-local function measure(rounds, repeats, jobs)
+---@param parts integer?  of a job: what is printed is the time of one
+local function measure(rounds, repeats, jobs, parts)
   local least = {}
   for round = 0, rounds do -- round 0 warms up
     for i, job in ipairs(jobs) do
       for _ = 1, repeats do
-        local start = now()
+        local start = system.now()
         job[2]()
-        if round > 0 then least[i] = math.min(least[i] or math.huge, now() - start) end
+        if round > 0 then least[i] = math.min(least[i] or math.huge, system.now() - start) end
       end
     end
   end
-  for i, job in ipairs(jobs) do print(("luasight %s %.4f"):format(job[1], least[i] * scale[job[1]:match "_(%a+)$"])) end
+  for i, job in ipairs(jobs) do
+    local one = least[i] / (parts or 1) * scale[job[1]:match "_(%a+)$"]
+    print(("luasight %s %.4f"):format(job[1], one))
+  end
   io.stdout:flush()
 end
 
@@ -116,24 +109,56 @@ local jobs = {
 if model.config.n_positions >= 256 then jobs[#jobs + 1] = { "fwd256_ms", function() return model(long) end } end
 measure(6, 3, jobs)
 
--- Every patch is a row of one batch: row r gets the clean vector of its layer and position.
+-- Every patch is an invoke; all of them are the rows of one batch.
 local function sweep()
-  local clean, rows = {}, {}
+  local clean, differences = {}, {}
   model:trace(prompt, function()
     for i, block in blocks:each() do clean[i] = block.output[0]:save() end
   end)
-  for r = 1, layers * positions do rows[r] = corrupt end
-  return model:trace(rows, function()
+  model:trace(function(tracer)
     for layer, block in blocks:each() do
-      local first = layer * positions
       for p = 0, positions - 1 do
-        block.output[0][("%d, %d"):format(first + p, p)] = clean[layer][("0, %d"):format(p)]
+        tracer:invoke(corrupt, function()
+          block.output[0].t[p] = clean[layer][("0, %d"):format(p)]
+          local last = head.output["0, -1"]
+          differences[#differences + 1] = (last[answer] - last[wrong]):save()
+        end)
       end
     end
-    local last = model.output.logits[":, -1"]
-    return last[(":, %d"):format(answer)] - last[(":, %d"):format(wrong)]
   end)
+  return differences
 end
 measure(1, 1, { { "sweep_ms", sweep } })
+
+-- ---- generation and gradients ----------------------------------------------------------------------------------------
+
+local STEPS = 50
+local greedy = { max_new_tokens = STEPS, min_new_tokens = STEPS, do_sample = false }
+if model.config.n_positions >= positions + STEPS then
+  measure(2, 1, {
+    { "decode_ms", function() return model:generate(prompt, greedy) end },
+    { "decode_read_ms", function()
+      local kept = {}
+      model:generate(prompt, greedy, function(tracer)
+        for step in tracer:all() do kept[step] = blocks[6].output[0][":, -1"]:save() end
+      end)
+      return kept
+    end },
+  }, STEPS)
+end
+
+measure(2, 1, {
+  { "grads_ms", function()
+    local gradients = {}
+    model:trace(prompt, function()
+      local hidden = {}
+      for i, block in blocks:each() do hidden[i] = block.output[0] end
+      local loss = head.output[("0, -1, %d"):format(answer)]
+      for i = 0, layers - 1 do gradients[i] = hidden[i].grad:save() end
+      loss:backward()
+    end)
+    return gradients
+  end },
+})
 
 print(("luasight peak_mb %.0f"):format(peak_mb()))

@@ -17,7 +17,8 @@ void el_push(luasight_editor *, const char *);
 int el_source(luasight_editor *, const char *);
 luasight_history *history_init(void);
 void history_end(luasight_history *);
-int history(luasight_history *, luasight_event *, int, ...);
+int luasight_history_at(luasight_history *, luasight_event *, int, ...) __asm__("history");
+void *luasight_dlopen(const char *, int) __asm__("dlopen");
 ]]
 
 -- Numbers of histedit.h.
@@ -38,10 +39,16 @@ Editor.__index = Editor
 
 local editline = {}
 
+-- The terminal's description stays in globals of a library that libedit uses: unloading them at the end would leak it.
+local STAYS = 0x1001 -- RTLD_LAZY | RTLD_NODELETE
+
 local function library()
   for _, name in ipairs { "libedit.so.2", "libedit.so.0", "libedit.so" } do
     local ok, lib = pcall(ffi.load, name)
-    if ok then return lib end
+    if ok then
+      ffi.C.luasight_dlopen(name, STAYS)
+      return lib
+    end
   end
 end
 
@@ -77,9 +84,9 @@ function editline.open(size)
   local el = ffi.gc(lib.el_init("luasight", io.stdin, io.stdout, io.stderr), lib.el_end)
   local self = setmetatable({ _lib = lib, _el = el, _history = ffi.gc(lib.history_init(), lib.history_end),
     _event = ffi.new "luasight_event", _count = ffi.new "int[1]" }, Editor)
-  lib.history(self._history, self._event, SETSIZE, number(size))
-  lib.history(self._history, self._event, SETUNIQUE, number(1))
-  lib.el_set(self._el, HIST, lib.history, self._history)
+  lib.luasight_history_at(self._history, self._event, SETSIZE, number(size))
+  lib.luasight_history_at(self._history, self._event, SETUNIQUE, number(1))
+  lib.el_set(self._el, HIST, lib.luasight_history_at, self._history)
   lib.el_set(self._el, PROMPT, core().ls_prompt)
   lib.el_set(self._el, SIGNAL, number(1))
   set_words(self, EDITOR, "emacs")
@@ -91,7 +98,9 @@ end
 
 ---Adds to the history that the arrow keys walk through.
 ---@param text string
-function Editor:remember(text) self._lib.history(self._history, self._event, ENTER, ffi.cast("const char *", text)) end
+function Editor:remember(text)
+  self._lib.luasight_history_at(self._history, self._event, ENTER, ffi.cast("const char *", text))
+end
 
 ---@return string text, string before  # the line, and what of it is before the cursor
 function Editor:_text()

@@ -17,8 +17,8 @@ typedef struct ls_ref {
     struct { int32_t _kind, _aux; };
   };
 } ls_ref;
-int snprintf(char *, size_t, const char *, ...);
-int utf8proc_charwidth(int32_t);
+int luasight_snprintf(char *, size_t, const char *, ...) __asm__("snprintf");
+int luasight_charwidth(int32_t) __asm__("utf8proc_charwidth");
 ]]
 
 local function library_path()
@@ -55,7 +55,7 @@ local text = ffi.new "char[512]"
 ---@param x number
 ---@return string
 function binding.format(pattern, x)
-  return ffi.string(text, ffi.C.snprintf(text, 512, pattern, ffi.cast("double", x)))
+  return ffi.string(text, ffi.C.luasight_snprintf(text, 512, pattern, ffi.cast("double", x)))
 end
 
 ---Columns that a character takes in a terminal: 0, 1 or 2.
@@ -63,7 +63,7 @@ end
 ---@return integer
 function binding.columns(code)
   if code < 127 then return 1 end
-  return C.utf8proc_charwidth(code) -- of utf8proc, which comes with the library
+  return C.luasight_charwidth(code) -- of utf8proc, which comes with the library
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------

@@ -1,19 +1,20 @@
 --- What the operating system is asked for: terminals, time, folders, the handler of Ctrl-C.
 local ffi = require "ffi"
 
+-- Under names of our own, because a script may declare these functions itself, with structures of its own.
 ffi.cdef [[
 typedef struct { unsigned short rows, columns, x, y; } luasight_window;
 typedef struct { long seconds, nanoseconds; } luasight_time;
-typedef void (*luasight_handler)(int);
-int isatty(int);
-int ioctl(int, unsigned long, ...);
-int clock_gettime(int, luasight_time *);
-int mkdir(const char *, unsigned int);
-unsigned int umask(unsigned int);
-int kill(int, int);
 typedef struct { int number; short wanted, found; } luasight_poll;
-int poll(luasight_poll *, unsigned long, int);
-luasight_handler signal(int, luasight_handler);
+typedef void (*luasight_handler)(int);
+int luasight_isatty(int) __asm__("isatty");
+int luasight_ioctl(int, unsigned long, ...) __asm__("ioctl");
+int luasight_clock_gettime(int, luasight_time *) __asm__("clock_gettime");
+int luasight_mkdir(const char *, unsigned int) __asm__("mkdir");
+unsigned int luasight_umask(unsigned int) __asm__("umask");
+int luasight_kill(int, int) __asm__("kill");
+int luasight_poll_files(luasight_poll *, unsigned long, int) __asm__("poll");
+luasight_handler luasight_signal(int, luasight_handler) __asm__("signal");
 ]]
 
 local system = {}
@@ -23,7 +24,7 @@ local WINDOW_SIZE, MONOTONIC, INTERRUPT, STOP = 0x5413, 1, 2, 20
 ---Whether standard input (0), output (1) or error (2) is a terminal.
 ---@param number integer
 ---@return boolean
-function system.is_terminal(number) return ffi.C.isatty(number) ~= 0 end
+function system.is_terminal(number) return ffi.C.luasight_isatty(number) ~= 0 end
 
 local window = ffi.new "luasight_window"
 
@@ -31,7 +32,7 @@ local window = ffi.new "luasight_window"
 ---@param number integer
 ---@return integer
 function system.columns(number)
-  if ffi.C.ioctl(number, WINDOW_SIZE, window) ~= 0 or window.columns == 0 then return 80 end
+  if ffi.C.luasight_ioctl(number, WINDOW_SIZE, window) ~= 0 or window.columns == 0 then return 80 end
   return window.columns
 end
 
@@ -42,7 +43,7 @@ local polled = ffi.new "luasight_poll"
 ---@return boolean
 function system.has_hung_up(number)
   polled.number, polled.wanted, polled.found = number, 0, 0
-  ffi.C.poll(polled, 1, 0)
+  ffi.C.luasight_poll_files(polled, 1, 0)
   return polled.found ~= 0 -- only hang-up and errors are told unasked
 end
 
@@ -51,7 +52,7 @@ local time = ffi.new "luasight_time"
 ---Seconds since some moment in the past; never goes back.
 ---@return number
 function system.now()
-  ffi.C.clock_gettime(MONOTONIC, time)
+  ffi.C.luasight_clock_gettime(MONOTONIC, time)
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
@@ -59,9 +60,9 @@ end
 ---@param path string
 function system.make_folder(path)
   for at in path:gmatch "()/" do
-    if at > 1 then ffi.C.mkdir(path:sub(1, at - 1), tonumber("700", 8)) end
+    if at > 1 then ffi.C.luasight_mkdir(path:sub(1, at - 1), tonumber("700", 8)) end
   end
-  ffi.C.mkdir(path, tonumber("700", 8))
+  ffi.C.luasight_mkdir(path, tonumber("700", 8))
 end
 
 ---Opens a file as io.open does; one that is made is for the user alone.
@@ -69,9 +70,9 @@ end
 ---@param mode string
 ---@return file*? file, string? problem
 function system.open_private(path, mode)
-  local before = ffi.C.umask(tonumber("077", 8))
+  local before = ffi.C.luasight_umask(tonumber("077", 8))
   local file, problem = io.open(path, mode)
-  ffi.C.umask(before)
+  ffi.C.luasight_umask(before)
   return file, problem
 end
 
@@ -79,13 +80,13 @@ end
 ---@return fun()
 function system.keep_interrupt()
   local ignore = ffi.cast("luasight_handler", 1)
-  local handler = ffi.C.signal(INTERRUPT, ignore)
-  local function set() ffi.C.signal(INTERRUPT, handler) end
+  local handler = ffi.C.luasight_signal(INTERRUPT, ignore)
+  local function set() ffi.C.luasight_signal(INTERRUPT, handler) end
   set()
   return set
 end
 
 ---Stops this process and those it runs with, as Ctrl-Z does; returns when it goes on.
-function system.suspend() ffi.C.kill(0, STOP) end
+function system.suspend() ffi.C.luasight_kill(0, STOP) end
 
 return system

@@ -21,7 +21,7 @@ help:
 	@echo 'make clean    removes what was built; a fetched libtorch stays'
 	@echo 'What is missing on the machine is installed first. BUILD=folder, CMAKE_FLAGS="-D CMAKE_PREFIX_PATH=/path/to/libtorch"'
 
-demo: all ; @bin/luasight examples/logit_lens.lua $(MODEL)
+demo: ; @tools/setup pictures && $(compile) && bin/luasight examples/logit_lens.lua $(MODEL)
 
 test: ; @tools/setup test && $(compile) && tools/test $(SPEC)
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "graph.h"
+#include "trace.h"
 
 /* ---- one argument as JSON ---------------------------------------------------------------------------------------- */
 
@@ -127,6 +127,18 @@ static const char *subject(const ls_graph *g, const ls__node *node) {
   }
 }
 
+/* Where a node of a trace runs and which line of the script wrote it: for looking, not for storing. */
+static void put_place(json_t *o, const ls_graph *g, const ls__node *node) {
+  const ls__node *from = node; /* what an operator follows tells whose rows it works on */
+  while (from->invoke < 0 && from->latest >= 0) from = &g->nodes[from->latest];
+  const char *at = ls__trace_point_name(g, from->invoke, ls__point_of(node->time));
+  if (*at) json_object_set_new(o, "at", json_string(at));
+  json_object_set_new(o, "point", json_integer(ls__point_of(node->time)));
+  if (from->invoke >= 0) json_object_set_new(o, "rows", json_integer(from->invoke));
+  if (node->site) json_object_set_new(o, "site", json_integer(node->site));
+  if (node->edits >= 0) json_object_set_new(o, "edits", json_integer(node->edits));
+}
+
 static json_t *graph_json(const ls_graph *g) {
   json_t *nodes = json_array();
   for (int32_t i = 0; i < g->count; i++) {
@@ -135,6 +147,7 @@ static json_t *graph_json(const ls_graph *g) {
     if (*subject(g, node)) json_object_set_new(o, "name", json_string(subject(g, node)));
     if (node->n) json_object_set_new(o, "arguments", arguments_json(g, node->stream, node->n));
     if (node->saved) json_object_set_new(o, "saved", json_true());
+    if (g->state == LS__TRACE && !with_numbers) put_place(o, g, node);
     if (node->step) json_object_set_new(o, "step", json_integer(node->step));
     if (g->invoke_count > 1 && node->invoke >= 0) json_object_set_new(o, "invoke", json_integer(node->invoke));
     if (g->invoke_count > 1) json_object_set_new(o, "pass", json_integer(ls__pass_of(node->time)));

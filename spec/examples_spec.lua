@@ -1,20 +1,103 @@
--- Every example runs to its end through the launcher. One that is new needs a line here.
+-- Every example runs to its end through the launcher; those with a picture write it, and their figures say what they should.
+-- One that is new needs a line here.
 local ffi = require "ffi"
 
 ffi.cdef "char *getcwd(char *buffer, size_t size);"
 local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
+local box = "models/pretrained/ioi/model.safetensors"
 
 local encoder = os.getenv "LUASIGHT_SENTENCES" or "LUASIGHT_SENTENCES" -- see sentences_spec.lua
 
--- Arguments, a pattern of what is printed, and the file that must be there.
+-- ---- what the figures have to say --------------------------------------------------------------------------------------
+
+-- The numbers of the line that begins so (a pattern), in order.
+local function numbers_of(text, line)
+  local found = text:match("\n%s*" .. line .. "([^\n]*)") or error(("no line %q in\n%s"):format(line, text))
+  local list = {}
+  for number in found:gmatch "%-?%d+%.?%d*" do list[#list + 1] = tonumber(number) end
+  return list
+end
+
+local function near(wanted, got, by) assert.is_true(math.abs(wanted - got) <= by, ("%g is not near %g"):format(got, wanted)) end
+
+local checks = {}
+
+-- What decides is at the second name after the first layers, and all of it at the last word after the last.
+function checks.patching(text)
+  local first, last = numbers_of(text, "layer 0  "), numbers_of(text, "layer 3  ")
+  near(100, first[1], 10)
+  near(0, first[2], 10)
+  near(0, last[1], 1)
+  near(100, last[2], 1)
+  local clean, corrupted = text:match "John: (%-?[%d.]+) after the first prompt, (%-?[%d.]+) after the second"
+  assert.is_true(tonumber(clean) > 3 and tonumber(corrupted) < -3)
+end
+
+-- The heads that `attention.lua` finds are those without which the lead shrinks most.
+function checks.heads(text)
+  assert.matches("20 prompts%. As it is the right name leads by [%d.]+, and in 100 %%", text)
+  local mover, idle = numbers_of(text, "3%.3 ")[1], numbers_of(text, "1%.0 ")[1]
+  assert.is_true(mover < -1)
+  near(0, idle, 0.3)
+  assert.matches("\nlayer 3 +%-[%d.]+ +%-[%d.]+ ", text) -- the picture in the terminal
+end
+
+-- The parts add up to the whole; the heads read the second name.
+function checks.attention(text)
+  local whole, sum = text:match "John: ([%d.]+) in the logits, ([%d.]+) as the sum"
+  near(tonumber(whole), tonumber(sum), 2e-3)
+  assert.equal(3, select(2, text:gsub('" John" at position 9', "")))
+end
+
+function checks.steering(text)
+  assert.same({ 100, 0 }, numbers_of(text, "0 times the direction"))
+  local steered, random = numbers_of(text, "1%.5 times the direction"), numbers_of(text, "a random one, as long")
+  assert.is_true(steered[1] <= 10 and steered[2] >= 90)
+  assert.is_true(random[1] >= 90 and random[2] <= 10)
+  assert.matches("as it is: .*Russia : Russian .*steered: .*Russia : Moscow", text)
+end
+
+-- Better than chance where the model knows it and nowhere else, and never with labels in random order.
+function checks.probe(text)
+  local name, word = numbers_of(text, "at the second name  "), numbers_of(text, "at the last word  ")
+  near(50, name[1], 12)
+  assert.is_true(name[2] > 90)
+  near(50, word[2], 15)
+  assert.is_true(word[4] > 85)
+  for _, place in ipairs { "second name", "last word" } do
+    for _, share in ipairs(numbers_of(text, "at the " .. place .. ", labels shuffled")) do near(50, share, 12) end
+  end
+end
+
+function checks.adapter(text)
+  assert.same({ 100, 0 }, { select(2, unpack(numbers_of(text, "0    "))) })
+  local last = numbers_of(text, "25  ")
+  assert.is_true(last[1] < 0.5 and last[2] <= 10 and last[3] >= 85)
+  assert.matches("unchanged: true", text)
+end
+
+function checks.lens_map(text)
+  assert.is_true(numbers_of(text, "layer 3 +the next token is \" Mary\"")[1] > 0.9)
+end
+
+-- ---- running -----------------------------------------------------------------------------------------------------------
+
+-- Arguments, a pattern of what is printed, the file that must be there, a check of the figures, the picture that comes.
 local runs = {
-  ["logit_lens.lua"] = { "", '" Mary"', "models/pretrained/ioi/model.safetensors" },
+  ["logit_lens.lua"] = { "", '" Mary"', box, nil, "logit_lens.svg" },
   ["walkthrough.lua"] = { "", 'argmax counts from 0:.*%[1, 10%].*index 10 is out of range for dimension 1 with size 10.*' ..
     "weights:%s+true.*goes on with:%s+ Mary.*%[2, 14%].*8 tokens:%s+%[1, 8%].*clean:%s+ Mary.*step by step:%s+ Mary.*" ..
-    "gave a drink to Mary.*logits of%s+%[1, 14, 1950%]", "models/pretrained/ioi/model.safetensors" },
+    "gave a drink to Mary.*logits of%s+%[1, 14, 1950%]", box },
   ["sentences.lua"] = { encoder, "How near they are.*1%.000.*After each layer: the nearest pair %(3 and 4%).*layer 5",
     encoder .. "/model.safetensors" },
   ["train_ioi.lua"] = { "trained --steps 3", "%d" },
+  ["patching.lua"] = { "--out p.png", "Restored", box, checks.patching, "p.png" },
+  ["heads.lua"] = { "", "without", box, checks.heads },
+  ["attention.lua"] = { "--out p.html", "head", box, checks.attention, "p.html" },
+  ["steering.lua"] = { "--out p.svg", "direction", box, checks.steering, "p.svg" },
+  ["probe.lua"] = { "--out p.svg", "chance", box, checks.probe, "p.svg" },
+  ["adapter.lua"] = { "--out p.svg", "adapter", box, checks.adapter, "p.svg" },
+  ["lens_map.lua"] = { "--out p.svg", "next token", box, checks.lens_map, "p.svg" },
 }
 
 local function exists(path)
@@ -22,26 +105,40 @@ local function exists(path)
   return file and file:close()
 end
 
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
 describe("examples", function()
   local list = io.popen "ls examples"
   for name in list:lines() do
     if name:find "%.lua$" then
       it(("has %s, which runs"):format(name), function()
-        local how = assert(runs[name], name .. " has no line in spec/examples_spec.lua")
-        if how[3] and not exists(how[3]) then pending("there is no " .. how[3]) end
+        local arguments, pattern, needs, check, picture = unpack(assert(runs[name], name
+          .. " has no line in spec/examples_spec.lua"), 1, 5)
+        if needs and not exists(needs) then pending("there is no " .. needs) end
         local folder = os.tmpname()
         os.remove(folder)
         assert(os.execute("mkdir " .. folder) == 0)
         finally(function() os.execute("rm -r " .. folder) end)
         local status = os.execute(("cd %s && %s/bin/luasight %s/examples/%s %s > out 2>&1"):format(folder, root, root, name,
-          how[1]))
-        local file = assert(io.open(folder .. "/out", "rb"))
-        local text = file:read "*a"
-        file:close()
+          arguments))
+        local text = read(folder .. "/out")
         assert.equal(0, status, text)
-        assert.matches(how[2], text)
+        assert.matches(pattern, text)
+        if check then check("\n" .. text) end
+        if picture then assert.is_true(#read(folder .. "/" .. picture) > 1000) end
       end)
     end
   end
   list:close()
+
+  it("say what they take", function()
+    local text = io.popen("bin/luasight examples/patching.lua --oot x 2>&1"):read "*a"
+    assert.matches('^luasight: patching.lua has no option %-%-oot %(did you mean "%-%-out"%?%)', text)
+    assert.matches("%-%-out FILE", io.popen("bin/luasight examples/patching.lua --help"):read "*a")
+  end)
 end)

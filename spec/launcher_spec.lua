@@ -258,6 +258,58 @@ first.output  (proxy)
       assert.equal(2, #layers[1].top)
     end)
 
+    it("draws what it sees through the lens, at every position", function()
+      local status, out, err = run(("lens %s 'Mary and John' --top 1 --out lens.svg"):format(box))
+      assert.equal("", err)
+      assert.equal(0, status)
+      assert.matches("layer 3 ", out)
+      local svg = read "lens.svg"
+      assert.matches("^<%?xml", svg)
+      for _, label in ipairs { "embedding", "layer 3", "Mary", "·and", "·John", "after reading" } do
+        assert.is_truthy(svg:find("<text>" .. label .. "</text>", 1, true), label)
+      end
+      status, out, err = run(("lens %s x --out lens.gif"):format(box))
+      assert.equal("", out)
+      assert.equal(1, status)
+      assert.matches("must end in %.svg, %.png, %.html or %.txt", err)
+    end)
+
+    it("generates as the model does, as it comes, several texts and as JSON", function()
+      local prompt = "When Mary and John went to the store, John gave a drink to"
+      local ls = require "luasight"
+      local model = ls.LanguageModel(box)
+      local n = #model.tokenizer:encode(prompt)
+      local function new(options)
+        local texts = {}
+        for i, row in ipairs(model:generate(prompt, options):tolist()) do texts[i] = { unpack(row, n + 1) } end
+        return texts
+      end
+      local function decode(ids) return model.tokenizer:decode(ids, { skip_special_tokens = true }) end
+
+      local status, out, err = run(("generate %s '%s' --max-new-tokens 4"):format(box, prompt))
+      assert.equal("", err)
+      assert.equal(0, status)
+      assert.equal(decode(new({ max_new_tokens = 4 })[1]) .. "\n", out)
+      assert.matches("^ Mary", out)
+
+      local drawing = "--do-sample --temperature 3 --seed 5 --top-k 20"
+      out = select(2, run(("generate %s '%s' --max-new-tokens 3 %s --json"):format(box, prompt, drawing)))
+      local whole = cjson.decode(out)
+      assert.same(new({ max_new_tokens = 3, do_sample = true, temperature = 3, seed = 5, top_k = 20 }), { whole.texts[1].ids })
+      assert.equal(decode(whole.texts[1].ids), whole.texts[1].text)
+      assert.equal(n, #whole.prompt_ids)
+
+      out = select(2, run(("generate %s '%s' --max-new-tokens 3 --num-beams 3 --num-return-sequences 2"):format(box, prompt)))
+      local beams = new { max_new_tokens = 3, num_beams = 3, num_return_sequences = 2 }
+      assert.equal(decode(beams[1]) .. "\n" .. decode(beams[2]) .. "\n", out)
+
+      local first = new({ max_new_tokens = 1 })[1][1]
+      out = select(2, run(("generate %s '%s' --eos-token-id %d --eos-token-id 3 --json --no-cache"):format(box, prompt, first)))
+      assert.same({ first }, cjson.decode(out).texts[1].ids)
+      out = select(2, run(("generate %s '%s' --stop-strings none --stop-strings ary --json"):format(box, prompt)))
+      assert.equal(" Mary", cjson.decode(out).texts[1].text)
+    end)
+
     it("lists families and what is installed", function()
       local _, out = run "models"
       assert.matches("gpt2\n", out)
@@ -268,7 +320,9 @@ first.output  (proxy)
     end)
 
     it("answers wrong calls with status 2, failures with 1, and --help everywhere", function()
-      for _, arguments in ipairs { "inspect", "lens x", "models y", "inspect --wrong x", "lens --top two a b", "lens --top" } do
+      for _, arguments in ipairs { "inspect", "lens x", "models y", "inspect --wrong x", "lens --top two a b", "lens --top",
+        "generate x", "generate --max-tokens 3 x y", ("generate %s x --temperature -1"):format(box),
+        ("generate %s x --top-k 3"):format(box), ("generate %s x --max-new-tokens 2 --max-length 9"):format(box) } do
         local status, out, err = run(arguments)
         assert.equal(2, status, arguments)
         assert.equal("", out)
@@ -277,7 +331,10 @@ first.output  (proxy)
       local status, _, err = run "inspect /nowhere"
       assert.equal(1, status)
       assert.matches("^luasight: /nowhere: there is no such folder[^\n]*\n$", err)
-      for _, name in ipairs { "inspect", "lens", "models", "doctor" } do
+      status, _, err = run "generate /nowhere x"
+      assert.equal(1, status)
+      assert.matches("^luasight: /nowhere: there is no such folder[^\n]*\n$", err)
+      for _, name in ipairs { "inspect", "lens", "generate", "models", "doctor" } do
         local code, out = run(name .. " --help")
         assert.equal(0, code)
         assert.matches("^usage: luasight " .. name, out)

@@ -565,6 +565,11 @@ function meta.__tostring(self) return tostring(getfenv(self).module) end
 
 local model = { is_handle = is_handle }
 
+---The nn.Module behind a handle.
+---@param handle userdata
+---@return luasight.nn.Module
+function model.module_of(handle) return getfenv(handle).module end
+
 ---Several positional inputs of a model: model:trace(ls.args(a, b), body).
 local Args = {}
 ---@param ... any

@@ -166,12 +166,19 @@ Graph.__tostring = function(g) return g.text end
 ---@return string  the graph as JSON text
 function Graph:json() return self.text_json end
 
----The recorded graph: prints one node a line; `:json()` for sending.
----@return table  # prints itself; `json`
+---@return string  the graph in the language of graphviz; ls.plot.graph(g) draws it
+function Graph:dot() return require "luasight.plot.graph".new(self):dot() end
+
+---The recorded graph: prints one node a line; `:json()` for sending, `:dot()` for pictures.
+---@return table  # prints itself
 function methods:graph()
   local graph = open(self, 3).graph
-  return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)) }, Graph)
+  return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)),
+    places = ffi.string(C.ls_graph_json(graph, 0)) }, Graph)
 end
+
+---@return string  the recorded graph in the language of graphviz
+function methods:dot() return self:graph():dot() end
 
 -- ---- the tracer itself -------------------------------------------------------------------------------------------------
 

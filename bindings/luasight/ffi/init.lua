@@ -18,6 +18,7 @@ typedef struct ls_ref {
   };
 } ls_ref;
 int luasight_snprintf(char *, size_t, const char *, ...) __asm__("snprintf");
+int luasight_charwidth(int32_t) __asm__("utf8proc_charwidth");
 ]]
 
 local function library_path()
@@ -55,6 +56,14 @@ local text = ffi.new "char[512]"
 ---@return string
 function binding.format(pattern, x)
   return ffi.string(text, ffi.C.luasight_snprintf(text, 512, pattern, ffi.cast("double", x)))
+end
+
+---Columns that a character takes in a terminal: 0, 1 or 2.
+---@param code integer
+---@return integer
+function binding.columns(code)
+  if code < 127 then return 1 end
+  return C.luasight_charwidth(code) -- of utf8proc, which comes with the library
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------

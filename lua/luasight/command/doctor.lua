@@ -84,8 +84,11 @@ local function checks()
     use = "models of the hub by name" }
   local cache = try(function() return require "luasight.hub.cache".folder() end)
   if cache then add { name = "cache of the hub", needed = false, found = cache } end
-  add { name = "rsvg-convert", needed = false, found = program "rsvg-convert" or false, get = "apt-get install librsvg2-bin",
-    use = "pictures as PNG" }
+  local drawing = require "luasight.plot.program"
+  for _, name in ipairs(drawing.names) do
+    add { name = name, needed = false, found = program(name) or false, use = drawing.known[name].use,
+      get = "apt-get install " .. drawing.known[name].package }
+  end
   local box = package.searchpath("luasight.command.doctor", package.path):gsub("/lua/luasight/command/doctor%.lua$", "")
   for _, folder in ipairs { box, (box:gsub("/lua$", "/luasight")), (box:gsub("/share/lua/5%.1.*", "/share/luasight")) } do
     local file = io.open(folder .. "/models/pretrained/ioi/config.json")

@@ -5,7 +5,7 @@ local failure = require "luasight.error"
 local command = {}
 
 -- In the order of the help. A new command is a word here and the file of its name.
-local names = { "inspect", "lens", "models", "doctor" }
+local names = { "inspect", "lens", "generate", "models", "doctor" }
 
 local usage = [==[
 usage: luasight [options] [script.lua [arguments]]

@@ -1,5 +1,7 @@
 --- `luasight inspect FOLDER`: the modules of a model with shapes, dtypes and numbers of parameters, from config.json and the
 --- headers of the weight files; no weights are read.
+local outline = require "luasight.outline"
+
 local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
   arguments = { "FOLDER" },
   options = {
@@ -7,26 +9,7 @@ local inspect = { about = "shows the modules of a model folder: shapes, dtypes, 
     { "--json", "an object for programs: every tensor" },
   } }
 
----@class luasight.Outline  a module of the tree
----@field name string
----@field class string?
----@field tensors { name: string, shape: integer[], dtype: string?, count: integer, tied: string? }[]
----@field children luasight.Outline[]
----@field count integer  parameters in it and below
-
 -- ---- what the folder says ----------------------------------------------------------------------------------------------
-
-local function sizes(shape)
-  local list = {}
-  for i, size in shape:each() do list[i + 1] = size end
-  return list
-end
-
-local function product(list)
-  local n = 1
-  for _, size in ipairs(list) do n = n * size end
-  return n
-end
 
 -- The network of a configuration without memory for its weights, and its architecture; nil where luasight has none.
 local function network(config)
@@ -44,7 +27,7 @@ local function read_headers(folder, architecture)
     if architecture then path = architecture.place(name) end
     local entry = weights:describe(name)
     bytes = bytes + entry.bytes
-    if path then found[path] = { shape = sizes(entry.shape), dtype = entry.dtype } end
+    if path then found[path] = { shape = outline.sizes(entry.shape), dtype = entry.dtype } end
   end
   weights:release()
   return found, bytes
@@ -52,30 +35,19 @@ end
 
 -- ---- the tree ----------------------------------------------------------------------------------------------------------
 
-local function join(path, name) return path == "" and name or path .. "." .. name end
-
 local function tensor_of(path, name, found, tied, shape)
   local there = found[path]
   local other = not there and tied[path] or nil
   local list = there and there.shape or shape
-  return { name = name, shape = list, dtype = there and there.dtype, count = there and product(list) or 0, tied = other }
+  local count = there and outline.product(list) or 0
+  return { name = name, shape = list, dtype = there and there.dtype, count = count, tied = other }
 end
 
 -- From the network: classes and order are known.
-local function of_network(m, name, path, found, tied)
-  local node = { name = name, class = m._class_name, tensors = {}, children = {}, count = 0 }
-  for own, t in m:_tensors() do
-    local full = join(path, own)
-    if found[full] or tied[full] then
-      local tensor = tensor_of(full, own, found, tied, sizes(t.shape))
-      node.tensors[#node.tensors + 1], node.count = tensor, node.count + tensor.count
-    end
-  end
-  for child_name, child in m:_children() do
-    local below = of_network(child, child_name, join(path, child_name), found, tied)
-    node.children[#node.children + 1], node.count = below, node.count + below.count
-  end
-  return node
+local function of_network(net, found, tied)
+  return outline.of_network(net, function(path, name, t)
+    if found[path] or tied[path] then return tensor_of(path, name, found, tied, outline.sizes(t.shape)) end
+  end)
 end
 
 local function by_number(a, b)
@@ -112,11 +84,6 @@ end
 
 -- ---- text --------------------------------------------------------------------------------------------------------------
 
-local function grouped(n)
-  local text = ("%d"):format(n):reverse():gsub("(%d%d%d)", "%1,"):reverse()
-  return (text:gsub("^,", ""))
-end
-
 local function size_text(bytes)
   for _, unit in ipairs { "bytes", "KiB", "MiB", "GiB" } do
     if bytes < 1024 or unit == "GiB" then return (unit == "bytes" and "%d %s" or "%.1f %s"):format(bytes, unit) end
@@ -128,7 +95,7 @@ end
 local function common_dtype(found)
   local counts, best = {}, nil
   for _, entry in pairs(found) do
-    counts[entry.dtype] = (counts[entry.dtype] or 0) + product(entry.shape)
+    counts[entry.dtype] = (counts[entry.dtype] or 0) + outline.product(entry.shape)
     if not best or counts[entry.dtype] > counts[best] then best = entry.dtype end
   end
   return best
@@ -146,29 +113,16 @@ end
 
 -- The lines of a module and all below: { name, class, count, tensors }.
 local function rows_of(node, depth, dtype, all, rows)
-  rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", node.count > 0 and grouped(node.count) or "",
+  rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", node.count > 0 and outline.grouped(node.count) or "",
     tensors_text(node, dtype) }
-  local i = 1
-  while node.children[i] do
-    local child, last = node.children[i], i
-    local function shape_of(c)
-      local below = {}
-      rows_of({ name = "", class = c.class, tensors = c.tensors, children = c.children, count = c.count }, 0, dtype, all, below)
-      for k, row in ipairs(below) do below[k] = table.concat(row, "\t") end
-      return table.concat(below, "\n")
-    end
-    if not all and tonumber(child.name) then
-      local first = shape_of(child)
-      while node.children[last + 1] and shape_of(node.children[last + 1]) == first do last = last + 1 end
-    end
+  for child, name, alike in outline.groups(node, all) do
     local at = #rows + 1
     rows_of(child, depth + 1, dtype, all, rows)
-    if last > i then
-      rows[at][1] = ("%s%s-%s"):format(("  "):rep(depth + 1), child.name, node.children[last].name)
-      rows[at][2] = ("%d x %s"):format(last - i + 1, child.class or "the same")
-      rows[at][3] = ("%d x %s"):format(last - i + 1, grouped(child.count))
+    if alike > 1 then
+      rows[at][1] = ("  "):rep(depth + 1) .. name
+      rows[at][2] = ("%d x %s"):format(alike, child.class or "the same")
+      rows[at][3] = ("%d x %s"):format(alike, outline.grouped(child.count))
     end
-    i = last + 1
   end
   return rows
 end
@@ -183,6 +137,8 @@ local function print_rows(rows)
 end
 
 -- ---- JSON --------------------------------------------------------------------------------------------------------------
+
+local function join(path, name) return path == "" and name or path .. "." .. name end
 
 local function flat(node, path, list)
   for _, t in ipairs(node.tensors) do
@@ -203,7 +159,7 @@ function inspect.run(arguments, options)
   local config = require "luasight.checkpoint".config(folder)
   local net, architecture = network(config)
   local found, bytes = read_headers(folder, architecture)
-  local tree = net and of_network(net, "", "", found, architecture.tied) or of_names(found)
+  local tree = net and of_network(net, found, architecture.tied) or of_names(found)
   local dtype = common_dtype(found)
   if options.json then
     print(require "cjson".encode { folder = folder, model_type = config.model_type, class = tree.class, parameters = tree.count,
@@ -212,8 +168,8 @@ function inspect.run(arguments, options)
   end
   tree.name = tree.class or "(the whole)"
   tree.class = nil
-  print(("%s: %s, %s parameters, %s, %s"):format(folder, config.model_type or "no model_type", grouped(tree.count), dtype,
-    size_text(bytes)))
+  print(("%s: %s, %s parameters, %s, %s"):format(folder, config.model_type or "no model_type", outline.grouped(tree.count),
+    dtype, size_text(bytes)))
   if not net then
     print(("luasight has no model of this type: this is what the weight files say (luasight models lists the types)"))
   end

@@ -8,6 +8,7 @@ local lens = { about = "what a language model would say if it stopped after each
     { "--device", '"auto", "cpu", "cuda", "cuda:1"', value = "DEVICE", default = "cpu" },
     { "--dtype", "of the weights, that of the file unless told", value = "DTYPE" },
     { "--json", "an object for programs" },
+    { "--out", "a heat map of all positions: its name ends in .svg, .png, .html or .txt", value = "FILE" },
   } }
 
 -- ---- where things are --------------------------------------------------------------------------------------------------
@@ -40,21 +41,25 @@ end
 
 -- ---- looking -----------------------------------------------------------------------------------------------------------
 
----The K most likely tokens after the embedding and after each block: lists of { token, probability }.
-local function look(model, prompt, k, position)
+---The K most likely tokens at a place of the stream (1 T C) after the embedding and after each block, from 0: values, ids.
+local function tops_at(model, prompt, k, place)
   local blocks, norm, head = parts(model)
   local tops = {}
   model:trace(prompt, function()
-    local function read(h) -- h: B T C
-      local x = h[("0, %d"):format(position)] -- C
-      local p = head(norm and norm(x) or x):float():softmax(-1) -- V
-      local values, ids = p:topk(k)
+    local function read(h)
+      local x = h[place]
+      local values, ids = head(norm and norm(x) or x):float():softmax(-1):topk(k)
       return { values:save(), ids:save() }
     end
     tops[0] = read(blocks[0].input[0][0])
     for i, block in blocks:each() do tops[i + 1] = read(block.output[0]) end
   end)
-  local layers = {}
+  return tops
+end
+
+---The K most likely tokens after the embedding and after each block: lists of { token, probability }.
+local function look(model, prompt, k, position)
+  local tops, layers = tops_at(model, prompt, k, ("0, %d"):format(position)), {}
   for i = 0, #tops do
     local values, ids = tops[i][1]:tolist(), tops[i][2]:tolist()
     local list = {}
@@ -62,6 +67,20 @@ local function look(model, prompt, k, position)
     layers[i + 1] = { after = i == 0 and "embedding" or i - 1, top = list }
   end
   return layers
+end
+
+---The most likely token at every position, as a heat map.
+local function draw(model, prompt, path)
+  local tops, tokenizer = tops_at(model, prompt, 1, "0"), model.tokenizer
+  local values, text, rows, columns = {}, {}, {}, {}
+  for i = 0, #tops do
+    values[i + 1], text[i + 1], rows[i + 1] = {}, {}, i == 0 and "embedding" or "layer " .. i - 1
+    for k, one in ipairs(tops[i][1]:tolist()) do values[i + 1][k] = one[1] end
+    for k, one in ipairs(tops[i][2]:tolist()) do text[i + 1][k] = tokenizer:decode { one[1] } end
+  end
+  for k, id in ipairs(prompt) do columns[k] = tokenizer:decode { id } end
+  require "luasight.plot".heatmap(values, { title = "Most likely next token after each layer", rows = rows, columns = columns,
+    text = text, x = "after reading", value = "probability", range = { 0, 1 } }):save(path)
 end
 
 local function quoted(text) return ("%q"):format(text):gsub("\\\n", "\\n") end
@@ -84,7 +103,7 @@ local function print_layers(layers)
 end
 
 ---@param arguments string[]
----@param options { top: number, position: number, device: string, dtype: string?, json: boolean? }
+---@param options { top: number, position: number, device: string, dtype: string?, json: boolean?, out: string? }
 function lens.run(arguments, options)
   local folder, prompt = arguments[1], arguments[2]
   local ls, usage = require "luasight", require "luasight.command.options"
@@ -98,6 +117,7 @@ function lens.run(arguments, options)
     failure.raise("index", ("the prompt has %d tokens; there is no position %d"):format(#ids, options.position))
   end
   local layers = look(model, ids, options.top, position)
+  if options.out then draw(model, ids, options.out) end
   if options.json then
     local tokens = model.tokenizer:convert_ids_to_tokens(ids)
     return print(require "cjson".encode { folder = folder, tokens = tokens, position = position, layers = layers })

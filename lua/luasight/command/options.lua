@@ -8,6 +8,7 @@ local options = {}
 ---@field [2] string       what it does
 ---@field value string?    the word for its value; without, it is a switch
 ---@field number boolean?  whether the value is a number
+---@field list boolean?    may be given several times: a list
 ---@field default any?
 
 ---@class luasight.Command
@@ -85,7 +86,13 @@ function options.read(name, command, given)
           i = i + 1
           value = given[i]
         end
-        read[word:sub(3)] = value_of(name, option, value)
+        local key, read_value = word:sub(3), value_of(name, option, value)
+        if option.list then
+          read[key] = read[key] or {}
+          table.insert(read[key], read_value)
+        else
+          read[key] = read_value
+        end
       end
     end
     i = i + 1

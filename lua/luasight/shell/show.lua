@@ -3,6 +3,7 @@
 local binding = require "luasight.ffi"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
+local words = require "luasight.graph_words"
 local cjson = require("cjson").new()
 
 local C, ffi = binding.C, binding.ffi
@@ -15,31 +16,12 @@ local WIDTH, MANY, DEEP = 100, 40, 4 -- columns of a table on one line; elements
 
 local signs = { add = "+", sub = "-", mul = "*", div = "/", pow = "^", remainder = "%" }
 
-local node_text
-
-local function argument_text(nodes, v, depth)
-  if v == cjson.null then return "None" end
-  if type(v) ~= "table" then return type(v) == "string" and ("%q"):format(v) or tostring(v) end
-  if v.node then return node_text(nodes, v.node, depth + 1) end
-  if v.name then return v.name .. "=" .. argument_text(nodes, v.value, depth) end
-  if v.parameter or v.index or v.float then return v.parameter or v.index or v.float end
-  if v.tensor then return "tensor" .. argument_text(nodes, v.tensor.shape, depth) end
-  local list, parts = v.slice or v.tuple or v.struct or v, {}
-  for i, inner in ipairs(list) do
-    parts[i] = v.slice and inner == cjson.null and "" or argument_text(nodes, inner, depth)
-  end
-  if v.slice then return (table.concat(parts, ":"):gsub("^([^:]*:[^:]*):$", "%1")) end
-  local inside = table.concat(parts, ", ")
-  return v.tuple and "(" .. inside .. ")" or v.struct and "{" .. inside .. "}" or "[" .. inside .. "]"
-end
-
 -- How a node is computed: "transformer.h.3.output[0] * 2"; deep inside only its number.
-function node_text(nodes, number, depth)
+local function node_text(nodes, number, depth)
   local node = nodes[number + 1]
   if node["do"] == "read" then return node.name end
   if depth > 3 then return "%" .. number end
-  local given = {}
-  for i, v in ipairs(node.arguments or {}) do given[i] = argument_text(nodes, v, depth) end
+  local given = words.arguments(node, function(inner) return node_text(nodes, inner, depth + 1) end)
   if node["do"] == "get" then return ("%s[%s]"):format(given[1], table.concat(given, ", ", 2)) end
   local sign = node["do"] == "operator" and #given == 2 and signs[node.name]
   if sign then
@@ -54,7 +36,7 @@ local function proxy_text(proxy)
   local nodes, number = cjson.decode(ffi.string(C.ls_graph_json(graph, 0))).nodes, proxy.v.aux
   local node = nodes[number + 1]
   local notes = { "proxy" }
-  if node.shape then notes[2] = ("%s %s"):format(node.dtype, argument_text(nodes, node.shape, 0)) end
+  if node.shape then notes[2] = ("%s %s"):format(node.dtype, words.argument(node.shape)) end
   if node.saved then notes[#notes + 1] = "saved" end
   return ("%s  (%s)"):format(node_text(nodes, number, 0), table.concat(notes, ", "))
 end

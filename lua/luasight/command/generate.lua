@@ -1,0 +1,117 @@
+--- `luasight generate FOLDER PROMPT`: continues a text, token by token as they come.
+local failure = require "luasight.error"
+local usage = require "luasight.command.options"
+
+local generate = { about = "continues a text with a language model, token by token as they come",
+  arguments = { "FOLDER", "PROMPT" },
+  options = {
+    { "--max-new-tokens", "how many tokens at most; as the folder says, else 20", value = "N", number = true },
+    { "--max-length", "the same with the prompt's", value = "N", number = true },
+    { "--min-new-tokens", "the text does not end before", value = "N", number = true },
+    { "--min-length", "the same with the prompt's", value = "N", number = true },
+    { "--do-sample", "draws tokens by their probability, instead of the most likely one" },
+    { "--temperature", "above 1 more even, below 1 less", value = "X", number = true },
+    { "--top-k", "only the K most likely are drawn; 0: all", value = "K", number = true },
+    { "--top-p", "only the most likely that together have this share", value = "P", number = true },
+    { "--seed", "of the drawing: the same seed gives the same text", value = "N", number = true },
+    { "--repetition-penalty", "above 1: tokens that were there are less likely", value = "X", number = true },
+    { "--num-beams", "a search with so many beams", value = "N", number = true },
+    { "--num-return-sequences", "several texts", value = "N", number = true },
+    { "--length-penalty", "of beams: above 0 for longer texts", value = "X", number = true },
+    { "--early-stopping", "of beams: ends with the first whole ones" },
+    { "--stop-strings", "ends behind this text; may be given several times", value = "TEXT", list = true },
+    { "--eos-token-id", "the token that ends a text; may be given several times", value = "ID", number = true, list = true },
+    { "--pad-token-id", "what fills texts that ended early", value = "ID", number = true },
+    { "--no-cache", "reads the whole text at every step" },
+    { "--device", '"auto", "cpu", "cuda", "cuda:1"', value = "DEVICE", default = "cpu" },
+    { "--dtype", "of the weights, that of the file unless told", value = "DTYPE" },
+    { "--json", "an object for programs, once all is there" },
+  } }
+
+local not_of_generation = { device = true, dtype = true, json = true, ["no-cache"] = true }
+
+-- The options as model:generate names them.
+local function settings_of(options)
+  local settings = {}
+  if options["no-cache"] then settings.use_cache = false end
+  for name, value in pairs(options) do
+    if not not_of_generation[name] then settings[(name:gsub("-", "_"))] = value end
+  end
+  return settings
+end
+
+-- An option that is wrong is a wrong call, whoever finds out.
+local function checked(f, ...)
+  local function hand_on(ok, ...)
+    if ok then return ... end
+    local e = ...
+    if failure.is(e) and e.code == "argument" then usage.fail("generate: " .. failure.line(e)) end
+    error(e, 0)
+  end
+  return hand_on(pcall(f, ...))
+end
+
+-- ---- one text, as it comes ---------------------------------------------------------------------------------------------
+
+---Calls `show` with each piece; gives the new text and its ids.
+---@param model userdata
+---@param ids integer[]
+---@param settings table
+---@param show fun(piece: string)
+---@return { text: string, ids: integer[] }
+local function stream(model, ids, settings, show)
+  local pieces, new = {}, {}
+  for id, piece in checked(model.stream, model, ids, settings) do
+    new[#new + 1], pieces[#pieces + 1] = id, piece
+    show(piece)
+  end
+  return { text = table.concat(pieces), ids = new }
+end
+
+-- ---- several texts -----------------------------------------------------------------------------------------------------
+
+---@param model userdata
+---@param ids integer[]
+---@param settings table
+---@return { text: string, ids: integer[] }[]
+local function several(model, ids, settings)
+  local texts = {}
+  for i, row in ipairs(checked(model.generate, model, ids, settings):tolist()) do
+    local new = { unpack(row, #ids + 1) }
+    texts[i] = { text = model.tokenizer:decode(new, { skip_special_tokens = true }), ids = new }
+  end
+  return texts
+end
+
+-- ---- the command -------------------------------------------------------------------------------------------------------
+
+local function write(text)
+  io.write(text)
+  io.flush()
+end
+
+local function nothing() end
+
+---@param arguments string[]
+---@param options table
+function generate.run(arguments, options)
+  local folder, prompt = arguments[1], arguments[2]
+  local ls = require "luasight"
+  local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
+  local ids, settings, texts = model.tokenizer:encode(prompt), settings_of(options)
+  if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
+  local usual = require "luasight.checkpoint".generation_config(folder) or {}
+  local function one(name) return (settings[name] or usual[name] or 1) == 1 end
+  if one "num_beams" and one "num_return_sequences" then
+    texts = { stream(model, ids, settings, options.json and nothing or write) }
+    if not options.json then print() end
+  else
+    texts = several(model, ids, settings)
+    for _, text in ipairs(options.json and {} or texts) do print(text.text) end
+  end
+  if options.json then
+    print(require "cjson".encode { folder = folder, prompt = prompt, prompt_ids = ids, texts = texts })
+  end
+end
+
+return generate

@@ -31,6 +31,24 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
 ---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
 
+---@class luasight.Module  a module of a model; a child is reached by its name, `model.transformer.h[3].attn`
+---@field output luasight.Tensor   what it gives, in a body; can be set
+---@field input luasight.Tensor    what it is given, the pair of positional and keyword arguments; can be set
+---@field q luasight.Tensor        B H T D: queries, in an attention
+---@field k luasight.Tensor        B H S D: keys, with the key/value heads
+---@field v luasight.Tensor        B H S D: values, with the key/value heads
+---@field scores luasight.Tensor   B H T S: masked and scaled, before the softmax
+---@field pattern luasight.Tensor  B H T S: where each position looks
+---@field z luasight.Tensor        B H T D: what each head gives
+---@field weight luasight.Tensor   parameters can be read
+---@field bias luasight.Tensor
+---@field [integer] luasight.Module  of a list of modules, from 0, negative ones from the end
+---@field [string] luasight.Module
+---@operator call(any): luasight.Tensor
+---@operator len: integer
+
+---@class luasight.Model: luasight.Module  a whole model; `model(input)` just runs it
+
 ---@class luasight.Place  one handle's state
 ---@field network luasight.Network
 ---@field module table
@@ -405,7 +423,7 @@ end
 ---Stores edits. With { inplace = true } they become part of this model, else of the new handle that is given back; both
 ---share the weights. They act at every call, in every later trace, in the order in which they were made.
 ---@param ... any  options?, body
----@return userdata
+---@return luasight.Model
 function root_methods:edit(...)
   local network = getfenv(self).network
   local options, body = ...
@@ -590,7 +608,7 @@ end
 ---ls.Model(net): a model around a network of your own.
 ---@param module luasight.nn.Module
 ---@param options table?  none so far
----@return userdata
+---@return luasight.Model
 function model.Model(module, options)
   if type(module) ~= "table" or not module._children then
     binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)

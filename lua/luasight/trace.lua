@@ -26,7 +26,7 @@ local trace = {}
 ---@field generation luasight.GenerationRun?  of the pass under way
 ---@field failed any  what ended it
 
----@class luasight.Tracer  an open trace; `output`, `input` are those of the whole model
+---@class luasight.Tracer: luasight.Model  an open trace; `output`, `input` are those of the whole model
 ---@field _recording luasight.Recording
 ---@field _network luasight.Network  the model it runs beside
 ---@field _program ffi.cdata*?  of the invoke being recorded, which names the points

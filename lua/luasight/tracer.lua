@@ -156,6 +156,7 @@ end
 
 -- ---- the recorded graph ------------------------------------------------------------------------------------------------
 
+---@class luasight.GraphText  prints one node a line
 local Graph = {}
 Graph.__index = Graph
 Graph.__tostring = function(g) return g.text end
@@ -164,7 +165,7 @@ Graph.__tostring = function(g) return g.text end
 function Graph:json() return self.text_json end
 
 ---The recorded graph: prints one node a line; `:json()` for sending.
----@return table  # prints itself; `json`
+---@return luasight.GraphText
 function methods:graph()
   local graph = open(self, 3).graph
   return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)) }, Graph)

@@ -1,9 +1,7 @@
 -- docs/errors.md has every error code: those of core/abi.h, of lua/luasight/error.lua and those that the Lua files raise. Its
 -- blocks, which readme_spec runs, provoke each one; Ctrl-C is provoked here.
-local binding = require "luasight.ffi"
 local document = dofile "spec/document.lua"
 local failure = require "luasight.error"
-local ls = require "luasight"
 
 local page = "docs/errors.md"
 
@@ -72,18 +70,24 @@ describe("the page of errors", function()
         if section.code == "interrupted" and block.from > section.from and block.to < section.to then said = block.lines end
       end
     end
-    local model = ls.Model(ls.nn.Sequential { { "first", ls.nn.Identity() }, { "second", ls.nn.Identity() } })
-    local ok, e = pcall(function()
-      model:trace(ls.torch.ones(1), function(tracer)
-        model.first.output = tracer:apply(function(t)
-          binding.C.ls_interrupt()
-          return t
-        end, model.first.output)
-        return model.second.output
-      end)
-    end)
-    assert.is_false(ok)
-    assert.equal("interrupted", e.code)
-    assert.same(said, { e.message })
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write [[
+      local Slow = nn.Module "Slow"
+      function Slow:forward(x)
+        for _ = 1, 20000 do x = torch.matmul(x, x):tanh() end
+        return x
+      end
+      local model, x = ls.Model(Slow()), torch.randn(256, 256)
+      os.execute("(sleep 1; kill -INT " .. require "ffi".C.getpid() .. ") &")
+      local ok, e = pcall(model, x)
+      print(e.code, e.message)
+    ]]
+    file:close()
+    local pipe = io.popen(([[bin/luasight -e 'require "ffi".cdef "int getpid(void);" dofile "%s"' 2>&1]]):format(path))
+    local text = pipe:read "*a"
+    pipe:close()
+    os.remove(path)
+    assert.equal(("interrupted\t%s\n"):format(table.concat(said, "\n")), text)
   end)
 end)

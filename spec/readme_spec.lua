@@ -1,6 +1,7 @@
 -- The Lua code blocks of the README and of the manual run, print what their `-->` comments say, and raise what their `--!`
 -- comments say; document.lua has the rules.
 local document = dofile "spec/document.lua"
+local failure = require "luasight.error"
 
 local function pages()
   local list = { "README.md" }
@@ -25,7 +26,7 @@ local function check_problem(path, block, problem)
   local line, code = document.raises(block)
   if not line then return end
   local where = ("%s:%d"):format(path, line)
-  assert.is_true(type(problem) == "table" and problem.code ~= nil, where .. ": raises no error of luasight: " .. tostring(problem))
+  assert.is_true(failure.is(problem), where .. ": raises no error of luasight: " .. tostring(problem))
   assert.same({ code, where }, { problem.code, ("%s:%s"):format(problem.file, problem.line) }, tostring(problem))
   local said, real = block.said, tostring(problem):sub(#where + 3)
   assert.is_table(said, where .. ": no text block says what the error prints")

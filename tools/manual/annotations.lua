@@ -49,7 +49,8 @@ local readers = {}
 function readers.param(into, text)
   local name, optional, rest = text:match "^(%.*[%w_]*)(%??)%s+(.*)$"
   local type, said = split_type(rest)
-  into.params[#into.params + 1] = { name = name, optional = optional == "?" or type:find "%?$" ~= nil, type = type, text = said }
+  local may_miss = optional == "?" or type:find "%?$" ~= nil
+  into.params[#into.params + 1] = { name = name, optional = may_miss, type = type, text = said }
   return into.params[#into.params]
 end
 

@@ -115,13 +115,15 @@ local function forms(schema, first)
     end
   end
   local function plain(a)
-    return { name = schemas.lua_name(a.name), type = schemas.lua_type(a.type), optional = not is_needed(a) or a.type:find "%?$"
-      ~= nil, default = a.default }
+    local may_miss = not is_needed(a) or a.type:find "%?$" ~= nil
+    return { name = schemas.lua_name(a.name), type = schemas.lua_type(a.type), optional = may_miss, default = a.default }
   end
   local function with(list, options)
     local form = {}
     for _, a in ipairs(list) do form[#form + 1] = plain(a) end
-    if #options > 0 then form[#form + 1] = { name = "options", type = options_type(options), optional = not forced, of = options } end
+    if #options > 0 then
+      form[#form + 1] = { name = "options", type = options_type(options), optional = not forced, of = options }
+    end
     return form
   end
   local all, most = {}, {}
@@ -189,8 +191,11 @@ function definitions.operator(name, list, self)
     local named = main.schema.returns[i].name
     add(head, "---@return ", type, named and " " .. named or "")
   end
-  return table.concat({ table.concat(lines, "\n"), table.concat(head, "\n"), table.concat(out, "\n"),
-    ("function %s%s(%s) end"):format(self and "Tensor:" or "torch.", name, table.concat(args, ", ")) }, "\n"):gsub("\n\n+", "\n")
+  add(out, ("function %s%s(%s) end"):format(self and "Tensor:" or "torch.", name, table.concat(args, ", ")))
+  for _, part in ipairs { head, out } do
+    for _, line in ipairs(part) do lines[#lines + 1] = line end
+  end
+  return table.concat(lines, "\n")
 end
 
 ---The schemas of an operator that take a tensor first: those that are methods.
@@ -203,10 +208,8 @@ local function of_methods(list)
   return methods
 end
 
-local heads = {
-  [false] = "---@meta _\n-- Operators as functions of torch. Read by LuaLS, never run.\n\n---@class luasight.torch\nlocal torch = {}\n",
-  [true] = "---@meta _\n-- Operators as methods of tensors. Read by LuaLS, never run.\n\n---@class luasight.Tensor\nlocal Tensor = {}\n",
-}
+local head = "---@meta _\n-- Operators, from the schemas of libtorch. Read by LuaLS, never run.\n\n---@class luasight.%s\nlocal %s = {}\n"
+local heads = { [false] = head:format("torch", "torch"), [true] = head:format("Tensor", "Tensor") }
 
 ---The files of the operators: pairs of name and text.
 ---@return { [1]: string, [2]: string }[]

@@ -44,10 +44,11 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field bias luasight.Tensor
 ---@field [integer] luasight.Module  of a list of modules, from 0, negative ones from the end
 ---@field [string] luasight.Module
----@operator call(any): luasight.Tensor
 ---@operator len: integer
+---@overload fun(...): luasight.Tensor
 
 ---@class luasight.Model: luasight.Module  a whole model; `model(input)` just runs it
+---@overload fun(input: any, options?: table): luasight.Tensor
 
 ---@class luasight.Place  one handle's state
 ---@field network luasight.Network
@@ -310,9 +311,12 @@ local function open(network, level, input, options)
   return add(network.prepare(level + 1, input, options))
 end
 
----Runs the model beside a recorded body; see trace.lua. Without an input the body adds them: tracer:invoke(input, body).
+---Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).
 ---@param ... any  input?, options?, body
 ---@return any ...  # what the body returns, saved; with { trace = false } the output
+---@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer): ...): ...
 function root_methods:trace(...)
   local network = getfenv(self).network
   local call = inputs.sort(network, "trace", network.options, 3, ...)
@@ -349,6 +353,9 @@ end
 ---Generates text beside a recorded body; without a body it just generates.
 ---@param ... any  input?, options?, body?
 ---@return any ...  # what the body returns, saved; without a body the ids [B, T + new]
+---@overload fun(self: luasight.Model, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, options: table, body: fun(tracer: luasight.Tracer): ...): ...
 function root_methods:generate(...)
   local network = getfenv(self).network
   local settings_of = generation_of(network, 3)
@@ -388,6 +395,7 @@ end
 ---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
 ---@param ... any  input, options?, body
 ---@return any ...  # what the body returns
+---@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
 function root_methods:scan(...)
   local network = getfenv(self).network
   local call = inputs.sort(network, "scan", network.options, 3, ...)
@@ -424,6 +432,8 @@ end
 ---share the weights. They act at every call, in every later trace, in the order in which they were made.
 ---@param ... any  options?, body
 ---@return luasight.Model
+---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer)): luasight.Model
+---@overload fun(self: luasight.Model, options: { inplace: boolean? }, body: fun(tracer: luasight.Tracer)): luasight.Model
 function root_methods:edit(...)
   local network = getfenv(self).network
   local options, body = ...
@@ -553,8 +563,9 @@ function meta.__tostring(self) return tostring(getfenv(self).module) end
 
 local model = { is_handle = is_handle }
 
----Several positional inputs of a model: model:trace(ls.args(a, b), body).
 local Args = {}
+
+---Several positional inputs of a model: model:trace(ls.args(a, b), body).
 ---@param ... any
 ---@return table
 function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end

@@ -100,9 +100,9 @@ local function merge_in(piece, a, b, new)
 end
 
 ---@class luasight.TrainedTokenizer
----@field vocab string[] tokens in the order of their ids, from id 0 at [1]
----@field merges string[][] pairs of tokens, in the order they apply
----@field special_tokens string[] the last ids
+---@field vocab string[]  tokens in the order of their ids, from id 0 at [1]
+---@field merges string[][]  pairs of tokens, in the order they apply
+---@field special_tokens string[]  the last ids
 local Trained = {}
 Trained.__index = Trained
 

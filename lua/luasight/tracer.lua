@@ -39,6 +39,9 @@ end
 ---Adds an input with its own body; it sees and edits its own rows. Without an input it sees all rows of a pass.
 ---@param ... any  input?, options?, body
 ---@return any ...  # what the body returns, saved
+---@overload fun(self: luasight.Tracer, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Tracer, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Tracer, body: fun(tracer: luasight.Tracer): ...): ...
 function methods:invoke(...)
   local recording, network = open(self, 3), self._network
   local call = inputs.sort(network, "invoke", network.invoke_options, 3, ...)

@@ -61,7 +61,7 @@ readers["return"] = function(into, text)
 end
 
 function readers.field(into, text)
-  if text:find "^private" then return {} end
+  if text:find "^private" or text:find "^_" then return {} end -- no affair of scripts
   local name, optional, rest = text:match "^(%[.-%])(%??)%s+(.*)$"
   if not name then name, optional, rest = text:match "^([%w_]+)(%??)%s+(.*)$" end
   local type, said = split_type(rest)
@@ -75,8 +75,7 @@ local function read_comment(lines)
   for _, line in ipairs(lines) do
     local tag, text = line:match "^%-%-%-@(%w+)%s*(.*)$"
     if tag == "class" then
-      local name, parent = text:match "^([%w_.]+)%s*:?%s*([%w_.]*)"
-      into.class, into.parent = name, parent ~= "" and parent or nil
+      into.class, into.parent = text:match "^([%w_.]+)", text:match "^[%w_.]+%s*:%s*([%w_.]+)"
       local _, said = split_type(text)
       if said ~= "" then into.doc[#into.doc + 1] = said end
       last = { text = "" }

@@ -28,7 +28,10 @@ end
 local function functions_of(source)
   local list, only = {}, source.only and set_of(source.only)
   for _, f in ipairs(read(source[1]).functions) do
-    if f.owner == source[2] and (only and only[f.name] or not only and not f.name:find "^_") then list[#list + 1] = f end
+    if f.owner == source[2] and (only and only[f.name] or not only and not f.name:find "^_") then
+      f.args = f.args:gsub("^self,?%s*", "")
+      list[#list + 1] = f
+    end
   end
   return list
 end
@@ -56,8 +59,10 @@ function api.group(group)
   for _, source in ipairs(group.sources) do
     for _, f in ipairs(functions_of(source)) do functions[#functions + 1] = f end
   end
+  local annotated = group.fields and read(group.fields).classes[group.class]
+  for _, source in ipairs(group.sources) do annotated = annotated or read(source[1]).classes[group.class] end
   return { title = group.title, class = group.class, call = group.call, about = group.about, functions = functions,
-    annotated = group.fields and read(group.fields).classes[group.class] }
+    annotated = annotated }
 end
 
 ---All groups, in the order of the reference.
@@ -70,14 +75,24 @@ function api.groups()
   return list
 end
 
+---The names of the functions of a class.
+---@param class string
+---@return table<string, true>
+function api.functions(class)
+  local names = {}
+  for _, group in ipairs(api.groups()) do
+    for _, f in ipairs(group.class == class and group.functions or {}) do names[f.name] = true end
+  end
+  return names
+end
+
 ---The names of the functions and fields of a class.
 ---@param class string
 ---@return table<string, true>
 function api.names(class)
-  local names = {}
+  local names = api.functions(class)
   for _, group in ipairs(api.groups()) do
     if group.class == class then
-      for _, f in ipairs(group.functions) do names[f.name] = true end
       for _, f in ipairs(group.annotated and group.annotated.fields or {}) do names[f.name] = true end
     end
   end

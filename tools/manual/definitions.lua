@@ -23,11 +23,14 @@ local function tag_lines(out, f)
   for _, line in ipairs(f.other) do add(out, line) end
 end
 
-local function class_lines(out, class)
+---A class; `functions` are the names that stand as functions anyway.
+local function class_lines(out, class, functions)
   for _, line in ipairs(class.doc) do add(out, "---", line) end
   add(out, "---@class ", class.name, class.parent and not class.parent:find "^ffi" and ": " .. class.parent or "")
   for _, f in ipairs(class.fields) do
-    add(out, "---@field ", f.name, f.optional and "? " or " ", f.type, f.text ~= "" and "  " or "", f.text)
+    if not functions[f.name] then
+      add(out, "---@field ", f.name, f.optional and "? " or " ", f.type, f.text ~= "" and "  " or "", f.text)
+    end
   end
   for _, line in ipairs(class.other) do add(out, line) end
 end
@@ -61,7 +64,8 @@ function definitions.library()
   for _, group in ipairs(api.groups()) do
     if not have[group.class] then
       have[group.class] = true
-      class_lines(out, group.annotated or { name = group.class, doc = {}, fields = {}, other = {} })
+      class_lines(out, group.annotated or { name = group.class, doc = {}, fields = {}, other = {} },
+        api.functions(group.class))
       add(out, "local ", variable(group.class), " = {}\n")
     end
     for _, f in ipairs(group.functions) do
@@ -76,7 +80,7 @@ function definitions.library()
   while #more > 0 do
     local from = #out
     for _, class in ipairs(more) do
-      class_lines(out, class)
+      class_lines(out, class, {})
       add(out, "")
     end
     more = missing_classes(table.concat(out, "\n", from + 1), known, have)
@@ -92,7 +96,7 @@ end
 local function options_type(arguments)
   local fields = {}
   for i, a in ipairs(arguments) do
-    fields[i] = ("%s: %s%s"):format(a.name, schemas.lua_type(a.type), (a.default or a.type:find "%?$") and "?" or "")
+    fields[i] = ("%s%s: %s"):format(a.name, (a.default or a.type:find "%?$") and "?" or "", schemas.lua_type(a.type))
   end
   return "{ " .. table.concat(fields, ", ") .. " }"
 end
@@ -133,6 +137,15 @@ local function forms(schema, first)
   for _, a in ipairs(places) do most[#most + 1] = a end
   local list = { with(needed, all) }
   if #places > 0 then list[2] = with(most, named) end
+  local front = first == 1 and needed[1] and needed[1].type:find "Tensor" and 1 or 0 -- the value that a call is about
+  if #needed > front then -- x:max { dim = 1 }
+    local rest = {}
+    for i = front + 1, #needed do rest[#rest + 1] = needed[i] end
+    for _, a in ipairs(all) do rest[#rest + 1] = a end
+    local form = with(front == 1 and { needed[1] } or {}, rest)
+    form[#form].optional = false
+    list[#list + 1] = form
+  end
   return list
 end
 
@@ -208,8 +221,12 @@ local function of_methods(list)
   return methods
 end
 
-local head = "---@meta _\n-- Operators, from the schemas of libtorch. Read by LuaLS, never run.\n\n---@class luasight.%s\nlocal %s = {}\n"
-local heads = { [false] = head:format("torch", "torch"), [true] = head:format("Tensor", "Tensor") }
+local function head(name)
+  return table.concat({ "---@meta _", "-- Operators, from the schemas of libtorch. Read by LuaLS, never run.\n",
+    "---@class luasight." .. name, ("local %s = {}\n"):format(name) }, "\n")
+end
+
+local heads = { [false] = head "torch", [true] = head "Tensor" }
 
 ---The files of the operators: pairs of name and text.
 ---@return { [1]: string, [2]: string }[]

@@ -85,10 +85,10 @@ return {
       { title = "Norms", class = "luasight.nn", call = "nn.", layers = lua .. "nn/norm.lua", sources = {} },
       { title = "Activations", class = "luasight.nn", call = "nn.", layers = lua .. "nn/activation.lua", sources = {} },
       { title = "Containers", class = "luasight.nn", call = "nn.", layers = lua .. "nn/container.lua", sources = {} },
-      { title = "A list of modules", class = "luasight.nn.List", call = "list:", sources = { { lua .. "nn/container.lua",
-        "List" } } },
-      { title = "Modules by name", class = "luasight.nn.ModuleDict", call = "dict:", sources = { { lua ..
-        "nn/container.lua", "ModuleDict" } } },
+      { title = "A list of modules", class = "luasight.nn.List", call = "list:", sources = {
+        { lua .. "nn/container.lua", "List", only = { "len", "each", "append", "extend" } } } },
+      { title = "Modules by name", class = "luasight.nn.ModuleDict", call = "dict:", sources = {
+        { lua .. "nn/container.lua", "ModuleDict", only = { "len", "each", "keys" } } } },
       { title = "nn.init", class = "luasight.nn.init", call = "nn.init.", fields = lua .. "nn/initializers.lua",
         sources = { { lua .. "nn/initializers.lua", "init" } } },
     },
@@ -126,7 +126,7 @@ return {
         sources = { { lua .. "safetensors.lua", "File" } } },
       { title = "plot", class = "luasight.plot", call = "ls.plot.", fields = lua .. "plot.lua",
         sources = { { lua .. "plot.lua", "plot" } } },
-      { title = "A picture", class = "luasight.Picture", call = "picture:", fields = lua .. "plot.lua",
+      { title = "A picture", class = "Plot", call = "picture:", fields = lua .. "plot.lua",
         sources = { { lua .. "plot.lua", "Plot", only = { "text", "svg", "save" } } } },
       { title = "progress", class = "luasight.Progress", call = "ls.progress.", fields = lua .. "progress.lua",
         sources = { { lua .. "progress.lua", "progress", only = { "new" } } } },

@@ -108,7 +108,7 @@ function Tensor:max() end]], entry "Tensor:max")
     local found, missing = {}, {}
     for _, file in ipairs(files()) do
       for name in file[2]:gmatch "\nfunction torch%.([%w_]+)%(" do
-        assert.is_nil(found[name], name)
+        if found[name] then missing[name .. " is there twice"] = true end
         found[name] = true
       end
     end
@@ -121,7 +121,7 @@ function Tensor:max() end]], entry "Tensor:max")
   end)
 
   it("are Lua, small enough for editors, and name only classes that are defined", function()
-    local defined, used = {}, {}
+    local defined, used, uneven = {}, {}, {}
     for _, file in ipairs(files()) do
       assert(loadstring(file[2], "@" .. file[1]))
       assert.is_true(#file[2] < 500 * 1000, file[1])
@@ -131,10 +131,11 @@ function Tensor:max() end]], entry "Tensor:max")
         for name in line:gmatch "luasight%.[%a][%w_.]*" do used[name:gsub("%.$", "")] = file[1] .. ": " .. line end
         local bare = line:gsub("  .*$", "")
         for open, close in pairs { ["("] = ")", ["{"] = "}", ["["] = "]" } do
-          assert.equal(select(2, bare:gsub("%" .. open, "")), select(2, bare:gsub("%" .. close, "")), line)
+          if select(2, bare:gsub("%" .. open, "")) ~= select(2, bare:gsub("%" .. close, "")) then uneven[line] = true end
         end
       end
     end
+    assert.same({}, sorted(uneven))
     for name, where in pairs(used) do assert.is_true(defined[name], name .. " in " .. where) end
   end)
 

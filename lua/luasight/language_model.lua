@@ -159,9 +159,10 @@ local function network_of(source, options)
   return source
 end
 
----@class luasight.LanguageModel  a model (see model.lua) with
----@field tokenizer table  loaded at its first use
----@field config table     the configuration, every field under its own name
+---@class luasight.LanguageModel: luasight.Model  a model that reads and writes text
+---@field tokenizer luasight.Tokenizer  loaded at its first use
+---@field config table                 the configuration, every field under its own name
+---@field generator { output: luasight.Tensor }  in the body of a generation: the ids of the whole text
 
 ---A language model: of a folder as Hugging Face lays it out, of the hub, or around a network of your own.
 ---@param source string|table  folder, "owner/name" (a folder of that name wins), or nn.Module

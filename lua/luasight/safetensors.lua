@@ -6,6 +6,7 @@ local cjson = require "cjson"
 
 local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
 
+---@class luasight.safetensors
 local safetensors = {}
 
 ---A name from a file or a script, made fit for a one-line error.

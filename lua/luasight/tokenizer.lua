@@ -22,6 +22,8 @@ local meta = getmetatable(prototype)
 ---@field truncation_side "left"|"right"
 ---@field bos_token string?             and so on for eos, unk, pad, sep, cls, mask; each with `_id`; they can be set
 ---@field folder string
+---@operator len: integer
+---@overload fun(text: string|string[], options?: luasight.TokenizerOptions): { input_ids: any, attention_mask: any? }
 local methods = {}
 
 -- ---- state -----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ local trace = {}
 ---@field failed any  what ended it
 ---@field stands_in luasight.Tracer?  of a session: the body that it stands in
 
----@class luasight.Tracer  an open trace; `output`, `input` are those of the whole model
+---@class luasight.Tracer: luasight.Model  an open trace; `output`, `input` are those of the whole model
 ---@field _recording luasight.Recording
 ---@field _network luasight.Network  the model it runs beside
 ---@field _program ffi.cdata*?  of the invoke being recorded, which names the points

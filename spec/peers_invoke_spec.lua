@@ -169,13 +169,12 @@ end)
 
 describe("invokes", function()
   it("begin each at its own beginning, whatever the one before did", function()
-    local model, step = nil, nil
     local Thrice = nn.Module "Thrice"
     function Thrice:init() self.step = nn.Linear(4, 4) end
     function Thrice:forward(x) return self.step(self.step(self.step(x))) end
     local net = Thrice()
     net:requires_grad_(false)
-    model, step = ls.Model(net), net.step
+    local model, step = ls.Model(net), net.step
     local x, a, b, c = torch.randn(1, 4), nil, nil, nil
     model:trace(function(tracer)
       tracer:invoke(x, function()

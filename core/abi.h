@@ -228,6 +228,7 @@ ls_status ls_trace_rows(ls_graph *g, int32_t invoke, int32_t first, int32_t rows
 ls_status ls_trace_begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
 ls_status ls_trace_end(ls_graph *g, const ls_value *text); /* no more steps; the ids of all rows */
 ls_status ls_trace_supply(ls_graph *g, int32_t node, const ls_value *value);
+void ls_trace_optional(const ls_value *read);         /* of a point: it stays unset where a skip leaves it out */
 void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
 ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a node that ran: saved, or demanded */
 int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last generation; else 1 */

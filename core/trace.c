@@ -412,6 +412,14 @@ ls_status ls_trace_save(const ls_value *node) {
   return LS_OK;
 }
 
+void ls_trace_optional(const ls_value *read) {
+  ls_graph *g = read->as.p;
+  int32_t id = read->aux;
+  if (g->nodes[id].kind == LS__ROWS) id = g->nodes[id].stream[0].aux;
+  g->nodes[id].flag = g->nodes[id].kind == LS__READ;
+  g->planned = false;
+}
+
 ls_status ls_trace_stop(ls_graph *g, int32_t invoke) {
   ls_status status = open_trace(g);
   if (status) return status;

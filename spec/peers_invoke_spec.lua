@@ -1,4 +1,4 @@
--- What people ask of tools like this one, second part: gradients, invokes, and errors at the place where the mistake is.
+-- What people ask of tools like this one, third part: gradients and invokes.
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
 
@@ -169,13 +169,12 @@ end)
 
 describe("invokes", function()
   it("begin each at its own beginning, whatever the one before did", function()
-    local model, step = nil, nil
     local Thrice = nn.Module "Thrice"
     function Thrice:init() self.step = nn.Linear(4, 4) end
     function Thrice:forward(x) return self.step(self.step(self.step(x))) end
     local net = Thrice()
     net:requires_grad_(false)
-    model, step = ls.Model(net), net.step
+    local model, step = ls.Model(net), net.step
     local x, a, b, c = torch.randn(1, 4), nil, nil, nil
     model:trace(function(tracer)
       tracer:invoke(x, function()
@@ -266,87 +265,5 @@ describe("invokes", function()
     end)
     assert.equal(0, a:abs():sum():item())
     assert.is_true(close(b[0], y + 1) and close(b[1], y * 2))
-  end)
-end)
-
-describe("a mistake", function()
-  ---The error of a body and the line after the one that `mark` was called at.
-  local function at_line(make)
-    local line
-    local function mark() line = debug.getinfo(2, "l").currentline + 1 end
-    local err = failure(function() make(mark) end)
-    assert.equal(line, err.line)
-    assert.matches("peers_invoke_spec", err.file)
-    return err
-  end
-
-  it("names its line: in a second invoke, a function, a loop, behind a decision, at a gradient", function()
-    local model, _, x = small()
-    local function helper(mark)
-      mark()
-      return model.layer1.output["999"]
-    end
-    local cases = {
-      function(mark)
-        model:trace(function(tracer)
-          tracer:invoke(x, function() return model.output end)
-          tracer:invoke(x, function()
-            mark()
-            model.layer1.output["999"]:save()
-          end)
-        end)
-      end,
-      function(mark) model:trace(x, function() helper(mark):save() end) end,
-      function(mark)
-        model:trace(x, function()
-          for _, width in ipairs { 9, 10 } do
-            mark()
-            model.layer1.output[(":, %d"):format(width)]:save()
-          end
-        end)
-      end,
-      function(mark)
-        model:trace(x, function()
-          local h = model.layer1.output
-          if h.shape[0] == 1 then
-            mark()
-            h["999"]:save()
-          end
-        end)
-      end,
-      function(mark)
-        model:trace(x, function()
-          model.output:sum():backward { retain_graph = true }
-          mark()
-          model.layer1.output.grad["999"]:save()
-        end)
-      end,
-    }
-    for i, case in ipairs(cases) do
-      local err = at_line(case)
-      assert.equal("index", err.code, "case " .. i)
-      assert.equal(i == 5 and "layer1.output.grad" or "layer1.output", err.point, "case " .. i)
-    end
-  end)
-
-  it("is a trace without an input and without invokes, used or not", function()
-    local model = small()
-    for _, body in ipairs { function() end, function() return model.output end } do
-      local err = failure(function() model:trace(body) end)
-      assert.matches("invoke", tostring(err))
-    end
-  end)
-
-  it("in a body after values were saved gives none of them", function()
-    local model, _, x = small()
-    local saved
-    failure(function()
-      model:trace(x, function()
-        saved = model.layer1.output:save()
-        error "mine"
-      end)
-    end)
-    assert.is_false(saved:is_set())
-    assert.equal("unset", failure(function() return saved.value end).code)
   end)
 end)

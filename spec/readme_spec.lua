@@ -2,7 +2,7 @@
 --
 -- In a block marked `lua`, each `--> text` is one printed line, in order; one that ends in `...` gives only how the line
 -- begins. A block runs alone, in the project's folder.
-local documents = { "README.md" }
+local documents = { "README.md", "docs/standard-names.md", "docs/adding-a-family.md" }
 
 local function blocks_of(path)
   local file = io.open(path, "rb")

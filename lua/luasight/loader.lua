@@ -59,6 +59,21 @@ local function first_of(names, total)
   return table.concat(shown, ", ") .. (#names > 3 and (", ... (%d of %d)"):format(#names, total) or "")
 end
 
+---Whether a folder has the model without its head: the configuration says so, and nothing of a head is there.
+local function is_body(body, config, found)
+  if type(config.architectures) ~= "table" or config.architectures[1] ~= body.name then return false end
+  for path in pairs(found) do
+    if path:sub(1, #body.prefix) ~= body.prefix then return false end
+  end
+  return true
+end
+
+local function without_prefix(found, prefix)
+  local result = {}
+  for path, source in pairs(found) do result[path:sub(#prefix + 1)] = source end
+  return result
+end
+
 ---Compares what the file holds with what the network wants, in one error.
 local function check(weights, found, wanted, tied)
   local missing, unexpected, problems, total = {}, {}, {}, 0
@@ -142,8 +157,10 @@ function loader.open(folder, options)
   local net = nn.skip_init(function() return about(path, architecture.new, config) end)
 
   local weights = checkpoint.read(folder)
-  local found, tied = places(weights, architecture), {}
-  if net.config.tie_word_embeddings then
+  local found, tied, body = places(weights, architecture), {}, architecture.body
+  if body and not net.config.tie_word_embeddings and is_body(body, config, found) then
+    net, found = nn.skip_init(body.new, config), without_prefix(found, body.prefix)
+  elseif net.config.tie_word_embeddings then
     for parameter, base in pairs(architecture.tied) do
       if is_tied(found, parameter, base) then
         found[base], found[parameter] = found[base] or found[parameter], nil

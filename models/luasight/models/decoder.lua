@@ -5,6 +5,7 @@ local arguments = require "luasight.models.arguments"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local failure = require "luasight.error"
+local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
 
@@ -141,27 +142,30 @@ end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
+---Why an encoder writes no text.
+decoder.guesses_masked = "it guesses the tokens that are masked"
+
 ---What a decoder's forward takes, besides the arguments of a cache.
 decoder.inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
 ---The arguments of a decoder's forward.
 ---@param input_ids any
 ---@param options table?
----@param names string[]?  decoder.inputs unless told
+---@param known string[]?  their names: decoder.inputs unless told
 ---@return any input_ids, table options
-function decoder.read(input_ids, options, names)
-  input_ids, options = arguments.read(cache.with(names or decoder.inputs), input_ids, options)
+function decoder.read(input_ids, options, known)
+  input_ids, options = arguments.read(cache.with(known or decoder.inputs), input_ids, options)
   cache.check(options)
   return input_ids, options
 end
 
----A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name) and
----`adjust(logits)`, which changes them.
+---A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name), where in it
+---`embedding`, `blocks` and `final_norm` are, and `adjust(logits)`, which changes them.
 ---@class luasight.models.ForCausalLM: luasight.nn.Module
 local ForCausalLM = nn.Module "ForCausalLM"
 decoder.ForCausalLM = ForCausalLM
 ForCausalLM.arguments = decoder.inputs
-ForCausalLM.inner, ForCausalLM.embedding = "model", "embed_tokens"
+ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.blocks, ForCausalLM.final_norm = "model", "embed_tokens", "layers", "norm"
 ForCausalLM.cache_axes = cache.of_attention
 ForCausalLM.reads_beyond = true -- positions past max_position_embeddings: there is no table of positions
 
@@ -240,6 +244,36 @@ end
 ---  expert and which part it is
 ---@field heads string[]?  what stands beside the inner model: "lm_head" unless told
 
+---The standard names of a whole.
+---@param Whole table
+---@param inside string?  where its parts are: in `inner` unless told
+---@return table<string, luasight.Alias>
+function decoder.names(Whole, inside)
+  inside = inside or Whole.inner .. "."
+  return { embed = inside .. Whole.embedding, layers = inside .. Whole.blocks, norm = inside .. Whole.final_norm,
+    head = "lm_head" }
+end
+
+---The model without its head, for folders that have no weights of one.
+---@param Whole table
+---@param read fun(given: table): table  the configuration
+---@return luasight.Body
+function decoder.body(Whole, read)
+  local Model = Whole.family.Model
+  local own = names.with(decoder.names(Whole, ""), { head = names.none "its folder has the model without a head" })
+  local body = { name = Model._class_name, prefix = Whole.inner .. "." }
+
+  function body.new(config)
+    config = read(config)
+    local net = Model(config)
+    net.config, net.arguments, net.aliases = config, Whole.arguments, own
+    net.reads_beyond, net.cannot_generate = Whole.reads_beyond, "its folder has no head that gives logits"
+    return net
+  end
+
+  return body
+end
+
 ---An architecture, as models/init.lua wants it.
 ---@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
 ---  of the tokens in it; `tied` where more than the weight of the head is shared
@@ -251,7 +285,8 @@ function decoder.architecture(Whole, read, files)
   local heads = {}
   for _, head in ipairs(files and files.heads or { "lm_head" }) do heads[head] = true end
   Whole.tied = rawget(Whole, "tied") or { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, Whole.embedding) }
-  local architecture = { tied = Whole.tied }
+  Whole.aliases = rawget(Whole, "aliases") or decoder.names(Whole)
+  local architecture = { tied = Whole.tied, body = Whole.blocks and decoder.body(Whole, read) }
 
   function architecture.new(config)
     local net = Whole(read(config))

@@ -5,6 +5,7 @@
 ---   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed; for the weight
 ---                   of one expert also which expert and which part of it that is, from 0
 ---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
+---   body            where there may be folders without the weights of a head: the model without it
 local failure = require "luasight.error"
 local near = require "luasight.near"
 
@@ -21,6 +22,12 @@ for model_type in ([[
 ---@field new fun(config: table): table
 ---@field place fun(name: string): string?, integer?, integer?
 ---@field tied table<string, string>
+---@field body luasight.Body?
+
+---@class luasight.Body  the model without its head
+---@field name string    of its class, as configurations have it
+---@field prefix string  of its parts in the whole
+---@field new fun(config: table): table
 
 ---@return string[]
 function models.names()

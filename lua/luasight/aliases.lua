@@ -1,0 +1,36 @@
+--- More names for places of a model. A module's field `aliases` says where each of its names leads: a path from the module
+--- ("self_attn.output[0]", or to a tap, "self_attn:q"), or a table with the reason why there is no such place.
+local aliases = {}
+
+---@alias luasight.Alias string|{ [1]: string }
+
+---@param module table
+---@param name any
+---@return luasight.Alias?
+function aliases.of(module, name)
+  local all = module.aliases
+  return type(all) == "table" and all[name] or nil
+end
+
+---What a path is taken from, and its last step.
+---@param handle userdata
+---@param path string
+---@return any, string|integer
+function aliases.walk(handle, path)
+  local at, step = handle, nil
+  for word in path:gmatch "[^.:%[%]]+" do
+    if step ~= nil then at = at[step] end
+    step = tonumber(word) or word
+  end
+  return at, step
+end
+
+---@param module table
+---@param list string[]  to which the names are added
+function aliases.add_names(module, list)
+  for name, alias in pairs(type(module.aliases) == "table" and module.aliases or {}) do
+    if type(alias) == "string" then list[#list + 1] = name end
+  end
+end
+
+return aliases

@@ -81,6 +81,9 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
         bool ended = g->state == LS__CLOSED && node->saved;
         if (ended && node->never)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the trace was stopped before it came.");
+        else if (ended && g->steps && step < g->came)
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the model does not run this part in step %d.",
+                   step);
         else if (ended && g->steps && step < LS__LAST)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step,
                    g->came);

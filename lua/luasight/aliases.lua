@@ -4,12 +4,26 @@ local aliases = {}
 
 ---@alias luasight.Alias string|{ [1]: string }
 
+-- A module of one's own may have a child of that name.
+local function all_of(module)
+  local all = module.aliases
+  return type(all) == "table" and getmetatable(all) == nil and all or {}
+end
+
 ---@param module table
 ---@param name any
 ---@return luasight.Alias?
-function aliases.of(module, name)
-  local all = module.aliases
-  return type(all) == "table" and all[name] or nil
+function aliases.of(module, name) return all_of(module)[name] end
+
+---Whether a path leads to a module, not to a value.
+---@param module table
+---@param path string
+---@return boolean
+function aliases.is_module(module, path)
+  for name in path:gmatch "[^.]+" do
+    module = module and module:_child(name)
+  end
+  return module ~= nil
 end
 
 ---What a path is taken from, and its last step.
@@ -26,10 +40,10 @@ function aliases.walk(handle, path)
 end
 
 ---@param module table
----@param list string[]  to which the names are added
+---@param list string[]  to which the names are added, but not those that are children's too
 function aliases.add_names(module, list)
-  for name, alias in pairs(type(module.aliases) == "table" and module.aliases or {}) do
-    if type(alias) == "string" then list[#list + 1] = name end
+  for name, alias in pairs(all_of(module)) do
+    if type(alias) == "string" and not module:_child(name) then list[#list + 1] = name end
   end
 end
 

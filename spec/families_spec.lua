@@ -298,6 +298,15 @@ describe("a folder with a model without its head", function()
     write("mistral", "MistralModel", { ["lm_head.weight"] = torch.zeros(19, 16, { dtype = "bfloat16" }) })
     assert.equal("MistralForCausalLM", loader.network(folder)._class_name)
   end)
+
+  it("is shown as what it is", function()
+    write("mistral", "MistralModel")
+    local pipe = io.popen("bin/luasight inspect --json " .. folder)
+    local shown = cjson.decode(pipe:read "*a")
+    pipe:close()
+    assert.equal("MistralModel", shown.class)
+    for _, t in ipairs(shown.tensors) do assert.is_nil(t.path:find "^model%." or t.path:find "^lm_head") end
+  end)
 end)
 
 describe("a configuration", function()

@@ -68,10 +68,18 @@ local function is_body(body, config, found)
   return true
 end
 
-local function without_prefix(found, prefix)
-  local result = {}
-  for path, source in pairs(found) do result[path:sub(#prefix + 1)] = source end
-  return result
+---The network and its parameters in the file; where the folder has the model without its head, those of that.
+---@param architecture luasight.Architecture
+---@param net table     the whole
+---@param config table  as the folder has it
+---@param found table<string, any>  by module path
+---@return table net, table<string, any> found
+function loader.without_head(architecture, net, config, found)
+  local body = architecture.body
+  if not body or net.config.tie_word_embeddings or not is_body(body, config, found) then return net, found end
+  local inside = {}
+  for path, source in pairs(found) do inside[path:sub(#body.prefix + 1)] = source end
+  return nn.skip_init(body.new, config), inside
 end
 
 ---Compares what the file holds with what the network wants, in one error.
@@ -157,10 +165,9 @@ function loader.open(folder, options)
   local net = nn.skip_init(function() return about(path, architecture.new, config) end)
 
   local weights = checkpoint.read(folder)
-  local found, tied, body = places(weights, architecture), {}, architecture.body
-  if body and not net.config.tie_word_embeddings and is_body(body, config, found) then
-    net, found = nn.skip_init(body.new, config), without_prefix(found, body.prefix)
-  elseif net.config.tie_word_embeddings then
+  local found, tied = places(weights, architecture), {}
+  net, found = loader.without_head(architecture, net, config, found)
+  if net.config.tie_word_embeddings then
     for parameter, base in pairs(architecture.tied) do
       if is_tied(found, parameter, base) then
         found[base], found[parameter] = found[base] or found[parameter], nil

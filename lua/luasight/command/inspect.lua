@@ -202,6 +202,7 @@ function inspect.run(arguments, options)
   local config = require "luasight.checkpoint".config(folder)
   local net, architecture = network(config)
   local found, bytes = read_headers(folder, architecture)
+  if net then net, found = require "luasight.loader".without_head(architecture, net, config, found) end
   local tree = net and of_network(net, "", "", found, architecture.tied) or of_names(found)
   local dtype = common_dtype(found)
   if options.json then

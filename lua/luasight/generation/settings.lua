@@ -183,9 +183,8 @@ end
 ---@return luasight.GenerationSettings
 function settings.read(given, net, reader)
   given, reader = given or {}, reader or {}
-  if net.generates == false then
-    failure.raise("state", "this model does not generate text: it guesses the tokens that are masked", nil,
-      { hint = "model(prompt).logits has its guesses" })
+  if net.cannot_generate then
+    failure.raise("state", "this model does not generate text: " .. net.cannot_generate)
   end
   check_given(given)
   local from_file = type(net.generation_config) == "table" and net.generation_config or nil

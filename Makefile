@@ -16,6 +16,7 @@ help:
 	@echo 'make test     all tests; SPEC=spec/trace_spec.lua for one file'
 	@echo 'make shell    the shell'
 	@echo 'make bench    measures, MODEL=folder of a GPT-2'
+	@echo 'make docs     the manual as web pages, in build/docs'
 	@echo 'make check    the tests under sanitizers, and the linters'
 	@echo 'make install  into PREFIX (/usr/local)'
 	@echo 'make clean    removes what was built; a fetched libtorch stays'
@@ -29,6 +30,8 @@ shell: all ; @bin/luasight
 
 bench: all ; @bin/luasight spec/bench/product.lua $(MODEL)
 
+docs: ; @tools/setup docs && $(compile) && luajit tools/manual/main.lua site $(BUILD)/docs && echo "$(BUILD)/docs/index.html"
+
 check: ; @tools/setup test check && tools/check
 
 PREFIX ?= /usr/local
@@ -38,4 +41,4 @@ clean:
 	@[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name torch -exec rm -rf {} +
 	@rm -rf build-asan
 
-.PHONY: all help demo test shell bench check install clean
+.PHONY: all help demo test shell bench docs check install clean

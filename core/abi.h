@@ -187,11 +187,11 @@ enum { LS_INVOKE_WHOLE = 0, LS_INVOKE_ROWS = 1, LS_INVOKE_ALL = 2 }; /* a pass o
 ls_status ls_trace_open(ls_graph **out);
 ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
 ls_status ls_trace_scan(ls_graph *g); /* tensors named in it count by shape and dtype only */
-ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* each pass has up to so many steps */
+ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* the passes of invokes that follow have up to so many steps */
 ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* skips: and the module does not run */
-void ls_trace_fence(ls_graph *g);                     /* what follows joins no pass of what is recorded so far */
+void ls_trace_fence(ls_graph *g);                     /* what follows joins no pass of what is recorded so far, and generates nothing */
 /* A whole number that is known once the pass begins: `offset` + the invoke's padding to the left (behind step 0: offset). */
 ls_status ls_trace_pad(ls_graph *g, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* On which axis a value at a point has the tokens, -1 where it has none; of which invoke and step it is. */
@@ -228,9 +228,10 @@ ls_status ls_trace_rows(ls_graph *g, int32_t invoke, int32_t first, int32_t rows
 ls_status ls_trace_begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
 ls_status ls_trace_end(ls_graph *g, const ls_value *text); /* no more steps; the ids of all rows */
 ls_status ls_trace_supply(ls_graph *g, int32_t node, const ls_value *value);
+void ls_trace_optional(const ls_value *read);         /* of a point: it stays unset where a skip leaves it out */
 void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
 ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a node that ran: saved, or demanded */
-int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last pass */
+int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last generation; else 1 */
 int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_eager(const ls_value *node);                               /* recorded with values */
@@ -242,9 +243,9 @@ const char *ls_graph_text(ls_graph *g);        /* readable, one node a line; val
 const char *ls_graph_json(ls_graph *g, int32_t numbers); /* the text form; with the numbers of tensors for storing and sending */
 void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
 
-/* ---- safetensors ----------------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------------------------- */
 
-typedef struct ls_weights ls_weights; /* an open, mapped safetensors file */
+typedef struct ls_weights ls_weights; /* an open, mapped file: safetensors, or what torch.save writes */
 
 typedef struct ls_weights_entry {
   const char *name;
@@ -256,11 +257,14 @@ typedef struct ls_weights_entry {
 
 ls_status ls_weights_open(const char *path, ls_weights **out);
 void ls_weights_release(ls_weights *w);       /* tensors taken from it keep the mapping alive */
-int32_t ls_weights_count(ls_weights *w);
+int32_t ls_weights_count(ls_weights *w);      /* of tensors by name; of PyTorch those of the dict at the top */
 ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out);
 int32_t ls_weights_find(ls_weights *w, const char *name);
 const char *ls_weights_metadata(ls_weights *w); /* the __metadata__ object as JSON text, "{}" where absent */
 ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* a view of the mapped file, no copy */
+/* Of a file of PyTorch all that is in it, as a stream of so many values: a list, tuple or dict (LS_STRUCT: keys and values in
+   turn, as.i counts both) begins with LS_OPEN; a tensor is LS_TENSOR with as.i for ls_weights_tensor. Borrowed. */
+int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* the memory of a view nobody uses any more; changes to it are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
                            const char *metadata); /* JSON object of strings or NULL; temporary file, synced, renamed */

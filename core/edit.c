@@ -66,8 +66,9 @@ static bool touches(const ls_value *v, void *old) { return in_stream(v, 1, old);
 static ls_status look_again(ls_graph *g, int32_t id) {
   ls_value *v = &g->values[id], fresh;
   const ls__node *node = &g->nodes[id];
-  bool view = node->holds || node->kind == LS__ROWS || node->kind == LS__GETITEM;
   int32_t above = ls__trace_above(g, id);
+  bool piece = node->kind == LS__GETITEM && above >= 0 && g->values[above].kind != LS_TENSOR;
+  bool view = node->holds || node->kind == LS__ROWS || piece;
   if (!node->done || !view || node->edits >= 0 || above < 0 || !g->values[above].kind || !v->kind) return LS_OK;
   ls_status status = node->kind == LS__ROWS ? ls__rows_take(g, id, &g->values[above], &fresh)
                                             : ls__node_execute(&g->nodes[id], g->values, &fresh);

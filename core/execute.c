@@ -1,5 +1,6 @@
 /* The run of a trace: goes from need to need in the order of the plan, moves the model on to the point of the next one, and
    returns where the script has to act: to give the inputs of a pass, the input of a step, the result of a function. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "trace.h"
@@ -52,14 +53,25 @@ static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
   }
 }
 
+/* The node at a point, or the gradient, that the value of `id` is a piece of; else the first of its views and pieces. */
+static int32_t stands_for(const ls_graph *g, int32_t id) {
+  for (int32_t above = id; above >= 0 && g->nodes[id].slot < 0; above = ls__trace_above(g, above)) id = above;
+  return id;
+}
+
 /* The error of a node names the point that the node reads or edits, or else the one the run stands at. */
 static void explain(const ls_graph *g, int32_t id) {
   const ls__node *node = &g->nodes[id];
-  int32_t of = node->edits >= 0 ? node->edits : id;
-  for (int32_t above = of; above >= 0 && g->nodes[of].slot < 0; above = ls__trace_above(g, above)) of = above;
+  int32_t of = stands_for(g, node->edits >= 0 ? node->edits : id);
+  bool grad = g->nodes[of].kind == LS__GRAD;
+  if (grad) of = stands_for(g, g->nodes[of].stream[0].aux);
   const ls__node *at = g->nodes[of].kind == LS__READ || node->kind == LS__WRITE ? &g->nodes[of] : NULL;
   ls_program *p = at && at->invoke >= 0 ? g->invokes[at->invoke].program : g->program;
-  if (!*ls_error_point() && p) ls__fail_point(ls_program_point_name(p, at ? at->slot : ls__point_of(g->now)));
+  if (!*ls_error_point() && p) {
+    char name[256];
+    snprintf(name, sizeof name, "%s%s", ls_program_point_name(p, at ? at->slot : ls__point_of(g->now)), grad && at ? ".grad" : "");
+    ls__fail_point(name);
+  }
   ls__fail_site(node->site, 0);
 }
 
@@ -103,6 +115,10 @@ static ls_status settle(ls_graph *g, int32_t id, ls_value value) {
         above = -1;
         continue;
       }
+      if (k && node->holds && node->kind == LS__GETITEM) { /* the view may have to be made again, at the same place */
+        ls_value_retain(&g->values[input]);
+        node->stream[k] = g->values[input];
+      }
       g->nodes[input].uses--;
       ls__trace_let_go(g, input);
     }
@@ -133,12 +149,13 @@ static void end_run(ls_graph *g) {
 
 /* Begins a run of `p`; the points keep the numbers of the pass's first invoke. */
 static ls_status begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
-  g->program = NULL;
-  for (int32_t i = 0; i < g->invoke_count && !g->program; i++)
-    if (g->invokes[i].pass == pass) g->program = g->invokes[i].program;
+  int32_t first = 0;
+  while (first < g->invoke_count && g->invokes[first].pass != pass) first++;
+  if (first == g->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such pass");
+  g->program = g->invokes[first].program;
   free(g->map);
   g->map = NULL;
-  ls_status status = g->program && g->program != p ? ls__program_map(g->program, p, &g->map) : LS_OK;
+  ls_status status = g->program != p ? ls__program_map(g->program, p, &g->map) : LS_OK;
   if (!status) status = ls__run_new(p, args, n, &g->run);
   if (status) return status;
   g->run->trace = g;
@@ -146,7 +163,7 @@ static ls_status begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, c
   g->run->narrow_item = g->narrow_item;
   g->now = LS__TIME(pass, step, 0) - 1;
   g->standing = false;
-  g->came = step + 1;
+  if (g->invokes[first].steps || !g->came) g->came = step + 1;
   return ls__grad_arrive(g);
 }
 
@@ -170,7 +187,7 @@ static ls_status begin_pass(ls_graph *g, int32_t pass, ls_event *event) {
       if (status) return status;
     }
   ls__invoke *alone = invoke >= 0 ? &g->invokes[invoke] : NULL;
-  if (!alone || g->steps || alone->kind == LS_INVOKE_ROWS) {
+  if (!alone || alone->steps || alone->kind == LS_INVOKE_ROWS) {
     *event = (ls_event){.kind = LS_EVENT_PASS, .pass = pass};
     return LS_OK;
   }
@@ -217,8 +234,8 @@ static ls_status end_step(ls_graph *g, ls_event *event) {
 
 /* A point that this run does not have: in a generation it stays unset. */
 static ls_status unreached(const ls_graph *g, int32_t id) {
-  if (g->steps) return LS_OK;
   const ls__node *node = &g->nodes[id];
+  if (g->invokes[node->invoke].steps) return LS_OK;
   ls__fail(LS_ERROR_UNREACHED, "the model did not reach this point in this pass");
   ls__fail_point(ls__trace_point_name(g, node->invoke, node->slot));
   ls__fail_site(node->site, 0);

@@ -80,8 +80,8 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
         int32_t step = ls__step_of(node->time);
         bool ended = g->state == LS__CLOSED && node->saved;
         if (ended && node->never)
-          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the trace was stopped before it came.");
-        else if (ended && g->steps && step < LS__LAST)
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip came before it.");
+        else if (ended && g->came && step >= g->came && step < LS__LAST)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step,
                    g->came);
         else

@@ -44,7 +44,7 @@ typedef struct ls__node {
   uint8_t needed;    /* trace: the plan wants it */
   uint8_t never;     /* trace: it is beyond a stop */
   uint8_t holds;     /* trace: its value is a view, and keeps the value that it looks into */
-  uint8_t flag;      /* trace: a write that skips its module, a backward that keeps its graph */
+  uint8_t flag;      /* trace: a write that skips its module, a backward that keeps its graph, a read that a skip may leave out */
   uint8_t tracked;   /* trace: its gradient is asked for: LS__ASKED, or LS__EDITED too */
   int32_t n;         /* length of the stream */
   ls_value *stream;
@@ -89,6 +89,7 @@ typedef struct ls__invoke {
   ls_value *arguments;   /* stream; what the caller gave */
   int32_t argument_count;
   int32_t pass, least;   /* where it runs, as far as known, and the first pass that it may join */
+  int32_t steps;         /* of a generation the most, 0: no generation */
   int32_t first, rows;   /* in the pass, once that has begun */
   int32_t pad;           /* columns before its own, in the pass */
   int32_t cause;         /* the edit that put it into a later pass, -1: none */
@@ -130,8 +131,8 @@ struct ls_graph {
   int64_t now;        /* what has been reached, -1: nothing */
   bool standing;      /* at `now`, and what happens there is not over */
   int32_t rows;       /* of the pass */
-  int32_t steps;      /* a generation's most, 0: no generation */
-  int32_t came;       /* steps that came in the last pass */
+  int32_t steps;      /* what invokes opened now have */
+  int32_t came;       /* steps that came in the last generation, without one 1 */
   ls_value text;      /* what the generation of the pass gave */
   int64_t track;      /* autograd records from this time on */
   int32_t narrow_instance, narrow_item; /* see ls__run; -1: none */

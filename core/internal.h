@@ -50,8 +50,9 @@ bool ls__tensor_equal(void *a, void *b);                  /* shape, dtype and nu
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* the same without numbers */
 ls_status ls__tensor_raw(void *tensor, ls_value *keep, const void **data); /* its numbers one behind the other, held by `keep` */
-ls_status ls__tensor_map(void *data, const int64_t *shape, int32_t dims, const char *dtype, void (*done)(void *),
-                         void *context, ls_value *out);   /* a tensor on memory of ours; done(context) when unused */
+/* A tensor on memory of ours; `strides` NULL: the elements lie one behind the other; done(context) when unused. */
+ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
+                         void (*done)(void *), void *context, ls_value *out);
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* LS_LIST of LS_INT */
 
 /* torch_grad.cc */

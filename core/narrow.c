@@ -145,7 +145,7 @@ static void narrow_read(ls_graph *g, int32_t id, const ls_program *p) {
 void ls__narrow_plan(ls_graph *g) {
   g->narrow_instance = -1;
   int64_t last = g->ordered ? g->nodes[g->order[g->ordered - 1]].time : -1;
-  bool one = g->invoke_count == 1 && g->invokes[0].kind == LS_INVOKE_WHOLE && !g->steps && !g->gradients;
+  bool one = g->invoke_count == 1 && g->invokes[0].kind == LS_INVOKE_WHOLE && !g->invokes[0].steps && !g->gradients;
   for (int32_t i = 0; i < g->count; i++) {
     const ls__node *node = &g->nodes[i];
     if (!node->needed || node->done) continue;

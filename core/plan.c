@@ -155,15 +155,34 @@ ls_status ls__time_all(ls_graph *g) {
 
 /* ---- needs ------------------------------------------------------------------------------------------------------ */
 
-/* What is written behind a stop never comes, and neither does what needs it. */
+static bool is_skip(const ls__node *node) { return node->kind == LS__WRITE && node->flag; }
+
+/* The read or write `k` is of a point that the skip `i` leaves out. */
+static bool leaves_out(const ls_graph *g, int32_t i, int32_t k) {
+  const ls__node *skip = &g->nodes[i], *node = &g->nodes[k];
+  if (!is_skip(skip) || skip->done || (node->kind != LS__READ && node->kind != LS__WRITE)) return false;
+  if (node->invoke != skip->invoke || node->step != skip->step || (node->slot == skip->slot && k >= i)) return false;
+  const ls_program *p = g->invokes[skip->invoke].program;
+  return node->slot >= p->instances[p->points[skip->slot].instance].input && node->slot <= skip->slot;
+}
+
+static bool is_left_out(const ls_graph *g, int32_t id, int32_t first_skip) {
+  for (int32_t i = first_skip; i < g->count; i++)
+    if (leaves_out(g, i, id)) return true;
+  return false;
+}
+
+/* What is written behind a stop never comes, what a skip may leave out neither, and neither does what needs it. */
 static void find_never(ls_graph *g) {
+  int32_t skip = 0;
+  while (skip < g->count && !is_skip(&g->nodes[skip])) skip++;
   for (int32_t i = 0; i < g->count; i++) {
     ls__node *node = &g->nodes[i];
     int32_t at = point_node(g, i), invoke = g->nodes[at].invoke;
     bool points = g->nodes[at].kind == LS__READ || g->nodes[at].kind == LS__WRITE || g->nodes[at].kind == LS__TEXT;
     int64_t stop = points && invoke >= 0 ? g->invokes[invoke].stop : -1;
     int64_t local = g->nodes[at].kind == LS__TEXT ? LS__TIME(1, 0, 0) : LS__TIME(0, g->nodes[at].step, g->nodes[at].slot);
-    node->never = stop >= 0 && local > stop;
+    node->never = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(g, i, skip));
     for (int32_t k = 0; k < node->n && !node->never; k++)
       if (node->stream[k].kind == LS_NODE && g->nodes[node->stream[k].aux].never) node->never = 1;
   }
@@ -199,18 +218,12 @@ static void find_needs(ls_graph *g, int32_t demanded) {
 /* A skipped module does not run, so nothing inside it can be asked for. */
 static ls_status check_skips(const ls_graph *g) {
   for (int32_t i = 0; i < g->count; i++) {
-    const ls__node *skip = &g->nodes[i];
-    if (skip->kind != LS__WRITE || !skip->flag || skip->done) continue;
-    const ls_program *p = g->invokes[skip->invoke].program;
-    int32_t input = p->instances[p->points[skip->slot].instance].input;
-    for (int32_t k = 0; k < g->count; k++) {
+    for (int32_t k = 0; is_skip(&g->nodes[i]) && k < g->count; k++) {
       const ls__node *node = &g->nodes[k];
-      bool inside = node->kind == LS__READ || node->kind == LS__WRITE;
-      inside = inside && node->needed && node->invoke == skip->invoke && node->step == skip->step && node->slot >= input;
-      if (!inside || node->slot > skip->slot || (node->slot == skip->slot && k >= i)) continue;
+      if (!node->needed || !leaves_out(g, i, k)) continue;
       ls__fail(LS_ERROR_UNREACHED, "this point never comes: its module is skipped");
       ls__fail_point(ls__trace_point_name(g, node->invoke, node->slot));
-      ls__fail_site(node->site, skip->site);
+      ls__fail_site(node->site, g->nodes[i].site);
       return LS_ERROR_UNREACHED;
     }
   }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "json_util.h"
-#include "safetensors.h"
+#include "weights.h"
 
 enum {
   LONGEST_ITEM = 65536,       /* bytes of a tensor's description; the longest sensible one has some 1,500 */
@@ -143,6 +143,7 @@ static ls_status add(reader *r, ls__weights_item *item) {
     h->room = room;
   }
   h->items[h->count++] = item;
+  h->named++;
   return LS_OK;
 }
 
@@ -276,22 +277,6 @@ static int by_range(const void *a, const void *b) {
   return strcmp(x->name, y->name);
 }
 
-static int by_name(const void *a, const void *b) {
-  return strcmp((*(ls__weights_item *const *)a)->name, (*(ls__weights_item *const *)b)->name);
-}
-
-static ls_status check_names(const reader *r) {
-  ls__weights_header *h = r->out;
-  h->by_name = malloc(sizeof *h->by_name * (size_t)(h->count + 1));
-  if (!h->by_name) return no_memory(r);
-  if (h->count) memcpy(h->by_name, h->items, sizeof *h->items * (size_t)h->count);
-  qsort(h->by_name, (size_t)h->count, sizeof *h->by_name, by_name);
-  for (int32_t i = 1; i < h->count; i++)
-    if (!strcmp(h->by_name[i - 1]->name, h->by_name[i]->name))
-      return bad(r, h->by_name[i]->name, "stands in the header twice; " DAMAGED);
-  return LS_OK;
-}
-
 static ls_status check_ranges(const reader *r) {
   ls__weights_header *h = r->out;
   if (h->count) qsort(h->items, (size_t)h->count, sizeof *h->items, by_range);
@@ -323,16 +308,8 @@ ls_status ls__weights_header_read(const char *file, const char *text, size_t len
   *out = (ls__weights_header){0};
   reader r = {.file = file, .text = text, .length = length, .data = data, .out = out};
   ls_status status = read_members(&r);
-  if (!status) status = check_names(&r);
+  if (!status) status = ls__weights_sort_names(file, out);
   if (!status) status = check_ranges(&r);
   if (status) ls__weights_header_free(out);
   return status;
-}
-
-void ls__weights_header_free(ls__weights_header *header) {
-  for (int32_t i = 0; i < header->count; i++) free(header->items[i]);
-  free(header->items);
-  free(header->by_name);
-  free(header->metadata);
-  *header = (ls__weights_header){0};
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "json_util.h"
-#include "safetensors.h"
+#include "weights.h"
 
 typedef struct source {
   const char *name;

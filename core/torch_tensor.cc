@@ -172,14 +172,16 @@ ls_status ls__tensor_raw(void* tensor, ls_value* keep, const void** data) {
   });
 }
 
-ls_status ls__tensor_map(void* data, const int64_t* shape, int32_t dims, const char* dtype, void (*done)(void*),
-                         void* context, ls_value* out) {
+ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* strides, int32_t dims, const char* dtype,
+                         void (*done)(void*), void* context, ls_value* out) {
   at::TensorOptions options;
   ls_status status = read_options(dtype, nullptr, &options);
   if (status) return status;
   return guarded("a tensor on a mapped file", [&] {
     // No `done` before it is certain that libtorch will call it.
-    auto t = at::from_blob(data, at::IntArrayRef(shape, static_cast<size_t>(dims)), options);
+    at::IntArrayRef sizes(shape, static_cast<size_t>(dims));
+    auto t = strides ? at::from_blob(data, sizes, at::IntArrayRef(strides, sizes.size()), options)
+                     : at::from_blob(data, sizes, options);
     auto bytes = t.storage().nbytes();
     c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(data, context, done, at::kCPU), nullptr, false);
     at::AutoDispatchBelowADInplaceOrView plain;  // this is no change: the version stays 0

@@ -92,7 +92,8 @@ ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_val
   p->references++;
   int32_t pass = first_pass(g, kind);
   g->invokes[g->invoke_count] = (ls__invoke){.kind = kind, .program = p, .arguments = arguments, .argument_count = n,
-                                             .pass = pass, .least = pass, .cause = -1, .stop = -1, .begin = g->count};
+                                             .pass = pass, .least = pass, .steps = g->steps, .cause = -1, .stop = -1,
+                                             .begin = g->count};
   if (!g->module && (g->module = p->function->module)) g->module->references++;
   *out = g->invoke_count++;
   return LS_OK;
@@ -110,6 +111,7 @@ ls_status ls_trace_generate(ls_graph *g, int32_t steps) {
 }
 
 void ls_trace_fence(ls_graph *g) {
+  g->steps = 0;
   for (int32_t i = 0; i < g->invoke_count; i++)
     if (g->invokes[i].pass >= g->fence) g->fence = g->invokes[i].pass + 1;
 }
@@ -232,7 +234,7 @@ static ls_status check_point(const ls_graph *g, int32_t invoke, int32_t step, in
   if (invoke < 0 || invoke >= g->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such invoke");
   if (point < 0 || point >= g->invokes[invoke].program->point_count)
     return ls__fail(LS_ERROR_UNREACHED, "the model never reaches this point");
-  if (step < 0 || (step && step >= g->steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d", step);
+  if (step < 0 || (step && step >= g->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d", step);
   return LS_OK;
 }
 
@@ -312,7 +314,8 @@ ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point
 ls_status ls_trace_text(ls_graph *g, int32_t invoke, int64_t site, ls_value *out) {
   int32_t id;
   ls_status status = open_trace(g);
-  if (!status && !g->steps) status = ls__fail(LS_ERROR_STATE, "a trace generates nothing; this exists in model:generate");
+  if (!status && (invoke < 0 || invoke >= g->invoke_count || !g->invokes[invoke].steps))
+    status = ls__fail(LS_ERROR_STATE, "a trace generates nothing; this exists in model:generate");
   if (!status) status = at_point(g, LS__TEXT, invoke, 0, -1, NULL, site, &id);
   if (status) return status;
   g->kinds[id] = LS_TENSOR;
@@ -407,6 +410,14 @@ ls_status ls_trace_save(const ls_value *node) {
   g->nodes[node->aux].saved = 1;
   g->planned = false;
   return LS_OK;
+}
+
+void ls_trace_optional(const ls_value *read) {
+  ls_graph *g = read->as.p;
+  int32_t id = read->aux;
+  if (g->nodes[id].kind == LS__ROWS) id = g->nodes[id].stream[0].aux;
+  g->nodes[id].flag = g->nodes[id].kind == LS__READ;
+  g->planned = false;
 }
 
 ls_status ls_trace_stop(ls_graph *g, int32_t invoke) {

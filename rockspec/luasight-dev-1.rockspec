@@ -1,4 +1,5 @@
--- luarocks make rockspec/luasight-dev-1.rockspec, in a checkout.
+-- luarocks --lua-version 5.1 make rockspec/luasight-dev-1.rockspec, in a checkout. To pack a source rock the url has to name
+-- the place of the source, see .ci/run.
 rockspec_format = "3.0"
 package = "luasight"
 version = "dev-1"
@@ -23,6 +24,7 @@ build = {
     CMAKE_INSTALL_PREFIX = "$(PREFIX)",
     CMAKE_INSTALL_BINDIR = "$(BINDIR)",
     LUASIGHT_LUA_DIR = "$(LUADIR)",
+    LUASIGHT_TORCH_FETCH_DIR = "$(PREFIX)/torch", -- a wheel that had to be fetched stays with the rock, and goes with it
   },
 }
 deploy = { wrap_bin_scripts = false } -- bin/luasight finds LuaJIT and its modules itself

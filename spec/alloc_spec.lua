@@ -11,7 +11,7 @@ local function run(command)
 end
 
 describe("without memory #slow", function()
-  it("the tokenizer and safetensors fail with an error, leak nothing and leave no file", function()
+  it("the tokenizer and files of weights fail with an error, leak nothing and leave no file", function()
     if not run(compiler .. " --version") then
       pending("there is no C compiler " .. compiler)
       return
@@ -20,13 +20,15 @@ describe("without memory #slow", function()
     os.remove(folder)
     assert(os.execute("mkdir -p " .. folder .. "/files"))
     local built, said = run(compiler .. " -std=c11 -O1 -Icore -o " .. folder .. "/fail_alloc spec/alloc/fail_alloc.c"
-      .. " core/tokenizer*.c core/safetensors*.c core/json_util.c -ljansson -lutf8proc -lonig")
+      .. " core/tokenizer*.c core/weights.c core/safetensors*.c core/pickle*.c core/zip.c core/json_util.c"
+      .. " -ljansson -lutf8proc -lonig")
     local passed, report
     if built then passed, report = run(folder .. "/fail_alloc " .. folder .. "/files") end
     os.execute("rm -r " .. folder)
     assert.is_true(built, said)
     assert.is_true(passed, report)
-    for _, body in ipairs { "tokenizer", "bad tokenizer", "writing", "reading", "reading out of step" } do
+    for _, body in ipairs { "tokenizer", "bad tokenizer", "writing", "reading", "reading out of step",
+      "reading what torch saved", "reading what an old torch saved" } do
       local count = tonumber(report:match("\n" .. body .. ": (%d+) allocations") or report:match("^" .. body .. ": (%d+)"))
       assert.is_true((count or 0) > 10, body)
     end

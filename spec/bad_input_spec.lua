@@ -134,7 +134,7 @@ describe("traces in a loop", function()
     return
   end
 
-  it("leave a process no larger after 10,000 than after 100", function()
+  it("leave a process no larger after 20,000 than after 2,000", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
     file:write [[
@@ -154,14 +154,14 @@ describe("traces in a loop", function()
         statm:close()
         return pages * 4 -- kB
       end
-      local before = some(100)
-      print(some(9900) - before)
+      local before = some(2000) -- LuaJIT compiles the loop meanwhile, and its heap takes its size
+      print(some(18000) - before)
     ]]
     file:close()
     local pipe = io.popen("bin/luasight " .. path)
     local more = tonumber((pipe:read "*a"))
     pipe:close()
     os.remove(path)
-    assert.is_true(more < 1024, more .. " kB more") -- LuaJIT compiles the loop meanwhile; one trace leaves less than 100 bytes
+    assert.is_true(more < 1024, more .. " kB more") -- a trace leaves less than 60 bytes
   end)
 end)

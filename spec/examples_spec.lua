@@ -6,6 +6,8 @@ ffi.cdef "char *getcwd(char *buffer, size_t size);"
 local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
 local box = "models/pretrained/ioi/model.safetensors"
 
+local encoder = os.getenv "LUASIGHT_SENTENCES" or "LUASIGHT_SENTENCES" -- see sentences_spec.lua
+
 -- ---- what the figures have to say --------------------------------------------------------------------------------------
 
 -- The numbers of the line that begins so (a pattern), in order.
@@ -86,6 +88,8 @@ local runs = {
   ["walkthrough.lua"] = { "", 'argmax counts from 0:.*%[1, 10%].*index 10 is out of range for dimension 1 with size 10.*' ..
     "weights:%s+true.*goes on with:%s+ Mary.*%[2, 14%].*8 tokens:%s+%[1, 8%].*clean:%s+ Mary.*step by step:%s+ Mary.*" ..
     "gave a drink to Mary.*logits of%s+%[1, 14, 1950%]", box },
+  ["sentences.lua"] = { encoder, "How near they are.*1%.000.*After each layer: the nearest pair %(3 and 4%).*layer 5",
+    encoder .. "/model.safetensors" },
   ["train_ioi.lua"] = { "trained --steps 3", "%d" },
   ["patching.lua"] = { "--out p.png", "Restored", box, checks.patching, "p.png" },
   ["heads.lua"] = { "", "without", box, checks.heads },

@@ -227,7 +227,7 @@ describe("weights of experts that a file holds one by one", function()
   it("are put together only where all are there and fit", function()
     refuses("are not all there: number 1 of expert 2 is missing", { [first .. "2.w3.weight"] = false })
     refuses("differ in shape or dtype", { [first .. "2.w2.weight"] = torch.zeros(16, 25, { dtype = "bfloat16" }) })
-    refuses("[6, 48, 16], the configuration asks for [5, 48, 16]",
+    refuses("[6, 48, 16] in the file, [5, 48, 16] asked for",
       { [first .. "5.w1.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }),
         [first .. "5.w3.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }) })
     refuses("are the same parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })

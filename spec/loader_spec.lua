@@ -120,24 +120,28 @@ describe("a folder that is no model", function()
 
   it("has weights of another shape", function()
     configure { n_embd = 32 }
-    refuses("format", folder .. ": the weights do not fit config.json: transformer.h.0.attn.c_attn.bias is [48], " ..
-      "the configuration asks for [96]; the same is true of 39 more", "from the same place")
+    refuses("format", folder .. ": the weights do not fit config.json: size mismatch for transformer.h.0.attn.c_attn.bias: " ..
+      "[48] in the file, [96] asked for by config.json; the same is true of 39 more", "from the same place")
     configure {}
     reweight { ["transformer.ln_f.bias"] = torch.zeros(17) }
-    refuses("format", "transformer.ln_f.bias is [17], the configuration asks for [16]")
+    refuses("format", "size mismatch for transformer.ln_f.bias: [17] in the file, [16] asked for by config.json")
+    assert.same({ "transformer.ln_f.bias" }, failure(ls.LanguageModel, folder).mismatched_keys)
   end)
 
   it("lacks weights, or has those of another model", function()
     configure { n_layer = 4 }
-    refuses("format", "missing: transformer.h.3.attn.c_attn.bias, transformer.h.3.attn.c_attn.weight, " ..
+    refuses("format", "missing keys: transformer.h.3.attn.c_attn.bias, transformer.h.3.attn.c_attn.weight, " ..
       "transformer.h.3.attn.c_proj.bias, ... (12 of 53)")
     configure { n_layer = 2 }
-    refuses("format", "not of this model: transformer.h.2.attn.c_attn.bias, ")
+    refuses("format", "unexpected keys: transformer.h.2.attn.c_attn.bias, ")
     configure { tie_word_embeddings = false }
-    refuses("format", "missing: lm_head.weight")
+    refuses("format", "missing keys: lm_head.weight")
     configure {}
     reweight { ["transformer.wte.weight"] = false, ["score.weight"] = torch.zeros(2, 16) }
-    refuses("format", "missing: transformer.wte.weight; not of this model: score.weight")
+    refuses("format", "missing keys: transformer.wte.weight; unexpected keys: score.weight")
+    local err = failure(ls.LanguageModel, folder)
+    assert.same({ "transformer.wte.weight" }, err.missing_keys)
+    assert.same({ "score.weight" }, err.unexpected_keys)
   end)
 
   it("holds a parameter twice, or as whole numbers", function()

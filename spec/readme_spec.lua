@@ -1,55 +1,14 @@
--- The Lua code blocks of the README and its like run, and print what their `-->` comments say.
---
--- In a block marked `lua`, each `--> text` is one printed line, in order; one that ends in `...` gives only how the line
--- begins. A block runs alone, in the project's folder.
-local documents = { "README.md" }
+-- The Lua code blocks of the README and of the manual run, print what their `-->` comments say, and raise what their `--!`
+-- comments say; document.lua has the rules.
+local document = dofile "spec/document.lua"
+local failure = require "luasight.error"
 
-local function blocks_of(path)
-  local file = io.open(path, "rb")
-  if not file then return {} end
-  local blocks, block, number = {}, nil, 0
-  for line in file:lines() do
-    number = number + 1
-    if block and line:find "^```" then
-      block.text = table.concat(block, "\n")
-      blocks[#blocks + 1], block = block, nil
-    elseif block then
-      block[#block + 1] = line
-    elseif line:find "^```lua%s*$" then
-      block = { line = number }
-    end
-  end
-  file:close()
-  return blocks
-end
-
-local function expected_of(block)
-  local lines = {}
-  for _, line in ipairs(block) do
-    local text = line:match "%-%->%s?(.-)%s*$"
-    if text then lines[#lines + 1] = text end
-  end
-  return lines
-end
-
--- Runs a block and gives the lines it printed.
-local function run(path, block)
-  local printed = {}
-  local environment = setmetatable({
-    print = function(...)
-      local parts = {}
-      for i = 1, select("#", ...) do parts[i] = tostring((select(i, ...))) end
-      printed[#printed + 1] = table.concat(parts, "\t")
-    end,
-  }, { __index = _G })
-  -- Errors name the line of the document.
-  local chunk = assert(loadstring(("\n"):rep(block.line) .. block.text, "@" .. path))
-  setfenv(chunk, environment)()
-  local lines = {}
-  for _, text in ipairs(printed) do
-    for line in (text .. "\n"):gmatch "(.-)[ \t]*\n" do lines[#lines + 1] = line end
-  end
-  return lines
+local function pages()
+  local list = { "README.md" }
+  local found = io.popen "find docs -name '*.md' | LC_ALL=C sort"
+  for path in found:lines() do list[#list + 1] = path end
+  found:close()
+  return list
 end
 
 local function exists(path)
@@ -57,19 +16,37 @@ local function exists(path)
   return file and file:close()
 end
 
-for _, path in ipairs(documents) do
+local function check_printed(path, block, printed)
+  local expected = document.expected(block)
+  for i, line in ipairs(printed) do printed[i] = document.as_expected(expected[i], line) end
+  assert.same(expected, printed, ("%s:%d"):format(path, block.from))
+end
+
+local function check_problem(path, block, problem)
+  local line, code = document.raises(block)
+  if not line then return end
+  local where = ("%s:%d"):format(path, line)
+  assert.is_true(failure.is(problem), where .. ": raises no error of luasight: " .. tostring(problem))
+  assert.same({ code, where }, { problem.code, ("%s:%s"):format(problem.file, problem.line) }, tostring(problem))
+  local said, real = block.said, tostring(problem):sub(#where + 3)
+  assert.is_table(said, where .. ": no text block says what the error prints")
+  local lines = {}
+  for text in (real .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = document.as_expected(said[#lines + 1], text) end
+  assert.same(said, lines, where)
+end
+
+for _, path in ipairs(pages()) do
   describe(path, function()
-    for _, block in ipairs(blocks_of(path)) do
-      it(("has a block at line %d that does what it says"):format(block.line), function()
-        for folder in block.text:gmatch "models/pretrained/%w+" do
+    for _, script in ipairs(document.scripts(path)) do
+      it(("has a script at line %d that does what it says"):format(script[1].from), function()
+        for folder in document.text(script):gmatch "models/pretrained/%w+" do
           if not exists(folder .. "/model.safetensors") then pending(folder .. " has no weights") end
         end
-        local expected, lines = expected_of(block), run(path, block)
-        for i, line in ipairs(lines) do
-          local start = expected[i] and expected[i]:match "^(.*)%.%.%.$"
-          if start and line:sub(1, #start) == start then lines[i] = expected[i] end
+        local ran = document.run(path, script)
+        for i, block in ipairs(script) do
+          check_printed(path, block, ran[i].printed)
+          check_problem(path, block, ran[i].problem)
         end
-        assert.same(expected, lines)
       end)
     end
   end)

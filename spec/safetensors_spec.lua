@@ -67,7 +67,7 @@ local attacks = {
   { "a header that begins with a blank", file_of " {}", "begin with {" },
   { "a header that is a list", file_of "[]", "begin with {" },
   { "a Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull" },
-  { "a PyTorch archive", "PK\3\4" .. ("\9"):rep(40), "PyTorch checkpoint" },
+  { "a PyTorch archive", "PK\3\4" .. ("\9"):rep(40), "directory of the zip archive is not at its end" },
   { "a web page", "<!DOCTYPE html><html></html>", "web page" },
   { "a header that never closes", file_of("{", 0), "ends where" },
   { "a header that ends in a name", file_of '{"x', "ends in the name" },

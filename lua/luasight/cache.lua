@@ -76,12 +76,15 @@ function cache.new(tracer, locate, given)
       binding.raise("unreached", "the model never calls this module", 4, { point = chosen.path .. ".output" })
     end
     if point then
-      local entry = { point = point, outputs = {}, inputs = inputs and {} or nil }
+      local entry = { point = point, full = chosen.full, outputs = {}, inputs = inputs and {} or nil }
+      local function add(list, step, at)
+        local value = trace.read(tracer, step, at, 4):save()
+        if not chosen.full then C.ls_trace_optional(value.v) end
+        list[#list + 1] = value
+      end
       for step = tracer._step, (tracer._steps or 1) - 1 do
-        entry.outputs[#entry.outputs + 1] = trace.read(tracer, step, point, 4):save()
-        if inputs then
-          entry.inputs[#entry.inputs + 1] = trace.read(tracer, step, locate(chosen.handle, "input"), 4):save()
-        end
+        add(entry.outputs, step, point)
+        if inputs then add(entry.inputs, step, locate(chosen.handle, "input")) end
       end
       entries[chosen.path] = entry
       order[#order + 1] = chosen.path
@@ -124,11 +127,26 @@ function Entry.__index(entry, name)
   binding.raise("name", ("a cached module has output and input, no %q"):format(tostring(name)), 3)
 end
 
+---Leaves out the modules that did not run, of those that were not named in full.
+local function settle(self)
+  if self._settled or self._recording.graph then return end
+  local order = {}
+  for _, path in ipairs(self._order) do
+    local entry, came = self._entries[path], false
+    for _, p in ipairs(entry.outputs) do came = came or p:is_set() end
+    if entry.full or came then order[#order + 1] = path else self._entries[path] = nil end
+  end
+  self._order, self._settled = order, true
+end
+
 local methods = {}
 
 ---The paths in the order in which the model reached them.
 ---@return string[]
-function methods:keys() return { unpack(self._order) } end
+function methods:keys()
+  settle(self)
+  return { unpack(self._order) }
+end
 
 function Cache.__index(self, path)
   if methods[path] then return methods[path] end
@@ -136,6 +154,7 @@ function Cache.__index(self, path)
   if self._recording.graph then
     binding.raise("state", "the cache is filled when the trace has run", 3)
   end
+  settle(self)
   local lists = self._entries[path]
   if not lists then
     binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)), 3)
@@ -143,6 +162,6 @@ function Cache.__index(self, path)
   return setmetatable({ _cache = self, _lists = lists }, Entry)
 end
 
-Cache.__tostring = function(self) return ("cache of %d modules"):format(#self._order) end
+Cache.__tostring = function(self) return ("cache of %d modules"):format(#self:keys()) end
 
 return cache

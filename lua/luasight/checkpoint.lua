@@ -1,4 +1,5 @@
---- Checkpoint folders as Hugging Face lays them out: config.json, and weights in one file or in several with an index.
+--- Checkpoint folders as Hugging Face lays them out: config.json, and weights in one file or in several with an index, as
+--- safetensors or as torch.save writes them.
 local binding = require "luasight.ffi"
 local near = require "luasight.near"
 local safetensors = require "luasight.safetensors"
@@ -10,7 +11,9 @@ local checkpoint = {}
 local quoted = safetensors.quoted
 checkpoint.null = cjson.null
 
-local WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+---Where weights may be, the best first: one file, or an index of several.
+checkpoint.weights = { "model.safetensors", "pytorch_model.bin" }
+checkpoint.index_suffix = ".index.json"
 
 -- ---- files ----------------------------------------------------------------------------------------------------------
 
@@ -181,7 +184,7 @@ function Checkpoint:release()
   self._files = {}
 end
 
----Only a file inside the folder: a downloaded index must not reach any other.
+---Raises unless this is a file inside the folder: a downloaded index must not reach any other.
 local function check_shard(path, shard)
   local inside = type(shard) == "string" and shard ~= "" and not shard:find("^/") and not shard:find("[%z\\]")
   if inside then
@@ -195,16 +198,22 @@ local function check_shard(path, shard)
   end
 end
 
-local function read_index(self)
-  local path = self.folder .. "/" .. INDEX
+---Which file of an index has which tensor. Only files inside the folder: a downloaded index must not reach any other.
+---@param path string  of the index
+---@return table<string, string>
+function checkpoint.weight_map(path)
   local map = checkpoint.object(path).weight_map
   if type(map) ~= "table" or next(map) == nil then
     binding.raise("format", path .. ": has no weight_map, the table of which tensor is in which file", 2,
       { hint = "fetch the file again" })
   end
+  for _, shard in pairs(map) do check_shard(path, shard) end
+  return map
+end
+
+local function read_index(self, index)
   local shards, missing, total = {}, {}, 0
-  for name, shard in pairs(map) do
-    check_shard(path, shard)
+  for name, shard in pairs(checkpoint.weight_map(self.folder .. "/" .. index)) do
     self._where[name] = shard
     if shards[shard] == nil then
       shards[shard], total = true, total + 1
@@ -219,9 +228,9 @@ local function read_index(self)
 end
 
 local function no_weights(folder)
-  local what = "there is no " .. WEIGHTS .. " in this folder"
+  local what = "there is no " .. checkpoint.weights[1] .. " in this folder"
   local hint = "give the folder of a model as Hugging Face stores it"
-  for _, other in ipairs { "pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth" } do
+  for _, other in ipairs { "tf_model.h5", "flax_model.msgpack", "consolidated.00.pth" } do
     if exists(folder .. "/" .. other) then
       what, hint = what .. ", only " .. other, "convert it to safetensors"
       break
@@ -230,17 +239,23 @@ local function no_weights(folder)
   binding.raise("io", folder .. ": " .. what, 2, { hint = hint })
 end
 
----Opens the weights of a folder: tensors by name, whatever file they are in. One file wins over an index.
+---Opens the weights of a folder: tensors by name, whatever file they are in. One file wins over an index, and safetensors
+---over files of PyTorch.
 ---@param folder string
 ---@return luasight.Checkpoint
 function checkpoint.read(folder)
   check_folder(folder)
   local self = setmetatable({ folder = folder, _where = {}, _files = {} }, Checkpoint)
-  if exists(folder .. "/" .. WEIGHTS) then
-    for _, name in ipairs(file_of(self, WEIGHTS):keys()) do self._where[name] = WEIGHTS end
-  elseif exists(folder .. "/" .. INDEX) then read_index(self)
-  else no_weights(folder) end
-  return self
+  for _, weights in ipairs(checkpoint.weights) do
+    if exists(folder .. "/" .. weights) then
+      for _, name in ipairs(file_of(self, weights):keys()) do self._where[name] = weights end
+      return self
+    elseif exists(folder .. "/" .. weights .. checkpoint.index_suffix) then
+      read_index(self, weights .. checkpoint.index_suffix)
+      return self
+    end
+  end
+  no_weights(folder)
 end
 
 return checkpoint

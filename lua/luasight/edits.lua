@@ -23,8 +23,8 @@ local function open(network, level)
   local tracer = trace.open(network, level + 1)
   tracer._recording.stored = true
   tracer._steps = math.huge -- an edit may name any step of a generation
-  trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, network.example())
   binding.check(C.ls_trace_generate(tracer._recording.graph, 2 ^ 20), level + 1)
+  trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, network.example())
   return tracer
 end
 

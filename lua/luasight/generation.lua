@@ -54,7 +54,12 @@ end
 ---@field least integer   new tokens before which no text ends
 ---@field ids any         R N
 ---@field mask any        R N, 1 at real tokens; nil where nothing is padded
+---@field net table        the network
+---@field encoded table?    what the encoder reads, where there is one: input_ids and attention_mask, R positions
+---@field offset integer    positions of it, which stand first in the cache
 ---@field cache any       see models/cache.lua; nil: each step reads the whole text
+---@field axes luasight.CacheAxes  of the cache
+---@field pads table<integer, true>?  how many tokens of padding rows have; nil: no length makes the cache useless
 ---@field endings any     the ids that end a text; nil where there is none
 ---@field ended any       R, true where the text has ended; nil: none can, or there are beams
 ---@field before any      R, true where it had ended before the last step
@@ -65,6 +70,12 @@ local Run = {}
 Run.__index = Run
 
 local function refuse(message, hint) binding.raise("argument", message, nil, { hint = hint }) end
+
+local function pads_of(mask, T)
+  local pads = {}
+  for _, real in ipairs(mask and mask:ne(0):sum(-1):tolist() or { T }) do pads[T - real] = true end
+  return pads
+end
 
 ---Begins a generation; the model has yet to run.
 ---@param net table                              the network; `new_cache` makes its cache, where it has one
@@ -79,16 +90,25 @@ function generation.start(net, s, inputs)
   end
   local ids, mask = inputs.input_ids, inputs.attention_mask
   if not ids then refuse "a generation needs input_ids" end
-  local T, k = ids.shape[1], math.max(s.num_beams, s.num_return_sequences)
+  local k, encoded = math.max(s.num_beams, s.num_return_sequences), nil
   if k > 1 then
     ids = ids:repeat_interleave(k, 0)
     mask = mask and mask:repeat_interleave(k, 0)
   end
+  if net.start_token then -- an encoder reads the prompt
+    encoded = { input_ids = ids, attention_mask = mask }
+    ids, mask = ids:new_full({ ids.shape[0], 1 }, net:start_token()), nil
+  end
+  local T = ids.shape[1]
   local steps, least = settings.lengths(s, T)
   local R = ids.shape[0]
-  local run = setmetatable({ rows = R, steps = steps, step = 0, prompt = T, length = T, settings = s, least = least,
-    ids = with_room(ids, T + steps, s.pad), mask = mask and with_room(mask, T + steps, 1) }, Run)
-  if net.new_cache and s.use_cache ~= false then run.cache = net:new_cache(R, T + steps - 1) end
+  local run = setmetatable({ net = net, rows = R, steps = steps, step = 0, prompt = T, length = T, settings = s, least = least,
+    ids = with_room(ids, T + steps, s.pad), mask = mask and with_room(mask, T + steps, 1),
+    encoded = encoded, offset = encoded and encoded.input_ids.shape[1] or 0 }, Run)
+  if net.new_cache and s.use_cache ~= false then
+    run.cache, run.axes = net:new_cache(R, T + steps - 1, run.offset), net.cache_axes
+    run.pads = net.rereads and pads_of(mask, T)
+  end
   if #s.ends > 0 then run.endings = torch.tensor(s.ends, { dtype = "int64", device = ids.device }) end
   if s.num_beams > 1 then
     run.beams = beams.new(run)
@@ -99,14 +119,27 @@ function generation.start(net, s, inputs)
   return run
 end
 
+---Whether what is in the cache does not serve a text of this length.
+local function rereads(run)
+  for pad in pairs(run.pads or {}) do
+    if run.net:rereads(run.length - pad) then return true end
+  end
+  return false
+end
+
 ---What the model is given in the step to come.
 ---@return table  # input_ids, attention_mask where rows are padded, cache and continues where there is a cache
 function Run:arguments()
-  local S, continues = self.length, self.cache and self.step > 0 or nil
+  local S, continues = self.length, self.cache and self.step > 0 and not rereads(self) or nil
+  local ids = continues and self.ids:narrow(1, S - 1, 1) or first(self.ids, 1, S)
+  local cache, axis = self.cache, self.axes and self.axes.positions
+  if axis then cache = first(cache, axis, self.offset + S) end
+  local encoded = self.encoded
   return {
-    input_ids = continues and self.ids:narrow(1, S - 1, 1) or first(self.ids, 1, S),
-    attention_mask = self.mask and first(self.mask, 1, S),
-    cache = self.cache and first(self.cache, 4, S),
+    input_ids = encoded and encoded.input_ids or ids,
+    decoder_input_ids = encoded and ids,
+    attention_mask = encoded and encoded.attention_mask or self.mask and first(self.mask, 1, S),
+    cache = cache,
     continues = continues,
   }
 end

@@ -5,12 +5,14 @@ local model = require "luasight.model"
 local trace = require "luasight.trace"
 
 ---@class luasight
----@field torch table          tensors and every operator of libtorch
----@field nn table             modules
----@field optim table          optimizers and schedules
----@field plot table           pictures
----@field progress luasight.Progress  bars for loops that take long
----@field safetensors table    files of tensors
+---@field torch luasight.torch              tensors and every operator of libtorch
+---@field nn luasight.nn                    modules of your own
+---@field optim luasight.optim              optimizers and schedules
+---@field plot luasight.plot                pictures
+---@field progress luasight.Progress        bars for loops that take long
+---@field safetensors luasight.safetensors  files of tensors
+---@field tokenizer_trainer luasight.TokenizerTrainer  trains tokenizers
+---@field version string                    of luasight
 local ls = {
   torch = require "luasight.torch",
   Model = model.Model,

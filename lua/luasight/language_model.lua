@@ -13,7 +13,7 @@ local language_model = {}
 
 local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
 
-local option_names = { "device", "dtype", "tokenizer", "rename" }
+local option_names = { "device", "dtype", "tokenizer", "rename", "revision" }
 local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
 local function check_options(options)
@@ -125,7 +125,7 @@ local function device_of(net)
   return first and first.device or "cpu"
 end
 
-local function reader_of(net, tokenizer, has_tokenizer)
+local function reader_of(net, tokenizer, has_tokenizer, folder)
   local config = type(net.config) == "table" and net.config or {}
   local vocabulary = config.vocab_size
   return {
@@ -135,6 +135,7 @@ local function reader_of(net, tokenizer, has_tokenizer)
     context = net.context or config.n_positions or config.max_position_embeddings,
     reads_beyond = net.reads_beyond,
     vocabulary = vocabulary,
+    folder = folder,
     device = device_of(net),
   }
 end
@@ -142,12 +143,15 @@ end
 ---The network, the folder it is from, and how to say that the memory of a parameter's file is not needed.
 local function network_of(source, options)
   if type(source) == "string" then
-    local net, forget = require "luasight.loader".open(source, options)
-    return net, source, forget
+    local folder = require("luasight.hub").locate(source, { model = true, weights = options.device ~= "meta",
+      tokenizer = options.tokenizer == nil }, options.revision)
+    local net, forget = require "luasight.loader".open(folder, options)
+    return net, folder, forget
   end
   if not is_module(source) then
-    binding.raise("argument", "ls.LanguageModel takes the folder of a model or an nn.Module, not a " .. type(source))
+    binding.raise("argument", "ls.LanguageModel takes a folder, a name on the hub or an nn.Module, not a " .. type(source))
   end
+  if options.revision ~= nil then binding.raise("argument", "a revision is for models of the hub, not for an nn.Module") end
   if options.device ~= nil or options.dtype ~= nil then
     local loader = require "luasight.loader"
     source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }
@@ -155,22 +159,24 @@ local function network_of(source, options)
   return source
 end
 
----@class luasight.LanguageModel  a model (see model.lua) with
----@field tokenizer table  loaded at its first use
----@field config table     the configuration, every field under its own name
+---@class luasight.LanguageModel: luasight.Model  a model that reads and writes text
+---@field tokenizer luasight.Tokenizer  loaded at its first use
+---@field config table                 the configuration, every field under its own name
+---@field generator { output: luasight.Tensor }  in the body of a generation: the ids of the whole text
 
----A language model: of a folder as Hugging Face lays it out, or around a network of your own.
----@param source string|table  folder, or nn.Module
----@param options? { device: string?, dtype: string?, tokenizer: any, rename: table? }
----  device: "auto", "cpu" (unless told), "cuda"; dtype:
----  that of the file unless told; tokenizer: the folder's own unless told, a folder or an object
+---A language model: of a folder as Hugging Face lays it out, of the hub, or around a network of your own.
+---@param source string|table  folder, "owner/name" (a folder of that name wins), or nn.Module
+---@param options? { device: string?, dtype: string?, tokenizer: any, revision: string?, rename: table? }  device: "auto", "cpu"
+---  (unless told), "cuda", "meta" (shapes alone, for scans); dtype: "auto" (that of the file, unless told) or one by name;
+---  tokenizer: the folder's own unless told, a folder, a name on the hub, or an object; revision: of the hub, "main" unless
+---  told; rename: more names for modules, see rename.lua
 ---@return luasight.LanguageModel
 function language_model.LanguageModel(source, options)
   check_options(options)
   options = options or {}
   local net, folder, forget = network_of(source, options)
   local tokenizer, has_tokenizer = tokenizer_source(options.tokenizer, folder)
-  local reader = reader_of(net, tokenizer, has_tokenizer)
+  local reader = reader_of(net, tokenizer, has_tokenizer, folder)
 
   local is_argument = {}
   for _, name in ipairs(reader.names) do is_argument[name] = true end

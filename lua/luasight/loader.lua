@@ -1,5 +1,6 @@
 --- A folder as Hugging Face lays it out becomes a network: configuration, architecture, weights. The weights are the
 --- file's own memory: nothing is copied, and pages are read when a run first needs them.
+local binding = require "luasight.ffi"
 local checkpoint = require "luasight.checkpoint"
 local failure = require "luasight.error"
 local models = require "luasight.models"
@@ -8,6 +9,8 @@ local nn = require "luasight.nn"
 local pieces = require "luasight.pieces"
 local progress = require "luasight.progress"
 local torch = require "luasight.torch"
+
+local C, ffi = binding.C, binding.ffi
 
 local loader = {}
 
@@ -21,7 +24,7 @@ end
 
 -- ---- which tensor goes where -----------------------------------------------------------------------------------------
 
-local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true }
+local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- what can be computed with
 
 ---Module path -> where its numbers are in the file.
 ---@return table<string, luasight.Source>
@@ -45,11 +48,20 @@ local function places(weights, architecture)
   return found
 end
 
----Whether a parameter is to share another's tensor: the configuration says so, and the file does not say otherwise.
+local function address(t)
+  local out = ffi.new "void *[1]"
+  binding.check(C.ls_tensor_pointer(t.v, out))
+  return out[0]
+end
+
+---Whether a parameter is to share another's tensor: the configuration says so, and the file does not say otherwise. Files of
+---PyTorch hold shared numbers once: those are not read to see that they are equal.
 local function is_tied(found, parameter, base)
   local a, b = found[parameter], found[base]
   if not a or not b then return true end
-  return a:describe().shape == b:describe().shape and torch.equal(a:get(), b:get())
+  if a:describe().shape ~= b:describe().shape then return false end
+  local x, y = a:get(), b:get()
+  return address(x) == address(y) or torch.equal(x, y)
 end
 
 local function first_of(names, total)
@@ -59,9 +71,10 @@ local function first_of(names, total)
   return table.concat(shown, ", ") .. (#names > 3 and (", ... (%d of %d)"):format(#names, total) or "")
 end
 
----Compares what the file holds with what the network wants, in one error.
-local function check(weights, found, wanted, tied)
-  local missing, unexpected, problems, total = {}, {}, {}, 0
+---Compares what the file holds with what the network wants, in one error, in PyTorch's words. Its fields `missing_keys`,
+---`unexpected_keys` and `mismatched_keys` have all names.
+local function check(weights, found, wanted, tied, dtype)
+  local missing, unexpected, mismatched, problems, total = {}, {}, {}, {}, 0
   for path, parameter in pairs(wanted) do
     total = total + 1
     local source = found[path]
@@ -69,9 +82,15 @@ local function check(weights, found, wanted, tied)
       if not tied[path] then missing[#missing + 1] = path end
     else
       local there, want = source:describe(), tostring(parameter.shape)
+      local is_small = there.dtype:find "^float8_" -- floating point, but only to store
       if there.shape ~= want then
-        problems[#problems + 1] = ("%s is %s, the configuration asks for %s"):format(source.name, there.shape, want)
-      elseif not floats[there.dtype] then
+        mismatched[#mismatched + 1] = path
+        problems[#problems + 1] = ("size mismatch for %s: %s in the file, %s asked for by config.json"):format(source.name,
+          there.shape, want)
+      elseif is_small and not dtype then
+        problems[#problems + 1] = ('%s holds %s, with which nothing computes: load it with { dtype = "bfloat16" }'):format(
+          source.name, there.dtype)
+      elseif not floats[there.dtype] and not is_small then
         problems[#problems + 1] = ("%s holds %s, not floating-point numbers"):format(source.name, there.dtype)
       end
     end
@@ -82,11 +101,13 @@ local function check(weights, found, wanted, tied)
   for path, source in pairs(found) do
     if not wanted[path] then unexpected[#unexpected + 1] = source.name end
   end
-  if #missing > 0 then table.insert(problems, 1, "missing: " .. first_of(missing, total)) end
-  if #unexpected > 0 then problems[#problems + 1] = "not of this model: " .. first_of(unexpected, total) end
+  if #missing > 0 then table.insert(problems, 1, "missing keys: " .. first_of(missing, total)) end
+  if #unexpected > 0 then problems[#problems + 1] = "unexpected keys: " .. first_of(unexpected, total) end
   if #problems > 0 then
+    table.sort(mismatched)
     failure.raise("format", ("%s: the weights do not fit config.json: %s"):format(weights.folder,
-      table.concat(problems, "; ")), nil, { hint = "take config.json and weights from the same place" })
+      table.concat(problems, "; ")), nil, { hint = "take config.json and weights from the same place",
+      missing_keys = missing, unexpected_keys = unexpected, mismatched_keys = mismatched })
   end
 end
 
@@ -101,10 +122,10 @@ function loader.device(device)
   if device == nil then return "cpu" end
   local number = type(device) == "string" and device:match "^cuda:?(%d*)$"
   if device == "auto" then return torch.device_count("cuda") > 0 and "cuda" or "cpu" end
-  if device == "cpu" then return device end
+  if device == "cpu" or device == "meta" then return device end
   if not number then
     failure.raise("argument", ("there is no device %q"):format(tostring(device)), nil,
-      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"' })
+      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"; "meta" for shapes alone' })
   end
   local count = torch.device_count("cuda")
   if (tonumber(number) or 0) >= count then
@@ -115,10 +136,11 @@ function loader.device(device)
   return device
 end
 
----@param dtype string?
+---The dtype of the option, nil for the file's own.
+---@param dtype string?  "auto": the file's
 ---@return string?
 function loader.dtype(dtype)
-  if dtype == nil then return nil end
+  if dtype == nil or dtype == "auto" then return nil end
   for _, known in ipairs(dtypes) do
     if known == dtype then return dtype end
   end
@@ -128,19 +150,8 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
----@param folder string
----@param options? { device: string?, dtype: string? }
----@return table # an nn.Module; its `config` is the configuration with every field under its own name, and where the folder
----  has a generation_config.json, `generation_config` says what that says
----@return fun(path: string) # says that the file's memory of a parameter is not needed any more
-function loader.open(folder, options)
-  options = options or {}
-  local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
-  local config, path = checkpoint.config(folder), folder .. "/config.json"
-  local architecture = about(path, models.find, config.model_type)
-  local net = nn.skip_init(function() return about(path, architecture.new, config) end)
-
+---Puts the folder's weights into a network that has no memory yet.
+local function fill(net, folder, architecture, device, dtype)
   local weights = checkpoint.read(folder)
   local found, tied = places(weights, architecture), {}
   if net.config.tie_word_embeddings then
@@ -153,7 +164,7 @@ function loader.open(folder, options)
       end
     end
   end
-  check(weights, found, net:state_dict(), tied)
+  check(weights, found, net:state_dict(), tied, dtype)
   local state, total = {}, 0
   for _ in pairs(found) do total = total + 1 end
   for place, source in progress(next, found, nil, { total = total, label = "loading", after = 1 }) do
@@ -163,6 +174,24 @@ function loader.open(folder, options)
   for parameter, base in pairs(tied) do state[parameter] = state[base] end
   net:load_state_dict(state, { assign = true })
   if next(tied) then net:tie_weights() end
+  return found
+end
+
+---The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
+---@param folder string
+---@param options? { device: string?, dtype: string? }  device "meta": shapes alone, of config.json; no weights are looked for
+---@return table # an nn.Module; its `config` is the configuration with every field under its own name, and where the folder
+---  has a generation_config.json, `generation_config` says what that says
+---@return fun(path: string) # says that the file's memory of a parameter is not needed any more
+function loader.open(folder, options)
+  options = options or {}
+  local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
+  local config, path = checkpoint.config(folder), folder .. "/config.json"
+  local architecture = about(path, models.find, config.model_type, config.architectures)
+  local net = nn.skip_init(function() return about(path, architecture.new, config) end)
+  local found = {}
+  if device == "meta" then dtype = dtype or about(path, loader.dtype, config.dtype or config.torch_dtype)
+  else found = fill(net, folder, architecture, device, dtype) end
   if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
   net:eval()
   net:requires_grad_(false)

@@ -104,7 +104,7 @@ end
 
 ---A typed pointer to the first element, for FFI loops over a contiguous tensor on the CPU (`x:contiguous()`). The
 ---pointer keeps the tensor alive; pointers computed from it do not.
----@return ffi.cdata*
+---@return any
 function methods.data_ptr(self)
   local t, out = tensor_of(self, "memory"), ffi.new "void *[1]"
   binding.check(C.ls_tensor_pointer(t.v, out))

@@ -35,6 +35,25 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
 ---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
 
+---@class luasight.Module  a module of a model; a child is reached by its name, `model.transformer.h[3].attn`
+---@field output luasight.Tensor   what it gives, in a body; can be set
+---@field input luasight.Tensor    what it is given, the pair of positional and keyword arguments; can be set
+---@field q luasight.Tensor        B H T D: queries, in an attention
+---@field k luasight.Tensor        B H S D: keys, with the key/value heads
+---@field v luasight.Tensor        B H S D: values, with the key/value heads
+---@field scores luasight.Tensor   B H T S: masked and scaled, before the softmax
+---@field pattern luasight.Tensor  B H T S: where each position looks
+---@field z luasight.Tensor        B H T D: what each head gives
+---@field weight luasight.Tensor   parameters can be read
+---@field bias luasight.Tensor
+---@field [integer] luasight.Module  of a list of modules, from 0, negative ones from the end
+---@field [string] luasight.Module
+---@operator len: integer
+---@overload fun(...): luasight.Tensor
+
+---@class luasight.Model: luasight.Module  a whole model; `model(input)` just runs it
+---@overload fun(input: any, options?: table): luasight.Tensor
+
 ---@class luasight.Place  one handle's state
 ---@field network luasight.Network
 ---@field module table
@@ -333,9 +352,12 @@ local function open(network, level, input, options)
   return add(network.prepare(level + 1, input, options))
 end
 
----Runs the model beside a recorded body; see trace.lua. Without an input the body adds them: tracer:invoke(input, body).
+---Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).
 ---@param ... any  input?, options?, body
 ---@return any ...  # what the body returns, saved; with { trace = false } the output
+---@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer): ...): ...
 function root_methods:trace(...)
   local network = getfenv(self).network
   local call = inputs.sort(network, "trace", network.options, 3, ...)
@@ -372,6 +394,9 @@ end
 ---Generates text beside a recorded body; without a body it just generates.
 ---@param ... any  input?, options?, body?
 ---@return any ...  # what the body returns, saved; without a body the ids [B, T + new]
+---@overload fun(self: luasight.Model, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, options: table, body: fun(tracer: luasight.Tracer): ...): ...
 function root_methods:generate(...)
   local network = getfenv(self).network
   local settings_of = generation_of(network, 3)
@@ -411,6 +436,7 @@ end
 ---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
 ---@param ... any  input, options?, body
 ---@return any ...  # what the body returns
+---@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
 function root_methods:scan(...)
   local network = getfenv(self).network
   local call = inputs.sort(network, "scan", network.options, 3, ...)
@@ -436,7 +462,9 @@ end
 ---Stores edits. With { inplace = true } they become part of this model, else of the new handle that is given back; both
 ---share the weights. They act at every call, in every later trace, in the order in which they were made.
 ---@param ... any  options?, body
----@return userdata
+---@return luasight.Model
+---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer)): luasight.Model
+---@overload fun(self: luasight.Model, options: { inplace: boolean? }, body: fun(tracer: luasight.Tracer)): luasight.Model
 function root_methods:edit(...)
   local network = getfenv(self).network
   local options, body = ...
@@ -570,8 +598,9 @@ local model = { is_handle = is_handle }
 ---@return luasight.nn.Module
 function model.module_of(handle) return getfenv(handle).module end
 
----Several positional inputs of a model: model:trace(ls.args(a, b), body).
 local Args = {}
+
+---Several positional inputs of a model: model:trace(ls.args(a, b), body).
 ---@param ... any
 ---@return table
 function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end
@@ -632,7 +661,7 @@ end
 ---ls.Model(net): a model around a network of your own.
 ---@param module luasight.nn.Module
 ---@param options? { rename: table<string, string|string[]>? }  more names for modules
----@return userdata
+---@return luasight.Model
 function model.Model(module, options)
   if type(module) ~= "table" or not module._children then
     binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)

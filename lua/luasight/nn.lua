@@ -11,7 +11,7 @@ require "luasight.nn.methods"
 ---@field Buffer fun(t: any, options: table?): any
 ---@field tap fun(name: string, value: any): any  names a value in a forward, so that a trace can read and set it there
 ---@field skip_init fun(f: function, ...): ...
----@field init table
+---@field init luasight.nn.init  how weights begin
 ---@field Sequential fun(list: table?, ...): luasight.nn.Sequential
 ---@field ModuleList fun(list: table?): luasight.nn.ModuleList
 ---@field ModuleDict fun(pairs: table?): luasight.nn.ModuleDict
@@ -21,7 +21,28 @@ require "luasight.nn.methods"
 ---@field LayerNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.LayerNorm
 ---@field RMSNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.RMSNorm
 ---@field Dropout fun(p: number?): luasight.nn.Dropout
----@field Identity fun(...): luasight.nn.Identity
+---@field Identity fun(...): luasight.nn.Identity                  gives back what it is given
+---@field ReLU fun(): luasight.nn.Module                          activations; as functions they are operators: x:relu()
+---@field ReLU6 fun(): luasight.nn.Module
+---@field SiLU fun(): luasight.nn.Module
+---@field Tanh fun(): luasight.nn.Module
+---@field Sigmoid fun(): luasight.nn.Module
+---@field Mish fun(): luasight.nn.Module
+---@field SELU fun(): luasight.nn.Module
+---@field Hardswish fun(): luasight.nn.Module
+---@field Hardsigmoid fun(): luasight.nn.Module
+---@field LogSigmoid fun(): luasight.nn.Module
+---@field Softsign fun(): luasight.nn.Module
+---@field Tanhshrink fun(): luasight.nn.Module
+---@field GELU fun(options: { approximate: "none"|"tanh"? }?): luasight.nn.Module
+---@field LeakyReLU fun(negative_slope: number?): luasight.nn.Module  0.01 unless told
+---@field ELU fun(alpha: number?): luasight.nn.Module                 1 unless told
+---@field CELU fun(alpha: number?): luasight.nn.Module                1 unless told
+---@field Softplus fun(beta: number?, threshold: number?): luasight.nn.Module  1 and 20 unless told
+---@field Hardtanh fun(min_val: number?, max_val: number?): luasight.nn.Module  -1 and 1 unless told
+---@field Softmax fun(dim: integer): luasight.nn.Module
+---@field LogSoftmax fun(dim: integer): luasight.nn.Module
+---@field GLU fun(dim: integer?): luasight.nn.Module                  -1 unless told
 ---@field scaled_dot_product_attention fun(q: any, k: any, v: any, options: table?): any
 local nn = {
   Module = module.class,

@@ -5,7 +5,7 @@ local C, ffi = binding.C, binding.ffi
 local encode_args, encode_two = binding.encode_args, binding.stream.encode_two
 local settle, take_one, site = binding.settle, binding.take, binding.site
 local ref_t = binding.ref_t
-local TENSOR, NODE, LIST = 5, 9, 7
+local TENSOR, NODE = 5, 9
 local OUT_OF_MEMORY = 6
 
 local operators = {}
@@ -196,5 +196,5 @@ function operators.names(prefix)
   return list
 end
 
-operators.LIST = LIST
+operators.list_at = list_at
 return operators

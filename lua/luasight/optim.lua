@@ -4,6 +4,7 @@ local near = require "luasight.near"
 local operators = require "luasight.operators"
 local torch = require "luasight.torch"
 
+---@class luasight.optim
 local optim = {}
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
@@ -213,6 +214,7 @@ end
 
 -- ---- schedules and clipping ------------------------------------------------------------------------------------------
 
+---@class luasight.Schedule
 local Cosine = {}
 Cosine.__index = Cosine
 
@@ -236,7 +238,7 @@ end
 ---A linear rise over `warmup` steps, then half a cosine from the optimizer's learning rate down to `min_lr`.
 ---@param optimizer luasight.Optimizer
 ---@param options { steps: integer, warmup: integer?, min_lr: number? }
----@return table  # `step` goes on to the next learning rate
+---@return luasight.Schedule
 function optim.cosine(optimizer, options)
   options = read_options("optim.cosine", options, { steps = 0, warmup = 0, min_lr = 0 })
   if options.steps < 1 then binding.raise("argument", "optim.cosine: steps is missing", 3) end

@@ -23,7 +23,8 @@ local Bar = {}
 Bar.__index = Bar
 
 ---@class luasight.Progress
----@field enabled boolean
+---@field enabled boolean  false: no bars
+---@overload fun(over: any, ...): fun(): any
 local progress = { enabled = os.getenv "LUASIGHT_PROGRESS" ~= "0" }
 
 local current ---@type luasight.ProgressBar?  the one whose line the cursor is on

@@ -14,6 +14,7 @@ local prompt = {}
 ---@field context integer?           most tokens it was trained to read
 ---@field reads_beyond boolean?      more are no error
 ---@field vocabulary integer?        how many ids there are
+---@field folder string?             of the model
 ---@field device string
 
 local function is_tensor(v) return ffi.istype(ref_t, v) end
@@ -147,9 +148,16 @@ local function check_ids(ids, reader, text)
       { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
   end
   local low, high = ids:min():item(), ids:max():item()
-  if reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
+  if reader.vocabulary and text and high >= reader.vocabulary then
+    local tokenizer = reader.tokenizer()
+    local from = type(tokenizer) == "userdata" and tokenizer.folder
+    binding.raise("index", ("%s gives the token id %d, but vocab_size of %s is %d"):format(
+      from and "the tokenizer of " .. from or "the tokenizer", high,
+      reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary), nil,
+      { hint = "the tokenizer is not the one that this model was trained with: take both from the same place" })
+  elseif reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
     binding.raise("index", ("token id %d is out of range: the model knows 0 to %d"):format(low < 0 and low or high,
-      reader.vocabulary - 1), nil, { hint = text and "the tokenizer is not the one that this model was trained with" or nil })
+      reader.vocabulary - 1))
   end
 end
 

@@ -146,13 +146,14 @@ end
 ---@field inputs table   handles of the positional arguments
 ---@field named table    {name, handle} of the keyword arguments
 
+local no_names = {}
+
 local function signature(level, ...)
-  local n = select("#", ...)
-  local s = { args = { n = n, ... }, inputs = {}, named = {} }
-  if n == 1 and ffi.istype(ref_t, (...)) then
-    s.key, s.inputs[1] = "v,", (...)
-    return s
+  local n, first = select("#", ...), ...
+  if n == 1 and ffi.istype(ref_t, first) then
+    return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
   end
+  local s = { args = { n = n, ... }, inputs = {}, named = {} }
   local parts = {}
   if n > 0 and is_options(s.args[n]) then
     s.options, s.args[n], s.args.n = s.args[n], nil, n - 1
@@ -177,10 +178,12 @@ local function signature(level, ...)
   return s
 end
 
+local stream_t = ffi.typeof "ls_value[?]"
+
 ---The argument stream of a call: the positional handles, then the keyword ones.
 local function stream_of(s)
   local n = #s.inputs + 2 * #s.named
-  local stream = ffi.new("ls_value[?]", n > 0 and n or 1)
+  local stream = stream_t(n > 0 and n or 1)
   for i, v in ipairs(s.inputs) do stream[i - 1] = v.v end
   for i, pair in ipairs(s.named) do
     local at = #s.inputs + 2 * (i - 1)

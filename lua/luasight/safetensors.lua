@@ -1,11 +1,12 @@
---- Files of tensors in the safetensors format. What is read is mapped, not copied: loading costs no memory until a
---- tensor is used, and a tensor changed in place never reaches the file.
+--- Files of tensors: safetensors, to read and to write, and what torch.save writes, to read. What is read is mapped, not
+--- copied: loading costs no memory until a tensor is used, and a tensor changed in place never reaches the file.
 local binding = require "luasight.ffi"
 local near = require "luasight.near"
 local cjson = require "cjson"
 
 local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
 
+---@class luasight.safetensors
 local safetensors = {}
 
 ---A name from a file or a script, made fit for a one-line error.
@@ -55,7 +56,7 @@ local function tensor_at(core, i)
   return out -- not settled: what is mapped is no debt to the collector
 end
 
----The names of all tensors, in the order of their data.
+---The names of all tensors, in the order of the file; of a file of PyTorch those in the dict at its top.
 ---@return string[]
 function File:keys()
   local core = core_of(self)
@@ -99,6 +100,43 @@ function File:describe(name)
   local shape = binding.new_ref()
   binding.check(C.ls_value_build(stream, entry.dims + 1, shape.v))
   return { dtype = ffi.string(entry.dtype), shape = shape, bytes = tonumber(entry.bytes) }
+end
+
+-- A value of the stream of ls_weights_content, and the place behind it.
+local function content_at(file, stream, i, tensors)
+  local v = stream[i]
+  local kind = tonumber(v.kind)
+  if kind == C.LS_OPEN then
+    local result, count = {}, tonumber(v.as.i)
+    local is_dict = v.aux == C.LS_STRUCT
+    local key, element
+    i = i + 1
+    for n = 1, count do
+      element, i = content_at(file, stream, i, tensors)
+      if not is_dict then result[n] = element
+      elseif n % 2 == 1 then key = element
+      elseif type(key) == "string" or type(key) == "number" or type(key) == "boolean" then result[key] = element
+      else
+        binding.raise("format", ("%s: a dict has a key that is neither text nor number nor boolean"):format(file.path))
+      end
+    end
+    return result, i
+  elseif kind == C.LS_TENSOR then
+    local number = tonumber(v.as.i)
+    tensors[number] = tensors[number] or tensor_at(core_of(file), number)
+    return tensors[number], i + 1
+  end
+  local plain = binding.new_ref()
+  plain.v = v
+  return binding.settle(plain), i + 1
+end
+
+---All that is in a file of PyTorch, as torch.load gives it; nil for safetensors.
+--- any
+function File:content()
+  local stream = ffi.new "const ls_value *[1]"
+  if C.ls_weights_content(core_of(self), stream) == 0 then return nil end
+  return (content_at(self, stream[0], 0, {}))
 end
 
 ---The texts that were stored beside the tensors.

@@ -20,9 +20,35 @@ local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
 ---@field dtype string              "float32"
 ---@field device string             "cpu"
 ---@field requires_grad boolean
----@field grad luasight.Tensor?
+---@field grad luasight.Tensor?    in a body of any value that a loss depends on; can be set
+---@field t luasight.Tensor        `x.t[i]` counts the tokens of an input, whatever its padding; `x:t()` transposes
+---@field float fun(self: luasight.Tensor): luasight.Tensor     another dtype: float32
+---@field double fun(self: luasight.Tensor): luasight.Tensor    float64
+---@field half fun(self: luasight.Tensor): luasight.Tensor      float16
+---@field bfloat16 fun(self: luasight.Tensor): luasight.Tensor
+---@field long fun(self: luasight.Tensor): luasight.Tensor      int64
+---@field int fun(self: luasight.Tensor): luasight.Tensor       int32
+---@field short fun(self: luasight.Tensor): luasight.Tensor     int16
+---@field bool fun(self: luasight.Tensor): luasight.Tensor
+---@field byte fun(self: luasight.Tensor): luasight.Tensor      uint8
+---@field char fun(self: luasight.Tensor): luasight.Tensor      int8
+---@field [integer] luasight.Tensor
+---@field [string] luasight.Tensor  a slice, x[":, 0"], or a field of an output
+---@field [table] luasight.Tensor   a slice, x[{ {}, 0 }]
+---@field [luasight.Tensor] luasight.Tensor  a mask, or positions
+---@operator add(any): luasight.Tensor
+---@operator sub(any): luasight.Tensor
+---@operator mul(any): luasight.Tensor
+---@operator div(any): luasight.Tensor
+---@operator mod(any): luasight.Tensor
+---@operator pow(any): luasight.Tensor
+---@operator unm: luasight.Tensor
+---@operator len: integer
 
 ---@class luasight.Sequence: ffi.cdata*  a tuple, a list or a struct; counts from 0, `#` gives its length
+---@field [integer] any
+---@field [string] any
+---@operator len: integer
 
 local tensor = { hooks = values.hooks }
 

@@ -22,6 +22,8 @@ local meta = getmetatable(prototype)
 ---@field truncation_side "left"|"right"
 ---@field bos_token string?             and so on for eos, unk, pad, sep, cls, mask; each with `_id`; they can be set
 ---@field folder string
+---@operator len: integer
+---@overload fun(text: string|string[], options?: luasight.TokenizerOptions): { input_ids: any, attention_mask: any? }
 local methods = {}
 
 -- ---- state -----------------------------------------------------------------------------------------------------------
@@ -328,10 +330,11 @@ local function open(folder)
 end
 
 ---Loads the tokenizer of a folder: tokenizer.json, and tokenizer_config.json for what stands around it.
----@param folder string
+---@param folder string  or "owner/name" of the hub
+---@param revision string?  of the hub
 ---@return luasight.Tokenizer
-local function Tokenizer(folder)
-  local state = open(folder)
+local function Tokenizer(folder, revision)
+  local state = open(require("luasight.hub").locate(folder, { tokenizer = true }, revision))
   local handle = newproxy(prototype)
   setfenv(handle, state)
   return handle

@@ -71,6 +71,16 @@ local function side(folder, config, key)
   return value
 end
 
+---The files of a tokenizer that are read where there are all these: with tokenizer.json none of the older ones.
+---@param has fun(name: string): boolean
+---@return string[]
+function files.needed(has)
+  local names = { CONFIG, MAP, "chat_template.jinja" }
+  local older = { "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "added_tokens.json" }
+  for _, name in ipairs(has(JSON) and { JSON } or older) do names[#names + 1] = name end
+  return names
+end
+
 ---Whether a folder has something to make a tokenizer of.
 ---@param folder string
 ---@return boolean

@@ -1,7 +1,7 @@
 --- Trains a byte-level BPE tokenizer in the manner of GPT-2 and writes it as tokenizer.json.
 local failure = require "luasight.error"
 
----@class TokenizerTrainer
+---@class luasight.TokenizerTrainer
 local trainer = {}
 
 -- The printable stand-in of every byte: itself where it is printable Latin-1, else the next free character from U+0100.
@@ -99,10 +99,10 @@ local function merge_in(piece, a, b, new)
   for k = n, to, -1 do piece[k] = nil end
 end
 
----@class TrainedTokenizer
----@field vocab string[] tokens in the order of their ids, from id 0 at [1]
----@field merges string[][] pairs of tokens, in the order they apply
----@field special_tokens string[] the last ids
+---@class luasight.TrainedTokenizer
+---@field vocab string[]  tokens in the order of their ids, from id 0 at [1]
+---@field merges string[][]  pairs of tokens, in the order they apply
+---@field special_tokens string[]  the last ids
 local Trained = {}
 Trained.__index = Trained
 
@@ -131,7 +131,7 @@ end
 --- Learns merges until the vocabulary has `vocab_size` tokens, or until no pair occurs twice.
 ---@param texts string[]
 ---@param options { vocab_size: integer, special_tokens?: string[] }
----@return TrainedTokenizer
+---@return luasight.TrainedTokenizer
 function trainer.train(texts, options)
   local limit, special = check(texts, options)
   local tokens, merges, bytes_in_order = {}, {}, {}

@@ -110,6 +110,23 @@ end
 ---@return boolean
 function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == C.LS_TENSOR end
 
+-- ---- files -----------------------------------------------------------------------------------------------------------
+
+---What torch.save wrote: tensors that are views of the file, in tables. A dict becomes a table by its keys, a list or tuple
+---one that counts from 1, None nothing. Whatever else Python can save is refused by name: nothing in a file can run.
+--- path string
+--- any
+function torch.load(path)
+  local file = require "luasight.safetensors".open(path)
+  local content = file:content()
+  file:release()
+  if content == nil then
+    binding.raise("format", path .. ": torch.save did not write this file, or it holds nothing", 3,
+      { hint = "ls.safetensors.load reads safetensors" })
+  end
+  return content
+end
+
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
 ---The same random numbers from here on.

@@ -25,8 +25,9 @@ local trace = {}
 ---@field functions table<integer, fun(...): any>  of tracer:apply, by node
 ---@field generation luasight.GenerationRun?  of the pass under way
 ---@field failed any  what ended it
+---@field stands_in luasight.Tracer?  of a session: the body that it stands in
 
----@class luasight.Tracer  an open trace; `output`, `input` are those of the whole model
+---@class luasight.Tracer: luasight.Model  an open trace; `output`, `input` are those of the whole model
 ---@field _recording luasight.Recording
 ---@field _network luasight.Network  the model it runs beside
 ---@field _program ffi.cdata*?  of the invoke being recorded, which names the points
@@ -38,8 +39,15 @@ local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the g
 local function address(graph) return tonumber(ffi.cast("uintptr_t", graph)) end
 
 local graph_out, index_out = ffi.new "ls_graph *[1]", ffi.new "int32_t[1]"
-local innermost -- the tracer whose body is being recorded
 local session -- the recording of the innermost ls.session
+
+-- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over.
+local entered, depth = setmetatable({}, { __mode = "v" }), 0
+
+local function innermost()
+  while depth > 0 and not entered[depth] do depth = depth - 1 end
+  return entered[depth]
+end
 
 -- ---- opening -----------------------------------------------------------------------------------------------------------
 
@@ -57,7 +65,7 @@ end
 ---@param level integer
 ---@return luasight.Tracer
 function trace.open(network, level)
-  local recording = session and not innermost and session or trace.new_recording(level + 1)
+  local recording = session and session.stands_in == innermost() and session or trace.new_recording(level + 1)
   if recording == session then C.ls_trace_fence(recording.graph) end
   return setmetatable({ _recording = recording, _network = network, _step = 0 }, trace.Tracer)
 end
@@ -129,14 +137,18 @@ end
 ---@param node ffi.cdata*
 ---@return luasight.Recording, integer
 function trace.recording_of(node)
-  local recording = recordings[address(node.v.as.p)]
-  return recording, innermost and innermost._recording == recording and innermost._invoke or -1
+  local recording, tracer = recordings[address(node.v.as.p)], innermost()
+  return recording, tracer and tracer._recording == recording and tracer._invoke or -1
 end
 
 ---The model runs up to where a node's value exists.
 ---@param node ffi.cdata*
 function values.hooks.demand(node)
   local recording = recordings[address(node.v.as.p)]
+  if not recording then
+    binding.raise("state", "the trace of this value was left open and is gone, with its model", 3,
+      { hint = "keep what model:tracer gives, and call its :run()" })
+  end
   if recording.stored then
     binding.raise("state", "a stored edit is only recorded, so it has no values to ask for", 3,
       { hint = "compute with it, or do this in the body of a trace" })
@@ -172,18 +184,22 @@ end
 
 ---The tracer of the innermost body.
 ---@return luasight.Tracer?
-function trace.innermost() return innermost end
+function trace.innermost() return innermost() end
 
 local function enter(tracer)
   local network = tracer._network
-  tracer._before, innermost = innermost, tracer
+  innermost() -- lets those go that are over
+  depth = depth + 1
+  entered[depth] = tracer
   tracer._outer = network.tracer
   network.tracer = tracer
 end
 
 local function leave(tracer)
   local network = tracer._network
-  if innermost == tracer then innermost = tracer._before end
+  for i = depth, 1, -1 do
+    if entered[i] == tracer then entered[i] = nil end
+  end
   local t = network.tracer
   if t == tracer then
     network.tracer = tracer._outer
@@ -206,11 +222,19 @@ function trace.finish(recording, level)
   recording.graph = nil
 end
 
+local function check_input(tracer, level)
+  if not tracer._takes_invokes or tracer._named_by then return end
+  binding.raise("argument", "a trace needs an input, or invokes that have one", level + 1,
+    { hint = "model:trace(input, body), or tracer:invoke(input, body) in the body" })
+end
+
 ---After the body: `ok` false carries what it raised.
 local function ended(tracer, level, ok, ...)
   local recording = tracer._recording
   leave(tracer)
   if not ok then give_up(recording, (...)) end
+  local has_input, problem = pcall(check_input, tracer, level + 2)
+  if not has_input then give_up(recording, problem) end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
   if recording ~= session then trace.finish(recording, level + 2) end
   tracer._invoke = nil
@@ -276,7 +300,7 @@ function trace.session(body)
     binding.raise("argument", "ls.session takes a function, not a " .. type(body), 3)
   end
   local outer, recording = session, trace.new_recording(3)
-  session = recording
+  session, recording.stands_in = recording, innermost()
   local function over(ok, ...)
     session = outer
     if not ok then give_up(recording, (...)) end

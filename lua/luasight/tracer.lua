@@ -18,9 +18,12 @@ end
 
 -- ---- invokes -----------------------------------------------------------------------------------------------------------
 
+---A body begins at the step of the outer body and leaves that as it was.
 local function run_body(tracer, body)
+  local step, moved = tracer._step, tracer._moved
+  tracer._moved = nil
   local function over(ok, ...)
-    tracer._invoke = nil
+    tracer._invoke, tracer._step, tracer._moved = nil, step, moved
     if not ok then error((...), 0) end
     return trace.save_all(tracer._recording.graph, ...)
   end
@@ -39,6 +42,9 @@ end
 ---Adds an input with its own body; it sees and edits its own rows. Without an input it sees all rows of a pass.
 ---@param ... any  input?, options?, body
 ---@return any ...  # what the body returns, saved
+---@overload fun(self: luasight.Tracer, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Tracer, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Tracer, body: fun(tracer: luasight.Tracer): ...): ...
 function methods:invoke(...)
   local recording, network = open(self, 3), self._network
   local call = inputs.sort(network, "invoke", network.invoke_options, 3, ...)
@@ -156,6 +162,7 @@ end
 
 -- ---- the recorded graph ------------------------------------------------------------------------------------------------
 
+---@class luasight.GraphText  prints one node a line
 local Graph = {}
 Graph.__index = Graph
 Graph.__tostring = function(g) return g.text end
@@ -167,7 +174,7 @@ function Graph:json() return self.text_json end
 function Graph:dot() return require "luasight.plot.graph".new(self):dot() end
 
 ---The recorded graph: prints one node a line; `:json()` for sending, `:dot()` for pictures.
----@return table  # prints itself
+---@return luasight.GraphText
 function methods:graph()
   local graph = open(self, 3).graph
   return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)),

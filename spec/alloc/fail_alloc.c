@@ -4,8 +4,9 @@
 
    Stands alone, without libtorch and the rest of the core, which it replaces by what follows:
 
-     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer*.c core/safetensors*.c core/json_util.c -ljansson -lutf8proc -lonig
-     ./a.out FOLDER
+     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer*.c core/weights.c core/safetensors*.c core/pickle*.c \
+       core/zip.c core/json_util.c -ljansson -lutf8proc -lonig
+     ./a.out FOLDER       (in the root of the project)
 
    glibc only: the program's own malloc takes the place of the library's, for jansson too. */
 #define _GNU_SOURCE 1
@@ -76,9 +77,9 @@ const char *ls_error_message(void) { return message; }
 const char *ls_error_cause(void) { return ""; }
 void ls__live_add(int32_t n) { live += n; }
 
-ls_status ls__tensor_map(void *data, const int64_t *shape, int32_t dims, const char *dtype, void (*done)(void *),
-                         void *context, ls_value *out) {
-  (void)data, (void)shape, (void)dims, (void)dtype;
+ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
+                         void (*done)(void *), void *context, ls_value *out) {
+  (void)data, (void)shape, (void)strides, (void)dims, (void)dtype;
   void *tensor = malloc(1);
   if (!tensor) return ls__fail(LS_ERROR_MEMORY, "no memory for a tensor");
   free(tensor);
@@ -260,5 +261,9 @@ int main(int count, char **arguments) {
   write_odd_weights();
   bad += run("reading out of step", read_weights);
   unlink(path);
+  snprintf(path, sizeof path, "spec/reference/torch_files/nested.pt");
+  bad += run("reading what torch saved", read_weights);
+  snprintf(path, sizeof path, "spec/reference/torch_files/old-shared.pt");
+  bad += run("reading what an old torch saved", read_weights);
   return bad != 0;
 }

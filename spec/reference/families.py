@@ -49,7 +49,8 @@ def config_of(folder, case):
     return AutoConfig.from_pretrained(folder)
 
 
-def model_of(config, case):
+def model_of(config, case, name):
+    torch.manual_seed(zlib.crc32(name.encode()))
     kind = {"encoder": AutoModelForMaskedLM, "seq2seq": AutoModelForSeq2SeqLM}.get(case.get("kind"), AutoModelForCausalLM)
     config._experts_implementation = "eager"
     config.dtype = None  # else tables are made, and rounded, in the file's dtype
@@ -140,14 +141,13 @@ def main(names):
     for name, case in CASES.items():
         if names and name not in names:
             continue
-        torch.manual_seed(zlib.crc32(name.encode()))
         folder = os.path.join(HERE, name)
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         config = config_of(folder, case)
         with open(os.path.join(folder, "config.json")) as f:
             text = f.read().rstrip() + "\n"
-        model = model_of(config, case)
+        model = model_of(config, case, name)
         write(os.path.join(folder, "reference.safetensors"), reference(model, case))
         with open(os.path.join(folder, "print.txt"), "w") as f:
             f.write(f"{model}\n")
@@ -166,4 +166,5 @@ def main(names):
         f.write("\n")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -106,10 +106,11 @@ end
 local debt, limit = 0, 128 * 2 ^ 20
 local scope -- the innermost open scope: a list of the handles made inside
 
----Counts bytes behind new handles; the collector sees only their 32 bytes and has to be told when it matters.
+---Counts bytes behind new handles; the collector sees only their 32 bytes and has to be told when it matters. Fewer than 0:
+---some that were counted are no new ones.
 ---@param bytes number
 function binding.owe(bytes)
-  debt = debt + bytes
+  debt = math.max(0, debt + bytes)
   if debt > limit then
     debt = 0
     collectgarbage()

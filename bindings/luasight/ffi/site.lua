@@ -8,6 +8,7 @@ local site = {}
 local SHIFT = 2 ^ 32
 local files = {}   -- source -> number, false for luasight's own files and C
 local names = {}   -- number -> name as shown
+local file_of = setmetatable({}, { __mode = "k" }) -- function -> number of its file: asking for a source costs most of it
 
 ---Whether a source is a module of luasight: the loader would find it under that name.
 local function is_own(source)
@@ -38,10 +39,16 @@ end
 ---are not looked at.
 local function find(fence)
   for level = 4, 250 do
-    local info = getinfo(level, fence and "Slf" or "Sl")
-    if not info or fence and info.func == fence then return 0 end
-    local file = files[info.source]
-    if file == nil then file = number_of(info) end
+    local info = getinfo(level, "fl")
+    local f = info and info.func
+    if not f or f == fence then return 0 end
+    local file = file_of[f]
+    if file == nil then
+      local source = getinfo(level, "S")
+      file = files[source.source]
+      if file == nil then file = number_of(source) end
+      file_of[f] = file
+    end
     if file then return file * SHIFT + info.currentline end
   end
   return 0

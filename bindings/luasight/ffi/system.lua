@@ -15,6 +15,11 @@ unsigned int luasight_umask(unsigned int) __asm__("umask");
 int luasight_kill(int, int) __asm__("kill");
 int luasight_poll_files(luasight_poll *, unsigned long, int) __asm__("poll");
 luasight_handler luasight_signal(int, luasight_handler) __asm__("signal");
+int luasight_open(const char *, int, ...) __asm__("open");
+int luasight_close(int) __asm__("close");
+int luasight_flock(int, int) __asm__("flock");
+int luasight_symlink(const char *, const char *) __asm__("symlink");
+char *luasight_strerror(int) __asm__("strerror");
 ]]
 
 local system = {}
@@ -56,14 +61,50 @@ function system.now()
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
----Makes a folder and those above it, for the user alone.
+---Makes a folder and those above it, for the user alone unless told.
 ---@param path string
-function system.make_folder(path)
+---@param mode string?  "700"
+function system.make_folder(path, mode)
+  local number = tonumber(mode or "700", 8)
   for at in path:gmatch "()/" do
-    if at > 1 then ffi.C.luasight_mkdir(path:sub(1, at - 1), tonumber("700", 8)) end
+    if at > 1 then ffi.C.luasight_mkdir(path:sub(1, at - 1), number) end
   end
-  ffi.C.luasight_mkdir(path, tonumber("700", 8))
+  ffi.C.luasight_mkdir(path, number)
 end
+
+---Why the last call of the operating system failed.
+---@return string
+function system.last_problem() return ffi.string(ffi.C.luasight_strerror(ffi.errno())) end
+
+local CREATE, READ_WRITE, CLOSE_ON_EXEC, EXCLUSIVE, NOT_NOW = 0x40, 2, 0x80000, 2, 4
+
+---Takes the lock that a file stands for, as other programs do with flock. Held until `unlock`, or the end of the process.
+---@param path string  made where it is not there
+---@return integer|false|nil lock, string? problem  # false: another has it; nil: it cannot be made
+function system.lock(path)
+  local number = ffi.C.luasight_open(path, READ_WRITE + CREATE + CLOSE_ON_EXEC, ffi.cast("int", tonumber("664", 8)))
+  if number < 0 then return nil, system.last_problem() end
+  if ffi.C.luasight_flock(number, EXCLUSIVE + NOT_NOW) == 0 then return number end
+  ffi.C.luasight_close(number)
+  return false
+end
+
+---@param lock integer
+function system.unlock(lock) ffi.C.luasight_close(lock) end
+
+---Makes a symbolic link, in the place of whatever is there.
+---@param target string
+---@param path string
+---@return boolean made
+function system.link(target, path)
+  local beside = path .. ".new"
+  os.remove(beside)
+  return ffi.C.luasight_symlink(target, beside) == 0 and os.rename(beside, path) == true
+end
+
+---Waits.
+---@param seconds number
+function system.sleep(seconds) ffi.C.luasight_poll_files(polled, 0, math.ceil(seconds * 1000)) end
 
 ---Opens a file as io.open does; one that is made is for the user alone.
 ---@param path string

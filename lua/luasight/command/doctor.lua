@@ -67,6 +67,17 @@ local function check_library(add)
     use = #list == 1 and "no CUDA device, or a libtorch without CUDA" or nil }
 end
 
+-- Where models and examples may be: in the source tree, beside an installed one, in the rock.
+local function data_folders()
+  local here = package.searchpath("luasight.command.doctor", package.path)
+  local list = { (here:gsub("/lua/luasight/command/doctor%.lua$", "")), (here:gsub("/share/lua/5%.1/.*$", "/share/luasight")) }
+  local root = here:match "^(.*)/share/lua/5%.1/"
+  local rocks = root and io.popen(("ls -d '%s'/lib/luarocks/rocks-5.1/luasight/*/share/luasight 2>/dev/null"):format(root))
+  for folder in rocks and rocks:lines() or function() end do list[#list + 1] = folder end
+  if rocks then rocks:close() end
+  return list
+end
+
 local function checks()
   local list = {}
   local function add(check) list[#list + 1] = check end
@@ -77,14 +88,27 @@ local function checks()
   local editline = try(function() return require "luasight.ffi.editline".is_there() end)
   add { name = "libedit", needed = false, found = editline and "yes" or false, get = "apt-get install libedit2",
     use = "line editing, history and completion in the shell" }
+  local curl = try(function()
+    return require "luasight.ffi.curl".is_there() and require "luasight.ffi.digest".is_there()
+  end)
+  add { name = "libcurl", needed = false, found = curl and "yes" or false, get = "apt-get install libcurl4",
+    use = "models of the hub by name" }
+  local cache = try(function() return require "luasight.hub.cache".folder() end)
+  if cache then add { name = "cache of the hub", needed = false, found = cache } end
   local drawing = require "luasight.plot.program"
   for _, name in ipairs(drawing.names) do
     add { name = name, needed = false, found = program(name) or false, use = drawing.known[name].use,
       get = "apt-get install " .. drawing.known[name].package }
   end
-  local box = package.searchpath("luasight.command.doctor", package.path):gsub("/lua/luasight/command/doctor%.lua$", "")
-  for _, folder in ipairs { box, (box:gsub("/lua$", "/luasight")), (box:gsub("/share/lua/5%.1.*", "/share/luasight")) } do
-    local file = io.open(folder .. "/models/pretrained/ioi/config.json")
+  local modules = package.searchpath("luasight.ffi.header", package.path)
+  local definitions = modules and modules:gsub("/ffi/header%.lua$", "/definitions")
+  local file = definitions and io.open(definitions .. "/luasight.lua")
+  if file then
+    file:close()
+    add { name = "editor definitions", needed = false, found = definitions }
+  end
+  for _, folder in ipairs(data_folders()) do
+    file = io.open(folder .. "/models/pretrained/ioi/config.json")
     if file then
       file:close()
       add { name = "model in the box", needed = false, found = folder .. "/models/pretrained/ioi" }

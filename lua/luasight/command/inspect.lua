@@ -15,7 +15,7 @@ local inspect = { about = "shows the modules of a model folder: shapes, dtypes, 
 local function network(config)
   local models = require "luasight.models"
   if not models.files[config.model_type] then return nil end
-  local architecture = models.find(config.model_type)
+  local architecture = models.find(config.model_type, config.architectures)
   return require "luasight.nn".skip_init(architecture.new, config), architecture
 end
 
@@ -154,7 +154,8 @@ end
 ---@param arguments string[]
 ---@param options { all: boolean?, json: boolean? }
 function inspect.run(arguments, options)
-  local folder, _ = arguments[1], require "luasight" -- shapes get their words from it
+  local _ = require "luasight" -- shapes get their words from it
+  local folder = require "luasight.hub".locate(arguments[1], { model = true, weights = true })
   local config = require "luasight.checkpoint".config(folder)
   local net, architecture = network(config)
   local found, bytes = read_headers(folder, architecture)

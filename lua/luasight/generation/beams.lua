@@ -80,8 +80,9 @@ end
 ---The rows of the cache in another order. A tensor of its own: what a trace saved of the old one stays as it was.
 local function reorder(run, rows)
   if torch.equal(rows, torch.arange(run.rows, { device = rows.device })) then return end
-  local moved, S = run.cache:new_empty(run.cache.shape), run.length - 1
-  torch.index_select(run.cache:narrow(4, 0, S), 2, rows, { out = moved:narrow(4, 0, S) })
+  local axes, moved = run.axes, run.cache:new_empty(run.cache.shape)
+  local function filled(t) return axes.positions and t:narrow(axes.positions, 0, run.offset + run.length - 1) or t end
+  torch.index_select(filled(run.cache), axes.rows, rows, { out = filled(moved) })
   run.cache:release()
   run.cache = moved
 end

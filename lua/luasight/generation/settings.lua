@@ -183,6 +183,10 @@ end
 ---@return luasight.GenerationSettings
 function settings.read(given, net, reader)
   given, reader = given or {}, reader or {}
+  if net.generates == false then
+    failure.raise("state", "this model does not generate text: it guesses the tokens that are masked", nil,
+      { hint = "model(prompt).logits has its guesses" })
+  end
   check_given(given)
   local from_file = type(net.generation_config) == "table" and net.generation_config or nil
   local config = type(net.config) == "table" and net.config or {}
@@ -209,7 +213,7 @@ function settings.read(given, net, reader)
     min_new_tokens = value("min_new_tokens", 0), min_length = value("min_length", 0),
     ends = ends, pad = pad_id(given.pad_token_id, default "pad_token_id", ends, reader),
     stop_strings = list(value "stop_strings"), use_cache = given.use_cache,
-    tokenizer = reader.tokenizer, context = reader.context,
+    tokenizer = reader.tokenizer, context = not reader.reads_beyond and reader.context or nil,
   }
   if s.use_cache == nil and default "use_cache" == false then s.use_cache = false end
   check_together(given, s)

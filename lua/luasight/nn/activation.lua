@@ -95,6 +95,8 @@ define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim
 -- ---- with a weight ---------------------------------------------------------------------------------------------------
 
 ---x where it is above 0, weight * x elsewhere.
+---@class luasight.nn.PReLU: luasight.nn.Module
+---@field weight ffi.cdata*  [num_parameters]
 local PReLU = module.class "PReLU"
 activation.PReLU = PReLU
 

@@ -9,6 +9,7 @@ local container = {}
 
 -- ---- what lists share ------------------------------------------------------------------------------------------------
 
+---@class luasight.nn.List: luasight.nn.Module
 local List = module.class "List"
 
 ---How many modules there are.
@@ -72,7 +73,7 @@ end
 ---
 ---     nn.Sequential { nn.Linear(5, 10), nn.ReLU() }
 ---     nn.Sequential { { "first", nn.Linear(5, 10) }, { "act", nn.ReLU() } }
----@class luasight.nn.Sequential: luasight.nn.Module
+---@class luasight.nn.Sequential: luasight.nn.List
 local Sequential = module.class("Sequential", List)
 container.Sequential = Sequential
 
@@ -111,7 +112,7 @@ end
 -- ---- ModuleList ------------------------------------------------------------------------------------------------------
 
 ---A list of modules; which of them are called, and how, is up to the module that holds it.
----@class luasight.nn.ModuleList: luasight.nn.Module
+---@class luasight.nn.ModuleList: luasight.nn.List
 local ModuleList = module.class("ModuleList", List)
 container.ModuleList = ModuleList
 ModuleList._is_list = true

@@ -5,6 +5,19 @@ local near = require "luasight.near"
 local parameter = require "luasight.nn.parameter"
 local torch = require "luasight.torch"
 
+---@class luasight.nn.init  each fills a tensor in place and gives it back
+---@field uniform_ fun(t: luasight.Tensor, a: number?, b: number?): luasight.Tensor           0 to 1 unless told
+---@field normal_ fun(t: luasight.Tensor, mean: number?, std: number?): luasight.Tensor       0 and 1 unless told
+---@field trunc_normal_ fun(t: luasight.Tensor, mean: number?, std: number?, a: number?, b: number?): luasight.Tensor
+---@field constant_ fun(t: luasight.Tensor, val: number): luasight.Tensor
+---@field ones_ fun(t: luasight.Tensor): luasight.Tensor
+---@field zeros_ fun(t: luasight.Tensor): luasight.Tensor
+---@field eye_ fun(t: luasight.Tensor): luasight.Tensor
+---@field orthogonal_ fun(t: luasight.Tensor, gain: number?): luasight.Tensor
+---@field xavier_uniform_ fun(t: luasight.Tensor, gain: number?): luasight.Tensor
+---@field xavier_normal_ fun(t: luasight.Tensor, gain: number?): luasight.Tensor
+---@field kaiming_uniform_ fun(t: luasight.Tensor, a: number?, mode: string?, nonlinearity: string?): luasight.Tensor
+---@field kaiming_normal_ fun(t: luasight.Tensor, a: number?, mode: string?, nonlinearity: string?): luasight.Tensor
 local init = {}
 
 -- ---- arguments -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ local is_handle, kind_of = parameter.is_handle, parameter.kind
 ---@field _tensor_names string[]                               parameters and buffers, in order
 ---@field _tensor_kinds table<string, luasight.TensorKind>
 ---@field _child_names string[]                                children, in order
+---@overload fun(...): any
 local Module = {}
 
 local module = { Module = Module }

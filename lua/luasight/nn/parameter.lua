@@ -34,7 +34,9 @@ local function alias(name, t)
   if not ffi.istype(ref_t, t) or t._kind ~= TENSOR then
     binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, ffi.istype(ref_t, t) and "tuple" or type(t)))
   end
-  return t:detach()
+  local other = t:detach()
+  binding.owe(-tonumber(binding.C.ls_value_bytes(other.v))) -- nothing new
+  return other
 end
 
 ---Makes a tensor a parameter: `self.weight = nn.Parameter(torch.randn(3, 4))`. The memory is shared.

@@ -1,10 +1,16 @@
 --- Attention with heads, as every architecture here computes it. What all of them share stands in `attend`: grouped heads,
---- masks, the taps q, k, v, scores, pattern and z.
+--- masks, the cache, the taps q, k, v, scores, pattern and z.
 ---
---- Axes: B batch, T position, H heads, D head width; keys and values may have fewer heads.
+--- Axes: B batch, T position, S position that is looked at: with a cache all so far, else T; H heads, D head width; keys and
+--- values may have fewer heads.
+local cache = require "luasight.models.cache"
 local nn = require "luasight".nn
 
-local attention = {}
+---@class luasight.models.Attention: luasight.nn.Module  what all attentions inherit
+local Attention = nn.Module "Attention"
+Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
+
+local attention = { Attention = Attention }
 
 ---@param x any     B T (H D)
 ---@param H integer
@@ -30,10 +36,14 @@ end
 ---@param q any       B H T D
 ---@param k any       B Hk T D
 ---@param v any       B Hk T D
----@param mask any    nil: a position sees itself and earlier ones, or all where the module is not causal
+---@param options table?  attention_mask: nil: a position sees itself and earlier ones, or all where the module is not causal;
+---  cache: this layer's part; continues
 ---@return any  # B T (H D)
-function attention.attend(self, q, k, v, mask)
-  local z = nn.scaled_dot_product_attention(q, k, v, { mask = mask, is_causal = not mask and self.is_causal ~= false,
+function attention.attend(self, q, k, v, options)
+  local o = options or {}
+  k, v = cache.extend(o.cache, k, v, o.continues) -- B Hk S D
+  local is_causal = not o.attention_mask and not o.continues and self.is_causal ~= false
+  local z = nn.scaled_dot_product_attention(q, k, v, { mask = o.attention_mask, is_causal = is_causal,
     groups = self.num_heads / (self.num_key_value_heads or self.num_heads), scale = self.scale, softcap = self.softcap,
     upcast = self.upcast, dropout = self.training and self.pattern_dropout or 0 })
   return z:transpose(1, 2):flatten(2)

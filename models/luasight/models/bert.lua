@@ -15,7 +15,7 @@ local nn = ls.nn
 
 local Bert = decoder.family("Bert", {
   Embeddings = nn.Module "Embeddings",
-  SelfAttention = nn.Module "SelfAttention",
+  SelfAttention = nn.Module("SelfAttention", attention.Attention),
   SelfOutput = nn.Module "SelfOutput",
   Attention = nn.Module "Attention",
   Intermediate = nn.Module "Intermediate",
@@ -27,6 +27,7 @@ local Bert = decoder.family("Bert", {
   LMPredictionHead = nn.Module "LMPredictionHead",
   OnlyMLMHead = nn.Module "OnlyMLMHead",
   ForMaskedLM = nn.Module "ForMaskedLM",
+  Pooler = nn.Module "Pooler",
 })
 
 ---@param config table
@@ -57,7 +58,7 @@ function Embeddings:positions(see) return see:positions() end
 function Embeddings:forward(input_ids, options)
   options = options or {}
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
-  local positions = options.position_ids or self:positions(masks.new(x, options.attention_mask), input_ids)
+  local positions = options.position_ids or self:positions(masks.new(x, options), input_ids)
   local kinds = options.token_type_ids or x:new_zeros({ 1, x.shape[1] }, { dtype = "int64" })
   x = x + self.token_type_embeddings(kinds) + self.position_embeddings(positions)
   return self.dropout(self.LayerNorm(x))
@@ -82,8 +83,7 @@ end
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
-  return tensor.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)),
-    options and options.attention_mask))
+  return tensor.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), options))
 end
 
 ---A linear layer whose result is added to what went in before, behind which all is normalised.
@@ -156,7 +156,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = arguments.read(Bert.inputs, input_ids, options)
   local x = self.embeddings(input_ids, next(options) and options or nil) -- B T C
-  local mask = masks.new(x, options.attention_mask):everything()
+  local mask = masks.new(x, options):everything()
   return self.encoder(x, mask and { attention_mask = mask })
 end
 
@@ -188,6 +188,7 @@ function Bert.OnlyMLMHead:forward(x) return self.predictions(x) end -- B T V
 
 local ForMaskedLM = Bert.ForMaskedLM
 ForMaskedLM.inner, ForMaskedLM.arguments = "bert", Bert.inputs
+ForMaskedLM.generates = false
 ForMaskedLM.tied = { ["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight",
   ["cls.predictions.decoder.bias"] = "cls.predictions.bias" }
 
@@ -216,6 +217,53 @@ function ForMaskedLM:forward(input_ids, options)
   return tensor.struct { { "logits", self:head(hidden) } } -- B T V
 end
 
+-- ---- without the head ------------------------------------------------------------------------------------------------
+
+local Pooler = Bert.Pooler
+
+function Pooler:init(config)
+  self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+  self.activation = nn.Tanh()
+end
+
+---@param x any           B T C
+---@param options table?  attention_mask: B T; the first token of a row is behind its padding
+---@return any  # B C
+function Pooler:forward(x, options)
+  local first = x[":, 0"] -- B C
+  if options then
+    local at = options.attention_mask:argmax(-1):view(-1, 1, 1):expand(-1, 1, x.shape[2]) -- B 1 C
+    first = x:gather(1, at):squeeze(1)
+  end
+  return self.activation(self.dense(first))
+end
+
+---The encoder by itself, with what it makes of the first token; a class of the family that is given.
+---@param family table
+---@return table
+function Bert.alone(family)
+  local Alone = decoder.alone(family.Model, family.ForMaskedLM)
+  local init = Alone.init
+
+  function Alone:init(config)
+    init(self, config)
+    self.pooler = self.family.Pooler(config)
+  end
+
+  ---Takes what the encoder takes.
+  ---@param input_ids any
+  ---@param options table?
+  ---@return any  # a struct: last_hidden_state, B T C; pooler_output, B C
+  function Alone:forward(input_ids, options)
+    local hidden = family.Model.forward(self, input_ids, options).last_hidden_state -- B T C
+    local mask = options and options.attention_mask
+    return tensor.struct { { "last_hidden_state", hidden },
+      { "pooler_output", self.pooler(hidden, mask and { attention_mask = mask }) } }
+  end
+
+  return Alone
+end
+
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
 Bert.fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 768, num_hidden_layers = 12,
@@ -242,6 +290,7 @@ function Bert.rename(name)
 end
 
 local architecture = decoder.architecture(ForMaskedLM, function(given) return Bert.read_config(given, Bert.fields) end, {
-  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" } })
+  drop = { "pooler%.", "^cls%.seq_relationship%.", "embeddings%.position_ids$" }, rename = Bert.rename, heads = { "cls" },
+  alone = Bert.alone(Bert), keeps = { "pooler%." } })
 architecture.classes = Bert
 return architecture

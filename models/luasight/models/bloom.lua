@@ -3,8 +3,8 @@
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
@@ -14,7 +14,7 @@ local nn = ls.nn
 
 local Bloom = decoder.family("Bloom", {
   Gelu = nn.Module "Gelu",
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Attention),
   MLP = nn.Module "MLP",
   Block = nn.Module "Block",
   Model = nn.Module "Model",
@@ -37,11 +37,11 @@ end
 
 ---@param x any          B T C
 ---@param residual any   B T C, what the result is added to
----@param options table  attention_mask: B H T T, numbers to add to scores
+---@param options table  attention_mask: B H T S, numbers to add to scores; cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, residual, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
-  local y = self.dense(attention.attend(self, q, k, v, options.attention_mask)) -- B T C
+  local y = self.dense(attention.attend(self, q, k, v, options)) -- B T C
   return tensor.tuple(residual + decoder.dropout(self, y, self.p))
 end
 
@@ -94,14 +94,14 @@ end
 local inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options, inputs)
   local x = self.word_embeddings_layernorm(options.inputs_embeds or self.word_embeddings(input_ids)) -- B T C
-  local see = masks.new(x, options.attention_mask)
-  local mask = see:biased(see:alibi(self.num_heads, self.word_embeddings.weight.device)) -- B H T T
-  for _, block in self.h:each() do x = block(x, { attention_mask = mask })[0] end
+  local see = masks.new(x, options)
+  local mask = see:biased(see:alibi(self.num_heads, self.word_embeddings.weight.device)) -- B H T S
+  for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, { attention_mask = mask }))[0] end
   return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 

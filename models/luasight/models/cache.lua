@@ -1,8 +1,10 @@
---- The key/value cache of a decoder: one tensor, made once, with room for the longest text.
+--- What a generation keeps from step to step: one tensor, made once, with room for the longest text.
 ---
---- Axes: L layers, 2 keys and values, R rows, H key/value heads, N the longest text, D head width; S tokens so far, the T
---- new ones of a step among them. A forward gets the view of the first S positions. A prompt fills it (T = S, causal); a
---- step with the option `continues` adds one token (T = 1), which sees all that is there.
+--- Of attention it is keys and values, L 2 R H N D: L layers, 2 keys and values, R rows, H key/value heads, N the longest
+--- text, D head width. A forward gets the view of the first S positions, all so far, the T new ones of a step among them. Of a
+--- state space it is the state, L R X: X numbers of a layer and row, whatever the length.
+---
+--- A prompt fills it (T = S, causal); a step with the option `continues` adds one token (T = 1), which sees all that is there.
 local ls = require "luasight"
 local failure = require "luasight.error"
 
@@ -14,6 +16,25 @@ local cache = {}
 ---wanted; all where it is not there.
 cache.arguments = { "cache", "continues", "logits_to_keep" }
 
+---Which axis of a cache is rows and which, if any, positions.
+---@class luasight.CacheAxes
+---@field rows integer
+---@field positions integer?
+
+---@type luasight.CacheAxes
+cache.of_attention = { rows = 2, positions = 4 }
+---@type luasight.CacheAxes
+cache.of_states = { rows = 1 }
+
+---The names of a forward's arguments with those of a cache.
+---@param names string[]
+---@return string[]
+function cache.with(names)
+  local all = { unpack(names) }
+  for _, name in ipairs(cache.arguments) do all[#all + 1] = name end
+  return all
+end
+
 ---@param sizes { layers: integer, rows: integer, heads: integer, length: integer, width: integer }
 ---@param like any  a parameter, for dtype and device
 ---@return any  # L 2 R H N D
@@ -22,12 +43,34 @@ function cache.new(sizes, like)
     { dtype = like.dtype, device = like.device })
 end
 
+---@param layers integer
+---@param rows integer
+---@param numbers integer  of a layer and row
+---@param like any         a parameter, for the device
+---@return any  # L R X
+function cache.states(layers, rows, numbers, like)
+  return torch.zeros({ layers, rows, numbers }, { dtype = like.dtype == "float64" and "float64" or "float32",
+    device = like.device })
+end
+
 ---Fails where a forward was called with one of the two arguments that does not fit the other.
 ---@param options table
 function cache.check(options)
   if options.continues and not options.cache then
     failure.raise("argument", "continues = true goes on with the text in a cache, and there is no cache")
   end
+end
+
+---The options of one layer: those of all, and its part of the cache.
+---@param options table   of the forward
+---@param layer integer   from 0
+---@param inner table?    of all layers
+---@return table?  # nil where there are none
+function cache.for_layer(options, layer, inner)
+  local own = {}
+  for name, v in pairs(inner or {}) do own[name] = v end
+  own.cache, own.continues = options.cache and options.cache:select(0, layer), options.continues
+  return next(own) and own or nil
 end
 
 ---Writes a step's keys and values to the end of a layer's part, and gives those of all positions. What attention reads is

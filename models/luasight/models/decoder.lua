@@ -2,8 +2,10 @@
 --- and where tensors of a checkpoint belong.
 local ls = require "luasight"
 local arguments = require "luasight.models.arguments"
+local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local failure = require "luasight.error"
+local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
@@ -139,16 +141,28 @@ end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
----What a decoder's forward takes.
+---What a decoder's forward takes, besides the arguments of a cache.
 decoder.inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
+---The arguments of a decoder's forward.
+---@param input_ids any
+---@param options table?
+---@param names string[]?  decoder.inputs unless told
+---@return any input_ids, table options
+function decoder.read(input_ids, options, names)
+  input_ids, options = arguments.read(cache.with(names or decoder.inputs), input_ids, options)
+  cache.check(options)
+  return input_ids, options
+end
+
 ---A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name) and
----`logits(config, x)`, which changes them.
+---`adjust(logits)`, which changes them.
 ---@class luasight.models.ForCausalLM: luasight.nn.Module
 local ForCausalLM = nn.Module "ForCausalLM"
 decoder.ForCausalLM = ForCausalLM
 ForCausalLM.arguments = decoder.inputs
 ForCausalLM.inner, ForCausalLM.embedding = "model", "embed_tokens"
+ForCausalLM.cache_axes = cache.of_attention
 ForCausalLM.reads_beyond = true -- positions past max_position_embeddings: there is no table of positions
 
 ---@param config table
@@ -167,15 +181,37 @@ function ForCausalLM:tie_weights() decoder.tie(self) end
 ---@return any
 function ForCausalLM:adjust(logits) return logits end
 
----Takes what the decoder takes; gives { logits = B T V }.
+---The decoder without its head.
+---@return table
+function ForCausalLM:body() return self[self.inner] end
+
+---Takes what the decoder takes, and logits_to_keep: of how many positions the logits are wanted, from the end.
+---Gives { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any
 function ForCausalLM:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
-  local hidden = self[self.inner](input_ids, next(options) and options or nil).last_hidden_state -- B T C
-  return tensor.struct { { "logits", self:adjust(self.lm_head(hidden)) } } -- B T V
+  input_ids, options = decoder.read(input_ids, options, self.arguments)
+  local keep = options.logits_to_keep
+  options.logits_to_keep = nil
+  local hidden = self:body()(input_ids, next(options) and options or nil).last_hidden_state -- B T C
+  return tensor.struct { { "logits", self:adjust(self.lm_head(cache.last(hidden, keep))) } } -- B T V
 end
+
+---A key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.
+---@param rows integer
+---@param length integer  of the longest text
+---@return any  # L 2 R H N D
+function ForCausalLM:new_cache(rows, length)
+  local c = self.config
+  return cache.new({ layers = c.num_hidden_layers, rows = rows, heads = c.num_key_value_heads or c.num_attention_heads,
+    length = length, width = c.head_dim }, self.lm_head.weight)
+end
+
+---Whether a text of this length turns what is in the cache by other angles than before, and has to be read anew.
+---@param length integer
+---@return boolean
+function ForCausalLM:rereads(length) return rotary.changes(self.config.rope_parameters, length) end
 
 ---What training begins with: small numbers in all but norms, which stay as they are made; a module with parameters of
 ---another kind sees to them in `initialize`.
@@ -196,6 +232,24 @@ function decoder.initialize(net)
   end
 end
 
+-- ---- the inner model by itself --------------------------------------------------------------------------------------
+
+---The class of a model without head: takes what the whole takes, gives { last_hidden_state = B T C }.
+---@param Model table  the class of the inner model
+---@param Whole table  that of the model with a head
+---@return table
+function decoder.alone(Model, Whole)
+  local Alone = nn.Module(Model._class_name, Model)
+  Alone.arguments, Alone.reads_beyond, Alone.tied = Whole.arguments, Whole.reads_beyond, {}
+
+  function Alone:init(config)
+    Model.init(self, config)
+    self.config = config
+  end
+
+  return Alone
+end
+
 -- ---- architectures ---------------------------------------------------------------------------------------------------
 
 ---@class luasight.FileNames  about names in files
@@ -203,6 +257,8 @@ end
 ---@field rename (fun(name: string): string, integer?, integer?)?  what older versions called otherwise, and of a piece which
 ---  expert and which part it is
 ---@field heads string[]?  what stands beside the inner model: "lm_head" unless told
+---@field alone table?     the class of the inner model by itself, with what else its files have; made of `Model` unless told
+---@field keeps string[]?  of the names to drop those that it needs
 
 ---An architecture, as models/init.lua wants it.
 ---@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
@@ -215,26 +271,46 @@ function decoder.architecture(Whole, read, files)
   local heads = {}
   for _, head in ipairs(files and files.heads or { "lm_head" }) do heads[head] = true end
   Whole.tied = rawget(Whole, "tied") or { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, Whole.embedding) }
-  local architecture = { tied = Whole.tied }
-
-  function architecture.new(config)
-    local net = Whole(read(config))
-    if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
-    return net
+  local function maker(Class)
+    return function(config)
+      local net = Class(read(config))
+      if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
+      return net
+    end
   end
 
-  -- Files of a decoder without head have no prefix.
-  function architecture.place(name)
+  ---The name without what older versions called otherwise; nil where it is not needed.
+  local function known(name, keeps)
+    local kept = false
+    for _, pattern in ipairs(keeps or {}) do kept = kept or name:find(pattern) end
     for _, pattern in ipairs(drop) do
-      if name:find(pattern) then return nil end
+      if not kept and name:find(pattern) then return nil end
     end
-    local expert, part
-    if rename then name, expert, part = rename(name) end
-    local first = name:match "^[^.]+"
-    if not heads[first] and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
+    if rename then return rename(name) end
+    return name
+  end
+
+  local architecture = { tied = Whole.tied, new = maker(Whole) }
+
+  -- Files of a decoder without head have no prefix.
+  function architecture.place(given)
+    local name, expert, part = known(given)
+    if not name then return nil end
+    if not heads[name:match "^[^.]+"] and name:sub(1, #inner + 1) ~= inner .. "." then name = inner .. "." .. name end
     return name, expert, part
   end
 
+  local Alone = files and files.alone or Whole.family and decoder.alone(Whole.family.Model, Whole)
+  if Alone then
+    architecture.alone = { class = Alone._class_name, tied = {}, new = maker(Alone) }
+
+    -- Files of the model with a head have a prefix, and the head.
+    function architecture.alone.place(given)
+      local name, expert, part = known(given, files and files.keeps)
+      if not name or heads[name:match "^[^.]+"] then return nil end
+      return name:sub(1, #inner + 1) == inner .. "." and name:sub(#inner + 2) or name, expert, part
+    end
+  end
   return architecture
 end
 

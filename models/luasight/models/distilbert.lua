@@ -29,11 +29,11 @@ end
 function Embeddings:forward(input_ids, options)
   options = options or {}
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
-  local positions = options.position_ids or masks.new(x, options.attention_mask):positions()
+  local positions = options.position_ids or masks.new(x, options):positions()
   return self.dropout(self.LayerNorm(x + self.position_embeddings(positions)))
 end
 
-local SelfAttention = nn.Module "DistilBertSelfAttention"
+local SelfAttention = nn.Module("DistilBertSelfAttention", attention.Attention)
 
 function SelfAttention:init(config)
   local C = config.hidden_size
@@ -52,7 +52,7 @@ end
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
   return tensor.tuple(self.out_lin(attention.attend(self, heads(self.q_lin(x)), heads(self.k_lin(x)),
-    heads(self.v_lin(x)), options and options.attention_mask)))
+    heads(self.v_lin(x)), options)))
 end
 
 local FFN = nn.Module "FFN"
@@ -104,14 +104,14 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = arguments.read(inputs, input_ids, options)
   local x = self.embeddings(input_ids, next(options) and options or nil) -- B T C
-  local mask = masks.new(x, options.attention_mask):everything()
+  local mask = masks.new(x, options):everything()
   return self.transformer(x, mask and { attention_mask = mask })
 end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
 local ForMaskedLM = nn.Module "DistilBertForMaskedLM"
-ForMaskedLM.inner, ForMaskedLM.arguments = "distilbert", inputs
+ForMaskedLM.inner, ForMaskedLM.arguments, ForMaskedLM.generates = "distilbert", inputs, false
 ForMaskedLM.tied = { ["vocab_projector.weight"] = "distilbert.embeddings.word_embeddings.weight" }
 
 function ForMaskedLM:init(config)
@@ -148,4 +148,5 @@ local fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 
 local aliases = { dim = "hidden_size", n_heads = "num_attention_heads", n_layers = "num_hidden_layers" }
 
 return decoder.architecture(ForMaskedLM, function(given) return decoder.read_config(given, fields, aliases) end, {
-  drop = { "embeddings%.position_ids$" }, heads = { "vocab_transform", "vocab_layer_norm", "vocab_projector" } })
+  drop = { "embeddings%.position_ids$" }, heads = { "vocab_transform", "vocab_layer_norm", "vocab_projector" },
+  alone = decoder.alone(Model, ForMaskedLM) })

@@ -4,8 +4,8 @@
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
@@ -17,7 +17,7 @@ local nn = ls.nn
 local Falcon = decoder.family("Falcon", {
   Linear = nn.Module("Linear", nn.Linear),
   RotaryEmbedding = rotary.Embedding,
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Attention),
   MLP = nn.Module "MLP",
   DecoderLayer = nn.Module "DecoderLayer",
   Model = nn.Module "Model",
@@ -36,13 +36,14 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  attention_mask: B 1 T T or numbers, B H T T; position_embeddings: cosines and sines, B T D each
+---@param options table  attention_mask: B 1 T S or numbers, B H T S; position_embeddings: cosines and sines, B T D each;
+---  cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local Hk, D = self.num_key_value_heads, self.head_dim
   local q, k, v = attention.split_groups(self.query_key_value(x), Hk, self.num_heads / Hk, D) -- B H T D
   if options.position_embeddings then q, k = rotary.apply(q, k, options.position_embeddings, D, D) end
-  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options.attention_mask)))
+  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options)))
 end
 
 local MLP = Falcon.MLP
@@ -96,20 +97,20 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
-  local see, inner = masks.new(x, options.attention_mask), {}
+  local see, inner = masks.new(x, options), {}
   if self.alibi then -- rounded as in training
     local bias = see:alibi(self.num_heads, self.word_embeddings.weight.device, "bfloat16"):to(x) * self.scale
-    inner.attention_mask = see:biased(bias) -- B H T T
+    inner.attention_mask = see:biased(bias) -- B H T S
   else
     inner.attention_mask = see:causal()
     inner.position_embeddings = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   end
-  for _, block in self.h:each() do x = block(x, inner)[0] end
+  for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end
   return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 

@@ -1,7 +1,7 @@
 --- Gemma 3, the text model (Gemma team 2025, "Gemma 3 Technical Report"): a Gemma 2 whose queries and keys are normalised in
 --- each head, with five layers that see only so far back to one that sees all; the two kinds turn by angles of their own.
 local ls = require "luasight"
-local arguments = require "luasight.models.arguments"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local gemma2 = require "luasight.models.gemma2".classes
 local llama = require "luasight.models.llama".classes
@@ -56,14 +56,15 @@ function Model:init(config)
 end
 
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.embed_tokens(input_ids) -- B T C
-  local see, rotations = masks.new(x, options.attention_mask), {}
+  local see, rotations = masks.new(x, options), {}
   local positions = options.position_ids or see:positions()
   for i, layer in self.layers:each() do
     local kind = self.layer_types[i + 1]
     rotations[kind] = rotations[kind] or self.rotary_emb(x, { position_ids = positions, layer_type = kind })
-    x = layer(x, { attention_mask = see:causal(self.windows[i + 1] or nil), position_embeddings = rotations[kind] })[0]
+    local inner = { attention_mask = see:causal(self.windows[i + 1] or nil), position_embeddings = rotations[kind] }
+    x = layer(x, cache.for_layer(options, i, inner))[0]
   end
   return tensor.struct { { "last_hidden_state", self.norm(x) } } -- B T C
 end

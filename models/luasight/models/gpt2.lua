@@ -5,10 +5,12 @@
 --- (C = H D), I inner width of the MLP, V vocabulary, N the longest input.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
+local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
+local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
+local masks = require "luasight.models.masks"
 local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
@@ -51,14 +53,13 @@ end
 
 -- ---- the network -----------------------------------------------------------------------------------------------------
 
-local Attention = nn.Module "GPT2Attention"
-Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
+local Attention = nn.Module("GPT2Attention", attention.Attention)
 
 ---@param config table
 ---@param layer integer
 function Attention:init(config, layer)
   local C = config.n_embd
-  self.width, self.heads = C, config.n_head
+  self.width, self.num_heads, self.pattern_dropout = C, config.n_head, config.attn_pdrop
   self.scale = config.scale_attn_weights and (C / config.n_head) ^ -0.5 or 1
   if config.scale_attn_by_inverse_layer_idx then self.scale = self.scale / (layer + 1) end
   self.upcast = config.reorder_and_upcast_attn
@@ -73,16 +74,11 @@ end
 ---  layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
-  local C, H, o = self.width, self.heads, options or {}
+  local C, H = self.width, self.num_heads
   local qkv = self.c_attn(x) -- B T 3C
-  local function heads(i) return qkv:narrow(2, i * C, C):unflatten(2, { H, C / H }):transpose(1, 2) end
-  local q, k, v = heads(0), heads(1), heads(2) -- B H T D each
-  k, v = cache.extend(o.cache, k, v, o.continues) -- B H S D
-  local mask = o.attention_mask
-  local z = nn.scaled_dot_product_attention(q, k, v, { mask = mask, is_causal = not mask and not o.continues,
-    scale = self.scale, upcast = self.upcast, dropout = self.training and self.attn_dropout.p or 0 }) -- B H T D
-  local y = self.c_proj(z:transpose(1, 2):flatten(2)) -- B T C
-  return tensor.tuple(self.resid_dropout(y))
+  local function heads(i) return attention.split(qkv:narrow(2, i * C, C), H, C / H) end -- B H T D
+  local z = attention.attend(self, heads(0), heads(1), heads(2), options) -- B T C
+  return tensor.tuple(self.resid_dropout(self.c_proj(z))) -- B T C
 end
 
 local MLP = nn.Module "GPT2MLP"
@@ -135,53 +131,23 @@ function Model:init(config)
   self.ln_f = nn.LayerNorm(C, { eps = config.layer_norm_epsilon })
 end
 
-local inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
-local all_inputs = { unpack(inputs) }
-for _, name in ipairs(cache.arguments) do all_inputs[#all_inputs + 1] = name end
-
--- Padding stands on the left; a row of it sees only itself, so that it has numbers too.
-local function allowed(mask, T, device) -- mask: B T, 0 at padding
-  local options = { dtype = "bool", device = device }
-  local earlier = torch.ones(T, T, options):tril() -- T T
-  local itself = torch.eye(T, options) -- T T
-  local real = mask:ne(0):unsqueeze(1):unsqueeze(2) -- B 1 1 T
-  return real:logical_and(earlier):logical_or(itself) -- B 1 T T
-end
-
--- Positions count from the first real token.
-local function positions_of(o, T, device)
-  if o.attention_mask then
-    local real = o.attention_mask:ne(0)
-    if o.continues then return real:sum(-1, true) - 1 end -- B 1
-    return (real:cumsum(-1) - 1):clamp_min(0) -- B T
-  end
-  local S = o.cache and o.cache.shape[4] or T
-  return torch.arange(S - T, S, { dtype = "int64", device = device }):unsqueeze(0) -- 1 T
-end
-
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache: the first S
 ---  positions of what `new_cache` makes; continues: the one token goes on with the text in the cache
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  local o
-  input_ids, o = arguments.read(all_inputs, input_ids, options)
-  cache.check(o)
-  local embeds = o.inputs_embeds or self.wte(input_ids) -- B T C
-  local T, device, mask = embeds.shape[1], self.wpe.weight.device, o.attention_mask
-  local x = self.drop(embeds + self.wpe(o.position_ids or positions_of(o, T, device))) -- B T C
-  local inner = { continues = o.continues }
-  if mask and o.continues then inner.attention_mask = mask:ne(0):unsqueeze(1):unsqueeze(2) -- B 1 1 S
-  elseif mask then inner.attention_mask = allowed(mask, T, device) end
-  for i, block in self.h:each() do
-    inner.cache = o.cache and o.cache:select(0, i)
-    x = block(x, next(inner) and inner or nil)[0]
-  end
+  input_ids, options = decoder.read(input_ids, options)
+  local embeds = options.inputs_embeds or self.wte(input_ids) -- B T C
+  local see = masks.new(embeds, options)
+  local x = self.drop(embeds + self.wpe(options.position_ids or see:positions())) -- B T C
+  local inner = { attention_mask = see:causal() }
+  for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end
   return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
-local LMHeadModel = nn.Module "GPT2LMHeadModel"
-LMHeadModel.arguments = inputs
+local LMHeadModel = nn.Module("GPT2LMHeadModel", decoder.ForCausalLM)
+LMHeadModel.inner, LMHeadModel.reads_beyond = "transformer", false
+LMHeadModel.tied = { ["lm_head.weight"] = "transformer.wte.weight" }
 
 function LMHeadModel:init(config)
   self.config = config
@@ -190,25 +156,6 @@ function LMHeadModel:init(config)
   self:tie_weights()
 end
 
----The head reads with the vectors of the token embedding, where the configuration says so.
-function LMHeadModel:tie_weights()
-  if self.config.tie_word_embeddings then self.lm_head.weight = self.transformer.wte.weight end -- V C
-end
-
----Takes what the transformer takes, and logits_to_keep: of how many positions the logits are wanted, from the end.
----Gives { logits = B T V }.
----@param input_ids any
----@param options table?
----@return any
-function LMHeadModel:forward(input_ids, options)
-  input_ids, options = arguments.read(all_inputs, input_ids, options)
-  local keep = options.logits_to_keep
-  options.logits_to_keep = nil
-  local hidden = self.transformer(input_ids, next(options) and options or nil).last_hidden_state -- B T C
-  return tensor.struct { { "logits", self.lm_head(cache.last(hidden, keep)) } } -- B T V
-end
-
----A key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.
 ---@param rows integer
 ---@param length integer  of the longest text
 ---@return any  # L 2 R H N D
@@ -230,7 +177,7 @@ end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
-local gpt2 = { tied = { ["lm_head.weight"] = "transformer.wte.weight" } }
+local gpt2 = { tied = LMHeadModel.tied }
 
 ---A GPT-2 with random weights.
 ---@param config table  as in config.json, old spelling or new; what is not there is as in the smallest model

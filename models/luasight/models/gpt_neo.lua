@@ -4,8 +4,8 @@
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
@@ -14,7 +14,7 @@ local tensor = require "luasight.tensor"
 local nn = ls.nn
 
 local GPTNeo = decoder.family("GPTNeo", {
-  SelfAttention = nn.Module "SelfAttention",
+  SelfAttention = nn.Module("SelfAttention", attention.Attention),
   Attention = nn.Module "Attention",
   MLP = nn.Module "MLP",
   Block = nn.Module "Block",
@@ -37,12 +37,11 @@ function SelfAttention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T T
+---@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
-  local z = attention.attend(self, heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x)),
-    options and options.attention_mask) -- B T C
+  local z = attention.attend(self, heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x)), options) -- B T C
   return tensor.tuple(self.resid_dropout(self.out_proj(z)))
 end
 
@@ -90,16 +89,15 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local embeds = options.inputs_embeds or self.wte(input_ids) -- B T C
-  local see = masks.new(embeds, options.attention_mask)
+  local see = masks.new(embeds, options)
   local x = self.drop(embeds + self.wpe(options.position_ids or see:positions())) -- B T C
   for i, block in self.h:each() do
-    local mask = see:causal(self.windows[i + 1] or nil)
-    x = block(x, mask and { attention_mask = mask })[0]
+    x = block(x, cache.for_layer(options, i, { attention_mask = see:causal(self.windows[i + 1] or nil) }))[0]
   end
   return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end

@@ -4,8 +4,8 @@
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
 local rotary = require "luasight.models.rotary"
@@ -15,7 +15,7 @@ local nn = ls.nn
 
 local GPTNeoX = decoder.family("GPTNeoX", {
   RotaryEmbedding = rotary.Embedding,
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Attention),
   MLP = nn.Module "MLP",
   Layer = nn.Module "Layer",
   Model = nn.Module "Model",
@@ -33,12 +33,13 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T T
+---@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T S;
+---  cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
   q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
-  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options.attention_mask)))
+  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options)))
 end
 
 local MLP = GPTNeoX.MLP
@@ -81,16 +82,15 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local x = self.emb_dropout(options.inputs_embeds or self.embed_in(input_ids)) -- B T C
-  local see = masks.new(x, options.attention_mask)
+  local see = masks.new(x, options)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
-  for _, layer in self.layers:each() do
-    x = layer(x, { attention_mask = see:causal(), position_embeddings = rotation })[0]
-  end
+  local inner = { attention_mask = see:causal(), position_embeddings = rotation }
+  for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end
   return tensor.struct { { "last_hidden_state", self.final_layer_norm(x) } } -- B T C
 end
 

@@ -4,8 +4,8 @@
 --- Axes: B batch, T position, C width, H heads, D head width, R the part of it that turns.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
@@ -16,7 +16,7 @@ local nn = ls.nn
 
 local GPTJ = decoder.family("GPTJ", {
   RotaryEmbedding = rotary.Embedding,
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Attention),
   MLP = nn.Module "MLP",
   Block = nn.Module "Block",
   Model = nn.Module "Model",
@@ -46,7 +46,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T T
+---@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T S;
+---  cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
@@ -54,7 +55,7 @@ function Attention:forward(x, options)
   local function twice(y) return y:repeat_interleave(2, -1) end -- B T R
   local rotation = { [0] = twice(options.position_embeddings[1]), twice(options.position_embeddings[0]) }
   q, k = rotary.apply(q, k, rotation, self.rotary_dim, self.head_dim, true)
-  return tensor.tuple(self.resid_dropout(self.out_proj(attention.attend(self, q, k, v, options.attention_mask))))
+  return tensor.tuple(self.resid_dropout(self.out_proj(attention.attend(self, q, k, v, options))))
 end
 
 local MLP = GPTJ.MLP
@@ -93,16 +94,15 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local x = self.drop(options.inputs_embeds or self.wte(input_ids)) -- B T C
-  local see = masks.new(x, options.attention_mask)
+  local see = masks.new(x, options)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
-  for _, block in self.h:each() do
-    x = block(x, { attention_mask = see:causal(), position_embeddings = rotation })[0]
-  end
+  local inner = { attention_mask = see:causal(), position_embeddings = rotation }
+  for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end
   return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 

@@ -5,6 +5,8 @@
 ---   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed; for the weight
 ---                   of one expert also which expert and which part of it that is, from 0
 ---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
+---   alone           where it has one, the same of the model without its head, and the `class` by which a config.json asks
+---                   for it
 local failure = require "luasight.error"
 local near = require "luasight.near"
 
@@ -21,6 +23,8 @@ for model_type in ([[
 ---@field new fun(config: table): table
 ---@field place fun(name: string): string?, integer?, integer?
 ---@field tied table<string, string>
+---@field alone? luasight.Architecture
+---@field class string?
 
 ---@return string[]
 function models.names()
@@ -32,10 +36,15 @@ end
 
 ---The architecture of a model type; one that is not there raises and says which are.
 ---@param model_type any  of config.json
+---@param classes any?    its `architectures`: the first may be the model without its head
 ---@return luasight.Architecture
-function models.find(model_type)
+function models.find(model_type, classes)
   local file = models.files[model_type]
-  if file then return require(file) end
+  if file then
+    local architecture = require(file)
+    local alone = architecture.alone
+    return alone and type(classes) == "table" and classes[1] == alone.class and alone or architecture
+  end
   local names = models.names()
   local hint = "luasight has " .. table.concat(names, ", ")
   if type(model_type) ~= "string" then

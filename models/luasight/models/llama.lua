@@ -1,11 +1,12 @@
 --- Llama (Touvron et al. 2023, "LLaMA: Open and Efficient Foundation Language Models"), with the module paths of Hugging
 --- Face. Many families are Llamas with a few changes: they take these classes over and say what differs.
 ---
---- Axes: B batch, T position, C width, H heads, D head width, I inner width of the MLP, V vocabulary.
+--- Axes: B batch, T position, C width, H heads, D head width, S position
+--- with those in the cache, I inner width of the MLP, V vocabulary.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
 local norms = require "luasight.models.norms"
@@ -17,7 +18,7 @@ local nn = ls.nn
 local Llama = decoder.family("Llama", {
   RMSNorm = norms.RMSNorm,
   RotaryEmbedding = rotary.Embedding,
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Attention),
   MLP = nn.Module "MLP",
   DecoderLayer = nn.Module "DecoderLayer",
   Model = nn.Module "Model",
@@ -64,12 +65,13 @@ function Attention:project(x)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T T
+---@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T S;
+---  cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local q, k, v = self:project(x)
   q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
-  return tensor.tuple(self.o_proj(attention.attend(self, q, k, v, options.attention_mask)))
+  return tensor.tuple(self.o_proj(attention.attend(self, q, k, v, options)))
 end
 
 -- ---- layers ----------------------------------------------------------------------------------------------------------
@@ -135,16 +137,17 @@ function Model:enter(x) return x end
 function Model:leave(x) return self.norm(x) end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local x = self:enter(options.inputs_embeds or self.embed_tokens(input_ids)) -- B T C
-  local see = masks.new(x, options.attention_mask)
+  local see = masks.new(x, options)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   for i, layer in self.layers:each() do
     local window = self.windows and self.windows[i + 1] or nil
-    x = layer(x, { attention_mask = see:causal(window), position_embeddings = rotation })[0]
+    local inner = { attention_mask = see:causal(window), position_embeddings = rotation }
+    x = layer(x, cache.for_layer(options, i, inner))[0]
   end
   return tensor.struct { { "last_hidden_state", self:leave(x) } } -- B T C
 end

@@ -4,7 +4,7 @@
 --- Axes: B batch, T position, C width, I inner width, N size of a state, R rank of the time steps.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
+local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
@@ -32,11 +32,19 @@ function Conv1d:extra_repr()
     self.kernel, self.kernel - 1, self.channels, self.bias and "" or ", bias=False")
 end
 
----@param x any  B T I
----@return any   # B T I
-function Conv1d:forward(x)
-  local y = torch.conv1d(x:transpose(1, 2), self.weight, self.bias, { padding = { self.kernel - 1 }, groups = self.channels })
-  return y:narrow(2, 0, x:size(1)):transpose(1, 2)
+---@param x any           B T I
+---@param options table?  seen: B K-1 I, the positions before where it continues, and after it the last ones
+---@return any            # B T I
+function Conv1d:forward(x, options)
+  local before, named = self.kernel - 1, { groups = self.channels }
+  if not options then
+    named.padding = { before }
+    return torch.conv1d(x:transpose(1, 2), self.weight, self.bias, named):narrow(2, 0, x:size(1)):transpose(1, 2)
+  end
+  local seen = options.seen
+  local all = torch.cat({ options.continues and seen:to(x) or x:new_zeros { x:size(0), before, x:size(2) }, x }, 1)
+  seen:copy_(all:narrow(1, x:size(1), before))
+  return torch.conv1d(all:transpose(1, 2), self.weight, self.bias, named):transpose(1, 2)
 end
 
 local RMSNorm = nn.Module("RMSNorm", norms.RMSNorm)
@@ -71,7 +79,7 @@ local Mixer = Mamba.Mixer
 ---@param config table
 function Mixer:init(config)
   local C, I, N, R = config.hidden_size, config.intermediate_size, config.state_size, config.time_step_rank
-  self.inner, self.state, self.rank = I, N, R
+  self.inner, self.state, self.rank, self.state_shape = I, N, R, { I, N }
   self.conv1d = self.family.Conv1d(I, config.conv_kernel, config.use_conv_bias)
   self.act = activations.new(config.hidden_act)
   self.in_proj = nn.Linear(C, 2 * I, { bias = config.use_bias })
@@ -93,15 +101,39 @@ function Mixer:initialize(config)
   bias:copy_(dt + (-(-dt):expm1()):log()) -- softplus undone
 end
 
----@param x any          B T C
----@param options table?  attention_mask: B T, 0 at padding
+---How many numbers a row keeps from step to step: what the convolution saw last, and the state.
+---@return integer seen, integer state
+function Mixer:kept()
+  local state = 1
+  for _, size in ipairs(self.state_shape) do state = state * size end
+  return self.conv1d.channels * (self.conv1d.kernel - 1), state
+end
+
+---The convolution and what follows it, padding left out.
+---@param x any          B T W
+---@param options table  attention_mask: B T, 0 at padding; cache: this layer's part, R X; continues
+---@return any, any?  # B T W; of the cache the state, a view of the shape state_shape for each row
+function Mixer:convolve(x, options)
+  local real = not options.continues and options.attention_mask -- a step has no padding
+  real = real and real:ne(0):unsqueeze(-1):to(x) -- B T 1
+  local function shown(y) return real and y * real or y end
+  local part, given, state = options.cache, nil, nil
+  if part then
+    local numbers, more = self:kept()
+    local seen = part:narrow(1, 0, numbers):unflatten(1, { self.conv1d.kernel - 1, self.conv1d.channels })
+    given = { seen = seen, continues = options.continues }
+    state = part:narrow(1, numbers, more):unflatten(1, self.state_shape)
+  end
+  return shown(self.act(self.conv1d(shown(x), given))), state
+end
+
+---@param x any           B T C
+---@param options table?  as of `convolve`
 ---@return any  # B T C
 function Mixer:forward(x, options)
-  local I, N, R = self.inner, self.state, self.rank
-  local real = options and options.attention_mask:ne(0):unsqueeze(-1):to(x) -- B T 1
-  local function shown(y) return real and y * real or y end
+  local I, N, R, o = self.inner, self.state, self.rank, options or {}
   local both = self.in_proj(x) -- B T 2I
-  local u = shown(self.act(self.conv1d(shown(both:narrow(-1, 0, I))))) -- B T I
+  local u, state = self:convolve(both:narrow(-1, 0, I), o) -- B T I, R I N
   local selected = self.x_proj(u) -- B T R+2N
   local dt = self.dt_proj(selected:narrow(-1, 0, R)):float():softplus():transpose(1, 2):unsqueeze(-1) -- B I T 1
   local taken = selected:narrow(-1, R, N):float():unsqueeze(1) -- B 1 T N
@@ -109,6 +141,8 @@ function Mixer:forward(x, options)
   local wide = u:float():transpose(1, 2) -- B I T
   local decay = (self.A_log + wide:new_zeros {}):exp():neg():unsqueeze(1) * dt -- B I T N
   local h = scan(decay, wide:unsqueeze(-1) * dt * taken) -- B I T N
+  if o.continues then h = h + decay:cumsum(2):exp() * state:unsqueeze(2) end
+  if state then state:copy_(h:select(2, -1)) end
   local y = (h * read):sum(-1) + wide * self.D:unsqueeze(-1) -- B I T
   return self.out_proj(y:transpose(1, 2):to(x) * both:narrow(-1, I, I):silu())
 end
@@ -124,7 +158,7 @@ function Block:init(config)
 end
 
 ---@param x any           B T C
----@param options table?  attention_mask: B T, 0 at padding
+---@param options table?  as of the mixer
 ---@return any  # a tuple: B T C
 function Block:forward(x, options)
   local y = self.mixer(self.norm(x:to { dtype = self.norm.weight.dtype }), options) -- B T C
@@ -142,18 +176,27 @@ end
 Mamba.inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
-  input_ids, options = arguments.read(Mamba.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options, Mamba.inputs)
   local x = options.inputs_embeds or self.embeddings(input_ids) -- B T C
-  local inner = options.attention_mask and { attention_mask = options.attention_mask } or nil
-  for _, layer in self.layers:each() do x = layer(x, inner)[0] end
+  local inner = { attention_mask = options.attention_mask }
+  for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end
   return tensor.struct { { "last_hidden_state", self.norm_f(x:to { dtype = self.norm_f.weight.dtype }) } } -- B T C
 end
 
 local ForCausalLM = Mamba.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "backbone", "embeddings", Mamba.inputs
+ForCausalLM.cache_axes = cache.of_states
+
+---What the mixers keep; its size does not grow with the text.
+---@param rows integer
+---@return any  # L R X
+function ForCausalLM:new_cache(rows)
+  local seen, state = self.backbone.layers[0].mixer:kept()
+  return cache.states(self.config.num_hidden_layers, rows, seen + state, self.lm_head.weight)
+end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ function Mixer:init(config)
   local C, I, H, G, N = config.hidden_size, config.intermediate_size, config.num_heads, config.n_groups, config.state_size
   local wide = I + 2 * G * N -- what goes through the convolution
   self.inner, self.heads, self.head_dim, self.groups, self.state, self.wide = I, H, config.head_dim, G, N, wide
+  self.state_shape = { H, config.head_dim, N }
   self.limit = config.time_step_limit
   self.act = activations.new(config.hidden_act)
   self.conv1d = self.family.Conv1d(wide, config.conv_kernel, config.use_conv_bias)
@@ -66,8 +67,10 @@ end
 ---@param write any  B T (G N), where
 ---@param read any   B T (G N), from where
 ---@param dt any     B T H
+---@param state any?  R H P N, what earlier positions left where it `continues`; written with what all leave
+---@param continues boolean?
 ---@return any       # B T I
-function Mixer:mix(u, write, read, dt)
+function Mixer:mix(u, write, read, dt, state, continues)
   local H = self.heads
   local function heads(x, count, size) return x:float():unflatten(-1, { count, size }):transpose(1, 2) end
   local function grouped(x) -- B H T N
@@ -79,26 +82,35 @@ function Mixer:mix(u, write, read, dt)
   local later = between:new_ones({ dt:size(1), dt:size(1) }, { dtype = "bool" }):triu(1) -- T T
   local shares = between:masked_fill(later, -math.huge):exp():float() -- B H T T
   local x = heads(u, H, self.head_dim) -- B H T P
-  local agree = grouped(read):matmul(grouped(write):transpose(-2, -1)) -- B H T T
-  local y = (agree * shares):matmul(x * dt:transpose(1, 2):unsqueeze(-1)) -- B H T P
+  local from, to = grouped(read), grouped(write) -- B H T N
+  local written = x * dt:transpose(1, 2):unsqueeze(-1) -- B H T P
+  local y = (from:matmul(to:transpose(-2, -1)) * shares):matmul(written) -- B H T P
+  if state then
+    local left = (P:narrow(-1, -1, 1) - P):exp():float():unsqueeze(-1) -- B H T 1, of each position at the end
+    local now = (written * left):transpose(-2, -1):matmul(to) -- B H P N
+    if continues then
+      y = y + from:matmul(state:transpose(-2, -1)) * P:exp():float():unsqueeze(-1)
+      now = now + state * P:select(-1, -1):exp():float():unsqueeze(-1):unsqueeze(-1)
+    end
+    state:copy_(now)
+  end
   y = y + x * self.D:view { H, 1, 1 }
   return y:transpose(1, 2):flatten(2)
 end
 
 ---@param x any           B T C
----@param options table?  attention_mask: B T, 0 at padding
+---@param options table?  as of `convolve`
 ---@return any  # B T C
 function Mixer:forward(x, options)
-  local I, GN = self.inner, self.groups * self.state
-  local real = options and options.attention_mask:ne(0):unsqueeze(-1):to(x) -- B T 1
-  local function shown(y) return real and y * real or y end
+  local I, GN, o = self.inner, self.groups * self.state, options or {}
   local all = self.in_proj(x) -- B T I+(I+2GN)+H
   local gate = all:narrow(-1, 0, I)
-  local mixed = shown(self.act(self.conv1d(shown(all:narrow(-1, I, self.wide))))) -- B T I+2GN
+  local mixed, state = self:convolve(all:narrow(-1, I, self.wide), o) -- B T I+2GN, R H P N
   local dt = (all:narrow(-1, I + self.wide, self.heads) + self.dt_bias):float():softplus() -- B T H
   if self.limit[1] > 0 then dt = dt:clamp_min(self.limit[1]) end
   if self.limit[2] < math.huge then dt = dt:clamp_max(self.limit[2]) end
-  local y = self:mix(mixed:narrow(-1, 0, I), mixed:narrow(-1, I, GN), mixed:narrow(-1, I + GN, GN), dt):to(x)
+  local y = self:mix(mixed:narrow(-1, 0, I), mixed:narrow(-1, I, GN), mixed:narrow(-1, I + GN, GN), dt, state, o.continues)
+    :to(x)
   return self.out_proj(self.norm(y, gate))
 end
 

@@ -4,8 +4,8 @@
 --- Axes: B batch, T position, C width, E width of the vectors of tokens, H heads, D head width.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
@@ -15,7 +15,7 @@ local nn = ls.nn
 
 local OPT = decoder.family("OPT", {
   LearnedPositionalEmbedding = nn.Module("LearnedPositionalEmbedding", nn.Embedding),
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Attention),
   DecoderLayer = nn.Module "DecoderLayer",
   Decoder = nn.Module "Decoder",
   Model = nn.Module "Model",
@@ -42,13 +42,12 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T T
+---@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
   local q = heads(self.q_proj(x) * self.head_dim ^ -0.5)
-  return tensor.tuple(self.out_proj(attention.attend(self, q, heads(self.k_proj(x)), heads(self.v_proj(x)),
-    options and options.attention_mask)))
+  return tensor.tuple(self.out_proj(attention.attend(self, q, heads(self.k_proj(x)), heads(self.v_proj(x)), options)))
 end
 
 ---@param config table
@@ -98,16 +97,16 @@ function Decoder:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T E
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E; cache, continues
 ---@return any  # a struct: last_hidden_state, B T E
 function Decoder:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
+  input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.embed_tokens(input_ids) -- B T E
-  local see = masks.new(x, options.attention_mask)
+  local see = masks.new(x, options)
   local places = self.embed_positions(options.position_ids or see:positions()) -- B T C
   x = (self.project_in and self.project_in(x) or x) + places -- B T C
-  local mask = see:causal()
-  for _, layer in self.layers:each() do x = layer(x, mask and { attention_mask = mask })[0] end
+  local inner = { attention_mask = see:causal() }
+  for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end
   if self.final_layer_norm then x = self.final_layer_norm(x) end
   if self.project_out then x = self.project_out(x) end -- B T E
   return tensor.struct { { "last_hidden_state", x } }
@@ -130,11 +129,7 @@ function ForCausalLM:init(config)
 end
 
 -- The decoder is called directly: `model` itself has no output.
-function ForCausalLM:forward(input_ids, options)
-  input_ids, options = arguments.read(decoder.inputs, input_ids, options)
-  local hidden = self.model.decoder(input_ids, next(options) and options or nil).last_hidden_state -- B T E
-  return tensor.struct { { "logits", self.lm_head(hidden) } } -- B T V
-end
+function ForCausalLM:body() return self.model.decoder end
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50272, hidden_size = 768, num_hidden_layers = 12,
   num_attention_heads = 12, tie_word_embeddings = true, ffn_dim = { 3072, kind = "size" },

@@ -35,7 +35,7 @@ function Attention:forward(x, options) -- B T C
   local q, k, v = self:project(x) -- B H T D
   if self.q_layernorm then q, k = self.q_layernorm(q), self.k_layernorm(k) end
   q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
-  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options.attention_mask))) -- B T C
+  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options))) -- B T C
 end
 
 local MLP = Phi.MLP

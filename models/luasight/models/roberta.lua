@@ -55,7 +55,16 @@ end
 
 function ForMaskedLM:head(x) return self.lm_head(x) end -- B T V
 
+local Alone = bert.alone(Roberta)
+local init_alone = Alone.init
+
+function Alone:init(config)
+  init_alone(self, config)
+  self.context = config.max_position_embeddings - config.pad_token_id - 1
+end
+
 local fields = decoder.with(bert.fields, { vocab_size = 50265, pad_token_id = { 1, kind = "count" } })
 
 return decoder.architecture(ForMaskedLM, function(given) return bert.read_config(given, fields) end, {
-  drop = { "pooler%.", "embeddings%.position_ids$" }, rename = bert.rename })
+  drop = { "pooler%.", "embeddings%.position_ids$" }, rename = bert.rename,
+  alone = Alone, keeps = { "pooler%." } })

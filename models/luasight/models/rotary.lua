@@ -129,6 +129,21 @@ function scalings.longrope(p, lengths, total)
   return torch.where(total:gt(trained), factors "long_factor", factors "short_factor"), factor -- B 1 R/2
 end
 
+---Whether in a text of this length all positions are turned by other angles than in one of a token less.
+---@param p table?  of rotary.read, or several of these by name
+---@param length integer
+---@return boolean
+function rotary.changes(p, length)
+  if p and not p.rope_type then
+    for _, one in pairs(p) do
+      if type(one) == "table" and rotary.changes(one, length) then return true end
+    end
+    return false
+  end
+  return p ~= nil and (p.rope_type == "dynamic" and length > p.max_position_embeddings
+    or p.rope_type == "longrope" and length == p.original_max_position_embeddings + 1)
+end
+
 -- ---- the module ------------------------------------------------------------------------------------------------------
 
 ---@class luasight.RotaryEmbedding: luasight.nn.Module

@@ -6,6 +6,7 @@ local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
+local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
@@ -43,14 +44,15 @@ end
 
 -- ---- attention -------------------------------------------------------------------------------------------------------
 
-local Attention = nn.Module "T5Attention"
+local Attention = nn.Module("T5Attention", attention.Attention)
 
 ---@param config table
----@param role { is_decoder: boolean, has_bias: boolean }
+---@param role { is_decoder: boolean, has_bias: boolean, crosses: boolean? }  crosses: looks at what the encoder gives
 function Attention:init(config, role)
   local C, H, D = config.d_model, config.num_heads, config.d_kv
   self.num_heads, self.head_dim, self.scale, self.is_causal = H, D, 1, false
   self.pattern_dropout = config.dropout_rate
+  self.crosses = role.crosses
   self.both_ways, self.furthest = not role.is_decoder, config.relative_attention_max_distance
   self.buckets = config.relative_attention_num_buckets
   self.q = nn.Linear(C, H * D, { bias = false })
@@ -61,28 +63,39 @@ function Attention:init(config, role)
 end
 
 ---The learned numbers for all distances, and minus infinity where a position must not look.
----@param x any     B T C
----@param mask any  booleans that broadcast to B H T T, or nil
----@return any      # 1 H T T or B H T T
-function Attention:bias(x, mask)
-  local places = x:new_ones({ x:size(1) }, { dtype = "int64" }):cumsum(0) -- T
-  local distance = places:unsqueeze(0) - places:unsqueeze(1) -- T T
-  local learned = self.relative_attention_bias(bucket_of(distance, self.both_ways, self.buckets, self.furthest)) -- T T H
-  learned = learned:permute(2, 0, 1):unsqueeze(0) -- 1 H T T
+---@param distance any  T S
+---@param mask any      booleans that broadcast to B H T S, or nil
+---@return any          # 1 H T S or B H T S
+function Attention:bias(distance, mask)
+  local learned = self.relative_attention_bias(bucket_of(distance, self.both_ways, self.buckets, self.furthest)) -- T S H
+  learned = learned:permute(2, 0, 1):unsqueeze(0) -- 1 H T S
   return mask and learned:masked_fill(mask:logical_not(), -math.huge) or learned
 end
 
 ---@param x any           B T C
 ---@param options table?  key_value_states: B S C, what is looked at unless x itself; position_bias: numbers to add to scores,
----  B H T T; attention_mask: booleans, of which the first layer makes the bias of all
+---  B H T S; attention_mask and distance, T S, of which the first layer makes the bias of all; cache: this layer's part, of
+---  an attention that crosses filled once; continues
 ---@return any  # a tuple: B T C, and the bias
 function Attention:forward(x, options)
-  options = options or {}
-  local from, bias = options.key_value_states or x, options.position_bias
+  local o = options or {}
+  local from, bias = o.key_value_states or x, o.position_bias
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
-  if self.relative_attention_bias then bias = self:bias(x, options.attention_mask) end
-  local z = attention.attend(self, heads(self.q(x)), heads(self.k(from)), heads(self.v(from)),
-    bias or options.attention_mask)
+  if self.relative_attention_bias then
+    bias = self:bias(o.distance or masks.new(x, {}):distances(), o.attention_mask)
+  end
+  local given, k, v = { attention_mask = bias or o.attention_mask }
+  if self.crosses and o.continues then
+    k, v = o.cache:select(0, 0), o.cache:select(0, 1) -- B H S D
+  else
+    k, v = heads(self.k(from)), heads(self.v(from)) -- B H S D
+  end
+  if not self.crosses then
+    given.cache, given.continues = o.cache, o.continues
+  elseif not o.continues then
+    cache.extend(o.cache, k, v)
+  end
+  local z = attention.attend(self, heads(self.q(x)), k, v, given)
   if not bias then return tensor.tuple(self.o(z)) end
   return tensor.tuple(self.o(z), bias)
 end
@@ -105,7 +118,7 @@ end
 local CrossAttention = nn.Module "T5LayerCrossAttention"
 
 function CrossAttention:init(config)
-  self.EncDecAttention = Attention(config, { is_decoder = true, has_bias = false })
+  self.EncDecAttention = Attention(config, { is_decoder = true, has_bias = false, crosses = true })
   self.layer_norm = norm(config)
   self.dropout = nn.Dropout(config.dropout_rate)
 end
@@ -184,16 +197,17 @@ function Stack:init(config, count, is_decoder)
   self.dropout = nn.Dropout(config.dropout_rate)
 end
 
-local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_hidden_states", "encoder_attention_mask" }
+local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_hidden_states", "encoder_attention_mask",
+  "cache", "encoder_cache", "continues" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; encoder_hidden_states: B S C and
----  encoder_attention_mask: B S, for a decoder
+---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; for a decoder encoder_hidden_states: B S
+---  C, encoder_attention_mask: B S, cache, encoder_cache: keys and values of the encoder's positions, continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Stack:forward(input_ids, options)
   input_ids, options = arguments.read(stack_inputs, input_ids, options)
   local x = self.dropout(options.inputs_embeds or self.embed_tokens(input_ids)) -- B T C
-  local see = masks.new(x, options.attention_mask)
+  local see = masks.new(x, options)
   local seen, cross
   if self.is_decoder then
     local real = options.encoder_attention_mask
@@ -203,9 +217,10 @@ function Stack:forward(input_ids, options)
   else
     seen = see:everything()
   end
-  local inner = seen and { attention_mask = seen } or nil -- of the first block, which gives the bias of all
-  for _, block in self.block:each() do
-    local given = block(x, inner, cross)
+  local of_encoder = { cache = options.encoder_cache, continues = options.continues }
+  local inner = { attention_mask = seen, distance = see:distances() } -- of the first block, which gives the bias of all
+  for i, block in self.block:each() do
+    local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }
   end
   return tensor.struct { { "last_hidden_state", self.dropout(self.final_layer_norm(x)) } } -- B T C
@@ -217,6 +232,7 @@ local inputs = { "input_ids", "attention_mask", "decoder_input_ids", "decoder_at
 
 local ForConditionalGeneration = nn.Module "T5ForConditionalGeneration"
 ForConditionalGeneration.arguments = inputs
+ForConditionalGeneration.cache_axes = cache.of_attention
 ForConditionalGeneration.reads_beyond = true
 ForConditionalGeneration.tied = { ["encoder.embed_tokens.weight"] = "shared.weight",
   ["decoder.embed_tokens.weight"] = "shared.weight", ["lm_head.weight"] = "shared.weight" }
@@ -238,16 +254,38 @@ function ForConditionalGeneration:tie_weights() decoder.tie(self) end
 ---  decoder_attention_mask: B T; inputs_embeds: B S C
 ---@return any  # a struct: logits, B T V
 function ForConditionalGeneration:forward(input_ids, options)
-  input_ids, options = arguments.read(inputs, input_ids, options)
-  local mask, config = options.attention_mask, self.config
-  local given = { attention_mask = mask, inputs_embeds = options.inputs_embeds }
-  local hidden = self.encoder(input_ids, next(given) and given or nil).last_hidden_state -- B S C
-  local ids = options.decoder_input_ids or hidden:new_full({ hidden:size(0), 1 },
-    config.decoder_start_token_id or config.pad_token_id, { dtype = "int64" }) -- B T
-  local x = self.decoder(ids, { attention_mask = options.decoder_attention_mask, encoder_hidden_states = hidden,
-    encoder_attention_mask = mask }).last_hidden_state -- B T C
+  input_ids, options = decoder.read(input_ids, options, inputs)
+  local mask, config, continues = options.attention_mask, self.config, options.continues
+  local given, hidden = { attention_mask = mask, inputs_embeds = options.inputs_embeds }, nil
+  if not continues then hidden = self.encoder(input_ids, next(given) and given or nil).last_hidden_state end -- B S C
+  local like = hidden or input_ids
+  local ids = options.decoder_input_ids or like:new_full({ like:size(0), 1 }, self:start_token(), { dtype = "int64" }) -- B T
+  local inner = { attention_mask = options.decoder_attention_mask, encoder_hidden_states = hidden,
+    encoder_attention_mask = mask, continues = continues }
+  if options.cache then
+    local all, read = options.cache, (options.inputs_embeds or input_ids):size(1)
+    inner.encoder_cache, inner.cache = all:narrow(4, 0, read), all:narrow(4, read, all:size(4) - read)
+  end
+  local x = cache.last(self.decoder(ids, inner).last_hidden_state, options.logits_to_keep) -- B T C
   if config.scale_decoder_outputs then x = x * config.d_model ^ -0.5 end
   return tensor.struct { { "logits", self.lm_head(x) } } -- B T V
+end
+
+---The token that each text of the decoder begins with: a generation reads its input with the encoder.
+---@return integer
+function ForConditionalGeneration:start_token()
+  return self.config.decoder_start_token_id or self.config.pad_token_id
+end
+
+---Keys and values of the encoder's positions, then those of the decoder's.
+---@param rows integer
+---@param length integer  of the decoder's longest text
+---@param read integer    positions of the encoder
+---@return any  # L 2 R H N D
+function ForConditionalGeneration:new_cache(rows, length, read)
+  local c = self.config
+  return cache.new({ layers = c.num_decoder_layers or c.num_layers, rows = rows, heads = c.num_heads,
+    length = read + length, width = c.d_kv }, self.lm_head.weight)
 end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-/* Reading safetensors: the file is mapped, its header is checked once, and tensors are views of the mapping.
+/* Reading weight files, safetensors or PyTorch's: the file is mapped, its table of tensors is checked once, and tensors are
+   views of the mapping.
    The mapping is private: a tensor edited in place gets pages of its own and the file keeps its bytes. What cannot be
    guarded here is a file that another program makes shorter while it is mapped: the kernel answers a read beyond its
    end with SIGBUS. ls_weights_write never does that, it puts a new file in the old one's place. */
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "json_util.h"
-#include "safetensors.h"
+#include "weights.h"
 
 /* One reference for the open file and one for each tensor; a tensor may be dropped by a thread of libtorch. */
 typedef struct mapping {
@@ -62,8 +63,9 @@ ls_status ls__weights_fail_system(const char *file, const char *what) {
 static const char *guess(const char *start, size_t n) {
   static const struct { const char *start, *what; } known[] = {
     {"version https://git-lfs", "this is a Git LFS pointer, not the weights: run `git lfs pull` in its folder"},
-    {"PK\003\004", "this is a zip archive, probably a PyTorch checkpoint (.bin, .pt): convert it to safetensors"},
-    {"\200\002", "this is a Python pickle, probably an old PyTorch checkpoint: convert it to safetensors"},
+    {"\200\002", "this is a Python pickle that torch.save did not write: save the state dictionary with torch.save"},
+    {"\200\003", "this is a Python pickle that torch.save did not write: save the state dictionary with torch.save"},
+    {"\200\004", "this is a Python pickle that torch.save did not write: save the state dictionary with torch.save"},
     {"GGUF", "this is a GGUF file: fetch the model's safetensors instead"},
     {"<", "this looks like a web page, not like weights: fetch the file again"},
     {"{", "this looks like JSON: give the .safetensors file itself"},
@@ -75,16 +77,16 @@ static const char *guess(const char *start, size_t n) {
   return "this is no safetensors file, or a damaged one";
 }
 
-/* All of `size` bytes at `at`; a file that ends before is an error. */
-static ls_status read_all(int fd, const char *path, char *buffer, size_t size, off_t at) {
+ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, uint64_t at) {
+  char *to = buffer;
   while (size) {
-    ssize_t n = pread(fd, buffer, size, at);
+    ssize_t n = pread(fd, to, size, (off_t)at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ls__weights_fail_system(path, "read");
     if (n == 0) return ls__fail(LS_ERROR_IO, "%s: became shorter while it was read; wait until it is complete", path);
-    buffer += n;
+    to += n;
     size -= (size_t)n;
-    at += n;
+    at += (uint64_t)n;
   }
   return LS_OK;
 }
@@ -93,11 +95,12 @@ static ls_status read_all(int fd, const char *path, char *buffer, size_t size, o
 static ls_status read_header(int fd, const char *path, size_t size, ls_weights *w) {
   char prefix[32] = {0};
   size_t n = size < sizeof prefix ? size : sizeof prefix;
-  ls_status status = read_all(fd, path, prefix, n, 0);
+  ls_status status = ls__weights_read(fd, path, prefix, n, 0);
   if (status) return status;
+  if (ls__pickle_is(prefix, n)) return ls__pickle_read(fd, path, size, prefix[0] == 'P', &w->header);
   if (!size) return ls__fail(LS_ERROR_FORMAT, "%s: the file is empty; fetch it again", path);
   if (size < LS__WEIGHTS_PREFIX)
-    return ls__fail(LS_ERROR_FORMAT, "%s: the file has %zu bytes, too few for a safetensors file; fetch it again", path,
+    return ls__fail(LS_ERROR_FORMAT, "%s: the file has %zu bytes, too few for a file of weights; fetch it again", path,
                     size);
   uint64_t length;
   memcpy(&length, prefix, sizeof length);
@@ -110,7 +113,7 @@ static ls_status read_header(int fd, const char *path, size_t size, ls_weights *
                     (unsigned long long)length, size);
   char *text = malloc((size_t)length + 1);
   if (!text) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
-  status = read_all(fd, path, text, (size_t)length, LS__WEIGHTS_PREFIX);
+  status = ls__weights_read(fd, path, text, (size_t)length, LS__WEIGHTS_PREFIX);
   w->data = LS__WEIGHTS_PREFIX + (size_t)length;
   if (!status) status = ls__weights_header_read(path, text, (size_t)length, size - w->data, &w->header);
   free(text);
@@ -137,7 +140,7 @@ static ls_status map_file(int fd, const char *path, size_t size, mapping **out) 
 static ls_status open_fd(int fd, const char *path, ls_weights *w) {
   struct stat info;
   if (fstat(fd, &info)) return ls__weights_fail_system(path, "look at the file");
-  if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is a folder; give the .safetensors file in it", path);
+  if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is a folder; give the file of weights in it", path);
   if (!S_ISREG(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is not a plain file and cannot be mapped", path);
   ls_status status = read_header(fd, path, (size_t)info.st_size, w);
   return status ? status : map_file(fd, path, (size_t)info.st_size, &w->map);
@@ -171,7 +174,12 @@ void ls_weights_release(ls_weights *w) {
 
 /* ---- what is in it ----------------------------------------------------------------------------------------------- */
 
-int32_t ls_weights_count(ls_weights *w) { return w->header.count; }
+int32_t ls_weights_count(ls_weights *w) { return w->header.named; }
+
+int32_t ls_weights_content(ls_weights *w, const ls_value **out) {
+  *out = w->header.content;
+  return w->header.content_count;
+}
 
 const char *ls_weights_metadata(ls_weights *w) { return w->header.metadata ? w->header.metadata : "{}"; }
 
@@ -187,7 +195,7 @@ ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out) {
   ls_status status = item_at(w, i, &item);
   if (status) return status;
   *out = (ls_weights_entry){.name = item->name, .dtype = item->dtype->name, .dims = item->dims};
-  out->bytes = (int64_t)(item->end - item->begin);
+  out->bytes = item->elements * item->dtype->size;
   memcpy(out->shape, item->shape, sizeof *item->shape * (size_t)item->dims);
   return LS_OK;
 }
@@ -196,15 +204,42 @@ static int compare_name(const void *name, const void *item) {
   return strcmp(name, (*(ls__weights_item *const *)item)->name);
 }
 
+static int by_name(const void *a, const void *b) {
+  return strcmp((*(ls__weights_item *const *)a)->name, (*(ls__weights_item *const *)b)->name);
+}
+
+ls_status ls__weights_sort_names(const char *file, ls__weights_header *header) {
+  size_t n = (size_t)header->named;
+  header->by_name = malloc(sizeof *header->by_name * (n + 1));
+  if (!header->by_name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the names of its tensors", file);
+  if (n) memcpy(header->by_name, header->items, sizeof *header->items * n);
+  qsort(header->by_name, n, sizeof *header->by_name, by_name);
+  for (size_t i = 1; i < n; i++)
+    if (!strcmp(header->by_name[i - 1]->name, header->by_name[i]->name))
+      return ls__weights_fail(LS_ERROR_FORMAT, file, header->by_name[i]->name,
+                              "stands in the file twice; the file is damaged, fetch it again");
+  return LS_OK;
+}
+
+void ls__weights_header_free(ls__weights_header *header) {
+  for (int32_t i = 0; i < header->count; i++) free(header->items[i]);
+  free(header->items);
+  free(header->by_name);
+  free(header->metadata);
+  free(header->pickle);
+  free(header->content);
+  *header = (ls__weights_header){0};
+}
+
 int32_t ls_weights_find(ls_weights *w, const char *name) {
-  if (!w->header.count) return -1;
-  ls__weights_item **found = bsearch(name, w->header.by_name, (size_t)w->header.count, sizeof *found, compare_name);
+  if (!w->header.named) return -1;
+  ls__weights_item **found = bsearch(name, w->header.by_name, (size_t)w->header.named, sizeof *found, compare_name);
   return found ? (*found)->index : -1;
 }
 
 /* A bool that is neither 0 nor 1 is undefined behaviour in every compiled kernel. */
 static ls_status check_bools(const ls_weights *w, const ls__weights_item *item, const char *bytes) {
-  for (int64_t i = 0; i < item->elements; i++)
+  for (int64_t i = 0; i < (int64_t)(item->end - item->begin); i++)
     if ((unsigned char)bytes[i] > 1)
       return ls__weights_fail(LS_ERROR_FORMAT, w->path, item->name,
                               "element %lld is %d, a BOOL is 0 or 1; the file is damaged, fetch it again", (long long)i,
@@ -244,7 +279,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
   } else {
     atomic_fetch_add(&w->map->references, 1);
   }
-  status = ls__tensor_map(data, item->shape, item->dims, item->dtype->name, done, context, out);
+  status = ls__tensor_map(data, item->shape, item->strides, item->dims, item->dtype->name, done, context, out);
   if (!status) return LS_OK;
   done(context);
   char why[300], cause[300];

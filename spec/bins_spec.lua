@@ -1,0 +1,75 @@
+-- Folders whose weights are in files of PyTorch, and models without a head, against transformers (spec/reference/bins.py).
+local ls = require "luasight"
+local loader = require "luasight.loader"
+local torch = ls.torch
+
+local reference = "spec/reference/bins/"
+
+describe("a folder with files of PyTorch", function()
+  for _, case in ipairs { "bert", "roberta", "distilbert", "llama", "gpt2" } do
+    it("gives the model that transformers gives: " .. case, function()
+      local expected = ls.safetensors.load(reference .. case .. "/reference.safetensors")
+      local model = ls.LanguageModel(reference .. case, { dtype = "float32" })
+      local out = model { input_ids = expected.ids, attention_mask = expected.mask }
+      local seen = 0
+      for name, want in pairs(expected) do
+        if name ~= "ids" and name ~= "mask" then
+          local got = out[name]
+          assert.equal(tostring(want.shape), tostring(got.shape))
+          local real = name == "pooler_output" and 1 or expected.mask:unsqueeze(-1)
+          local difference = ((got - want) * real):abs():max():item()
+          assert.is_true(difference < 1e-5, name .. ": " .. difference)
+          seen = seen + 1
+        end
+      end
+      assert.is_true(seen > 0)
+    end)
+  end
+
+  it("keeps the file's dtype unless told", function()
+    for _, dtype in ipairs { "auto", "float16" } do
+      for _, p in loader.network(reference .. "roberta", { dtype = dtype }):named_parameters() do
+        assert.equal("float16", p.dtype)
+      end
+    end
+    assert.equal("bfloat16", loader.network(reference .. "bert", { dtype = "bfloat16" }).pooler.dense.weight.dtype)
+  end)
+
+  it("shares what the file shares", function()
+    local net = loader.network(reference .. "gpt2")
+    assert.is_true(rawequal(net.lm_head.weight, net.transformer.wte.weight))
+  end)
+end)
+
+describe("a model without head", function()
+  it("is traced as any other", function()
+    local model = ls.LanguageModel(reference .. "bert", { dtype = "float32" })
+    local expected = ls.safetensors.load(reference .. "bert/reference.safetensors")
+    local last, pooled = model:trace({ input_ids = expected.ids, attention_mask = expected.mask }, function()
+      return model.encoder.layer[-1].output[0], model.pooler.output
+    end)
+    assert.is_true((last - expected.last_hidden_state)[0]:abs():max():item() < 1e-5)
+    assert.is_true((pooled - expected.pooler_output):abs():max():item() < 1e-5)
+  end)
+end)
+
+describe("a model on the meta device", function()
+  it("has shapes from config.json alone", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder .. " && cp " .. reference .. "gpt2/config.json " .. folder) == 0)
+    local model = ls.LanguageModel(folder, { device = "meta" })
+    assert.equal("meta", model.lm_head.weight.device)
+    local shape
+    model:scan({ 1, 2, 3 }, function() shape = tostring(model.output.logits.shape) end)
+    assert.equal("[1, 3, 19]", shape)
+    local wide = ls.LanguageModel(folder, { device = "meta", dtype = "bfloat16" })
+    assert.equal("bfloat16", wide.lm_head.weight.dtype)
+    local net = ls.Model(loader.network(folder, { device = "meta" }))
+    net:scan(torch.zeros(2, 4, { dtype = "int64" }), function()
+      shape = tostring(net.transformer.output.last_hidden_state.shape)
+    end)
+    assert.equal("[2, 4, 16]", shape)
+    os.execute("rm -r " .. folder)
+  end)
+end)

@@ -1,0 +1,144 @@
+--- What is public: which functions of which files make up which class, in the order of the reference. The editors'
+--- definitions (definitions.lua) and the reference (reference.lua) are both made from this list and from the annotations.
+
+---@class PublicSource
+---@field [1] string       file
+---@field [2] string       the table in that file that the functions belong to, "" for local functions
+---@field only string[]?   these functions; all that do not begin with _ unless told
+
+---@class PublicGroup
+---@field title string
+---@field class string      as LuaLS knows it
+---@field call string       how a function is written: "tracer:", "ls."
+---@field sources PublicSource[]
+---@field fields string?    the file in which the class with its fields is annotated
+---@field layers string?    the file whose classes of modules have their constructors here
+---@field about string?     a sentence in front
+
+---@class PublicPage
+---@field name string       of the file
+---@field title string
+---@field groups PublicGroup[]
+
+local lua = "lua/luasight/"
+
+---@type PublicPage[]
+return {
+  {
+    name = "luasight", title = "The library",
+    groups = {
+      { title = "ls", class = "luasight", call = "ls.", fields = lua .. "init.lua", sources = {
+        { lua .. "model.lua", "model", only = { "Model", "args" } },
+        { lua .. "language_model.lua", "language_model" },
+        { lua .. "tokenizer.lua", "", only = { "Tokenizer" } },
+        { lua .. "trace.lua", "trace", only = { "session" } },
+        { lua .. "tensor.lua", "tensor", only = { "tuple", "scope" } },
+        { lua .. "init.lua", "ls" },
+      } },
+    },
+  },
+  {
+    name = "models", title = "Models and modules",
+    groups = {
+      { title = "A module", class = "luasight.Module", call = "module:", fields = lua .. "model.lua",
+        sources = { { lua .. "model.lua", "methods" } } },
+      { title = "A model", class = "luasight.Model", call = "model:", fields = lua .. "model.lua",
+        sources = { { lua .. "model.lua", "root_methods" } } },
+      { title = "A language model", class = "luasight.LanguageModel", call = "model:",
+        fields = lua .. "language_model.lua", sources = {} },
+    },
+  },
+  {
+    name = "tracer", title = "Inside a body",
+    groups = {
+      { title = "A tracer", class = "luasight.Tracer", call = "tracer:", fields = lua .. "trace.lua",
+        sources = { { lua .. "tracer.lua", "methods" } } },
+      { title = "A cache", class = "luasight.Cache", call = "cache:", fields = lua .. "cache.lua",
+        sources = { { lua .. "cache.lua", "methods" } } },
+      { title = "A recorded graph", class = "luasight.GraphText", call = "graph:", fields = lua .. "tracer.lua",
+        sources = { { lua .. "tracer.lua", "Graph" } } },
+    },
+  },
+  {
+    name = "tensors", title = "Tensors and proxies",
+    groups = {
+      { title = "A tensor, or a proxy of one", class = "luasight.Tensor", call = "x:", fields = lua .. "tensor.lua",
+        sources = { { lua .. "methods.lua", "methods" } } },
+      { title = "A tuple, a list or a struct", class = "luasight.Sequence", call = "s:", fields = lua .. "tensor.lua",
+        sources = {} },
+      { title = "torch", class = "luasight.torch", call = "torch.", fields = lua .. "torch.lua",
+        sources = { { lua .. "torch.lua", "torch" } } },
+    },
+  },
+  {
+    name = "nn", title = "Modules of your own",
+    groups = {
+      { title = "nn", class = "luasight.nn", call = "nn.", fields = lua .. "nn.lua", sources = {
+        { lua .. "nn/parameter.lua", "parameter", only = { "Parameter", "Buffer", "skip_init" } },
+        { lua .. "nn/attention.lua", "attention" },
+        { lua .. "nn/module.lua", "module", only = { "is_module" } },
+      } },
+      { title = "What every module can do", class = "luasight.nn.Module", call = "net:", fields = lua .. "nn/module.lua",
+        sources = { { lua .. "nn/methods.lua", "Module" } } },
+      { title = "Layers with weights, and others", class = "luasight.nn", call = "nn.", layers = lua .. "nn/linear.lua",
+        sources = {} },
+      { title = "Norms", class = "luasight.nn", call = "nn.", layers = lua .. "nn/norm.lua", sources = {} },
+      { title = "Activations", class = "luasight.nn", call = "nn.", layers = lua .. "nn/activation.lua", sources = {} },
+      { title = "Containers", class = "luasight.nn", call = "nn.", layers = lua .. "nn/container.lua", sources = {} },
+      { title = "A list of modules", class = "luasight.nn.List", call = "list:", sources = {
+        { lua .. "nn/container.lua", "List", only = { "len", "each", "append", "extend" } } } },
+      { title = "Modules by name", class = "luasight.nn.ModuleDict", call = "dict:", sources = {
+        { lua .. "nn/container.lua", "ModuleDict", only = { "len", "each", "keys" } } } },
+      { title = "nn.init", class = "luasight.nn.init", call = "nn.init.", fields = lua .. "nn/initializers.lua",
+        sources = { { lua .. "nn/initializers.lua", "init" } } },
+    },
+  },
+  {
+    name = "training", title = "Training",
+    groups = {
+      { title = "optim", class = "luasight.optim", call = "ls.optim.", fields = lua .. "optim.lua",
+        sources = { { lua .. "optim.lua", "optim" } } },
+      { title = "An optimizer", class = "luasight.Optimizer", call = "optimizer:", fields = lua .. "optim.lua",
+        sources = { { lua .. "optim.lua", "methods" } } },
+      { title = "A schedule", class = "luasight.Schedule", call = "schedule:", fields = lua .. "optim.lua",
+        sources = { { lua .. "optim.lua", "Cosine" } } },
+    },
+  },
+  {
+    name = "text", title = "Tokenizers",
+    groups = {
+      { title = "A tokenizer", class = "luasight.Tokenizer", call = "tokenizer:", fields = lua .. "tokenizer.lua",
+        sources = { { lua .. "tokenizer.lua", "methods" } } },
+      { title = "Options", class = "luasight.TokenizerOptions", call = "", fields = lua .. "tokenizer_batch.lua",
+        sources = {} },
+      { title = "tokenizer_trainer", class = "luasight.TokenizerTrainer", call = "ls.tokenizer_trainer.",
+        fields = lua .. "tokenizer_trainer.lua", sources = { { lua .. "tokenizer_trainer.lua", "trainer" } } },
+      { title = "What a training gives", class = "luasight.TrainedTokenizer", call = "trained:",
+        fields = lua .. "tokenizer_trainer.lua", sources = { { lua .. "tokenizer_trainer.lua", "Trained" } } },
+    },
+  },
+  {
+    name = "files", title = "Files, pictures, progress",
+    groups = {
+      { title = "safetensors", class = "luasight.safetensors", call = "ls.safetensors.", fields = lua .. "safetensors.lua",
+        sources = { { lua .. "safetensors.lua", "safetensors", only = { "open", "load", "save" } } } },
+      { title = "An open file", class = "luasight.safetensors.File", call = "file:", fields = lua .. "safetensors.lua",
+        sources = { { lua .. "safetensors.lua", "File" } } },
+      { title = "plot", class = "luasight.plot", call = "ls.plot.", fields = lua .. "plot.lua",
+        sources = { { lua .. "plot.lua", "plot" } } },
+      { title = "A picture", class = "Plot", call = "picture:", fields = lua .. "plot.lua",
+        sources = { { lua .. "plot.lua", "Plot", only = { "text", "svg", "save" } } } },
+      { title = "progress", class = "luasight.Progress", call = "ls.progress.", fields = lua .. "progress.lua",
+        sources = { { lua .. "progress.lua", "progress", only = { "new" } } } },
+      { title = "A bar", class = "luasight.ProgressBar", call = "bar:", fields = lua .. "progress.lua",
+        sources = { { lua .. "progress.lua", "Bar" } } },
+    },
+  },
+  {
+    name = "errors", title = "Errors",
+    groups = {
+      { title = "An error", class = "luasight.Error", call = "e:", fields = lua .. "error.lua", sources = {},
+        about = "What everything raises. The page [Errors](../errors.md) has the codes." },
+    },
+  },
+}

@@ -1,0 +1,148 @@
+--- The manual as web pages: lowdown makes HTML of Markdown, this puts a frame around it. The navigation is the list of
+--- docs/README.md and, behind it, the reference.
+local reference = require "manual.reference"
+
+local site = {}
+
+local folder = "docs/"
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+---@class SitePage
+---@field name string      "guide/networks", without an ending
+---@field title string
+---@field chapter string   the heading under which the navigation has it, "" for the first ones
+---@field path string?     of its Markdown
+---@field text (fun(): string)?
+
+---All pages in the order of the navigation.
+---@return SitePage[]
+function site.list()
+  local list, chapter = { { name = "index", title = "Overview", chapter = "", path = folder .. "README.md" } }, ""
+  for line in read(folder .. "README.md"):gmatch "[^\n]+" do
+    chapter = line:match "^## (.*)$" or chapter
+    local title, name = line:match "^%- %[(.-)%]%((.-)%.md%)"
+    if name then list[#list + 1] = { name = name, title = title, chapter = chapter, path = folder .. name .. ".md" } end
+  end
+  for _, page in ipairs(reference.pages()) do
+    page.chapter = "Reference"
+    list[#list + 1] = page
+  end
+  return list
+end
+
+-- ---- from Markdown -----------------------------------------------------------------------------------------------------
+
+local function convert(path)
+  local pipe = assert(io.popen(("lowdown -thtml --out-no-smarty '%s'"):format(path)))
+  local html = pipe:read "*a"
+  pipe:close()
+  assert(html ~= "", "lowdown made nothing of " .. path)
+  return html
+end
+
+---Comments of Lua in the colour of comments, what is printed in another.
+local function colour(code)
+  return (code:gsub("[^\n]+", function(line)
+    local before, comment = line:match "^(.-)(%-%-[%-%s&!].*)$"
+    if not comment then return line end
+    local kind = comment:find "^%-%-&#62;" and "out" or comment:find "^%-%-!" and "bad" or "comment"
+    return ('%s<span class="%s">%s</span>'):format(before, kind, comment)
+  end))
+end
+
+---The body of a page, its links pointing at pages.
+---@param page SitePage
+---@return string
+function site.body(page)
+  local path = page.path
+  if page.text then
+    path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(page.text())
+    file:close()
+  end
+  local html = convert(path)
+  if page.text then os.remove(path) end
+  html = html:gsub('href="([^":#]*)%.md(#?[^"]*)"', function(to, anchor)
+    return ('href="%s.html%s"'):format(to:gsub("README$", "index"), anchor)
+  end)
+  html = html:gsub('(<pre><code class="language%-lua">)(.-)(</code></pre>)', function(open, code, close)
+    return open .. colour(code) .. close
+  end)
+  return (html:gsub("<table>", '<div class="wide"><table>'):gsub("</table>", "</table></div>"))
+end
+
+-- ---- the frame ---------------------------------------------------------------------------------------------------------
+
+local function up(page) return ("../"):rep(select(2, page.name:gsub("/", ""))) end
+
+local function navigation(pages, current)
+  local out, chapter = {}, nil
+  for _, page in ipairs(pages) do
+    if page.chapter ~= chapter then
+      chapter = page.chapter
+      out[#out + 1] = (#out > 0 and "</ul>\n" or "") .. (chapter ~= "" and ("<p>%s</p>\n"):format(chapter) or "") .. "<ul>"
+    end
+    out[#out + 1] = ('<li><a href="%s%s.html"%s>%s</a></li>'):format(up(current), page.name,
+      page == current and ' aria-current="page"' or "", page.title)
+  end
+  return table.concat(out, "\n") .. "\n</ul>"
+end
+
+local function neighbours(pages, i)
+  local function link(page, class, text)
+    if not page then return "" end
+    return ('<a class="%s" href="%s%s.html">%s</a>'):format(class, up(pages[i]), page.name, text:format(page.title))
+  end
+  return link(pages[i - 1], "before", "&larr; %s") .. link(pages[i + 1], "after", "%s &rarr;")
+end
+
+local frame = [[
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>%s</title>
+<link rel="stylesheet" href="%sstyle.css">
+</head>
+<body>
+<a class="skip" href="#main">Skip to the text</a>
+<nav aria-label="Pages">
+<a class="home" href="%sindex.html">luasight</a>
+<details>
+<summary>Pages</summary>
+%s
+</details>
+<div class="list">
+%s
+</div>
+</nav>
+<main id="main">
+%s
+<footer>%s</footer>
+</main>
+</body>
+</html>
+]]
+
+---The files of the site by name.
+---@return table<string, string>
+function site.pages()
+  local files, pages = { ["style.css"] = read "tools/manual/style.css" }, site.list()
+  for i, page in ipairs(pages) do
+    local title = i == 1 and "luasight manual" or page.title .. " - luasight"
+    local list = navigation(pages, page)
+    files[page.name .. ".html"] = frame:format(title, up(page), up(page), list, list, site.body(page), neighbours(pages, i))
+  end
+  return files
+end
+
+return site

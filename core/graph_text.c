@@ -134,6 +134,7 @@ static void put_place(json_t *o, const ls_graph *g, const ls__node *node) {
   const char *at = ls__trace_point_name(g, from->invoke, ls__point_of(node->time));
   if (*at) json_object_set_new(o, "at", json_string(at));
   json_object_set_new(o, "point", json_integer(ls__point_of(node->time)));
+  json_object_set_new(o, "at step", json_integer(ls__step_of(node->time)));
   if (from->invoke >= 0) json_object_set_new(o, "rows", json_integer(from->invoke));
   if (node->site) json_object_set_new(o, "site", json_integer(node->site));
   if (node->edits >= 0) json_object_set_new(o, "edits", json_integer(node->edits));

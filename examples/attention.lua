@@ -31,7 +31,7 @@ end)
 local norm = transformer.ln_f
 local names = model.lm_head.weight[mary] - model.lm_head.weight[john]
 local direction = names * norm.weight
-direction = (direction - direction:mean()) / (final:var({ correction = 0 }) + config.layer_norm_epsilon):sqrt()
+direction = (direction - direction:mean()) / (final:var(false) + config.layer_norm_epsilon):sqrt()
 local function favours(vector) return (vector * direction):sum():item() end
 
 local heads, size = config.n_head, config.n_embd / config.n_head

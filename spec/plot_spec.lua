@@ -318,6 +318,11 @@ describe("plot.heatmap", function()
     end
   end)
 
+  it("refuses to write a file of too many cells", function()
+    local big = plot.heatmap(ls.torch.ones(501, 500))
+    raises("250500 cells is too big to draw.*at most 250000 cells", big.svg, big)
+  end)
+
   it("refuses rows and texts that do not fit", function()
     raises("row 1 has 1 numbers and row 0 has 2", plot.heatmap, { { 1, 2 }, { 3 } })
     raises("the text has to have 1 rows of 2 cells", plot.heatmap, { { 1, 2 } }, { text = { { "a" } } })
@@ -441,6 +446,20 @@ describe("plot.graph", function()
     local dot = p:dot()
     assert.matches("pass 1, invoke 1", dot)
     assert.matches("style=dashed", dot)
+  end)
+
+  it("shows steps of a generation", function()
+    local p
+    local model = ls.LanguageModel "models/pretrained/ioi"
+    local block = model.transformer.h[1]
+    model:generate("Mary and", { max_new_tokens = 2 }, function(tracer)
+      for _ in tracer:iter(0, 2) do block.output[0][":"] = block.output[0] * 2 end
+      local _ = model.lm_head.output:save()
+      p = plot.graph(tracer)
+    end)
+    local text = text_of(p)
+    assert.matches("^step 0\ntransformer.h.1\n.*mul.*edit\nlm_head\n[^\n]*saved\nstep 1\ntransformer.h.1\n.*mul.*edit\n$", text)
+    assert.equal(2, count(text, "mul%("))
   end)
 
   it("refuses a trace that has ended", function()

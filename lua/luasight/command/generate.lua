@@ -98,10 +98,11 @@ function generate.run(arguments, options)
   local folder, prompt = arguments[1], arguments[2]
   local ls = require "luasight"
   local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
-  local ids, settings, texts = model.tokenizer:encode(prompt), settings_of(options)
+  local ids, settings = model.tokenizer:encode(prompt), settings_of(options)
   if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
   local usual = require "luasight.checkpoint".generation_config(folder) or {}
   local function one(name) return (settings[name] or usual[name] or 1) == 1 end
+  local texts
   if one "num_beams" and one "num_return_sequences" then
     texts = { stream(model, ids, settings, options.json and nothing or write) }
     if not options.json then print() end

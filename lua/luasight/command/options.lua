@@ -31,13 +31,16 @@ function options.is_usage(e) return getmetatable(e) == Usage end
 ---@param command luasight.Command
 ---@return string
 function options.help(name, command)
-  local shown, lines = {}, {}
-  for i, option in ipairs(command.options) do shown[i] = option[1] .. (option.value and " " .. option.value or "") end
+  local shown, lines, width = {}, {}, 18
+  for i, option in ipairs(command.options) do
+    shown[i] = option[1] .. (option.value and " " .. option.value or "")
+    width = math.max(width, #shown[i])
+  end
   lines[1] = ("usage: luasight %s%s%s"):format(name, #shown > 0 and " [options]" or "",
     #command.arguments > 0 and " " .. table.concat(command.arguments, " ") or "")
   lines[2] = command.about
   for i, option in ipairs(command.options) do
-    lines[#lines + 1] = ("  %-18s  %s%s"):format(shown[i], option[2],
+    lines[#lines + 1] = ("  %s%s  %s%s"):format(shown[i], (" "):rep(width - #shown[i]), option[2],
       option.default ~= nil and (" (%s)"):format(tostring(option.default)) or "")
   end
   return table.concat(lines, "\n")

@@ -110,6 +110,7 @@ local function layout(self)
 end
 
 function Attention:_draw(theme)
+  cells.check(#self.heads * #self.rows * #self.columns)
   local l = layout(self)
   local right = l.left + l.across * l.step[1]
   local wide = math.max(right + 64, gnuplot.title_width(self.options.title))

@@ -1,5 +1,6 @@
 --- Fields of coloured cells, which heat maps and attention patterns consist of: on a sheet, and in a terminal.
 local colours = require "luasight.plot.colours"
+local failure = require "luasight.error"
 local gnuplot = require "luasight.plot.gnuplot"
 local labels = require "luasight.plot.labels"
 local numbers = require "luasight.plot.numbers"
@@ -14,6 +15,16 @@ local cells = {}
 ---@field scale luasight.Scale
 
 -- ---- on a sheet --------------------------------------------------------------------------------------------------------
+
+local MOST = 250000 -- cells of a file that a browser still shows
+
+---Raises where there are more cells than a file should have.
+---@param count integer
+function cells.check(count)
+  if count <= MOST then return end
+  failure.raise("argument", ("a picture of %d cells is too big to draw"):format(count), nil,
+    { hint = ("take a part of it, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
+end
 
 ---Begins the field of the cells: afterwards axes and labels can be added, then `cells.plot` draws it.
 ---@param sheet luasight.Sheet

@@ -49,7 +49,7 @@ local function node_of(node)
   return {
     number = node.node, kind = node["do"], inputs = inputs, text = text_of(node, function(n) return "%" .. n end),
     module = (split(node.at or "")), point = node.point or 0, pass = node.pass or 0, invoke = node.rows or -1,
-    step = node.step or 0, edits = node["do"] == "write" or node.edits ~= nil, saved = node.saved == true,
+    step = node["at step"] or 0, edits = node["do"] == "write" or node.edits ~= nil, saved = node.saved == true,
     line = node.site and site.split(node.site) and site.text(node.site) or nil,
   }
 end

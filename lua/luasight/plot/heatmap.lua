@@ -131,6 +131,7 @@ end
 
 function HeatMap:_draw(theme)
   local o = self.options
+  cells.check(#self.rows * #self.columns)
   local text = self.text_given or o.text == true and texts_of_numbers(self.values, self.most) or nil
   if self.text_given then
     text = {}

@@ -104,7 +104,7 @@ end
 ---@return string
 function numbers.text(v)
   if v ~= v then return "nan" end
-  return ("%.6g"):format(math.abs(v) < 1e-12 and 0 or v)
+  return ("%.6g"):format(v == 0 and 0 or v) -- no -0
 end
 
 ---A function that writes numbers shortly, all with the same digits behind the point.

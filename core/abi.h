@@ -231,7 +231,6 @@ ls_status ls_trace_supply(ls_graph *g, int32_t node, const ls_value *value);
 void ls_trace_optional(const ls_value *read);         /* of a point: it stays unset where a skip leaves it out */
 void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
 ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a node that ran: saved, or demanded */
-int32_t ls_trace_steps(ls_graph *g);                                          /* how many came in the last generation; else 1 */
 int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_eager(const ls_value *node);                               /* recorded with values */

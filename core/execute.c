@@ -163,7 +163,8 @@ static ls_status begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, c
   g->run->narrow_item = g->narrow_item;
   g->now = LS__TIME(pass, step, 0) - 1;
   g->standing = false;
-  if (g->invokes[first].steps || !g->came) g->came = step + 1;
+  for (int32_t i = first; i < g->invoke_count; i++)
+    if (g->invokes[i].pass == pass) g->invokes[i].came = step + 1;
   return ls__grad_arrive(g);
 }
 

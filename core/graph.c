@@ -70,6 +70,13 @@ ls_status ls__open_graph(const ls_value *stream, int32_t n, ls_graph **out) {
   return LS_OK;
 }
 
+/* How many steps came of the generation that a node waits for. */
+static int32_t steps_of(const ls_graph *g, int32_t id) {
+  while (g->nodes[id].latest >= 0 && g->nodes[id].kind != LS__READ) id = g->nodes[id].latest;
+  int32_t invoke = g->nodes[id].invoke;
+  return g->state == LS__CLOSED && invoke >= 0 && invoke < g->invoke_count ? g->invokes[invoke].came : 0;
+}
+
 ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
   for (int32_t i = 0; i < n; i++) {
     ls_value v = stream[i];
@@ -78,15 +85,16 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
       ls__node *node = &g->nodes[v.aux];
       if (g->state != LS__CLOSED || !node->saved || !node->done) {
         int32_t step = ls__step_of(node->time);
+        int32_t came = steps_of(g, v.aux);
         bool ended = g->state == LS__CLOSED && node->saved;
         if (ended && node->never)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip came before it.");
-        else if (ended && g->came > 1 && step < g->came)
+        else if (ended && came > 1 && step < came)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the model does not run this part in step %d.",
                    step);
-        else if (ended && g->came && step >= g->came && step < LS__LAST)
+        else if (ended && came && step >= came && step < LS__LAST)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step,
-                   g->came);
+                   came);
         else
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set.");
         ls__fail_site(node->site, 0);
@@ -188,6 +196,7 @@ void ls_graph_release(ls_graph *g) {
   free(g->kinds);
   free(g->values);
   free(g->dies);
+  free(g->invokes);
   free(g);
   ls__live_add(-1);
 }

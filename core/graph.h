@@ -89,7 +89,7 @@ typedef struct ls__invoke {
   ls_value *arguments;   /* stream; what the caller gave */
   int32_t argument_count;
   int32_t pass, least;   /* where it runs, as far as known, and the first pass that it may join */
-  int32_t steps;         /* of a generation the most, 0: no generation */
+  int32_t steps, came;   /* of a generation the most, 0: no generation; how many came */
   int32_t first, rows;   /* in the pass, once that has begun */
   int32_t pad;           /* columns before its own, in the pass */
   int32_t cause;         /* the edit that put it into a later pass, -1: none */
@@ -132,7 +132,6 @@ struct ls_graph {
   bool standing;      /* at `now`, and what happens there is not over */
   int32_t rows;       /* of the pass */
   int32_t steps;      /* what invokes opened now have */
-  int32_t came;       /* steps that came in the last generation, without one 1 */
   ls_value text;      /* what the generation of the pass gave */
   int64_t track;      /* autograd records from this time on */
   int32_t narrow_instance, narrow_item; /* see ls__run; -1: none */

@@ -121,8 +121,7 @@ static const char *subject(const ls_graph *g, const ls__node *node) {
     case LS__OP: return ls__op_name(node->op);
     case LS__CALL: return callee_name(g, node);
     case LS__READ:
-    case LS__WRITE: return node->invoke >= 0 && node->invoke < g->invoke_count
-                                ? ls_program_point_name(g->invokes[node->invoke].program, node->slot) : "";
+    case LS__WRITE: return ls__trace_point_name(g, node->invoke, node->slot);
     default: return node->name ? node->name : "";
   }
 }

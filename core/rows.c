@@ -118,6 +118,13 @@ ls_status ls__rows_take(ls_graph *g, int32_t id, const ls_value *whole, ls_value
     return LS_OK;
   }
   where w = where_of(g, id);
+  ls_tensor_info info;
+  if (g->nodes[g->nodes[id].stream[0].aux].kind == LS__TEXT && !ls_tensor_describe(whole, &info) && info.dims && info.shape[0] < w.all) {
+    int64_t texts = info.shape[0]; /* a search with beams gives fewer texts than it has rows */
+    w.first = (int32_t)(w.first * texts / w.all);
+    w.rows = (int32_t)(w.rows * texts / w.all);
+    w.all = (int32_t)texts;
+  }
   return take(&w, whole, 0, out);
 }
 

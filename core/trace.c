@@ -41,12 +41,13 @@ void ls__trace_close(ls_graph *g, bool keep) {
     node->program = NULL;
   }
   for (int32_t i = 0; i < g->invoke_count; i++) {
-    ls__stream_free(g->invokes[i].arguments, g->invokes[i].argument_count);
-    ls_program_release(g->invokes[i].program);
+    ls__invoke *invoke = &g->invokes[i];
+    ls__stream_free(invoke->arguments, invoke->argument_count);
+    invoke->arguments = NULL;
+    invoke->argument_count = 0;
+    ls_program_release(invoke->program);
+    invoke->program = NULL;
   }
-  free(g->invokes);
-  g->invokes = NULL;
-  g->invoke_count = 0;
   free(g->order);
   g->order = NULL;
   free(g->map);
@@ -121,7 +122,8 @@ int32_t ls_trace_pass(ls_graph *g, int32_t invoke) { return g->invokes[invoke].p
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
 const char *ls__trace_point_name(const ls_graph *g, int32_t invoke, int32_t point) {
-  return invoke >= 0 && invoke < g->invoke_count ? ls_program_point_name(g->invokes[invoke].program, point) : "";
+  bool known = invoke >= 0 && invoke < g->invoke_count && g->invokes[invoke].program;
+  return known ? ls_program_point_name(g->invokes[invoke].program, point) : "";
 }
 
 bool ls__trace_passed(const ls_graph *g, int64_t time) { return time < g->now || (time == g->now && !g->standing); }
@@ -455,5 +457,3 @@ int64_t ls_trace_bytes(ls_graph *g) {
   for (int32_t i = 0; i < g->count; i++) bytes += ls_value_bytes(&g->values[i]);
   return bytes;
 }
-
-int32_t ls_trace_steps(ls_graph *g) { return g->came; }

@@ -14,6 +14,7 @@ local batch = {}
 ---@field args table        arguments of a call of the model, with `n`
 ---@field rows integer
 ---@field lengths integer[]? tokens of each row, where they are counted
+---@field steps integer?     that came, once the pass has begun
 ---@field settings luasight.GenerationSettings?  of a generation
 ---@field width integer?    of the input's own padding to the left: the longest row
 
@@ -117,6 +118,10 @@ local function members_of(recording, pass)
   return members
 end
 
+local function note_steps(members, steps)
+  for _, member in ipairs(members) do member.steps = steps end
+end
+
 ---Begins a pass that has the inputs of several invokes, or is a generation.
 ---@param recording luasight.Recording
 ---@param pass integer
@@ -125,7 +130,8 @@ function batch.begin(recording, pass)
   local network, total, copies = members[1].network, 0, 1
   local args = network.merge(members)
   for _, member in ipairs(members) do total = total + member.rows end
-  recording.network, recording.generation = network, nil
+  recording.network, recording.generation, recording.members = network, nil, members
+  note_steps(members, 1)
   if members[1].settings then
     recording.generation = network.start_generation(members[1].settings, args[1])
     copies, args = recording.generation.rows / total, { n = 1, recording.generation:arguments() }
@@ -152,6 +158,7 @@ function batch.next_step(recording, pass, step, result)
     binding.check(C.ls_trace_end(recording.graph, text.v))
     return
   end
+  note_steps(recording.members, step + 2)
   local program, stream, n = record.prepare(3, recording.network.module, args)
   binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, generation.rows))
 end

@@ -24,6 +24,7 @@ local trace = {}
 ---@field invokes table<integer, luasight.Input>  by the core's number
 ---@field functions table<integer, fun(...): any>  of tracer:apply, by node
 ---@field generation luasight.GenerationRun?  of the pass under way
+---@field members luasight.Input[]?  of the pass under way
 ---@field failed any  what ended it
 ---@field stands_in luasight.Tracer?  of a session: the body that it stands in
 
@@ -217,7 +218,6 @@ function trace.finish(recording, level)
   run_or_give_up(recording, nil, level + 1)
   local graph = recording.graph
   binding.owe(tonumber(C.ls_trace_bytes(graph)))
-  recording.steps = C.ls_trace_steps(graph)
   C.ls_graph_release(ffi.gc(graph, nil))
   recording.graph = nil
 end

@@ -76,6 +76,7 @@ function methods:_add_input(kind, level, call)
     input.rows = batch.rows(input.args)
     input.lengths, input.width = network.lengths(input.args)
     self._recording.invokes[input.index] = input
+    self._first = self._first or input
     self._named_by = self._named_by or self._program
     return input
   end
@@ -188,11 +189,16 @@ function methods:dot() return self:graph():dot() end
 
 local Tracer = {}
 
+local function steps_that_came(tracer)
+  if tracer._first then return tracer._first.steps end
+  return not tracer._recording.graph and 1 or nil
+end
+
 function Tracer.__index(self, key)
   local method = methods[key]
   if method then return method end
   if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
-  if key == "steps" then return self._recording.steps end
+  if key == "steps" then return steps_that_came(self) end
   return self._network.root[key]
 end
 

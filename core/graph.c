@@ -81,6 +81,9 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
         bool ended = g->state == LS__CLOSED && node->saved;
         if (ended && node->never)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip came before it.");
+        else if (ended && g->came > 1 && step < g->came)
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the model does not run this part in step %d.",
+                   step);
         else if (ended && g->came && step >= g->came && step < LS__LAST)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step,
                    g->came);

@@ -82,7 +82,7 @@ static ls_status push(ls__pickle *p, int32_t value) {
 
 static ls_status push_new(ls__pickle *p, int32_t kind, int64_t i) {
   ls__pickle_value *v = NULL;
-  int32_t number;
+  int32_t number = 0;
   ls_status status = ls__pickle_add(p, kind, &v, &number);
   if (status) return status;
   v->as.i = i;
@@ -117,7 +117,7 @@ static ls_status find_mark(ls__pickle *p, int32_t *out) {
 /* A new container of what is on the stack from `from` on. */
 static ls_status push_container(ls__pickle *p, int32_t kind, int32_t from) {
   ls__pickle_value *v = NULL;
-  int32_t number;
+  int32_t number = 0;
   ls_status status = ls__pickle_add(p, kind, &v, &number);
   for (int32_t i = from; i < p->depth && !status; i++) {
     if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "a mark stands among the elements of a tuple" BROKEN);
@@ -171,7 +171,7 @@ static ls_status extend_marked(ls__pickle *p, int32_t kind) {
 /* ---- the memo ------------------------------------------------------------------------------------------------------ */
 
 static ls_status memo_put(ls__pickle *p, uint64_t index) {
-  int32_t value;
+  int32_t value = 0;
   ls_status status = top(p, &value);
   if (status) return status;
   if (index > (uint64_t)p->count) return ls__pickle_fail(p, "a value is remembered under a number that is too large" BROKEN);
@@ -220,7 +220,7 @@ static ls_status push_text(ls__pickle *p, size_t width) {
   if (!text) return cut_short(p);
   if (memchr(text, 0, (size_t)n)) return ls__pickle_fail(p, "a text has a zero byte, which is not supported");
   ls__pickle_value *v = NULL;
-  int32_t number;
+  int32_t number = 0;
   status = ls__pickle_add(p, LS__PICKLE_TEXT, &v, &number);
   if (status) return status;
   v->count = (int32_t)n;

@@ -8,7 +8,7 @@ local prompt = arg and arg[2] or "When Mary and John went to the store, John gav
 
 local model = ls.LanguageModel(folder)
 local tokenizer = model.tokenizer
-local blocks = model.transformer.h
+local blocks = model.layers
 
 local function section(title)
   print(("\n%s\n%s"):format(title, ("─"):rep(#title)))
@@ -36,14 +36,14 @@ local shown = {}
 for i, id in ipairs(ids) do shown[i] = (i - 1) .. ":" .. quoted(id) end
 print(("The model reads it as %d tokens: %s"):format(#ids, table.concat(shown, " ")))
 
-local function decoder(h) return model.lm_head(model.transformer.ln_f(h))["0, -1"]:softmax(-1) end
+local function decoder(h) return model.head(model.norm(h))["0, -1"]:softmax(-1) end
 
 local lens, clean = {}, {} -- clean[layer]: the residual stream after that layer, 1 T C
 model:trace(ids, function()
-  lens[1] = decoder(blocks[0].input[0][0]):save()
+  lens[1] = decoder(blocks[0].resid_pre):save()
   for i, block in blocks:each() do
-    clean[i] = block.output[0]:clone():save()
-    lens[i + 2] = decoder(block.output[0]):save()
+    clean[i] = block.resid_post:clone():save()
+    lens[i + 2] = decoder(block.resid_post):save()
   end
 end)
 local answer, sure = top(lens[#lens])
@@ -85,7 +85,7 @@ print("Attention carries information from earlier positions to the last one. We 
 -- Sets what the attention of these layers brings to the last position to 0; gives the answer and P(answer).
 local function without(list)
   local p = run(ids, function()
-    for _, layer in ipairs(list) do blocks[layer].attn.output[0][":, -1"] = 0 end
+    for _, layer in ipairs(list) do blocks[layer].attn_out[":, -1"] = 0 end
   end)
   local id, share = top(p)
   local left = p[answer]:item()
@@ -154,7 +154,7 @@ print(("and says %s (%.3f). Into this run we copy one vector of the first run, t
 
 local function patched(layer, position)
   local place = (":, %d"):format(position)
-  return run(corrupted, function() blocks[layer].output[0][place] = clean[layer][place] end)
+  return run(corrupted, function() blocks[layer].resid_post[place] = clean[layer][place] end)
 end
 
 local at_word, at_end, best = {}, {}, nil

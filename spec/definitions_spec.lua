@@ -174,6 +174,7 @@ function Tensor:max() end]], entry "Tensor:max")
     for class, given in pairs {
       ["luasight"] = ls, ["luasight.nn"] = ls.nn, ["luasight.optim"] = ls.optim, ["luasight.plot"] = ls.plot,
       ["luasight.torch"] = ls.torch, ["luasight.nn.init"] = ls.nn.init, ["luasight.Tensor"] = require "luasight.methods",
+      ["luasight.GenerationOptions"] = require "luasight.generation.settings".names,
     } do
       local known, missing = api.names(class), {}
       local names = {}

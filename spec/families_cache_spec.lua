@@ -119,6 +119,20 @@ describe("a text whose length changes all angles", function()
   end)
 end)
 
+describe("the encoder of T5", function()
+  it("runs once, which a value of a later step says", function()
+    local model, early, late = ls.LanguageModel(loader.network(reference .. "t5", { dtype = "float32" })), nil, nil
+    model:generate({ 5, 3, 7 }, { max_new_tokens = 3, eos_token_id = false }, function(tracer)
+      early = model.encoder.block[0].output[0]:save()
+      tracer:next()
+      late = model.encoder.block[0].output[0]:save()
+    end)
+    assert.equal("[1, 3, 16]", tostring(early.shape))
+    assert.is_false(late:is_set())
+    assert.error_matches(function() return late.value end, "does not run this part in step 1")
+  end)
+end)
+
 describe("an encoder", function()
   it("does not generate, and says so", function()
     for _, name in ipairs { "bert", "roberta", "distilbert" } do

@@ -82,10 +82,11 @@ for case in text_of(reference .. "cases.txt"):gmatch "%S+" do
       model:trace(inputs(expected.ids), function()
         for path, module in model:named_modules() do
           local has, pattern = pcall(function() return module.pattern end)
-          if has then
+          local is_layer = pcall(function() return module.resid_pre end) -- which has its attention's too
+          if has and not is_layer then
             patterns[#patterns + 1] = pattern:save()
             by_path[path:gsub("%.layer.*[.](%w+)$", ".%1")] = pattern
-            if not expected.decoder_ids then keys[#patterns] = module.k:save() end -- T5 has a child of that name
+            keys[#patterns] = module.k:save()
           end
         end
       end)
@@ -231,6 +232,80 @@ describe("weights of experts that a file holds one by one", function()
       { [first .. "5.w1.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }),
         [first .. "5.w3.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }) })
     refuses("are the same parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })
+  end)
+end)
+
+describe("a folder with a model without its head", function()
+  local folder
+
+  before_each(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder) == 0)
+  end)
+  after_each(function() os.execute("rm -r " .. folder) end)
+
+  ---Writes the folder: the tiny model of a case without the head, its parts named as without one.
+  local function write(case, class, with)
+    local config = cjson.decode(text_of(reference .. case .. "/config.json"))
+    config.architectures = { class }
+    local file = assert(io.open(folder .. "/config.json", "wb"))
+    file:write(cjson.encode(config))
+    file:close()
+    local body, tensors = models.find(config.model_type).body, {}
+    for name, t in pairs(ls.safetensors.load(reference .. case .. "/model.safetensors")) do
+      if not name:find "^lm_head" and not name:find "^embed_out" then
+        tensors[name:sub(1, #body.prefix) == body.prefix and name:sub(#body.prefix + 1) or name] = t
+      end
+    end
+    for name, t in pairs(with or {}) do tensors[name] = t end
+    ls.safetensors.save(folder .. "/model.safetensors", tensors)
+    return body
+  end
+
+  local norms = { mistral = "norm", ["gpt_neox-old"] = "final_layer_norm", gptj = "ln_f", ["bloom-old"] = "ln_f",
+    mixtral = "norm", ["mamba-old"] = "norm_f" }
+
+  for case, class in pairs { mistral = "MistralModel", ["gpt_neox-old"] = "GPTNeoXModel", gptj = "GPTJModel",
+    ["bloom-old"] = "BloomModel", mixtral = "MixtralModel", ["mamba-old"] = "MambaModel" } do
+    it("gives what transformers' model gives to its head: " .. class, function()
+      local body = write(case, class)
+      assert.equal(class, body.name)
+      local model = ls.LanguageModel(folder, { dtype = "float32" })
+      assert.matches("^" .. class .. "%(", tostring(model))
+      local expected = ls.safetensors.load(reference .. case .. "/reference.safetensors")
+      local output, norm, pre, embed = model:trace(expected.ids, function()
+        return model.output.last_hidden_state, model.norm.output, model.layers[0].resid_pre, model.embed.output
+      end)
+      local last = expected["out." .. body.prefix .. norms[case] ]
+      near(last, output, outputs, "last_hidden_state")
+      near(last, norm, outputs, "norm")
+      if case == "mistral" then assert.is_true(torch.equal(embed.value, pre.value)) end
+      local ok, err = pcall(function() return model.head end)
+      assert.is_false(ok)
+      assert.matches("no head: its folder has the model without a head", err.message)
+      ok, err = pcall(function() return model:generate({ 3, 4 }, { max_new_tokens = 2 }) end)
+      assert.is_false(ok)
+      assert.matches("no head that gives logits", err.message)
+    end)
+  end
+
+  it("is one only where the configuration says so and no weight of a head is there", function()
+    write("mistral", "MistralForCausalLM")
+    local ok, err = pcall(loader.network, folder)
+    assert.is_false(ok)
+    assert.matches("missing: lm_head.weight", err.message, 1, true)
+    write("mistral", "MistralModel", { ["lm_head.weight"] = torch.zeros(19, 16, { dtype = "bfloat16" }) })
+    assert.equal("MistralForCausalLM", loader.network(folder)._class_name)
+  end)
+
+  it("is shown as what it is", function()
+    write("mistral", "MistralModel")
+    local pipe = io.popen("bin/luasight inspect --json " .. folder)
+    local shown = cjson.decode(pipe:read "*a")
+    pipe:close()
+    assert.equal("MistralModel", shown.class)
+    for _, t in ipairs(shown.tensors) do assert.is_nil(t.path:find "^model%." or t.path:find "^lm_head") end
   end)
 end)
 

@@ -4,6 +4,7 @@
 local binding = require "luasight.ffi"
 local cache = require "luasight.hub.cache"
 local checkpoint = require "luasight.checkpoint"
+local failure = require "luasight.error"
 local quoted = require("luasight.safetensors").quoted
 local tokenizer_files = require "luasight.tokenizer_files"
 
@@ -133,13 +134,12 @@ function hub.folder(id, want, revision)
   if commit == repository.revision and is_whole(repository:snapshot(commit), want) then return repository:snapshot(commit) end
   if not has_library() then return cached(repository, want, no_library) end
   local server = require "luasight.hub.server"
+  local there = commit and is_whole(repository:snapshot(commit), want) and repository:snapshot(commit)
   local names
-  commit, names = server.listing(id, repository.revision)
+  commit, names = server.listing(id, repository.revision, not there)
   if not commit then
-    local answer = names
-    local ok, folder = pcall(cached, repository, want, { what = "" })
-    if ok then return folder end
-    server.fail(answer, "model " .. quoted(id))
+    if there then return there end
+    server.fail(names, "model " .. quoted(id))
   end
   local function has(name) return names[name] ~= nil end
   local wanted, index = needed(want, has)
@@ -166,7 +166,14 @@ end
 ---@return string
 function hub.locate(name, want, revision)
   local is_folder = type(name) ~= "string" or exists(name .. "/.") or not hub.is_id(name)
-  if not is_folder then return hub.folder(name, want, revision) end
+  if not is_folder then
+    local ok, result = pcall(hub.folder, name, want, revision)
+    if ok then return result end
+    if failure.is(result) then
+      result.hint = "there is no folder of that name here" .. (result.hint and "; " .. result.hint or "")
+    end
+    error(result, 0)
+  end
   if revision ~= nil then
     binding.raise("argument", ("a revision is for models of the hub; %s is %s"):format(quoted(name),
       type(name) == "string" and exists(name .. "/.") and "a folder here" or "not the name of one"))

@@ -1,5 +1,6 @@
 --- Models: a network with its points. A model and every module below it are handles with the same words: `output`,
 --- `input`, taps, children, parameters; calling one inside a body adds the call to the trace.
+local aliases = require "luasight.aliases"
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local inputs = require "luasight.inputs"
@@ -50,6 +51,8 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field [string] luasight.Module
 ---@operator len: integer
 ---@overload fun(...): luasight.Tensor
+
+---@alias luasight.Body fun(tracer: luasight.Tracer): ...
 
 ---@class luasight.Model: luasight.Module  a whole model; `model(input)` just runs it
 ---@overload fun(input: any, options?: table): luasight.Tensor
@@ -355,9 +358,9 @@ end
 ---Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).
 ---@param ... any  input?, options?, body
 ---@return any ...  # what the body returns, saved; with { trace = false } the output
----@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
----@overload fun(self: luasight.Model, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
----@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, input: any, options: table, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, body: luasight.Body): ...
 function root_methods:trace(...)
   local network = getfenv(self).network
   local call = inputs.sort(network, "trace", network.options, 3, ...)
@@ -394,9 +397,10 @@ end
 ---Generates text beside a recorded body; without a body it just generates.
 ---@param ... any  input?, options?, body?
 ---@return any ...  # what the body returns, saved; without a body the ids [B, T + new]
----@overload fun(self: luasight.Model, input: any, options: table, body: fun(tracer: luasight.Tracer): ...): ...
----@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
----@overload fun(self: luasight.Model, options: table, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, options?: luasight.GenerationOptions): luasight.Tensor
+---@overload fun(self: luasight.Model, input: any, options: luasight.GenerationOptions, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, options: luasight.GenerationOptions, body: luasight.Body): ...
 function root_methods:generate(...)
   local network = getfenv(self).network
   local settings_of = generation_of(network, 3)
@@ -436,7 +440,7 @@ end
 ---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
 ---@param ... any  input, options?, body
 ---@return any ...  # what the body returns
----@overload fun(self: luasight.Model, input: any, body: fun(tracer: luasight.Tracer): ...): ...
+---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
 function root_methods:scan(...)
   local network = getfenv(self).network
   local call = inputs.sort(network, "scan", network.options, 3, ...)
@@ -503,6 +507,7 @@ local function unknown(place, key, level)
   for name in place.module:_children() do names[#names + 1] = name end
   for name in place.module:_tensors() do names[#names + 1] = name end
   for name in pairs(methods) do names[#names + 1] = name end
+  aliases.add_names(place.module, names)
   if place.path == "" then
     for name in pairs(root_methods) do names[#names + 1] = name end
     for name in pairs(place.network.public) do names[#names + 1] = name end
@@ -527,6 +532,19 @@ local function tap(place, tracer, name, level)
   return locate(place, tracer, name, level + 1)
 end
 
+---Where another name of this module leads: what it is taken from, and the step from there; nil where it is none.
+---@return any at, string|integer? step
+local function follow(self, place, key, level)
+  local alias = aliases.of(place.module, key)
+  if not alias then return nil end
+  if type(alias) == "table" then
+    binding.raise("name", ("has no %s: %s"):format(key, alias[1]), level + 1, { point = place.path })
+  end
+  local tracer = alias:find(":", 1, true) and tracer_of(place, key, level + 1)
+  if alias == ":" .. key then reach(place, tracer, key, level + 1) end -- a tap of the module itself, and there is none
+  return aliases.walk(self, alias)
+end
+
 function meta.__index(self, key)
   local place = getfenv(self)
   if key == "output" or key == "input" then return read(place, key, 3) end
@@ -543,6 +561,8 @@ function meta.__index(self, key)
   end
   local below = child(place, key) or slice_children(place, key, 3)
   if below then return below end
+  local at, last = follow(self, place, key, 3)
+  if at then return at[last] end
   local value = place.module[key]
   if value == nil or type(value) == "function" then unknown(place, key, 3) end
   return tracer and ffi.istype(ref_t, value) and read_only(value) or value
@@ -559,6 +579,14 @@ function meta.__newindex(self, key, value)
   if tracer and type(key) == "string" then
     local point, step = tap(place, tracer, key, 3)
     if point then return trace.write(tracer, step, point, value, false, 3) end
+  end
+  if child(place, key) then
+    binding.raise("argument", "is a module and cannot be set; its output can", 3, { point = join(place.path, key) })
+  end
+  local at, last = follow(self, place, key, 3)
+  if at then
+    at[last] = value
+    return
   end
   for name in place.module:_tensors() do
     if name == key then

@@ -87,7 +87,8 @@ function definitions.library()
   end
   return table.concat({ "---@meta luasight", "-- Made from the sources of luasight. Read by LuaLS, never run.\n",
     '---@alias luasight.dtype "float32"|"float64"|"float16"|"bfloat16"|"int64"|"int32"|"int16"|"int8"|"uint8"|"bool"|string',
-    '---@alias luasight.TensorKind "parameter"|"buffer"|"transient"\n' }, "\n") .. "\n"
+    '---@alias luasight.TensorKind "parameter"|"buffer"|"transient"',
+    "---@alias luasight.Body fun(tracer: luasight.Tracer): ...\n" }, "\n") .. "\n"
     .. table.concat(out, "\n") .. "\nreturn luasight\n"
 end
 

@@ -46,6 +46,8 @@ return {
         sources = { { lua .. "model.lua", "root_methods" } } },
       { title = "A language model", class = "luasight.LanguageModel", call = "model:",
         fields = lua .. "language_model.lua", sources = {} },
+      { title = "Options of a generation", class = "luasight.GenerationOptions", call = "",
+        fields = lua .. "generation/settings.lua", sources = {} },
     },
   },
   {

@@ -11,39 +11,17 @@ local lens = { about = "what a language model would say if it stopped after each
     { "--out", "a heat map of all positions: its name ends in .svg, .png, .html or .txt", value = "FILE" },
   } }
 
--- ---- where things are --------------------------------------------------------------------------------------------------
-
-local norms = { "ln_f", "norm", "final_layernorm", "final_layer_norm" }
-local heads = { "lm_head", "embed_out" }
-
-local function first_below(handle, names)
-  for _, name in ipairs(names) do
-    local ok, found = pcall(handle.get, handle, name)
-    if ok then return found end
-  end
-end
-
----The blocks (the longest list of modules), the norm behind them, and the head.
----@param model userdata
----@return userdata blocks, userdata? norm, userdata head
-local function parts(model)
-  local blocks, where = nil, nil
-  for path, handle in model:named_modules() do
-    if #handle > 0 and (not blocks or #handle > #blocks) then blocks, where = handle, path end
-  end
-  local head = first_below(model, heads)
-  if not blocks or not head then
-    failure.raise("state", "the lens needs a language model with numbered blocks and a head (lm_head) that reads the last one")
-  end
-  local around = where:match "^(.*)%.[^.]+$"
-  return blocks, first_below(around and model:get(around) or model, norms), head
-end
-
 -- ---- looking -----------------------------------------------------------------------------------------------------------
 
----The K most likely tokens at a place of the stream (1 T C) after the embedding and after each block, from 0: values, ids.
+---The norm behind the last layer; nil where layers normalise by themselves.
+local function norm_of(model)
+  local has, norm = pcall(function() return model.norm end)
+  return has and norm or nil
+end
+
+---The K most likely tokens at a place of the stream (1 T C) after the embedding and after each layer, from 0: values, ids.
 local function tops_at(model, prompt, k, place)
-  local blocks, norm, head = parts(model)
+  local norm, head = norm_of(model), model.head
   local tops = {}
   model:trace(prompt, function()
     local function read(h)
@@ -51,8 +29,8 @@ local function tops_at(model, prompt, k, place)
       local values, ids = head(norm and norm(x) or x):float():softmax(-1):topk(k)
       return { values:save(), ids:save() }
     end
-    tops[0] = read(blocks[0].input[0][0])
-    for i, block in blocks:each() do tops[i + 1] = read(block.output[0]) end
+    tops[0] = read(model.layers[0].resid_pre)
+    for i, layer in model.layers:each() do tops[i + 1] = read(layer.resid_post) end
   end)
   return tops
 end

@@ -27,6 +27,26 @@ local above_zero = { "a number above 0", function(v) return is_number(v) and v >
 local share = { "a number from 0 to 1", function(v) return is_number(v) and v >= 0 and v <= 1 end }
 local number = { "a number", function(v) return is_number(v) and math.abs(v) < math.huge end }
 
+---@class luasight.GenerationOptions  named as in transformers; what is not told, the folder's generation_config.json says
+---@field max_new_tokens integer?        20 where nothing else says how long the text may get
+---@field max_length integer?            the same with the prompt; one of the two
+---@field min_new_tokens integer?        0
+---@field min_length integer?            the same with the prompt
+---@field do_sample boolean?             false: the likeliest token at each step
+---@field temperature number?            1; acts in sampling, as the next three do
+---@field top_k integer?                 50; 0: all
+---@field top_p number?                  1
+---@field seed integer?                  the same text for the same seed
+---@field repetition_penalty number?     1: none
+---@field num_beams integer?             1: no search
+---@field num_return_sequences integer?  1; more with sampling or beams
+---@field length_penalty number?         1; of a search with beams
+---@field early_stopping boolean|"never"?  false; of a search with beams
+---@field eos_token_id integer|integer[]|false?  ends a text; false: nothing does
+---@field pad_token_id integer?          behind texts that ended early
+---@field stop_strings string|string[]?  texts that end a text
+---@field use_cache boolean?             true where the network has one
+
 ---Option -> what it must be.
 local kinds = {
   do_sample = flag, temperature = above_zero, top_k = size, top_p = share, seed = size,
@@ -183,9 +203,8 @@ end
 ---@return luasight.GenerationSettings
 function settings.read(given, net, reader)
   given, reader = given or {}, reader or {}
-  if net.generates == false then
-    failure.raise("state", "this model does not generate text: it guesses the tokens that are masked", nil,
-      { hint = "model(prompt).logits has its guesses" })
+  if net.cannot_generate then
+    failure.raise("state", "this model does not generate text: " .. net.cannot_generate)
   end
   check_given(given)
   local from_file = type(net.generation_config) == "table" and net.generation_config or nil

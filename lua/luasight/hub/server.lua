@@ -49,9 +49,10 @@ end
 ---Whether it is worth to try again, and after how many seconds.
 ---@param t luasight.Transfer
 ---@param try integer  how many there were
+---@param most integer?  how many there may be
 ---@return number?
-function server.retry_after(t, try)
-  if try >= server.tries then return nil end
+function server.retry_after(t, try, most)
+  if try >= (most or server.tries) then return nil end
   local wait = server.delay * 2 ^ (try - 1)
   if t.status == 429 or t.status == 503 then
     local asked = tonumber(t.answer["retry-after"] or "")
@@ -113,8 +114,9 @@ end
 ---Asks for several things at once, each as often as it is worth.
 ---@param requests luasight.Transfer[]
 ---@param renew fun(t: luasight.Transfer): luasight.Transfer  the same again
+---@param most integer?  how often each
 ---@return luasight.Transfer[] # in the same order
-function server.ask(requests, renew)
+function server.ask(requests, renew, most)
   local transfers, results, waiting, tries, open = curl.new(), {}, {}, {}, 0
   local function begin(i, t)
     t._number, tries[i] = i, (tries[i] or 0) + 1
@@ -128,7 +130,7 @@ function server.ask(requests, renew)
     while open > 0 do
       for _, t in ipairs(transfers:step(0.1)) do
         local i = t._number
-        local wait = server.retry_after(t, tries[i])
+        local wait = server.retry_after(t, tries[i], most)
         if wait then waiting[#waiting + 1] = { i, t, system.now() + wait }
         else results[i], open = t, open - 1 end
       end
@@ -146,17 +148,20 @@ function server.ask(requests, renew)
   return results
 end
 
-local function one(url, fields)
-  return server.ask({ server.request(url, fields) }, function() return server.request(url, fields) end)[1]
-end
+local NO_HOST, NO_CONNECTION = 6, 7
 
 ---The commit that a revision is at, and the names of its files; nil and the answer where the server is away.
 ---@param id string
 ---@param revision string
+---@param patient boolean  asks again and again, unless nobody is there at all
 ---@return string? commit, table<string, boolean>|luasight.Transfer names
-function server.listing(id, revision)
-  local t = one(("%s/api/models/%s/revision/%s"):format(server.endpoint(), id, server.escape(revision)),
-    { most = LONGEST_ANSWER })
+function server.listing(id, revision, patient)
+  local url = ("%s/api/models/%s/revision/%s"):format(server.endpoint(), id, server.escape(revision))
+  local function request() return server.request(url, { most = LONGEST_ANSWER }) end
+  local t = server.ask({ request() }, request, 1)[1]
+  if patient and server.retry_after(t, 1) and t.code ~= NO_HOST and t.code ~= NO_CONNECTION then
+    t = server.ask({ request() }, request)[1]
+  end
   if server.is_away(t) then return nil, t end
   if t.code ~= 0 or t.status ~= 200 then server.fail(t, "model " .. quoted(id)) end
   local ok, value = pcall(cjson.decode, t.body)

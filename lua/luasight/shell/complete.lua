@@ -1,6 +1,7 @@
 --- What may stand at the cursor: globals, modules by their path (inside indices too), fields and methods of tensors and
 --- tables, operators and their keywords, files inside of texts. Nothing is run for it: where a value would have to be
 --- computed, or an access would be recorded in an open trace, it is only known to be a tensor.
+local aliases = require "luasight.aliases"
 local binding = require "luasight.ffi"
 local commands = require "luasight.shell.commands"
 local methods = require "luasight.methods"
@@ -27,7 +28,7 @@ local taps = { "q", "k", "v", "scores", "pattern", "z" }
 local words = { "get", "each", "named_modules", "points", "next", "call", "skip", "trace", "tracer", "generate", "stream",
   "scan", "edit", "clear_edits", "save_edits", "load_edits" }
 local tracer_words = { "run", "abandon", "graph", "invoke", "next", "iter", "all", "step", "stop", "apply", "cache" }
-local public = { "tokenizer", "config", "generator", "layers", "embed", "norm", "head" }
+local public = { "tokenizer", "config", "generator" }
 
 -- ---- modules -----------------------------------------------------------------------------------------------------------
 
@@ -72,6 +73,7 @@ local function of_handle(handle, colon)
   for _, name in ipairs(public) do
     if has_public(handle, name) then names[#names + 1] = name end
   end
+  aliases.add_names(m, names)
   return names
 end
 
@@ -198,7 +200,9 @@ local function get(v, name)
     for _, tap in ipairs(taps) do
       if tap == name then return TENSOR end
     end
-    return nil
+    local alias = aliases.of(module_of(v), name)
+    if type(alias) ~= "string" then return nil end
+    return aliases.is_module(module_of(v), alias) and v[name] or TENSOR
   end
   if type(v) == "string" then return string[name] end
   if type(v) == "table" then return v[name] end

@@ -8,6 +8,7 @@ local attention = require "luasight.models.attention"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local parameter = require "luasight.nn.parameter"
 local tensor = require "luasight.tensor"
 
@@ -120,6 +121,10 @@ end
 function Intermediate:forward(x) return self.intermediate_act_fn(self.dense(x)) end -- B T I
 
 local Layer = Bert.Layer
+Layer.aliases = names.layer { attn = "attention", heads = "attention.self", attn_out =
+  "attention.children.output.dropout.output", resid_mid = "attention.output[0]",
+  mlp = names.none "its parts are two modules, intermediate and output", mlp_out = "children.output.dropout.output",
+  mlp_pre = "intermediate.dense.output", mlp_post = "intermediate.output" }
 
 function Layer:init(config)
   self.attention = self.family.Attention(config)
@@ -188,7 +193,8 @@ function Bert.OnlyMLMHead:forward(x) return self.predictions(x) end -- B T V
 
 local ForMaskedLM = Bert.ForMaskedLM
 ForMaskedLM.inner, ForMaskedLM.arguments = "bert", Bert.inputs
-ForMaskedLM.generates = false
+ForMaskedLM.cannot_generate = decoder.guesses_masked
+ForMaskedLM.aliases = names.of_encoder("bert", "encoder.layer", "cls")
 ForMaskedLM.tied = { ["cls.predictions.decoder.weight"] = "bert.embeddings.word_embeddings.weight",
   ["cls.predictions.decoder.bias"] = "cls.predictions.bias" }
 

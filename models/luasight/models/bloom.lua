@@ -8,6 +8,7 @@ local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local nn = ls.nn
@@ -42,7 +43,7 @@ end
 function Attention:forward(x, residual, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
   local y = self.dense(attention.attend(self, q, k, v, options)) -- B T C
-  return tensor.tuple(residual + decoder.dropout(self, y, self.p))
+  return tensor.tuple(residual + names.tap("attn_out", decoder.dropout(self, y, self.p)))
 end
 
 local MLP = Bloom.MLP
@@ -59,10 +60,14 @@ end
 ---@param residual any  B T C, what the result is added to
 ---@return any  # B T C
 function MLP:forward(x, residual)
-  return residual + decoder.dropout(self, self.dense_4h_to_h(self.gelu_impl(self.dense_h_to_4h(x))), self.p)
+  local y = self.dense_4h_to_h(self.gelu_impl(self.dense_h_to_4h(x))) -- B T C
+  return residual + names.tap("mlp_out", decoder.dropout(self, y, self.p))
 end
 
 local Block = Bloom.Block
+Block.aliases = names.layer { attn = "self_attention", attn_out = "self_attention:attn_out", mlp_out = "mlp:mlp_out",
+  resid_mid = "self_attention.output[0]", mlp_pre = "mlp.dense_h_to_4h.output",
+  mlp_post = "mlp.dense_4h_to_h.input[0][0]" }
 
 function Block:init(config)
   local C, eps = config.hidden_size, config.layer_norm_epsilon
@@ -107,6 +112,7 @@ end
 
 local ForCausalLM = Bloom.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "transformer", "word_embeddings", inputs
+ForCausalLM.blocks, ForCausalLM.final_norm = "h", "ln_f"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 250880, hidden_size = 64, num_hidden_layers = 2,
   num_attention_heads = 8, tie_word_embeddings = true, layer_norm_epsilon = { 1e-5, kind = "number" },

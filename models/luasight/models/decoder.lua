@@ -5,6 +5,7 @@ local arguments = require "luasight.models.arguments"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local failure = require "luasight.error"
+local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
 
@@ -141,27 +142,30 @@ end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
+---Why an encoder writes no text.
+decoder.guesses_masked = "it guesses the tokens that are masked"
+
 ---What a decoder's forward takes, besides the arguments of a cache.
 decoder.inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
 ---The arguments of a decoder's forward.
 ---@param input_ids any
 ---@param options table?
----@param names string[]?  decoder.inputs unless told
+---@param known string[]?  their names: decoder.inputs unless told
 ---@return any input_ids, table options
-function decoder.read(input_ids, options, names)
-  input_ids, options = arguments.read(cache.with(names or decoder.inputs), input_ids, options)
+function decoder.read(input_ids, options, known)
+  input_ids, options = arguments.read(cache.with(known or decoder.inputs), input_ids, options)
   cache.check(options)
   return input_ids, options
 end
 
----A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name) and
----`adjust(logits)`, which changes them.
+---A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name), where in it
+---`embedding`, `blocks` and `final_norm` are, and `adjust(logits)`, which changes them.
 ---@class luasight.models.ForCausalLM: luasight.nn.Module
 local ForCausalLM = nn.Module "ForCausalLM"
 decoder.ForCausalLM = ForCausalLM
 ForCausalLM.arguments = decoder.inputs
-ForCausalLM.inner, ForCausalLM.embedding = "model", "embed_tokens"
+ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.blocks, ForCausalLM.final_norm = "model", "embed_tokens", "layers", "norm"
 ForCausalLM.cache_axes = cache.of_attention
 ForCausalLM.reads_beyond = true -- positions past max_position_embeddings: there is no table of positions
 
@@ -241,6 +245,13 @@ end
 function decoder.alone(Model, Whole)
   local Alone = nn.Module(Model._class_name, Model)
   Alone.arguments, Alone.reads_beyond, Alone.tied = Whole.arguments, Whole.reads_beyond, {}
+  Alone.cannot_generate = Whole.cannot_generate or "its folder has the model without a head, which would give logits"
+  Alone.aliases = {}
+  for name, alias in pairs(Whole.aliases) do
+    local inside = type(alias) == "string" and alias:sub(1, #Whole.inner + 1) == Whole.inner .. "."
+    Alone.aliases[name] = inside and alias:sub(#Whole.inner + 2) or type(alias) == "table" and alias or
+      names.none "its folder has the model without a head"
+  end
 
   function Alone:init(config)
     Model.init(self, config)
@@ -260,6 +271,15 @@ end
 ---@field alone table?     the class of the inner model by itself, with what else its files have; made of `Model` unless told
 ---@field keeps string[]?  of the names to drop those that it needs
 
+---The standard names of a whole.
+---@param Whole table
+---@return table<string, luasight.Alias>
+local function names_of(Whole)
+  local inside = Whole.inner .. "."
+  return { embed = inside .. Whole.embedding, layers = inside .. Whole.blocks, norm = inside .. Whole.final_norm,
+    head = "lm_head" }
+end
+
 ---An architecture, as models/init.lua wants it.
 ---@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
 ---  of the tokens in it; `tied` where more than the weight of the head is shared
@@ -271,6 +291,7 @@ function decoder.architecture(Whole, read, files)
   local heads = {}
   for _, head in ipairs(files and files.heads or { "lm_head" }) do heads[head] = true end
   Whole.tied = rawget(Whole, "tied") or { ["lm_head.weight"] = ("%s.%s.weight"):format(inner, Whole.embedding) }
+  Whole.aliases = rawget(Whole, "aliases") or names_of(Whole)
   local function maker(Class)
     return function(config)
       local net = Class(read(config))

@@ -7,6 +7,7 @@ local arguments = require "luasight.models.arguments"
 local attention = require "luasight.models.attention"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local nn = ls.nn
@@ -67,6 +68,8 @@ end
 function FFN:forward(x) return self.dropout(self.lin2(self.activation(self.lin1(x)))) end -- B T C
 
 local Block = nn.Module "TransformerBlock"
+Block.aliases = names.layer { attn = "attention", resid_mid = "sa_layer_norm.output", mlp = "ffn", mlp_out = "ffn.output",
+  mlp_pre = "ffn.lin1.output", mlp_post = "ffn.lin2.input[0][0]" }
 
 function Block:init(config)
   self.attention = SelfAttention(config)
@@ -111,7 +114,9 @@ end
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
 local ForMaskedLM = nn.Module "DistilBertForMaskedLM"
-ForMaskedLM.inner, ForMaskedLM.arguments, ForMaskedLM.generates = "distilbert", inputs, false
+ForMaskedLM.inner, ForMaskedLM.arguments, ForMaskedLM.cannot_generate = "distilbert", inputs, decoder.guesses_masked
+ForMaskedLM.aliases = names.of_encoder("distilbert", "transformer.layer",
+  names.none "its parts are three modules, vocab_transform, vocab_layer_norm and vocab_projector")
 ForMaskedLM.tied = { ["vocab_projector.weight"] = "distilbert.embeddings.word_embeddings.weight" }
 
 function ForMaskedLM:init(config)

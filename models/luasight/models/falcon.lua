@@ -9,6 +9,7 @@ local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
 
@@ -58,8 +59,12 @@ end
 function MLP:forward(x) return self.dense_4h_to_h(self.act(self.dense_h_to_4h(x))) end -- B T C
 
 local DecoderLayer = Falcon.DecoderLayer
+DecoderLayer.aliases = names.layer { attn = "self_attention", attn_out = ":attn_out", mlp_out = ":mlp_out",
+  mlp_pre = "mlp.dense_h_to_4h.output", mlp_post = "mlp.dense_4h_to_h.input[0][0]" }
+local side_by_side = names.with(DecoderLayer.aliases, { resid_mid = names.side_by_side })
 
 function DecoderLayer:init(config)
+  if config.parallel_attn then self.aliases = side_by_side end
   local function norm() return nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_epsilon }) end
   self.parallel, self.p, self.between = config.parallel_attn, config.hidden_dropout, config.attention_dropout
   self.self_attention = self.family.Attention(config)
@@ -77,11 +82,13 @@ function DecoderLayer:forward(x, options) -- B T C
   local y = (self.ln_attn or self.input_layernorm)(x) -- B T C
   local attended = self.self_attention(y, options)[0] -- B T C
   if not self.parallel then
-    local middle = x + decoder.dropout(self, attended, self.between) -- B T C
+    attended = names.tap("attn_out", decoder.dropout(self, attended, self.between)) -- B T C
+    local middle = names.tap("resid_mid", x + attended) -- B T C
     y = self.mlp(self.post_attention_layernorm(middle))
-    return tensor.tuple(middle + decoder.dropout(self, y, self.p))
+    return tensor.tuple(middle + names.tap("mlp_out", decoder.dropout(self, y, self.p)))
   end
-  y = self.mlp(self.ln_mlp and self.ln_mlp(x) or y) + attended
+  attended = names.tap("attn_out", attended)
+  y = names.tap("mlp_out", self.mlp(self.ln_mlp and self.ln_mlp(x) or y)) + attended
   return tensor.tuple(x + decoder.dropout(self, y, self.p)) -- B T C
 end
 
@@ -116,7 +123,9 @@ end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
-Falcon.ForCausalLM.inner, Falcon.ForCausalLM.embedding = "transformer", "word_embeddings"
+local ForCausalLM = Falcon.ForCausalLM
+ForCausalLM.inner, ForCausalLM.embedding = "transformer", "word_embeddings"
+ForCausalLM.blocks, ForCausalLM.final_norm = "h", "ln_f"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 65024, hidden_size = 4544, num_attention_heads = 71,
   tie_word_embeddings = true, num_kv_heads = { nil, kind = "size" }, num_ln_in_parallel_attn = { nil, kind = "size" },
@@ -139,7 +148,7 @@ local function check_norms(config)
   end
 end
 
-return decoder.architecture(Falcon.ForCausalLM, function(given)
+return decoder.architecture(ForCausalLM, function(given)
   local config = decoder.read_config(given, fields, aliases)
   check_norms(config)
   local H = config.num_attention_heads

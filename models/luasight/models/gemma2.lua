@@ -3,6 +3,7 @@
 local decoder = require "luasight.models.decoder"
 local gemma = require "luasight.models.gemma".classes
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local Gemma2 = decoder.family("Gemma2", gemma)
@@ -16,6 +17,8 @@ function Attention:init(config, layer)
 end
 
 local DecoderLayer = Gemma2.DecoderLayer
+DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { attn_out = "post_attention_layernorm.output",
+  mlp_out = "post_feedforward_layernorm.output" })
 
 function DecoderLayer:init(config, layer)
   llama.DecoderLayer.init(self, config, layer)
@@ -25,7 +28,7 @@ end
 
 function DecoderLayer:forward(x, options) -- B T C
   local attended = self.self_attn(self.input_layernorm(x), options)[0] -- B T C
-  local middle = x + self.post_attention_layernorm(attended) -- B T C
+  local middle = names.tap("resid_mid", x + self.post_attention_layernorm(attended)) -- B T C
   local inner = self.mlp(self.pre_feedforward_layernorm(middle)) -- B T C
   return tensor.tuple(middle + self.post_feedforward_layernorm(inner)) -- B T C
 end

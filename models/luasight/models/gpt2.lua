@@ -11,6 +11,7 @@ local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
@@ -99,6 +100,7 @@ function MLP:forward(x) -- B T C
 end
 
 local Block = nn.Module "GPT2Block"
+Block.aliases = names.layer { attn = "attn", mlp_pre = "mlp.c_fc.output", mlp_post = "mlp.c_proj.input[0][0]" }
 
 ---@param config table
 ---@param layer integer
@@ -114,7 +116,7 @@ end
 ---@param options table?  as of Attention
 ---@return any  # a tuple: B T C
 function Block:forward(x, options) -- B T C
-  local middle = self.attn(self.ln_1(x), options)[0] + x -- B T C
+  local middle = names.tap("resid_mid", self.attn(self.ln_1(x), options)[0] + x) -- B T C
   return tensor.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
 end
 
@@ -147,6 +149,7 @@ end
 
 local LMHeadModel = nn.Module("GPT2LMHeadModel", decoder.ForCausalLM)
 LMHeadModel.inner, LMHeadModel.reads_beyond = "transformer", false
+LMHeadModel.aliases = { embed = "transformer.wte", layers = "transformer.h", norm = "transformer.ln_f", head = "lm_head" }
 LMHeadModel.tied = { ["lm_head.weight"] = "transformer.wte.weight" }
 
 function LMHeadModel:init(config)

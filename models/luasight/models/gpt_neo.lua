@@ -9,6 +9,7 @@ local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local nn = ls.nn
@@ -62,6 +63,8 @@ end
 function MLP:forward(x) return self.dropout(self.c_proj(self.act(self.c_fc(x)))) end -- B T C
 
 local Block = GPTNeo.Block
+Block.aliases = names.layer { attn = "attn", heads = "attn.attention", mlp_pre = "mlp.c_fc.output",
+  mlp_post = "mlp.c_proj.input[0][0]" }
 
 function Block:init(config)
   local C, eps = config.hidden_size, config.layer_norm_epsilon
@@ -72,7 +75,7 @@ function Block:init(config)
 end
 
 function Block:forward(x, options) -- B T C
-  local middle = self.attn(self.ln_1(x), options)[0] + x -- B T C
+  local middle = names.tap("resid_mid", self.attn(self.ln_1(x), options)[0] + x) -- B T C
   return tensor.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
 end
 
@@ -104,6 +107,7 @@ end
 
 local ForCausalLM = GPTNeo.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.reads_beyond = "transformer", "wte", false
+ForCausalLM.blocks, ForCausalLM.final_norm = "h", "ln_f"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50257, hidden_size = 2048, num_hidden_layers = 24,
   num_attention_heads = 16, tie_word_embeddings = true, intermediate_size = { nil, kind = "size" }, -- 4 C

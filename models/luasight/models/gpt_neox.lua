@@ -8,6 +8,7 @@ local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
 
@@ -53,8 +54,12 @@ end
 function MLP:forward(x) return self.dense_4h_to_h(self.act(self.dense_h_to_4h(x))) end -- B T C
 
 local Layer = GPTNeoX.Layer
+Layer.aliases = names.layer { attn = "attention", attn_out = "post_attention_dropout.output",
+  mlp_out = "post_mlp_dropout.output", mlp_pre = "mlp.dense_h_to_4h.output", mlp_post = "mlp.dense_4h_to_h.input[0][0]" }
+local side_by_side = names.with(Layer.aliases, { resid_mid = names.side_by_side })
 
 function Layer:init(config)
+  if config.use_parallel_residual then self.aliases = side_by_side end
   local C, eps = config.hidden_size, config.layer_norm_eps
   self.use_parallel_residual = config.use_parallel_residual
   self.input_layernorm = nn.LayerNorm(C, { eps = eps })
@@ -67,6 +72,7 @@ end
 
 function Layer:forward(x, options) -- B T C
   local middle = self.post_attention_dropout(self.attention(self.input_layernorm(x), options)[0]) + x -- B T C
+  if not self.use_parallel_residual then middle = names.tap("resid_mid", middle) end
   local read = self.use_parallel_residual and x or middle
   return tensor.tuple(self.post_mlp_dropout(self.mlp(self.post_attention_layernorm(read))) + middle) -- B T C
 end
@@ -94,14 +100,15 @@ function Model:forward(input_ids, options)
   return tensor.struct { { "last_hidden_state", self.final_layer_norm(x) } } -- B T C
 end
 
-GPTNeoX.ForCausalLM.inner, GPTNeoX.ForCausalLM.embedding = "gpt_neox", "embed_in"
+local ForCausalLM = GPTNeoX.ForCausalLM
+ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.final_norm = "gpt_neox", "embed_in", "final_layer_norm"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50432, hidden_size = 6144, num_hidden_layers = 44,
   num_attention_heads = 64, intermediate_size = { 24576, kind = "size" }, hidden_act = { "gelu", kind = "string" },
   hidden_dropout = { 0, kind = "share" }, layer_norm_eps = { 1e-5, kind = "number" },
   use_parallel_residual = { true, kind = "boolean" }, attention_bias = { true, kind = "boolean" } })
 
-return decoder.architecture(GPTNeoX.ForCausalLM, function(given)
+return decoder.architecture(ForCausalLM, function(given)
   local config = decoder.read_config(given, fields)
   config.rope_parameters = rotary.read(config, { rope_theta = config.rotary_emb_base or 10000,
     partial_rotary_factor = config.rotary_pct or 0.25 })

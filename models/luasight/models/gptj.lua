@@ -9,6 +9,7 @@ local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
 
@@ -71,6 +72,8 @@ end
 function MLP:forward(x) return self.dropout(self.fc_out(self.act(self.fc_in(x)))) end -- B T C
 
 local Block = GPTJ.Block
+Block.aliases = names.layer { attn = "attn", resid_mid = names.side_by_side, mlp_pre = "mlp.fc_in.output",
+  mlp_post = "mlp.fc_out.input[0][0]" }
 
 function Block:init(config)
   self.ln_1 = nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_epsilon })
@@ -108,6 +111,7 @@ end
 
 local ForCausalLM = GPTJ.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.head_bias = "transformer", "wte", true
+ForCausalLM.blocks, ForCausalLM.final_norm = "h", "ln_f"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50400, num_hidden_layers = 28, num_attention_heads = 16,
   rotary_dim = { 64, kind = "size" }, n_inner = { nil, kind = "size" }, -- 4 C

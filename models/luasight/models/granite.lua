@@ -1,6 +1,7 @@
 --- Granite 3 (IBM 2024): a Llama with factors on embeddings, scores, residuals and logits.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local Granite = llama.family "Granite"
@@ -13,6 +14,7 @@ function Attention:init(config, layer)
 end
 
 local DecoderLayer = Granite.DecoderLayer
+DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { attn_out = ":attn_out", mlp_out = ":mlp_out" })
 
 function DecoderLayer:init(config, layer)
   llama.DecoderLayer.init(self, config, layer)
@@ -21,8 +23,9 @@ end
 
 function DecoderLayer:forward(x, options) -- B T C
   local m = self.residual_multiplier
-  local middle = x + self.self_attn(self.input_layernorm(x), options)[0] * m -- B T C
-  return tensor.tuple(middle + self.mlp(self.post_attention_layernorm(middle)) * m) -- B T C
+  local attended = names.tap("attn_out", self.self_attn(self.input_layernorm(x), options)[0] * m) -- B T C
+  local middle = names.tap("resid_mid", x + attended) -- B T C
+  return tensor.tuple(middle + names.tap("mlp_out", self.mlp(self.post_attention_layernorm(middle)) * m)) -- B T C
 end
 
 local Model = Granite.Model

@@ -9,6 +9,7 @@ local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local norms = require "luasight.models.norms"
 local rotary = require "luasight.models.rotary"
 local tensor = require "luasight.tensor"
@@ -93,6 +94,8 @@ function MLP:forward(x) -- B T C
 end
 
 local DecoderLayer = Llama.DecoderLayer
+DecoderLayer.aliases = names.layer { attn = "self_attn", mlp_pre = "mlp.gate_proj.output",
+  mlp_post = "mlp.down_proj.input[0][0]" }
 
 ---@param config table
 ---@param layer integer
@@ -108,7 +111,7 @@ end
 ---@param options table  as the attention takes them
 ---@return any  # a tuple: B T C
 function DecoderLayer:forward(x, options)
-  local middle = x + self.self_attn(self.input_layernorm(x), options)[0] -- B T C
+  local middle = names.tap("resid_mid", x + self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
   return tensor.tuple(middle + self.mlp(self.post_attention_layernorm(middle))) -- B T C
 end
 

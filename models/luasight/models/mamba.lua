@@ -8,6 +8,7 @@ local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
+local names = require "luasight.models.names"
 local norms = require "luasight.models.norms"
 local parameter = require "luasight.nn.parameter"
 local tensor = require "luasight.tensor"
@@ -150,6 +151,9 @@ end
 -- ---- the model -------------------------------------------------------------------------------------------------------
 
 local Block = Mamba.Block
+Block.aliases = names.with(names.without("a state space has no attention and no MLP: its mixer is both",
+  "resid_mid attn attn_out q k v scores pattern z mlp mlp_out mlp_pre mlp_post"),
+  { resid_pre = "input[0][0]", resid_post = "output[0]" })
 
 function Block:init(config)
   self.precise = config.residual_in_fp32
@@ -188,7 +192,7 @@ end
 
 local ForCausalLM = Mamba.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "backbone", "embeddings", Mamba.inputs
-ForCausalLM.cache_axes = cache.of_states
+ForCausalLM.final_norm, ForCausalLM.cache_axes = "norm_f", cache.of_states
 
 ---What the mixers keep; its size does not grow with the text.
 ---@param rows integer

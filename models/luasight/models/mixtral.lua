@@ -3,6 +3,7 @@ local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local experts = require "luasight.models.experts"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 
 local nn = ls.nn
 
@@ -29,6 +30,8 @@ function SparseMoeBlock:forward(x) -- B T C
   local routed = self.gate(tokens)
   return self.experts(tokens, routed[2], routed[1]):view(x.shape) -- B T C
 end
+
+Mixtral.DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { mlp_pre = names.experts, mlp_post = names.experts })
 
 local fields = decoder.with(llama.fields, { intermediate_size = 14336, num_key_value_heads = 8, rms_norm_eps = 1e-5,
   max_position_embeddings = 131072, sliding_window = { 0, kind = "count" }, num_local_experts = { 8, kind = "size" },

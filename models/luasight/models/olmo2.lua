@@ -2,6 +2,7 @@
 --- read, and queries and keys over all heads together.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local attention = require "luasight.models.attention"
 local tensor = require "luasight.tensor"
 
@@ -25,6 +26,8 @@ function Attention:project(x) -- B T C
 end
 
 local DecoderLayer = Olmo2.DecoderLayer
+DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { attn_out = "post_attention_layernorm.output",
+  mlp_out = "post_feedforward_layernorm.output" })
 
 function DecoderLayer:init(config, layer)
   local family = self.family
@@ -35,7 +38,7 @@ function DecoderLayer:init(config, layer)
 end
 
 function DecoderLayer:forward(x, options) -- B T C
-  local middle = x + self.post_attention_layernorm(self.self_attn(x, options)[0]) -- B T C
+  local middle = names.tap("resid_mid", x + self.post_attention_layernorm(self.self_attn(x, options)[0])) -- B T C
   return tensor.tuple(middle + self.post_feedforward_layernorm(self.mlp(middle))) -- B T C
 end
 

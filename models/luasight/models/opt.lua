@@ -9,6 +9,7 @@ local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local nn = ls.nn
@@ -57,6 +58,9 @@ local function norm(config)
 end
 
 local DecoderLayer = OPT.DecoderLayer
+DecoderLayer.aliases = names.layer { attn = "self_attn", attn_out = ":attn_out", mlp_out = ":mlp_out",
+  mlp = names.none "its parts fc1, activation_fn and fc2 stand in the layer itself", mlp_pre = "fc1.output",
+  mlp_post = "fc2.input[0][0]" }
 
 function DecoderLayer:init(config)
   local C, bias = config.hidden_size, { bias = config.enable_bias }
@@ -70,14 +74,17 @@ function DecoderLayer:init(config)
 end
 
 ---A part of the layer with its norm and what it adds to.
-local function around(self, x, layer_norm, part)
-  local y = decoder.dropout(self, part(self.before and layer_norm(x) or x), self.p) + x
+local function around(self, x, layer_norm, name, part)
+  local y = decoder.dropout(self, part(self.before and layer_norm(x) or x), self.p)
+  y = names.tap(name, y) + x
   return self.before and y or layer_norm(y)
 end
 
 function DecoderLayer:forward(x, options) -- B T C
-  local middle = around(self, x, self.self_attn_layer_norm, function(y) return self.self_attn(y, options)[0] end)
-  return tensor.tuple(around(self, middle, self.final_layer_norm, function(y)
+  local middle = names.tap("resid_mid", around(self, x, self.self_attn_layer_norm, "attn_out", function(y)
+    return self.self_attn(y, options)[0]
+  end)) -- B T C
+  return tensor.tuple(around(self, middle, self.final_layer_norm, "mlp_out", function(y)
     return self.fc2(self.activation_fn(self.fc1(y)))
   end)) -- B T C
 end
@@ -120,11 +127,15 @@ function OPT.Model:forward(input_ids, options) return self.decoder(input_ids, op
 
 local ForCausalLM = OPT.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.reads_beyond = "model", "decoder.embed_tokens", false
+ForCausalLM.blocks, ForCausalLM.final_norm = "decoder.layers", "decoder.final_layer_norm"
 
 function ForCausalLM:init(config)
   self.config = config
   self.model = self.family.Model(config)
   self.lm_head = nn.Linear(config.word_embed_proj_dim or config.hidden_size, config.vocab_size, { bias = false })
+  if not self.model.decoder.final_layer_norm then
+    self.aliases = names.with(self.aliases, { norm = names.none "the last layer normalises what it gives" })
+  end
   self:tie_weights()
 end
 

@@ -4,6 +4,7 @@ local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 local attention = require "luasight.models.attention"
 local rotary = require "luasight.models.rotary"
@@ -49,6 +50,8 @@ end
 function MLP:forward(x) return self.fc2(self.activation_fn(self.fc1(x))) end -- B T C
 
 local DecoderLayer = Phi.DecoderLayer
+DecoderLayer.aliases = names.layer { attn = "self_attn", attn_out = ":attn_out", resid_mid = names.side_by_side,
+  mlp_out = ":mlp_out", mlp_pre = "mlp.fc1.output", mlp_post = "mlp.fc2.input[0][0]" }
 
 function DecoderLayer:init(config, layer)
   self.self_attn = self.family.Attention(config, layer)
@@ -59,8 +62,8 @@ end
 
 function DecoderLayer:forward(x, options) -- B T C
   local y = self.input_layernorm(x) -- B T C
-  local attended = self.resid_dropout(self.self_attn(y, options)[0]) -- B T C
-  return tensor.tuple(attended + self.resid_dropout(self.mlp(y)) + x) -- B T C
+  local attended = names.tap("attn_out", self.resid_dropout(self.self_attn(y, options)[0])) -- B T C
+  return tensor.tuple(attended + names.tap("mlp_out", self.resid_dropout(self.mlp(y))) + x) -- B T C
 end
 
 local Model = Phi.Model
@@ -76,7 +79,7 @@ end
 function Model:enter(x) return self.embed_dropout(x) end -- B T C
 function Model:leave(x) return self.final_layernorm(x) end -- B T C
 
-Phi.ForCausalLM.head_bias = true
+Phi.ForCausalLM.head_bias, Phi.ForCausalLM.final_norm = true, "final_layernorm"
 
 local fields = decoder.with(llama.fields, { vocab_size = 51200, hidden_size = 2048, intermediate_size = 8192,
   num_hidden_layers = 24, hidden_act = "gelu_new", layer_norm_eps = { 1e-5, kind = "number" },

@@ -5,6 +5,7 @@ local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local nn = ls.nn
@@ -42,10 +43,12 @@ end
 function MLP:forward(x) -- B T C
   local both = self.gate_up_proj(x) -- B T 2I
   local gate, up = both:narrow(-1, 0, self.inner), both:narrow(-1, self.inner, self.inner) -- B T I each
-  return self.down_proj(up * self.activation_fn(gate)) -- B T C
+  return self.down_proj(up * self.activation_fn(names.tap("mlp_pre", gate))) -- B T C
 end
 
 local DecoderLayer = Phi3.DecoderLayer
+DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { attn_out = "resid_attn_dropout.output",
+  mlp_out = "resid_mlp_dropout.output", mlp_pre = "mlp:mlp_pre" })
 
 function DecoderLayer:init(config, layer)
   llama.DecoderLayer.init(self, config, layer)
@@ -54,7 +57,8 @@ function DecoderLayer:init(config, layer)
 end
 
 function DecoderLayer:forward(x, options) -- B T C
-  local middle = x + self.resid_attn_dropout(self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
+  local attended = self.resid_attn_dropout(self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
+  local middle = names.tap("resid_mid", x + attended) -- B T C
   return tensor.tuple(middle + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(middle)))) -- B T C
 end
 

@@ -4,6 +4,7 @@ local decoder = require "luasight.models.decoder"
 local experts = require "luasight.models.experts"
 local failure = require "luasight.error"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local qwen3 = require "luasight.models.qwen3".classes
 
 local nn = ls.nn
@@ -27,9 +28,11 @@ function SparseMoeBlock:forward(x) -- B T C
   return self.experts(tokens, routed[2], routed[1]):view(x.shape) -- B T C
 end
 
+local with_experts = names.with(llama.DecoderLayer.aliases, { mlp_pre = names.experts, mlp_post = names.experts })
+
 function Qwen3Moe.DecoderLayer:init(config, layer)
   llama.DecoderLayer.init(self, config, layer)
-  if config.sparse[layer + 1] then self.mlp = SparseMoeBlock(config) end
+  if config.sparse[layer + 1] then self.mlp, self.aliases = SparseMoeBlock(config), with_experts end
 end
 
 local fields = decoder.with(qwen3.fields, { hidden_size = 2048, intermediate_size = 6144, num_hidden_layers = 24,

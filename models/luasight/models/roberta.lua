@@ -3,6 +3,7 @@
 local ls = require "luasight"
 local bert = require "luasight.models.bert".classes
 local decoder = require "luasight.models.decoder"
+local names = require "luasight.models.names"
 local parameter = require "luasight.nn.parameter"
 
 local nn = ls.nn
@@ -42,6 +43,7 @@ function Head:forward(x) return self.decoder(self.layer_norm(self.dense(x):gelu(
 
 local ForMaskedLM = Roberta.ForMaskedLM
 ForMaskedLM.inner = "roberta"
+ForMaskedLM.aliases = names.of_encoder("roberta", "encoder.layer", "lm_head")
 ForMaskedLM.tied = { ["lm_head.decoder.weight"] = "roberta.embeddings.word_embeddings.weight",
   ["lm_head.decoder.bias"] = "lm_head.bias" }
 

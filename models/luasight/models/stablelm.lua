@@ -3,6 +3,7 @@
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
@@ -43,8 +44,11 @@ function Attention:project(x) -- B T C
 end
 
 local DecoderLayer = StableLm.DecoderLayer
+DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { mlp_out = "dropout.output" })
+local side_by_side = names.with(DecoderLayer.aliases, { resid_mid = names.side_by_side })
 
 function DecoderLayer:init(config, layer)
+  if config.use_parallel_residual then self.aliases = side_by_side end
   self.self_attn = self.family.Attention(config, layer)
   self.mlp = self.family.MLP(config)
   self.input_layernorm = self.family.norm(config)
@@ -55,7 +59,10 @@ end
 function DecoderLayer:forward(x, options) -- B T C
   local y = self.input_layernorm(x) -- B T C
   local middle = x + self.self_attn(y, options)[0] -- B T C
-  if self.post_attention_layernorm then y = self.post_attention_layernorm(middle) end
+  if self.post_attention_layernorm then
+    middle = names.tap("resid_mid", middle)
+    y = self.post_attention_layernorm(middle)
+  end
   return tensor.tuple(middle + self.dropout(self.mlp(y))) -- B T C
 end
 

@@ -4,6 +4,7 @@ local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
+local names = require "luasight.models.names"
 local tensor = require "luasight.tensor"
 
 local nn = ls.nn
@@ -38,6 +39,9 @@ function MLP:init(config)
 end
 
 function MLP:forward(x) return drop(self, self.c_proj(self.act(self.c_fc(x)))) end -- B T C
+
+Starcoder2.DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { mlp_pre = "mlp.c_fc.output",
+  mlp_post = "mlp.c_proj.input[0][0]" })
 
 local Model = Starcoder2.Model
 

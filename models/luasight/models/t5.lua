@@ -11,6 +11,7 @@ local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local failure = require "luasight.error"
 local masks = require "luasight.models.masks"
+local names = require "luasight.models.names"
 local norms = require "luasight.models.norms"
 local tensor = require "luasight.tensor"
 
@@ -162,7 +163,15 @@ function FF:forward(x) return x + self.dropout(self.DenseReluDense(self.layer_no
 
 local Block = nn.Module "T5Block"
 
+local function names_of(config, role)
+  local mlp = ("layer.%d.DenseReluDense"):format(role.is_decoder and 2 or 1)
+  return names.layer { attn = "layer.0.SelfAttention", attn_out = "layer.0.dropout.output", resid_mid = "layer.0.output[0]",
+    mlp = mlp, mlp_out = (mlp:gsub("DenseReluDense", "dropout.output")),
+    mlp_pre = mlp .. (config.is_gated_act and ".wi_0.output" or ".wi.output"), mlp_post = mlp .. ".wo.input[0][0]" }
+end
+
 function Block:init(config, role)
+  self.aliases = names_of(config, role)
   local layers = { SelfAttention(config, role) }
   if role.is_decoder then layers[2] = CrossAttention(config) end
   layers[#layers + 1] = FF(config)
@@ -233,6 +242,8 @@ local inputs = { "input_ids", "attention_mask", "decoder_input_ids", "decoder_at
 local ForConditionalGeneration = nn.Module "T5ForConditionalGeneration"
 ForConditionalGeneration.arguments = inputs
 ForConditionalGeneration.cache_axes = cache.of_attention
+ForConditionalGeneration.aliases = { embed = "decoder.embed_tokens", layers = "decoder.block",
+  norm = "decoder.final_layer_norm", head = "lm_head" }
 ForConditionalGeneration.reads_beyond = true
 ForConditionalGeneration.tied = { ["encoder.embed_tokens.weight"] = "shared.weight",
   ["decoder.embed_tokens.weight"] = "shared.weight", ["lm_head.weight"] = "shared.weight" }

@@ -40,11 +40,15 @@ end
 
 ---The position of each new token, counted from the first real one.
 ---@return any  # B T or 1 T, int64
-function Masks:positions() return new_ones_of(self, self:places(), 1) end
+function Masks:positions()
+  if self.continues and not self.real then return self.x:new_full({ 1, 1 }, self.S - 1, { dtype = "int64" }) end
+  return new_ones_of(self, self:places(), 1)
+end
 
 local function columns(self) return self.real:unsqueeze(1):unsqueeze(2) end -- B 1 1 S
 
 local function causal(self, window)
+  if self.continues and self.real and not window then return columns(self) end -- the one new token sees all
   local key = window or "all"
   if not self.made[key] then
     local to = count(self) -- 1 S

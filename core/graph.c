@@ -95,6 +95,8 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
         else if (ended && came && step >= came && step < LS__LAST)
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step,
                    came);
+        else if (ended)
+          ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: its trace ended before it came.");
         else
           ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set.");
         ls__fail_site(node->site, 0);

@@ -1,7 +1,6 @@
 -- What people ask of tools like this one, sixth part: generation, on the model in the box.
 local ls = require "luasight"
 
-
 local function failure(f)
   local ok, err = pcall(f)
   assert.is_false(ok)

@@ -2,6 +2,7 @@
 ---
 --- A key that is the path of a module names that one, and the new name counts from the model; any other key is a name that
 --- modules have somewhere, and each of them gets the new one beside its own. Several new names stand in a list.
+local aliases = require "luasight.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.near"
 
@@ -27,6 +28,14 @@ local function find(module, key)
   return found, false
 end
 
+---Whether a name leads somewhere at a module already.
+local function has(module, name)
+  for known in module:_tensors() do
+    if known == name then return true end
+  end
+  return module:_child(name) ~= nil or aliases.of(module, name) ~= nil
+end
+
 local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 
 ---@param module table  the root nn.Module
@@ -44,7 +53,7 @@ function rename.places(module, names, is_word)
     local holder = module_at(module, parent)
     if not holder then problem("there is no module %q for %q to stand in", parent, last) end
     local known = places[holder] or {}
-    if is_word(last) or holder[last] ~= nil or known[last] and known[last] ~= path then
+    if is_word(last) or has(holder, last) or known[last] and known[last] ~= path then
       problem("the name %q is taken%s", last, parent == "" and "" or " in " .. parent)
     end
     places[holder], known[last] = known, path

@@ -20,7 +20,7 @@ local Plot = {}
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
 ---The picture for a terminal.
----@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none"; what standard output can show, unless told
+---@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none", unless told what standard output shows
 ---@return string
 function Plot:text(style)
   style = style or {}

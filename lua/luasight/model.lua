@@ -1,9 +1,11 @@
 --- Models: a network with its points. A model and every module below it are handles with the same words: `output`,
 --- `input`, taps, children, parameters; calling one inside a body adds the call to the trace.
 local aliases = require "luasight.aliases"
+local attached = require "luasight.attached"
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local inputs = require "luasight.inputs"
+local is_module = require "luasight.nn.module".is_module
 local near = require "luasight.near"
 local points = require "luasight.points"
 local record = require "luasight.record"
@@ -135,17 +137,28 @@ local function locate(place, tracer, name, level)
   return find_point(place, tracer, name, number), step
 end
 
+---Whether a handle is that of a module that a script added, or of one inside it.
+local function is_added(place)
+  for path in pairs(place.network.added or {}) do
+    if place.path == path or place.path:sub(1, #path + 1) == path .. "." then return true end
+  end
+  return false
+end
+
 local function reach(place, tracer, name, level)
   local point, step = locate(place, tracer, name, level + 1)
   if point then return point, step end
   binding.raise("unreached", "the model never calls this module", level + 1, {
     point = join_name(place, name),
-    hint = "modules that only hold others (lists) have no output of their own; read those of their children",
+    hint = is_added(place) and "an added module has points below its call with { hook = true }" or
+      "modules that only hold others (lists) have no output of their own; read those of their children",
   })
 end
 
 local function read(place, name, level)
   local tracer = tracer_of(place, name, level + 1)
+  local value = attached.read(tracer, place.path, name, place.call)
+  if type(value) ~= "nil" then return value end
   local point, step = reach(place, tracer, name, level + 1)
   return trace.read(tracer, step, point, level + 1)
 end
@@ -558,6 +571,8 @@ function meta.__index(self, key)
   if tracer then
     local point, step = tap(place, tracer, key, 3)
     if point then return trace.read(tracer, step, point, 3) end
+    local value = attached.read(tracer, place.path, key, place.call)
+    if type(value) ~= "nil" then return value end
   end
   local below = child(place, key) or slice_children(place, key, 3)
   if below then return below end
@@ -568,8 +583,31 @@ function meta.__index(self, key)
   return tracer and ffi.istype(ref_t, value) and read_only(value) or value
 end
 
+---Whether a name means something at every module.
+local function is_word(name)
+  return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
+end
+
+---Adds a module below another.
+local function add(place, key, module)
+  local path = join(place.path, tostring(key))
+  if place.network.tracer then
+    binding.raise("state", "a module is added before a trace, not inside its body", 4, { point = path })
+  end
+  if type(key) ~= "string" or is_word(key) or aliases.of(place.module, key) then
+    binding.raise("name", ("%q means something else here"):format(tostring(key)), 4, { point = path })
+  end
+  place.module[key] = module
+  place.network.added = place.network.added or {}
+  place.network.added[path] = true
+end
+
 function meta.__newindex(self, key, value)
   local place = getfenv(self)
+  if is_module(value) and not child(place, key) then return add(place, key, value) end
+  if place.network.tracer and is_added(place) and not child(place, key) then
+    return attached.write(place.network.tracer, place.path, key, value)
+  end
   if key == "output" or key == "input" then
     local tracer = tracer_of(place, key, 3)
     local point, step = reach(place, tracer, key, 3)
@@ -604,8 +642,28 @@ local function has_open(...)
   return false
 end
 
+---The arguments of a call without the option `hook`, and whether it was there.
+local function without_hook(...)
+  local n = select("#", ...)
+  local options = select(n, ...)
+  if n == 0 or not inputs.is_options(options) or options.hook == nil then return false, ... end
+  local rest, args = {}, { ... }
+  for name, v in pairs(options) do
+    if name ~= "hook" then rest[name] = v end
+  end
+  args[n] = next(rest) and rest or nil
+  return options.hook, unpack(args, 1, next(rest) and n or n - 1)
+end
+
+local function call_added(place, hook, ...)
+  if not hook then return record.call(twin_of(place, place.network.tracer), ...) end
+  local tracer = tracer_of(place, "a call with a hook", 4)
+  return attached.call(tracer, place.path, twin_of(place, tracer), ...)
+end
+
 function meta.__call(self, ...)
   local place = getfenv(self)
+  if place.network.added and is_added(place) then return call_added(place, without_hook(...)) end
   if place.path ~= "" or has_open(...) then return record.call(twin_of(place, place.network.tracer), ...) end
   local call = inputs.sort(place.network, "trace", place.network.options, 3, ...)
   if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 3) end
@@ -638,11 +696,6 @@ local function plain_input(level, input)
   if ffi.istype(ref_t, input) or inputs.is_options(input) then return input end
   binding.raise("argument", "the input of this model is a tensor, ls.args(...) or a table of named arguments, not a " ..
     type(input), level + 1)
-end
-
----Whether a name means something at every module.
-local function is_word(name)
-  return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
 end
 
 ---@class luasight.ModelFields

@@ -11,6 +11,7 @@ local tensor = require "luasight.tensor"
 local C, ffi = binding.C, binding.ffi
 local ref_t = binding.ref_t
 local NODE, KEY = C.LS_NODE, C.LS_KEY
+local TRACE = 2 -- of ls_node_is_open
 
 local record = {}
 
@@ -233,6 +234,10 @@ local function record_body(g, module, body)
 end
 
 ---forward(self, x, mask, options): keyword arguments arrive as a table in the last place that forward names.
+---@param module table
+---@param args table  with `n`
+---@param options table?
+---@return any ...
 local function call_forward(module, args, options)
   local forward = module.forward
   if type(forward) ~= "function" then
@@ -341,6 +346,27 @@ function record.prepare(level, module, ...)
   return p, stream, n, s
 end
 
+record.call_forward = call_forward
+
+-- ---- calls in a body, line by line --------------------------------------------------------------------------------------
+
+local inline -- { enter =, tap = } while the forward of an added module runs in a body
+
+---Calls a module whose forward, and that of each module that it calls, joins the trace line by line.
+---@param enter fun(module: table, args: table, options: table?): any  runs one forward
+---@param tap fun(name: string, value: any): any
+---@param module table
+---@param ... any
+---@return any
+function record.inline(enter, tap, module, ...)
+  local outer = inline
+  inline = { enter = enter, tap = tap }
+  local ok, result = pcall(record.call, module, ...)
+  inline = outer
+  if not ok then error(result, 0) end
+  return result
+end
+
 -- ---- calls -----------------------------------------------------------------------------------------------------------
 
 local function open_graph(s)
@@ -363,6 +389,7 @@ end
 function record.call(module, ...)
   local s = signature(3, ...)
   local node = open_graph(s)
+  if inline and node and C.ls_node_is_open(node.v) == TRACE then return inline.enter(module, s.args, s.options) end
   local out = binding.new_ref()
   if not node and recording and #s.inputs + #s.named == 0 then
     binding.raise("argument", "a module called inside a forward needs at least one of its values", 3)
@@ -411,6 +438,7 @@ end
 ---@param value any  a value of the forward being recorded; anything else is given back as it is
 ---@return any
 function record.tap(name, value)
+  if inline and not recording then return inline.tap(name, value) end
   if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
   local out = binding.new_ref()
   binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(3), out.v), 3)

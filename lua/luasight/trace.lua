@@ -8,6 +8,7 @@
 ---
 --- A trace is recorded in invokes, each an input with its body. Here is what all traces share: opening, running, ending, and
 --- reading and writing points; tracer.lua has what a body can ask of its tracer, batch.lua how inputs become one batch.
+local attached = require "luasight.attached"
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local record = require "luasight.record"
@@ -222,7 +223,8 @@ function trace.finish(recording, level)
   recording.graph = nil
 end
 
-local function check_input(tracer, level)
+local function check_body(tracer, level)
+  attached.check(tracer)
   if not tracer._takes_invokes or tracer._named_by then return end
   binding.raise("argument", "a trace needs an input, or invokes that have one", level + 1,
     { hint = "model:trace(input, body), or tracer:invoke(input, body) in the body" })
@@ -233,8 +235,8 @@ local function ended(tracer, level, ok, ...)
   local recording = tracer._recording
   leave(tracer)
   if not ok then give_up(recording, (...)) end
-  local has_input, problem = pcall(check_input, tracer, level + 2)
-  if not has_input then give_up(recording, problem) end
+  local is_whole, problem = pcall(check_body, tracer, level + 2)
+  if not is_whole then give_up(recording, problem) end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
   if recording ~= session then trace.finish(recording, level + 2) end
   tracer._invoke = nil

@@ -1,4 +1,5 @@
 --- What a body can ask of its tracer: invokes, steps, stops, functions of its own, caches, the recorded graph.
+local attached = require "luasight.attached"
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
 local inputs = require "luasight.inputs"
@@ -21,8 +22,9 @@ end
 ---A body begins at the step of the outer body and leaves that as it was.
 local function run_body(tracer, body)
   local step, moved = tracer._step, tracer._moved
-  tracer._moved = nil
+  tracer._moved, tracer._attached = nil, nil
   local function over(ok, ...)
+    if ok then attached.check(tracer) end
     tracer._invoke, tracer._step, tracer._moved = nil, step, moved
     if not ok then error((...), 0) end
     return trace.save_all(tracer._recording.graph, ...)

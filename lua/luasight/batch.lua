@@ -25,7 +25,7 @@ local function is_tensor(v) return ffi.istype(ref_t, v) end
 ---@return integer
 function batch.rows(args)
   local function first(v)
-    if is_tensor(v) then return #v.shape > 0 and v.shape[0] or nil end
+    if is_tensor(v) then return v:dim() > 0 and v:size(0) or nil end
     if type(v) ~= "table" then return nil end
     for _, inner in pairs(v) do
       local rows = first(inner)

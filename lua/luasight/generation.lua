@@ -37,8 +37,8 @@ end
 
 ---Room for N tokens, with the prompt in it.
 local function with_room(prompt, N, fill) -- R T -> R N
-  local room = prompt:new_full({ prompt.shape[0], N }, fill)
-  first(room, 1, prompt.shape[1]):copy_(prompt)
+  local room = prompt:new_full({ prompt:size(0), N }, fill)
+  first(room, 1, prompt:size(1)):copy_(prompt)
   return room
 end
 
@@ -97,14 +97,14 @@ function generation.start(net, s, inputs)
   end
   if net.start_token then -- an encoder reads the prompt
     encoded = { input_ids = ids, attention_mask = mask }
-    ids, mask = ids:new_full({ ids.shape[0], 1 }, net:start_token()), nil
+    ids, mask = ids:new_full({ ids:size(0), 1 }, net:start_token()), nil
   end
-  local T = ids.shape[1]
+  local T = ids:size(1)
   local steps, least = settings.lengths(s, T)
-  local R = ids.shape[0]
+  local R = ids:size(0)
   local run = setmetatable({ net = net, rows = R, steps = steps, step = 0, prompt = T, length = T, settings = s, least = least,
     ids = with_room(ids, T + steps, s.pad), mask = mask and with_room(mask, T + steps, 1),
-    encoded = encoded, offset = encoded and encoded.input_ids.shape[1] or 0 }, Run)
+    encoded = encoded, offset = encoded and encoded.input_ids:size(1) or 0 }, Run)
   if net.new_cache and s.use_cache ~= false then
     run.cache, run.axes = net:new_cache(R, T + steps - 1, run.offset), net.cache_axes
     run.pads = net.rereads and pads_of(mask, T)
@@ -162,7 +162,7 @@ end
 ---Which rows of `ids` (R S) a stop string ends, as a list of numbers for a tensor; nil where none does.
 local function stopped(run, ids)
   local s, found = run.settings, nil
-  local reach = math.min(pieces.reach(s.stop_strings), ids.shape[1])
+  local reach = math.min(pieces.reach(s.stop_strings), ids:size(1))
   local flags, tokenizer = {}, s.tokenizer()
   for i, row in ipairs(ids:narrow(1, -reach, reach):tolist()) do
     flags[i] = pieces.stops(tokenizer, s.stop_strings, row)

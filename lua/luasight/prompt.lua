@@ -34,6 +34,7 @@ prompt.options = { trace = true, invoker_args = true, truncation = true, max_len
 
 ---The tokenizer's options, from among those of the call and from its invoker_args.
 local function options_for(options, reader)
+  if next(options) == nil then return options end
   local out, inner = {}, options.invoker_args
   if inner ~= nil and type(inner) ~= "table" then
     binding.raise("argument", "invoker_args is a table, not a " .. type(inner))
@@ -132,22 +133,23 @@ local function from_tensor(t, options)
   if not integer[t.dtype] then
     binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
   end
-  local dims = #t.shape
+  local dims = t:dim()
   if dims == 1 then t = t:unsqueeze(0)
   elseif dims ~= 2 then binding.raise("shape", "token ids are [B, T] or [T], this tensor has " .. dims .. " axes") end
-  if options.truncation and t.shape[1] > options.max_length then t = t:narrow(1, 0, options.max_length) end
+  if options.truncation and t:size(1) > options.max_length then t = t:narrow(1, 0, options.max_length) end
   return t.dtype == "int64" and t or t:to("int64")
 end
 
 ---Fails unless every id is one that the model knows and the text fits.
 local function check_ids(ids, reader, text)
-  local rows, length = ids.shape[0], ids.shape[1]
+  local rows, length = ids:size(0), ids:size(1)
   if rows == 0 or length == 0 then empty "the prompt" end
   if reader.context and not reader.reads_beyond and length > reader.context then
     binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context), nil,
       { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
   end
-  local low, high = ids:min():item(), ids:max():item()
+  local low, high = ids:aminmax()
+  low, high = low:item(), high:item()
   if reader.vocabulary and text and high >= reader.vocabulary then
     local tokenizer = reader.tokenizer()
     local from = type(tokenizer) == "userdata" and tokenizer.folder
@@ -184,10 +186,10 @@ local function like_ids(name, v, ids)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
   if not is_tensor(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
   v = v.value
-  if #v.shape == 1 then v = v:unsqueeze(0) end
-  if ids and (#v.shape ~= 2 or v.shape[0] ~= ids.shape[0] and v.shape[0] ~= 1 or v.shape[1] ~= ids.shape[1]) then
+  if v:dim() == 1 then v = v:unsqueeze(0) end
+  if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
     binding.raise("shape", ("%s has the shape %s, the tokens have [%d, %d]"):format(name, tostring(v.shape),
-      ids.shape[0], ids.shape[1]))
+      ids:size(0), ids:size(1)))
   end
   return v
 end
@@ -257,14 +259,14 @@ function prompt.lengths(args)
   if not like then return nil end
   local lengths, mask = {}, named.attention_mask
   local sums = mask and mask:ne(0):sum(-1):tolist()
-  for row = 1, like.shape[0] do lengths[row] = sums and (sums[row] or sums[1]) or like.shape[1] end
-  return lengths, like.shape[1]
+  for row = 1, like:size(0) do lengths[row] = sums and (sums[row] or sums[1]) or like:size(1) end
+  return lengths, like:size(1)
 end
 
 local function pad_left(v, missing, fill)
   if missing == 0 then return v end
   local pads = { 0, 0 }
-  if #v.shape == 2 then pads = {} end
+  if v:dim() == 2 then pads = {} end
   pads[#pads + 1], pads[#pads + 2] = missing, 0
   return torch.constant_pad_nd(v, pads, fill)
 end
@@ -278,7 +280,7 @@ function prompt.merge(members, reader)
   for _, member in ipairs(members) do
     local named = member.args[1]
     local like = named.input_ids or named.inputs_embeds
-    member.width = like.shape[1]
+    member.width = like:size(1)
     uneven = uneven or longest > 0 and member.width ~= longest or named.attention_mask ~= nil
     longest = math.max(longest, member.width)
     for name in pairs(named) do names[name] = true end

@@ -40,12 +40,12 @@ return {
   {
     name = "models", title = "Models and modules",
     groups = {
-      { title = "A module", class = "luasight.Module", call = "module:", fields = lua .. "model.lua",
-        sources = { { lua .. "model.lua", "methods" } } },
+      { title = "A module", class = "luasight.Module", call = "module:", fields = lua .. "handle.lua",
+        sources = { { lua .. "handle.lua", "methods" } } },
       { title = "What can be read at a module", class = "luasight.Points", call = "points", fields = lua .. "points.lua",
         sources = {} },
       { title = "One place", class = "luasight.Point", call = "point", fields = lua .. "points.lua", sources = {} },
-      { title = "A model", class = "luasight.Model", call = "model:", fields = lua .. "model.lua",
+      { title = "A model", class = "luasight.Model", call = "model:", fields = lua .. "handle.lua",
         sources = { { lua .. "model.lua", "root_methods" } } },
       { title = "A language model", class = "luasight.LanguageModel", call = "model:",
         fields = lua .. "language_model.lua", sources = {} },

@@ -24,6 +24,13 @@ setup(function()
     model(input)
     model:generate(input, { max_new_tokens = 2, eos_token_id = false }, function() return model.generator.output end)
   end
+  for _ = 1, 2 do
+    model:generate({ max_new_tokens = 2, eos_token_id = false }, function(tracer)
+      for _, text in ipairs { john, mary, short } do
+        tracer:invoke(text, function() return model.transformer.wte.output, model.generator.output end)
+      end
+    end)
+  end
 end)
 
 teardown(function()

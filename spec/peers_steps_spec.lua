@@ -24,7 +24,15 @@ setup(function()
   blocks, tokenizer = model.transformer.h, model.tokenizer
   for _, input in ipairs { john, { john, mary }, { john, short } } do -- what is recorded for the model stays
     model(input)
+    model:generate(input, { max_new_tokens = 2, eos_token_id = false })
     model:generate(input, { max_new_tokens = 2, eos_token_id = false }, function() return model.generator.output end)
+  end
+  for _ = 1, 2 do
+    model:generate({ max_new_tokens = 2, eos_token_id = false }, function(tracer)
+      for _, text in ipairs { john, mary, short } do
+        tracer:invoke(text, function() return model.transformer.wte.output, model.generator.output end)
+      end
+    end)
   end
 end)
 

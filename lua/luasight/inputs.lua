@@ -24,7 +24,10 @@ local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil 
 ---@param ... any
 ---@return luasight.Call
 function inputs.sort(network, what, known, level, ...)
-  local n = select("#", ...)
+  local n, first, second = select("#", ...), ...
+  if n == 2 and type(second) == "function" and type(first) == "cdata" then -- a tensor and a body: nothing to sort
+    return { input = first, options = {}, body = second }
+  end
   local given, body = { ... }, nil
   if n > 0 and type(given[n]) == "function" then body, n = given[n], n - 1 end
   local options, last = {}, given[n]

@@ -49,15 +49,15 @@ function handle.run(network, ...)
   return run_plain(network, 4, network.prepare(4, call.input, call.options))
 end
 
+local function add_input(tracer, level, ...)
+  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, ...)
+  tracer._recording.invokes[index] = { index = index, network = tracer._network, kind = C.LS_INVOKE_WHOLE,
+    args = { n = select("#", ...), ... } }
+  return tracer
+end
+
 local function open(network, level, input, options)
-  local tracer = trace.open(network, level + 1)
-  local function add(...)
-    local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 2, ...)
-    tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE,
-      args = { n = select("#", ...), ... } }
-    return tracer
-  end
-  return add(network.prepare(level + 1, input, options))
+  return add_input(trace.open(network, level + 1), level + 1, network.prepare(level + 1, input, options))
 end
 
 ---Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).

@@ -40,8 +40,8 @@ function record.version() return structure * 65536 + modes end
 ---@class luasight.record
 ---@field core ffi.cdata*  the module in the core
 ---@field dynamic boolean   it, or a module below, branches on numbers: recorded at each call, with values
----@field functions table<string, ffi.cdata*>
----@field programs table<string, ffi.cdata*>
+---@field functions table<string, table<string, ffi.cdata*>>  by which modules train, and the way of calling
+---@field programs table<string, table<string, ffi.cdata*>>
 
 local core_of
 
@@ -283,16 +283,25 @@ local function record_function(module, r, s, with_values)
 end
 site.fence = record_function
 
+local function of_mode(all, mode)
+  local known = all[mode]
+  if not known then
+    known = {}
+    all[mode] = known
+  end
+  return known
+end
+
 local function function_of(module, s)
   local r = record_of(module)
   if r.dynamic then return record_function(module, r, s, "run"), r end
-  local key = mode_of(module, r) .. "|" .. s.key
-  local g = r.functions[key]
+  local known = of_mode(r.functions, mode_of(module, r))
+  local g = known[s.key]
   if not g then
     g = record_function(module, r, s)
-    r.functions[key] = g
+    known[s.key] = g
   end
-  return g, r, key
+  return g, r
 end
 
 local function new_program(g)
@@ -325,11 +334,11 @@ local function program_of(module, s)
     result_of(g)
     return new_program(g)
   end
-  local key = mode_of(module, r) .. "|" .. s.key
-  local p = r.programs[key]
+  local known = of_mode(r.programs, mode_of(module, r))
+  local p = known[s.key]
   if not p then
     p = new_program((function_of(module, s)))
-    r.programs[key] = p
+    known[s.key] = p
   end
   return p
 end

@@ -69,7 +69,8 @@ end
 function trace.open(network, level)
   local recording = session and session.stands_in == innermost() and session or trace.new_recording(level + 1)
   if recording == session then C.ls_trace_fence(recording.graph) end
-  return setmetatable({ _recording = recording, _network = network, _step = 0 }, trace.Tracer)
+  return setmetatable({ _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _outer = nil },
+    trace.Tracer) -- room for all of these at once
 end
 
 ---Adds an invoke to a trace; what is recorded next belongs to it.
@@ -235,8 +236,10 @@ local function ended(tracer, level, ok, ...)
   local recording = tracer._recording
   leave(tracer)
   if not ok then give_up(recording, (...)) end
-  local is_whole, problem = pcall(check_body, tracer, level + 2)
-  if not is_whole then give_up(recording, problem) end
+  if tracer._takes_invokes or tracer._attached then
+    local is_whole, problem = pcall(check_body, tracer, level + 2)
+    if not is_whole then give_up(recording, problem) end
+  end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
   if recording ~= session then trace.finish(recording, level + 2) end
   tracer._invoke = nil

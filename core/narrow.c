@@ -142,6 +142,107 @@ static void narrow_read(ls_graph *g, int32_t id, const ls_program *p) {
   g->narrow_item = user;
 }
 
+/* ---- the head under several invokes --------------------------------------------------------------------------------- */
+
+/* The index of the second axis in value[row, position, ...], -1 where it is no number. */
+static int32_t position_in(const ls__node *item) {
+  int32_t second = item->stream[1].kind == LS_SLICE ? 5 : 2;
+  return second < item->n && item->stream[second].kind == LS_INT ? second : -1;
+}
+
+/* The node that takes one position of what an invoke reads with node `id`, or of a piece of that, where that is all that is
+   used of it; else -1. */
+static int32_t position_of(const ls_graph *g, int32_t id) {
+  int32_t of = only_user(g, id), item = of >= 0 && g->nodes[of].kind == LS__ROWS ? only_user(g, of) : -1;
+  if (item >= 0 && g->kinds[id] != LS_TENSOR && g->nodes[item].kind == LS__GETITEM && g->nodes[item].n == 2) {
+    of = item;
+    item = only_user(g, of);
+  }
+  return item >= 0 && selects(&g->nodes[item], of) && position_in(&g->nodes[item]) >= 0 ? item : -1;
+}
+
+/* The node that a position is taken of with node `item`: the rows of an invoke, or a piece of them; -1 where it is neither. */
+static int32_t rows_under(const ls_graph *g, int32_t item, const ls_value **piece) {
+  int32_t of = g->nodes[item].stream[0].kind == LS_NODE ? g->nodes[item].stream[0].aux : -1;
+  *piece = NULL;
+  if (of >= 0 && g->nodes[of].kind == LS__GETITEM && g->nodes[of].n == 2) {
+    *piece = &g->nodes[of].stream[1];
+    of = g->nodes[of].stream[0].kind == LS_NODE ? g->nodes[of].stream[0].aux : -1;
+  }
+  return of >= 0 && g->nodes[of].kind == LS__ROWS ? of : -1;
+}
+
+static bool same_piece(const ls_value *a, const ls_value *b) {
+  if (!a || !b) return a == b;
+  if (a->kind != b->kind) return false;
+  return a->kind == LS_STRING ? !strcmp(a->as.s, b->as.s) : a->kind == LS_INT && a->as.i == b->as.i;
+}
+
+/* All invokes of the last pass take the same position of what a head gives, each of its own rows: the head runs there alone. */
+static void narrow_invokes(ls_graph *g, int64_t last) {
+  int32_t first = -1, item = -1, reads = 0;
+  const ls_value *piece = NULL, *other;
+  for (int32_t i = 0; i < g->count; i++) {
+    const ls__node *node = &g->nodes[i];
+    if (!node->needed || node->done || node->time != last || node->kind != LS__READ) continue;
+    if (g->invokes[node->invoke].kind != LS_INVOKE_ROWS || g->invokes[node->invoke].steps) return;
+    int32_t own = position_of(g, i);
+    if (own < 0) return;
+    const ls__node *a = &g->nodes[own], *b = &g->nodes[item < 0 ? own : item];
+    if (a->stream[position_in(a)].as.i != b->stream[position_in(b)].as.i) return;
+    rows_under(g, own, &other);
+    if (first < 0) first = i, item = own, piece = other;
+    if (!same_piece(piece, other)) return;
+    reads++;
+  }
+  if (first < 0) return;
+  const ls_program *p = g->invokes[g->nodes[first].invoke].program;
+  int32_t point = g->nodes[first].slot, instance = p->points[point].instance, at_point = 0;
+  if (p->points[point].kind != LS_POINT_OUTPUT) return;
+  if (piece && (instance = maker_of(p, instance, piece)) < 0) return;
+  if (!function_is_positionwise(p->instances[instance].function)) return;
+  int32_t input = p->instances[instance].input, pass = ls__pass_of(last);
+  if (g->now >= last - point + input) return;
+  for (int32_t i = 0; i < g->count; i++) {
+    const ls__node *node = &g->nodes[i], *at = node->edits >= 0 ? &g->nodes[g->nodes[node->edits].root] : node;
+    if (!node->needed || node->done || (at->kind != LS__READ && at->kind != LS__WRITE)) continue;
+    if (g->invokes[at->invoke].pass != pass) continue;
+    if (g->invokes[at->invoke].program != p) return;
+    if (at->slot == point && node->kind == LS__READ) at_point++;
+    else if (at->slot >= input && at->slot <= point) return;
+  }
+  if (at_point != reads) return;
+  g->narrow_instance = instance;
+  g->narrow_item = item;
+}
+
+/* Cuts one position out of the second axis; every invoke's own index becomes 0. */
+static ls_status cut_position(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out) {
+  ls_tensor_info info;
+  int64_t at = g->nodes[item].stream[position_in(&g->nodes[item])].as.i;
+  *out = *argument;
+  ls_value_retain(out);
+  if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return LS_OK;
+  int64_t from = at < 0 ? at + info.shape[1] : at;
+  if (from < 0 || from >= info.shape[1]) return LS_OK; /* the indexing nodes will say so */
+  ls_value cut[8] = {{.kind = LS_SLICE}, {0}, {0}, {0}, {.kind = LS_SLICE}, {.kind = LS_INT, .as.i = from},
+                     {.kind = LS_INT, .as.i = from + 1}, {0}}, made;
+  ls_status status = ls__index_get(argument, cut, 8, &made);
+  ls_value_release(out);
+  if (status) return status;
+  *out = made;
+  const ls_value *piece;
+  int64_t time = g->nodes[g->nodes[rows_under(g, item, &piece)].stream[0].aux].time;
+  for (int32_t i = 0; i < g->count; i++) {
+    if (!g->nodes[i].needed || g->nodes[i].done || g->nodes[i].kind != LS__READ || g->nodes[i].time != time) continue;
+    int32_t own = position_of(g, i);
+    if (own >= 0) g->nodes[own].stream[position_in(&g->nodes[own])].as.i = 0;
+  }
+  return LS_OK;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------------------ */
+
 void ls__narrow_plan(ls_graph *g) {
   g->narrow_instance = -1;
   int64_t last = g->ordered ? g->nodes[g->order[g->ordered - 1]].time : -1;
@@ -152,6 +253,7 @@ void ls__narrow_plan(ls_graph *g) {
     if (node->kind == LS__CALL) narrow_call(g, i);
     else if (one && node->kind == LS__READ && node->time == last) narrow_read(g, i, g->invokes[0].program);
   }
+  if (g->invoke_count > 1 && !g->gradients) narrow_invokes(g, last);
   if (g->run) {
     g->run->narrow_instance = g->narrow_instance;
     g->run->narrow_item = g->narrow_item;
@@ -167,6 +269,8 @@ ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls
   ls_tensor_info info;
   ls_value cut[LS__LOCAL];
   int32_t axis = 0, n = 0;
+  const ls_value *piece;
+  if (rows_under(g, item, &piece) >= 0) return cut_position(g, item, argument, out);
   *out = *argument;
   ls_value_retain(out);
   if (node->n > LS__LOCAL / 4 || argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info)) return LS_OK;

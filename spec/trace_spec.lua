@@ -415,6 +415,39 @@ describe("only what is needed runs (S11)", function()
       end)
     end
 
+    it("runs one position for all rows of a batch of invokes", function()
+      for name, form in pairs(forms) do
+        if name ~= "of calls in the body" then
+          local net = Net(2, 2097152)
+          net:requires_grad_(false)
+          local model, x, y, a, b = ls.Model(net), torch.randn(1, 32768, 2), torch.randn(1, 32768, 2), nil, nil
+          model:trace(function(tracer)
+            tracer:invoke(x, function() a = form(model)["0, -1"]:save() end)
+            tracer:invoke(y, function() b = form(model)[":, -1, 5:7"]:save() end)
+          end)
+          assert.is_true(close(a, net(x[":, -1:"]).logits["0, 0"]))
+          assert.is_true(close(b, net(y[":, -1:"]).logits[":, 0, 5:7"]))
+        end
+      end
+    end)
+
+    it("gives each invoke its own position where these differ", function()
+      for _, form in pairs(forms) do
+        local net = Net(4, 9)
+        net:requires_grad_(false)
+        local model, x, y = ls.Model(net), torch.randn(2, 7, 4), torch.randn(1, 7, 4)
+        for _, second in ipairs { 2, 3, -1 } do
+          local a, b
+          model:trace(function(tracer)
+            tracer:invoke(x, function() a = form(model)[":, 2"]:save() end)
+            tracer:invoke(y, function() b = form(model)[("0, %d"):format(second)]:save() end)
+          end)
+          assert.is_true(close(a, net(x).logits[":, 2"]))
+          assert.is_true(close(b, net(y).logits[("0, %d"):format(second)]))
+        end
+      end
+    end)
+
     it("runs all of them where more is used", function()
       local net = Net(4, 9)
       net:requires_grad_(false)

@@ -42,7 +42,7 @@ end
 local function fail(text, status)
   io.stdout:flush()
   io.stderr:write("luasight: ", text, "\n")
-  os.exit(status or 1)
+  os.exit(status or 1, true) -- what is held is let go first
 end
 
 local function handler(e)

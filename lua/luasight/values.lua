@@ -152,6 +152,10 @@ function setters.grad(self, v)
     binding.raise("state", "the gradient of a value inside a body or a forward cannot be set", 4)
   end
   local t = tensor_of(self, "grad")
+  if t._aux == C.LS_READ_ONLY then
+    binding.raise("state", "the gradient of a parameter can be read in a trace, not set", 3,
+      { hint = "set the gradient of a value: model.layer1.output.grad = g" })
+  end
   if type(v) == "nil" then
     return binding.check(C.ls_tensor_set_grad(t.v, binding.new_ref().v))
   end

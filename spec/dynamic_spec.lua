@@ -2,11 +2,7 @@
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
 
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local failure = dofile "spec/support.lua".failure
 
 local function same(a, b) return (a - b):abs():max():item() < 1e-6 end
 

@@ -2,11 +2,7 @@
 local ls = require "luasight"
 local torch = ls.torch
 
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local failure = dofile "spec/support.lua".failure
 
 describe("indexing", function()
   local x

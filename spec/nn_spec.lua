@@ -12,12 +12,7 @@ end
 
 local reference = read "spec/reference/nn.json"
 
----Runs `f`, which must fail, and gives its error.
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local failure = dofile "spec/support.lua".failure
 
 local function collect(iterator)
   local names = {}

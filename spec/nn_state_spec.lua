@@ -2,11 +2,7 @@
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
 
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local failure = dofile "spec/support.lua".failure
 
 local function pair()
   return nn.Sequential { { "a", nn.Linear(2, 3) }, { "b", nn.Linear(3, 2, { bias = false }) } }

@@ -13,11 +13,7 @@ local function small()
   return ls.Model(net), net, torch.randn(1, 5)
 end
 
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local failure = dofile "spec/support.lua".failure
 
 local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
 

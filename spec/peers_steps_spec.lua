@@ -3,38 +3,20 @@
 local ls = require "luasight"
 local torch = ls.torch
 
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local support = dofile "spec/support.lua"
+local failure, john, mary, short = support.failure, support.john, support.mary, support.short
 
 local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-4 end
 
 local function last(list, n) return { unpack(list, #list - n + 1) } end
 
-local john = "When Mary and John went to the store, John gave a drink to"
-local mary = "When Mary and John went to the store, Mary gave a drink to"
-local short = "hot : cold , big :"
-
 local model, blocks, tokenizer
 
 setup(function()
-  model = ls.LanguageModel "models/pretrained/ioi"
+  model = support.generating_box()
   blocks, tokenizer = model.transformer.h, model.tokenizer
-  for _, input in ipairs { john, { john, mary }, { john, short } } do -- what is recorded for the model stays
-    model(input)
-    model:generate(input, { max_new_tokens = 2, eos_token_id = false })
-    model:generate(input, { max_new_tokens = 2, eos_token_id = false }, function() return model.generator.output end)
-  end
-  for _ = 1, 2 do
-    model:generate({ max_new_tokens = 2, eos_token_id = false }, function(tracer)
-      for _, text in ipairs { john, mary, short } do
-        tracer:invoke(text, function() return model.transformer.wte.output, model.generator.output end)
-      end
-    end)
-  end
 end)
+
 
 teardown(function()
   model, blocks, tokenizer = nil, nil, nil

@@ -11,12 +11,7 @@ local function small()
   return ls.Model(net), torch.rand(1, 5), net
 end
 
----Runs `f`, which must fail, and gives its error.
-local function failure(f)
-  local ok, err = pcall(f)
-  assert.is_false(ok)
-  return err
-end
+local failure = dofile "spec/support.lua".failure
 
 local function same(a, b) return torch.equal(a, b) end
 

@@ -290,7 +290,7 @@ end
 
 function meta.__call(self, ...)
   local place = getfenv(self)
-  if place.network.added and is_added(place) then return call_added(place, without_hook(...)) end
+  if is_added(place) then return call_added(place, without_hook(...)) end
   if place.path ~= "" or has_open(...) then return record.call(twin_of(place, place.network.tracer), ...) end
   return handle.run(place.network, ...)
 end

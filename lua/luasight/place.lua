@@ -105,7 +105,9 @@ end
 
 ---Whether a handle is that of a module that a script added, or of one inside it.
 local function is_added(place)
-  for path in pairs(place.network.added or {}) do
+  local added = place.network.added
+  if not added then return false end
+  for path in pairs(added) do
     if place.path == path or place.path:sub(1, #path + 1) == path .. "." then return true end
   end
   return false

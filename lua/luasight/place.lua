@@ -45,12 +45,12 @@ local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == 
 
 -- ---- points ------------------------------------------------------------------------------------------------------------
 
-local function join_name(place, name) return place.path == "" and name or place.path .. "." .. name end
+local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
 local function tracer_of(place, what, level)
   local tracer = place.network.tracer
   if tracer then return tracer end
-  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = join_name(place, what) })
+  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = join(place.path, what) })
 end
 
 local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
@@ -87,7 +87,7 @@ end
 ---@return integer|false point, integer step
 local function locate(place, tracer, name, level)
   if not tracer._invoke then
-    binding.raise("state", "a point is read and set inside an invoke", level + 1, { point = join_name(place, name) })
+    binding.raise("state", "a point is read and set inside an invoke", level + 1, { point = join(place.path, name) })
   end
   local step, number = tracer._step, 0
   local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
@@ -97,7 +97,7 @@ local function locate(place, tracer, name, level)
     step, number = math.floor(call / calls), call % calls
     if not tracer._steps and step > 0 then
       binding.raise("unreached", ("the model calls this module %s, so there is no call %d"):format(calls == 1 and "once" or
-        calls .. " times", call), level + 1, { point = join_name(place, name) })
+        calls .. " times", call), level + 1, { point = join(place.path, name) })
     end
   end
   return find_point(place, tracer, name, number), step
@@ -117,7 +117,7 @@ local function reach(place, tracer, name, level)
   local point, step = locate(place, tracer, name, level + 1)
   if point then return point, step end
   binding.raise("unreached", "the model never calls this module", level + 1, {
-    point = join_name(place, name),
+    point = join(place.path, name),
     hint = is_added(place) and "an added module has points below its call with { hook = true }" or
       "modules that only hold others (lists) have no output of their own; read those of their children",
   })
@@ -132,8 +132,6 @@ local function read(place, name, level)
 end
 
 -- ---- children ----------------------------------------------------------------------------------------------------------
-
-local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
 local find_module -- the module at a path below a handle
 

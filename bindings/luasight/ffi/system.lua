@@ -12,6 +12,7 @@ int luasight_ioctl(int, unsigned long, ...) __asm__("ioctl");
 int luasight_clock_gettime(int, luasight_time *) __asm__("clock_gettime");
 int luasight_mkdir(const char *, unsigned int) __asm__("mkdir");
 unsigned int luasight_umask(unsigned int) __asm__("umask");
+int luasight_getpid(void) __asm__("getpid");
 int luasight_kill(int, int) __asm__("kill");
 int luasight_poll_files(luasight_poll *, unsigned long, int) __asm__("poll");
 luasight_handler luasight_signal(int, luasight_handler) __asm__("signal");
@@ -92,12 +93,17 @@ end
 ---@param lock integer
 function system.unlock(lock) ffi.C.luasight_close(lock) end
 
+---The name under which a file is made before it takes the place of another; no other process takes it.
+---@param path string
+---@return string
+function system.beside(path) return ("%s.%d.new"):format(path, ffi.C.luasight_getpid()) end
+
 ---Makes a symbolic link, in the place of whatever is there.
 ---@param target string
 ---@param path string
 ---@return boolean made
 function system.link(target, path)
-  local beside = path .. ".new"
+  local beside = system.beside(path)
   os.remove(beside)
   return ffi.C.luasight_symlink(target, beside) == 0 and os.rename(beside, path) == true
 end

@@ -109,9 +109,10 @@ function Repository:note(commit)
   if self.revision == commit or self:commit() == commit then return end
   local path = self.path .. "/refs/" .. self.revision
   system.make_folder(above(path), "777")
-  local file = io.open(path .. ".new", "w")
+  local beside = system.beside(path)
+  local file = io.open(beside, "w")
   local written = file and file:write(commit)
-  if not (file and file:close() and written and os.rename(path .. ".new", path)) then refuse(path) end
+  if not (file and file:close() and written and os.rename(beside, path)) then refuse(path) end
 end
 
 ---@param etag string

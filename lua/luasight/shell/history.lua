@@ -32,8 +32,9 @@ function history.load()
   file:close()
   local first = math.max(1, #lines - history.size + 1)
   if #lines > 2 * history.size then
-    local new = system.open_private(path .. ".new", "wb")
-    if new and new:write(table.concat(lines, "\n", first), "\n") and new:close() then os.rename(path .. ".new", path) end
+    local beside = system.beside(path)
+    local new = system.open_private(beside, "wb")
+    if new and new:write(table.concat(lines, "\n", first), "\n") and new:close() then os.rename(beside, path) end
   end
   local entries = {}
   for i = first, #lines do entries[#entries + 1] = plain(lines[i]) end

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <unordered_map>
+#include "torch_product.h"
 #include "torch_value.h"
 
 using namespace luasight;
@@ -319,7 +320,8 @@ void call_with_stand_ins(const OperatorHandle& handle, torch::jit::Stack* stack)
     if (v.isTensor() && v.toTensor().defined()) v = v.toTensor().to(at::kMeta);
 }
 
-void call_boxed(const OperatorHandle& handle, torch::jit::Stack* stack) {
+void call_boxed(const OperatorHandle& handle, Product product, torch::jit::Stack* stack) {
+  if (product != Product::none && multiply(product, stack)) return;
   if (!scanning) return handle.callBoxed(stack);
   torch::jit::Stack again(*stack);
   try {
@@ -344,7 +346,7 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     torch::jit::Stack stack;
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
-    call_boxed(*handle, &stack);
+    call_boxed(*handle, product_of(*handle), &stack);
     take_results(&stack, out, LS_RESULTS, n_out);
     for (int32_t i = 0; read_only.viewed && i < *n_out; i++)
       if (out[i].kind == LS_TENSOR) out[i].aux = LS_READ_ONLY;
@@ -368,6 +370,7 @@ struct Slot {  // an argument that holds nodes
 struct ls__call {
   const ls_op* op;
   const OperatorHandle* handle;
+  Product product;
   std::vector<IValue> arguments;  // constants converted, the slots empty
   std::vector<Slot> slots;
   std::vector<ls_value> stream;   // borrowed from the node, which keeps it
@@ -388,6 +391,7 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
     auto call = std::make_unique<ls__call>();
     call->op = op;
     call->handle = handle;
+    call->product = product_of(*handle);
     call->stream.assign(args, args + n);
     call->results = static_cast<int32_t>(handle->schema().returns().size());
     auto& arguments = handle->schema().arguments();
@@ -457,7 +461,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
     int32_t n = 0;
     torch::jit::Stack stack(call->arguments);
     if (fill(call, values, &stack)) {
-      call_boxed(*call->handle, &stack);
+      call_boxed(*call->handle, call->product, &stack);
       take_results(&stack, results, LS_RESULTS, &n);
     } else {
       ls_status status = run_again(call, values, results, &n);

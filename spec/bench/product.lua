@@ -107,7 +107,7 @@ local jobs = {
   { "lens_ms", lens },
 }
 if model.config.n_positions >= 256 then jobs[#jobs + 1] = { "fwd256_ms", function() return model(long) end } end
-measure(6, 3, jobs)
+measure(12, 3, jobs)
 
 -- Every patch is an invoke; all of them are the rows of one batch.
 local function sweep()
@@ -128,14 +128,14 @@ local function sweep()
   end)
   return differences
 end
-measure(1, 1, { { "sweep_ms", sweep } })
+measure(3, 1, { { "sweep_ms", sweep } })
 
 -- ---- generation and gradients ----------------------------------------------------------------------------------------
 
 local STEPS = 50
 local greedy = { max_new_tokens = STEPS, min_new_tokens = STEPS, do_sample = false }
 if model.config.n_positions >= positions + STEPS then
-  measure(2, 1, {
+  measure(4, 1, {
     { "decode_ms", function() return model:generate(prompt, greedy) end },
     { "decode_read_ms", function()
       local kept = {}
@@ -147,7 +147,7 @@ if model.config.n_positions >= positions + STEPS then
   }, STEPS)
 end
 
-measure(2, 1, {
+measure(4, 1, {
   { "grads_ms", function()
     local gradients = {}
     model:trace(prompt, function()

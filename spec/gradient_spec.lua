@@ -303,7 +303,7 @@ describe("gradients (S10)", function()
     local h = model:trace(text, function() return blocks[n - 2].output[0] end):clone():requires_grad_(true)
     local out = blocks[n - 1](h)[0]
     model.lm_head(model.transformer.ln_f(out))["0, -1, 5"]:backward()
-    assert.is_true(close(grads[n - 2], h.grad))
+    assert.is_true((grads[n - 2] - h.grad):abs():max():item() < 1e-5) -- the two may multiply in another order
     assert.is_true(grads[0]:abs():sum():item() > 0)
   end)
 end)

@@ -14,7 +14,8 @@ end
 for _, size in ipairs { { 3, 5 }, { 512, 1100 }, { 1100, 512 } } do
   local n, m = size[1], size[2]
   local bias = torch.randn(m)
-  for _, w in ipairs { torch.randn(n, m), torch.randn(m, n):t(), torch.randn(n, 2 * m)[":, ::2"], torch.randn(1, m):expand(n, m) } do
+  for _, w in ipairs { torch.randn(n, m), torch.randn(m, n):t(), torch.randn(n, 2 * m)[":, ::2"],
+    torch.randn(1, m):expand(n, m) } do
     for _, x in ipairs { torch.randn(1, n), torch.randn(14, n), torch.randn(n, 7):t(), torch.randn(2, 3, n),
       torch.randn(3, 2, n):transpose(0, 1), torch.randn(2, 1, n):expand(2, 5, n), torch.randn(1, 14, 2 * n)[":, :, ::2"] } do
       check("matmul", torch.matmul(x, w), x, w)

@@ -100,17 +100,19 @@ local function rows_of(input, options, reader)
   return rows, kind == "string"
 end
 
----Rows as a tensor [B, T], padded on the left, and where they were, the mask.
+---Rows as a tensor [B, T], padded on the left, and where they were, the mask; the least and the greatest id.
 local function from_rows(rows, options, reader)
-  local longest, shortest, padded, mask = 0, math.huge, {}, {}
+  local longest, shortest, low, high, padded, mask = 0, math.huge, math.huge, -math.huge, {}, {}
   for i, row in ipairs(rows) do
     check_row(row, #rows == 1 and "the prompt" or "prompt " .. i)
     if options.truncation and #row > options.max_length then
       rows[i] = { unpack(row, 1, options.max_length) }
     end
-    longest, shortest = math.max(longest, #rows[i]), math.min(shortest, #rows[i])
+    row = rows[i]
+    longest, shortest = math.max(longest, #row), math.min(shortest, #row)
+    for k = 1, #row do low, high = math.min(low, row[k]), math.max(high, row[k]) end
   end
-  if longest == shortest then return torch.tensor(rows, { dtype = "int64" }) end
+  if longest == shortest then return torch.tensor(rows, { dtype = "int64" }), nil, low, high end
   local pad = reader.pad()
   for i, row in ipairs(rows) do
     local missing = longest - #row
@@ -120,7 +122,7 @@ local function from_rows(rows, options, reader)
       mask[i][k] = k > missing and 1 or 0
     end
   end
-  return torch.tensor(padded, { dtype = "int64" }), torch.tensor(mask, { dtype = "int64" })
+  return torch.tensor(padded, { dtype = "int64" }), torch.tensor(mask, { dtype = "int64" }), low, high
 end
 
 -- ---- tensors ---------------------------------------------------------------------------------------------------------
@@ -140,16 +142,18 @@ local function from_tensor(t, options)
   return t.dtype == "int64" and t or t:to("int64")
 end
 
----Fails unless every id is one that the model knows and the text fits.
-local function check_ids(ids, reader, text)
+---Fails unless the ids, `low` to `high`, are those that the model knows and the text fits.
+local function check_ids(ids, reader, text, low, high)
   local rows, length = ids:size(0), ids:size(1)
   if rows == 0 or length == 0 then empty "the prompt" end
   if reader.context and not reader.reads_beyond and length > reader.context then
     binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context), nil,
       { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
   end
-  local low, high = ids:aminmax()
-  low, high = low:item(), high:item()
+  if not low then
+    low, high = ids:aminmax()
+    low, high = low:item(), high:item()
+  end
   if reader.vocabulary and text and high >= reader.vocabulary then
     local tokenizer = reader.tokenizer()
     local from = type(tokenizer) == "userdata" and tokenizer.folder
@@ -174,8 +178,8 @@ local function ids_of(input, options, reader)
   if not rows then
     binding.raise("argument", "the input of a language model is text, token ids or a tensor, not a " .. type(input))
   end
-  local ids, mask = from_rows(rows, options, reader)
-  check_ids(ids, reader, text)
+  local ids, mask, low, high = from_rows(rows, options, reader)
+  check_ids(ids, reader, text, low, high)
   return ids, mask
 end
 

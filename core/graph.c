@@ -111,9 +111,8 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *out) {
 
 /* ---- nodes ------------------------------------------------------------------------------------------------------ */
 
-static bool make_room(ls_graph *g) {
-  if (g->count < g->room) return true;
-  int32_t room = g->room ? g->room * 2 : 16;
+/* Gives the graph room for that many nodes, no fewer than it has. */
+static bool set_room(ls_graph *g, int32_t room) {
   ls__node *nodes = realloc(g->nodes, sizeof *nodes * (size_t)room);
   if (!nodes) return false;
   g->nodes = nodes;
@@ -127,6 +126,12 @@ static bool make_room(ls_graph *g) {
   }
   g->room = room;
   return true;
+}
+
+static bool make_room(ls_graph *g) { return g->count < g->room || set_room(g, g->room ? g->room * 2 : 16); }
+
+void ls__graph_trim(ls_graph *g) {
+  if (g->count && g->count < g->room) set_room(g, g->count); /* where that fails it keeps its room */
 }
 
 static void node_free(ls__node *node) {

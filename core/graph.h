@@ -190,6 +190,7 @@ struct ls_program {
 /* graph.c */
 ls_status ls__node_new(ls_graph *g, ls__node_kind kind, const ls_value *stream, int32_t n, int64_t site, uint8_t result,
                        int32_t *out);
+void ls__graph_trim(ls_graph *g); /* a graph that gets no more nodes gives back the room for them */
 void ls__node_handle(ls_graph *g, int32_t node, ls_value *out);  /* a handle to the node, a new reference */
 ls_status ls__settle(ls_graph *g, int32_t node); /* ends the recording of a node; one that breaks a rule is taken back */
 ls_status ls__open_graph(const ls_value *stream, int32_t n, ls_graph **out); /* of the nodes inside; NULL: none is open */

@@ -53,6 +53,7 @@ void ls__trace_close(ls_graph *g, bool keep) {
   free(g->map);
   g->map = NULL;
   clear(&g->text);
+  ls__graph_trim(g);
   ls_graph_release(g);
 }
 

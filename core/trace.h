@@ -1,10 +1,11 @@
-/* What the parts of a trace share: trace.c records, plan.c decides what runs when, execute.c runs it, edit.c changes values in
-   place, rows.c cuts out the rows of an invoke, grad.c goes backward. */
+/* What the parts of a trace share: trace.c records, points.c what happens at points, plan.c decides what runs when,
+   execute.c runs it, edit.c changes values in place, rows.c cuts out the rows of an invoke, grad.c goes backward. */
 #ifndef LUASIGHT_TRACE_H
 #define LUASIGHT_TRACE_H
 #include "graph.h"
 
 /* trace.c */
+ls_status ls__trace_check_open(const ls_graph *g);
 void ls__trace_close(ls_graph *g, bool keep);           /* keep: what was saved and can still be asked for stays */
 const char *ls__trace_point_name(const ls_graph *g, int32_t invoke, int32_t point);
 bool ls__trace_passed(const ls_graph *g, int64_t time);

@@ -243,6 +243,18 @@ static ls_status unreached(const ls_graph *g, int32_t id) {
   return LS_ERROR_UNREACHED;
 }
 
+/* What never came: an edit of it would be lost without a word. */
+static ls_status never_came(const ls_graph *g, int32_t id) {
+  const ls__node *node = &g->nodes[id], *at = node->edits < 0 ? node : &g->nodes[g->nodes[node->edits].root];
+  bool changes = node->kind == LS__WRITE || (node->edits >= 0 && at->kind == LS__READ);
+  if (!changes || at->stored || !g->run) return LS_OK;
+  if (g->standing && at->time == g->now) ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the value it needs never came");
+  else ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the model does not run this part in step %d", at->step);
+  ls__fail_point(ls__trace_point_name(g, at->invoke, at->slot));
+  ls__fail_site(node->site, 0);
+  return LS_ERROR_UNREACHED;
+}
+
 /* Moves on until the model stands at the time of node `id`, or has gone past it, or the script has to act. */
 static ls_status reach(ls_graph *g, int32_t id, ls_event *event) {
   int64_t time = g->nodes[id].time;
@@ -311,9 +323,9 @@ static ls_status go(ls_graph *g, int64_t until, ls_event *event) {
     }
     bool point = g->nodes[id].kind == LS__READ || g->nodes[id].kind == LS__WRITE;
     bool here = g->run && g->standing && g->nodes[id].time == g->now;
-    if ((point && !here) || !has_inputs(g, &g->nodes[id])) continue; /* it never came */
-    if (g->nodes[id].kind == LS__HOST) return ask_script(g, id, event);
-    ls_status status = ls__execute_now(g, id);
+    bool came = (!point || here) && has_inputs(g, &g->nodes[id]);
+    if (came && g->nodes[id].kind == LS__HOST) return ask_script(g, id, event);
+    ls_status status = came ? ls__execute_now(g, id) : never_came(g, id);
     if (status) return status;
   }
   return LS_OK;

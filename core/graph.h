@@ -45,6 +45,7 @@ typedef struct ls__node {
   uint8_t never;     /* trace: it is beyond a stop */
   uint8_t holds;     /* trace: its value is a view, and keeps the value that it looks into */
   uint8_t flag;      /* trace: a write that skips its module, a backward that keeps its graph, a read that a skip may leave out */
+  uint8_t stored;    /* trace: of a stored edit, which acts wherever its point comes */
   uint8_t tracked;   /* trace: its gradient is asked for: LS__ASKED, or LS__EDITED too */
   int32_t n;         /* length of the stream */
   ls_value *stream;

@@ -37,15 +37,14 @@ static ls_status copy_point(ls_graph *g, const ls_graph *edits, const ls__node *
     ls__fail_site(node->site, 0);
     return LS_ERROR_UNREACHED;
   }
-  if (node->kind == LS__WRITE) {
-    *out = -1;
-    return ls_trace_write(g, invoke, step, point, &s[0], node->flag, node->site);
-  }
-  ls_value read;
-  if ((status = ls_trace_read(g, invoke, step, point, node->site, &read))) return status;
+  int32_t first = g->count;
+  ls_value read = {.aux = -1};
+  status = node->kind == LS__WRITE ? ls_trace_write(g, invoke, step, point, &s[0], node->flag, node->site)
+                                   : ls_trace_read(g, invoke, step, point, node->site, &read);
+  for (int32_t i = first; i < g->count; i++) g->nodes[i].stored = 1;
   *out = read.aux;
   ls_value_release(&read);
-  return LS_OK;
+  return status;
 }
 
 static ls_status copy_other(ls_graph *g, const ls_graph *edits, int32_t id, const ls_value *s, int32_t invoke, int32_t *out) {

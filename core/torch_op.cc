@@ -128,6 +128,11 @@ int find_argument(const FunctionSchema& schema, const char* key) {
   return -1;
 }
 
+// Whether an argument may be left out: it has a default, or its type has a "none" that stands for it.
+bool is_optional(const c10::Argument& argument) {
+  return argument.default_value() || argument.type()->kind() == c10::TypeKind::OptionalType;
+}
+
 // The cost of calling `schema` with a stream, -1 where it does not fit.
 int match(const FunctionSchema& schema, const ls_value* s, int32_t n, const uint8_t* kinds, Call* out) {
   auto& arguments = schema.arguments();
@@ -154,8 +159,8 @@ int match(const FunctionSchema& schema, const ls_value* s, int32_t n, const uint
     auto& given = out->given[i];
     if (given.at && given.at->kind == LS_NONE && argument.default_value()) given = Given();
     if (!given.at) {
-      if (!argument.default_value()) return -1;
-      cost += 1;
+      if (!is_optional(argument)) return -1;
+      cost += argument.default_value() ? 1 : 8;
       continue;
     }
     int one = fit(*argument.real_type(), argument.N(), given.at, given.n, kinds);
@@ -205,7 +210,7 @@ std::string signature(const FunctionSchema& schema) {
       text += "*, ";
     }
     text += argument.name();
-    if (argument.default_value()) text += "?";
+    if (is_optional(argument)) text += "?";
   }
   return "(" + text + ")";
 }
@@ -249,7 +254,7 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
 // ---- calling -----------------------------------------------------------------------------------------------------------
 
 IValue argument_of(const c10::Argument& argument, const Given& given) {
-  if (!given.at) return *argument.default_value();
+  if (!given.at) return argument.default_value() ? *argument.default_value() : IValue();
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 

@@ -131,6 +131,33 @@ describe("the encoder of T5", function()
     assert.is_false(late:is_set())
     assert.error_matches(function() return late.value end, "does not run this part in step 1")
   end)
+
+  it("cannot be edited in a later step, but by stored edits, which act where it runs", function()
+    local model = ls.LanguageModel(loader.network(reference .. "t5", { dtype = "float32" }))
+    local prompt, options = { 5, 3, 7 }, { max_new_tokens = 3, eos_token_id = false }
+    local function changed(edit)
+      return pcall(model.generate, model, prompt, options, function(tracer)
+        tracer:next()
+        edit()
+        return model.generator.output
+      end)
+    end
+    for _, edit in ipairs { function() model.encoder.block[0].output[0][":"] = 0 end,
+      function() model.encoder.block[0].output = model.encoder.block[0].output end,
+      function() model.lm_head.output[":"] = model.encoder.block[0].output[0]:sum() end } do
+      local ok, e = changed(edit)
+      assert.is_false(ok)
+      assert.equal("unreached", e.code)
+      assert.matches("this edit is lost", e.message)
+    end
+    local silent = model:edit(function() model.encoder.block[0].output[0][":"] = 0 end)
+    local now = model:generate(prompt, options, function()
+      model.encoder.block[0].output[0][":"] = 0
+      return model.lm_head.output
+    end)
+    local stored = silent:generate(prompt, options, function() return silent.lm_head.output end)
+    assert.is_true(torch.equal(now, stored))
+  end)
 end)
 
 describe("an encoder", function()

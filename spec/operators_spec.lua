@@ -89,6 +89,11 @@ describe("calling operators", function()
     assert.equal("float64", torch.rand(1, 5, { dtype = "float64" }).dtype)
   end)
 
+  it("leaves out values that may be none, also those without a default", function()
+    assert.same({ 5, 13 }, torch.tensor({ { 3, 4 }, { 5, 12 } }):norm{ dim = -1 }:tolist())
+    assert.same({ { 21 } }, x:sum{ keepdim = true }:tolist())
+  end)
+
   it("gives several results as several Lua values", function()
     local largest, at = x:max{ dim = 1 }
     assert.same({ 3, 6 }, largest:tolist())

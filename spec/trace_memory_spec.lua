@@ -268,3 +268,57 @@ describe("random bodies", function()
     end
   end)
 end)
+
+describe("bodies in coroutines", function()
+  it("take turns and keep to their own traces", function()
+    local model, x, net = small()
+    local function traced(scale)
+      return coroutine.create(function()
+        return model:trace(x, function()
+          model.layer1.output[":"] = net.layer1(x) * scale
+          coroutine.yield()
+          local h = model.layer1.output:save()
+          coroutine.yield()
+          return h, model.output
+        end)
+      end)
+    end
+    local turns = { traced(2), traced(3) }
+    local got = {}
+    for _ = 1, 3 do
+      for i, turn in ipairs(turns) do got[i] = { coroutine.resume(turn) } end
+    end
+    for i = 1, 2 do
+      assert.is_true(got[i][1], tostring(got[i][2]))
+      assert.is_true(close(got[i][2], net.layer1(x) * (i + 1)))
+      assert.is_true(close(got[i][3], net.layer2(net.layer1(x) * (i + 1))))
+    end
+  end)
+
+  it("that were left standing do not hold back the next trace", function()
+    local model, x, net = small()
+    local left = coroutine.create(function()
+      model:trace(x, function()
+        model.layer1.output[":"] = 0
+        coroutine.yield()
+      end)
+    end)
+    coroutine.resume(left)
+    assert.is_true(close(model(x), net(x)))
+    local seen = model:trace(x, function() return model.output end)
+    assert.is_true(close(seen, net(x)))
+    assert.equal("state", failure(function() return model.layer1.output end).code)
+  end)
+
+  it("may be walked by iterators that are coroutines", function()
+    local model, x, net = small()
+    local kept = {}
+    model:trace(x, function()
+      for h in coroutine.wrap(function()
+        for _, layer in ipairs { model.layer1, model.layer2 } do coroutine.yield(layer.output) end
+      end) do kept[#kept + 1] = h:save() end
+    end)
+    assert.is_true(close(kept[1], net.layer1(x)))
+    assert.is_true(close(kept[2], net(x)))
+  end)
+end)

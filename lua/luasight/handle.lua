@@ -111,7 +111,7 @@ end
 ---@return luasight.Points  # prints itself; a list of { name, shape, dtype }
 function methods:points(...)
   local place = getfenv(self)
-  local network, tracer = place.network, place.network.tracer
+  local network, tracer = place.network, trace.of(place.network)
   local invoke = tracer and tracer._recording.invokes[tracer._invoke]
   if select("#", ...) > 0 then
     return points.of(network, place.module, place.path, 3, network.prepare(3, (...), {}))
@@ -194,7 +194,7 @@ function meta.__index(self, key)
   if key == "children" then return children_of(place) end
   if place.path == "" and root_methods[key] then return root_methods[key] end
   if place.path == "" and place.network.public[key] then return place.network.public[key]() end
-  local tracer = place.network.tracer
+  local tracer = trace.of(place.network)
   if tracer then
     local point, step = tap(place, tracer, key, 3)
     if point then return trace.read(tracer, step, point, 3) end
@@ -218,7 +218,7 @@ end
 ---Adds a module below another.
 local function add(place, key, module)
   local path = join(place.path, tostring(key))
-  if place.network.tracer then
+  if trace.of(place.network) then
     binding.raise("state", "a module is added before a trace, not inside its body", 4, { point = path })
   end
   if type(key) ~= "string" or handle.is_word(key) or aliases.of(place.module, key) then
@@ -232,15 +232,15 @@ end
 function meta.__newindex(self, key, value)
   local place = getfenv(self)
   if is_module(value) and not child(place, key) then return add(place, key, value) end
-  if place.network.tracer and is_added(place) and not child(place, key) then
-    return attached.write(place.network.tracer, place.path, key, value)
+  if trace.of(place.network) and is_added(place) and not child(place, key) then
+    return attached.write(trace.of(place.network), place.path, key, value)
   end
   if key == "output" or key == "input" then
     local tracer = tracer_of(place, key, 3)
     local point, step = reach(place, tracer, key, 3)
     return trace.write(tracer, step, point, value, false, 3)
   end
-  local tracer = place.network.tracer
+  local tracer = trace.of(place.network)
   if tracer and type(key) == "string" then
     local point, step = tap(place, tracer, key, 3)
     if point then return trace.write(tracer, step, point, value, false, 3) end
@@ -283,7 +283,7 @@ local function without_hook(...)
 end
 
 local function call_added(place, hook, ...)
-  if not hook then return record.call(twin_of(place, place.network.tracer), ...) end
+  if not hook then return record.call(twin_of(place, trace.of(place.network)), ...) end
   local tracer = tracer_of(place, "a call with a hook", 4)
   return attached.call(tracer, place.path, twin_of(place, tracer), ...)
 end
@@ -291,7 +291,7 @@ end
 function meta.__call(self, ...)
   local place = getfenv(self)
   if is_added(place) then return call_added(place, without_hook(...)) end
-  if place.path ~= "" or has_open(...) then return record.call(twin_of(place, place.network.tracer), ...) end
+  if place.path ~= "" or has_open(...) then return record.call(twin_of(place, trace.of(place.network)), ...) end
   return handle.run(place.network, ...)
 end
 

@@ -243,7 +243,7 @@ local function new_network(fields)
   local network = { edits = {} }
   for k, v in pairs(fields) do network[k] = v end
   network.root = new_handle(network, network.module, "")
-  function network.locate(of, name, number) return find_point(getfenv(of), network.tracer, name, number or 0) end
+  function network.locate(of, name, number) return find_point(getfenv(of), trace.of(network), name, number or 0) end
   function network.find(path) return find_module(network.root, path) end
   return network.root
 end

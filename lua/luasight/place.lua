@@ -48,7 +48,7 @@ local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == 
 local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
 local function tracer_of(place, what, level)
-  local tracer = place.network.tracer
+  local tracer = trace.of(place.network)
   if tracer then return tracer end
   binding.raise("state", "exists only inside the body of a trace", level + 1, { point = join(place.path, what) })
 end

@@ -35,6 +35,7 @@ local trace = {}
 ---@field _program ffi.cdata*?  of the invoke being recorded, which names the points
 ---@field _invoke integer?      being recorded; nil outside of all
 ---@field _step integer         of a generation
+---@field _thread thread?       the coroutine that its body runs in
 
 local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the graph
 
@@ -46,9 +47,25 @@ local session -- the recording of the innermost ls.session
 -- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over.
 local entered, depth = setmetatable({}, { __mode = "v" }), 0
 
+---Whether the body of a tracer stands still: it runs in a coroutine that has yielded.
+local function is_suspended(tracer)
+  return tracer._thread ~= nil and coroutine.status(tracer._thread) == "suspended"
+end
+
 local function innermost()
   while depth > 0 and not entered[depth] do depth = depth - 1 end
-  return entered[depth]
+  local at = depth
+  while at > 0 and (not entered[at] or is_suspended(entered[at])) do at = at - 1 end
+  return entered[at]
+end
+
+---The tracer of a model whose body is being recorded, the innermost.
+---@param network luasight.Network
+---@return luasight.Tracer?
+function trace.of(network)
+  local tracer = network.tracer
+  while tracer and is_suspended(tracer) do tracer = tracer._outer end
+  return tracer
 end
 
 -- ---- opening -----------------------------------------------------------------------------------------------------------
@@ -69,8 +86,10 @@ end
 function trace.open(network, level)
   local recording = session and session.stands_in == innermost() and session or trace.new_recording(level + 1)
   if recording == session then C.ls_trace_fence(recording.graph) end
-  return setmetatable({ _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _outer = nil },
-    trace.Tracer) -- room for all of these at once
+  -- with room for all of these at once
+  local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _outer = nil,
+    _thread = nil }
+  return setmetatable(tracer, trace.Tracer)
 end
 
 ---Adds an invoke to a trace; what is recorded next belongs to it.
@@ -194,7 +213,7 @@ local function enter(tracer)
   innermost() -- lets those go that are over
   depth = depth + 1
   entered[depth] = tracer
-  tracer._outer = network.tracer
+  tracer._outer, tracer._thread = network.tracer, coroutine.running()
   network.tracer = tracer
 end
 

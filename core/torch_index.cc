@@ -78,6 +78,13 @@ c10::optional<int64_t> bound(const ls_value& v) {
   return v.as.i;
 }
 
+// A bound as a slice of this libtorch takes it: they were int64_t, then SymInt.
+struct Bound {
+  c10::optional<int64_t> value;
+  template <class T>
+  operator c10::optional<T>() const { return value ? c10::optional<T>(T(*value)) : c10::optional<T>(); }
+};
+
 template <class T>
 T or_else(c10::optional<int64_t> given, int64_t other) { return T(given ? *given : other); }
 
@@ -95,7 +102,7 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
       case LS_SLICE: {
         auto start = bound(s[i + 1]), stop = bound(s[i + 2]), step = bound(s[i + 3]);
         TORCH_CHECK_INDEX(!step || *step > 0, "the step of a slice is 1 or more; x:flip(d) turns an axis round");
-        list.emplace_back(at::indexing::Slice(start, stop, step));
+        list.emplace_back(at::indexing::Slice(Bound{start}, Bound{stop}, Bound{step}));
         i += 3;
         break;
       }

@@ -2,10 +2,14 @@
 // BLAS of the wheels, leaves half of the speed unused, and a single row is read at a third of what the memory gives. oneDNN,
 // which the wheels hold too, compiles its code for the processor at hand; libtorch calls it for lower precisions only, so it
 // is asked for by name here. The choice depends on shapes and the processor alone, never on a measurement: the same script
-// gives the same bits again. LUASIGHT_ONEDNN=1 asks for it everywhere, 0 nowhere.
+// gives the same bits again. LUASIGHT_ONEDNN=1 asks for it on every processor, 0 on none.
+//
+// The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, and a signal
+// that comes then, as Ctrl-C's, is written over what lies there. That of 2.13 (3.12) does not; what is between was not tried.
 #include "torch_product.h"
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
+#include <torch/version.h>
 #include <cstdlib>
 #include "torch_common.h"
 
@@ -15,9 +19,11 @@ namespace {
 
 using c10::IValue;
 
+constexpr bool IS_SAFE = TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 13);
 constexpr int64_t LEAST_WORK = 1 << 19;  // multiplications; below, preparing oneDNN's call takes longer than multiplying
 
 bool is_wanted() {
+  if (!IS_SAFE) return false;
   const char* asked = std::getenv("LUASIGHT_ONEDNN");
   if (asked && *asked) return *asked != '0';
 #if defined(__x86_64__)

@@ -164,6 +164,13 @@ end
 
 local functions = {}
 
+local came_later = { scaled_dot_product_attention = "scale" } -- arguments that came after their operators (2.1)
+
+local function is_whole(op, name)
+  local argument = came_later[name]
+  return not argument or ffi.string(C.ls_op_schemas(op)):find(" " .. argument .. "=", 1, true) ~= nil
+end
+
 ---An operator as a Lua function, nil where there is none.
 ---@param name string
 ---@return (fun(...): any)?
@@ -171,7 +178,7 @@ function operators.get_function(name)
   local f = functions[name]
   if f ~= nil then return f or nil end
   local op, at = operators.find(name), list_at[name]
-  if not op then
+  if not (op and is_whole(op, name)) then
     f = require "luasight.compat".functions[name] or false
   elseif factories[name] then
     f = function(...)

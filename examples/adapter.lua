@@ -1,5 +1,5 @@
 -- A low-rank adapter: two small matrices, trained through an edit, teach a frozen model something else.
---   luasight examples/adapter.lua [--out picture.svg|png|html]
+--   bin/luasight examples/adapter.lua [--out FILE]
 --
 -- The model in the box continues "Spain : Spanish , France :" with French. An adapter of rank 1 behind block 1 learns to
 -- make it Paris. It is trained on some countries and tried on others; the weights of the model stay as they are.
@@ -7,7 +7,7 @@ local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
 local countries = require "data.countries"
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local torch, nn = ls.torch, ls.nn
 torch.manual_seed(0)

@@ -1,12 +1,12 @@
 -- Heads that move names: which heads write the answer at the last word, and what do they read?
---   luasight examples/attention.lua [--out picture.svg|png|html]
+--   bin/luasight examples/attention.lua [--out FILE]
 --
 -- Every head adds a vector to the residual stream. How much that vector favours one name over the other can be read off: the
 -- final norm, once its scale is known, and the unembedding are linear. What all parts add sums up to the logit difference.
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, transformer, config = model.tokenizer, model.transformer, model.config

@@ -1,12 +1,12 @@
 -- Ablation of heads: which attention heads does the choice between two names need?
---   luasight examples/heads.lua [--out picture.svg|png|html]
+--   bin/luasight examples/heads.lua [--out FILE]
 --
 -- What a head brings is replaced by its mean over many prompts: it still says something, but nothing about this prompt. We
 -- look at what that does to the logit difference between the right name and the wrong one.
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local torch = ls.torch
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")

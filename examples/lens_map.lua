@@ -1,12 +1,12 @@
 -- The logit lens at every position: what would the model say next if it stopped after each layer?
---   luasight examples/lens_map.lua [--out picture.svg|png|html]
+--   bin/luasight examples/lens_map.lua [--out FILE]
 --
 -- The residual stream behind each block goes through the final norm and the unembedding, which normally read only the last
 -- one. Each cell of the picture has the most likely next token there; its colour says how sure the model is.
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, blocks, norm, head = model.tokenizer, model.transformer.h, model.transformer.ln_f, model.lm_head

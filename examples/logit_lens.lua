@@ -1,10 +1,15 @@
 -- Looks inside a language model while it decides on one word: a logit lens, an ablation and a patch.
---   luasight examples/logit_lens.lua [model folder [prompt [corrupted prompt]]]
+--   bin/luasight examples/logit_lens.lua [--out FILE] [FOLDER [PROMPT [CORRUPTED_PROMPT]]]
+-- FOLDER is a language model; without it, the one in the box. The corrupted prompt has as many tokens and another answer.
 local ls = require "luasight"
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)[/\\]") or "."
-local folder = arg and arg[1] or here .. "/../models/pretrained/ioi"
-local prompt = arg and arg[2] or "When Mary and John went to the store, John gave a drink to"
+package.path = here .. "/?.lua;" .. package.path
+local arguments = require "data.arguments"
+local picture_option = { default = "logit_lens.svg", value = "FILE", unpack(arguments.picture) }
+local options, words = arguments.read({ picture_option }, 3)
+local folder = words[1] or here .. "/../models/pretrained/ioi"
+local prompt = words[2] or "When Mary and John went to the store, John gave a drink to"
 
 local model = ls.LanguageModel(folder)
 local tokenizer = model.tokenizer
@@ -64,8 +69,8 @@ print()
 local picture = ls.plot.line(curve, { title = "Probability of " .. quoted(answer) .. " after each layer",
   x = "layer", y = "probability", labels = labels, range = { 0, 1 } })
 io.write(tostring(picture))
-picture:save("logit_lens.svg")
-print("(the same picture is in logit_lens.svg)")
+picture:save(options.out)
+print(("(the same picture is in %s)"):format(options.out))
 
 -- ---- ablation: what happens without one part? ----------------------------------------------------------------------
 
@@ -103,7 +108,8 @@ for layer = 0, layers - 1 do
 end
 table.sort(by_effect, function(x, y) return x[2] < y[2] or x[2] == y[2] and x[1] < y[1] end)
 if changed_by then
-  print(("Layer %d is enough: without it the model says %s."):format(changed_by[1], quoted(changed_by[2])))
+  print(("Taking away the attention of layer %d is enough to change the answer: the model then says %s."):format(changed_by[1],
+    quoted(changed_by[2])))
 else
   print(("No single one changes the answer; layer %d matters most. Others can do its work, so take more away:"):format(
     by_effect[1][1]))
@@ -124,7 +130,7 @@ end
 -- Another prompt of the same length with another answer: given, or the last repeated word exchanged for the answer
 -- (John gave -> Mary gave).
 local function corrupted_ids()
-  if arg and arg[3] then return tokenizer:encode(arg[3]) end
+  if words[3] then return tokenizer:encode(words[3]) end
   for i = #ids, 2, -1 do
     for k = 1, i - 1 do
       if ids[k] == ids[i] and ids[i] ~= answer and tokenizer:decode({ ids[i] }):find("^ %u") then
@@ -144,7 +150,7 @@ for i, id in ipairs(corrupted or {}) do
 end
 if not changed then
   print("Give a second prompt with as many tokens and another answer to see this part:")
-  print("  luasight examples/logit_lens.lua MODEL PROMPT CORRUPTED_PROMPT")
+  print("  bin/luasight examples/logit_lens.lua MODEL PROMPT CORRUPTED_PROMPT")
   return
 end
 local other, other_share = top(run(corrupted, function() end))
@@ -157,23 +163,38 @@ local function patched(layer, position)
   return run(corrupted, function() blocks[layer].resid_post[place] = clean[layer][place] end)
 end
 
-local at_word, at_end, best = {}, {}, nil
+local at_word, at_end = {}, {} -- the layers after which a patch at this position restores the answer
 print(("  %-10s at %d:%-12s at %d:%s"):format("after", changed, quoted(ids[changed + 1]), last, quoted(ids[last + 1])))
 for layer = 0, layers - 1 do
   local word, ending = patched(layer, changed), patched(layer, last)
-  at_word[layer + 1], at_end[layer + 1] = word[answer]:item(), ending[answer]:item()
-  print(("  layer %-4d    %-12.3f    %.3f"):format(layer, at_word[layer + 1], at_end[layer + 1]))
-  if not best and top(ending) == answer then best = layer end
+  print(("  layer %-4d    %-12.3f    %.3f"):format(layer, word[answer]:item(), ending[answer]:item()))
+  if top(word) == answer then at_word[#at_word + 1] = layer end
+  if top(ending) == answer then at_end[#at_end + 1] = layer end
 end
-if best then
-  print(("One patch restores %s: position %d after layer %d. The choice is made at %s in the layers before, and by\nlayer %d"
-    .. " it has arrived at the last position, from where the next word is read."):format(quoted(answer), last, best,
-    quoted(ids[changed + 1]), best))
+
+local function restores(position, list)
+  local first, final = list[1], list[#list]
+  local text = #list == 1 and "layer " .. first
+    or #list > 2 and final - first == #list - 1 and ("layers %d to %d"):format(first, final)
+    or "layers " .. table.concat(list, ", ", 1, #list - 1) .. " and " .. final
+  return ("a patch at position %d after %s"):format(position, text)
+end
+local restoring = {}
+if #at_word > 0 then restoring[1] = restores(changed, at_word) end
+if #at_end > 0 and last ~= changed then table.insert(restoring, restores(last, at_end)) end
+if #restoring == 0 then
+  print(("None of these patches restores %s."):format(quoted(answer)))
+else
+  print(("%s is restored by %s."):format(quoted(answer), table.concat(restoring, ", and by ")))
+end
+if #restoring == 2 and at_word[#at_word] < at_end[1] then
+  print(("So what decides is at %s up to layer %d; by layer %d it has moved to the last position, from where the next word"
+    .. "\nis read."):format(quoted(ids[changed + 1]), at_word[#at_word], at_end[1]))
 end
 
 section("What to try next")
 print([[
-  luasight examples/logit_lens.lua models/pretrained/ioi "After Anna and Tom left the park, Tom sent a letter to"
-  luasight examples/logit_lens.lua models/pretrained/ioi "hot : cold , up : down , old : young , big :"
-  luasight examples/train_ioi.lua        trains this model from nothing
-  luasight                               a prompt of your own: model = ls.LanguageModel("models/pretrained/ioi")]])
+  bin/luasight examples/logit_lens.lua models/pretrained/ioi "After Anna and Tom left the park, Tom sent a letter to"
+  bin/luasight examples/logit_lens.lua models/pretrained/ioi "hot : cold , up : down , old : young , big :"
+  bin/luasight examples/train_ioi.lua    trains this model from nothing, in about ten minutes on two cores
+  bin/luasight                           a prompt of your own: model = ls.LanguageModel("models/pretrained/ioi")]])

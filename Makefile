@@ -19,6 +19,7 @@ help:
 	@echo 'make docs     the manual as web pages, in build/docs'
 	@echo 'make check    the tests under sanitizers, and the linters'
 	@echo 'make install  into PREFIX (/usr/local)'
+	@echo 'make uninstall  removes it again'
 	@echo 'make clean    removes what was built; a fetched libtorch stays'
 	@echo 'What is missing on the machine is installed first. BUILD=folder, CMAKE_FLAGS="-D CMAKE_PREFIX_PATH=/path/to/libtorch"'
 
@@ -37,8 +38,15 @@ check: ; @tools/setup test check && tools/check
 PREFIX ?= /usr/local
 install: all ; cmake --install $(BUILD) --prefix $(PREFIX)
 
+uninstall: # what the last install from this folder put somewhere, and the folders that are empty then
+	@[ -f $(BUILD)/install_manifest.txt ] || { echo "nothing was installed from $(BUILD)"; exit 1; }
+	@while read -r file || [ -n "$$file" ]; do rm -f "$$file"; done <$(BUILD)/install_manifest.txt
+	@while read -r file || [ -n "$$file" ]; do dirname "$$file"; done <$(BUILD)/install_manifest.txt | sort -ru | \
+	  while read -r folder; do [ ! -d "$$folder" ] || rmdir -p --ignore-fail-on-non-empty "$$folder"; done
+	@rm $(BUILD)/install_manifest.txt
+
 clean:
 	@[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name torch -exec rm -rf {} +
 	@rm -rf build-asan
 
-.PHONY: all help demo test shell bench docs check install clean
+.PHONY: all help demo test shell bench docs check install uninstall clean

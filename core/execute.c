@@ -220,10 +220,25 @@ ls_status ls_trace_end(ls_graph *g, const ls_value *text) {
   return LS_OK;
 }
 
+/* The model could not go on: where the script replaced a value before, that may be why. */
+static ls_status after_edit(const ls_graph *g, ls_status status) {
+  int64_t site = 0, last = -1;
+  for (int32_t i = 0; i < g->count; i++) {
+    const ls__node *node = &g->nodes[i];
+    uint8_t of = node->kind == LS__SETITEM && node->edits >= 0 ? g->kinds[node->edits] : (uint8_t)LS_NONE;
+    bool replaces = node->kind == LS__WRITE || of == LS_TUPLE || of == LS_STRUCT;
+    if (!replaces || !node->done || ls__pass_of(node->time) != ls__pass_of(g->now) || node->time < last) continue;
+    last = node->time;
+    site = node->site;
+  }
+  if (site && status != LS_ERROR_INTERRUPTED) ls__fail_site(ls_error_site(), site);
+  return status;
+}
+
 /* Runs a step to its end and asks for the next one. */
 static ls_status end_step(ls_graph *g, ls_event *event) {
   ls_status status = ls__run_until(g->run, g->run->program->point_count);
-  if (status) return status;
+  if (status) return after_edit(g, status);
   int32_t pass = ls__pass_of(g->now + 1), step = ls__step_of(g->now + 1);
   g->now = LS__TIME(pass, step, LS__LAST);
   g->standing = true;
@@ -271,7 +286,7 @@ static ls_status reach(ls_graph *g, int32_t id, ls_event *event) {
   if (ls__step_of(g->now + 1) != step) return end_step(g, event);
   int32_t point = ls__point_of(time), target = g->map ? g->map[point] : point;
   ls_status status = target >= 0 ? ls__run_until(g->run, target) : LS_OK;
-  if (status) return status;
+  if (status) return after_edit(g, status);
   g->now = time;
   g->standing = target >= 0 && g->run->standing && g->run->at == target;
   if (g->standing && g->gradients) return ls__grad_arrive(g);

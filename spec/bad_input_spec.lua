@@ -127,6 +127,23 @@ describe("a body", function()
     end
     assert.equal(2, model(x):size(-1))
   end)
+
+  it("of a module that was replaced names the line of the replacement", function()
+    local model, x = small()
+    local line = debug.getinfo(1, "l").currentline + 2
+    local e = failure(function()
+      return (model:trace(x, function() model.layer1.output = torch.ones(1, 3) return model.output end))
+    end)
+    assert.matches(("bad_input_spec.lua:%d"):format(line), e.message, 1, true)
+    local box = ls.LanguageModel "models/pretrained/ioi"
+    e = failure(function()
+      return (box:trace("Mary", function()
+        box.layers[1].output[0] = torch.zeros(1, 1, 64)
+        return box.output
+      end))
+    end)
+    assert.matches(("see spec/bad_input_spec.lua:%d"):format(line + 6), e.message, 1, true)
+  end)
 end)
 
 describe("traces in a loop", function()

@@ -60,6 +60,13 @@ describe("a model on the meta device", function()
     assert(os.execute("mkdir " .. folder .. " && cp " .. reference .. "gpt2/config.json " .. folder) == 0)
     local model = ls.LanguageModel(folder, { device = "meta" })
     assert.equal("meta", model.lm_head.weight.device)
+    for _, run in ipairs { function() return model { 1, 2 } end, function() return model:generate { 1, 2 } end,
+      function() return (model:trace({ 1, 2 }, function() return model.output end)) end } do
+      local ok, e = pcall(run)
+      assert.is_false(ok)
+      assert.equal("state", e.code)
+      assert.matches("model:scan", e.hint)
+    end
     local shape
     model:scan({ 1, 2, 3 }, function() shape = tostring(model.output.logits.shape) end)
     assert.equal("[1, 3, 19]", shape)

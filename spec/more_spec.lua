@@ -134,6 +134,17 @@ describe("tracer:cache", function()
     assert.matches('did you mean "layer', failure(function() return cache["layer3"] end).message)
   end)
 
+  it("knows the standard names of a language model", function()
+    local model = ls.LanguageModel "models/pretrained/ioi"
+    local cache
+    model:trace("Mary", function(tracer) cache = tracer:cache { modules = { "layers.*.mlp", "norm" } } end)
+    assert.same({ "transformer.h.0.mlp", "transformer.h.1.mlp", "transformer.h.2.mlp", "transformer.h.3.mlp",
+      "transformer.ln_f" }, cache:keys())
+    assert.is_true(torch.equal(cache["layers.2.mlp"].output, cache["transformer.h.2.mlp"].output))
+    assert.equal("[1, 1, 128]", tostring(cache["norm"].output.shape))
+    assert.equal("name", failure(function() return cache["layers.9.mlp"] end).code)
+  end)
+
   it("of all modules that run, and loud about what cannot be cached", function()
     local model, net, x = small()
     local cache

@@ -60,6 +60,18 @@ transformer.h.1.attn: GPT2Attention
     assert.equal("((), {input_ids = [B, T] int64})", box:points()[1].shape)
   end)
 
+  it("lists the other names of a module's values too, with the places they lead to", function()
+    local model = ls.LanguageModel "models/pretrained/ioi"
+    local points, by_name = model.layers[1]:points(), {}
+    for _, point in ipairs(points) do by_name[point.name] = point end
+    assert.equal("[B, T, 128]", by_name.resid_pre.shape)
+    assert.equal("input[0][0]", by_name.resid_pre.same_as)
+    assert.equal("[B, 4, T, T]", by_name.pattern.shape)
+    assert.is_nil(by_name.resid_mid.same_as)
+    assert.is_nil(by_name.attn)
+    assert.matches("resid_post +%[B, T, 128%], which is output%[0%]", tostring(points))
+  end)
+
   it("has the sizes of the trace inside a body", function()
     local pattern
     box:trace({ 1, 2 }, function() pattern = box.transformer.h[0].attn:points()[6] end)

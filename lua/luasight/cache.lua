@@ -1,6 +1,7 @@
 --- tracer:cache(): the outputs (and inputs) of many modules at once.
 local binding = require "luasight.ffi"
 local near = require "luasight.near"
+local place_of = require "luasight.place"
 local tensor = require "luasight.tensor"
 local trace = require "luasight.trace"
 
@@ -34,6 +35,18 @@ local function read_options(given)
   return modules, given.inputs or false, given.device
 end
 
+---The path of a module under the model's own names.
+local function own_path(root, text)
+  local ok, handle = pcall(root.get, root, text)
+  return ok and place_of.path(handle) or text
+end
+
+---Modules by a path whose names before the first * may be standard names: "layers.*.mlp" of GPT-2 is "transformer.h.*.mlp".
+local function with_own_names(root, text)
+  local first = text:match "^([^*]*)%.[^.]*%*"
+  return first and own_path(root, first) .. text:sub(#first + 1) or text
+end
+
 ---The modules asked for: handle by path; a full path that does not exist is an error.
 local function select_modules(root, modules)
   local chosen = {}
@@ -45,10 +58,11 @@ local function select_modules(root, modules)
   for _, text in ipairs(modules) do
     if not text:find("*", 1, true) then
       local handle = text == "" and root or root:get(text)
-      if not taken[text] then chosen[#chosen + 1] = { path = text, handle = handle, full = true } end
-      taken[text] = true
+      local path = place_of.path(handle)
+      if not taken[path] then chosen[#chosen + 1] = { path = path, handle = handle, full = true } end
+      taken[path] = true
     else
-      local pattern, any = to_pattern(text), false
+      local pattern, any = to_pattern(with_own_names(root, text)), false
       for path, handle in root:named_modules() do
         if path:find(pattern) then
           any = true
@@ -91,8 +105,8 @@ function cache.new(tracer, locate, given)
     end
   end
   table.sort(order, function(a, b) return entries[a].point < entries[b].point end)
-  return setmetatable({ _entries = entries, _order = order, _device = device, _recording = tracer._recording,
-    _steps = tracer._steps }, Cache)
+  return setmetatable({ _entries = entries, _order = order, _device = device, _root = tracer._network.root,
+    _recording = tracer._recording, _steps = tracer._steps }, Cache)
 end
 
 local function moved(v, device)
@@ -155,7 +169,7 @@ function Cache.__index(self, path)
     binding.raise("state", "the cache is filled when the trace has run", 3)
   end
   settle(self)
-  local lists = self._entries[path]
+  local lists = self._entries[path] or self._entries[own_path(self._root, tostring(path))]
   if not lists then
     binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)), 3)
   end

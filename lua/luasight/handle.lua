@@ -3,6 +3,7 @@
 local aliases = require "luasight.aliases"
 local attached = require "luasight.attached"
 local binding = require "luasight.ffi"
+local colon = require "luasight.colon"
 local inputs = require "luasight.inputs"
 local is_module = require "luasight.nn.module".is_module
 local near = require "luasight.near"
@@ -23,7 +24,7 @@ local children_of = place_of.children_of
 
 local handle = {
   ---What the root of a model has besides; filled by model.lua.
-  root_methods = {},
+  root_methods = colon("model", place_of.is_handle),
 }
 local root_methods = handle.root_methods
 
@@ -50,19 +51,29 @@ local root_methods = handle.root_methods
 
 -- ---- words of every handle ---------------------------------------------------------------------------------------------
 
-local methods = {}
+local methods = colon("module", place_of.is_handle)
 
----The module at a path: model:get("transformer.h.3").
+---The child of a name, or the module that another name leads to.
+local function named(at, name)
+  local place = getfenv(at)
+  local below, leads = child(place, name), aliases.of(place.module, name)
+  if below or type(leads) ~= "string" or not aliases.is_module(place.module, leads) then return below end
+  local from, last = aliases.walk(at, leads)
+  return from[last]
+end
+
+---The module at a path: model:get("transformer.h.3"), model:get("layers.3").
 ---@param path string
 ---@return userdata
 function methods:get(path)
   local at = self
   for name in tostring(path):gmatch "[^.]+" do
     local place = getfenv(at)
-    local below = child(place, name)
+    local below = named(at, name)
     if not below then
       local names = {}
       for n in place.module:_children() do names[#names + 1] = n end
+      aliases.add_names(place.module, names)
       binding.raise("name", ("there is no module %q in %s%s"):format(name, place.path == "" and "the model" or place.path,
         near.text(name, names)), 3)
     end
@@ -114,13 +125,13 @@ function methods:points(...)
   local network, tracer = place.network, trace.of(place.network)
   local invoke = tracer and tracer._recording.invokes[tracer._invoke]
   if select("#", ...) > 0 then
-    return points.of(network, place.module, place.path, 3, network.prepare(3, (...), {}))
+    return points.of(network, self, place.module, place.path, 3, network.prepare(3, (...), {}))
   elseif invoke then
-    return points.of(network, place.module, place.path, 3, unpack(invoke.args, 1, invoke.args.n))
+    return points.of(network, self, place.module, place.path, 3, unpack(invoke.args, 1, invoke.args.n))
   elseif not network.makes_examples then
     binding.raise("argument", "the shapes of this model's points depend on an input: give one, module:points(input)", 3)
   end
-  return points.of(network, place.module, place.path, 3)
+  return points.of(network, self, place.module, place.path, 3)
 end
 
 ---Iterates over path and handle of this module and all below.
@@ -142,6 +153,14 @@ end
 
 -- ---- the metatable -----------------------------------------------------------------------------------------------------
 
+---What is below a module, in words; nil where there is nothing, or too much.
+local function modules_below(place)
+  local names = {}
+  for name in place.module:_children() do names[#names + 1] = name end
+  if #names == 0 or #names > 12 then return nil end
+  return "its modules are " .. table.concat(names, ", ")
+end
+
 local function unknown(place, key, level)
   local names = { "output", "input" }
   for name in place.module:_children() do names[#names + 1] = name end
@@ -153,8 +172,9 @@ local function unknown(place, key, level)
     for name in pairs(place.network.public) do names[#names + 1] = name end
   end
   local owner = place.path == "" and "the model has" or "has" -- the point names a module
-  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), near.text(tostring(key), names)), level + 1,
-    { point = place.path ~= "" and place.path or nil })
+  local guess = near.text(tostring(key), names)
+  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess), level + 1,
+    { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
 end
 
 ---The same tensor as an argument that no operator may change in place: a parameter inside a body.

@@ -39,7 +39,10 @@ function inputs.sort(network, what, known, level, ...)
     if not known[name] then
       local names = {}
       for option in pairs(known) do names[#names + 1] = option end
-      binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), near.text(tostring(name), names)), level + 1)
+      table.sort(names)
+      local guess = near.text(tostring(name), names)
+      binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), guess), level + 1,
+        { hint = guess == "" and "there are " .. table.concat(names, ", ") or nil })
     end
   end
   if n > 1 or n == 1 and given[1] == nil then

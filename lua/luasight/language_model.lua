@@ -205,6 +205,7 @@ function language_model.LanguageModel(source, options)
       return { input_ids = torch.zeros(rows or 1, length or 1, { dtype = "int64", device = reader.device }) }
     end,
     makes_examples = true,
+    only_shapes = reader.device == "meta",
     rename = options.rename,
     public = { tokenizer = tokenizer, config = function() return net.config end,
       generator = function() return generates.generator end },

@@ -1,5 +1,6 @@
 --- What handles can do besides operators: `x:tolist()`, `x:save()`, `x:to("float64")`, ...
 local binding = require "luasight.ffi"
+local colon = require "luasight.colon"
 local operators = require "luasight.operators"
 local values = require "luasight.values"
 
@@ -8,7 +9,7 @@ local ref_t = binding.ref_t
 local TENSOR, NODE = 5, 9
 local tensor_of, describe, resolve, fields = values.tensor_of, values.describe, values.resolve, values.fields
 
-local methods = {}
+local methods = colon("x", function(v) return ffi.istype(ref_t, v) end)
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 

@@ -37,12 +37,19 @@ local function run_plain(network, level, ...)
   return record.run(level + 1, network.module, ...)
 end
 
+local function check_numbers(network)
+  if not network.only_shapes then return end
+  binding.raise("state", 'this model was opened with device = "meta": it has shapes and no numbers to run on', nil,
+    { hint = "model:scan(input, body) runs on shapes" })
+end
+
 local function check_input(call, level)
   if call.input == nil then binding.raise("argument", "a trace needs an input", level + 1) end
 end
 
 ---model(input): just runs.
 function handle.run(network, ...)
+  check_numbers(network)
   local call = inputs.sort(network, "trace", network.options, 4, ...)
   if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 4) end
   check_input(call, 4)
@@ -68,6 +75,7 @@ end
 ---@overload fun(self: luasight.Model, body: luasight.Body): ...
 function root_methods:trace(...)
   local network = getfenv(self).network
+  check_numbers(network)
   local call = inputs.sort(network, "trace", network.options, 3, ...)
   if call.options.trace == false then
     if call.body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body", 3) end
@@ -108,6 +116,7 @@ end
 ---@overload fun(self: luasight.Model, options: luasight.GenerationOptions, body: luasight.Body): ...
 function root_methods:generate(...)
   local network = getfenv(self).network
+  check_numbers(network)
   local settings_of = generation_of(network, 3)
   local call = inputs.sort(network, "generate", network.generate_options, 3, ...)
   local settings = settings_of(call.options)
@@ -132,6 +141,7 @@ end
 ---@return fun(): integer?, string?  # the id, and its text once the characters are whole
 function root_methods:stream(...)
   local network = getfenv(self).network
+  check_numbers(network)
   local settings_of = generation_of(network, 3)
   local call = inputs.sort(network, "stream", network.generate_options, 3, ...)
   check_input(call, 3)
@@ -162,6 +172,7 @@ end
 ---@return luasight.Tracer
 function root_methods:tracer(...)
   local network = getfenv(self).network
+  check_numbers(network)
   local call = inputs.sort(network, "tracer", network.options, 3, ...)
   check_input(call, 3)
   if call.body then binding.raise("argument", "an open trace takes no body", 3) end

@@ -20,6 +20,7 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field edits luasight.Edit[]  part of every run
 ---@field example fun(rows: integer?, length: integer?): ...  arguments of some call, to name the points by
 ---@field makes_examples boolean?  they are such that the model can run on them
+---@field only_shapes boolean?     its tensors have no numbers: it can be scanned only
 ---@field renamed table<table, table<string, string>>?  more names of modules: their paths, by the module they stand in
 ---@field find fun(path: string): userdata?
 ---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
@@ -210,9 +211,13 @@ find_module = function(handle, path)
   return handle
 end
 
+---@param handle userdata
+---@return string
+local function path(handle) return getfenv(handle).path end
+
 return {
-  new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of, twin_of = twin_of,
-  find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read, child = child,
-  count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
+  path = path, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
+  twin_of = twin_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
+  child = child, count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
   children_of = children_of, find_module = find_module,
 }

@@ -2,6 +2,7 @@
 ---
 --- Shapes come from a scan, so no weight is read. Where the model can make inputs itself (a language model), two scans with
 --- other sizes tell which sizes are those of the batch (B) and of the tokens (T); else an input says them.
+local aliases = require "luasight.aliases"
 local binding = require "luasight.ffi"
 local record = require "luasight.record"
 local scan = require "luasight.scan"
@@ -16,6 +17,7 @@ local points = {}
 ---@field name string   "pattern"
 ---@field shape string  "[B, 4, T, T]", "[B, T] int64"; of several values "([B, T, 128], none)"
 ---@field dtype string? of a tensor
+---@field same_as string?  of another name: the place it leads to, "input[0][0]"
 
 ---@class luasight.Points: luasight.Point[]  prints itself
 ---@field title string
@@ -26,7 +28,8 @@ function Points.__tostring(list)
   local width, lines = 0, { list.title }
   for _, point in ipairs(list) do width = math.max(width, #point.name) end
   for _, point in ipairs(list) do
-    lines[#lines + 1] = ("  %s  %s"):format(point.name .. (" "):rep(width - #point.name), point.shape)
+    lines[#lines + 1] = ("  %s  %s%s"):format(point.name .. (" "):rep(width - #point.name), point.shape,
+      point.same_as and ", which is " .. point.same_as or "")
   end
   return table.concat(lines, "\n")
 end
@@ -95,33 +98,54 @@ function points.names(program, module)
   return list
 end
 
----Scans the model and gives the sizes at each point of a module.
-local function measure(network, module, level, ...)
+---The module's other names that lead to values, with the places they lead to.
+local function other_names(module, found)
+  local list, names, taken = {}, {}, {}
+  aliases.add_names(module, names)
+  table.sort(names)
+  for _, point in ipairs(found) do taken[point.name] = true end
+  for _, name in ipairs(names) do
+    local leads = aliases.of(module, name)
+    if not taken[name] and not aliases.is_module(module, leads) then
+      list[#list + 1] = { name = name, same_as = (leads:gsub(":", ".")) }
+    end
+  end
+  return list
+end
+
+---Scans the model and gives the sizes at each point of a module, and of its other names.
+local function measure(network, handle, module, level, ...)
   local tracer = scan.open(network, level + 1, ...)
   local found = points.names(tracer._program, record.core(tracer._twins[module]))
+  local others = #found > 0 and other_names(module, found) or {}
   trace.run(tracer, level + 1, function()
     for _, point in ipairs(found) do point.value = trace.read(tracer, 0, point.number, level + 1):save() end
+    for _, point in ipairs(others) do
+      point.value = handle[point.name]:save()
+      found[#found + 1] = point
+    end
   end)
   for _, point in ipairs(found) do point.sizes, point.value = sizes(point.value), nil end
   return found
 end
 
 ---@param network luasight.Network
+---@param handle userdata  of the module
 ---@param module table
 ---@param path string
 ---@param level integer
 ---@param ... any  the arguments of one call of the model; none: its own examples
 ---@return luasight.Points
-function points.of(network, module, path, level, ...)
+function points.of(network, handle, module, path, level, ...)
   local first, second, given = { B = 2, T = 5 }, { B = 3, T = 9 }, select("#", ...) > 0
-  local a = given and measure(network, module, level + 1, ...) or
-    measure(network, module, level + 1, network.example(first.B, first.T))
-  local b = not given and measure(network, module, level + 1, network.example(second.B, second.T))
+  local a = given and measure(network, handle, module, level + 1, ...) or
+    measure(network, handle, module, level + 1, network.example(first.B, first.T))
+  local b = not given and measure(network, handle, module, level + 1, network.example(second.B, second.T))
   local list = { title = ("%s: %s%s"):format(path == "" and "the model" or path, module._class_name,
     #a == 0 and ", which the model never calls" or "") }
   for i, point in ipairs(a) do
     list[i] = { name = point.name, shape = shape_text(point.sizes, b and b[i].sizes, first, second),
-      dtype = point.sizes.dtype }
+      dtype = point.sizes.dtype, same_as = point.same_as }
   end
   return setmetatable(list, Points)
 end

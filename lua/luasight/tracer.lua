@@ -2,13 +2,14 @@
 local attached = require "luasight.attached"
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
+local colon = require "luasight.colon"
 local inputs = require "luasight.inputs"
 local steps = require "luasight.steps"
 local trace = require "luasight.trace"
 
 local C, ffi = binding.C, binding.ffi
 
-local methods = {}
+local methods = colon("tracer", function(v) return type(v) == "table" and v._recording ~= nil end)
 
 ---The recording of an open trace.
 local function open(tracer, level)

@@ -31,8 +31,10 @@ end
 local path = library_path()
 local loaded, C = pcall(ffi.load, path)
 if not loaded then
-  failure.raise("io", "the library of luasight cannot be loaded", 2,
-    { cause = tostring(C), hint = "build it with `make`, or name it in LUASIGHT_LIBRARY" })
+  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs: its own path would have slashes
+  failure.raise("io", "the library of luasight cannot be loaded", 2, { cause = tostring(C), hint = not lacks
+    and "build it with `make`, or name it in LUASIGHT_LIBRARY"
+    or lacks .. " is not where it was when luasight was built: put it back, or build luasight again" })
 end
 if ffi.string(C.ls_header_hash()) ~= header.hash then
   failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path), 2,

@@ -33,8 +33,9 @@ function Attention.new(pattern, options)
   end
   numbers.range(values, "plot.attention")
   local given = options.range or { 0, 1 }
-  return setmetatable({ options = options, values = values, heads = heads, rows = labels.list(options.tokens, #values[1]),
-    columns = labels.list(options.keys or options.tokens, width),
+  return setmetatable({ options = options, values = values, heads = heads,
+    rows = labels.list(options.tokens, #values[1], "tokens"),
+    columns = labels.list(options.keys or options.tokens, width, options.keys and "keys" or "tokens"),
     scale = colours.scale(given[1], given[2], { range = given, colours = "sequential" }) }, Attention)
 end
 

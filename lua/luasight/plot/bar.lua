@@ -19,7 +19,7 @@ function Bar.new(values, options)
   local count = 0
   for _, list in ipairs(series) do count = math.max(count, #list) end
   return setmetatable({ options = options, series = series, count = count, ticks = numbers.ticks(low, high),
-    low = low, high = high, labels = labels.list(options.labels, count) }, Bar)
+    low = low, high = high, labels = labels.list(options.labels, count, "labels") }, Bar)
 end
 
 ---@return { series: number[][], labels: string[], legend: string[]? }

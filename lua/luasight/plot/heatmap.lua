@@ -51,8 +51,8 @@ function HeatMap.new(values, options)
   values = numbers.nested(values, 2, "plot.heatmap")
   local width = numbers.width(values, "plot.heatmap")
   local low, high = numbers.range(values, "plot.heatmap")
-  local self = setmetatable({ options = options, values = values, rows = labels.list(options.rows, #values),
-    columns = labels.list(options.columns, width), scale = colours.scale(low, high, options) }, HeatMap)
+  local self = setmetatable({ options = options, values = values, rows = labels.list(options.rows, #values, "rows"),
+    columns = labels.list(options.columns, width, "columns"), scale = colours.scale(low, high, options) }, HeatMap)
   self.text_given = text_of(options.text, values)
   self.most = math.max(math.abs(low), math.abs(high))
   return self

@@ -1,5 +1,6 @@
 --- Labels of pictures: what cannot be seen made visible, how wide a text is, where it is cut.
 local binding = require "luasight.ffi"
+local failure = require "luasight.error"
 
 local labels = {}
 
@@ -68,17 +69,18 @@ function labels.visible(s)
   return ("·"):rep(#before) .. middle .. ("·"):rep(#after)
 end
 
----Labels for `count` places: those given, else numbers from 0.
+---Labels for `count` places: those given, one for each, else numbers from 0.
 ---@param given any[]?
 ---@param count integer
+---@param what string  what they are given as, for messages
 ---@return string[]
-function labels.list(given, count)
-  local list = {}
-  for i = 1, count do
-    local label = given and given[i]
-    if label == nil then label = given and "" or i - 1 end
-    list[i] = labels.visible(label)
+function labels.list(given, count, what)
+  if given and (type(given) ~= "table" or #given ~= count) then
+    failure.raise("shape", ("%s: a list of %d labels is needed, one for each%s"):format(what, count,
+      type(given) == "table" and (", not of %d"):format(#given) or ""))
   end
+  local list = {}
+  for i = 1, count do list[i] = labels.visible(given and given[i] or i - 1) end
   return list
 end
 

@@ -40,7 +40,7 @@ function Line.new(values, options)
   local count = 0
   for _, line in ipairs(series) do count = math.max(count, #line) end
   return setmetatable({ options = options, series = series, count = count, ticks = numbers.ticks(low, high),
-    labels = labels.list(options.labels, count) }, Line)
+    labels = labels.list(options.labels, count, "labels") }, Line)
 end
 
 ---@return { series: number[][], labels: string[], legend: string[]? }

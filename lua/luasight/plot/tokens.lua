@@ -23,7 +23,7 @@ function Tokens.new(tokens, values, options)
     failure.raise("shape", ("plot.tokens: there are %d tokens and %d numbers"):format(#tokens, #values))
   end
   local low, high = numbers.range(values, "plot.tokens")
-  local self = setmetatable({ options = options, values = values, given = {}, tokens = labels.list(tokens, #tokens),
+  local self = setmetatable({ options = options, values = values, given = {}, tokens = labels.list(tokens, #tokens, "tokens"),
     scale = colours.scale(low, high, options) }, Tokens)
   for i, token in ipairs(tokens) do self.given[i] = tostring(token) end
   return self

@@ -89,7 +89,7 @@ These are the operators of the libtorch that this manual was built with, without
 ---All operators of the libtorch at hand, as their schemas say.
 ---@return string
 function reference.operators()
-  local out, letter = { about_operators }, nil
+  local out, letters, letter = { about_operators, "" }, {}, nil
   for _, name in ipairs(schemas.names()) do
     local list = schemas.of(name)
     if #list > 0 then
@@ -97,10 +97,12 @@ function reference.operators()
       if first ~= letter then
         out[#out + 1] = (letter and "```\n\n" or "") .. ("## %s\n\n```text"):format(first)
         letter = first
+        letters[#letters + 1] = ("[%s](#%s)"):format(first, first)
       end
       for _, schema in ipairs(list) do out[#out + 1] = schema.text end
     end
   end
+  out[2] = table.concat(letters, "\n") .. "\n"
   return table.concat(out, "\n") .. "\n```\n"
 end
 

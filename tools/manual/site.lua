@@ -75,7 +75,11 @@ function site.body(page)
   html = html:gsub('(<pre><code class="language%-lua">)(.-)(</code></pre>)', function(open, code, close)
     return open .. colour(code) .. close
   end)
-  return (html:gsub("<table>", '<div class="wide"><table>'):gsub("</table>", "</table></div>"))
+  html = html:gsub('<p>(<a href="#%a">)', '<p class="letters">%1') -- a line of jumps
+  return (html:gsub("<table>.-</table>", function(text)
+    local _, columns = text:match "<tr>.-</tr>":gsub("<th[ >]", "")
+    return ('<div class="wide%s">%s</div>'):format(columns > 8 and ' many" tabindex="0' or "", text)
+  end))
 end
 
 -- ---- the frame ---------------------------------------------------------------------------------------------------------

@@ -89,6 +89,23 @@ transformer.h.1.attn: GPT2Attention
   end)
 end)
 
+describe("module:parameters", function()
+  it("gives those of the module and below, as the network does", function()
+    local model, net = block()
+    local names = {}
+    for name, t in model.block:named_parameters() do
+      names[#names + 1] = name
+      assert.is_true(torch.equal(t, net.block:state_dict()[name]))
+    end
+    assert.same({ "q.weight", "q.bias", "output.weight", "output.bias" }, names)
+    assert.equal(4, #model:parameters())
+    local e = failure(function()
+      model:trace(torch.rand(1, 4), function() model:parameters()[1]:mul_(2) end)
+    end)
+    assert.matches("would change a parameter of the model", e.message)
+  end)
+end)
+
 describe("module.children", function()
   it("reaches modules whose names are those of taps, accessors and words", function()
     local model, net = block()

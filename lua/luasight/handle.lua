@@ -51,6 +51,15 @@ local root_methods = handle.root_methods
 
 -- ---- words of every handle ---------------------------------------------------------------------------------------------
 
+---The same tensor as an argument that no operator may change in place: a parameter inside a body.
+local function read_only(t)
+  local r = binding.new_ref()
+  C.ls_value_retain(t.v)
+  r.v = t.v
+  r._aux = C.LS_READ_ONLY
+  return r
+end
+
 local methods = colon("module", place_of.is_handle)
 
 ---The child of a name, or the module that another name leads to.
@@ -151,6 +160,25 @@ function methods:named_modules()
   end
 end
 
+---Iterates over path and tensor of all parameters at and below this module; inside a body no operator may change them in place.
+---@return fun(): string?, luasight.Tensor?
+function methods:named_parameters()
+  local place = getfenv(self)
+  local following, inside = place.module:named_parameters(), trace.of(place.network) ~= nil
+  return function()
+    local path, t = following()
+    return path, path and inside and read_only(t) or t
+  end
+end
+
+---All parameters at and below this module.
+---@return luasight.Tensor[]
+function methods:parameters()
+  local list = {}
+  for _, t in self:named_parameters() do list[#list + 1] = t end
+  return list
+end
+
 -- ---- the metatable -----------------------------------------------------------------------------------------------------
 
 ---What is below a module, in words; nil where there is nothing, or too much.
@@ -175,15 +203,6 @@ local function unknown(place, key, level)
   local guess = near.text(tostring(key), names)
   binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess), level + 1,
     { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
-end
-
----The same tensor as an argument that no operator may change in place: a parameter inside a body.
-local function read_only(t)
-  local r = binding.new_ref()
-  C.ls_value_retain(t.v)
-  r.v = t.v
-  r._aux = C.LS_READ_ONLY
-  return r
 end
 
 ---The point of a tap, where the module has one of that name.

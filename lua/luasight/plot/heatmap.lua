@@ -84,13 +84,15 @@ function HeatMap:_text(depth, width)
   local o, out = self.options, { figure.heading(self) }
   local text = self.text_given or o.text ~= false and texts_of_numbers(self.values, self.most) or nil
   if text and not self.text_given and depth ~= "none" and not fits(self, text, width) then text = nil end
-  local axes = (o.y and labels.plain(o.y) .. " down" or "") .. (o.y and o.x and ", " or "")
-    .. (o.x and labels.plain(o.x) .. " across" or "")
+  local axes = (o.y and "down: " .. labels.plain(o.y) or "") .. (o.y and o.x and "; " or "")
+    .. (o.x and "across: " .. labels.plain(o.x) or "")
   if axes ~= "" then out[#out + 1] = axes .. "\n" end
   local c = cells_of(self, text)
   out[#out + 1] = text and cells.table(c, depth, width) or table.concat(cells.blocks(c, depth, width), "\n") .. "\n"
   if depth ~= "none" or not text then out[#out + 1] = cells.legend(self.scale, depth, o.value) .. "\n"
-  elseif o.value then out[#out + 1] = labels.plain(o.value) .. "\n" end
+  elseif o.value then
+    out[#out + 1] = (self.text_given and "colours, not seen here: " or "numbers: ") .. labels.plain(o.value) .. "\n"
+  end
   return table.concat(out)
 end
 

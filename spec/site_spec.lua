@@ -103,8 +103,9 @@ describe("the manual as web pages", function()
     assert.is_true(count > 500)
   end)
 
-  it("loads nothing from elsewhere and runs no script", function()
+  it("loads nothing from elsewhere, and one script of its own", function()
     for name, text in pairs(files) do
+      text = text:gsub('<script src="[./]*search%.js" defer></script>', "", 1)
       assert.is_nil(text:find "<script", name)
       assert.is_nil(text:find 'src="', name)
       assert.is_nil(text:find "@import", name)
@@ -126,6 +127,17 @@ describe("the manual as web pages", function()
     end
     assert.equal(#site.list(), count)
     assert.matches("prefers%-color%-scheme: dark", files["style.css"])
+  end)
+
+  it("finds the names of the reference where they are", function()
+    local count, wanted = 0, { ["tracer:stop"] = true, ["ls.LanguageModel"] = true, ["torch.softmax"] = true }
+    for name, to in files["search.js"]:gmatch '\n%["([^"]+)", "([^"]+)"%]' do
+      local file, place = to:match "^(.*)#(.*)$"
+      count, wanted[name] = count + 1, nil
+      assert.is_truthy(files[file]:find('id="' .. place .. '"', 1, true), name)
+    end
+    assert.same({}, wanted)
+    assert.is_true(count > 1000, count)
   end)
 
   it("shows code as it is written", function()

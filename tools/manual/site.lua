@@ -56,10 +56,39 @@ local function colour(code)
   end))
 end
 
+---The functions and operators of a page of the reference, with places to go to.
+---@param page SitePage
+---@param html string
+---@param names { [1]: string, [2]: string }[]  each name and where it is; what is found goes behind
+---@return string html
+local function with_places(page, html, names)
+  local taken = {}
+  local function place(name, id)
+    if taken[id] then return nil end
+    taken[id] = true
+    names[#names + 1] = { name, ("%s.html#%s"):format(page.name, id) }
+    return id
+  end
+  html = html:gsub('<h3 id="[^"]*">(<code>([%w_.:]+)%(.-</h3>)', function(rest, name)
+    local id = place(name, (name:gsub("[.:]", "-")))
+    return id and ('<h3 id="%s">%s'):format(id, rest)
+  end)
+  if page.name ~= "reference/operators" then return html end
+  return (html:gsub('(<pre><code class="language%-text">)(.-)(</code></pre>)', function(open, code, close)
+    code = code:gsub("[^\n]+", function(line)
+      local name, rest = line:match "^([%w_]+)(.*)$"
+      local id = name and place("torch." .. name, "torch-" .. name)
+      return id and ('<span id="%s">%s</span>%s'):format(id, name, rest)
+    end)
+    return open .. code .. close
+  end))
+end
+
 ---The body of a page, its links pointing at pages.
 ---@param page SitePage
+---@param names { [1]: string, [2]: string }[]  the names of the reference; those of this page are added
 ---@return string
-function site.body(page)
+function site.body(page, names)
   local path = page.path
   if page.text then
     path = os.tmpname()
@@ -75,6 +104,7 @@ function site.body(page)
   html = html:gsub('(<pre><code class="language%-lua">)(.-)(</code></pre>)', function(open, code, close)
     return open .. colour(code) .. close
   end)
+  if page.text then html = with_places(page, html, names) end
   html = html:gsub('<p>(<a href="#%a">)', '<p class="letters">%1') -- a line of jumps
   return (html:gsub("<table>.-</table>", function(text)
     local _, columns = text:match "<tr>.-</tr>":gsub("<th[ >]", "")
@@ -116,11 +146,14 @@ local frame = [[
 <meta name="color-scheme" content="light dark">
 <title>%s</title>
 <link rel="stylesheet" href="%sstyle.css">
+<script src="%ssearch.js" defer></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the text</a>
 <nav aria-label="Pages">
 <a class="home" href="%sindex.html">luasight</a>
+<input class="search" type="search" placeholder="Find a name" aria-label="Find a name of the reference" data-root="%s" hidden>
+<ul class="found" hidden></ul>
 <details>
 <summary>Pages</summary>
 %s
@@ -140,12 +173,15 @@ local frame = [[
 ---The files of the site by name.
 ---@return table<string, string>
 function site.pages()
-  local files, pages = { ["style.css"] = read "tools/manual/style.css" }, site.list()
+  local files, pages, names = { ["style.css"] = read "tools/manual/style.css" }, site.list(), {}
   for i, page in ipairs(pages) do
     local title = i == 1 and "luasight manual" or page.title .. " - luasight"
-    local list = navigation(pages, page)
-    files[page.name .. ".html"] = frame:format(title, up(page), up(page), list, list, site.body(page), neighbours(pages, i))
+    local list, root = navigation(pages, page), up(page)
+    files[page.name .. ".html"] = frame:format(title, root, root, root, root, list, list, site.body(page, names),
+      neighbours(pages, i))
   end
+  for i, name in ipairs(names) do names[i] = ('["%s", "%s"]'):format(name[1], name[2]) end
+  files["search.js"] = ("const names = [\n%s\n];\n"):format(table.concat(names, ",\n")) .. read "tools/manual/search.js"
   return files
 end
 

@@ -82,7 +82,11 @@ function methods:get(path)
     if not below then
       local names = {}
       for n in place.module:_children() do names[#names + 1] = n end
-      aliases.add_names(place.module, names)
+      local others = {}
+      aliases.add_names(place.module, others)
+      for _, other in ipairs(others) do
+        if aliases.is_module(place.module, aliases.of(place.module, other)) then names[#names + 1] = other end
+      end
       binding.raise("name", ("there is no module %q in %s%s"):format(name, place.path == "" and "the model" or place.path,
         near.text(name, names)), 3)
     end

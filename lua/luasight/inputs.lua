@@ -42,7 +42,7 @@ function inputs.sort(network, what, known, level, ...)
       table.sort(names)
       local guess = near.text(tostring(name), names)
       binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), guess), level + 1,
-        { hint = guess == "" and "there are " .. table.concat(names, ", ") or nil })
+        { hint = guess == "" and (#names == 1 and "it has " or "its options are ") .. table.concat(names, ", ") or nil })
     end
   end
   if n > 1 or n == 1 and given[1] == nil then

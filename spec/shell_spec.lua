@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local ls = require "luasight"
 local complete = require "luasight.shell.complete"
 local history = require "luasight.shell.history"
+local wrap = require "luasight.shell.wrap"
 
 ffi.cdef "char *getcwd(char *buffer, size_t size);"
 local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
@@ -118,6 +119,16 @@ describe("history", function()
   end)
 end)
 
+describe("text for a terminal", function()
+  it("is broken at words, below the last column of a table", function()
+    assert.equal("one two\nthree\n\nfour", wrap.text("one two three\n\nfour", 8))
+    assert.equal("  a  one two\n     three\n     four", wrap.text("  a  one two three four", 13))
+    assert.equal("a-word-too-long\nb", wrap.text("a-word-too-long b", 6))
+    assert.equal("12345678", wrap.text("12345678", 8))
+    assert.equal("  12345678\n  9", wrap.text("  12345678 9", 8))
+  end)
+end)
+
 describe("the shell in a terminal", function()
   local folder, socket
 
@@ -148,8 +159,8 @@ describe("the shell in a terminal", function()
     key "Enter"
   end
 
-  local function start()
-    assert(tmux(("new-session -d -x 100 -y 40 -c %s %s"):format(quoted(root),
+  local function start(columns)
+    assert(tmux(("new-session -d -x %d -y 40 -c %s %s"):format(columns or 100, quoted(root),
       quoted(("XDG_STATE_HOME=%s LC_ALL=C.UTF-8 bin/luasight; echo status $?; sleep 1000"):format(folder)))))
     wait "Ctrl%-D leaves\n> "
   end
@@ -209,6 +220,57 @@ describe("the shell in a terminal", function()
     line "'still here'"
     wait '\n"still here"\n> '
   end)
+
+  it("leaves a search in the history with Ctrl-C and clears the line", function()
+    line "print('danger' .. 'ous')"
+    wait "\ndangerous\n> "
+    line "1 + 1"
+    wait "\n2\n> "
+    key "C-r"
+    typed "dang"
+    wait "bck.dang"
+    key "C-c"
+    wait "%^C[^\n]*\n> *\n*$"
+    line "7 * 7"
+    wait "\n> 7 %* 7\n49\n> *\n*$"
+    key "C-r"
+    typed "nowhere"
+    wait "bck.nowhere"
+    key "C-c"
+    os.execute "sleep 0.3"
+    line "8 * 8"
+    wait "\n> 8 %* 8\n64\n> *\n*$"
+  end)
+
+  it("ends a search in the history with Tab", function()
+    line "shown = 'shown'"
+    key "C-r"
+    typed "show"
+    wait "bck.show"
+    key "Tab"
+    wait "> shown = 'shown'"
+    key "C-c"
+    wait "%^C[^\n]*\n> *\n*$"
+  end)
+
+  it("tells of a text without an end at once", function()
+    line 'print("a'
+    wait "\nerror: prompt:1: unfinished string[^\n]*\n> *\n*$"
+  end)
+
+  for _, columns in ipairs { 80, 50 } do
+    it(("writes its own text in %d columns without cutting a word"):format(columns), function()
+      assert(tmux "kill-server")
+      os.execute "sleep 0.3"
+      socket = socket .. "b"
+      start(columns)
+      line ":help"
+      wait "leaves\n> *\n*$"
+      for text in screen():gmatch "[^\n]+" do -- lines that the terminal broke come as one
+        assert.is_true(#text:gsub("%s+$", "") <= columns, text)
+      end
+    end)
+  end
 
   it("stops what runs with Ctrl-C, again and again, and keeps everything", function()
     line "x = 5"

@@ -67,10 +67,15 @@ local function set_words(self, what, ...)
 end
 
 local keys = {
-  { "^I", "ed-insert" }, { "^C", "ed-insert" }, { "^Z", "ed-insert" },
   { "^R", "em-inc-search-prev" }, { "\\e[3~", "ed-delete-next-char" },
   { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
 }
+-- Ctrl-R takes a key that inserts itself into what it looks for; any other ends the search and then does its work. So our
+-- keys stand for a sequence that no terminal sends, whose last character is what goes into the line.
+for _, key in ipairs { "^I", "^C", "^Z" } do
+  keys[#keys + 1] = { "\\e[luasight" .. key, "ed-insert" }
+  keys[#keys + 1] = { "-s", key, "\\e[luasight" .. key }
+end
 
 ---An editor on standard input and output; nil where libedit is not installed.
 ---@param size integer  how many lines of history it keeps

@@ -38,7 +38,33 @@ function chunk.without_locals(text)
   return table.concat(parts)
 end
 
-local function is_cut(problem) return problem and problem:find "near '<eof>'$" ~= nil end
+---The names of the locals outside of blocks and functions, and where the text ends or its own `return` begins.
+---@param text string
+---@return string[] names, integer stop
+function chunk.locals(text)
+  local list, depth, names, seen = tokens.scan(text), 0, {}, {}
+  for i, token in ipairs(list) do
+    if token.kind == "keyword" then
+      if depth == 0 and token.text == "return" then return names, token.at end
+      if depth == 0 and token.text == "local" then
+        local first = list[i + 1] and list[i + 1].text == "function" and i + 2 or i + 1
+        for k = first, end_of_names(list, first), 2 do
+          local name = list[k] and list[k].kind == "name" and list[k].text
+          if name and not seen[name] then names[#names + 1], seen[name] = name, true end
+        end
+      end
+      depth = depth + (deeper[token.text] or 0)
+    end
+  end
+  return names, #text + 1
+end
+
+-- Of the texts without an end, one in quotes goes on in the next line only behind \ or \z.
+local function is_cut(text, problem)
+  if not problem or not problem:find "near '<eof>'$" then return false end
+  if not problem:find "unfinished string near" then return true end
+  return #text:match "\\*$" % 2 == 1 or text:find "\\z%s*$" ~= nil
+end
 
 ---Loads a text as an expression, or else as statements.
 ---@param text string
@@ -48,7 +74,7 @@ function chunk.load(text)
   if expression then return expression end
   local statements, second = loadstring(chunk.without_locals(text), "=prompt")
   if statements then return statements end
-  return nil, second, is_cut(first) or is_cut(second)
+  return nil, second, is_cut(text, first) or is_cut(text, second)
 end
 
 return chunk

@@ -4,24 +4,27 @@ local chunk = require "luasight.shell.chunk"
 local near = require "luasight.near"
 local operators = require "luasight.operators"
 local system = require "luasight.ffi.system"
+local wrap = require "luasight.shell.wrap"
 
 local C, ffi = binding.C, binding.ffi
 
 local commands = {}
 
 local help = [[
-A line of Lua runs; what an expression gives is shown, and is in `_`. An entry goes on over several lines until it is whole.
-Tab completes. Up, Down and Ctrl-R go through the history. Ctrl-C clears the line or stops what runs. Ctrl-D leaves.
-A `local` outside of blocks and functions is kept for the next lines, as a global.
+A line of Lua runs; what an expression gives is shown, and is in `_`.
+An entry goes on over several lines until it is whole.
+Tab completes. Up, Down and Ctrl-R go through the history.
+Ctrl-C clears the line or stops what runs. Ctrl-D leaves.
+A `local` outside of blocks and functions stays for the next lines, a global.
 
-  model = ls.LanguageModel "models/pretrained/ioi"     a model of a folder; print it by its name
-  t = model:tracer "When Mary and John"                a trace that stays open between lines
-  h = model.transformer.h[3].output[0]:save()          a proxy: nothing has run yet
-  t:run()                                              runs the model; h is a tensor now
+  model = ls.LanguageModel "models/pretrained/ioi"  a model of a folder
+  t = model:tracer "When Mary and John"             a trace, open between lines
+  h = model.transformer.h[3].output[0]:save()       a proxy: nothing has run yet
+  t:run()                                           runs; h is a tensor now
 
 :help NAME    this text, or the forms of an operator
 :time LINE    runs a line and says how long it took
-:graph        what the open trace has recorded; :graph t where there are several
+:graph        what the open trace has recorded; :graph t of several
 :bt           the stack of the last error
 :quit         leaves]]
 
@@ -38,7 +41,7 @@ local function operator_help(name)
     :format(name, name, name, table.concat(lines, "\n"))
 end
 
-local function show_help(_, name) print(name == "" and help or operator_help(name)) end
+local function show_help(_, name) print(wrap.for_output(name == "" and help or operator_help(name))) end
 
 -- ---- time --------------------------------------------------------------------------------------------------------------
 
@@ -63,16 +66,26 @@ end
 
 -- ---- graph -------------------------------------------------------------------------------------------------------------
 
+local function recording_of(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording") or nil end
+
+-- Whether the core still records: a trace that failed keeps its graph, and the core has emptied it.
 local function is_open_trace(v)
-  local recording = type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording")
-  return recording and recording.graph ~= nil
+  local recording = recording_of(v)
+  if not recording or not recording.graph then return false end
+  local node = ffi.new "ls_value"
+  node.kind, node.as.p = C.LS_NODE, recording.graph
+  return C.ls_node_is_open(node) == 2
 end
 
 local function open_traces()
-  local names = {}
-  for name, v in pairs(_G) do
-    if type(name) == "string" and name ~= "_" and is_open_trace(v) then names[#names + 1] = name end
+  local names, seen = {}, {}
+  local function look(name, v)
+    if type(name) ~= "string" or name == "_" or seen[name] or not is_open_trace(v) then return end
+    names[#names + 1], seen[name] = name, true
   end
+  for name, v in pairs(_G) do look(name, v) end
+  local meta = getmetatable(_G)
+  for _, name in ipairs(meta and meta.__names and meta.__names() or {}) do look(name, _G[name]) end
   table.sort(names)
   return names
 end
@@ -89,7 +102,10 @@ local function graph(_, name)
   end
   local f = chunk.load(name)
   local v = f and f()
-  if not is_open_trace(v) then binding.raise("argument", name .. " is no open trace") end
+  if not is_open_trace(v) then
+    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended" or " is no trace"), nil,
+      { hint = "t = model:tracer(input) opens one" })
+  end
   local text = tostring(v:graph())
   print(text == "" and "nothing has been recorded yet" or (text:gsub("\n$", "")))
 end

@@ -6,6 +6,7 @@ local failure = require "luasight.error"
 local history = require "luasight.shell.history"
 local show = require "luasight.shell.show"
 local system = require "luasight.ffi.system"
+local wrap = require "luasight.shell.wrap"
 
 local shell = {}
 
@@ -13,6 +14,7 @@ local shell = {}
 ---@field read fun(prompt: string): "line"|"clear"|"end", string?
 ---@field traceback string?  of the last error
 ---@field over boolean?      whether to leave
+---@field failed boolean?    whether there was an error
 ---@field rearm fun()        makes the next Ctrl-C stop what runs
 
 -- ---- running -----------------------------------------------------------------------------------------------------------
@@ -24,7 +26,7 @@ end
 
 ---Tells of an error in one line; the stack is kept for `:bt`.
 function shell.report(session, e, traceback)
-  session.traceback = traceback
+  session.traceback, session.failed = traceback, true
   io.stdout:flush()
   io.stderr:write(is_interrupt(e) and "interrupted" or "error: " .. failure.line(e), "\n")
 end
@@ -126,16 +128,19 @@ local function step(session)
   end
 end
 
-local banner = "luasight %s, a shell for LuaJIT: ls, torch and nn are there; :help says more, Ctrl-D leaves"
+local banner = "luasight %s, a shell for LuaJIT: ls, torch and nn are there\n:help says more, Ctrl-D leaves"
 
 ---Reads from standard input until it ends or `:quit`.
+---@return boolean ok  # false where this was no terminal and an entry failed
 function shell.start()
   local talks = system.is_terminal(0)
   local read, remember
   if talks then
-    print(banner:format(require "luasight".version))
+    print(wrap.for_output(banner:format(require "luasight".version)))
     if system.is_terminal(1) then read, remember = open_editor() end
-    if not read then print "without line editing, history and completion: these need libedit (on Debian libedit2)" end
+    if not read then
+      print(wrap.for_output "without line editing, history and completion: these need libedit (on Debian libedit2)")
+    end
   end
   ---@type luasight.Shell
   local session = { read = read or plain_reader(talks), remember = remember or function() end,
@@ -149,6 +154,7 @@ function shell.start()
       shell.report(session, e)
     end
   end
+  return talks or not session.failed
 end
 
 return shell

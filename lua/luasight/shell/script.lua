@@ -1,0 +1,71 @@
+--- A script before the shell: its outermost locals are known in the shell. They are the script's own variables, not copies:
+--- what its functions change is seen in the shell, and the other way round.
+local chunk = require "luasight.shell.chunk"
+
+local script = {}
+
+local KEEP = "luasight_keep" -- what the script calls at its end
+
+---@class luasight.Kept
+---@field get fun(): any
+---@field set fun(v: any)
+
+-- Names that the metatable of the globals answers; a global of the same name hides one.
+local function give(kept)
+  local meta = getmetatable(_G) or {}
+  local names, index, newindex = meta.__names, meta.__index, meta.__newindex
+  function meta.__names()
+    local list = names and names() or {}
+    for name in pairs(kept) do list[#list + 1] = name end
+    return list
+  end
+  function meta.__index(t, name)
+    if kept[name] then return kept[name].get() end
+    if type(index) == "function" then return index(t, name) end
+    return index and index[name]
+  end
+  function meta.__newindex(t, name, v)
+    if kept[name] then return kept[name].set(v) end
+    if type(newindex) == "function" then return newindex(t, name, v) end
+    rawset(newindex or t, name, v)
+  end
+  setmetatable(_G, meta)
+end
+
+-- The calls that hand over the locals, one line without its end.
+local function calls(names)
+  local parts = {}
+  for i, name in ipairs(names) do
+    parts[i] = ("%s('%s', function() return %s end, function(...) %s = ... end)"):format(KEEP, name, name, name)
+  end
+  return table.concat(parts, " ") .. (" %s() "):format(KEEP)
+end
+
+---Loads a script as loadfile does. When it has run to its end, its outermost locals are there as globals.
+---@param path string
+---@return function? f, string? problem
+function script.load(path)
+  local plain, problem = loadfile(path)
+  local file = plain and io.open(path, "rb")
+  if not file then return plain, problem end
+  local text = file:read "*a"
+  file:close()
+  text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
+  local names, stop = chunk.locals(text)
+  -- Where it is not possible, as in compiled code, the script runs as it is.
+  local whole = text:sub(1, stop - 1) .. (stop > #text and "\n" or "") .. calls(names) .. text:sub(stop)
+  local f = #names > 0 and loadstring(whole, "@" .. path)
+  if not f then return plain end
+  local kept = {}
+  rawset(_G, KEEP, function(name, get, set)
+    if name then
+      kept[name] = { get = get, set = set }
+    else
+      rawset(_G, KEEP, nil)
+      give(kept)
+    end
+  end)
+  return f
+end
+
+return script

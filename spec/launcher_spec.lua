@@ -135,6 +135,40 @@ describe("the launcher", function()
     assert.equal(0, status)
   end)
 
+  it("knows the outermost locals of the script in the shell, the very same variables", function()
+    write("script.lua", [[
+#!/usr/bin/env luasight
+local hidden, t = 5
+local count = 0
+local function bump() count = count + 1 return count end
+function seen() return count end
+local tostring = "not the global" -- the shell goes on with the global
+for i = 1, 2 do local inner = i end
+function fail() error "here" end
+t = ls.Model(nn.Sequential { { "first", nn.Identity() } }):tracer(torch.ones(1, 2))
+return hidden]])
+    local status, out, err = run("-i script.lua", [[
+hidden, bump(), count, inner, luasight_keep
+count = 10
+seen()
+local hidden = 6
+hidden
+tostring(1)
+:graph
+fail()
+]])
+    assert.equal('5\t1\t1\tnil\tnil\n10\n6\n"1"\nnothing has been recorded yet\n', out)
+    assert.equal("error: script.lua:8: here\n", err)
+    assert.equal(1, status)
+    write("script.lua", "local a = 1\nlocal b = a.b.c")
+    status, out, err = run("-i script.lua", "a\n")
+    assert.equal("", out)
+    assert.matches("^luasight: script%.lua:2: attempt to index [^\n]*\n$", err)
+    assert.equal(1, status)
+    write("script.lua", "local a = 7 -- the end")
+    assert.equal("7\n", select(2, run("-i script.lua", "a\n")))
+  end)
+
   describe("as a shell in a pipe", function()
     it("shows what an expression gives and goes on over lines", function()
       local input = "1 + 1\nfor i = 1, 2 do\n  print(i)\nend\nx =\n  5\n= x\nx, nil, 3\n1 +\n2\n"
@@ -167,7 +201,36 @@ describe("the launcher", function()
       assert.matches("^error: prompt:1: ", lines[2])
       assert.matches("^error: prompt:1: .*no_such_operator", lines[3])
       assert.matches("^error: there is no :wrong", lines[4])
-      assert.equal(0, status)
+      assert.equal(1, status)
+      assert.equal(1, (run("", "x = (\n")))
+      assert.equal(1, (run("", ":wrong\n:quit\n")))
+      assert.equal(0, (run("", ":quit\n")))
+    end)
+
+    it("takes a text without an end for an error, and goes on where one may go on", function()
+      local _, out, err = run("", 'print("a\n7\nx = [[\nq]]\nx\n"a\\\nb"\n\'a\\z\n  b\'\n"a\\\\\n8\n')
+      assert.equal('7\n"q"\n"a\\nb"\n"ab"\n8\n', out)
+      assert.equal(2, select(2, err:gsub("error: prompt:1: unfinished string near '<eof>'\n", "")), err)
+    end)
+
+    it("shows no graph of a trace that has ended", function()
+      local _, out, err = run("", [[
+t = ls.Model(nn.Sequential { { "first", nn.Identity() } }):tracer(torch.ones(1, 2))
+t.first.output[":, 99"] = 0
+:graph
+t:run()
+:graph
+:graph t
+:graph torch
+]])
+      assert.equal("%0 = read first.output\n%0[:, 99] = 0\n", out)
+      local lines = {}
+      for line in err:gmatch "[^\n]+" do lines[#lines + 1] = line end
+      assert.matches("index 99 is out of range", lines[1])
+      assert.matches("^error: no trace is open ", lines[2])
+      assert.matches("^error: t is a trace that has ended ", lines[3])
+      assert.matches("^error: torch is no trace ", lines[4])
+      assert.equal(4, #lines)
     end)
 
     it("has words of its own", function()
@@ -317,6 +380,45 @@ first.output  (proxy)
       status, out = run "doctor --json"
       assert.equal(0, status)
       assert.is_true(cjson.decode(out).complete)
+    end)
+
+    it("speaks of its options as they are written on the command line", function()
+      local function problem(arguments)
+        local status, out, err = run(("generate %s x %s"):format(box, arguments))
+        assert.equal(2, status)
+        assert.equal("", out)
+        return err
+      end
+      assert.equal("luasight: generate: --temperature acts only with --do-sample\n", problem "--temperature 0.5")
+      assert.equal("luasight: generate: --max-new-tokens is a whole number above 0, not -3\n", problem "--max-new-tokens -3")
+      assert.matches("^luasight: generate: %-%-max%-new%-tokens and %-%-max%-length both",
+        problem "--max-new-tokens 2 --max-length 9")
+      assert.matches(": %-%-do%-sample, %-%-num%-beams 2 %(%-%-num%-beams 1 samples, without %-%-do%-sample searches%)\n$",
+        problem "--do-sample --num-beams 2")
+    end)
+
+    it("says how many arguments it takes and what a FOLDER may be", function()
+      assert.equal("luasight: inspect takes one FOLDER; none was given; luasight inspect --help says more\n",
+        select(3, run "inspect"))
+      assert.matches("takes FOLDER and PROMPT; one was given;", select(3, run "lens x"))
+      assert.matches("takes no arguments; 2 were given;", select(3, run "models x y"))
+      for _, name in ipairs { "inspect", "lens", "generate" } do
+        assert.matches("FOLDER is the folder of a model, or its name on the hub", select(2, run(name .. " --help")))
+      end
+      assert.is_nil(select(2, run "models --help"):find "hub")
+    end)
+
+    it("helps where a command is misspelt", function()
+      local status, _, err = run "genrate x"
+      assert.equal(1, status)
+      assert.equal('luasight: cannot open genrate, and there is no such command (did you mean "generate"?)\n', err)
+      status, _, err = run "frobnicate"
+      assert.equal(1, status)
+      assert.equal("luasight: cannot open frobnicate, and there is no such command; "
+        .. "commands are inspect, lens, generate, models, doctor\n", err)
+      for _, name in ipairs { "./genrate", "genrate.lua" } do
+        assert.is_nil(select(3, run(name)):find "command")
+      end
     end)
 
     it("answers wrong calls with status 2, failures with 1, and --help everywhere", function()

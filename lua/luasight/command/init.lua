@@ -1,6 +1,7 @@
 --- The command line: scripts, lines, the shell, and commands, each a file of this folder.
 local options = require "luasight.command.options"
 local failure = require "luasight.error"
+local near = require "luasight.near"
 
 local command = {}
 
@@ -11,7 +12,8 @@ local usage = [==[
 usage: luasight [options] [script.lua [arguments]]
        luasight COMMAND [arguments]
   -e LINE     runs a line of Lua; ls, torch and nn are there
-  -i          starts the shell after the lines and the script
+  -i          starts the shell after the lines and the script; it knows the
+              script's outermost locals
   -           runs a script from standard input
   --version   versions of luasight, LuaJIT and libtorch, threads and devices
   --help      this text
@@ -62,6 +64,19 @@ local function run(chunk, problem, ...)
     if progress then progress.leave() end
     fail(e.text, e.status)
   end
+end
+
+-- Loads a script. One that is not there may have been meant as a command.
+local function load_script(path, for_shell)
+  if path == "-" then return loadfile() end
+  local file = io.open(path)
+  if file then file:close() elseif not path:find "[./]" then
+    local meant = near.text(path, names)
+    return nil, ("cannot open %s, and there is no such command%s"):format(path,
+      meant ~= "" and meant or "; commands are " .. table.concat(names, ", "))
+  end
+  if for_shell then return require "luasight.shell.script".load(path) end
+  return loadfile(path)
 end
 
 -- What a line may use without asking for it.
@@ -129,11 +144,13 @@ function command.main(arg)
     return run(function() run_command(script, { unpack(arg, at + 1) }) end)
   elseif script then
     shift(arg, at)
-    local chunk, problem
-    if script == "-" then chunk, problem = loadfile() else chunk, problem = loadfile(script) end
+    local chunk, problem = load_script(script, shell)
     run(chunk, problem, unpack(arg))
   end
-  if shell or not script and lines == 0 then run(function() require "luasight.shell".start() end) end
+  if not shell and (script or lines > 0) then return end
+  local whole = true
+  run(function() whole = require "luasight.shell".start() end)
+  if not whole then os.exit(1, true) end -- the errors have been told
 end
 
 return command

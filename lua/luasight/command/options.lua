@@ -39,11 +39,32 @@ function options.help(name, command)
   lines[1] = ("usage: luasight %s%s%s"):format(name, #shown > 0 and " [options]" or "",
     #command.arguments > 0 and " " .. table.concat(command.arguments, " ") or "")
   lines[2] = command.about
+  if command.arguments[1] == "FOLDER" then
+    lines[3] = "FOLDER is the folder of a model, or its name on the hub, as owner/name"
+  end
   for i, option in ipairs(command.options) do
     lines[#lines + 1] = ("  %s%s  %s%s"):format(shown[i], (" "):rep(width - #shown[i]), option[2],
       option.default ~= nil and (" (%s)"):format(tostring(option.default)) or "")
   end
   return table.concat(lines, "\n")
+end
+
+---A message of the library in the words of the command line: `do_sample = true` becomes `--do-sample`. A name of one word is
+---taken for the option only where the message begins with it.
+---@param command luasight.Command
+---@param text string
+---@return string
+function options.translate(command, text)
+  local known = {}
+  for _, option in ipairs(command.options) do known[(option[1]:sub(3):gsub("-", "_"))] = option[1] end
+  local function option_of(name, at) return (name:find "_" or at == 1) and known[name] end
+  text = text:gsub("()%f[%w_]([%a_][%w_]*) = ([%w.]+)", function(at, name, value)
+    local option = option_of(name, at)
+    if not option then return nil end
+    return value == "true" and option or value == "false" and "without " .. option or option .. " " .. value
+  end)
+  text = text:gsub("()%f[%w_]([%a_][%w_]*)", function(at, name) return option_of(name, at) end)
+  return text
 end
 
 local function find(name, command, given)
@@ -101,8 +122,10 @@ function options.read(name, command, given)
     i = i + 1
   end
   if #arguments ~= #command.arguments then
-    options.fail(("%s takes %s, given were %d; luasight %s --help says more"):format(name,
-      #command.arguments == 0 and "no arguments" or table.concat(command.arguments, " and "), #arguments, name))
+    local wanted, n = #command.arguments, #arguments
+    options.fail(("%s takes %s; %s given; luasight %s --help says more"):format(name,
+      wanted == 0 and "no arguments" or (wanted == 1 and "one " or "") .. table.concat(command.arguments, " and "),
+      n == 0 and "none was" or n == 1 and "one was" or n .. " were", name))
   end
   return arguments, read
 end

@@ -95,7 +95,8 @@ local function nothing() end
 ---@param arguments string[]
 ---@param options table
 function generate.run(arguments, options)
-  local folder, prompt = arguments[1], arguments[2]
+  local prompt = arguments[2]
+  local folder = require "luasight.hub".locate(arguments[1], { model = true, weights = true, tokenizer = true })
   local ls = require "luasight"
   local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
   local ids, settings = model.tokenizer:encode(prompt), settings_of(options)

@@ -94,6 +94,10 @@ function lens.run(arguments, options)
   if position < 0 or position >= #ids then
     failure.raise("index", ("the prompt has %d tokens; there is no position %d"):format(#ids, options.position))
   end
+  local vocabulary = model.config.vocab_size
+  if options.top > vocabulary then
+    failure.raise("index", ("--top is %d, but the model knows %d tokens"):format(options.top, vocabulary))
+  end
   local layers = look(model, ids, options.top, position)
   if options.out then draw(model, ids, options.out) end
   if options.json then

@@ -73,7 +73,7 @@ local function find(name, command, given)
     if option[1] == given then return option end
     known[i] = option[1]
   end
-  options.fail(("%s has no option %s%s; luasight %s --help lists them"):format(name, given, near.text(given, known), name))
+  options.fail(("%s has no option %s%s; --help lists them"):format(name, given, near.text(given, known)))
 end
 
 local function value_of(name, option, text)

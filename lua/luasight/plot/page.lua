@@ -47,6 +47,10 @@ for (const sheet of document.querySelectorAll(".sheet")) {
 local style = [[
 body { margin: 0; background: #ffffff; }
 .sheet svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+@media (max-width: 640px) { /* a phone: letters stay legible, the picture is moved sideways */
+  .sheet { overflow-x: auto; }
+  .sheet svg { max-width: none; }
+}
 .dark { display: none; }
 #tip { position: fixed; padding: 3px 8px; border-radius: 4px; font: 13px sans-serif; white-space: pre; pointer-events: none;
   background: #222222; color: #ffffff; }

@@ -86,16 +86,19 @@ function Tokens:_draw(theme)
   local boxes, inner, height = flow(list, self.given)
   local left, top = 16, gnuplot.title_height(o.title)
   local write = numbers.short(math.max(math.abs(self.scale.low), math.abs(self.scale.high)))
-  local bar = math.max(height, 60)
-  local tall = math.max(bar, gnuplot.upright_height(o.value))
-  local wide = math.max(left + inner + 96 + (o.value and 24 or 0), gnuplot.title_width(o.title))
-  local sheet = gnuplot.sheet(theme, wide, top + tall + 12)
+  local tall = math.max(height, 60)
+  local lies = gnuplot.upright_height(o.value) > tall -- what the numbers are, below the tokens and not beside them
+  local value = lies and labels.cut(labels.plain(o.value), 90) or o.value
+  local wide = math.max(left + inner + 96 + (o.value and not lies and 24 or 0), gnuplot.title_width(o.title),
+    lies and 2 * left + labels.pixels(value, gnuplot.FONT) or 0)
+  local sheet = gnuplot.sheet(theme, wide, top + tall + (lies and 28 or 12))
   sheet:field(left, top, inner, tall, { 0, inner }, { tall, 0 })
   sheet:palette(self.scale)
   sheet:add("unset border")
   sheet:title(o.title, wide / 2)
-  sheet:colour_bar(self.scale, left + inner + 20, top, bar, write)
-  sheet:upright(o.value, wide - 14, top + tall / 2)
+  sheet:colour_bar(self.scale, left + inner + 20, top, tall, write)
+  if lies then sheet:label(value, left, top + tall + 12, { side = "left" })
+  else sheet:upright(value, wide - 14, top + tall / 2) end
   local rows, spots = {}, {}
   for i, box in ipairs(boxes) do
     local x, y, v = box[1], box[2], self.values[i]

@@ -145,6 +145,29 @@ describe("tracer:cache", function()
     assert.equal("name", failure(function() return cache["layers.9.mlp"] end).code)
   end)
 
+  it("takes values at modules too, by standard names and taps", function()
+    local model = ls.LanguageModel "models/pretrained/ioi"
+    local cache, kept
+    model:trace("Mary and", function(tracer)
+      cache = tracer:cache { modules = { "layers.*.resid_post", "transformer.h.2.attn.pattern" }, inputs = true }
+      kept = model.layers[1].resid_post:save()
+    end)
+    assert.same({ "transformer.h.0.resid_post", "transformer.h.1.resid_post", "transformer.h.2.attn.pattern",
+      "transformer.h.2.resid_post", "transformer.h.3.resid_post" }, cache:keys())
+    assert.is_true(torch.equal(kept, cache["layers.1.resid_post"]))
+    assert.equal("[1, 4, 2, 2]", tostring(cache["layers.2.attn.pattern"].shape))
+    model:generate("Mary and", { max_new_tokens = 3, eos_token_id = false }, function(tracer)
+      cache = tracer:cache { modules = { "layers.0.resid_post" } }
+    end)
+    assert.equal(3, #cache["layers.0.resid_post"])
+    assert.equal("[1, 1, 128]", tostring(cache["transformer.h.0.resid_post"][2].shape))
+    for _, wrong in ipairs { "layers.*.residpost", "layers.0.resid_pos" } do
+      assert.equal("name", failure(function()
+        model:trace("Mary", function(tracer) tracer:cache { modules = { wrong } } end)
+      end).code)
+    end
+  end)
+
   it("of all modules that run, and loud about what cannot be cached", function()
     local model, net, x = small()
     local cache

@@ -1,4 +1,5 @@
 --- tracer:cache(): the outputs (and inputs) of many modules at once.
+local aliases = require "luasight.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.near"
 local place_of = require "luasight.place"
@@ -9,7 +10,7 @@ local C = binding.C
 
 local cache = {}
 
----@class luasight.Cache  after the trace: cache["transformer.h.3"].output
+---@class luasight.Cache  after the trace: cache["transformer.h.3"].output, cache["transformer.h.3.resid_mid"]
 local Cache = {}
 
 ---`*` is one name, `**` any path.
@@ -35,10 +36,12 @@ local function read_options(given)
   return modules, given.inputs or false, given.device
 end
 
----The path of a module under the model's own names.
+---The path of a module, or of a value at one, under the model's own names.
 local function own_path(root, text)
   local ok, handle = pcall(root.get, root, text)
-  return ok and place_of.path(handle) or text
+  if ok then return place_of.path(handle) end
+  local of, name = text:match "^(.*)%.([^.]+)$"
+  return of and own_path(root, of) .. "." .. name or text
 end
 
 ---Modules by a path whose names before the first * may be standard names: "layers.*.mlp" of GPT-2 is "transformer.h.*.mlp".
@@ -47,33 +50,74 @@ local function with_own_names(root, text)
   return first and own_path(root, first) .. text:sub(#first + 1) or text
 end
 
----The modules asked for: handle by path; a full path that does not exist is an error.
-local function select_modules(root, modules)
-  local chosen = {}
-  if not modules then
-    for path, handle in root:named_modules() do chosen[#chosen + 1] = { path = path, handle = handle } end
-    return chosen
+---@class luasight.Cached  what is to be cached
+---@field path string      under the model's own names
+---@field handle userdata  of the module
+---@field value string?    a value at the module instead of its output
+---@field full boolean?    named in full, so that it has to come
+
+---The modules at a path or of a pattern.
+---@return luasight.Cached[]
+local function modules_at(root, text)
+  local found = {}
+  if not text:find("*", 1, true) then
+    local ok, handle = pcall(root.get, root, text)
+    return ok and { { path = place_of.path(handle), handle = handle, full = true } } or {}
   end
-  local taken = {}
-  for _, text in ipairs(modules) do
-    if not text:find("*", 1, true) then
-      local handle = text == "" and root or root:get(text)
-      local path = place_of.path(handle)
-      if not taken[path] then chosen[#chosen + 1] = { path = path, handle = handle, full = true } end
-      taken[path] = true
-    else
-      local pattern, any = to_pattern(with_own_names(root, text)), false
-      for path, handle in root:named_modules() do
-        if path:find(pattern) then
-          any = true
-          if not taken[path] then chosen[#chosen + 1] = { path = path, handle = handle } end
-          taken[path] = true
-        end
-      end
-      if not any then binding.raise("name", ("no module has a path like %q"):format(text), 4) end
+  local pattern = to_pattern(with_own_names(root, text))
+  for path, handle in root:named_modules() do
+    if path:find(pattern) then found[#found + 1] = { path = path, handle = handle } end
+  end
+  return found
+end
+
+local function has_value(locate, handle, name)
+  local module = place_of.module(handle)
+  local leads = aliases.of(module, name)
+  return locate(handle, name) or type(leads) == "string" and not aliases.is_module(module, leads)
+end
+
+---The values whose module is at a path or of a pattern, and whose name ends it: "layers.*.resid_post".
+---@return luasight.Cached[]
+local function values_at(root, text, locate)
+  local of, name = text:match "^(.*)%.([^.*]+)$"
+  if not of then return {} end
+  local found = {}
+  for _, at in ipairs(modules_at(root, of)) do
+    if has_value(locate, at.handle, name) then
+      found[#found + 1] = { path = at.path .. "." .. name, handle = at.handle, value = name, full = at.full }
+    end
+  end
+  return found
+end
+
+---What is asked for; a path that does not exist, and a pattern that fits nothing, is an error.
+---@return luasight.Cached[]
+local function select_all(root, modules, locate)
+  local chosen, taken = {}, {}
+  for _, text in ipairs(modules or { "**" }) do
+    local found = modules_at(root, text)
+    if #found == 0 then found = values_at(root, text, locate) end
+    if #found == 0 then
+      if not text:find("*", 1, true) then root:get(text) end
+      binding.raise("name", ("no module has a path like %q"):format(text), 4)
+    end
+    for _, one in ipairs(found) do
+      if not taken[one.path] then chosen[#chosen + 1] = one end
+      taken[one.path] = true
     end
   end
   return chosen
+end
+
+---A value at a module as the body would read it in a step.
+local function read_value(tracer, chosen, step)
+  local before = tracer._step
+  tracer._step = step
+  local ok, value = pcall(function() return chosen.handle[chosen.value] end)
+  tracer._step = before
+  if not ok then error(value, 0) end
+  return value:save()
 end
 
 ---Reads what the options ask for, at every step from the current one on.
@@ -84,21 +128,23 @@ end
 function cache.new(tracer, locate, given)
   local modules, inputs, device = read_options(given)
   local entries, order = {}, {}
-  for _, chosen in ipairs(select_modules(tracer._network.root, modules)) do
-    local point = locate(chosen.handle, "output")
+  for _, chosen in ipairs(select_all(tracer._network.root, modules, locate)) do
+    local point = chosen.value and locate(chosen.handle, chosen.value) or locate(chosen.handle, "output")
     if not point and chosen.full then
       binding.raise("unreached", "the model never calls this module", 4, { point = chosen.path .. ".output" })
     end
     if point then
-      local entry = { point = point, full = chosen.full, outputs = {}, inputs = inputs and {} or nil }
+      local entry = { point = point, full = chosen.full, is_value = chosen.value ~= nil, outputs = {},
+        inputs = inputs and not chosen.value and {} or nil }
       local function add(list, step, at)
         local value = trace.read(tracer, step, at, 4):save()
         if not chosen.full then C.ls_trace_optional(value.v) end
         list[#list + 1] = value
       end
       for step = tracer._step, (tracer._steps or 1) - 1 do
-        add(entry.outputs, step, point)
-        if inputs then add(entry.inputs, step, locate(chosen.handle, "input")) end
+        if chosen.value then entry.outputs[#entry.outputs + 1] = read_value(tracer, chosen, step)
+        else add(entry.outputs, step, point) end
+        if entry.inputs then add(entry.inputs, step, locate(chosen.handle, "input")) end
       end
       entries[chosen.path] = entry
       order[#order + 1] = chosen.path
@@ -173,6 +219,7 @@ function Cache.__index(self, path)
   if not lists then
     binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)), 3)
   end
+  if lists.is_value then return values_of(self, lists.outputs) end
   return setmetatable({ _cache = self, _lists = lists }, Entry)
 end
 

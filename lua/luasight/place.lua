@@ -215,8 +215,12 @@ end
 ---@return string
 local function path(handle) return getfenv(handle).path end
 
+---@param handle userdata
+---@return table  # the nn.Module
+local function module(handle) return getfenv(handle).module end
+
 return {
-  path = path, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
+  path = path, module = module, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
   twin_of = twin_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
   child = child, count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
   children_of = children_of, find_module = find_module,

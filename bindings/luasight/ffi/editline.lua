@@ -59,11 +59,11 @@ function editline.is_there() return library() ~= nil end
 local function number(n) return ffi.new("int", n) end
 
 ---A setting that takes words.
-local function set_words(self, what, ...)
+local function set_words(lib, el, what, ...)
   local words = { ... }
   for i, word in ipairs(words) do words[i] = ffi.cast("const char *", word) end
   words[#words + 1] = ffi.cast("void *", nil)
-  self._lib.el_set(self._el, what, unpack(words))
+  lib.el_set(el, what, unpack(words))
 end
 
 local keys = {
@@ -72,9 +72,16 @@ local keys = {
 }
 -- Ctrl-R takes a key that inserts itself into what it looks for; any other ends the search and then does its work. So our
 -- keys stand for a sequence that no terminal sends, whose last character is what goes into the line.
-for _, key in ipairs { "^I", "^C", "^Z" } do
+local ours = { "^I", "^C", "^Z" }
+for _, key in ipairs(ours) do
   keys[#keys + 1] = { "\\e[luasight" .. key, "ed-insert" }
   keys[#keys + 1] = { "-s", key, "\\e[luasight" .. key }
+end
+
+---Ends an editor; what keys of ours stand for would stay behind.
+local function close(lib, el)
+  for _, key in ipairs(ours) do set_words(lib, el, BIND, "-r", key) end
+  lib.el_end(el)
 end
 
 ---An editor on standard input and output; nil where libedit is not installed.
@@ -86,7 +93,7 @@ function editline.open(size)
   -- Letters beyond ASCII are letters only where the locale says so.
   local locale = os.setlocale("", "ctype")
   if not locale or not locale:lower():find "utf%-?8" then os.setlocale("C.UTF-8", "ctype") end
-  local el = ffi.gc(lib.el_init("luasight", io.stdin, io.stdout, io.stderr), lib.el_end)
+  local el = ffi.gc(lib.el_init("luasight", io.stdin, io.stdout, io.stderr), function(el) close(lib, el) end)
   local self = setmetatable({ _lib = lib, _el = el, _history = ffi.gc(lib.history_init(), lib.history_end),
     _event = ffi.new "luasight_event", _count = ffi.new "int[1]" }, Editor)
   lib.luasight_history_at(self._history, self._event, SETSIZE, number(size))
@@ -94,10 +101,10 @@ function editline.open(size)
   lib.el_set(self._el, HIST, lib.luasight_history_at, self._history)
   lib.el_set(self._el, PROMPT, core().ls_prompt)
   lib.el_set(self._el, SIGNAL, number(1))
-  set_words(self, EDITOR, "emacs")
+  set_words(lib, el, EDITOR, "emacs")
   lib.el_source(self._el, nil) -- the user's ~/.editrc
-  for _, key in ipairs(keys) do set_words(self, BIND, unpack(key)) end
-  set_words(self, SETTY, "-d", "-isig") -- while a line is edited, Ctrl-C is a key
+  for _, key in ipairs(keys) do set_words(lib, el, BIND, unpack(key)) end
+  set_words(lib, el, SETTY, "-d", "-isig") -- while a line is edited, Ctrl-C is a key
   return self
 end
 

@@ -244,7 +244,7 @@ ls_status ls__arguments_unchanged(const ls_value *stream, int32_t n, const char 
 bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room); /* false: not below */
 ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out); /* NULL: the same numbers; -1: not there */
 
-/* trace.c */
+/* trace.c, points.c */
 ls_status ls__trace_record(ls_graph *g, int32_t node);  /* time, place, in-place rules of a node just added */
 ls_status ls__trace_check_field(const ls_graph *g, int32_t node, const char *name); /* a struct known not to have it fails */
 ls_status ls__trace_protect(ls_graph *g, void *tensor); /* the model is about to change it in place: what was read stays */

@@ -1,8 +1,8 @@
 // Libtorch multiplies single-precision matrices with the BLAS it was built with. On processors that are not Intel's, MKL, the
 // BLAS of the wheels, leaves half of the speed unused, and a single row is read at a third of what the memory gives. oneDNN,
 // which the wheels hold too, compiles its code for the processor at hand; libtorch calls it for lower precisions only, so it
-// is asked for by name here. The choice depends on shapes and the processor alone, never on a measurement: the same script
-// gives the same bits again. LUASIGHT_ONEDNN=1 asks for it on every processor, 0 on none.
+// is asked for by name here. The choice depends on shapes and the processor alone, never on a measurement, so that it
+// is the same at every run. LUASIGHT_ONEDNN=1 asks for it on every processor, 0 on none.
 //
 // The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, and a signal
 // that comes then, as Ctrl-C's, is written over what lies there. That of 2.13 (3.12) does not; what is between was not tried.
@@ -49,7 +49,7 @@ bool is_plain(const at::Tensor& t, bool autograd) {
 
 Product product_of(const c10::OperatorHandle& handle) {
   auto& name = handle.operator_name();
-  if (!name.overload_name.empty()) return Product::none;
+  if (!name.overload_name.empty() || !onednn()) return Product::none;
   if (name.name == "aten::matmul" || name.name == "aten::mm") return Product::matmul;
   return name.name == "aten::linear" ? Product::linear : Product::none;
 }
@@ -58,10 +58,11 @@ bool multiply(Product product, torch::jit::Stack* stack) {
   auto& x = (*stack)[0].toTensor();
   auto weight = (*stack)[1].toTensor();
   if (weight.dim() != 2 || x.dim() < 2 || weight.numel() == 0) return false;
-  if (product == Product::matmul) weight = weight.t();  // now out, in
-  if (x.size(-1) != weight.size(1) || x.numel() / weight.size(1) * weight.numel() < LEAST_WORK) return false;
+  int64_t in = weight.size(product == Product::matmul ? 0 : 1);
+  if (x.size(-1) != in || x.numel() / in * weight.numel() < LEAST_WORK) return false;
   bool autograd = at::GradMode::is_enabled();
   if (!is_plain(x, autograd) || !is_plain(weight, autograd)) return false;
+  if (product == Product::matmul) weight = weight.t();  // now out, in
   if (!weight.is_contiguous() && !weight.t().is_contiguous()) return false;
   IValue bias = product == Product::linear ? (*stack)[2] : IValue();
   if (!bias.isNone()) {

@@ -26,6 +26,16 @@ function aliases.is_module(module, path)
   return module ~= nil
 end
 
+---What another name of a module leads to; nil where it is none, or there is a reason why not.
+---@param module table
+---@param name any
+---@return "module"|"value"|nil
+function aliases.kind(module, name)
+  local leads = all_of(module)[name]
+  if type(leads) ~= "string" then return nil end
+  return aliases.is_module(module, leads) and "module" or "value"
+end
+
 ---What a path is taken from, and its last step.
 ---@param handle userdata
 ---@param path string
@@ -41,9 +51,11 @@ end
 
 ---@param module table
 ---@param list string[]  to which the names are added, but not those that are children's too
-function aliases.add_names(module, list)
-  for name, alias in pairs(all_of(module)) do
-    if type(alias) == "string" and not module:_child(name) then list[#list + 1] = name end
+---@param kind "module"|"value"|nil  only those that lead to such
+function aliases.add_names(module, list, kind)
+  for name in pairs(all_of(module)) do
+    local leads_to = aliases.kind(module, name)
+    if leads_to and leads_to == (kind or leads_to) and not module:_child(name) then list[#list + 1] = name end
   end
 end
 

@@ -72,9 +72,7 @@ local function modules_at(root, text)
 end
 
 local function has_value(locate, handle, name)
-  local module = place_of.module(handle)
-  local leads = aliases.of(module, name)
-  return locate(handle, name) or type(leads) == "string" and not aliases.is_module(module, leads)
+  return locate(handle, name) or aliases.kind(place_of.module(handle), name) == "value"
 end
 
 ---The values whose module is at a path or of a pattern, and whose name ends it: "layers.*.resid_post".

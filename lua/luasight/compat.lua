@@ -1,5 +1,5 @@
 --- Operators that an older libtorch lacks, in terms of what it has. `torch` and the methods of tensors find them by name,
---- where there is no operator of that name.
+--- where there is no operator of that name, or it lacks an argument that came later.
 local operators = require "luasight.operators"
 
 local compat = {}

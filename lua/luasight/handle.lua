@@ -62,12 +62,18 @@ end
 
 local methods = colon("module", place_of.is_handle)
 
+local function names_below(place)
+  local names = {}
+  for name in place.module:_children() do names[#names + 1] = name end
+  return names
+end
+
 ---The child of a name, or the module that another name leads to.
 local function named(at, name)
   local place = getfenv(at)
-  local below, leads = child(place, name), aliases.of(place.module, name)
-  if below or type(leads) ~= "string" or not aliases.is_module(place.module, leads) then return below end
-  local from, last = aliases.walk(at, leads)
+  local below = child(place, name)
+  if below or aliases.kind(place.module, name) ~= "module" then return below end
+  local from, last = aliases.walk(at, aliases.of(place.module, name))
   return from[last]
 end
 
@@ -80,13 +86,8 @@ function methods:get(path)
     local place = getfenv(at)
     local below = named(at, name)
     if not below then
-      local names = {}
-      for n in place.module:_children() do names[#names + 1] = n end
-      local others = {}
-      aliases.add_names(place.module, others)
-      for _, other in ipairs(others) do
-        if aliases.is_module(place.module, aliases.of(place.module, other)) then names[#names + 1] = other end
-      end
+      local names = names_below(place)
+      aliases.add_names(place.module, names, "module")
       binding.raise("name", ("there is no module %q in %s%s"):format(name, place.path == "" and "the model" or place.path,
         near.text(name, names)), 3)
     end
@@ -187,15 +188,14 @@ end
 
 ---What is below a module, in words; nil where there is nothing, or too much.
 local function modules_below(place)
-  local names = {}
-  for name in place.module:_children() do names[#names + 1] = name end
+  local names = names_below(place)
   if #names == 0 or #names > 12 then return nil end
   return "its modules are " .. table.concat(names, ", ")
 end
 
 local function unknown(place, key, level)
-  local names = { "output", "input" }
-  for name in place.module:_children() do names[#names + 1] = name end
+  local names = names_below(place)
+  names[#names + 1], names[#names + 2] = "output", "input"
   for name in place.module:_tensors() do names[#names + 1] = name end
   for name in pairs(methods) do names[#names + 1] = name end
   aliases.add_names(place.module, names)
@@ -275,15 +275,15 @@ end
 function meta.__newindex(self, key, value)
   local place = getfenv(self)
   if is_module(value) and not child(place, key) then return add(place, key, value) end
-  if trace.of(place.network) and is_added(place) and not child(place, key) then
-    return attached.write(trace.of(place.network), place.path, key, value)
+  local tracer = trace.of(place.network)
+  if tracer and is_added(place) and not child(place, key) then
+    return attached.write(tracer, place.path, key, value)
   end
   if key == "output" or key == "input" then
-    local tracer = tracer_of(place, key, 3)
-    local point, step = reach(place, tracer, key, 3)
-    return trace.write(tracer, step, point, value, false, 3)
+    local open = tracer_of(place, key, 3)
+    local point, step = reach(place, open, key, 3)
+    return trace.write(open, step, point, value, false, 3)
   end
-  local tracer = trace.of(place.network)
   if tracer and type(key) == "string" then
     local point, step = tap(place, tracer, key, 3)
     if point then return trace.write(tracer, step, point, value, false, 3) end

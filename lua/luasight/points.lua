@@ -101,14 +101,11 @@ end
 ---The module's other names that lead to values, with the places they lead to.
 local function other_names(module, found)
   local list, names, taken = {}, {}, {}
-  aliases.add_names(module, names)
+  aliases.add_names(module, names, "value")
   table.sort(names)
   for _, point in ipairs(found) do taken[point.name] = true end
   for _, name in ipairs(names) do
-    local leads = aliases.of(module, name)
-    if not taken[name] and not aliases.is_module(module, leads) then
-      list[#list + 1] = { name = name, same_as = (leads:gsub(":", ".")) }
-    end
+    if not taken[name] then list[#list + 1] = { name = name, same_as = (aliases.of(module, name):gsub(":", ".")) } end
   end
   return list
 end

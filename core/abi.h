@@ -32,6 +32,7 @@ const char *ls_error_message(void);
 const char *ls_error_cause(void); /* the libtorch or system error beneath, "" if none */
 const char *ls_error_point(void); /* "transformer.h.3.output", "" if none */
 int64_t ls_error_site(void);      /* the site of the node that failed, 0 if none; see ls_op_call */
+int32_t ls_error_again(void);     /* 1: the operator had no memory and changed nothing, so that it may be called again */
 int64_t ls_error_site2(void);     /* a second site where two lines matter (a passed point, a cycle), 0 if none */
 const char *ls_header_hash(void);
 const char *ls_torch_version(void);
@@ -112,16 +113,19 @@ typedef struct ls_tensor_info {
   int32_t requires_grad;
   int32_t is_leaf;
   int32_t is_contiguous;
+  int32_t is_lazy;       /* its numbers are not those in memory: a conjugate, a negative, or zeros that take none */
   int64_t shape[64];
   int64_t strides[64];
 } ls_tensor_info;
 
 ls_status ls_tensor_describe(const ls_value *tensor, ls_tensor_info *out);
-const char *ls_tensor_grad_fn(const ls_value *tensor); /* "AddBackward0", NULL without; valid until the next call */
+const char *ls_tensor_grad_fn(const ls_value *tensor); /* "AddBackward0", NULL without */
 /* A new tensor copied from `count` numbers. `from` and `dtype` by name; `from` is "float64", "int64" or "bool". */
 ls_status ls_tensor_from(const void *numbers, const char *from, const int64_t *shape, int32_t dims, const char *dtype,
                          const char *device, ls_value *out);
-ls_status ls_tensor_pointer(const ls_value *tensor, void **out);          /* CPU only; valid while the tensor lives */
+/* The memory of a tensor on the CPU, valid while it lives; of one that is lazy an error. */
+ls_status ls_tensor_pointer(const ls_value *tensor, void **out);
+ls_status ls_tensor_plain(const ls_value *tensor, ls_value *out);         /* the same, or a copy where it is lazy */
 ls_status ls_tensor_item(const ls_value *tensor, ls_value *out);          /* LS_BOOL, LS_INT or LS_FLOAT */
 ls_status ls_tensor_grad(const ls_value *tensor, ls_value *out);          /* LS_NONE where there is none */
 ls_status ls_tensor_set_grad(const ls_value *tensor, const ls_value *grad);

@@ -9,6 +9,7 @@
 static _Thread_local struct {
   char message[2048], cause[1024], point[512];
   int64_t site, site2;
+  int32_t again;
 } last;
 
 ls_status (ls__fail)(ls_status code, const char *format, ...) {
@@ -20,11 +21,14 @@ ls_status (ls__fail)(ls_status code, const char *format, ...) {
   memcpy(last.message, text, sizeof text);
   last.cause[0] = last.point[0] = 0;
   last.site = last.site2 = 0;
+  last.again = 0;
   return code;
 }
 
 void ls__fail_cause(const char *text) { snprintf(last.cause, sizeof last.cause, "%s", text); }
 void ls__fail_point(const char *point) { snprintf(last.point, sizeof last.point, "%s", point); }
+
+void ls__fail_again(void) { last.again = 1; }
 
 void ls__fail_site(int64_t site, int64_t site2) {
   last.site = site;
@@ -36,6 +40,7 @@ const char *ls_error_cause(void) { return last.cause; }
 const char *ls_error_point(void) { return last.point; }
 int64_t ls_error_site(void) { return last.site; }
 int64_t ls_error_site2(void) { return last.site2; }
+int32_t ls_error_again(void) { return last.again; }
 const char *ls_header_hash(void) { return LS_HEADER_HASH; }
 
 static int64_t alive;

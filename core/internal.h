@@ -16,6 +16,7 @@ ls_status ls__fail(ls_status code, const char *format, ...) __attribute__((forma
 #if defined(__clang_analyzer__) && !defined(LS_HEADER_HASH)
 #define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code)) /* it cannot see that into another file */
 #endif
+void ls__fail_again(void);                      /* what failed without memory changed nothing and may be tried again */
 void ls__fail_cause(const char *text);          /* adds the cause to the error just set */
 void ls__fail_point(const char *point);         /* adds the model point */
 void ls__fail_site(int64_t site, int64_t site2); /* adds script positions */
@@ -50,7 +51,8 @@ bool ls__tensor_equal(void *a, void *b);                  /* shape, dtype and nu
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* the same without numbers */
 ls_status ls__tensor_raw(void *tensor, ls_value *keep, const void **data); /* its numbers one behind the other, held by `keep` */
-/* A tensor on memory of ours; `strides` NULL: the elements lie one behind the other; done(context) when unused. */
+/* A tensor on memory of ours; `strides` NULL: the elements lie one behind the other. `done(context)` is called once: when the
+   last tensor on it is gone, or before this returns an error. */
 ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
                          void (*done)(void *), void *context, ls_value *out);
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* LS_LIST of LS_INT */

@@ -1,5 +1,6 @@
 // Operators by name: all overloads that libtorch has registered, the best one for the arguments of a call, and calls that
 // are prepared once and run many times. Every operator goes through the dispatcher, boxed.
+#include <ATen/DimVector.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <algorithm>
@@ -325,8 +326,53 @@ void call_with_stand_ins(const OperatorHandle& handle, torch::jit::Stack* stack)
     if (v.isTensor() && v.toTensor().defined()) v = v.toTensor().to(at::kMeta);
 }
 
-void call_boxed(const OperatorHandle& handle, Product product, torch::jit::Stack* stack) {
-  if (product != Product::none && multiply(product, stack)) return;
+bool writes(const FunctionSchema& schema) {
+  for (auto& argument : schema.arguments())
+    if (argument.alias_info() && argument.alias_info()->isWrite()) return true;
+  return false;
+}
+
+// Libtorch gives a tensor that is written to (x:resize_(...), { out = x }) its new shape before it has the memory for it.
+// Where the operator fails, `put_back` undoes that: no tensor is left larger than its memory.
+class Shapes {
+ public:
+  Shapes(const FunctionSchema& schema, const torch::jit::Stack& stack) {
+    auto& arguments = schema.arguments();
+    for (size_t i = 0; i < arguments.size(); i++) {
+      if (!arguments[i].alias_info() || !arguments[i].alias_info()->isWrite()) continue;
+      if (stack[i].isTensor()) keep(stack[i].toTensor());
+      else if (stack[i].isTensorList())
+        for (const at::Tensor& t : stack[i].toTensorVector()) keep(t);
+    }
+  }
+
+  void put_back() const {
+    for (auto& shape : shapes) {
+      auto* t = shape.tensor.unsafeGetTensorImpl();
+      if (t->sizes() == shape.sizes && t->strides() == shape.strides && t->storage_offset() == shape.offset &&
+          t->storage().unsafeGetStorageImpl() == shape.storage.unsafeGetStorageImpl())
+        continue;
+      t->set_storage_keep_dtype(shape.storage);
+      t->set_sizes_and_strides(shape.sizes, shape.strides, shape.offset);
+    }
+  }
+
+ private:
+  struct Shape {
+    at::Tensor tensor;
+    c10::Storage storage;
+    at::DimVector sizes, strides;
+    int64_t offset;
+  };
+  c10::SmallVector<Shape, 1> shapes;
+
+  void keep(const at::Tensor& t) {
+    if (t.defined() && t.layout() == at::kStrided && t.has_storage())
+      shapes.push_back({t, t.storage(), at::DimVector(t.sizes()), at::DimVector(t.strides()), t.storage_offset()});
+  }
+};
+
+void call_or_stand_in(const OperatorHandle& handle, torch::jit::Stack* stack) {
   if (!scanning) return handle.callBoxed(stack);
   torch::jit::Stack again(*stack);
   try {
@@ -337,12 +383,36 @@ void call_boxed(const OperatorHandle& handle, Product product, torch::jit::Stack
   }
 }
 
+void call_boxed(const OperatorHandle& handle, Product product, bool is_writing, torch::jit::Stack* stack) {
+  if (product != Product::none && multiply(product, stack)) return;
+  if (!is_writing) return call_or_stand_in(handle, stack);
+  Shapes before(handle.schema(), *stack);
+  try {
+    call_or_stand_in(handle, stack);
+  } catch (...) {
+    before.put_back();
+    throw;
+  }
+}
+
+// Whether a call that failed may have changed an argument. Statistics change though their schema does not say so, and so
+// does the noise of rrelu.
+bool may_have_changed(const FunctionSchema& schema, const Call& call) {
+  auto& arguments = schema.arguments();
+  for (size_t i = 0; i < arguments.size(); i++)
+    if (call.given[i].at && call.given[i].at->kind == LS_TENSOR)
+      for (const char* name : {"running_mean", "running_var", "noise"})
+        if (arguments[i].name() == name) return true;
+  return writes(schema);
+}
+
 }  // namespace
 
 ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value* out, int32_t* n_out) {
-  return guarded(op->name.c_str(), [&] {
-    Call call;
-    auto* handle = choose(op, args, n, nullptr, &call);
+  Call call;
+  const OperatorHandle* handle = nullptr;
+  ls_status status = guarded(op->name.c_str(), [&] {
+    handle = choose(op, args, n, nullptr, &call);
     if (!handle) return no_fit(op, args, n, nullptr);
     auto& arguments = handle->schema().arguments();
     auto read_only = look_for_read_only(*handle, call);
@@ -351,12 +421,14 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     torch::jit::Stack stack;
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
-    call_boxed(*handle, product_of(*handle), &stack);
+    call_boxed(*handle, product_of(*handle), writes(handle->schema()), &stack);
     take_results(&stack, out, LS_RESULTS, n_out);
     for (int32_t i = 0; read_only.viewed && i < *n_out; i++)
       if (out[i].kind == LS_TENSOR) out[i].aux = LS_READ_ONLY;
     return LS_OK;
   });
+  if (status == LS_ERROR_MEMORY && handle && !may_have_changed(handle->schema(), call)) ls__fail_again();
+  return status;
 }
 
 // ---- prepared calls ----------------------------------------------------------------------------------------------------
@@ -376,6 +448,7 @@ struct ls__call {
   const ls_op* op;
   const OperatorHandle* handle;
   Product product;
+  bool is_writing;
   std::vector<IValue> arguments;  // constants converted, the slots empty
   std::vector<Slot> slots;
   std::vector<ls_value> stream;   // borrowed from the node, which keeps it
@@ -397,6 +470,7 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
     call->op = op;
     call->handle = handle;
     call->product = product_of(*handle);
+    call->is_writing = writes(handle->schema());
     call->stream.assign(args, args + n);
     call->results = static_cast<int32_t>(handle->schema().returns().size());
     auto& arguments = handle->schema().arguments();
@@ -466,7 +540,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
     int32_t n = 0;
     torch::jit::Stack stack(call->arguments);
     if (fill(call, values, &stack)) {
-      call_boxed(*call->handle, call->product, &stack);
+      call_boxed(*call->handle, call->product, call->is_writing, &stack);
       take_results(&stack, results, LS_RESULTS, &n);
     } else {
       ls_status status = run_again(call, values, results, &n);

@@ -42,7 +42,7 @@ const c10::OperatorHandle* onednn() {
 
 bool is_plain(const at::Tensor& t, bool autograd) {
   return t.defined() && t.is_cpu() && t.scalar_type() == at::kFloat && t.layout() == at::kStrided &&
-         !(autograd && t.requires_grad());
+         !is_lazy(t) && !(autograd && t.requires_grad());
 }
 
 }  // namespace

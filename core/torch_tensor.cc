@@ -1,6 +1,7 @@
 // Tensors: making them from numbers, what can be asked of them, gradients.
 #include "torch_common.h"
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/function.h>
 #include <cstring>
 #include <vector>
@@ -112,6 +113,13 @@ static ls_status read_options(const char* dtype, const char* device, at::TensorO
   return status;
 }
 
+bool is_lazy(const at::Tensor& t) { return t._is_zerotensor() || t.is_neg() || t.is_conj(); }
+
+at::Tensor plain(const at::Tensor& t) {
+  if (!is_lazy(t)) return t;
+  return t._is_zerotensor() ? at::zeros_like(t) : t.resolve_conj().resolve_neg();
+}
+
 }  // namespace luasight
 
 using namespace luasight;
@@ -165,7 +173,7 @@ ls_status ls__tensor_shape_only(void* tensor, ls_value* out) {
 
 ls_status ls__tensor_raw(void* tensor, ls_value* keep, const void** data) {
   return guarded("reading the numbers of a tensor", [&] {
-    auto t = borrow(tensor).detach().cpu().contiguous();
+    auto t = plain(borrow(tensor).detach()).cpu().contiguous();
     *data = t.data_ptr();
     *keep = give(t);
     return LS_OK;
@@ -174,16 +182,16 @@ ls_status ls__tensor_raw(void* tensor, ls_value* keep, const void** data) {
 
 ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* strides, int32_t dims, const char* dtype,
                          void (*done)(void*), void* context, ls_value* out) {
+  c10::DataPtr memory(data, context, done, at::kCPU);  // whichever way this ends, its owner calls `done` once
   at::TensorOptions options;
   ls_status status = read_options(dtype, nullptr, &options);
   if (status) return status;
   return guarded("a tensor on a mapped file", [&] {
-    // No `done` before it is certain that libtorch will call it.
     at::IntArrayRef sizes(shape, static_cast<size_t>(dims));
     auto t = strides ? at::from_blob(data, sizes, at::IntArrayRef(strides, sizes.size()), options)
                      : at::from_blob(data, sizes, options);
     auto bytes = t.storage().nbytes();
-    c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(data, context, done, at::kCPU), nullptr, false);
+    c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(memory), nullptr, false);
     at::AutoDispatchBelowADInplaceOrView plain;  // this is no change: the version stays 0
     t.set_(storage, 0, t.sizes(), t.strides());
     *out = give(std::move(t));
@@ -234,6 +242,7 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
     info.is_leaf = t.is_leaf();
     bool dense = t.layout() == at::kStrided;
     info.is_contiguous = dense && t.is_contiguous();
+    info.is_lazy = is_lazy(t);
     for (int32_t i = 0; i < info.dims; i++) {
       info.shape[i] = t.size(i);
       info.strides[i] = dense ? t.stride(i) : 0;
@@ -249,13 +258,12 @@ int64_t ls__tensor_bytes(void* tensor) {
 }
 
 const char* ls_tensor_grad_fn(const ls_value* tensor) {
-  static thread_local std::string name;
   try {
     if (tensor->kind != LS_TENSOR) return nullptr;
     auto node = borrow(tensor->as.p).grad_fn();
     if (!node) return nullptr;
-    name = node->name();
-    return name.c_str();
+    auto name = node->name();
+    return ls__intern(name.data(), name.size());
   } catch (...) {
     return nullptr;
   }
@@ -281,7 +289,20 @@ ls_status ls_tensor_pointer(const ls_value* tensor, void** out) {
     auto t = borrow(tensor->as.p);
     if (!t.device().is_cpu())
       return ls__fail(LS_ERROR_ARGUMENT, "the memory of a tensor on %s cannot be reached; x:cpu() copies it", t.device().str().c_str());
+    if (is_lazy(t))
+      return ls__fail(LS_ERROR_ARGUMENT, "the numbers of this tensor are not those in its memory (%s); x:clone() has memory of its own",
+                      t._is_zerotensor() ? "zeros that take none" : t.is_neg() ? "it is a negative" : "it is a conjugate");
     *out = t.data_ptr();
+    return LS_OK;
+  });
+}
+
+ls_status ls_tensor_plain(const ls_value* tensor, ls_value* out) {
+  ls_status status = need_tensor(tensor);
+  if (status) return status;
+  return guarded("the numbers of a tensor", [&] {
+    auto t = borrow(tensor->as.p);
+    *out = give(is_lazy(t) ? plain(t.detach()) : t);
     return LS_OK;
   });
 }

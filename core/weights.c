@@ -281,7 +281,6 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
   }
   status = ls__tensor_map(data, item->shape, item->strides, item->dims, item->dtype->name, done, context, out);
   if (!status) return LS_OK;
-  done(context);
   char why[300], cause[300];
   ls__printable(ls_error_message(), strlen(ls_error_message()), why, sizeof why);
   ls__printable(ls_error_cause(), strlen(ls_error_cause()), cause, sizeof cause);

@@ -126,16 +126,16 @@ local function tensor_of(t, where)
   return made
 end
 
-local stream = binding.stream
+local take, give = binding.stream.take, binding.stream.give
 local put_value
 
-local function put_sequence(n, list, kind, kept)
-  n = stream.put_item(n, 10, kind, #list)
-  for _, v in ipairs(list) do n = put_value(n, v, kept) end
+local function put_sequence(e, n, list, kind, kept)
+  n = e.put_item(n, 10, kind, #list)
+  for _, v in ipairs(list) do n = put_value(e, n, v, kept) end
   return n
 end
 
----Makes the tensors of an argument, before anything is written: making one uses the same stream.
+---Makes the tensors of an argument.
 local function with_tensors(v, kept)
   if type(v) ~= "table" then return v end
   if v.tensor then return { handle = tensor_of(v.tensor, kept.where) } end
@@ -146,36 +146,36 @@ local function with_tensors(v, kept)
 end
 
 ---Writes one argument of a node; `kept` has the nodes made so far.
-put_value = function(n, v, kept)
+put_value = function(e, n, v, kept)
   if type(v) ~= "table" then
     if v == json.null then v = nil end
-    return stream.put(n, v)
+    return e.put(n, v)
   end
   if v.node then
     if not kept.nodes[v.node] then binding.raise("format", kept.where .. ": a node uses one that comes later") end
-    return stream.put(n, kept.nodes[v.node])
+    return e.put(n, kept.nodes[v.node])
   end
   if v.name then
-    n = stream.put_key(n, v.name, 0) - 1
-    return put_value(n, v.value, kept)
+    n = e.put_key(n, v.name, 0) - 1
+    return put_value(e, n, v.value, kept)
   end
-  if v.handle then return stream.put(n, v.handle) end
-  if v.float then return stream.put(n, v.float == "nan" and 0 / 0 or v.float == "inf" and math.huge or -math.huge) end
-  if v.index then return stream.put_item(n, 13, 0, 0) end
+  if v.handle then return e.put(n, v.handle) end
+  if v.float then return e.put(n, v.float == "nan" and 0 / 0 or v.float == "inf" and math.huge or -math.huge) end
+  if v.index then return e.put_item(n, 13, 0, 0) end
   if v.slice then
-    n = stream.put_item(n, 12, 0, 0)
-    for i = 1, 3 do n = put_value(n, v.slice[i], kept) end
+    n = e.put_item(n, 12, 0, 0)
+    for i = 1, 3 do n = put_value(e, n, v.slice[i], kept) end
     return n
   end
-  if v.struct then return put_sequence(n, v.struct, C.LS_STRUCT, kept) end
-  return put_sequence(n, v.tuple or v, v.tuple and C.LS_TUPLE or C.LS_LIST, kept)
+  if v.struct then return put_sequence(e, n, v.struct, C.LS_STRUCT, kept) end
+  return put_sequence(e, n, v.tuple or v, v.tuple and C.LS_TUPLE or C.LS_LIST, kept)
 end
 
-local function arguments(node, kept, from, to)
+local function arguments(e, node, kept, from, to)
   local n = 0
   local list = node.arguments or {}
-  for i = from or 1, to or #list do n = put_value(n, list[i], kept) end
-  return stream.scratch(), n
+  for i = from or 1, to or #list do n = put_value(e, n, list[i], kept) end
+  return e.scratch(), n
 end
 
 ---A Lua argument of a module that the edit calls.
@@ -184,8 +184,6 @@ local function plain(v, kept)
   if type(v) == "table" and v.handle then return v.handle end
   return v
 end
-
-local cells, count = ffi.new("ls_value[?]", C.LS_RESULTS), ffi.new "int32_t[1]"
 
 local function point_of(tracer, name, where)
   local number = tonumber(name:match " %(call (%d+)%)$") or 0
@@ -206,41 +204,48 @@ end
 
 function replay.write(tracer, node, kept)
   local point = point_of(tracer, node.name, kept.where)
-  local s = arguments(node, kept)
+  local e = take()
+  local s = arguments(e, node, kept)
   binding.check(C.ls_trace_write(tracer._recording.graph, tracer._invoke, node.step or 0, point, s, node.skips and 1 or 0, 0))
+  give(e)
 end
 
 function replay.operator(_, node, kept)
   local op = ffi.new "const ls_op *[1]"
   binding.check(C.ls_op_find(node.name, op))
-  local s, n = arguments(node, kept)
-  binding.check(C.ls_op_call(op[0], s, n, 0, cells, count))
+  local e = take()
+  local s, n = arguments(e, node, kept)
+  binding.check(C.ls_op_call(op[0], s, n, 0, e.results, e.count))
   local results = {}
-  for i = 0, count[0] - 1 do results[i + 1] = binding.wrap(cells[i]) end
+  for i = 0, e.count[0] - 1 do results[i + 1] = binding.wrap(e.results[i]) end
+  give(e)
   return unpack(results)
 end
 
 function replay.get(_, node, kept)
-  local out = binding.new_ref()
+  local out, e = binding.new_ref(), take()
   local self = kept.nodes[node.arguments[1].node]
-  local s, n = arguments(node, kept, 2)
+  local s, n = arguments(e, node, kept, 2)
   binding.check(C.ls_getitem(self.v, s, n, 0, out.v))
+  give(e)
   return out
 end
 
 function replay.set(_, node, kept)
-  local self, value = kept.nodes[node.arguments[1].node], ffi.new "ls_value[1]"
-  local given, places = arguments(node, kept, 2, 2)
+  local self, value, e = kept.nodes[node.arguments[1].node], take(), take()
+  local given, places = arguments(value, node, kept, 2, 2)
   if places ~= 1 then binding.raise("format", kept.where .. ": a list is set in place of a value") end
-  ffi.copy(value, given, ffi.sizeof "ls_value")
-  local s, n = arguments(node, kept, 3)
-  binding.check(C.ls_setitem(self.v, s, n, value, 0))
+  local s, n = arguments(e, node, kept, 3)
+  binding.check(C.ls_setitem(self.v, s, n, given, 0))
+  give(value)
+  give(e)
 end
 
 function replay.tuple(_, node, kept)
-  local out = binding.new_ref()
-  local s, n = arguments(node, kept)
+  local out, e = binding.new_ref(), take()
+  local s, n = arguments(e, node, kept)
   binding.check(C.ls_graph_tuple(s, n, 0, out.v))
+  give(e)
   return out
 end
 

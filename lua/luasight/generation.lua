@@ -18,20 +18,20 @@ local record = require "luasight.record"
 local settings = require "luasight.generation.settings"
 local torch = require "luasight.torch"
 
-local C, ffi = binding.C, binding.ffi
+local C = binding.C
 
 local generation = { names = settings.names, settings = settings.read, lengths = settings.lengths }
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 
-local results, count = ffi.new("ls_value[?]", C.LS_RESULTS), ffi.new "int32_t[1]"
-
 ---`t:narrow(axis, 0, length)` as a handle behind which no bytes are counted: they are the cache's, which is counted once.
 local function first(t, axis, length)
   local out = binding.new_ref()
-  local stream, n = binding.encode_args(t, axis, 0, length)
-  binding.check(C.ls_op_call(operators.get "narrow", stream, n, 0, results, count))
-  out.v = results[0]
+  local narrow, e = operators.get "narrow", binding.stream.take()
+  local stream, n = e.encode_args(t, axis, 0, length)
+  binding.check(C.ls_op_call(narrow, stream, n, 0, e.results, e.count))
+  out.v = e.results[0]
+  binding.stream.give(e)
   return out
 end
 

@@ -5,8 +5,9 @@
 local binding = require "luasight.ffi"
 local system = require "luasight.ffi.system"
 local torch = require "luasight.torch"
+local values = require "luasight.values"
 
-local C, ffi = binding.C, binding.ffi
+local C = binding.C
 
 local layout = {}
 
@@ -38,12 +39,7 @@ local function is_candidate(module, weight)
     and not weight.requires_grad and weight:is_contiguous() and weight:numel() >= SMALLEST
 end
 
-local info = ffi.new "ls_tensor_info"
-
-local function was_changed(t)
-  binding.check(C.ls_tensor_describe(t.v, info))
-  return info.version > 0
-end
+local function was_changed(t) return values.ask(t, function(info) return info.version > 0 end) end
 
 ---Turns the weights that this machine multiplies faster that way.
 ---@param net table  an nn.Module

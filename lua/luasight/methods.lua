@@ -7,7 +7,7 @@ local values = require "luasight.values"
 local C, ffi = binding.C, binding.ffi
 local ref_t = binding.ref_t
 local TENSOR, NODE = 5, 9
-local tensor_of, describe, resolve, fields = values.tensor_of, values.describe, values.resolve, values.fields
+local tensor_of, ask, resolve, fields = values.tensor_of, values.ask, values.resolve, values.fields
 
 local methods = colon("x", function(v) return ffi.istype(ref_t, v) end)
 
@@ -34,31 +34,38 @@ function methods.release(self) binding.release(self) end
 
 -- ---- sizes -----------------------------------------------------------------------------------------------------------
 
+local function dims_of(info) return info.dims end
+local function elements_of(info) return tonumber(info.elements) end
+local function is_dense(info) return info.is_contiguous ~= 0 end
+
+local function size_of(info, axis)
+  local at = axis < 0 and axis + info.dims or axis
+  return at >= 0 and at < info.dims and tonumber(info.shape[at])
+end
+
 ---The shape, or the size of one axis.
 ---@param axis integer?
 ---@return any  # a list that counts from 0, or an integer
 function methods.size(self, axis)
   if type(axis) == "nil" then return fields.shape(self) end
   if is_forward(self) then return fields.shape(self)[axis] end
-  local d = describe(tensor_of(self, "size"))
-  local at = axis < 0 and axis + d.dims or axis
-  if at < 0 or at >= d.dims then
-    binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), d.dims), 3)
-  end
-  return tonumber(d.shape[at])
+  local t = tensor_of(self, "size")
+  local size = ask(t, size_of, axis)
+  if size then return size end
+  binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), ask(t, dims_of)), 3)
 end
 
 ---The number of dimensions.
 ---@return integer
-function methods.dim(self) return describe(tensor_of(self, "dimensions")).dims end
+function methods.dim(self) return ask(tensor_of(self, "dimensions"), dims_of) end
 
 ---Whether the elements lie one behind the other in the order of the axes.
 ---@return boolean
-function methods.is_contiguous(self) return describe(tensor_of(self, "memory")).is_contiguous ~= 0 end
+function methods.is_contiguous(self) return ask(tensor_of(self, "memory"), is_dense) end
 
 ---The number of elements.
 ---@return integer
-function methods.numel(self) return tonumber(describe(tensor_of(self, "elements")).elements) end
+function methods.numel(self) return ask(tensor_of(self, "elements"), elements_of) end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 

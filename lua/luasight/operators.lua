@@ -2,11 +2,10 @@
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
-local encode_args, encode_two = binding.encode_args, binding.stream.encode_two
+local take, give = binding.stream.take, binding.stream.give
 local settle, take_one, site = binding.settle, binding.take, binding.site
 local ref_t = binding.ref_t
 local TENSOR, NODE = 5, 9
-local OUT_OF_MEMORY = 6
 
 local operators = {}
 
@@ -16,7 +15,7 @@ local operators = {}
 local alias = { cross_entropy = "cross_entropy_loss" }
 
 local known = {} -- name -> const ls_op *, false where there is none
-local found = ffi.new "const ls_op *[1]"
+local op_out = ffi.typeof "const ls_op *[1]"
 
 ---The operator of a name, or nil.
 ---@param name string
@@ -24,6 +23,7 @@ local found = ffi.new "const ls_op *[1]"
 function operators.find(name)
   local op = known[name]
   if op == nil then
+    local found = op_out()
     op = C.ls_op_find(alias[name] or name, found) == 0 and found[0] or false
     known[name] = op
   end
@@ -36,39 +36,47 @@ end
 function operators.get(name)
   local op = operators.find(name)
   if op then return op end
+  local found = op_out()
   binding.check(C.ls_op_find(name, found), 2)
   return found[0]
 end
 
 -- ---- calling ---------------------------------------------------------------------------------------------------------
 
-local results = ffi.new("ls_value[?]", C.LS_RESULTS)
-local handles = ffi.cast("ls_ref *", results)
-local count = ffi.new "int32_t[1]"
-
-local function take_all(n)
+---The results in an encoder as handles, first, then what may run the collector.
+local function take_all(e, n)
   local taken = {}
-  for i = 1, n do -- first the handles, then what may run the collector
+  for i = 1, n do
     taken[i] = binding.new_ref()
-    taken[i].v = results[i - 1]
+    taken[i].v = e.results[i - 1]
   end
+  give(e)
   for i = 1, n do taken[i] = settle(taken[i]) end
   return unpack(taken, 1, n)
 end
 
-local function take()
-  local n = count[0]
-  if n == 1 then return take_one(handles[0]) end
-  if n == 0 then return end
-  return take_all(n)
+---The results of a call; the encoder goes back.
+local function results_of(e)
+  local n = e.count[0]
+  if n == 1 then
+    local r = ref_t(e.handles[0])
+    give(e)
+    return take_one(r)
+  end
+  if n == 0 then return give(e) end
+  return take_all(e, n)
 end
 
-local function failed(status, op, ...)
-  if tonumber(status) == OUT_OF_MEMORY then
+---Raises what failed. Without memory an operator that changed nothing is called again, when what nobody holds is freed.
+local function failed(e, status, op, ...)
+  give(e)
+  if C.ls_error_again() ~= 0 then
     binding.free_memory()
-    local stream, n, has_node = encode_args(...)
-    status = C.ls_op_call(op, stream, n, has_node and site() or 0, results, count)
-    if status == 0 then return take() end
+    local again = take()
+    local stream, n, has_node = again.encode_args(...)
+    status = C.ls_op_call(op, stream, n, has_node and site() or 0, again.results, again.count)
+    if status == 0 then return results_of(again) end
+    give(again)
   end
   binding.check(status, 2)
 end
@@ -78,10 +86,11 @@ end
 ---@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
 ---@return any ...       one Lua value for each result
 local function call(op, ...)
-  local stream, n, has_node = encode_args(...)
-  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, results, count)
-  if status ~= 0 then return failed(status, op, ...) end
-  return take()
+  local e = take()
+  local stream, n, has_node = e.encode_args(...)
+  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
+  if status ~= 0 then return failed(e, status, op, ...) end
+  return results_of(e)
 end
 operators.call = call
 
@@ -91,10 +100,11 @@ operators.call = call
 ---@param b any
 ---@return any ...
 function operators.call_two(op, a, b)
-  local stream, n, has_node = encode_two(a, b)
-  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, results, count)
-  if status ~= 0 then return failed(status, op, a, b) end
-  return take()
+  local e = take()
+  local stream, n, has_node = e.encode_two(a, b)
+  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
+  if status ~= 0 then return failed(e, status, op, a, b) end
+  return results_of(e)
 end
 
 -- ---- argument habits -------------------------------------------------------------------------------------------------

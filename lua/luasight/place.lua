@@ -11,7 +11,7 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@class luasight.Network  what all handles of one model share
 ---@field module table            the root nn.Module
 ---@field root userdata           the handle of the root
----@field tracer luasight.Tracer? the innermost open trace
+---@field standing table<luasight.Tracer, true>?  the traces that were left open
 ---@field prepare fun(level: integer, input: any, options: table): ...  the module's arguments for an input
 ---@field options table<string, boolean>         options that trace takes
 ---@field invoke_options table<string, boolean>  options that an invoke takes

@@ -5,6 +5,7 @@
 --- that are no tensors) and on which of its modules train. Both together are the key under which functions and programs
 --- are kept in the module's record.
 local binding = require "luasight.ffi"
+local extent = require "luasight.ffi.extent"
 local site = require "luasight.ffi.site"
 local tensor = require "luasight.tensor"
 
@@ -197,7 +198,7 @@ end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
-local recording -- the function being recorded, innermost first: { graph =, module =, outer = }
+local recordings = extent() -- the functions being recorded: { graph =, module = }
 
 local function new_function(core, level)
   local out = ffi.new("ls_graph *[1]")
@@ -223,13 +224,13 @@ end
 
 ---Records `body(...)` as function `g`; an error in it leaves nothing behind.
 local function record_body(g, module, body)
-  recording = { graph = g, module = module, outer = recording }
-  local ok, result = pcall(function() return record.one_result(body()) end)
-  recording = recording.outer
-  if not ok then error(result, 0) end
-  local scratch, n = binding.encode_one(result)
+  local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
+  local e = binding.stream.take()
+  local scratch, n = e.encode_one(result)
+  local status = n == 1 and C.ls_function_finish(g, scratch) or 0
+  binding.stream.give(e)
   if n ~= 1 then binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list", 3) end
-  binding.check(C.ls_function_finish(g, scratch), 3)
+  binding.check(status, 3)
   return g
 end
 
@@ -319,12 +320,7 @@ end
 
 ---Records a module with the values of this call; gives the function.
 local function record_without_autograd(module, s, with_values)
-  local before = C.ls_grad_enabled()
-  C.ls_grad_enable(0)
-  local ok, g = pcall(record_function, module, record_of(module), s, with_values)
-  C.ls_grad_enable(before)
-  if not ok then error(g, 0) end
-  return g
+  return binding.with_autograd(0, record_function, module, record_of(module), s, with_values)
 end
 
 local function program_of(module, s)
@@ -359,7 +355,7 @@ record.call_forward = call_forward
 
 -- ---- calls in a body, line by line --------------------------------------------------------------------------------------
 
-local inline -- { enter =, tap = } while the forward of an added module runs in a body
+local inlines = extent() -- { enter =, tap = } while the forward of an added module runs in a body
 
 ---Calls a module whose forward, and that of each module that it calls, joins the trace line by line.
 ---@param enter fun(module: table, args: table, options: table?): any  runs one forward
@@ -368,12 +364,7 @@ local inline -- { enter =, tap = } while the forward of an added module runs in 
 ---@param ... any
 ---@return any
 function record.inline(enter, tap, module, ...)
-  local outer = inline
-  inline = { enter = enter, tap = tap }
-  local ok, result = pcall(record.call, module, ...)
-  inline = outer
-  if not ok then error(result, 0) end
-  return result
+  return (inlines:during({ enter = enter, tap = tap }, record.call, module, ...))
 end
 
 -- ---- calls -----------------------------------------------------------------------------------------------------------
@@ -398,9 +389,10 @@ end
 function record.call(module, ...)
   local s = signature(3, ...)
   local node = open_graph(s)
-  if inline and node and C.ls_node_is_open(node.v) == TRACE then return inline.enter(module, s.args, s.options) end
+  local inline = node and inlines:current()
+  if inline and C.ls_node_is_open(node.v) == TRACE then return inline.enter(module, s.args, s.options) end
   local out = binding.new_ref()
-  if not node and recording and #s.inputs + #s.named == 0 then
+  if not node and recordings:current() and #s.inputs + #s.named == 0 then
     binding.raise("argument", "a module called inside a forward needs at least one of its values", 3)
   end
   if node and C.ls_node_is_open(node.v) == 1 then
@@ -421,6 +413,7 @@ function record.call(module, ...)
     binding.check(C.ls_trace_call(ffi.cast("ls_graph *", node.v.as.p), p, stream, n, binding.site(3), out.v), 3)
     return out
   end
+  if binding.modes.shared then binding.modes.set() end
   binding.check(C.ls_program_run(p, stream, n, 1, out.v), 3)
   return binding.settle(out)
 end
@@ -447,7 +440,9 @@ end
 ---@param value any  a value of the forward being recorded; anything else is given back as it is
 ---@return any
 function record.tap(name, value)
-  if inline and not recording then return inline.tap(name, value) end
+  local recording = recordings:current()
+  local inline = not recording and inlines:current()
+  if inline then return inline.tap(name, value) end
   if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
   local out = binding.new_ref()
   binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(3), out.v), 3)
@@ -467,7 +462,7 @@ end
 ---@param ... any  handles
 ---@return any
 function record.either(plain, fused, ...)
-  local inputs = { ... }
+  local inputs, recording = { ... }, recordings:current()
   if not recording then return fused(...) end
   local g = recording.graph
   local plain_graph = record_form(recording.module, plain, inputs)

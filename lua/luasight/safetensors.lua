@@ -198,7 +198,9 @@ local function plain(name, t)
   if not ffi.istype(ref_t, t) or t.v.kind ~= C.LS_TENSOR then
     binding.raise("argument", ("%s is not a tensor but a %s"):format(quoted(name), type(t)))
   end
-  t = t:detach():resolve_conj():resolve_neg()
+  local resolved = binding.new_ref()
+  binding.check(C.ls_tensor_plain(t:detach().v, resolved.v))
+  t = resolved
   local info = ffi.new("ls_tensor_info")
   binding.check(C.ls_tensor_describe(t.v, info))
   if ffi.string(info.device) ~= "cpu" then t = t:to { device = "cpu" } end

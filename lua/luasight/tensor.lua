@@ -55,48 +55,52 @@ local tensor = { hooks = values.hooks }
 -- ---- indexing --------------------------------------------------------------------------------------------------------
 
 ---Writes a key as index stream; the places it takes.
-local function encode_key(key)
-  stream.restart()
+local function put_key(e, key)
+  e.restart()
   local kind = type(key)
-  if kind == "number" and key == math.floor(key) then return stream.encode_one(key) end
-  if kind == "cdata" then return stream.encode_one(key) end
+  if kind == "number" and key == math.floor(key) or kind == "cdata" then return e.put(0, key) end
   local items = index.compile(key)
   local kinds, held, n = items.kinds, items.values, 0
   for i = 1, items.n do
     local k = kinds[i]
-    if k == index.SLICE or k == index.ELLIPSIS then n = stream.put_item(n, k, 0, 0)
-    elseif k == index.OPEN then n = stream.put_item(n, k, LIST, held[i])
-    elseif k == index.BOOL then n = stream.put(n, held[i] == 1)
-    else n = stream.put(n, held[i]) end
+    if k == index.SLICE or k == index.ELLIPSIS then n = e.put_item(n, k, 0, 0)
+    elseif k == index.OPEN then n = e.put_item(n, k, LIST, held[i])
+    elseif k == index.BOOL then n = e.put(n, held[i] == 1)
+    else n = e.put(n, held[i]) end
   end
-  return stream.scratch(), n, stream.has_node()
+  return n
 end
-
-local cell = ffi.new "ls_value[1]" -- where results arrive
-local arrived = ffi.cast("ls_ref *", cell)
 
 local function get_item(self, key)
-  local scratch, n, has_node = encode_key(key)
-  local status = C.ls_getitem(self.v, scratch, n, (has_node or self._kind == NODE) and site() or 0, cell)
-  if status ~= 0 then binding.check(status) end
-  return binding.take(arrived[0])
+  local e = stream.take()
+  local n = put_key(e, key)
+  local status = C.ls_getitem(self.v, e.scratch(), n, (e.has_node() or self._kind == NODE) and site() or 0, e.results)
+  if status ~= 0 then
+    stream.give(e)
+    binding.check(status)
+  end
+  local r = ref_t(e.handles[0])
+  stream.give(e)
+  return binding.take(r)
 end
-
-local plain = ffi.new "ls_value[1]" -- a value that is no handle
 
 ---A name as key is a field; `names` says that a text is one.
 local function set_item(self, key, value, names)
-  local given = plain[0]
   if type(value) == "table" then
     binding.raise("argument", "a list cannot be assigned", 3, { hint = "torch.tensor{...} or ls.tuple(...)" })
-  elseif type(value) == "cdata" and ffi.istype(ref_t, value) then
-    given = value.v
-  else
-    stream.encode(plain, 0, value)
   end
-  local scratch, n, has_node = (names and stream.encode_one or encode_key)(key)
-  has_node = has_node or self._kind == NODE or given.kind == NODE
-  local status = C.ls_setitem(self.v, scratch, n, given, has_node and site() or 0)
+  local e = stream.take()
+  local n
+  if names then
+    e.restart()
+    n = e.put(0, key)
+  else
+    n = put_key(e, key)
+  end
+  e.put(n, value) -- behind the index
+  local has_node = e.has_node() or self._kind == NODE
+  local status = C.ls_setitem(self.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
+  stream.give(e)
   if status ~= 0 then binding.check(status) end
 end
 
@@ -106,9 +110,10 @@ local function released() binding.raise("state", "this value has been released",
 
 ---A field of a struct, an element of an open node.
 local function get_field(self, name)
-  local out = binding.new_ref()
-  local scratch, n = stream.encode_one(name)
+  local out, e = binding.new_ref(), stream.take()
+  local scratch, n = e.encode_one(name)
   local status = C.ls_getitem(self.v, scratch, n, self._kind == NODE and site() or 0, out.v)
+  stream.give(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end
@@ -235,9 +240,10 @@ binding.metatype(meta)
 ---@param ... any
 ---@return ffi.cdata*
 function tensor.tuple(...)
-  local out = binding.new_ref()
-  local scratch, n, has_node = stream.encode_sequence(TUPLE, ...)
+  local out, e = binding.new_ref(), stream.take()
+  local scratch, n, has_node = e.encode_sequence(TUPLE, ...)
   local status = C.ls_graph_tuple(scratch, n, has_node and site() or 0, out.v)
+  stream.give(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end
@@ -246,11 +252,12 @@ end
 ---@param pairs_in_order table[]  { { "logits", x }, ... }
 ---@return ffi.cdata*
 function tensor.struct(pairs_in_order)
-  local out = binding.new_ref()
-  stream.restart()
-  local n = stream.put_item(0, index.OPEN, STRUCT, #pairs_in_order)
-  for _, pair in ipairs(pairs_in_order) do n = stream.put_key(n, pair[1], pair[2]) end
-  local status = C.ls_graph_tuple(stream.scratch(), n, stream.has_node() and site() or 0, out.v)
+  local out, e = binding.new_ref(), stream.take()
+  e.restart()
+  local n = e.put_item(0, index.OPEN, STRUCT, #pairs_in_order)
+  for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
+  local status = C.ls_graph_tuple(e.scratch(), n, e.has_node() and site() or 0, out.v)
+  stream.give(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end
@@ -264,29 +271,31 @@ local function keep(kept, v, seen)
   end
 end
 
-local function leave_scope(before, ok, ...)
-  local made, kept = binding.set_scope(before), {}
+local function leave_scope(entry, ok, ...)
+  local made, around = binding.close_scope(entry)
+  local kept = {}
   if ok then
     for i = 1, select("#", ...) do keep(kept, (select(i, ...)), {}) end
   end
   for _, r in ipairs(made) do
     if not kept[tostring(ffi.cast("void *", r))] then
       binding.release(r)
-    elseif before then
-      before[#before + 1] = r
+    elseif around then
+      around[#around + 1] = r
     end
   end
   if not ok then error((...), 0) end
   return ...
 end
 
----Runs a function and releases every handle made inside, except those it returns (in tables too).
+---Runs a function and releases every handle made inside, except those it returns (in tables too). Inside is what the
+---function does and what coroutines do that it resumes; where its own coroutine yields, others run outside.
 ---@param f fun(...): ...
 ---@param ... any  for f
 ---@return any ...
 function tensor.scope(f, ...)
-  local before = binding.set_scope {}
-  return leave_scope(before, pcall(f, ...))
+  local entry = binding.open_scope()
+  return leave_scope(entry, pcall(f, ...))
 end
 
 ---Whether a value is a handle of luasight.

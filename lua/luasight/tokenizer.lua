@@ -156,7 +156,7 @@ end
 
 -- ---- ids to text -----------------------------------------------------------------------------------------------------
 
-local text_out, length_out = ffi.new "const char *[1]", ffi.new "size_t[1]"
+local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
 
 local decode_options = { "skip_special_tokens", "clean_up_tokenization_spaces" }
 
@@ -208,6 +208,7 @@ function methods:decode(ids, options)
   local skip, clean = options.skip_special_tokens, options.clean_up_tokenization_spaces
   local array, n = token_ids.array(ids)
   if skip then n = without_roles(state, array, n) end
+  local text_out, length_out = text_t(), length_t()
   binding.check(C.ls_tokenizer_decode(state.core, array, n, skip and 1 or 0, text_out, length_out))
   local text = ffi.string(text_out[0], length_out[0])
   if clean == nil then clean = state.clean end

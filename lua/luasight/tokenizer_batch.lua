@@ -115,10 +115,11 @@ end
 
 -- ---- one text --------------------------------------------------------------------------------------------------------
 
-local tokens_out, count_out, how = ffi.new "const ls_token *[1]", ffi.new "int32_t[1]", ffi.new "ls_encoding"
+local tokens_t, count_t, encoding_t = ffi.typeof "const ls_token *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_encoding"
 
 ---What the core makes of a text, valid until the next: the tokens as an array, and how many.
 local function tokens_of(state, text, pair, o)
+  local tokens_out, count_out, how = tokens_t(), count_t(), encoding_t()
   how.pair, how.pair_length = pair, pair and #pair or 0
   how.special, how.places, how.limit, how.cut = o.special and 1 or 0, o.places and 1 or 0, o.limit or 0, o.cut
   how.cut_left = state.truncation_side == "left" and 1 or 0

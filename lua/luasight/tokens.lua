@@ -7,7 +7,7 @@ local trace = require "luasight.trace"
 local values = require "luasight.values"
 
 local C, ffi = binding.C, binding.ffi
-local invoke_out, step_out = ffi.new "int32_t[1]", ffi.new "int32_t[1]"
+local int_out = ffi.typeof "int32_t[1]"
 
 ---@class luasight.Tokens  what is known of the tokens behind a value
 ---@field axis integer      where they are
@@ -25,7 +25,7 @@ end
 
 ---@return luasight.Tokens
 local function tokens_of(node)
-  local recording = trace.recording_of(node)
+  local recording, invoke_out, step_out = trace.recording_of(node), int_out(), int_out()
   local axis = C.ls_trace_token_axis(node.v, invoke_out, step_out)
   local input = recording and recording.invokes[invoke_out[0]]
   if axis < 0 or not input then no_tokens() end

@@ -140,33 +140,22 @@ function torch.get_num_threads() return C.ls_threads() end
 function torch.set_num_threads(n) binding.check(C.ls_set_threads(n)) end
 
 ---@return boolean
-function torch.is_grad_enabled() return C.ls_grad_enabled() ~= 0 end
-
-local function restore(before, ok, ...)
-  C.ls_grad_enable(before)
-  if not ok then error((...), 0) end
-  return ...
+function torch.is_grad_enabled()
+  if binding.modes.shared then binding.modes.set() end
+  return C.ls_grad_enabled() ~= 0
 end
 
----Runs a function while autograd records nothing.
+---Runs a function while autograd records nothing. In a coroutine that is so while it runs, not while it has yielded.
 ---@param f fun(...): ...
 ---@param ... any  for f
 ---@return any ...
-function torch.no_grad(f, ...)
-  local before = C.ls_grad_enabled()
-  C.ls_grad_enable(0)
-  return restore(before, pcall(f, ...))
-end
+function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
 
 ---Runs a function while autograd records, inside `no_grad` too.
 ---@param f fun(...): ...
 ---@param ... any  for f
 ---@return any ...
-function torch.enable_grad(f, ...)
-  local before = C.ls_grad_enabled()
-  C.ls_grad_enable(1)
-  return restore(before, pcall(f, ...))
-end
+function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 
 ---How many devices of a kind there are.
 ---@param kind string  "cuda"

@@ -11,6 +11,7 @@
 local attached = require "luasight.attached"
 local batch = require "luasight.batch"
 local binding = require "luasight.ffi"
+local extent = require "luasight.ffi.extent"
 local record = require "luasight.record"
 local values = require "luasight.values"
 
@@ -27,6 +28,7 @@ local trace = {}
 ---@field generation luasight.GenerationRun?  of the pass under way
 ---@field members luasight.Input[]?  of the pass under way
 ---@field failed any  what ended it
+---@field is_session boolean?
 ---@field stands_in luasight.Tracer?  of a session: the body that it stands in
 
 ---@class luasight.Tracer: luasight.Model  an open trace; `output`, `input` are those of the whole model
@@ -35,46 +37,35 @@ local trace = {}
 ---@field _program ffi.cdata*?  of the invoke being recorded, which names the points
 ---@field _invoke integer?      being recorded; nil outside of all
 ---@field _step integer         of a generation
----@field _thread thread?       the coroutine that its body runs in
+---@field _entry table?        among the open bodies
 
 local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the graph
 
 local function address(graph) return tonumber(ffi.cast("uintptr_t", graph)) end
 
-local graph_out, index_out = ffi.new "ls_graph *[1]", ffi.new "int32_t[1]"
-local session -- the recording of the innermost ls.session
-
--- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over.
-local entered, depth = setmetatable({}, { __mode = "v" }), 0
-
----Whether the body of a tracer stands still: it runs in a coroutine that has yielded.
-local function is_suspended(tracer)
-  return tracer._thread ~= nil and coroutine.status(tracer._thread) == "suspended"
-end
-
-local function innermost()
-  while depth > 0 and not entered[depth] do depth = depth - 1 end
-  local at = depth
-  while at > 0 and (not entered[at] or is_suspended(entered[at])) do at = at - 1 end
-  return entered[at]
-end
+-- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over. And the
+-- recordings of ls.session. Both belong to coroutines, so that two that take turns can each have their own.
+local bodies, sessions = extent(), extent()
 
 ---The tracer of a model whose body is being recorded, the innermost.
 ---@param network luasight.Network
 ---@return luasight.Tracer?
-function trace.of(network)
-  local tracer = network.tracer
-  while tracer and is_suspended(tracer) do tracer = tracer._outer end
-  return tracer
-end
+function trace.of(network) return bodies:current("_network", network) end
 
 -- ---- opening -----------------------------------------------------------------------------------------------------------
+
+-- Where results arrive: taken for one call, so that a finalizer that opens a trace meanwhile has its own.
+local graph_t, index_t, event_t = ffi.typeof "ls_graph *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
+local graph_out, index_out, idle_event = graph_t(), index_t(), event_t()
 
 ---@param level integer
 ---@return luasight.Recording
 function trace.new_recording(level)
-  binding.check(C.ls_trace_open(graph_out), level + 1)
-  local recording = { graph = ffi.gc(graph_out[0], C.ls_graph_release), invokes = {}, functions = {} }
+  local out = graph_out or graph_t()
+  graph_out = nil
+  binding.check(C.ls_trace_open(out), level + 1)
+  local recording = { graph = ffi.gc(out[0], C.ls_graph_release), invokes = {}, functions = {} }
+  graph_out = out
   recordings[address(recording.graph)] = recording
   return recording
 end
@@ -84,11 +75,14 @@ end
 ---@param level integer
 ---@return luasight.Tracer
 function trace.open(network, level)
-  local recording = session and session.stands_in == innermost() and session or trace.new_recording(level + 1)
-  if recording == session then C.ls_trace_fence(recording.graph) end
+  local recording = sessions:current()
+  if recording and recording.stands_in == bodies:current() then
+    C.ls_trace_fence(recording.graph)
+  else
+    recording = trace.new_recording(level + 1)
+  end
   -- with room for all of these at once
-  local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _outer = nil,
-    _thread = nil }
+  local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _entry = nil }
   return setmetatable(tracer, trace.Tracer)
 end
 
@@ -102,8 +96,11 @@ function trace.invoke(tracer, kind, level, ...)
   local recording = tracer._recording
   local module = tracer._network.module
   local program, stream, n = record.prepare(level + 1, tracer._twins and tracer._twins[module] or module, ...)
-  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, index_out), level + 1)
-  local index = index_out[0]
+  local out = index_out or index_t()
+  index_out = nil
+  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, out), level + 1)
+  local index = out[0]
+  index_out = out
   tracer._program, tracer._invoke = program, index
   if #tracer._network.edits > 0 and not recording.stored then
     require "luasight.edits".include(tracer, index, level + 1)
@@ -112,8 +109,6 @@ function trace.invoke(tracer, kind, level, ...)
 end
 
 -- ---- running -----------------------------------------------------------------------------------------------------------
-
-local event = ffi.new "ls_event"
 
 local act = {
   [1] = function(recording, pass) batch.begin(recording, pass) end,
@@ -125,12 +120,17 @@ local act = {
     if type(result) == "table" then
       binding.raise("argument", "a function given to apply returns tensors, numbers or ls.tuple(...), not a table")
     end
-    binding.check(C.ls_trace_supply(recording.graph, node, (binding.encode_one(result))))
+    local e = binding.stream.take()
+    local status = C.ls_trace_supply(recording.graph, node, (e.encode_one(result)))
+    binding.stream.give(e)
+    binding.check(status)
   end,
 }
 
 ---Runs to what `node` needs, or (nil) to the end; acts where the core asks for it.
 local function run(recording, node, level)
+  local event = idle_event or event_t()
+  idle_event = nil
   repeat
     binding.check(C.ls_trace_run(recording.graph, node, node and binding.site(level + 1) or 0, event), level + 1)
     local kind = event.kind
@@ -139,6 +139,7 @@ local function run(recording, node, level)
       act[kind](recording, pass, step, binding.wrap(event.value), at)
     end
   until kind == 0
+  idle_event = event
 end
 
 local function give_up(recording, problem)
@@ -159,7 +160,7 @@ end
 ---@param node ffi.cdata*
 ---@return luasight.Recording, integer
 function trace.recording_of(node)
-  local recording, tracer = recordings[address(node.v.as.p)], innermost()
+  local recording, tracer = recordings[address(node.v.as.p)], bodies:current()
   return recording, tracer and tracer._recording == recording and tracer._invoke or -1
 end
 
@@ -206,30 +207,13 @@ end
 
 ---The tracer of the innermost body.
 ---@return luasight.Tracer?
-function trace.innermost() return innermost() end
+function trace.innermost() return bodies:current() end
 
-local function enter(tracer)
-  local network = tracer._network
-  innermost() -- lets those go that are over
-  depth = depth + 1
-  entered[depth] = tracer
-  tracer._outer, tracer._thread = network.tracer, coroutine.running()
-  network.tracer = tracer
-end
+local function enter(tracer) tracer._entry = bodies:open(tracer) end
 
 local function leave(tracer)
-  local network = tracer._network
-  for i = depth, 1, -1 do
-    if entered[i] == tracer then entered[i] = nil end
-  end
-  local t = network.tracer
-  if t == tracer then
-    network.tracer = tracer._outer
-  else
-    while t and t._outer ~= tracer do t = t._outer end
-    if t then t._outer = tracer._outer end
-  end
-  tracer._outer = nil
+  bodies:close(tracer._entry)
+  tracer._entry = nil
 end
 
 ---Runs a recording to the end of need and closes it.
@@ -260,7 +244,7 @@ local function ended(tracer, level, ok, ...)
     if not is_whole then give_up(recording, problem) end
   end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
-  if recording ~= session then trace.finish(recording, level + 2) end
+  if not recording.is_session then trace.finish(recording, level + 2) end
   tracer._invoke = nil
   return ...
 end
@@ -292,6 +276,9 @@ end
 function trace.leave_open(tracer)
   enter(tracer)
   tracer._stands = true
+  local network = tracer._network
+  network.standing = network.standing or {}
+  network.standing[tracer] = true
   return tracer
 end
 
@@ -300,6 +287,7 @@ end
 ---@param level integer
 function trace.close(tracer, level)
   leave(tracer)
+  tracer._network.standing[tracer] = nil
   trace.finish(tracer._recording, level + 1)
 end
 
@@ -309,6 +297,7 @@ function trace.abandon(tracer)
   local recording = tracer._recording
   if not recording.graph then return end
   leave(tracer)
+  tracer._network.standing[tracer] = nil
   C.ls_trace_abandon(recording.graph)
   recording.graph = nil
 end
@@ -316,17 +305,18 @@ end
 -- ---- sessions ----------------------------------------------------------------------------------------------------------
 
 ---ls.session(body): the traces of the body run one after the other when it ends, and values pass from one to the next
----without being saved.
+---without being saved. A session is of its coroutine: what others trace while that has yielded is no part of it.
 ---@param body fun(): ...
 ---@return any ...  # what the body returns, saved
 function trace.session(body)
   if type(body) ~= "function" then
     binding.raise("argument", "ls.session takes a function, not a " .. type(body), 3)
   end
-  local outer, recording = session, trace.new_recording(3)
-  session, recording.stands_in = recording, innermost()
+  local recording = trace.new_recording(3)
+  recording.is_session, recording.stands_in = true, bodies:current()
+  local entry = sessions:open(recording)
   local function over(ok, ...)
-    session = outer
+    sessions:close(entry)
     if not ok then give_up(recording, (...)) end
     trace.save_all(recording.graph, ...)
     trace.finish(recording, 4)
@@ -361,9 +351,10 @@ function trace.write(tracer, step, point, value, skips, level)
   if type(value) == "table" then
     binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values", level + 1)
   end
-  local stream = binding.encode_one(value)
-  local status = C.ls_trace_write(tracer._recording.graph, tracer._invoke, step, point, stream, skips and 1 or 0,
-    binding.site(level + 1))
+  local e = binding.stream.take()
+  local status = C.ls_trace_write(tracer._recording.graph, tracer._invoke, step, point, (e.encode_one(value)),
+    skips and 1 or 0, binding.site(level + 1))
+  binding.stream.give(e)
   if status ~= 0 then binding.check(status, level + 1) end
 end
 

@@ -106,8 +106,11 @@ function methods:apply(f, ...)
   local recording = open(self, 3)
   if type(f) ~= "function" then binding.raise("argument", "apply takes a function first, not a " .. type(f), 3) end
   local out = binding.new_ref()
-  local stream, n = binding.stream.encode_sequence(C.LS_TUPLE, ...)
-  binding.check(C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(3), out.v))
+  local e = binding.stream.take()
+  local stream, n = e.encode_sequence(C.LS_TUPLE, ...)
+  local status = C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(3), out.v)
+  binding.stream.give(e)
+  binding.check(status)
   recording.functions[out.v.aux] = f
   return out
 end

@@ -4,7 +4,7 @@ local operators = require "luasight.operators"
 local print_tensor = require "luasight.print_tensor"
 
 local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
+local ref_t, stream = binding.ref_t, binding.stream
 local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
 local FUNCTION, TRACE = 1, 2 -- of ls_node_is_open: what is being recorded, a module's forward or a trace
 
@@ -72,17 +72,33 @@ end
 
 local tensor_of = values.tensor_of
 
-local info = ffi.new "ls_tensor_info"
+local info_t = ffi.typeof "ls_tensor_info"
+local idle = info_t() -- of `ask`; nil while one runs, so that a finalizer that asks has another
 
----What the core says about a tensor; one record, overwritten by the next call.
+---What the core says about a tensor.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
-function values.describe(t)
+local function describe(t)
+  local info = info_t()
   binding.check(C.ls_tensor_describe(t.v, info))
   return info
 end
 
-local describe = values.describe
+---What `read` takes from what the core says about a tensor.
+---@param t ffi.cdata*
+---@param read fun(info: ffi.cdata*, argument: any): any
+---@param argument any
+---@return any
+function values.ask(t, read, argument)
+  local info = idle or info_t()
+  idle = nil
+  binding.check(C.ls_tensor_describe(t.v, info))
+  local answer = read(info, argument)
+  idle = info
+  return answer
+end
+
+local ask = values.ask
 
 -- ---- fields ----------------------------------------------------------------------------------------------------------
 
@@ -95,6 +111,17 @@ function fields.value(self) return resolve(self) end
 
 local function is_forward(self) return self._kind == NODE and C.ls_node_is_open(self.v) == FUNCTION end
 
+local function put_shape(info, e)
+  local n = e.put_item(0, 10, LIST, info.dims)
+  for i = 0, info.dims - 1 do n = e.put(n, tonumber(info.shape[i])) end
+  return n
+end
+
+local function dtype_of(info) return ffi.string(info.dtype) end
+local function device_of(info) return ffi.string(info.device) end
+local function is_recorded(info) return info.requires_grad ~= 0 end
+local function first_size(info) return info.dims > 0 and tonumber(info.shape[0]) end
+
 ---A list of sizes that counts from 0.
 ---@return ffi.cdata*
 function fields.shape(self)
@@ -103,22 +130,21 @@ function fields.shape(self)
     binding.check(C.ls_graph_shape(self.v, binding.site(), out.v))
     return out
   end
-  local d = describe(tensor_of(self, "shape"))
-  local stream, n = binding.stream, 1
-  for i = 0, d.dims - 1 do n = stream.put(n, tonumber(d.shape[i])) end
-  stream.put_item(0, 10, LIST, d.dims)
-  binding.check(C.ls_value_build(stream.scratch(), n, out.v))
+  local t, e = tensor_of(self, "shape"), stream.take()
+  local n = ask(t, put_shape, e)
+  binding.check(C.ls_value_build(e.scratch(), n, out.v))
+  stream.give(e)
   return out
 end
 
 ---@return string  # "float32"
-function fields.dtype(self) return ffi.string(describe(tensor_of(self, "dtype")).dtype) end
+function fields.dtype(self) return ask(tensor_of(self, "dtype"), dtype_of) end
 
 ---@return string  # "cpu"
-function fields.device(self) return ffi.string(describe(tensor_of(self, "device")).device) end
+function fields.device(self) return ask(tensor_of(self, "device"), device_of) end
 
 ---@return boolean
-function fields.requires_grad(self) return describe(tensor_of(self, "requires_grad")).requires_grad ~= 0 end
+function fields.requires_grad(self) return ask(tensor_of(self, "requires_grad"), is_recorded) end
 
 ---@param on boolean
 function setters.requires_grad(self, on)
@@ -209,9 +235,7 @@ function values.length(self)
     if v._kind < TENSOR then binding.raise("state", "this value has been released", 3) end
     return C.ls_seq_length(v.v)
   end
-  local d = describe(v)
-  if d.dims == 0 then binding.raise("shape", "a tensor without dimensions has no length", 3) end
-  return tonumber(d.shape[0])
+  return ask(v, first_size) or binding.raise("shape", "a tensor without dimensions has no length", 3)
 end
 
 -- ---- text ------------------------------------------------------------------------------------------------------------
@@ -263,7 +287,7 @@ local pointers = {
 values.pointers = pointers
 
 local read_as = { float16 = "float32", bfloat16 = "float32", uint16 = "int64", uint32 = "int64" }
-local address = ffi.new "void *[1]"
+local address_t = ffi.typeof "void *[1]"
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 
@@ -294,6 +318,11 @@ function values.view(t, whole)
     view.opaque = true
     return view
   end
+  if d.is_lazy ~= 0 then
+    t = binding.new_ref()
+    binding.check(C.ls_tensor_plain(view.keep.v, t.v))
+    view.keep, d = t, describe(t)
+  end
   if as ~= dtype or device ~= "cpu" then
     t = op("detach", t)
     if not whole and view.elements > print_tensor.threshold then
@@ -303,6 +332,7 @@ function values.view(t, whole)
     d = describe(view.keep)
   end
   for i = 0, d.dims - 1 do strides[i + 1] = tonumber(d.strides[i]) end
+  local address = address_t()
   binding.check(C.ls_tensor_pointer(view.keep.v, address))
   view.data = ffi.cast(pointers[as], address[0])
   return view

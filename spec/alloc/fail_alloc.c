@@ -81,9 +81,9 @@ ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *stride
                          void (*done)(void *), void *context, ls_value *out) {
   (void)data, (void)shape, (void)strides, (void)dims, (void)dtype;
   void *tensor = malloc(1);
-  if (!tensor) return ls__fail(LS_ERROR_MEMORY, "no memory for a tensor");
   free(tensor);
   done(context);
+  if (!tensor) return ls__fail(LS_ERROR_MEMORY, "no memory for a tensor");
   *out = (ls_value){0};
   return LS_OK;
 }

@@ -4,6 +4,7 @@
 --- a node of a graph. `luasight.tensor` gives it its behaviour.
 local ffi = require "ffi"
 local header = require "luasight.ffi.header"
+local extent = require "luasight.ffi.extent"
 local site = require "luasight.ffi.site"
 local failure = require "luasight.error"
 
@@ -50,14 +51,19 @@ local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.her
 local ref_t = binding.ref_t
 local BOOL, INT, FLOAT, STRING, TENSOR, NODE = 1, 2, 3, 4, 5, 9 -- as in ls_kind
 
-local text = ffi.new "char[512]"
+local text_t = ffi.typeof "char[512]"
+local text = text_t() -- taken while a number is written: a finalizer that writes one gets another
 
 ---One double as C writes it; LuaJIT's own `%.4f` rounds ties away from zero.
 ---@param pattern string
 ---@param x number
 ---@return string
 function binding.format(pattern, x)
-  return ffi.string(text, ffi.C.luasight_snprintf(text, 512, pattern, ffi.cast("double", x)))
+  local buffer = text or text_t()
+  text = nil
+  local written = ffi.string(buffer, ffi.C.luasight_snprintf(buffer, 512, pattern, ffi.cast("double", x)))
+  text = buffer
+  return written
 end
 
 ---Columns that a character takes in a terminal: 0, 1 or 2.
@@ -106,7 +112,7 @@ end
 -- ---- handles ---------------------------------------------------------------------------------------------------------
 
 local debt, limit = 0, 128 * 2 ^ 20
-local scope -- the innermost open scope: a list of the handles made inside
+local scopes, scoped = extent(), false -- lists of the handles made inside; whether any scope is open, in any coroutine
 
 ---Counts bytes behind new handles; the collector sees only their 32 bytes and has to be told when it matters. Fewer than 0:
 ---some that were counted are no new ones.
@@ -126,11 +132,18 @@ function binding.free_memory()
   collectgarbage()
 end
 
+---Notes a new handle in the scope that it is made in.
+local function note(r)
+  local list = scopes:current()
+  if list then list[#list + 1] = r
+  elseif scopes:is_empty() then scoped = false end
+end
+
 ---A handle of kind LS_NONE: pass its `v` as `out`.
 ---@return ffi.cdata*
 function binding.new_ref()
   local r = ref_t()
-  if scope then scope[#scope + 1] = r end
+  if scoped then note(r) end
   return r
 end
 
@@ -154,12 +167,11 @@ function binding.settle(r)
   return nil
 end
 
----A handle that takes over the reference in `cell`, an ls_ref.
----@param cell ffi.cdata*
+---What a handle stands for that was made of a result, as `settle` gives it.
+---@param r ffi.cdata*  made of an ls_ref that was filled
 ---@return any
-function binding.take(cell)
-  local r = ref_t(cell)
-  if scope then scope[#scope + 1] = r end
+function binding.take(r)
+  if scoped then note(r) end
   if r._kind == NODE then return r end
   return binding.settle(r)
 end
@@ -170,7 +182,7 @@ end
 function binding.wrap(value)
   local r = ref_t()
   r.v = value
-  if scope and r._kind >= TENSOR then scope[#scope + 1] = r end
+  if scoped and r._kind >= TENSOR then note(r) end
   return binding.settle(r)
 end
 
@@ -181,13 +193,19 @@ function binding.release(r)
   r._kind = 0
 end
 
----Opens (a list) or restores a scope; gives the one before.
----@param list table?
----@return table?
-function binding.set_scope(list)
-  local before = scope
-  scope = list
-  return before
+---Opens a scope: handles made from now on in this coroutine, and in those that it resumes, are noted in it.
+---@return table entry
+function binding.open_scope()
+  scoped = true
+  return scopes:open {}
+end
+
+---Closes a scope; gives the handles made inside, and the list of the scope around it.
+---@param entry table
+---@return ffi.cdata*[] made, ffi.cdata*[]? around
+function binding.close_scope(entry)
+  scopes:close(entry)
+  return entry.value, scopes:current()
 end
 
 ---Gives handles their behaviour, once.
@@ -199,10 +217,40 @@ function binding.metatype(meta)
   ffi.metatype(ref_t, meta)
 end
 
+-- ---- autograd --------------------------------------------------------------------------------------------------------
+
+local modes, outside = extent(), 1 -- of autograd; what it is where none is open
+binding.modes = modes
+
+---Sets what holds for the code that runs. To be called before autograd matters, while `modes.shared`: another coroutine may
+---have run since.
+function modes.set()
+  local on = modes:current()
+  C.ls_grad_enable(on == nil and outside or on)
+end
+
+local function restore(entry, ok, ...)
+  modes:close(entry)
+  modes.set()
+  if not ok then error((...), 0) end
+  return ...
+end
+
+---Runs a function while autograd records, or does not.
+---@param on integer  1 or 0
+---@param f fun(...): ...
+---@param ... any  for f
+---@return any ...
+function binding.with_autograd(on, f, ...)
+  if modes.shared then modes.set() end
+  if modes:is_empty() then outside = C.ls_grad_enabled() end
+  local entry = modes:open(on)
+  C.ls_grad_enable(on)
+  return restore(entry, pcall(f, ...))
+end
+
 -- ---- argument streams ------------------------------------------------------------------------------------------------
 
-local stream = require "luasight.ffi.stream" (binding)
-binding.stream, binding.encode = stream, stream.encode
-binding.encode_args, binding.encode_one = stream.encode_args, stream.encode_one
+binding.stream = require "luasight.ffi.stream" (binding)
 
 return binding

@@ -1,6 +1,7 @@
 --- Parameters and buffers: tensors that a module owns. A mark beside the handle says what a tensor is to be once it is
 --- set as a field; a marked tensor that is set in two places is shared.
 local binding = require "luasight.ffi"
+local extent = require "luasight.ffi.extent"
 local options = require "luasight.nn.options"
 local torch = require "luasight.torch"
 
@@ -64,33 +65,24 @@ end
 
 -- ---- making weights --------------------------------------------------------------------------------------------------
 
-local skipping = false
-
-local function restore(before, ok, ...)
-  skipping = before
-  if not ok then error((...), 0) end
-  return ...
-end
+local skipping = extent()
 
 ---Runs a function in which layers are made without memory and without random numbers: their parameters are on the meta
 ---device, until `load_state_dict(state, { assign = true })` puts others in their place.
 ---@param f fun(...): ...
 ---@return any ...
-function parameter.skip_init(f, ...)
-  local before = skipping
-  skipping = true
-  return restore(before, pcall(f, ...))
-end
+function parameter.skip_init(f, ...) return skipping:during(true, f, ...) end
 
 ---@return boolean
-function parameter.is_skipping() return skipping end
+function parameter.is_skipping() return skipping:current() == true end
 
 ---A parameter of this shape, not filled yet.
 ---@param shape integer[]
 ---@param given { dtype: string?, device: string? }
 ---@return ffi.cdata*
 function parameter.empty(shape, given)
-  local p = torch.empty(shape, { dtype = given.dtype or "float32", device = skipping and "meta" or given.device or "cpu" })
+  local device = parameter.is_skipping() and "meta" or given.device or "cpu"
+  local p = torch.empty(shape, { dtype = given.dtype or "float32", device = device })
   p:requires_grad_(true)
   kinds[p] = "parameter"
   return p

@@ -43,9 +43,10 @@ end
 
 local function size_text(t) return ("torch.Size(%s)"):format(tostring(t.shape)) end
 
-local have, want = ffi.new "ls_tensor_info", ffi.new "ls_tensor_info"
+local info_t = ffi.typeof "ls_tensor_info"
 
 local function fits(t, place)
+  local have, want = info_t(), info_t()
   binding.check(C.ls_tensor_describe(t.v, have))
   binding.check(C.ls_tensor_describe(place.v, want))
   if have.dims ~= want.dims then return false end
@@ -56,7 +57,7 @@ local function fits(t, place)
 end
 
 ---One number in a list, where one without axes belongs, is taken as such, as PyTorch takes those of old files.
-local function fitted(t) return have.dims == 1 and have.elements == 1 and want.dims == 0 and t[0] or t end
+local function fitted(t, place) return t:dim() == 1 and t:numel() == 1 and place:dim() == 0 and t[0] or t end
 
 ---What is to be done, and what is wrong.
 local function compare(self, given, assigning)
@@ -75,7 +76,7 @@ local function compare(self, given, assigning)
     end
     t = t.value
     local right = fits(t, place)
-    if not right then t = fitted(t) end
+    if not right then t = fitted(t, place) end
     if not right and not fits(t, place) then
       wrong[#wrong + 1] = ("size mismatch for %s: copying a param with shape %s from checkpoint, the shape in current model "
         .. "is %s."):format(key, size_text(t), size_text(place))

@@ -1,4 +1,4 @@
---- Gradients inside a body: `h.grad`, `h.grad = v`, `loss:backward()` become nodes; see core/grad.c for what they do.
+--- Gradients inside a body: `h.grad`, `h.grad = v`, `loss:backward()` become nodes; see core/trace/grad.c for what they do.
 local binding = require "luasight.ffi"
 local trace = require "luasight.trace"
 local values = require "luasight.values"

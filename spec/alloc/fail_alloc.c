@@ -4,8 +4,8 @@
 
    Stands alone, without libtorch and the rest of the core, which it replaces by what follows:
 
-     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer*.c core/weights.c core/safetensors*.c core/pickle*.c \
-       core/zip.c core/json_util.c -ljansson -lutf8proc -lonig
+     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer/[a-z]*.c core/files/weights.c core/files/safetensors*.c core/files/pickle*.c core/files/torch_file.c \
+       core/files/zip.c core/base/json.c -ljansson -lutf8proc -lonig
      ./a.out FOLDER       (in the root of the project)
 
    glibc only: the program's own malloc takes the place of the library's, for jansson too. */
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "internal.h"
+#include "base/internal.h"
 
 /* ---- allocations --------------------------------------------------------------------------------------------------- */
 

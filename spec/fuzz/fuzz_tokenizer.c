@@ -3,15 +3,15 @@
    tokenizer must decode or refuse. Stands alone, without libtorch and the
    rest of the core, which it replaces by what follows:
 
-     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_tokenizer.c core/tokenizer*.c \
-       core/json_util.c -ljansson -lutf8proc -lonig -o build/fuzz_tokenizer
+     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_tokenizer.c core/tokenizer/[a-z]*.c \
+       core/base/json.c -ljansson -lutf8proc -lonig -o build/fuzz_tokenizer
      build/fuzz_tokenizer -dict=spec/fuzz/tokenizer.dict -max_len=8192 -max_total_time=300 build/corpus */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "internal.h"
-#include "tokenizer_text.h"
+#include "base/internal.h"
+#include "tokenizer/text.h"
 
 /* ---- in place of the rest of the core ---------------------------------------------------------------------------- */
 

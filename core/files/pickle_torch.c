@@ -1,0 +1,208 @@
+/* The names of Python that a file of PyTorch may use, and what they make. All others are refused by name. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/json.h"
+#include "pickle.h"
+
+typedef enum name_kind {
+  DICT,      /* OrderedDict(), or of a list of pairs */
+  SIZE,      /* of a tuple: the tuple */
+  DEVICE,    /* of a text: the text */
+  REBUILD_1, /* of a tensor: storage, offset, shape, strides */
+  REBUILD_2, /* and more that does not matter */
+  REBUILD_3, /* with the dtype as argument 6 */
+  PARAMETER, /* of a tensor: the tensor */
+  STORAGE,   /* a class of storages: the dtype by its own name */
+  BYTES,     /* a storage without dtype */
+  DTYPE      /* a dtype, by its name */
+} name_kind;
+
+struct ls__pickle_name {
+  const char *module, *name;
+  name_kind kind;
+  const char *dtype;
+};
+
+static const ls__pickle_name names[] = {
+  {"collections", "OrderedDict", DICT, NULL},
+  {"torch", "Size", SIZE, NULL},
+  {"torch", "device", DEVICE, NULL},
+  {"torch._utils", "_rebuild_tensor", REBUILD_1, NULL},
+  {"torch._utils", "_rebuild_tensor_v2", REBUILD_2, NULL},
+  {"torch._utils", "_rebuild_tensor_v3", REBUILD_3, NULL},
+  {"torch._utils", "_rebuild_parameter", PARAMETER, NULL},
+  {"torch._utils", "_rebuild_parameter_with_state", PARAMETER, NULL},
+  {"torch", "DoubleStorage", STORAGE, "float64"},
+  {"torch", "FloatStorage", STORAGE, "float32"},
+  {"torch", "HalfStorage", STORAGE, "float16"},
+  {"torch", "BFloat16Storage", STORAGE, "bfloat16"},
+  {"torch", "LongStorage", STORAGE, "int64"},
+  {"torch", "IntStorage", STORAGE, "int32"},
+  {"torch", "ShortStorage", STORAGE, "int16"},
+  {"torch", "CharStorage", STORAGE, "int8"},
+  {"torch", "ByteStorage", STORAGE, "uint8"},
+  {"torch", "BoolStorage", STORAGE, "bool"},
+  {"torch", "ComplexFloatStorage", STORAGE, "complex64"},
+  {"torch.storage", "UntypedStorage", BYTES, NULL},
+  {"torch", "UntypedStorage", BYTES, NULL},
+  {"torch", "float64", DTYPE, "float64"},
+  {"torch", "float32", DTYPE, "float32"},
+  {"torch", "float16", DTYPE, "float16"},
+  {"torch", "bfloat16", DTYPE, "bfloat16"},
+  {"torch", "int64", DTYPE, "int64"},
+  {"torch", "int32", DTYPE, "int32"},
+  {"torch", "int16", DTYPE, "int16"},
+  {"torch", "int8", DTYPE, "int8"},
+  {"torch", "uint64", DTYPE, "uint64"},
+  {"torch", "uint32", DTYPE, "uint32"},
+  {"torch", "uint16", DTYPE, "uint16"},
+  {"torch", "uint8", DTYPE, "uint8"},
+  {"torch", "bool", DTYPE, "bool"},
+  {"torch", "complex64", DTYPE, "complex64"},
+  {"torch", "float8_e4m3fn", DTYPE, "float8_e4m3fn"},
+  {"torch", "float8_e4m3fnuz", DTYPE, "float8_e4m3fnuz"},
+  {"torch", "float8_e5m2", DTYPE, "float8_e5m2"},
+  {"torch", "float8_e5m2fnuz", DTYPE, "float8_e5m2fnuz"},
+  {"torch", "float8_e8m0fnu", DTYPE, "float8_e8m0fnu"},
+};
+
+#define BROKEN "; the file is damaged, fetch it again"
+
+static bool is_text(const char *text, size_t length, const char *known) {
+  return strlen(known) == length && !memcmp(text, known, length);
+}
+
+ls_status ls__pickle_find(ls__pickle *p, const char *module, size_t module_length, const char *name, size_t name_length,
+                          int32_t *out) {
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (!is_text(module, module_length, names[i].module) || !is_text(name, name_length, names[i].name)) continue;
+    ls__pickle_value *v = NULL;
+    ls_status status = ls__pickle_add(p, LS__PICKLE_NAME, &v, out);
+    if (!status) v->as.name = &names[i];
+    return status;
+  }
+  char where[LS__NAME_SHOWN], what[LS__NAME_SHOWN];
+  return ls__pickle_fail(p, "it wants to call %s.%s of Python, and only tensors and plain containers are read; "
+                         "save a state dictionary with torch.save, and trust the file only if you know it",
+                         ls__printable(module, module_length, where, sizeof where),
+                         ls__printable(name, name_length, what, sizeof what));
+}
+
+/* ---- arguments ----------------------------------------------------------------------------------------------------- */
+
+/* Element i of a tuple, NULL where it has none or that is of another kind. */
+static const ls__pickle_value *element(const ls__pickle *p, int32_t tuple, int32_t i, int32_t kind) {
+  const ls__pickle_value *t = &p->values[tuple];
+  if (i >= t->count) return NULL;
+  const ls__pickle_value *v = &p->values[t->as.items[i]];
+  return v->kind == kind ? v : NULL;
+}
+
+/* ---- storages and tensors ------------------------------------------------------------------------------------------ */
+
+/* ("storage", class, key, device, number of elements), of which the device does not matter. */
+ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
+  bool known = p->values[id].kind == LS__PICKLE_TUPLE;
+  const ls__pickle_value *what = known ? element(p, id, 0, LS__PICKLE_TEXT) : NULL;
+  const ls__pickle_value *class = known ? element(p, id, 1, LS__PICKLE_NAME) : NULL;
+  const ls__pickle_value *key = known ? element(p, id, 2, LS__PICKLE_TEXT) : NULL;
+  const ls__pickle_value *elements = known ? element(p, id, 4, LS__PICKLE_INT) : NULL;
+  if (!what || !is_text(what->as.text, (size_t)what->count, "storage") || !class || !key || !elements ||
+      elements->as.i < 0 || (class->as.name->kind != STORAGE && class->as.name->kind != BYTES))
+    return ls__pickle_fail(p, "it asks for something from outside that is no storage of a tensor" BROKEN);
+  const ls__pickle_value *view = element(p, id, 5, LS__PICKLE_TUPLE);
+  if (view) return ls__pickle_fail(p, "it has a view of a storage, which only very old files have; save it again");
+  ls_status status = ls__pickle_grow(p, &p->storages, p->storage_count, &p->storage_room, sizeof *p->storages);
+  if (status) return status;
+  p->storages[p->storage_count] = (ls__pickle_storage){.key = key->as.text, .elements = elements->as.i,
+    .dtype = class->as.name->kind == STORAGE ? ls__weights_dtype_named(class->as.name->dtype) : NULL};
+  ls__pickle_value *v = NULL;
+  status = ls__pickle_add(p, LS__PICKLE_STORAGE, &v, out);
+  if (status) return status;
+  v->as.i = p->storage_count++;
+  return LS_OK;
+}
+
+/* Reads a tuple of sizes or strides; false where one is no whole number from 0 on. */
+static bool read_sizes(const ls__pickle *p, const ls__pickle_value *tuple, int64_t *out) {
+  for (int32_t i = 0; i < tuple->count; i++) {
+    const ls__pickle_value *size = &p->values[tuple->as.items[i]];
+    if (size->kind != LS__PICKLE_INT || size->as.i < 0) return false;
+    out[i] = size->as.i;
+  }
+  return true;
+}
+
+static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arguments, int32_t *out) {
+  const ls__pickle_value *storage = element(p, arguments, 0, LS__PICKLE_STORAGE);
+  const ls__pickle_value *offset = element(p, arguments, 1, LS__PICKLE_INT);
+  const ls__pickle_value *shape = element(p, arguments, 2, LS__PICKLE_TUPLE);
+  const ls__pickle_value *strides = element(p, arguments, 3, LS__PICKLE_TUPLE);
+  if (!storage || !offset || offset->as.i < 0 || !shape || !strides || shape->count != strides->count)
+    return ls__pickle_fail(p, "a tensor is made of something else than storage, offset, shape and strides" BROKEN);
+  if (shape->count > LS__WEIGHTS_DIMS)
+    return ls__pickle_fail(p, "a tensor has %d dimensions, at most %d are possible" BROKEN, shape->count, LS__WEIGHTS_DIMS);
+  const ls__weights_dtype *dtype = p->storages[storage->as.i].dtype;
+  if (name->kind == REBUILD_3) {
+    const ls__pickle_value *given = element(p, arguments, 6, LS__PICKLE_NAME);
+    if (!given || given->as.name->kind != DTYPE) return ls__pickle_fail(p, "a tensor has no dtype" BROKEN);
+    dtype = ls__weights_dtype_named(given->as.name->dtype);
+  }
+  if (!dtype) return ls__pickle_fail(p, "a tensor has no dtype" BROKEN);
+  ls_status status = ls__pickle_grow(p, &p->tensors, p->tensor_count, &p->tensor_room, sizeof *p->tensors);
+  if (status) return status;
+  ls__pickle_tensor *t = &p->tensors[p->tensor_count];
+  *t = (ls__pickle_tensor){.dtype = dtype, .storage = (int32_t)storage->as.i, .dims = shape->count, .offset = offset->as.i};
+  t->shape = calloc((size_t)shape->count * 2 + 1, sizeof *t->shape);
+  if (!t->shape) return ls__pickle_no_memory(p);
+  int32_t number = p->tensor_count++;
+  if (!read_sizes(p, shape, t->shape) || !read_sizes(p, strides, t->shape + shape->count))
+    return ls__pickle_fail(p, "shape or strides of a tensor are not whole numbers from 0 on" BROKEN);
+  ls__pickle_value *v = NULL;
+  status = ls__pickle_add(p, LS__PICKLE_TENSOR, &v, out);
+  if (!status) v->as.i = number;
+  return status;
+}
+
+/* ---- calls --------------------------------------------------------------------------------------------------------- */
+
+/* An OrderedDict: empty, or, as Python 2 wrote it, of a list of pairs. */
+static ls_status make_dict(ls__pickle *p, int32_t arguments, int32_t *out) {
+  const ls__pickle_value *given = &p->values[arguments];
+  ls__pickle_value *dict = NULL;
+  int32_t pairs = given->count ? given->as.items[0] : -1;
+  if (given->count > 1 || (pairs >= 0 && p->values[pairs].kind != LS__PICKLE_LIST))
+    return ls__pickle_fail(p, "an OrderedDict is made of something else than a list of pairs" BROKEN);
+  ls_status status = ls__pickle_add(p, LS__PICKLE_DICT, &dict, out);
+  for (int32_t i = 0; pairs >= 0 && !status && i < p->values[pairs].count; i++) {
+    const ls__pickle_value *pair = &p->values[p->values[pairs].as.items[i]];
+    if ((pair->kind != LS__PICKLE_TUPLE && pair->kind != LS__PICKLE_LIST) || pair->count != 2)
+      return ls__pickle_fail(p, "an OrderedDict is made of something else than a list of pairs" BROKEN);
+    status = ls__pickle_append(p, *out, pair->as.items[0]);
+    if (!status) status = ls__pickle_append(p, *out, pair->as.items[1]);
+  }
+  return status;
+}
+
+/* The first argument itself, where it is of the kind. */
+static ls_status same(ls__pickle *p, int32_t arguments, int32_t kind, int32_t *out) {
+  if (!element(p, arguments, 0, kind)) return ls__pickle_fail(p, "a call has arguments of the wrong kind" BROKEN);
+  *out = p->values[arguments].as.items[0];
+  return LS_OK;
+}
+
+ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int32_t *out) {
+  if (p->values[callee].kind != LS__PICKLE_NAME || p->values[arguments].kind != LS__PICKLE_TUPLE)
+    return ls__pickle_fail(p, "it calls something that is no name of Python" BROKEN);
+  const ls__pickle_name *name = p->values[callee].as.name;
+  switch (name->kind) {
+    case DICT: return make_dict(p, arguments, out);
+    case SIZE: return same(p, arguments, LS__PICKLE_TUPLE, out);
+    case DEVICE: return same(p, arguments, LS__PICKLE_TEXT, out);
+    case REBUILD_1: case REBUILD_2: case REBUILD_3: return rebuild(p, name, arguments, out);
+    case PARAMETER: return same(p, arguments, LS__PICKLE_TENSOR, out);
+    default: return ls__pickle_fail(p, "it calls %s.%s, which is not supported", name->module, name->name);
+  }
+}
+
+const char *ls__pickle_name_text(const ls__pickle_name *name) { return name->kind == DTYPE ? name->dtype : name->name; }

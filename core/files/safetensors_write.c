@@ -1,0 +1,227 @@
+/* Writing safetensors: a temporary file beside the target, synced, then renamed over it. Whoever has the old file
+   mapped keeps it; whoever opens the path finds the old file or the complete new one, even after a crash. */
+#define _DEFAULT_SOURCE 1
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/json.h"
+#include "weights.h"
+
+typedef struct source {
+  const char *name;
+  const ls__weights_dtype *dtype;
+  const void *bytes;
+  size_t size;
+  ls_tensor_info info;
+} source;
+
+/* ---- the header -------------------------------------------------------------------------------------------------- */
+
+static ls_status describe(const char *path, const char *name, const ls_value *tensor, source *out) {
+  if (tensor->kind != LS_TENSOR) return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "is not a tensor");
+  ls_status status = ls_tensor_describe(tensor, &out->info);
+  if (status) return status;
+  out->name = name;
+  out->dtype = ls__weights_dtype_named(out->info.dtype);
+  if (!strcmp(name, "__metadata__"))
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "this name is taken by the format; choose another");
+  if (!out->dtype)
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "dtype %s does not exist in safetensors; convert it first",
+                            out->info.dtype);
+  if (strcmp(out->info.device, "cpu"))
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "is on %s; copy it to the cpu first", out->info.device);
+  if (!out->info.is_contiguous)
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "is not contiguous; call :contiguous() first");
+  void *bytes = NULL;
+  if ((status = ls_tensor_pointer(tensor, &bytes))) return status;
+  out->bytes = bytes;
+  out->size = (size_t)out->info.elements * (size_t)out->dtype->size;
+  return LS_OK;
+}
+
+/* As the reference writer orders a file: dtypes from the back of their table, so that wide elements come first and all
+   stay aligned; names within a dtype. */
+static int by_place(const void *a, const void *b) {
+  const source *x = *(source *const *)a, *y = *(source *const *)b;
+  if (x->dtype != y->dtype) return x->dtype > y->dtype ? -1 : 1;
+  return strcmp(x->name, y->name);
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+/* The metadata with its keys sorted, so that equal content gives equal files. */
+static ls_status read_metadata(const char *path, const char *text, json_t **out) {
+  json_error_t error;
+  json_t *given = ls__json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &error);
+  if (!given && !error.text[0]) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the metadata", path);
+  if (!given) return ls__fail(LS_ERROR_ARGUMENT, "%s: the metadata is not valid JSON", path);
+  ls_status status = LS_OK;
+  if (!json_is_object(given)) status = ls__fail(LS_ERROR_ARGUMENT, "%s: the metadata is not a JSON object", path);
+  const char **keys = calloc(json_object_size(given) + 1, sizeof *keys);
+  json_t *sorted = json_object(), *value;
+  size_t n = 0;
+  const char *key;
+  if (!keys || !sorted) status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the metadata", path);
+  if (!status) {
+    json_object_foreach(given, key, value) keys[n++] = key;
+    qsort(keys, n, sizeof *keys, by_text);
+  }
+  for (size_t i = 0; i < n && !status; i++) {
+    char shown[LS__NAME_SHOWN];
+    value = json_object_get(given, keys[i]);
+    if (!json_is_string(value))
+      status = ls__fail(LS_ERROR_ARGUMENT, "%s: metadata \"%s\" is not a text; the format has only texts there", path,
+                        ls__printable(keys[i], strlen(keys[i]), shown, sizeof shown));
+    else if (json_object_set(sorted, keys[i], value))
+      status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the metadata", path);
+  }
+  free(keys);
+  json_decref(given);
+  if (status) json_decref(sorted);
+  else *out = sorted;
+  return status;
+}
+
+static ls_status add_item(const char *path, const source *s, uint64_t begin, json_t *header) {
+  errno = 0;
+  json_t *name = json_string(s->name), *shape = json_array();
+  if (!name) {
+    json_decref(shape);
+    if (errno == ENOMEM) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, s->name, "its name is not valid UTF-8");
+  }
+  json_decref(name);
+  bool failed = !shape;
+  for (int32_t i = 0; i < s->info.dims && !failed; i++)
+    failed = json_array_append_new(shape, json_integer(s->info.shape[i])) != 0;
+  json_t *item = NULL;
+  if (failed) json_decref(shape);
+  else
+    item = json_pack("{s:s, s:o, s:[I, I]}", "dtype", s->dtype->code, "shape", shape, "data_offsets", (json_int_t)begin,
+                     (json_int_t)begin + (json_int_t)s->size);
+  if (!item || json_object_set_new(header, s->name, item))
+    return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+  return LS_OK;
+}
+
+/* The JSON text of the header; sorts `sources`. */
+static ls_status make_header(const char *path, source **sources, int32_t n, const char *metadata, char **out) {
+  json_t *header = json_object(), *notes = NULL;
+  ls_status status = header ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+  if (!status && metadata) {
+    status = read_metadata(path, metadata, &notes);
+    if (!status && json_object_size(notes) && json_object_set(header, "__metadata__", notes))
+      status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+    json_decref(notes);
+  }
+  if (n) qsort(sources, (size_t)n, sizeof *sources, by_place);
+  uint64_t begin = 0;
+  for (int32_t i = 0; i < n && !status; i++) {
+    if (json_object_get(header, sources[i]->name))
+      status = ls__weights_fail(LS_ERROR_ARGUMENT, path, sources[i]->name, "is given twice");
+    else status = add_item(path, sources[i], begin, header);
+    begin += sources[i]->size;
+  }
+  if (!status && !(*out = ls__json_text(header)))
+    status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+  if (!status && strlen(*out) > LS__WEIGHTS_HEADER - LS__WEIGHTS_PREFIX) {
+    free(*out);
+    status = ls__fail(LS_ERROR_ARGUMENT,
+                      "%s: the header would be longer than the format's 100 MB; shorten the metadata", path);
+  }
+  json_decref(header);
+  return status;
+}
+
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
+
+/* False with errno set on failure. */
+static bool put(int fd, const void *bytes, size_t size) {
+  const char *at = bytes;
+  while (size) {
+    ssize_t n = write(fd, at, size < (1u << 30) ? size : 1u << 30);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      if (n == 0) errno = EIO;
+      return false;
+    }
+    at += n;
+    size -= (size_t)n;
+  }
+  return true;
+}
+
+static bool put_all(int fd, const char *header, source *const *sources, int32_t n) {
+  static const char blanks[LS__WEIGHTS_PREFIX] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
+  size_t length = strlen(header), padding = (8 - length % 8) % 8;
+  uint64_t prefix = length + padding;
+  if (!put(fd, &prefix, sizeof prefix) || !put(fd, header, length) || !put(fd, blanks, padding)) return false;
+  for (int32_t i = 0; i < n; i++)
+    if (!put(fd, sources[i]->bytes, sources[i]->size)) return false;
+  return fsync(fd) == 0;
+}
+
+/* A new file beside `path`, with the permissions that any new file gets; `name` has room for the longer path. */
+static int create_beside(const char *path, char *name, size_t room) {
+  for (int32_t i = 0; i < 1000; i++) {
+    snprintf(name, room, "%s.%ld-%d.tmp", path, (long)getpid(), i);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return -1;
+}
+
+/* Makes the rename last. A folder that cannot be opened for reading or synced at all is as safe as it gets. */
+static ls_status sync_folder(const char *path) {
+  char *folder = strdup(path);
+  if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  char *slash = strrchr(folder, '/');
+  if (slash) slash[slash == folder ? 1 : 0] = 0;
+  int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  free(folder);
+  if (fd < 0) return LS_OK;
+  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "sync its folder") : LS_OK;
+  close(fd);
+  return status;
+}
+
+static ls_status write_file(const char *path, const char *header, source *const *sources, int32_t n) {
+  size_t room = strlen(path) + 48;
+  char *name = malloc(room);
+  if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  int fd = create_beside(path, name, room);
+  if (fd < 0) {
+    ls_status status = ls__weights_fail_system(path, "make a file in its folder");
+    free(name);
+    return status;
+  }
+  ls_status status = put_all(fd, header, sources, n) ? LS_OK : ls__weights_fail_system(path, "write");
+  if (close(fd) && !status) status = ls__weights_fail_system(path, "write");
+  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "put the new file in its place");
+  if (status) unlink(name);
+  free(name);
+  return status ? status : sync_folder(path);
+}
+
+ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
+                           const char *metadata) {
+  source *sources = calloc((size_t)n + 1, sizeof *sources), **order = calloc((size_t)n + 1, sizeof *order);
+  ls_status status = sources && order ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  for (int32_t i = 0; i < n && !status; i++) {
+    status = describe(path, names[i], &tensors[i], &sources[i]);
+    order[i] = &sources[i];
+  }
+  char *header = NULL;
+  if (!status) status = make_header(path, order, n, metadata, &header);
+  if (!status) {
+    status = write_file(path, header, order, n);
+    free(header);
+  }
+  free(order);
+  free(sources);
+  return status;
+}

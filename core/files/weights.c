@@ -1,0 +1,290 @@
+/* Reading weight files, safetensors or PyTorch's: the file is mapped, its table of tensors is checked once, and tensors are
+   views of the mapping.
+   The mapping is private: a tensor edited in place gets pages of its own and the file keeps its bytes. What cannot be
+   guarded here is a file that another program makes shorter while it is mapped: the kernel answers a read beyond its
+   end with SIGBUS. ls_weights_write never does that, it puts a new file in the old one's place. */
+#define _DEFAULT_SOURCE 1
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/json.h"
+#include "weights.h"
+
+/* One reference for the open file and one for each tensor; a tensor may be dropped by a thread of libtorch. */
+typedef struct mapping {
+  atomic_int references;
+  char *bytes;
+  size_t size;
+} mapping;
+
+struct ls_weights {
+  char *path;
+  mapping *map;
+  size_t data; /* where the data begins in the file */
+  ls__weights_header header;
+};
+
+static void mapping_drop(void *context) {
+  mapping *m = context;
+  if (atomic_fetch_sub(&m->references, 1) != 1) return;
+  munmap(m->bytes, m->size);
+  free(m);
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
+
+ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...) {
+  char what[600], shown[LS__NAME_SHOWN];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(what, sizeof what, format, arguments);
+  va_end(arguments);
+  if (!name) return ls__fail(code, "%s: %s", file, what);
+  return ls__fail(code, "%s: tensor \"%s\": %s", file, ls__printable(name, strlen(name), shown, sizeof shown), what);
+}
+
+ls_status ls__weights_fail_system(const char *file, const char *what) {
+  const char *reason = strerror(errno);
+  ls_status status = ls__fail(LS_ERROR_IO, "%s: cannot %s: %s", file, what, reason);
+  ls__fail_cause(reason);
+  return status;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* What a file that is none of ours seems to be, with what to do about it. */
+static const char *guess(const char *start, size_t n) {
+  static const struct { const char *start, *what; } known[] = {
+    {"version https://git-lfs", "this is a Git LFS pointer, not the weights: run `git lfs pull` in its folder"},
+    {"\200\002", "this is a Python pickle that torch.save did not write: save the state dictionary with torch.save"},
+    {"\200\003", "this is a Python pickle that torch.save did not write: save the state dictionary with torch.save"},
+    {"\200\004", "this is a Python pickle that torch.save did not write: save the state dictionary with torch.save"},
+    {"GGUF", "this is a GGUF file: fetch the model's safetensors instead"},
+    {"<", "this looks like a web page, not like weights: fetch the file again"},
+    {"{", "this looks like JSON: give the .safetensors file itself"},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    size_t length = strlen(known[i].start);
+    if (n >= length && !memcmp(start, known[i].start, length)) return known[i].what;
+  }
+  return "this is no safetensors file, or a damaged one";
+}
+
+ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, uint64_t at) {
+  char *to = buffer;
+  while (size) {
+    ssize_t n = pread(fd, to, size, (off_t)at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ls__weights_fail_system(path, "read");
+    if (n == 0) return ls__fail(LS_ERROR_IO, "%s: became shorter while it was read; wait until it is complete", path);
+    to += n;
+    size -= (size_t)n;
+    at += (uint64_t)n;
+  }
+  return LS_OK;
+}
+
+/* The header is read into memory of its own, so that a file changing meanwhile cannot change under the parser. */
+static ls_status read_header(int fd, const char *path, size_t size, ls_weights *w) {
+  char prefix[32] = {0};
+  size_t n = size < sizeof prefix ? size : sizeof prefix;
+  ls_status status = ls__weights_read(fd, path, prefix, n, 0);
+  if (status) return status;
+  if (ls__pickle_is(prefix, n)) return ls__pickle_read(fd, path, size, prefix[0] == 'P', &w->header);
+  if (!size) return ls__fail(LS_ERROR_FORMAT, "%s: the file is empty; fetch it again", path);
+  if (size < LS__WEIGHTS_PREFIX)
+    return ls__fail(LS_ERROR_FORMAT, "%s: the file has %zu bytes, too few for a file of weights; fetch it again", path,
+                    size);
+  uint64_t length;
+  memcpy(&length, prefix, sizeof length);
+  if (length > LS__WEIGHTS_HEADER)
+    return ls__fail(LS_ERROR_FORMAT, "%s: its header claims %llu bytes, more than the format's 100 MB; %s", path,
+                    (unsigned long long)length, guess(prefix, n));
+  if (length > size - LS__WEIGHTS_PREFIX)
+    return ls__fail(LS_ERROR_FORMAT,
+                    "%s: its header claims %llu bytes, the file has only %zu; it is cut short, fetch it again", path,
+                    (unsigned long long)length, size);
+  char *text = malloc((size_t)length + 1);
+  if (!text) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+  status = ls__weights_read(fd, path, text, (size_t)length, LS__WEIGHTS_PREFIX);
+  w->data = LS__WEIGHTS_PREFIX + (size_t)length;
+  if (!status) status = ls__weights_header_read(path, text, (size_t)length, size - w->data, &w->header);
+  free(text);
+  return status;
+}
+
+static ls_status map_file(int fd, const char *path, size_t size, mapping **out) {
+  mapping *m = malloc(sizeof *m);
+  if (!m) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the file", path);
+  /* No swap is reserved: a writable private mapping of a model larger than memory would be refused otherwise. */
+  void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+  if (bytes == MAP_FAILED) {
+    ls_status status = ls__weights_fail_system(path, "map the file");
+    free(m);
+    return status;
+  }
+  atomic_init(&m->references, 1);
+  m->bytes = bytes;
+  m->size = size;
+  *out = m;
+  return LS_OK;
+}
+
+static ls_status open_fd(int fd, const char *path, ls_weights *w) {
+  struct stat info;
+  if (fstat(fd, &info)) return ls__weights_fail_system(path, "look at the file");
+  if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is a folder; give the file of weights in it", path);
+  if (!S_ISREG(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is not a plain file and cannot be mapped", path);
+  ls_status status = read_header(fd, path, (size_t)info.st_size, w);
+  return status ? status : map_file(fd, path, (size_t)info.st_size, &w->map);
+}
+
+ls_status ls_weights_open(const char *path, ls_weights **out) {
+  ls_weights *w = calloc(1, sizeof *w);
+  char *copy = w ? strdup(path) : NULL;
+  if (!copy) {
+    free(w);
+    return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the file", path);
+  }
+  w->path = copy;
+  ls__live_add(1);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: do not wait for the writer of a pipe */
+  ls_status status = fd < 0 ? ls__weights_fail_system(path, "open") : open_fd(fd, path, w);
+  if (fd >= 0) close(fd);
+  if (status) ls_weights_release(w);
+  else *out = w;
+  return status;
+}
+
+void ls_weights_release(ls_weights *w) {
+  if (!w) return;
+  if (w->map) mapping_drop(w->map);
+  ls__weights_header_free(&w->header);
+  free(w->path);
+  free(w);
+  ls__live_add(-1);
+}
+
+/* ---- what is in it ----------------------------------------------------------------------------------------------- */
+
+int32_t ls_weights_count(ls_weights *w) { return w->header.named; }
+
+int32_t ls_weights_content(ls_weights *w, const ls_value **out) {
+  *out = w->header.content;
+  return w->header.content_count;
+}
+
+const char *ls_weights_metadata(ls_weights *w) { return w->header.metadata ? w->header.metadata : "{}"; }
+
+static ls_status item_at(const ls_weights *w, int32_t i, const ls__weights_item **out) {
+  if (i < 0 || i >= w->header.count)
+    return ls__fail(LS_ERROR_INDEX, "%s: there is no tensor number %d, the file has %d", w->path, i, w->header.count);
+  *out = w->header.items[i];
+  return LS_OK;
+}
+
+ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out) {
+  const ls__weights_item *item = NULL;
+  ls_status status = item_at(w, i, &item);
+  if (status) return status;
+  *out = (ls_weights_entry){.name = item->name, .dtype = item->dtype->name, .dims = item->dims};
+  out->bytes = item->elements * item->dtype->size;
+  memcpy(out->shape, item->shape, sizeof *item->shape * (size_t)item->dims);
+  return LS_OK;
+}
+
+static int compare_name(const void *name, const void *item) {
+  return strcmp(name, (*(ls__weights_item *const *)item)->name);
+}
+
+static int by_name(const void *a, const void *b) {
+  return strcmp((*(ls__weights_item *const *)a)->name, (*(ls__weights_item *const *)b)->name);
+}
+
+ls_status ls__weights_sort_names(const char *file, ls__weights_header *header) {
+  size_t n = (size_t)header->named;
+  header->by_name = malloc(sizeof *header->by_name * (n + 1));
+  if (!header->by_name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the names of its tensors", file);
+  if (n) memcpy(header->by_name, header->items, sizeof *header->items * n);
+  qsort(header->by_name, n, sizeof *header->by_name, by_name);
+  for (size_t i = 1; i < n; i++)
+    if (!strcmp(header->by_name[i - 1]->name, header->by_name[i]->name))
+      return ls__weights_fail(LS_ERROR_FORMAT, file, header->by_name[i]->name,
+                              "stands in the file twice; the file is damaged, fetch it again");
+  return LS_OK;
+}
+
+void ls__weights_header_free(ls__weights_header *header) {
+  for (int32_t i = 0; i < header->count; i++) free(header->items[i]);
+  free(header->items);
+  free(header->by_name);
+  free(header->metadata);
+  free(header->pickle);
+  free(header->content);
+  *header = (ls__weights_header){0};
+}
+
+int32_t ls_weights_find(ls_weights *w, const char *name) {
+  if (!w->header.named) return -1;
+  ls__weights_item **found = bsearch(name, w->header.by_name, (size_t)w->header.named, sizeof *found, compare_name);
+  return found ? (*found)->index : -1;
+}
+
+/* A bool that is neither 0 nor 1 is undefined behaviour in every compiled kernel. */
+static ls_status check_bools(const ls_weights *w, const ls__weights_item *item, const char *bytes) {
+  for (int64_t i = 0; i < (int64_t)(item->end - item->begin); i++)
+    if ((unsigned char)bytes[i] > 1)
+      return ls__weights_fail(LS_ERROR_FORMAT, w->path, item->name,
+                              "element %lld is %d, a BOOL is 0 or 1; the file is damaged, fetch it again", (long long)i,
+                              (unsigned char)bytes[i]);
+  return LS_OK;
+}
+
+/* Old writers did not pad the header, so that whole files are out of step; those tensors are copied. */
+static ls_status aligned_copy(const ls_weights *w, const char *from, size_t bytes, void **out) {
+  void *copy = aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (!copy) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for %zu bytes of a tensor", w->path, bytes);
+  *out = memcpy(copy, from, bytes);
+  return LS_OK;
+}
+
+void ls_weights_forget(ls_weights *w, int32_t i) {
+  const ls__weights_item *item = NULL;
+  if (item_at(w, i, &item)) return;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = w->data + item->begin, end = w->data + item->end;
+  begin = (begin + page - 1) / page * page; /* only pages that are all its own */
+  end = end / page * page;
+  if (begin < end) madvise(w->map->bytes + begin, end - begin, MADV_DONTNEED);
+}
+
+ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
+  const ls__weights_item *item = NULL;
+  ls_status status = item_at(w, i, &item);
+  if (status) return status;
+  char *from = item->elements ? w->map->bytes + w->data + item->begin : w->map->bytes; /* of no element: any place */
+  if (!strcmp(item->dtype->code, "BOOL") && (status = check_bools(w, item, from))) return status;
+  void *data = from, *context = w->map;
+  void (*done)(void *) = mapping_drop;
+  if ((uintptr_t)from % (uintptr_t)item->dtype->size) {
+    if ((status = aligned_copy(w, from, (size_t)(item->end - item->begin), &data))) return status;
+    context = data;
+    done = free;
+  } else {
+    atomic_fetch_add(&w->map->references, 1);
+  }
+  status = ls__tensor_map(data, item->shape, item->strides, item->dims, item->dtype->name, done, context, out);
+  if (!status) return LS_OK;
+  char why[300], cause[300];
+  ls__printable(ls_error_message(), strlen(ls_error_message()), why, sizeof why);
+  ls__printable(ls_error_cause(), strlen(ls_error_cause()), cause, sizeof cause);
+  ls__weights_fail(status, w->path, item->name, "%s", why);
+  ls__fail_cause(cause);
+  return status;
+}

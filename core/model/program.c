@@ -1,0 +1,194 @@
+/* Programs: a function with all that it calls, flattened once, so that every point has a number in the order of the run. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model/graph.h"
+
+/* Room for one more element of `size` bytes in an array that doubles. */
+static bool grow(void **array, int32_t count, int32_t *room, size_t size) {
+  if (count < *room) return true;
+  int32_t more = *room ? *room * 2 : 16;
+  void *bigger = realloc(*array, size * (size_t)more);
+  if (!bigger) return false;
+  *array = bigger;
+  *room = more;
+  return true;
+}
+
+static int32_t add_point(ls_program *p, int32_t instance, int32_t kind, const char *tap) {
+  if (!grow((void **)&p->points, p->point_count, &p->point_room, sizeof *p->points)) return -1;
+  p->points[p->point_count] = (ls__point){instance, kind, tap};
+  return p->point_count++;
+}
+
+static int32_t calls_of(const ls_program *p, const ls_module *m) {
+  int32_t calls = 0;
+  for (int32_t i = 0; i < p->instance_count; i++) calls += p->instances[i].module == m;
+  return calls;
+}
+
+/* Adds one call of `function` and all calls inside; gives its instance, -1 when out of memory. `depth` and `values` grow
+   to what a run of it needs. */
+static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int32_t parent, int32_t *depth,
+                       int32_t *values) {
+  if (!grow((void **)&p->instances, p->instance_count, &p->instance_room, sizeof *p->instances)) return -1;
+  int32_t number = module ? calls_of(p, module) : 0, self = p->instance_count++, slots = p->slot_count;
+  int32_t input = add_point(p, self, LS_POINT_INPUT, NULL);
+  if (input < 0) return -1;
+  for (int32_t i = 0; i < function->slots; i++) {
+    if (!grow((void **)&p->slots, p->slot_count, &p->slot_room, sizeof *p->slots)) return -1;
+    p->slots[p->slot_count++] = -1;
+  }
+  p->instances[self] = (ls__instance){function, module, parent, number, input, -1, slots};
+  int32_t deepest = 0, most = 0;
+  for (int32_t i = 0; i < function->count; i++) {
+    const ls__node *node = &function->nodes[i];
+    p->in_place = p->in_place || node->edits >= 0;
+    if (node->slot < 0) continue;
+    int32_t d = 0, v = 0, to;
+    if (node->kind == LS__TAP) {
+      to = add_point(p, self, LS_POINT_TAP, node->name);
+    } else {
+      to = flatten(p, node->callee, node->module, self, &d, &v);
+      if (node->fused && node->fused->count > v) v = node->fused->count;
+    }
+    if (to < 0) return -1;
+    p->slots[slots + node->slot] = to; // NOLINT(clang-analyzer-core.NullDereference): room was made for all slots
+    if (d > deepest) deepest = d;
+    if (v > most) most = v;
+  }
+  if ((p->instances[self].output = add_point(p, self, LS_POINT_OUTPUT, NULL)) < 0) return -1;
+  *depth = deepest + 1;
+  *values = function->count + most;
+  return self;
+}
+
+ls_status ls_program_new(ls_graph *function, ls_program **out) {
+  if (function->state != LS__FINISHED_FUNCTION) return ls__fail(LS_ERROR_STATE, "a program needs a finished function");
+  ls_program *p = calloc(1, sizeof *p);
+  if (!p) return ls__fail(LS_ERROR_MEMORY, "out of memory for a program");
+  p->references = 1;
+  p->function = function;
+  function->references++;
+  ls__live_add(1);
+  if (flatten(p, function, function->module, -1, &p->depth, &p->values) < 0) {
+    ls_program_release(p);
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for a program");
+  }
+  *out = p;
+  return LS_OK;
+}
+
+void ls_program_release(ls_program *p) {
+  if (!p || --p->references) return;
+  ls__run_free(p->idle);
+  ls_graph_release(p->function);
+  free(p->instances);
+  free(p->points);
+  free(p->slots);
+  free(p->name);
+  free(p);
+  ls__live_add(-1);
+}
+
+/* ---- points ----------------------------------------------------------------------------------------------------- */
+
+int32_t ls_program_calls(ls_program *p, ls_module *m) { return calls_of(p, m); }
+
+int32_t ls_program_points(ls_program *p) { return p->point_count; }
+
+/* The point of a tap in an instance or in the unfused forms inside it. */
+static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap) {
+  const ls__instance *in = &p->instances[instance];
+  for (int32_t i = 0; i < in->function->count; i++) {
+    const ls__node *node = &in->function->nodes[i];
+    if (node->slot < 0) continue;
+    int32_t to = p->slots[in->slots + node->slot];
+    if (node->kind == LS__TAP && !strcmp(node->name, tap)) return to;
+    if (node->kind == LS__EITHER && (to = tap_point(p, to, tap)) >= 0) return to;
+  }
+  return -1;
+}
+
+int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call) {
+  for (int32_t i = 0; i < p->instance_count; i++) {
+    const ls__instance *in = &p->instances[i];
+    if (in->module != m || in->number != call) continue;
+    if (kind == LS_POINT_INPUT) return in->input;
+    if (kind == LS_POINT_OUTPUT) return in->output;
+    return tap_point(p, i, tap);
+  }
+  return -1;
+}
+
+static bool same_point(const ls_program *a, int32_t i, const ls_program *b, int32_t k) {
+  const ls__point *x = &a->points[i], *y = &b->points[k];
+  const ls__instance *p = &a->instances[x->instance], *q = &b->instances[y->instance];
+  return x->kind == y->kind && x->tap == y->tap && p->module == q->module && p->number == q->number;
+}
+
+ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
+  *out = NULL;
+  bool same = from->point_count == to->point_count;
+  for (int32_t i = 0; same && i < from->point_count; i++) same = same_point(from, i, to, i);
+  if (same) return LS_OK;
+  int32_t *map = malloc(sizeof *map * (size_t)from->point_count);
+  if (!map) return ls__fail(LS_ERROR_MEMORY, "out of memory for the points of a program");
+  int32_t next = 0; /* most stand in the same order */
+  for (int32_t i = 0; i < from->point_count; i++) {
+    map[i] = -1;
+    for (int32_t tried = 0; tried < to->point_count && map[i] < 0; tried++, next = next + 1 < to->point_count ? next + 1 : 0)
+      if (same_point(from, i, to, next)) map[i] = next;
+  }
+  *out = map;
+  return LS_OK;
+}
+
+/* Appends the path from `m` down to `wanted`; false where it is not below. */
+static bool find_path(const ls_module *m, const ls_module *wanted, char *path, size_t room) {
+  if (m == wanted) return true;
+  size_t used = strlen(path);
+  for (int32_t i = 0; i < m->children; i++) {
+    if (!m->child_modules[i]) continue;
+    snprintf(path + used, room - used, "%s%s", used ? "." : "", m->child_names[i]);
+    if (find_path(m->child_modules[i], wanted, path, room)) return true;
+    path[used] = 0;
+  }
+  return false;
+}
+
+bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room) {
+  path[0] = 0;
+  return root && find_path(root, m, path, room);
+}
+
+/* The call that a point belongs to; one inside a form belongs to the call around it. */
+static const ls__instance *owner_of(const ls_program *p, int32_t point) {
+  int32_t instance = p->points[point].instance;
+  while (!p->instances[instance].module && p->instances[instance].parent >= 0) instance = p->instances[instance].parent;
+  return &p->instances[instance];
+}
+
+ls_module *ls_program_point_module(ls_program *p, int32_t point) {
+  if (point < 0 || point >= p->point_count) return NULL;
+  const ls__point *at = &p->points[point];
+  return at->kind == LS_POINT_TAP ? owner_of(p, point)->module : p->instances[at->instance].module;
+}
+
+enum { NAME_ROOM = 1024 };
+
+const char *ls_program_point_name(ls_program *p, int32_t point) {
+  if (point < 0 || point >= p->point_count) return "";
+  if (!p->name && !(p->name = malloc(NAME_ROOM))) return "";
+  const ls__point *at = &p->points[point];
+  const ls__instance *in = owner_of(p, point);
+  p->name[0] = 0;
+  if (in->module && p->function->module) find_path(p->function->module, in->module, p->name, NAME_ROOM);
+  static const char *kinds[] = {"input", "output", "tap"};
+  size_t used = strlen(p->name);
+  used += (size_t)snprintf(p->name + used, NAME_ROOM - used, "%s%s", used ? "." : "",
+                           at->kind == LS_POINT_TAP ? at->tap : kinds[at->kind]);
+  if (used < NAME_ROOM && in->module && calls_of(p, in->module) > 1)
+    snprintf(p->name + used, NAME_ROOM - used, " (call %d)", in->number);
+  return p->name;
+}

@@ -1,0 +1,343 @@
+/* The run of a program: a resumable interpreter with its own frames. It stops at the points that a trace watches, and
+   stands there until it is told to go on; stretches without a watched point run without looking for any. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model/graph.h"
+
+typedef struct ls__frame {
+  ls_graph *function;
+  int32_t instance; /* -1: a fused form */
+  int32_t pc;
+  int32_t base;     /* of its cells */
+} frame;
+
+static volatile sig_atomic_t interrupted;
+
+void ls_interrupt(void) { interrupted = 1; }
+
+/* Ctrl-C: while a run is going the first one stops it; any other goes to who was there before us. */
+static volatile sig_atomic_t running;
+static void (*before)(int);
+
+static void on_interrupt(int number) {
+  if (running && !interrupted) {
+    interrupted = 1;
+  } else if (before == SIG_DFL) {
+    signal(number, SIG_DFL);
+    raise(number);
+  } else if (before != SIG_IGN) {
+    before(number);
+  }
+}
+
+void ls__interrupt_guard(bool on) {
+  running = on;
+  interrupted = 0;
+  struct sigaction now;
+  if (!on || sigaction(SIGINT, NULL, &now) || now.sa_handler == on_interrupt || now.sa_handler == SIG_IGN) return;
+  before = now.sa_handler;
+  now.sa_handler = on_interrupt;
+  now.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &now, NULL);
+}
+
+ls_status ls__interrupt_check(void) {
+  if (!interrupted) return LS_OK;
+  interrupted = 0;
+  return ls__fail(LS_ERROR_INTERRUPTED, "interrupted");
+}
+
+/* ---- values of nodes -------------------------------------------------------------------------------------------- */
+
+/* Puts values in the place of nodes: borrowed, into `local` or fresh memory. */
+ls_value *ls__substitute(const ls__node *node, const ls_value *values, ls_value *local) {
+  ls_value *s = node->n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)node->n);
+  if (!s) return NULL;
+  for (int32_t i = 0; i < node->n; i++) s[i] = node->stream[i].kind == LS_NODE ? values[node->stream[i].aux] : node->stream[i];
+  return s;
+}
+
+ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out) {
+  if (node->kind == LS__OP) return ls__call_run(node->call, values, out);
+  ls_value local[LS__LOCAL], *s = ls__substitute(node, values, local);
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  ls_status status;
+  switch (node->kind) {
+    case LS__GETITEM:
+      status = ls__index_get(&s[0], s + 1, node->n - 1, out);
+      break;
+    case LS__SETITEM:
+      status = ls__index_set(&s[0], s + 2, node->n - 2, &s[1]);
+      *out = (ls_value){0};
+      break;
+    case LS__SEQ:
+      status = ls_value_build(s, node->n, out);
+      break;
+    case LS__GUARD:
+      status = ls__guard(&s[0], &s[1]);
+      break;
+    case LS__SHAPE:
+      status = s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
+                                      : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
+      break;
+    default:
+      status = ls__fail(LS_ERROR_STATE, "a node of this kind has no value of its own");
+  }
+  if (s != local) free(s);
+  return status;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------------------------- */
+
+ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out) {
+  ls__run *r = p->idle;
+  p->idle = NULL;
+  if (!r) {
+    r = calloc(1, sizeof *r);
+    if (r) {
+      r->frames = calloc((size_t)p->depth + 1, sizeof *r->frames);
+      r->cells = calloc((size_t)p->values + 1, sizeof *r->cells);
+    }
+    if (!r || !r->frames || !r->cells) {
+      if (r) free(r->frames), free(r->cells);
+      free(r);
+      return ls__fail(LS_ERROR_MEMORY, "out of memory for a run");
+    }
+  }
+  r->program = p;
+  p->references++;
+  r->trace = NULL;
+  r->at = r->target = r->narrow_instance = -1;
+  r->standing = false;
+  r->depth = r->cells_used = r->argument_count = 0;
+  ls_status status = ls__arguments_keep(args, n, &r->arguments);
+  if (status) {
+    r->arguments = NULL;
+    ls__run_free(r);
+    return status;
+  }
+  r->argument_count = n;
+  *out = r;
+  return LS_OK;
+}
+
+static void clear(ls_value *v) { ls__replace(v, (ls_value){0}); }
+
+/* Ends a run: what it held is released; its memory waits in the program for the next one. */
+void ls__run_free(ls__run *r) {
+  if (!r) return;
+  for (int32_t i = 0; i < r->cells_used; i++) clear(&r->cells[i]);
+  if (r->arguments) ls__stream_free(r->arguments, r->argument_count);
+  r->arguments = NULL;
+  clear(&r->value);
+  clear(&r->result);
+  ls_program *p = r->program;
+  r->program = NULL;
+  if (p && !p->idle && p->references > 1) {
+    p->idle = r;
+  } else {
+    free(r->frames);
+    free(r->cells);
+    free(r);
+  }
+  ls_program_release(p);
+}
+
+static void stand(ls__run *r, int32_t point, ls_value value) {
+  r->at = point;
+  r->value = value;
+  r->standing = true;
+}
+
+/* Enters a function whose arguments are `s`. */
+static ls_status push(ls__run *r, ls_graph *function, int32_t instance, const ls_value *s, int32_t n) {
+  frame *f = &r->frames[r->depth++];
+  *f = (frame){function, instance, 0, r->cells_used};
+  r->cells_used += function->count;
+  ls_value *cells = r->cells + f->base;
+  ls_status status = ls__fill_inputs(function, s, n, cells);
+  if (status || instance < 0) return status;
+  const ls__instance *in = &r->program->instances[instance];
+  if (!in->module) return LS_OK;
+  if (r->target == in->output && r->trace && ls__trace_replaces(r->trace)) {
+    for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
+    f->pc = function->count + 1; /* replaced unread: it does not run */
+    stand(r, in->output, (ls_value){0});
+  } else if (r->target == in->input) {
+    ls_value pair;
+    if ((status = ls__pair_of(function, cells, &pair))) return status;
+    stand(r, in->input, pair);
+  }
+  return LS_OK;
+}
+
+static void drop_dead(const ls_graph *function, const ls__node *node, ls_value *cells) {
+  const int32_t *dies = function->dies + node->dies_at;
+  for (int32_t i = 0; i < node->dies_n; i++) clear(&cells[dies[i]]);
+}
+
+/* Leaves the top frame with its result, which becomes the value of the calling node. */
+static void pop(ls__run *r, ls_value value) {
+  r->cells_used = r->frames[--r->depth].base;
+  if (!r->depth) {
+    r->result = value;
+    return;
+  }
+  frame *f = &r->frames[r->depth - 1];
+  ls_value *cells = r->cells + f->base;
+  cells[f->pc] = value;
+  drop_dead(f->function, &f->function->nodes[f->pc], cells);
+  f->pc++;
+}
+
+/* The end of a function: its result goes to the caller, or first to those who watch the point. */
+static void leave(ls__run *r, frame *f) {
+  ls_value *cells = r->cells + f->base, value = f->function->result;
+  if (value.kind == LS_NODE) {
+    value = cells[f->function->result.aux];
+    cells[f->function->result.aux] = (ls_value){0};
+  } else {
+    ls_value_retain(&value);
+  }
+  const ls__instance *in = f->instance >= 0 ? &r->program->instances[f->instance] : NULL;
+  if (in && in->module && r->target == in->output)
+    stand(r, in->output, value);
+  else
+    pop(r, value);
+}
+
+/* A call, a tap or an either. */
+static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells) {
+  int32_t to = f->instance >= 0 ? r->program->slots[r->program->instances[f->instance].slots + node->slot] : -1;
+  if (node->kind == LS__TAP) {
+    ls_value value = node->stream[0].kind == LS_NODE ? cells[node->stream[0].aux] : node->stream[0];
+    ls_value_retain(&value);
+    if (r->target == to) {
+      stand(r, to, value);
+      return LS_OK;
+    }
+    cells[f->pc++] = value;
+    drop_dead(f->function, node, cells);
+    return LS_OK;
+  }
+  ls_value local[LS__LOCAL], *s = ls__substitute(node, cells, local);
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  ls_status status = LS_OK;
+  ls_value cut = {0};
+  if (r->trace && to >= 0 && to == r->narrow_instance && !(status = ls__narrow_cut(r->trace, r->narrow_item, &s[0], &cut))) s[0] = cut;
+  if (status) {
+    if (s != local) free(s);
+    return status;
+  }
+  const ls__instance *in = to >= 0 ? &r->program->instances[to] : NULL;
+  if (node->kind == LS__EITHER && !(in && r->target >= in->input && r->target <= in->output))
+    status = push(r, node->fused, -1, s, node->n);
+  else
+    status = push(r, node->callee, to, s, node->n);
+  ls_value_release(&cut);
+  if (s != local) free(s);
+  return status;
+}
+
+/* Runs to the next watched point or to the end. */
+static ls_status advance(ls__run *r) {
+  while (r->depth && !r->standing) {
+    frame *f = &r->frames[r->depth - 1];
+    ls_graph *function = f->function;
+    ls_value *cells = r->cells + f->base;
+    while (f->pc < function->count) {
+      ls__node *node = &function->nodes[f->pc];
+      ls_status status = ls__interrupt_check();
+      if (status) return status;
+      if (node->slot >= 0) {
+        status = step_slot(r, f, node, cells);
+      } else {
+        if (node->edits >= 0 && r->trace && cells[node->edits].kind == LS_TENSOR)
+          status = ls__trace_protect(r->trace, cells[node->edits].as.p);
+        if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
+        if (!status) {
+          if (node->dies_n) drop_dead(function, node, cells);
+          f->pc++;
+          continue;
+        }
+      }
+      if (status) {
+        if (!ls_error_site()) ls__fail_site(node->site, 0);
+        if (!*ls_error_point() && f->instance >= 0)
+          ls__fail_point(ls_program_point_name(r->program, r->program->instances[f->instance].input));
+        return status;
+      }
+      if (node->kind != LS__TAP || r->standing) goto changed;
+    }
+    leave(r, f);
+  changed:;
+  }
+  return LS_OK;
+}
+
+/* Goes on from a point: what stands there is handed to the model. */
+static void depart(ls__run *r) {
+  ls_value value = r->value;
+  r->value = (ls_value){0};
+  r->standing = false;
+  frame *f = &r->frames[r->depth - 1];
+  ls_value *cells = r->cells + f->base;
+  switch (r->program->points[r->at].kind) {
+    case LS_POINT_INPUT:
+      ls__pair_to_cells(f->function, &value, cells);
+      ls_value_release(&value);
+      break;
+    case LS_POINT_OUTPUT:
+      pop(r, value);
+      break;
+    default:
+      cells[f->pc] = value;
+      drop_dead(f->function, &f->function->nodes[f->pc], cells);
+      f->pc++;
+  }
+}
+
+ls_status ls__run_until(ls__run *r, int32_t point) {
+  ls_status status = LS_OK;
+  if (r->standing && (r->at >= point || r->at == r->program->point_count)) return LS_OK;
+  r->target = point;
+  if (r->at < 0) {
+    r->at = 0;
+    status = push(r, r->program->function, 0, r->arguments, r->argument_count);
+  } else {
+    depart(r);
+  }
+  if (!status) status = advance(r);
+  if (!status && !r->depth) {
+    r->at = r->program->point_count;
+    r->standing = true;
+  }
+  return status;
+}
+
+/* ---- running without a trace ------------------------------------------------------------------------------------ */
+
+ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out) {
+  ls__run *r;
+  ls_status status = ls__run_new(p, args, n, &r);
+  if (status) return status;
+  status = ls__run_until(r, p->point_count);
+  if (!status) {
+    *out = r->result;
+    r->result = (ls_value){0};
+  }
+  ls__run_free(r);
+  return status;
+}
+
+ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out) {
+  ls__mode saved;
+  ls__interrupt_guard(true);
+  if (!autograd) ls__mode_enter(false, &saved);
+  ls_status status = ls__program_execute(p, args, n, out);
+  if (!status && (status = ls__interrupt_check())) ls_value_release(out);
+  ls__interrupt_guard(false);
+  if (!autograd) ls__mode_leave(&saved);
+  return status;
+}

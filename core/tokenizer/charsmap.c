@@ -1,0 +1,182 @@
+/* "Precompiled" normalizers: the map of characters of a SentencePiece model, a double array of 32-bit units and the texts
+   that its leaves point to. */
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+#include "tokenizer/line.h"
+
+/* ---- the trie ------------------------------------------------------------------------------------------------------ */
+
+static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 0x200) >> 6); }
+
+/* What a text is replaced by, NULL where it stays: that of its shortest beginning which is in the trie. */
+static const char *find(const ls__charsmap *m, const char *text, size_t length) {
+  size_t at = 0;
+  if (!m->units) return NULL;
+  at ^= offset_of(m->unit[0]);
+  for (size_t i = 0; i < length && text[i]; i++) {
+    unsigned char byte = (unsigned char)text[i];
+    at ^= byte;
+    if (at >= m->units || (m->unit[at] & 0x800000FFu) != byte) return NULL;
+    uint32_t unit = m->unit[at];
+    at ^= offset_of(unit);
+    if (!(unit & 0x100)) continue;
+    uint32_t value = at < m->units ? m->unit[at] & 0x7FFFFFFF : UINT32_MAX;
+    return value < m->length ? m->text + value : NULL;
+  }
+  return NULL;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------- */
+
+static int32_t digit(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Decodes base64; gives the bytes, SIZE_MAX where it is none. */
+static size_t decode(const char *text, size_t length, unsigned char *out) {
+  size_t n = 0;
+  uint32_t bits = 0;
+  int have = 0;
+  while (length && text[length - 1] == '=') length--;
+  for (size_t i = 0; i < length; i++) {
+    int32_t d = digit(text[i]);
+    if (d < 0) return SIZE_MAX;
+    bits = bits << 6 | (uint32_t)d;
+    have += 6;
+    if (have < 8) continue;
+    have -= 8;
+    out[n++] = (unsigned char)(bits >> have);
+  }
+  return n;
+}
+
+static uint32_t little_endian(const unsigned char *b) {
+  return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+static ls_status fill(ls__charsmap *m, const ls__part *part, const unsigned char *bytes, size_t length) {
+  size_t trie = length >= 4 ? little_endian(bytes) : SIZE_MAX;
+  if (trie == SIZE_MAX || trie > length - 4 || trie % 4) return ls__part_fail(part, "\"precompiled_charsmap\" is cut short");
+  m->unit = malloc(trie + 4);
+  m->length = length - 4 - trie;
+  m->text = malloc(m->length + 1);
+  if (!m->unit || !m->text) return ls__part_memory(part);
+  m->units = trie / 4;
+  for (size_t i = 0; i < m->units; i++) m->unit[i] = little_endian(bytes + 4 + 4 * i);
+  memcpy(m->text, bytes + 4 + trie, m->length);
+  m->text[m->length] = 0;
+  if (ls__utf8_valid(m->text, m->length) != m->length) return ls__part_fail(part, "\"precompiled_charsmap\" has texts that are not UTF-8");
+  for (int c = 0; c < 128; c++) {
+    char one = (char)c;
+    m->plain[c] = c != '\r' && !find(m, &one, 1); /* a carriage return may be one character with a line feed */
+  }
+  return LS_OK;
+}
+
+ls_status ls__charsmap_read(ls__charsmap *m, const ls__part *part, const char *base64, size_t length) {
+  if (!length) { /* changes nothing */
+    memset(m->plain, 1, sizeof m->plain);
+    return LS_OK;
+  }
+  unsigned char *bytes = malloc(length);
+  if (!bytes) return ls__part_memory(part);
+  size_t n = decode(base64, length, bytes);
+  ls_status status = n == SIZE_MAX ? ls__part_fail(part, "\"precompiled_charsmap\" is not base64") : fill(m, part, bytes, n);
+  free(bytes);
+  return status;
+}
+
+void ls__charsmap_free(ls__charsmap *m) {
+  free(m->unit);
+  free(m->text);
+}
+
+/* ---- rewriting ----------------------------------------------------------------------------------------------------- */
+
+static size_t characters(const char *text, size_t length) {
+  size_t n = 0;
+  for (size_t i = 0; i < length; i++) n += ((unsigned char)text[i] & 0xC0) != 0x80;
+  return n;
+}
+
+/* A character that waits: what is removed behind it may yet change whom it replaces. */
+typedef struct writer {
+  ls__rewriter *r;
+  int32_t code, change; /* how many characters it is more than those it replaces; code -1: none waits */
+} writer;
+
+static void flush(writer *w) {
+  if (w->code < 0) return;
+  ls__rewrite_put(w->r, w->code, w->change > 0);
+  if (w->change < 0) ls__rewrite_lose(w->r, (size_t)-w->change);
+  w->code = -1;
+}
+
+static void put(writer *w, int32_t code, int32_t change) {
+  flush(w);
+  w->code = code;
+  w->change = change;
+}
+
+/* Puts the new text in place of the old one; characters that are left on one side come last. A text that is replaced by
+   nothing at the very beginning leaves its place to what follows, as in the reference. */
+static void replace(writer *w, const char *text, size_t size, const char *with) {
+  size_t length = strlen(with), old = characters(text, size), new = characters(with, length), i = 0;
+  for (size_t at = 0; at < length; i++) {
+    int32_t code;
+    at += ls__utf8_next(with + at, length - at, &code);
+    put(w, code, i >= old);
+  }
+  if (old <= new) return;
+  if (w->code >= 0) w->change -= (int32_t)(old - new);
+  else ls__rewrite_lose(w->r, old - new);
+}
+
+static size_t cluster_end(const char *text, size_t length, size_t at) {
+  utf8proc_int32_t state = 0, code, next;
+  size_t n = ls__utf8_next(text + at, length - at, &code);
+  for (at += n; at < length; at += n, code = next) {
+    n = ls__utf8_next(text + at, length - at, &next);
+    if (utf8proc_grapheme_break_stateful(code, next, &state)) break;
+  }
+  return at;
+}
+
+/* Clusters of characters are looked up whole where they are short, as the models were made. Where an emptied beginning has put
+   places out of step, `read` is ahead of r->at. */
+void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
+  const char *text = r->in->text.data;
+  size_t read = r->at, end = r->end;
+  writer w = {r, -1, 0};
+  while (read < end) {
+    size_t run = read;
+    while (run < end && (unsigned char)text[run] < 128 && m->plain[(unsigned char)text[run]]) run++;
+    if (run < end && run > read && (unsigned char)text[run] >= 128) run--; /* may be one with what follows */
+    if (run > read) flush(&w);
+    if (run > read && r->at == read) {
+      ls__rewrite_copy(r, run);
+      read = run;
+      continue;
+    }
+    size_t to = cluster_end(text, end, read);
+    const char *with = to - read < 6 ? find(m, text + read, to - read) : NULL;
+    if (with) {
+      replace(&w, text + read, to - read, with);
+      read = to;
+      continue;
+    }
+    while (read < to) {
+      int32_t code;
+      size_t n = ls__utf8_next(text + read, to - read, &code);
+      with = find(m, text + read, n);
+      if (with) replace(&w, text + read, n, with);
+      else put(&w, code, 0);
+      read += n;
+    }
+  }
+  flush(&w);
+}

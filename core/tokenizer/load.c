@@ -1,0 +1,37 @@
+/* The sections of tokenizer.json, each given to the file that knows its kind; kinds that none knows are refused by name. */
+#include <string.h>
+#include "tokenizer/tokenizer.h"
+
+enum { LONGEST_FILE = 268435456 }; /* bytes; the largest in use has some 35 million */
+
+enum { VERSION, TRUNCATION, PADDING, ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, DECODER, MODEL, SECTIONS };
+
+/* Truncation and padding are defaults for a caller that says nothing; here the caller always says, as in transformers. */
+static const char *const sections[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
+                                       "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
+
+static ls_status check_version(const ls__part *part) {
+  if (part->text && part->length == 5 && !memcmp(part->text, "\"1.0\"", 5)) return LS_OK;
+  return ls__part_fail(part, "is not \"1.0\", the only one that there is");
+}
+
+ls_status ls__tokenizer_read(ls_tokenizer *t, const char *json, size_t length, const char *file) {
+  ls__part whole = {.file = file, .text = json, .length = length}, part[SECTIONS], model[LS__MODEL_PARTS];
+  ls__inside inside = {"model", ls__model_parts, model};
+  if (length > LONGEST_FILE) return ls__part_fail(&whole, "has %zu bytes, which is more than any tokenizer needs", length);
+  ls_status status = ls__part_members(&whole, sections, part, &inside);
+  if (!status) status = check_version(&part[VERSION]);
+  if (!status) status = ls__normalizers_read(&t->normalizers, &part[NORMALIZER]);
+  if (!status) status = ls__pre_read(&t->pre, &part[PRE_TOKENIZER]);
+  if (!status) status = ls__decoder_read(&t->decoder, &part[DECODER]);
+  if (!status) status = ls__model_read(&t->model, &t->vocab, &part[MODEL], model);
+  if (!status) status = ls__added_read(&t->added, &t->vocab, &t->normalizers, &part[ADDED]);
+  if (!status) status = ls__post_read(&t->post, &t->vocab, &part[POST_PROCESSOR]);
+  if (status) return status;
+  const ls__bpe *bpe = &t->model.bpe;
+  if (t->model.kind == LS__BPE && !bpe->byte_fallback && !bpe->prefix.length && !bpe->suffix.length)
+    t->model.bpe.bytes = ls__pre_leave_bytes(&t->pre);
+  int32_t hole = ls__vocab_hole(&t->vocab);
+  if (hole < 0) return LS_OK;
+  return ls__part_fail(&whole, "model.vocab: no token has the id %d, though there are ids up to %d", hole, t->vocab.size - 1);
+}

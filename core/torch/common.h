@@ -1,0 +1,51 @@
+// What the files that see libtorch share: the tensor behind a value, errors, names of dtypes and devices.
+#ifndef LUASIGHT_TORCH_COMMON_H
+#define LUASIGHT_TORCH_COMMON_H
+#include <ATen/core/Tensor.h>
+#include <exception>
+#include <new>
+#include <string>
+#include "base/internal.h"
+
+namespace luasight {
+
+// A value's pointer is the libtorch tensor itself, so the same tensor is the same pointer.
+inline at::Tensor borrow(const void* tensor) {
+  return at::Tensor(c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim_copy(
+      static_cast<c10::TensorImpl*>(const_cast<void*>(tensor))));
+}
+
+// The reference of `t` moves into the value; an undefined tensor becomes LS_NONE.
+inline ls_value give(at::Tensor t) {
+  ls_value v{};
+  if (!t.defined()) return v;
+  ls__live_add(1);
+  v.kind = LS_TENSOR;
+  v.as.p = t.unsafeReleaseTensorImpl();
+  return v;
+}
+
+// Reports the exception that is being handled: `what` was attempted; libtorch's first line is the cause.
+ls_status fail_with_exception(const char* what);
+
+// Runs `body`, which gives a status, and turns what it throws into an error.
+template <class Body>
+ls_status guarded(const char* what, Body body) {
+  try {
+    return body();
+  } catch (...) {
+    return fail_with_exception(what);
+  }
+}
+
+// Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros that take none.
+bool is_lazy(const at::Tensor& t);
+at::Tensor plain(const at::Tensor& t);  // the same, or a copy where it is lazy
+
+const char* dtype_name(at::ScalarType type);
+bool find_dtype(const char* name, at::ScalarType* out);
+ls_status read_dtype(const char* name, at::ScalarType* out);   // unknown names with near misses
+ls_status read_device(const char* name, at::Device* out);
+
+}  // namespace luasight
+#endif

@@ -1,0 +1,142 @@
+// Gradients of a trace: leaves, hooks that take a gradient, and what else of autograd a trace needs.
+#include <ATen/ATen.h>
+#include <memory>
+#include "torch/common.h"
+
+using namespace luasight;
+
+bool ls__tensor_requires_grad(void* tensor) { return borrow(tensor).requires_grad(); }
+
+// A leaf with the same numbers; nothing where gradients do not exist (whole numbers).
+ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
+  return guarded("recording for a gradient", [&] {
+    auto t = borrow(tensor);
+    *out = ls_value{};
+    if (!at::isFloatingType(t.scalar_type()) && !at::isComplexType(t.scalar_type())) return LS_OK;
+    auto leaf = t.detach();
+    leaf.set_requires_grad(true);
+    *out = give(leaf);
+    return LS_OK;
+  });
+}
+
+// Lets autograd record for a parameter that does not train; `lent` says that it did not before.
+ls_status ls__tensor_lend(void* tensor, bool* lent) {
+  return guarded("recording for the gradient of a parameter", [&] {
+    auto t = borrow(tensor);
+    *lent = !t.requires_grad();
+    if (*lent) t.set_requires_grad(true);
+    return LS_OK;
+  });
+}
+
+void ls__tensor_give_back(void* tensor) {
+  try {
+    auto t = borrow(tensor);
+    t.mutable_grad() = at::Tensor();
+    t.set_requires_grad(false);
+  } catch (...) {
+  }
+}
+
+// What a trace leaves behind records nothing.
+void ls__value_detach(ls_value* v) {
+  if (v->kind == LS_TENSOR && borrow(v->as.p).requires_grad()) {
+    try {
+      ls_value fresh = give(borrow(v->as.p).detach());
+      ls_value_release(v);
+      *v = fresh;
+    } catch (...) {
+    }
+  } else if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
+    auto* seq = static_cast<ls__seq*>(v->as.p);
+    for (int32_t i = 0; i < seq->length; i++) ls__value_detach(&seq->items[i]);
+  }
+}
+
+ls_status ls__tensor_same_sizes(void* given, void* like) {
+  auto a = borrow(given), b = borrow(like);
+  if (a.sizes() == b.sizes()) return LS_OK;
+  auto text = [](const at::Tensor& t) {
+    std::string s = "[";
+    for (int64_t i = 0; i < t.dim(); i++) s += (i ? ", " : "") + std::to_string(t.size(i));
+    return s + "]";
+  };
+  return ls__fail(LS_ERROR_SHAPE, "a gradient has the shape of its value, %s, not %s", text(b).c_str(), text(a).c_str());
+}
+
+// ---- hooks -------------------------------------------------------------------------------------------------------------
+
+struct ls__capture {
+  std::shared_ptr<at::Tensor> taken;
+};
+
+ls_status ls__capture_new(void* tensor, ls__capture** out) {
+  return guarded("watching a gradient", [&] {
+    auto taken = std::make_shared<at::Tensor>();
+    borrow(tensor).register_hook([taken](const at::Tensor& gradient) { *taken = gradient; });
+    *out = new ls__capture{taken};
+    return LS_OK;
+  });
+}
+
+// The gradient of the last backward, LS_NONE where none came; a second time there is none.
+ls_status ls__capture_take(ls__capture* capture, ls_value* out) {
+  *out = ls_value{};
+  if (!capture) return LS_OK;
+  return guarded("taking a gradient", [&] {
+    *out = give(*capture->taken);
+    *capture->taken = at::Tensor();
+    return LS_OK;
+  });
+}
+
+void ls__capture_free(ls__capture* capture) { delete capture; }
+
+// ---- rows --------------------------------------------------------------------------------------------------------------
+
+ls_status ls__tensor_narrow(void* tensor, int32_t axis, int64_t first, int64_t count, ls_value* out) {
+  return guarded("the rows of an invoke", [&] {
+    *out = give(borrow(tensor).narrow(axis, first, count));
+    return LS_OK;
+  });
+}
+
+ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t first, int64_t all, ls_value* out) {
+  return guarded("setting the rows of an invoke", [&] {
+    auto rows = borrow(part);
+    at::Tensor fresh;
+    if (whole) {
+      fresh = borrow(whole).clone();
+    } else {
+      auto sizes = rows.sizes().vec();
+      sizes[static_cast<size_t>(axis)] = all;
+      fresh = at::empty(sizes, rows.options());
+    }
+    auto place = fresh.narrow(axis, first, rows.size(axis));
+    if (place.sizes() != rows.sizes())
+      return ls__fail(LS_ERROR_SHAPE, "among several invokes a replaced value keeps its shape on all other axes");
+    place.copy_(rows);
+    *out = give(fresh);
+    return LS_OK;
+  });
+}
+
+// Whether two tensors may have an element in common: false for different stretches of one storage.
+bool ls__tensor_overlaps(void* a, void* b) {
+  if (!ls__tensor_shares(a, b)) return false;
+  if (a == b) return true;
+  auto x = borrow(a), y = borrow(b);
+  auto stretch = [](const at::Tensor& t, int64_t* from, int64_t* to) {
+    *from = *to = t.storage_offset();
+    for (int64_t i = 0; i < t.dim(); i++) {
+      if (t.size(i) == 0) return;
+      *to += (t.size(i) - 1) * t.stride(i);
+    }
+    *to += 1;
+  };
+  int64_t a0, a1, b0, b1;
+  stretch(x, &a0, &a1);
+  stretch(y, &b0, &b1);
+  return a0 < b1 && b0 < a1;
+}

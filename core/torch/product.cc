@@ -1,0 +1,80 @@
+// Libtorch multiplies single-precision matrices with the BLAS it was built with. On processors that are not Intel's, MKL, the
+// BLAS of the wheels, leaves half of the speed unused, and a single row is read at a third of what the memory gives. oneDNN,
+// which the wheels hold too, compiles its code for the processor at hand; libtorch calls it for lower precisions only, so it
+// is asked for by name here. The choice depends on shapes and the processor alone, never on a measurement, so that it
+// is the same at every run. LUASIGHT_ONEDNN=1 asks for it on every processor, 0 on none.
+//
+// The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, and a signal
+// that comes then, as Ctrl-C's, is written over what lies there. That of 2.13 (3.12) does not; what is between was not tried.
+#include "torch/product.h"
+#include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/version.h>
+#include <cstdlib>
+#include "torch/common.h"
+
+namespace luasight {
+
+namespace {
+
+using c10::IValue;
+
+constexpr bool IS_SAFE = TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 13);
+constexpr int64_t LEAST_WORK = 1 << 19;  // multiplications; below, preparing oneDNN's call takes longer than multiplying
+
+bool is_wanted() {
+  if (!IS_SAFE) return false;
+  const char* asked = std::getenv("LUASIGHT_ONEDNN");
+  if (asked && *asked) return *asked != '0';
+#if defined(__x86_64__)
+  return !__builtin_cpu_is("intel");
+#else
+  return false;  // elsewhere the wheels call what suits the processor
+#endif
+}
+
+// oneDNN's product of x and a transposed weight; null where it is not wanted or this libtorch was built without.
+const c10::OperatorHandle* onednn() {
+  static const auto found = is_wanted() ? c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""})
+                                        : c10::optional<c10::OperatorHandle>();
+  return found && at::globalContext().userEnabledMkldnn() ? &*found : nullptr;
+}
+
+bool is_plain(const at::Tensor& t, bool autograd) {
+  return t.defined() && t.is_cpu() && t.scalar_type() == at::kFloat && t.layout() == at::kStrided &&
+         !is_lazy(t) && !(autograd && t.requires_grad());
+}
+
+}  // namespace
+
+Product product_of(const c10::OperatorHandle& handle) {
+  auto& name = handle.operator_name();
+  if (!name.overload_name.empty() || !onednn()) return Product::none;
+  if (name.name == "aten::matmul" || name.name == "aten::mm") return Product::matmul;
+  return name.name == "aten::linear" ? Product::linear : Product::none;
+}
+
+bool multiply(Product product, torch::jit::Stack* stack) {
+  auto& x = (*stack)[0].toTensor();
+  auto weight = (*stack)[1].toTensor();
+  if (weight.dim() != 2 || x.dim() < 2 || weight.numel() == 0) return false;
+  int64_t in = weight.size(product == Product::matmul ? 0 : 1);
+  if (x.size(-1) != in || x.numel() / in * weight.numel() < LEAST_WORK) return false;
+  bool autograd = at::GradMode::is_enabled();
+  if (!is_plain(x, autograd) || !is_plain(weight, autograd)) return false;
+  if (product == Product::matmul) weight = weight.t();  // now out, in
+  if (!weight.is_contiguous() && !weight.t().is_contiguous()) return false;
+  IValue bias = product == Product::linear ? (*stack)[2] : IValue();
+  if (!bias.isNone()) {
+    auto& b = bias.toTensor();
+    if (!is_plain(b, autograd) || b.dim() != 1 || b.size(0) != weight.size(0)) return false;
+  }
+  auto* op = onednn();
+  if (!op) return false;
+  torch::jit::Stack call{x, weight, bias, "none", c10::List<c10::optional<at::Scalar>>(), ""};
+  op->callBoxed(&call);
+  *stack = std::move(call);
+  return true;
+}
+
+}  // namespace luasight

@@ -1,0 +1,85 @@
+// What surrounds a run: autograd on and off, random numbers, threads, devices, and what is set when the library is loaded.
+#include "torch/common.h"
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/DispatchKeySet.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/util/Logging.h>
+#include <sched.h>
+#include <torch/version.h>
+#include <cstring>
+
+using namespace luasight;
+
+// ---- at load -----------------------------------------------------------------------------------------------------------
+
+static int usable_cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+static bool prepare() {
+  // Libtorch symbolizes a backtrace for each error, which takes milliseconds; nobody here shows it.
+  c10::SetStackTraceFetcher([]() -> std::string { return ""; });
+  if (!std::getenv("OMP_NUM_THREADS")) at::set_num_threads(usable_cores());
+  return true;
+}
+
+static const bool prepared = prepare();
+
+const char* ls_torch_version(void) { return prepared ? TORCH_VERSION : ""; }
+
+// ---- modes -------------------------------------------------------------------------------------------------------------
+
+void ls__mode_enter(bool autograd, ls__mode* saved) {
+  auto now = c10::impl::tls_local_dispatch_key_set();
+  saved->included = now.included_.raw_repr();
+  saved->excluded = now.excluded_.raw_repr();
+  saved->grad = at::GradMode::is_enabled();
+  if (autograd) return;
+  now.excluded_ = now.excluded_ | c10::autograd_dispatch_keyset_with_ADInplaceOrView;
+  c10::impl::_force_tls_local_dispatch_key_set(now);
+  at::GradMode::set_enabled(false);
+}
+
+void ls__mode_leave(const ls__mode* saved) {
+  auto now = c10::impl::tls_local_dispatch_key_set();
+  now.included_ = c10::DispatchKeySet(c10::DispatchKeySet::RAW, saved->included);
+  now.excluded_ = c10::DispatchKeySet(c10::DispatchKeySet::RAW, saved->excluded);
+  c10::impl::_force_tls_local_dispatch_key_set(now);
+  at::GradMode::set_enabled(saved->grad != 0);
+}
+
+int32_t ls_grad_enabled(void) { return at::GradMode::is_enabled(); }
+void ls_grad_enable(int32_t on) { at::GradMode::set_enabled(on != 0); }
+
+// ---- settings ----------------------------------------------------------------------------------------------------------
+
+ls_status ls_manual_seed(int64_t seed) {
+  return guarded("manual_seed", [&] {
+    at::manual_seed(static_cast<uint64_t>(seed));
+    return LS_OK;
+  });
+}
+
+int32_t ls_threads(void) { return at::get_num_threads(); }
+
+ls_status ls_set_threads(int32_t n) {
+  if (n < 1) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads is 1 or more, not %d", n);
+  return guarded("setting the number of threads", [&] {
+    at::set_num_threads(n);
+    return LS_OK;
+  });
+}
+
+int32_t ls_device_count(const char* kind) {
+  try {
+    if (!std::strcmp(kind, "cpu")) return 1;
+    if (std::strcmp(kind, "cuda") || !at::hasCUDA()) return 0;
+    return static_cast<int32_t>(at::detail::getCUDAHooks().getNumGPUs());
+  } catch (...) {
+    return 0;
+  }
+}

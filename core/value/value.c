@@ -1,0 +1,136 @@
+/* Values: references to tensors, sequences and nodes, and sequences built from argument streams. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/internal.h"
+
+static bool is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
+
+void ls_value_retain(const ls_value *v) {
+  if (v->kind == LS_TENSOR) {
+    ls__tensor_retain(v->as.p);
+  } else if (is_sequence(v->kind)) {
+    ((ls__seq *)v->as.p)->references++;
+    ls__live_add(1);
+  } else if (v->kind == LS_NODE) {
+    ls__node_retain(v->as.p, v->aux);
+  }
+}
+
+void ls_value_release(const ls_value *v) {
+  if (v->kind == LS_TENSOR) {
+    ls__tensor_release(v->as.p);
+  } else if (is_sequence(v->kind)) {
+    ls__seq *seq = v->as.p;
+    ls__live_add(-1);
+    if (--seq->references) return;
+    for (int32_t i = 0; i < seq->length; i++) ls_value_release(&seq->items[i]);
+    free(seq->keys);
+    free(seq);
+  } else if (v->kind == LS_NODE) {
+    ls__node_release(v->as.p, v->aux);
+  }
+}
+
+void ls__replace(ls_value *v, ls_value fresh) {
+  ls_value old = *v;
+  *v = fresh;
+  ls_value_release(&old);
+}
+
+int64_t ls_value_bytes(const ls_value *v) {
+  if (v->kind == LS_TENSOR) return ls__tensor_bytes(v->as.p);
+  int64_t bytes = 0;
+  const ls__seq *seq = is_sequence(v->kind) ? v->as.p : NULL;
+  for (int32_t i = 0; seq && i < seq->length; i++) bytes += ls_value_bytes(&seq->items[i]);
+  return bytes;
+}
+
+ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out) {
+  ls__seq *seq = calloc(1, sizeof *seq + sizeof *seq->items * (size_t)length);
+  if (seq && kind == LS_STRUCT) {
+    seq->keys = calloc((size_t)length + 1, sizeof *seq->keys);
+    if (!seq->keys) {
+      free(seq);
+      seq = NULL;
+    }
+  }
+  if (!seq) return ls__fail(LS_ERROR_MEMORY, "out of memory for a sequence of %d values", length);
+  seq->references = 1;
+  seq->length = length;
+  ls__live_add(1);
+  *out = (ls_value){.kind = kind, .as.p = seq};
+  return LS_OK;
+}
+
+/* Builds the value that begins at stream[*at] and moves *at behind it. */
+static ls_status build(const ls_value *stream, int32_t n, int32_t *at, ls_value *out) {
+  if (*at >= n) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value");
+  const ls_value *v = &stream[(*at)++];
+  if (v->kind == LS_STRING) {
+    *out = *v;
+    out->as.s = ls__intern(v->as.s, strlen(v->as.s));
+    return LS_OK;
+  }
+  if (v->kind != LS_OPEN) {
+    if (v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "a slice or a name is no value");
+    *out = *v;
+    ls_value_retain(v);
+    return LS_OK;
+  }
+  if (!is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "no such sequence");
+  ls_value made;
+  ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
+  if (status) return status;
+  ls__seq *seq = made.as.p;
+  for (int32_t i = 0; i < seq->length && !status; i++) {
+    if (seq->keys && *at < n && stream[*at].kind == LS_KEY) {
+      seq->keys[i] = ls__intern(stream[*at].as.s, strlen(stream[*at].as.s));
+      (*at)++;
+    } else if (seq->keys) {
+      status = ls__fail(LS_ERROR_ARGUMENT, "each element of a struct has a name");
+      break;
+    }
+    status = build(stream, n, at, &seq->items[i]);
+  }
+  if (status) ls_value_release(&made);
+  else *out = made;
+  return status;
+}
+
+ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out) {
+  int32_t at = 0;
+  ls_value made;
+  ls_status status = build(stream, n, &at, &made);
+  if (status) return status;
+  if (at != n) {
+    ls_value_release(&made);
+    return ls__fail(LS_ERROR_ARGUMENT, "one value was expected");
+  }
+  *out = made;
+  return LS_OK;
+}
+
+int32_t ls_seq_length(const ls_value *seq) { return is_sequence(seq->kind) ? ((ls__seq *)seq->as.p)->length : 0; }
+
+const char *ls_seq_key(const ls_value *seq, int32_t i) {
+  if (seq->kind != LS_STRUCT) return NULL;
+  const ls__seq *s = seq->as.p;
+  return i >= 0 && i < s->length ? s->keys[i] : NULL;
+}
+
+ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out) {
+  if (!is_sequence(seq->kind)) return ls__fail(LS_ERROR_ARGUMENT, "only a tuple, a list or a struct has elements");
+  const ls__seq *s = seq->as.p;
+  if (i < 0 || i >= s->length) return ls__fail(LS_ERROR_INDEX, "index %d is out of range for %d elements", i, s->length);
+  ls_value_retain(&s->items[i]);
+  *out = s->items[i];
+  return LS_OK;
+}
+
+int32_t ls_seq_find(const ls_value *seq, const char *key) {
+  if (seq->kind != LS_STRUCT) return -1;
+  const ls__seq *s = seq->as.p;
+  for (int32_t i = 0; i < s->length; i++)
+    if (!strcmp(s->keys[i], key)) return i;
+  return -1;
+}

@@ -28,6 +28,16 @@ typedef enum ls_status {
   LS_ERROR_CHANGED = 15      /* a tensor of the caller was changed in place between its use and the run */
 } ls_status;
 
+/* Starts the library: before anything else, and before the process uses libtorch in any other way. It changes nothing of
+   its host but what `may` allows. A second call does nothing. */
+enum {
+  LS_START_CUDA = 1,         /* the CUDA half of libtorch is loaded where there is a device */
+  LS_START_THREADS = 2,      /* libtorch works with as many threads as there are usable cores, unless OMP_NUM_THREADS is set */
+  LS_START_QUIET_ERRORS = 4, /* libtorch makes no backtrace of its errors, which would take milliseconds each */
+  LS_START_ALL = 7
+};
+ls_status ls_start(int32_t may);
+
 const char *ls_error_message(void);
 const char *ls_error_cause(void); /* the libtorch or system error beneath, "" if none */
 const char *ls_error_point(void); /* "transformer.h.3.output", "" if none */

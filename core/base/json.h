@@ -1,10 +1,13 @@
 /* Helpers around jansson: pieces of a JSON text, and foreign text made fit for a one-line error. */
-#ifndef LUASIGHT_JSON_UTIL_H
-#define LUASIGHT_JSON_UTIL_H
+#ifndef LUASIGHT_BASE_JSON_H
+#define LUASIGHT_BASE_JSON_H
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Where the white space at `at` ends. */
 size_t ls__json_space(const char *text, size_t length, size_t at);
@@ -51,4 +54,7 @@ char *ls__json_text(const json_t *value);
 /* `length` bytes of foreign text without control characters, shortened to fit; gives `buffer`. */
 const char *ls__printable(const char *text, size_t length, char *buffer, size_t size);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -1,7 +1,6 @@
 /* The names of Python that a file of PyTorch may use, and what they make. All others are refused by name. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "pickle.h"
 
 typedef enum name_kind {

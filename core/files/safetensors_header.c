@@ -5,7 +5,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "weights.h"
 
 enum {

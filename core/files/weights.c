@@ -14,8 +14,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "base/json.h"
 #include "weights.h"
+#include "torch/torch.h"
 
 /* One reference for the open file and one for each tensor; a tensor may be dropped by a thread of libtorch. */
 typedef struct mapping {

@@ -1,7 +1,7 @@
 /* What the files share that read and write weights: the dtypes, and the table of the tensors in a file. */
 #ifndef LUASIGHT_WEIGHTS_H
 #define LUASIGHT_WEIGHTS_H
-#include "base/internal.h"
+#include "base/base.h"
 
 /* A safetensors file:
 

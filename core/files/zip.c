@@ -1,7 +1,6 @@
 /* The directory of a zip archive, read as if an attacker had written it. Numbers are little-endian, as this machine's. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "zip.h"
 
 enum {

@@ -13,7 +13,7 @@
    An invoke is a body with its rows: it belongs to one pass. */
 #ifndef LUASIGHT_GRAPH_H
 #define LUASIGHT_GRAPH_H
-#include "base/internal.h"
+#include "torch/torch.h"
 
 typedef enum ls__node_kind {
   LS__INPUT,   /* an argument of the function */
@@ -189,6 +189,7 @@ struct ls_program {
 };
 
 /* node.c */
+void ls__nodes_start(void); /* values may point to nodes from here on */
 ls_status ls__node_new(ls_graph *g, ls__node_kind kind, const ls_value *stream, int32_t n, int64_t site, uint8_t result,
                        int32_t *out);
 void ls__graph_trim(ls_graph *g); /* a graph that gets no more nodes gives back the room for them */

@@ -171,13 +171,13 @@ void ls__node_handle(ls_graph *g, int32_t node, ls_value *out) {
   *out = (ls_value){.kind = LS_NODE, .aux = node, .as.p = g};
 }
 
-void ls__node_retain(void *graph, int32_t node) {
+static void retain(void *graph, int32_t node) {
   ls_graph *g = graph;
   g->references++;
   g->nodes[node].handles++;
 }
 
-void ls__node_release(void *graph, int32_t node) {
+static void release(void *graph, int32_t node) {
   ls_graph *g = graph;
   if (--g->nodes[node].handles == 0 && g->state == LS__CLOSED && g->values) {
     ls_value v = g->values[node];
@@ -186,6 +186,11 @@ void ls__node_release(void *graph, int32_t node) {
     ls_value_release(&v);
   }
   ls_graph_release(g);
+}
+
+void ls__nodes_start(void) {
+  static const ls__value_class its = {retain, release, NULL};
+  ls__value_define(LS_NODE, &its);
 }
 
 void ls_graph_release(ls_graph *g) {

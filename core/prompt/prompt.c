@@ -1,6 +1,6 @@
 /* The prompt of a line editor: libedit asks a C function for it, and Lua gives none away. */
 #include <stdio.h>
-#include "base/internal.h"
+#include "base/base.h"
 
 static char prompt[256];
 

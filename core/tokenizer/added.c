@@ -1,7 +1,6 @@
 /* Added tokens: texts that are one token wherever they stand, cut out before anything else looks at a text. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/tokenizer.h"
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */

@@ -1,7 +1,6 @@
 /* Byte pair encoding: a piece of text as tokens. It begins with one symbol for each character or, where the vocabulary is
    spelled with stand-ins, for each byte; then neighbours are merged. */
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/line.h"
 #include "tokenizer/model.h"
 

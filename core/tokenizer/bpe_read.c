@@ -1,7 +1,6 @@
 /* Byte pair encoding: the model section of the file. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/line.h"
 #include "tokenizer/model.h"
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 
 enum {
   DEEPEST = 64,          /* brackets inside brackets */

@@ -3,7 +3,7 @@
 #ifndef LUASIGHT_TOKENIZER_JSON_H
 #define LUASIGHT_TOKENIZER_JSON_H
 #include <jansson.h>
-#include "base/internal.h"
+#include "base/base.h"
 #include "tokenizer/text.h"
 
 /* A value of the file that is not parsed yet. */

@@ -2,7 +2,6 @@
 #include "tokenizer/model.h"
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 
 const char *const ls__model_parts[] = {"type", "vocab", "unk_token", "merges", "dropout", "continuing_subword_prefix",
                                        "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",

@@ -4,7 +4,6 @@
 #include <oniguruma.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/line.h"
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */

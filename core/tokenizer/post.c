@@ -1,7 +1,6 @@
 /* The post-processor: the tokens that a tokenizer puts around a text or two, and what it does to places. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/tokenizer.h"
 
 static ls_status add(ls__post_items *items, const ls__part *part, int64_t id, int64_t type) {

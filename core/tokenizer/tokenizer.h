@@ -8,7 +8,7 @@
    every other by name. */
 #ifndef LUASIGHT_TOKENIZER_H
 #define LUASIGHT_TOKENIZER_H
-#include "base/internal.h"
+#include "base/base.h"
 #include "tokenizer/line.h"
 #include "tokenizer/model.h"
 

@@ -1,7 +1,6 @@
 /* Unigram: of all ways to cut a piece into tokens, the one whose scores add up to most. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/model.h"
 
 static const double penalty = 10; /* an unknown character scores so much less than the worst token */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "base/json.h"
 #include "tokenizer/model.h"
 
 /* ---- hashing ------------------------------------------------------------------------------------------------------- */

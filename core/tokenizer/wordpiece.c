@@ -1,7 +1,6 @@
 /* WordPiece: the longest token that a word begins with, then the longest of the rest. And WordLevel: a word is a token. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
 #include "tokenizer/model.h"
 
 enum { LONGEST_WORD = 100 }; /* characters, where the file says nothing */

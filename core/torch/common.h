@@ -5,7 +5,7 @@
 #include <exception>
 #include <new>
 #include <string>
-#include "base/internal.h"
+#include "torch/torch.h"
 
 namespace luasight {
 

@@ -2,14 +2,15 @@
 
    libluasight is linked to libtorch_cpu and libc10 alone, so a libtorch built for CUDA works where the driver or the
    libraries of CUDA are missing. What libtorch_cuda registers when it is loaded has to be there before the first use
-   of libtorch, which remembers that there was no CUDA: hence a constructor. Without a device nothing is loaded, since
+   of libtorch, which remembers that there was no CUDA. Without a device nothing is loaded, since
    it takes about a second. */
 #include <dlfcn.h>
 #include <unistd.h>
 #include <cstdlib>
 #include <cstring>
+#include "torch/torch.h"
 
-__attribute__((constructor)) static void load_cuda() {
+void ls__torch_load_cuda(void) {
   const char *visible = std::getenv("CUDA_VISIBLE_DEVICES");
   if (visible && (!*visible || !std::strcmp(visible, "-1"))) return;
   static const char *const devices[] = {"/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg"}; /* PC, Jetson, WSL */

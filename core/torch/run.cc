@@ -1,4 +1,4 @@
-// What surrounds a run: autograd on and off, random numbers, threads, devices, and what is set when the library is loaded.
+// What surrounds a run: autograd on and off, random numbers, threads, devices, and what is set when the library starts.
 #include "torch/common.h"
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -13,23 +13,22 @@
 
 using namespace luasight;
 
-// ---- at load -----------------------------------------------------------------------------------------------------------
+// ---- the start -----------------------------------------------------------------------------------------------------------
 
 static int usable_cores() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
-static bool prepare() {
-  // Libtorch symbolizes a backtrace for each error, which takes milliseconds; nobody here shows it.
+void ls__torch_quiet_errors(void) {
   c10::SetStackTraceFetcher([]() -> std::string { return ""; });
-  if (!std::getenv("OMP_NUM_THREADS")) at::set_num_threads(usable_cores());
-  return true;
 }
 
-static const bool prepared = prepare();
+void ls__torch_use_cores(void) {
+  if (!std::getenv("OMP_NUM_THREADS")) at::set_num_threads(usable_cores());
+}
 
-const char* ls_torch_version(void) { return prepared ? TORCH_VERSION : ""; }
+const char* ls_torch_version(void) { return TORCH_VERSION; }
 
 // ---- modes -------------------------------------------------------------------------------------------------------------
 

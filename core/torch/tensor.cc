@@ -136,6 +136,18 @@ void ls__tensor_release(void* tensor) {
   c10::raw::intrusive_ptr::decref(static_cast<c10::TensorImpl*>(tensor));
 }
 
+// The bytes of its elements.
+static int64_t bytes_of(void* tensor) {
+  auto* t = static_cast<c10::TensorImpl*>(tensor);
+  return t->device_type() == at::kMeta ? 0 : t->numel() * static_cast<int64_t>(t->itemsize());
+}
+
+void ls__tensors_start(void) {
+  static const ls__value_class its = {[](void* t, int32_t) { ls__tensor_retain(t); },
+                                      [](void* t, int32_t) { ls__tensor_release(t); }, bytes_of};
+  ls__value_define(LS_TENSOR, &its);
+}
+
 bool ls__tensor_shares(void* a, void* b) {
   if (a == b) return true;
   auto *x = static_cast<c10::TensorImpl*>(a), *y = static_cast<c10::TensorImpl*>(b);
@@ -250,11 +262,6 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
     *out = info;
     return LS_OK;
   });
-}
-
-int64_t ls__tensor_bytes(void* tensor) {
-  auto* t = static_cast<c10::TensorImpl*>(tensor);
-  return t->device_type() == at::kMeta ? 0 : t->numel() * static_cast<int64_t>(t->itemsize());
 }
 
 const char* ls_tensor_grad_fn(const ls_value* tensor) {

@@ -1,24 +1,28 @@
 /* Values: references to tensors, sequences and nodes, and sequences built from argument streams. */
 #include <stdlib.h>
 #include <string.h>
-#include "base/internal.h"
+#include "value/value.h"
 
 static bool is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
 
+static const ls__value_class *tensors, *nodes;
+
+void ls__value_define(int32_t kind, const ls__value_class *its) { *(kind == LS_TENSOR ? &tensors : &nodes) = its; }
+
 void ls_value_retain(const ls_value *v) {
   if (v->kind == LS_TENSOR) {
-    ls__tensor_retain(v->as.p);
+    tensors->retain(v->as.p, v->aux);
   } else if (is_sequence(v->kind)) {
     ((ls__seq *)v->as.p)->references++;
     ls__live_add(1);
   } else if (v->kind == LS_NODE) {
-    ls__node_retain(v->as.p, v->aux);
+    nodes->retain(v->as.p, v->aux);
   }
 }
 
 void ls_value_release(const ls_value *v) {
   if (v->kind == LS_TENSOR) {
-    ls__tensor_release(v->as.p);
+    tensors->release(v->as.p, v->aux);
   } else if (is_sequence(v->kind)) {
     ls__seq *seq = v->as.p;
     ls__live_add(-1);
@@ -27,7 +31,7 @@ void ls_value_release(const ls_value *v) {
     free(seq->keys);
     free(seq);
   } else if (v->kind == LS_NODE) {
-    ls__node_release(v->as.p, v->aux);
+    nodes->release(v->as.p, v->aux);
   }
 }
 
@@ -38,7 +42,7 @@ void ls__replace(ls_value *v, ls_value fresh) {
 }
 
 int64_t ls_value_bytes(const ls_value *v) {
-  if (v->kind == LS_TENSOR) return ls__tensor_bytes(v->as.p);
+  if (v->kind == LS_TENSOR) return tensors->bytes(v->as.p);
   int64_t bytes = 0;
   const ls__seq *seq = is_sequence(v->kind) ? v->as.p : NULL;
   for (int32_t i = 0; seq && i < seq->length; i++) bytes += ls_value_bytes(&seq->items[i]);

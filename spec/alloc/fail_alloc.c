@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "base/internal.h"
+#include "base/base.h"
 
 /* ---- allocations --------------------------------------------------------------------------------------------------- */
 

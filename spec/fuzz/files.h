@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include "base/internal.h"
+#include "base/base.h"
 
 /* ---- in place of the rest of the core ---------------------------------------------------------------------------- */
 

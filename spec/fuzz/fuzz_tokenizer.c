@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/internal.h"
+#include "base/base.h"
 #include "tokenizer/text.h"
 
 /* ---- in place of the rest of the core ---------------------------------------------------------------------------- */

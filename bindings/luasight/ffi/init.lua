@@ -41,6 +41,7 @@ if ffi.string(C.ls_header_hash()) ~= header.hash then
   failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path), 2,
     { hint = "run `make` again" })
 end
+C.ls_start(C.LS_START_ALL)
 
 ---@class luasight.binding
 ---@field C table            the library; call through it, do not cache its functions

@@ -1,52 +1,17 @@
-/* What the files of the core share among themselves and do not export. */
-#ifndef LUASIGHT_INTERNAL_H
-#define LUASIGHT_INTERNAL_H
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+/* What the rest of the core asks of libtorch. The files of this folder are the only ones that see libtorch itself. */
+#ifndef LUASIGHT_TORCH_H
+#define LUASIGHT_TORCH_H
+#include "value/value.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
-#pragma GCC visibility push(default)
-#include "abi.h"
-#pragma GCC visibility pop
 
-/* error.c: sets the per-thread error and returns `code`, so that a function can `return ls__fail(...)`. */
-ls_status ls__fail(ls_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#if defined(__clang_analyzer__) && !defined(LS_HEADER_HASH)
-#define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code)) /* it cannot see that into another file */
-#endif
-void ls__fail_again(void);                      /* what failed without memory changed nothing and may be tried again */
-void ls__fail_cause(const char *text);          /* adds the cause to the error just set */
-void ls__fail_point(const char *point);         /* adds the model point */
-void ls__fail_site(int64_t site, int64_t site2); /* adds script positions */
-void ls__live_add(int32_t n);                   /* counts handles alive, for ls_live */
-/* The near misses of `name` among `count` candidates as ` (did you mean "a" or "b"?)`, "" if none is near. */
-const char *ls__near(const char *name, const char *const *candidates, size_t count);
-const char *ls__intern(const char *text, size_t length); /* one copy for the life of the process */
-
-/* value.c */
-typedef struct ls__seq {
-  int32_t references;
-  int32_t length;
-  const char **keys; /* interned; NULL unless a struct */
-  ls_value items[];
-} ls__seq;
-void ls__replace(ls_value *v, ls_value fresh); /* takes `fresh`, releases what was there */
-ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out); /* items LS_NONE; keys allocated for LS_STRUCT */
-
-/* node.c: a handle to a node keeps its graph, and the node's value once it is saved. value.c calls these for LS_NODE. */
-void ls__node_retain(void *graph, int32_t node);
-void ls__node_release(void *graph, int32_t node);
-/* node.c: the place behind the value that begins at place i of a stream */
-int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);
-
-/* torch/tensor.cc */
+/* tensor.cc */
+void ls__tensors_start(void);                             /* values may point to tensors from here on */
 void ls__tensor_retain(void *tensor);
 void ls__tensor_release(void *tensor);
 bool ls__tensor_shares(void *a, void *b);                 /* the same storage */
 int64_t ls__tensor_version(void *tensor);
-int64_t ls__tensor_bytes(void *tensor);                   /* of its elements */
 bool ls__tensor_equal(void *a, void *b);                  /* shape, dtype and numbers */
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* the same without numbers */
@@ -57,7 +22,7 @@ ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *stride
                          void (*done)(void *), void *context, ls_value *out);
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* LS_LIST of LS_INT */
 
-/* torch/grad.cc */
+/* grad.cc */
 typedef struct ls__capture ls__capture;                   /* a hook of libtorch that takes the gradient of a tensor */
 ls_status ls__capture_new(void *tensor, ls__capture **out);
 ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* LS_NONE where no gradient came since the last time */
@@ -73,7 +38,7 @@ ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t c
 ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, ls_value *out);
 bool ls__tensor_overlaps(void *a, void *b);               /* may have an element in common */
 
-/* torch/op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives
+/* op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives
    for each node id the ls_kind expected (LS_NONE where unknown). */
 typedef struct ls__call ls__call;
 ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* no LS_NODE inside */
@@ -87,11 +52,16 @@ int32_t ls__call_view_of(const ls__call *call);                /* node whose sto
 void ls__scan_enter(bool on); /* while on, operators without a form for shapes alone run on zeros */
 const char *ls__op_name(const ls_op *op);
 
-/* torch/index.cc: values only, no LS_NODE inside */
+/* index.cc: values only, no LS_NODE inside */
 ls_status ls__index_get(const ls_value *self, const ls_value *index, int32_t n, ls_value *out);
 ls_status ls__index_set(const ls_value *self, const ls_value *index, int32_t n, const ls_value *value);
 
-/* torch/run.cc: what surrounds a run. Autograd off costs nothing per operator. */
+/* run.cc, cuda.cc: what the library sets in its process when it starts. */
+void ls__torch_quiet_errors(void);     /* libtorch makes no backtrace of its errors, which would take milliseconds each */
+void ls__torch_use_cores(void);        /* as many threads as there are usable cores, unless OMP_NUM_THREADS is set */
+void ls__torch_load_cuda(void);        /* where there is a device; before the first use of libtorch */
+
+/* run.cc: what surrounds a run. Autograd off costs nothing per operator. */
 typedef struct ls__mode { uint64_t included, excluded; int32_t grad; } ls__mode;
 void ls__mode_enter(bool autograd, ls__mode *saved);
 void ls__mode_leave(const ls__mode *saved);

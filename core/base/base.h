@@ -1,0 +1,33 @@
+/* What every folder of the core may use: the contract, errors, near misses, interned texts and JSON. */
+#ifndef LUASIGHT_BASE_H
+#define LUASIGHT_BASE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/json.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+#include "abi.h"
+#pragma GCC visibility pop
+
+/* error.c: sets the per-thread error and returns `code`, so that a function can `return ls__fail(...)`. */
+ls_status ls__fail(ls_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#if defined(__clang_analyzer__) && !defined(LS_HEADER_HASH)
+#define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code)) /* it cannot see that into another file */
+#endif
+void ls__fail_again(void);                      /* what failed without memory changed nothing and may be tried again */
+void ls__fail_cause(const char *text);          /* adds the cause to the error just set */
+void ls__fail_point(const char *point);         /* adds the model point */
+void ls__fail_site(int64_t site, int64_t site2); /* adds script positions */
+void ls__live_add(int32_t n);                   /* counts handles alive, for ls_live */
+/* near.c: the near misses of `name` among `count` candidates as ` (did you mean "a" or "b"?)`, "" if none is near. */
+const char *ls__near(const char *name, const char *const *candidates, size_t count);
+/* intern.c */
+const char *ls__intern(const char *text, size_t length); /* one copy for the life of the process */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

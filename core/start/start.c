@@ -1,0 +1,16 @@
+/* The start of the library: what it sets up for itself, and what it may change in the process around it. */
+#include "model/graph.h"
+
+static bool started;
+
+ls_status ls_start(int32_t may) {
+  if (started) return LS_OK;
+  if (may & ~LS_START_ALL) return ls__fail(LS_ERROR_ARGUMENT, "ls_start was given a flag that it does not know");
+  if (may & LS_START_CUDA) ls__torch_load_cuda(); /* before anything of libtorch is used */
+  ls__tensors_start();
+  ls__nodes_start();
+  if (may & LS_START_QUIET_ERRORS) ls__torch_quiet_errors();
+  if (may & LS_START_THREADS) ls__torch_use_cores();
+  started = true;
+  return LS_OK;
+}

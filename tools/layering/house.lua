@@ -37,6 +37,7 @@ return {
     { "core/tokenizer", only = "core/abi.h core/base" },
     { "core/model", only = "core/abi.h core/base core/value core/torch" },
     { "core/trace", only = "core/abi.h core/base core/value core/torch core/model" },
+    { "core/start" }, -- what connects the others when the library starts
     { "core/prompt", only = "core/abi.h" }, -- a library by itself, which the line editor loads
     { "bindings/luasight/ffi" },
     { "lua/luasight/base", also = [[
@@ -84,11 +85,6 @@ return {
 
   exceptions = {
     -- core
-    ["core/value/value.c -> ls__tensor_retain"] = BELOW,
-    ["core/value/value.c -> ls__tensor_release"] = BELOW,
-    ["core/value/value.c -> ls__tensor_bytes"] = BELOW,
-    ["core/value/value.c -> ls__node_retain"] = BELOW,
-    ["core/value/value.c -> ls__node_release"] = BELOW,
     ["core/torch -> ls__stream_value"] = "belongs to core/value",
     ["core/model/node.c -> ls__trace_check_field"] = "the recording front door belongs to core/trace",
     ["core/model/node.c -> ls__trace_record"] = "settling has a form for functions and one for traces",
@@ -96,7 +92,7 @@ return {
     ["core/model/run.c -> ls__narrow_cut"] = BELOW,
     ["core/model/run.c -> ls__trace_protect"] = BELOW,
     ["core/model/run.c -> ls__trace_replaces"] = BELOW,
-    ["core/prompt/prompt.c -> core/base/internal.h"] = "it is part of the whole library so far",
+    ["core/prompt/prompt.c -> core/base/base.h"] = "it is part of the whole library so far",
     -- lua
     ["bindings/luasight/ffi/init.lua -> lua/luasight/error.lua"] = "raises errors by itself; they could be handed in",
     ["lua/luasight/tokenizer.lua -> lua/luasight/hub.lua"] =
@@ -120,8 +116,6 @@ return {
   },
 
   headers = {
-    ["core/base/internal.h"] = "to become core/base/base.h without what other folders own",
-    ["core/base/json.h"] = "to become part of core/base/base.h",
     ["core/model/graph.h"] = "to become core/model/model.h without what only core/model needs",
   },
 

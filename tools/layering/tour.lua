@@ -36,7 +36,9 @@ for _, name in ipairs(commands) do run(("bin/luasight %s --help"):format(name)) 
 run(("bin/luasight inspect %s && bin/luasight inspect --all %s && bin/luasight doctor && bin/luasight models"):format(BOX, BOX))
 run(("bin/luasight lens %s '%s' && bin/luasight generate %s '%s'"):format(BOX, PROMPT, BOX, PROMPT))
 run(("HOME=%s bin/luasight -i -e 'x = 1' %s/script.lua </dev/null"):format(folder, folder))
-run(("HOME=%s script -qec bin/luasight /dev/null <%s/lines"):format(folder, folder)) -- in a terminal
+-- In a terminal. The runtime of sanitizers is for luasight, not for the program that makes the terminal.
+run(([[HOME=%s env -u LD_PRELOAD script -qec "env LD_PRELOAD='$LD_PRELOAD' bin/luasight" /dev/null <%s/lines]]):format(
+  folder, folder))
 
 -- ---- the library --------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 -- Folders whose weights are in files of PyTorch, and models without a head, against transformers (spec/reference/bins.py).
 local ls = require "luasight"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local reference = "spec/reference/bins/"

@@ -1,6 +1,6 @@
 -- The key/value cache of GPT-2: with it every step gives what the whole text gives (gpt2_spec compares that with transformers).
 local ls = require "luasight"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local reference, cases = "spec/reference/gpt2/", { "new", "old", "inverse", "unscaled", "shared-names" }

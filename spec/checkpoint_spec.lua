@@ -1,6 +1,6 @@
 -- Checkpoint folders: weights in one file or in several, config.json, and what can be wrong with each.
 local ls = require "luasight"
-local checkpoint = require "luasight.checkpoint"
+local checkpoint = require "luasight.files.checkpoint"
 local torch, safetensors = ls.torch, ls.safetensors
 
 local folder

@@ -6,7 +6,7 @@ local api = require "manual.api"
 local definitions = require "manual.definitions"
 local document = dofile "spec/document.lua"
 local ls = require "luasight"
-local operators = require "luasight.operators"
+local operators = require "luasight.tensor.operators"
 local public = require "manual.public"
 local schemas = require "manual.schemas"
 
@@ -173,8 +173,8 @@ function Tensor:max() end]], entry "Tensor:max")
   it("have what the library's tables have", function()
     for class, given in pairs {
       ["luasight"] = ls, ["luasight.nn"] = ls.nn, ["luasight.optim"] = ls.optim, ["luasight.plot"] = ls.plot,
-      ["luasight.torch"] = ls.torch, ["luasight.nn.init"] = ls.nn.init, ["luasight.Tensor"] = require "luasight.methods",
-      ["luasight.GenerationOptions"] = require "luasight.generation.settings".names,
+      ["luasight.torch"] = ls.torch, ["luasight.nn.init"] = ls.nn.init, ["luasight.Tensor"] = require "luasight.tensor.methods",
+      ["luasight.GenerationOptions"] = require "luasight.lm.generation.settings".names,
     } do
       local known, missing = api.names(class), {}
       local names = {}

@@ -1,6 +1,6 @@
 -- Every family that generates, with its cache: spec/reference/families_greedy.py made the texts with transformers.
 local ls = require "luasight"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local cjson = require "cjson"

@@ -1,6 +1,6 @@
 -- Every architecture against transformers: spec/reference/families.py made tiny checkpoints and the numbers.
 local ls = require "luasight"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local models = require "luasight.models"
 local torch = ls.torch
 

@@ -1,10 +1,10 @@
 -- Text generation against transformers (spec/reference/generation.py made the numbers).
 local ls = require "luasight"
-local choose = require "luasight.generation.choose"
-local generation = require "luasight.generation"
-local lengths = require("luasight.generation.settings").lengths
-local loader = require "luasight.loader"
-local pieces = require "luasight.generation.pieces"
+local choose = require "luasight.lm.generation.choose"
+local generation = require "luasight.lm.generation"
+local lengths = require("luasight.lm.generation.settings").lengths
+local loader = require "luasight.lm.loader"
+local pieces = require "luasight.lm.generation.detokenizer"
 local cjson = require("cjson").new()
 local torch = ls.torch
 

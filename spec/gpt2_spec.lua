@@ -2,7 +2,7 @@
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local gpt2 = require "luasight.models.gpt2"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local reference = "spec/reference/gpt2/"

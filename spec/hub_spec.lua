@@ -1,12 +1,12 @@
 -- Models of the hub by name: a hub of our own on loopback (spec/hub/server.lua), which is as bad as told, and caches as Python
 -- leaves them. Nothing here reaches out.
 local ls = require "luasight"
-local cache = require "luasight.hub.cache"
-local checkpoint = require "luasight.checkpoint"
+local cache = require "luasight.lm.hub.cache"
+local checkpoint = require "luasight.files.checkpoint"
 local curl = require "luasight.ffi.curl"
 local digest = require "luasight.ffi.digest"
-local hub = require "luasight.hub"
-local server = require "luasight.hub.server"
+local hub = require "luasight.lm.hub"
+local server = require "luasight.lm.hub.server"
 local system = require "luasight.ffi.system"
 
 local COMMIT, ID = ("0123456789abcdef"):rep(3):sub(1, 40), "some/model"
@@ -432,7 +432,7 @@ describe("a model of the hub", function()
   it("is fetched once by several processes at the same time", function()
     in_pieces()
     local script = folder .. "/fetch.lua"
-    put(script, ('print(require "luasight.hub".folder("%s", { model = true, weights = true }))'):format(ID))
+    put(script, ('print(require "luasight.lm.hub".folder("%s", { model = true, weights = true }))'):format(ID))
     local command = ("HF_HOME=%s/home HF_ENDPOINT=%s bin/luasight %s"):format(folder, environment.HF_ENDPOINT, script)
     local said = output(("(%s & %s & %s & wait) 2>&1"):format(command, command, command))
     assert.equal((snapshot() .. "\n"):rep(3), said)
@@ -444,7 +444,7 @@ describe("a model of the hub", function()
     in_pieces()
     fault("GET /stored/a.safetensors", { { stall = 120000 } })
     local script = folder .. "/fetch.lua"
-    put(script, ('require "luasight.hub".folder("%s", { model = true, weights = true })'):format(ID))
+    put(script, ('require "luasight.lm.hub".folder("%s", { model = true, weights = true })'):format(ID))
     os.execute(("HF_HUB_DOWNLOAD_TIMEOUT=60 HF_HOME=%s/home HF_ENDPOINT=%s timeout -s KILL 2 bin/luasight %s 2>/dev/null")
       :format(folder, environment.HF_ENDPOINT, script))
     local got = hub.folder(ID, EVERYTHING)

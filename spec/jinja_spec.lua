@@ -1,7 +1,7 @@
 -- Chat templates: the text that jinja2 gives, and a refusal by name for what is not implemented.
 local cjson = require "cjson"
 local ls = require "luasight"
-local jinja = require "luasight.jinja"
+local jinja = require "luasight.text.jinja"
 
 local function reference()
   local file = assert(io.open "spec/reference/jinja.json")

@@ -1,6 +1,6 @@
 -- Weights in the layout that is faster: the same numbers, the same parameters, and no second copy.
 local ls = require "luasight"
-local layout = require "luasight.layout"
+local layout = require "luasight.lm.layout"
 local torch, nn = ls.torch, ls.nn
 
 local function resident(kind)

@@ -1,7 +1,7 @@
 -- Folders that cannot be loaded, each with one line that says what, where and what next; and those that can.
 local ls = require "luasight"
 local cjson = require "cjson"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local reference = "spec/reference/gpt2/new"

@@ -1,6 +1,6 @@
 -- Standard names: docs/standard-names.md says which model has which, cell by cell; here each cell is held against the code.
 local ls = require "luasight"
-local loader = require "luasight.loader"
+local loader = require "luasight.lm.loader"
 local models = require "luasight.models"
 local torch = ls.torch
 

@@ -132,7 +132,7 @@ describe("scaled dot-product attention", function()
     it("is the same in terms of older operators: " .. case.lua, function()
       local options = evaluate("return " .. case.lua, masks)
       options.attn_mask, options.mask = options.mask, nil
-      local compat = require "luasight.compat".functions.scaled_dot_product_attention
+      local compat = require "luasight.tensor.compat".functions.scaled_dot_product_attention
       check(compat(torch.tensor(a.q), torch.tensor(a.k), torch.tensor(a.v), options), case.z)
     end)
   end
@@ -193,7 +193,7 @@ describe("scaled dot-product attention", function()
 end)
 
 describe("an operator that an older libtorch lacks", function()
-  local compat = require "luasight.compat".functions
+  local compat = require "luasight.tensor.compat".functions
 
   it("is found by name where there is none", function()
     for name in pairs(compat) do assert.equal("function", type(torch[name])) end

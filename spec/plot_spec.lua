@@ -268,7 +268,7 @@ describe("plot.heatmap", function()
     assert.equal("diverging", p.scale.kind)
     assert.equal(-2, p.scale.low)
     assert.equal(2, p.scale.high)
-    local theme = require "luasight.plot.colours".themes.light
+    local theme = require "luasight.view.plot.colours".themes.light
     assert.equal(theme.diverging[4], p.scale:colour(0, theme))
     assert.equal(theme.diverging[7], p.scale:colour(9, theme))
     assert.equal(theme.none, p.scale:colour(0 / 0, theme))
@@ -478,7 +478,7 @@ describe("plot.graph", function()
 end)
 
 describe("labels of pictures", function()
-  local labels = require "luasight.plot.labels"
+  local labels = require "luasight.view.plot.labels"
 
   it("show what cannot be seen", function()
     assert.equal("·a b··", labels.visible " a b  ")
@@ -497,7 +497,7 @@ describe("labels of pictures", function()
 end)
 
 describe("numbers of pictures", function()
-  local numbers = require "luasight.plot.numbers"
+  local numbers = require "luasight.view.plot.numbers"
 
   it("are written with the digits that the largest needs", function()
     for most, wanted in pairs { [0.5] = "0.12", [5] = "0.12", [50] = "0.1", [500] = "0", [0.05] = "0.123", [0] = "0.12" } do
@@ -516,7 +516,7 @@ end)
 
 describe("colours of a terminal", function()
   it("have the nearest of 256", function()
-    local colours = require "luasight.plot.colours"
+    local colours = require "luasight.view.plot.colours"
     assert.equal(231, colours.of_256 "#ffffff")
     assert.equal(16, colours.of_256 "#000000")
     assert.equal(196, colours.of_256 "#ff0000")

@@ -1,6 +1,6 @@
 -- The byte-level BPE trainer: how text is cut, what is merged, what the file says.
 package.path = "lua/?.lua;" .. package.path
-local trainer = require "luasight.tokenizer_trainer"
+local trainer = require "luasight.text.tokenizer.trainer"
 
 local function split(text)
   local pieces = {}

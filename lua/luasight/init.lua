@@ -14,7 +14,7 @@ local trace = require "luasight.trace"
 ---@field tokenizer_trainer luasight.TokenizerTrainer  trains tokenizers
 ---@field version string                    of luasight
 local ls = {
-  torch = require "luasight.torch",
+  torch = require "luasight.tensor.torch",
   Model = model.Model,
   args = model.args,
   tuple = tensor.tuple,
@@ -37,13 +37,13 @@ function ls.torch_version() return binding.ffi.string(binding.C.ls_torch_version
 -- What not every script needs is loaded at its first use.
 local later = {
   nn = "luasight.nn",
-  optim = "luasight.optim",
-  plot = "luasight.plot",
-  progress = "luasight.progress",
-  safetensors = "luasight.safetensors",
-  Tokenizer = "luasight.tokenizer",
-  tokenizer_trainer = "luasight.tokenizer_trainer",
-  LanguageModel = "luasight.language_model",
+  optim = "luasight.nn.optim",
+  plot = "luasight.view.plot",
+  progress = "luasight.base.progress",
+  safetensors = "luasight.files.safetensors",
+  Tokenizer = "luasight.text.tokenizer",
+  tokenizer_trainer = "luasight.text.tokenizer.trainer",
+  LanguageModel = "luasight.lm",
 }
 
 local function names_of_later()
@@ -60,7 +60,7 @@ return setmetatable(ls, {
       local names = names_of_later()
       for known in pairs(self) do names[#names + 1] = known end
       name = tostring(name)
-      binding.raise("name", ("luasight has no %q%s"):format(name, require "luasight.near".text(name, names)), 3)
+      binding.raise("name", ("luasight has no %q%s"):format(name, require "luasight.base.near".text(name, names)), 3)
     end
     local value = require(path)
     if type(value) == "table" and rawget(value, name) then value = value[name] end

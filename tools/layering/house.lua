@@ -40,31 +40,15 @@ return {
     { "core/start" }, -- what connects the others when the library starts
     { "core/prompt", only = "core/abi.h" }, -- a library by itself, which the line editor loads
     { "bindings/luasight/ffi" },
-    { "lua/luasight/base", also = [[
-      lua/luasight/near.lua lua/luasight/colon.lua lua/luasight/progress.lua lua/luasight/error.lua ]] },
-    { "lua/luasight/files", also = [[
-      lua/luasight/safetensors.lua lua/luasight/checkpoint.lua ]] },
-    { "lua/luasight/tensor", also = [[
-      lua/luasight/tensor.lua lua/luasight/values.lua lua/luasight/methods.lua lua/luasight/operators.lua
-      lua/luasight/compat.lua lua/luasight/index.lua lua/luasight/torch.lua lua/luasight/print_tensor.lua ]] },
-    { "lua/luasight/nn", also = [[
-      lua/luasight/nn.lua lua/luasight/record.lua lua/luasight/optim.lua ]] },
-    { "lua/luasight/trace", also = [[
-      lua/luasight/trace.lua lua/luasight/tracer.lua lua/luasight/steps.lua lua/luasight/batch.lua
-      lua/luasight/attached.lua lua/luasight/gradients.lua lua/luasight/scan.lua lua/luasight/edits.lua
-      lua/luasight/tokens.lua lua/luasight/inputs.lua lua/luasight/graph_words.lua ]] },
-    { "lua/luasight/model", also = [[
-      lua/luasight/model.lua lua/luasight/handle.lua lua/luasight/place.lua lua/luasight/points.lua
-      lua/luasight/aliases.lua lua/luasight/rename.lua lua/luasight/cache.lua ]] },
-    { "lua/luasight/text", also = [[
-      lua/luasight/tokenizer.lua lua/luasight/tokenizer_batch.lua lua/luasight/tokenizer_files.lua
-      lua/luasight/tokenizer_ids.lua lua/luasight/tokenizer_older.lua lua/luasight/tokenizer_sentencepiece.lua
-      lua/luasight/tokenizer_trainer.lua lua/luasight/jinja.lua lua/luasight/jinja ]] },
-    { "lua/luasight/view", also = [[
-      lua/luasight/plot.lua lua/luasight/plot lua/luasight/outline.lua ]] },
-    { "lua/luasight/lm", also = [[
-      lua/luasight/language_model.lua lua/luasight/prompt.lua lua/luasight/generation.lua lua/luasight/generation
-      lua/luasight/loader.lua lua/luasight/layout.lua lua/luasight/hub.lua lua/luasight/hub lua/luasight/pieces.lua ]] },
+    { "lua/luasight/base" },
+    { "lua/luasight/files" },
+    { "lua/luasight/tensor" },
+    { "lua/luasight/nn" },
+    { "lua/luasight/trace" },
+    { "lua/luasight/model" },
+    { "lua/luasight/text" },
+    { "lua/luasight/view" },
+    { "lua/luasight/lm" },
     { "lua/luasight/methods" },
     { "lua/luasight/init.lua" },
     { "models/luasight/models", only = "public" },
@@ -94,24 +78,25 @@ return {
     ["core/model/run.c -> ls__trace_replaces"] = BELOW,
     ["core/prompt/prompt.c -> core/base/base.h"] = "it is part of the whole library so far",
     -- lua
-    ["bindings/luasight/ffi/init.lua -> lua/luasight/error.lua"] = "raises errors by itself; they could be handed in",
-    ["lua/luasight/tokenizer.lua -> lua/luasight/hub.lua"] =
+    ["bindings/luasight/ffi/init.lua -> lua/luasight/base/error.lua"] = "raises errors by itself; they could be handed in",
+    ["lua/luasight/text/tokenizer/init.lua -> lua/luasight/lm/hub/init.lua"] =
       "opens tokenizers of the hub; the way to find a folder could be handed in",
-    ["lua/luasight/tracer.lua -> lua/luasight/cache.lua"] = "tracer:cache; the model could register it",
-    ["lua/luasight/tracer.lua -> lua/luasight/plot/graph.lua"] = "tracer:graph():plot; the picture could register itself",
-    ["lua/luasight/loader.lua -> models/luasight/models/init.lua"] =
+    ["lua/luasight/trace/tracer.lua -> lua/luasight/model/cache.lua"] = "tracer:cache; the model could register it",
+    ["lua/luasight/trace/tracer.lua -> lua/luasight/view/plot/graph.lua"] =
+      "tracer:graph():plot; the picture could register itself",
+    ["lua/luasight/lm/loader.lua -> models/luasight/models/init.lua"] =
       "finds the family of a model; families could register themselves",
     -- models
-    ["models -> lua/luasight/error.lua"] = FAMILIES,
-    ["models -> lua/luasight/near.lua"] = FAMILIES,
-    ["models -> lua/luasight/tensor.lua"] = FAMILIES,
-    ["models -> lua/luasight/record.lua"] = FAMILIES,
-    ["models -> lua/luasight/nn.lua"] = FAMILIES,
+    ["models -> lua/luasight/base/error.lua"] = FAMILIES,
+    ["models -> lua/luasight/base/near.lua"] = FAMILIES,
+    ["models -> lua/luasight/tensor/init.lua"] = FAMILIES,
+    ["models -> lua/luasight/nn/record.lua"] = FAMILIES,
+    ["models -> lua/luasight/nn/init.lua"] = FAMILIES,
     ["models -> lua/luasight/nn/norm.lua"] = FAMILIES,
     ["models -> lua/luasight/nn/parameter.lua"] = FAMILIES,
     ["models -> lua/luasight/nn/text.lua"] = FAMILIES,
     -- what users read
-    ["docs/adding-a-family.md -> lua/luasight/tensor.lua"] = FAMILIES,
+    ["docs/adding-a-family.md -> lua/luasight/tensor/init.lua"] = FAMILIES,
     ["examples/data/arguments.lua -> lua/luasight/command/options.lua"] = "examples read their options as commands do",
   },
 
@@ -123,7 +108,7 @@ return {
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
     ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
     ["core/trace/grad.c"] = "the gradients of a trace; one line above",
-    ["lua/luasight/record.lua"] = "to be split into recording and calling",
+    ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
     ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
     ["spec/more_spec.lua"] = SPEC,
     ["spec/tokenizer_spec.lua"] = SPEC,
@@ -135,42 +120,42 @@ return {
   },
 
   raw = {
-    ["lua/luasight/batch.lua"] = BINDING,
-    ["lua/luasight/cache.lua"] = BINDING,
-    ["lua/luasight/edits.lua"] = BINDING,
-    ["lua/luasight/generation.lua"] = BINDING,
-    ["lua/luasight/gradients.lua"] = BINDING,
-    ["lua/luasight/handle.lua"] = BINDING,
+    ["lua/luasight/trace/batch.lua"] = BINDING,
+    ["lua/luasight/model/cache.lua"] = BINDING,
+    ["lua/luasight/trace/edits.lua"] = BINDING,
+    ["lua/luasight/lm/generation/init.lua"] = BINDING,
+    ["lua/luasight/trace/gradients.lua"] = BINDING,
+    ["lua/luasight/model/handle.lua"] = BINDING,
     ["lua/luasight/init.lua"] = BINDING,
-    ["lua/luasight/language_model.lua"] = BINDING,
-    ["lua/luasight/layout.lua"] = BINDING,
-    ["lua/luasight/loader.lua"] = BINDING,
-    ["lua/luasight/methods.lua"] = BINDING,
-    ["lua/luasight/model.lua"] = BINDING,
+    ["lua/luasight/lm/init.lua"] = BINDING,
+    ["lua/luasight/lm/layout.lua"] = BINDING,
+    ["lua/luasight/lm/loader.lua"] = BINDING,
+    ["lua/luasight/tensor/methods.lua"] = BINDING,
+    ["lua/luasight/model/init.lua"] = BINDING,
     ["lua/luasight/nn/methods.lua"] = BINDING,
     ["lua/luasight/nn/parameter.lua"] = BINDING,
     ["lua/luasight/nn/state.lua"] = BINDING,
-    ["lua/luasight/operators.lua"] = BINDING,
-    ["lua/luasight/place.lua"] = BINDING,
-    ["lua/luasight/plot/tree.lua"] = BINDING,
-    ["lua/luasight/points.lua"] = BINDING,
-    ["lua/luasight/prompt.lua"] = BINDING,
-    ["lua/luasight/record.lua"] = BINDING,
-    ["lua/luasight/safetensors.lua"] = BINDING,
-    ["lua/luasight/scan.lua"] = BINDING,
+    ["lua/luasight/tensor/operators.lua"] = BINDING,
+    ["lua/luasight/model/place.lua"] = BINDING,
+    ["lua/luasight/view/plot/tree.lua"] = BINDING,
+    ["lua/luasight/model/points.lua"] = BINDING,
+    ["lua/luasight/lm/prompt.lua"] = BINDING,
+    ["lua/luasight/nn/record.lua"] = BINDING,
+    ["lua/luasight/files/safetensors.lua"] = BINDING,
+    ["lua/luasight/trace/scan.lua"] = BINDING,
     ["lua/luasight/shell/commands.lua"] = BINDING,
     ["lua/luasight/shell/complete.lua"] = BINDING,
     ["lua/luasight/shell/show.lua"] = BINDING,
-    ["lua/luasight/tensor.lua"] = BINDING,
-    ["lua/luasight/tokenizer.lua"] = BINDING,
-    ["lua/luasight/tokenizer_batch.lua"] = BINDING,
-    ["lua/luasight/tokenizer_ids.lua"] = BINDING,
-    ["lua/luasight/tokenizer_sentencepiece.lua"] = BINDING,
-    ["lua/luasight/tokens.lua"] = BINDING,
-    ["lua/luasight/torch.lua"] = BINDING,
-    ["lua/luasight/trace.lua"] = BINDING,
-    ["lua/luasight/tracer.lua"] = BINDING,
-    ["lua/luasight/values.lua"] = BINDING,
+    ["lua/luasight/tensor/init.lua"] = BINDING,
+    ["lua/luasight/text/tokenizer/init.lua"] = BINDING,
+    ["lua/luasight/text/tokenizer/batch.lua"] = BINDING,
+    ["lua/luasight/text/tokenizer/ids.lua"] = BINDING,
+    ["lua/luasight/text/tokenizer/sentencepiece.lua"] = BINDING,
+    ["lua/luasight/trace/token_index.lua"] = BINDING,
+    ["lua/luasight/tensor/torch.lua"] = BINDING,
+    ["lua/luasight/trace/init.lua"] = BINDING,
+    ["lua/luasight/trace/tracer.lua"] = BINDING,
+    ["lua/luasight/tensor/values.lua"] = BINDING,
   },
 
   unloaded = {},

@@ -2,7 +2,7 @@
 --- what the registered schemas of the libtorch at hand say. They are read by editors and never run.
 local annotations = require "manual.annotations"
 local api = require "manual.api"
-local operators = require "luasight.operators"
+local operators = require "luasight.tensor.operators"
 local schemas = require "manual.schemas"
 
 local definitions = {}

@@ -1,6 +1,6 @@
 --- The operators of the libtorch at hand as functions of Lua: what their registered schemas say, in LuaLS's words.
 local binding = require "luasight.ffi"
-local operators = require "luasight.operators"
+local operators = require "luasight.tensor.operators"
 
 local C, ffi = binding.C, binding.ffi
 

@@ -6,7 +6,7 @@ local ffi = require "ffi"
 local header = require "luasight.ffi.header"
 local extent = require "luasight.ffi.extent"
 local site = require "luasight.ffi.site"
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 
 -- ---- the library -----------------------------------------------------------------------------------------------------
 

@@ -93,9 +93,9 @@ local function checks()
   end)
   add { name = "libcurl", needed = false, found = curl and "yes" or false, get = "apt-get install libcurl4",
     use = "models of the hub by name" }
-  local cache = try(function() return require "luasight.hub.cache".folder() end)
+  local cache = try(function() return require "luasight.lm.hub.cache".folder() end)
   if cache then add { name = "cache of the hub", needed = false, found = cache } end
-  local drawing = require "luasight.plot.program"
+  local drawing = require "luasight.view.plot.program"
   for _, name in ipairs(drawing.names) do
     add { name = name, needed = false, found = program(name) or false, use = drawing.known[name].use,
       get = "apt-get install " .. drawing.known[name].package }

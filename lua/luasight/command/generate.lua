@@ -1,5 +1,5 @@
 --- `luasight generate FOLDER PROMPT`: continues a text, token by token as they come.
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 local usage = require "luasight.command.options"
 
 local generate = { about = "continues a text with a language model, token by token as they come",
@@ -96,12 +96,12 @@ local function nothing() end
 ---@param options table
 function generate.run(arguments, options)
   local prompt = arguments[2]
-  local folder = require "luasight.hub".locate(arguments[1], { model = true, weights = true, tokenizer = true })
+  local folder = require "luasight.lm.hub".locate(arguments[1], { model = true, weights = true, tokenizer = true })
   local ls = require "luasight"
   local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
   local ids, settings = model.tokenizer:encode(prompt), settings_of(options)
   if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
-  local usual = require "luasight.checkpoint".generation_config(folder) or {}
+  local usual = require "luasight.files.checkpoint".generation_config(folder) or {}
   local function one(name) return (settings[name] or usual[name] or 1) == 1 end
   local texts
   if one "num_beams" and one "num_return_sequences" then

@@ -1,7 +1,7 @@
 --- The command line: scripts, lines, the shell, and commands, each a file of this folder.
 local options = require "luasight.command.options"
-local failure = require "luasight.error"
-local near = require "luasight.near"
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
 
 local command = {}
 
@@ -60,7 +60,7 @@ local function run(chunk, problem, ...)
   if not chunk then fail(problem) end
   local ok, e = xpcall(chunk, handler, ...)
   if not ok then
-    local progress = package.loaded["luasight.progress"]
+    local progress = package.loaded["luasight.base.progress"]
     if progress then progress.leave() end
     fail(e.text, e.status)
   end

@@ -1,6 +1,6 @@
 --- `luasight inspect FOLDER`: the modules of a model with shapes, dtypes and numbers of parameters, from config.json and the
 --- headers of the weight files; no weights are read.
-local outline = require "luasight.outline"
+local outline = require "luasight.view.module_tree"
 
 local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
   arguments = { "FOLDER" },
@@ -21,7 +21,7 @@ end
 
 ---Path of a parameter -> what its file says; without an architecture the names of the file are the paths.
 local function read_headers(folder, architecture)
-  local weights, found, bytes = require "luasight.checkpoint".read(folder), {}, 0
+  local weights, found, bytes = require "luasight.files.checkpoint".read(folder), {}, 0
   for _, name in ipairs(weights:keys()) do
     local path = name
     if architecture then path = architecture.place(name) end
@@ -155,8 +155,8 @@ end
 ---@param options { all: boolean?, json: boolean? }
 function inspect.run(arguments, options)
   local _ = require "luasight" -- shapes get their words from it
-  local folder = require "luasight.hub".locate(arguments[1], { model = true, weights = true })
-  local config = require "luasight.checkpoint".config(folder)
+  local folder = require "luasight.lm.hub".locate(arguments[1], { model = true, weights = true })
+  local config = require "luasight.files.checkpoint".config(folder)
   local net, architecture = network(config)
   local found, bytes = read_headers(folder, architecture)
   local tree = net and of_network(net, found, architecture.tied) or of_names(found)

@@ -1,5 +1,5 @@
 --- `luasight lens FOLDER PROMPT`: the logit lens. What would the model say next if it stopped after each layer?
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 
 local lens = { about = "what a language model would say if it stopped after each layer", arguments = { "FOLDER", "PROMPT" },
   options = {
@@ -57,7 +57,8 @@ local function draw(model, prompt, path)
     for k, one in ipairs(tops[i][2]:tolist()) do text[i + 1][k] = tokenizer:decode { one[1] } end
   end
   for k, id in ipairs(prompt) do columns[k] = tokenizer:decode { id } end
-  require "luasight.plot".heatmap(values, { title = "Most likely next token after each layer", rows = rows, columns = columns,
+  local plot = require "luasight.view.plot"
+  plot.heatmap(values, { title = "Most likely next token after each layer", rows = rows, columns = columns,
     text = text, x = "after reading", value = "probability", range = { 0, 1 } }):save(path)
 end
 

@@ -1,5 +1,5 @@
 --- The options and arguments of a command, by its description, and its help.
-local near = require "luasight.near"
+local near = require "luasight.base.near"
 
 local options = {}
 

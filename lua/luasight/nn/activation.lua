@@ -2,11 +2,11 @@
 local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
-local near = require "luasight.near"
+local near = require "luasight.base.near"
 local options = require "luasight.nn.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
-local torch = require "luasight.torch"
+local torch = require "luasight.tensor.torch"
 
 local activation = {}
 

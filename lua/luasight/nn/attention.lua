@@ -3,8 +3,8 @@
 local binding = require "luasight.ffi"
 local options = require "luasight.nn.options"
 local parameter = require "luasight.nn.parameter"
-local record = require "luasight.record"
-local torch = require "luasight.torch"
+local record = require "luasight.nn.record"
+local torch = require "luasight.tensor.torch"
 
 local attention = {}
 
@@ -47,7 +47,7 @@ function attention.scaled_dot_product_attention(q, k, v, given)
   local function stepwise(a, b, c, mask, tap)
     b, c = shared(b), shared(c)
     if o.upcast then a, b = a:float(), b:float() end
-    return require "luasight.compat".attention(a, b, c, { mask = mask, is_causal = o.is_causal, scale = o.scale,
+    return require "luasight.tensor.compat".attention(a, b, c, { mask = mask, is_causal = o.is_causal, scale = o.scale,
       dropout = o.dropout, softcap = o.softcap }, tap)
   end
   local function plain(a, b, c, mask) return stepwise(a, b, c, mask, record.tap) end
@@ -56,7 +56,7 @@ function attention.scaled_dot_product_attention(q, k, v, given)
     b, c = shared(b), shared(c)
     local named = { attn_mask = mask, is_causal = o.is_causal or false, scale = o.scale, dropout_p = o.dropout }
     if not o.upcast then return torch.scaled_dot_product_attention(a, b, c, named) end
-    if mask then mask = require "luasight.compat".additive(mask, a:float()) end
+    if mask then mask = require "luasight.tensor.compat".additive(mask, a:float()) end
     named.attn_mask = mask
     return torch.scaled_dot_product_attention(a:float(), b:float(), c:float(), named):to(c)
   end

@@ -1,9 +1,9 @@
 --- `nn.init`: fills tensors in place, outside of autograd; with the same seed the numbers are PyTorch's. Settings stand in
 --- PyTorch's order or in a table: nn.init.normal_(t, 0, 0.02), nn.init.normal_(t, { std = 0.02 }).
 local binding = require "luasight.ffi"
-local near = require "luasight.near"
+local near = require "luasight.base.near"
 local parameter = require "luasight.nn.parameter"
-local torch = require "luasight.torch"
+local torch = require "luasight.tensor.torch"
 
 ---@class luasight.nn.init  each fills a tensor in place and gives it back
 ---@field uniform_ fun(t: luasight.Tensor, a: number?, b: number?): luasight.Tensor           0 to 1 unless told

@@ -1,9 +1,9 @@
 --- What every module can do: walk over its tree, train, convert.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
-local near = require "luasight.near"
-local record = require "luasight.record"
-local torch = require "luasight.torch"
+local near = require "luasight.base.near"
+local record = require "luasight.nn.record"
+local torch = require "luasight.tensor.torch"
 
 local C, ffi = binding.C, binding.ffi
 local Module = module.Module

@@ -8,7 +8,7 @@
 --- An object's own fields all live in `_values`, so that each assignment comes by here: the recorder has to hear of it.
 local binding = require "luasight.ffi"
 local parameter = require "luasight.nn.parameter"
-local record = require "luasight.record"
+local record = require "luasight.nn.record"
 
 local is_handle, kind_of = parameter.is_handle, parameter.kind
 

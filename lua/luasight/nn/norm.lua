@@ -5,7 +5,7 @@ local module = require "luasight.nn.module"
 local options = require "luasight.nn.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
-local torch = require "luasight.torch"
+local torch = require "luasight.tensor.torch"
 
 local norm = {}
 

@@ -1,6 +1,6 @@
 --- What constructors are given: names and kinds of options, sizes.
 local binding = require "luasight.ffi"
-local near = require "luasight.near"
+local near = require "luasight.base.near"
 
 local options = {}
 

@@ -3,7 +3,7 @@
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local options = require "luasight.nn.options"
-local torch = require "luasight.torch"
+local torch = require "luasight.tensor.torch"
 
 local ffi, ref_t = binding.ffi, binding.ref_t
 local TENSOR = 5

@@ -3,7 +3,7 @@ local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local options_of = require "luasight.nn.options"
 local parameter = require "luasight.nn.parameter"
-local torch = require "luasight.torch"
+local torch = require "luasight.tensor.torch"
 
 local C, ffi = binding.C, binding.ffi
 

@@ -1,8 +1,8 @@
 --- The shell's own words, which begin with a colon.
 local binding = require "luasight.ffi"
 local chunk = require "luasight.shell.chunk"
-local near = require "luasight.near"
-local operators = require "luasight.operators"
+local near = require "luasight.base.near"
+local operators = require "luasight.tensor.operators"
 local system = require "luasight.ffi.system"
 local wrap = require "luasight.shell.wrap"
 

@@ -1,17 +1,17 @@
 --- What may stand at the cursor: globals, modules by their path (inside indices too), fields and methods of tensors and
 --- tables, operators and their keywords, files inside of texts. Nothing is run for it: where a value would have to be
 --- computed, or an access would be recorded in an open trace, it is only known to be a tensor.
-local aliases = require "luasight.aliases"
+local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local commands = require "luasight.shell.commands"
-local methods = require "luasight.methods"
+local methods = require "luasight.tensor.methods"
 local model = require "luasight.model"
 local module = require "luasight.nn.module"
-local operators = require "luasight.operators"
+local operators = require "luasight.tensor.operators"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
-local torch = require "luasight.torch"
-local values = require "luasight.values"
+local torch = require "luasight.tensor.torch"
+local values = require "luasight.tensor.values"
 
 local C, ffi = binding.C, binding.ffi
 

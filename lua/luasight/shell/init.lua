@@ -2,7 +2,7 @@
 --- with a colon are the shell's own; see commands.lua.
 local chunk = require "luasight.shell.chunk"
 local commands = require "luasight.shell.commands"
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 local history = require "luasight.shell.history"
 local show = require "luasight.shell.show"
 local system = require "luasight.ffi.system"
@@ -147,7 +147,7 @@ function shell.start()
     rearm = talks and system.keep_interrupt() or function() end }
   while not session.over do
     local ok, e = pcall(step, session)
-    require "luasight.progress".leave()
+    require "luasight.base.progress".leave()
     io.stdout:flush()
     if not ok then -- Ctrl-C between two lines, or a failure of the shell itself
       session.rearm()

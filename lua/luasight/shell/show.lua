@@ -3,7 +3,7 @@
 local binding = require "luasight.ffi"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
-local words = require "luasight.graph_words"
+local words = require "luasight.trace.graph_text"
 local cjson = require("cjson").new()
 
 local C, ffi = binding.C, binding.ffi

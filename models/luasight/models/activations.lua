@@ -1,7 +1,7 @@
 --- The activation functions that configurations name, with the classes that Hugging Face prints for them.
 local nn = require "luasight.nn"
-local failure = require "luasight.error"
-local near = require "luasight.near"
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
 
 local activations = {}
 

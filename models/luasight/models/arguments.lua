@@ -1,6 +1,6 @@
 --- The arguments of a language model's forward: positional or by name, and never one that nobody reads.
-local failure = require "luasight.error"
-local near = require "luasight.near"
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
 
 local arguments = {}
 

@@ -6,7 +6,7 @@
 ---
 --- A prompt fills it (T = S, causal); a step with the option `continues` adds one token (T = 1), which sees all that is there.
 local ls = require "luasight"
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 
 local torch = ls.torch
 

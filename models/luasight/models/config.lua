@@ -1,6 +1,6 @@
 --- Reading a configuration: the fields of an architecture with their defaults, other names for them, and values that are
 --- not what they must be refused by name.
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 
 local config = {}
 

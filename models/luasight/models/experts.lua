@@ -4,7 +4,7 @@
 --- Axes: N tokens (B T, rows joined), C width, E experts, K experts for each token, I inner width of an expert.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 local parameter = require "luasight.nn.parameter"
 local tensor = require "luasight.tensor"
 

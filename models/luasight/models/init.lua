@@ -7,8 +7,8 @@
 ---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
 ---   alone           where it has one, the same of the model without its head, and the `class` by which a config.json asks
 ---                   for it
-local failure = require "luasight.error"
-local near = require "luasight.near"
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
 
 local models = {}
 

@@ -5,7 +5,7 @@
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 local mamba = require "luasight.models.mamba".classes
 local nn_text = require "luasight.nn.text"
 local parameter = require "luasight.nn.parameter"

@@ -2,7 +2,7 @@
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local experts = require "luasight.models.experts"
-local failure = require "luasight.error"
+local failure = require "luasight.base.error"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
 local qwen3 = require "luasight.models.qwen3".classes

@@ -3,8 +3,8 @@
 ---
 --- Axes: B batch, T position, H heads, D head width, R the part of it that turns.
 local ls = require "luasight"
-local failure = require "luasight.error"
-local near = require "luasight.near"
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
 local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn

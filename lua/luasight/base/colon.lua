@@ -1,0 +1,18 @@
+--- Tables of methods that notice a dot where a colon belongs: `x.save()` for `x:save()`.
+local failure = require "luasight.base.error"
+
+---A table whose functions, once set, refuse to run for anything but `is_self`.
+---@param owner string                  how the message names what the methods are of
+---@param is_self fun(v: any): boolean
+---@return table<string, function>
+return function(owner, is_self)
+  local function set(methods, name, f)
+    rawset(methods, name, function(self, ...)
+      if not is_self(self) then
+        failure.raise("argument", ("%s is a method and is called with a colon: %s:%s(...)"):format(name, owner, name))
+      end
+      return f(self, ...)
+    end)
+  end
+  return setmetatable({}, { __newindex = set })
+end

@@ -1,0 +1,261 @@
+--- Checkpoint folders as Hugging Face lays them out: config.json, and weights in one file or in several with an index, as
+--- safetensors or as torch.save writes them.
+local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
+local safetensors = require "luasight.files.safetensors"
+local cjson = require("cjson").new()
+
+cjson.decode_invalid_numbers(true) -- older files have a bare Infinity
+
+local checkpoint = {}
+local quoted = safetensors.quoted
+checkpoint.null = cjson.null
+
+---Where weights may be, the best first: one file, or an index of several.
+checkpoint.weights = { "model.safetensors", "pytorch_model.bin" }
+checkpoint.index_suffix = ".index.json"
+
+-- ---- files ----------------------------------------------------------------------------------------------------------
+
+---@param path string
+---@return boolean
+function checkpoint.exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+local exists = checkpoint.exists
+
+---Raises unless this is the path of a folder.
+---@param folder string
+function checkpoint.check_folder(folder)
+  if type(folder) ~= "string" then
+    binding.raise("argument", "the folder of a checkpoint is a string, not a " .. type(folder))
+  elseif folder == "" or folder:find("%z") then
+    binding.raise("argument", quoted(folder) .. " is not the path of a folder")
+  elseif not exists(folder .. "/.") then
+    local what = exists(folder) and "is a file, not a folder" or "there is no such folder"
+    binding.raise("io", folder .. ": " .. what, 2, { hint = "give the folder that holds config.json and the weights" })
+  end
+end
+
+local check_folder = checkpoint.check_folder
+
+---The bytes of a file.
+---@param path string
+---@return string
+function checkpoint.text(path)
+  local file, reason = io.open(path, "rb")
+  local text
+  if file then
+    text, reason = file:read "*a"
+    file:close()
+  end
+  if not text then binding.raise("io", ("%s: cannot read: %s"):format(path, reason or "not a plain file")) end
+  return text
+end
+
+---A JSON file that holds an object, as it is: null is `checkpoint.null`.
+---@param path string
+---@return table
+function checkpoint.object(path)
+  local text = checkpoint.text(path)
+  local ok, value = pcall(cjson.decode, text)
+  if not ok then
+    local what = text:find("^%s*$") and "the file is empty" or "not valid JSON, or cut short"
+    binding.raise("format", ("%s: %s"):format(path, what), 2,
+      { hint = "fetch the file again", cause = tostring(value) })
+  elseif type(value) ~= "table" or not text:find("^%s*{") then
+    binding.raise("format", path .. ": does not hold a JSON object", 2, { hint = "fetch the file again" })
+  end
+  return value
+end
+
+-- ---- config.json ----------------------------------------------------------------------------------------------------
+
+---JSON as Lua has it: null is nil, and the tagged floats of newer files are numbers.
+local function plain(value)
+  if value == cjson.null then return nil end
+  if type(value) ~= "table" then return value end
+  if type(value.__float__) == "string" then
+    local known = { Infinity = math.huge, ["-Infinity"] = -math.huge, NaN = 0 / 0 }
+    return known[value.__float__]
+  end
+  local result = {}
+  for key, element in pairs(value) do result[key] = plain(element) end
+  return result
+end
+
+-- Where these are null, the file says that there is none, not that it is the usual one; 0 says the same.
+local off = { "sliding_window", "attn_logit_softcapping", "final_logit_softcapping" }
+
+---The folder's config.json as a table; null is nil, or 0 where it turns off what would be on.
+---@param folder string
+---@return table
+function checkpoint.config(folder)
+  check_folder(folder)
+  local path = folder .. "/config.json"
+  if not exists(path) then
+    binding.raise("io", folder .. ": there is no config.json in this folder", 2,
+      { hint = "give the folder of a model as Hugging Face stores it" })
+  end
+  local given = checkpoint.object(path)
+  local config = plain(given)
+  for _, name in ipairs(off) do
+    if given[name] == cjson.null then config[name] = 0 end
+  end
+  return config
+end
+
+---The folder's generation_config.json in the same way, nil where there is none.
+---@param folder string
+---@return table?
+function checkpoint.generation_config(folder)
+  local path = folder .. "/generation_config.json"
+  return exists(path) and plain(checkpoint.object(path)) or nil
+end
+
+-- ---- weights --------------------------------------------------------------------------------------------------------
+
+---@class luasight.Checkpoint
+---@field folder string
+---@field private _where table<string, string>                          name of a tensor -> name of its file
+---@field private _files table<string, luasight.safetensors.File>        those opened so far
+local Checkpoint = {}
+Checkpoint.__index = Checkpoint
+
+local function file_of(self, shard)
+  local file = self._files[shard]
+  if not file then
+    file = safetensors.open(self.folder .. "/" .. shard)
+    self._files[shard] = file
+  end
+  return file
+end
+
+---The opened file that holds the tensor; raises with the nearest names where there is none.
+local function locate(self, name)
+  local shard = self._where[name]
+  if not shard then
+    binding.raise("name", ("%s: there is no tensor %s%s"):format(self.folder, quoted(name),
+      near.text(tostring(name), self:keys())))
+  end
+  local file = file_of(self, shard)
+  if not file:has(name) then
+    binding.raise("format", ("%s: the index says that %s is in this file, but it is not"):format(file.path,
+      quoted(name)), 2,
+      { hint = "fetch the checkpoint again" })
+  end
+  return file
+end
+
+---The names of all tensors, sorted.
+---@return string[]
+function Checkpoint:keys()
+  local names = {}
+  for name in pairs(self._where) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+---Whether there is a tensor called `name`.
+---@param name string
+---@return boolean
+function Checkpoint:has(name) return self._where[name] ~= nil end
+
+---The tensor called `name`: a view of its file, which is opened at the first use.
+---@param name string
+---@return luasight.Tensor
+function Checkpoint:get(name) return (locate(self, name):get(name)) end
+
+---dtype, shape and bytes of the tensor called `name`.
+---@param name string
+---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
+function Checkpoint:describe(name) return (locate(self, name):describe(name)) end
+
+---The memory of a tensor that nobody uses any more; changes made to it are lost.
+---@param name string
+function Checkpoint:forget(name) locate(self, name):forget(name) end
+
+---Lets go of all files; tensors taken from them stay valid.
+function Checkpoint:release()
+  for _, file in pairs(self._files) do file:release() end
+  self._files = {}
+end
+
+---Raises unless this is a file inside the folder: a downloaded index must not reach any other.
+local function check_shard(path, shard)
+  local inside = type(shard) == "string" and shard ~= "" and not shard:find("^/") and not shard:find("[%z\\]")
+  if inside then
+    for part in (shard .. "/"):gmatch("([^/]*)/") do
+      if part == ".." or part == "" then inside = false end
+    end
+  end
+  if not inside then
+    binding.raise("format", ("%s: names the file %s, which is not inside the folder"):format(path, quoted(shard)), 2,
+      { hint = "do not trust this checkpoint; fetch it again from its source" })
+  end
+end
+
+---Which file of an index has which tensor. Only files inside the folder: a downloaded index must not reach any other.
+---@param path string  of the index
+---@return table<string, string>
+function checkpoint.weight_map(path)
+  local map = checkpoint.object(path).weight_map
+  if type(map) ~= "table" or next(map) == nil then
+    binding.raise("format", path .. ": has no weight_map, the table of which tensor is in which file", 2,
+      { hint = "fetch the file again" })
+  end
+  for _, shard in pairs(map) do check_shard(path, shard) end
+  return map
+end
+
+local function read_index(self, index)
+  local shards, missing, total = {}, {}, 0
+  for name, shard in pairs(checkpoint.weight_map(self.folder .. "/" .. index)) do
+    self._where[name] = shard
+    if shards[shard] == nil then
+      shards[shard], total = true, total + 1
+      if not exists(self.folder .. "/" .. shard) then missing[#missing + 1] = shard end
+    end
+  end
+  if #missing > 0 then
+    table.sort(missing)
+    binding.raise("io", ("%s: %d of %d weight files are missing, the first is %s"):format(self.folder, #missing, total,
+      missing[1]), 2, { hint = "fetch the rest of the checkpoint" })
+  end
+end
+
+local function no_weights(folder)
+  local what = "there is no " .. checkpoint.weights[1] .. " in this folder"
+  local hint = "give the folder of a model as Hugging Face stores it"
+  for _, other in ipairs { "tf_model.h5", "flax_model.msgpack", "consolidated.00.pth" } do
+    if exists(folder .. "/" .. other) then
+      what, hint = what .. ", only " .. other, "convert it to safetensors"
+      break
+    end
+  end
+  binding.raise("io", folder .. ": " .. what, 2, { hint = hint })
+end
+
+---Opens the weights of a folder: tensors by name, whatever file they are in. One file wins over an index, and safetensors
+---over files of PyTorch.
+---@param folder string
+---@return luasight.Checkpoint
+function checkpoint.read(folder)
+  check_folder(folder)
+  local self = setmetatable({ folder = folder, _where = {}, _files = {} }, Checkpoint)
+  for _, weights in ipairs(checkpoint.weights) do
+    if exists(folder .. "/" .. weights) then
+      for _, name in ipairs(file_of(self, weights):keys()) do self._where[name] = weights end
+      return self
+    elseif exists(folder .. "/" .. weights .. checkpoint.index_suffix) then
+      read_index(self, weights .. checkpoint.index_suffix)
+      return self
+    end
+  end
+  no_weights(folder)
+end
+
+return checkpoint

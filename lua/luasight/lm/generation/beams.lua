@@ -1,0 +1,128 @@
+--- Beam search, step for step as transformers does it: of each prompt the k best texts go on, and the k best that have ended
+--- are kept.
+---
+--- B prompts, k beams, R = B k rows of the run, K candidates, N all tokens there can be, V vocabulary.
+local torch = require "luasight.tensor.torch"
+
+local beams = {}
+
+local NEVER = -1e9 -- the score of what cannot be chosen, as in transformers
+
+---@class luasight.Beams
+---@field run luasight.GenerationRun
+---@field scores any    B k, of the texts that go on: the sum of log probabilities
+---@field texts any     B k N, those that have ended, the best first
+---@field ended any     B k, which of them are there
+---@field ranks any     B k, their scores, length_penalty in them
+---@field lengths any   B k, their new tokens
+---@field hope any      B 1, whether a text that goes on could still become one of the best
+local Beams = {}
+Beams.__index = Beams
+
+---@param run luasight.GenerationRun
+---@return luasight.Beams
+function beams.new(run)
+  local k, device = run.settings.num_beams, run.ids.device
+  local B = run.rows / k
+  local function filled(value, dtype) return torch.full({ B, k }, value, { dtype = dtype, device = device }) end
+  local scores = filled(NEVER, "float32")
+  scores[":, 0"] = 0 -- at first all beams are the prompt: one of them has the candidates
+  return setmetatable({ run = run, scores = scores, texts = run.ids:view(B, k, -1), ended = filled(false, "bool"),
+    ranks = filled(NEVER, "float32"), lengths = filled(0, "int64"),
+    hope = torch.ones({ B, 1 }, { dtype = "bool", device = device }) }, Beams)
+end
+
+---`x:index_select(0, at + b * of)`: of each prompt's elements those at the places `at`.
+local function pick(x, at, of) -- B of ..., B n -> B n ...
+  local B, n = at.shape[0], at.shape[1]
+  local flat = (at + torch.arange(0, B * of, of, { device = at.device }):unsqueeze(1)):flatten()
+  return x:flatten(0, 1):index_select(0, flat):unflatten(0, { B, n })
+end
+
+---The K best ways to go on: scores, the row each one comes from, the texts.
+local function candidates(self, scores) -- B k V
+  local run, s = self.run, self.run.settings
+  local k, V = s.num_beams, scores.shape[2]
+  local K = math.min(math.max(2, 1 + #s.ends) * k, k * V)
+  local best, at = (scores + self.scores:unsqueeze(-1)):flatten(1):topk(K, 1) -- B K
+  local from = at:div(V, { rounding_mode = "floor" }) -- B K, which beam
+  local texts = pick(run.ids:unflatten(0, { scores.shape[0], k }), from, k) -- B K N
+  texts:select(2, run.length):copy_(at:remainder(V))
+  return best, from, texts
+end
+
+---Keeps the candidates that have ended and are better than what was kept.
+local function keep_ended(self, best, texts, ends)
+  local run, s = self.run, self.run.settings
+  local k, new = s.num_beams, run.step + 1
+  local now = ends:clone() -- only the k best candidates count
+  now:narrow(1, k, now.shape[1] - k):fill_(false)
+  local ranks = best / new ^ s.length_penalty
+  local closed = self.hope:logical_not()
+  if s.early_stopping == true then closed = closed:logical_or(self.ended:all(1, true)) end
+  ranks = ranks + closed:logical_or(now:logical_not()):float() * NEVER
+  local order
+  self.ranks, order = torch.cat({ self.ranks, ranks }, 1):topk(k, 1) -- B k
+  self.texts = pick(torch.cat({ self.texts, texts }, 1), order, k + now.shape[1])
+  self.ended = torch.cat({ self.ended, now }, 1):gather(1, order)
+  self.lengths = torch.cat({ self.lengths, torch.full_like(best, new, { dtype = "int64" }) }, 1):gather(1, order)
+end
+
+---Whether a text that goes on can come to be one of the best: an estimate, unless early_stopping is "never".
+local function update_hope(self)
+  local run, s = self.run, self.run.settings
+  local length = s.early_stopping == "never" and s.length_penalty > 0 and run.steps or run.step
+  local possible = self.scores[":, :1"] / length ^ s.length_penalty -- B 1
+  local worst = self.ranks:amin(1, true):masked_fill(self.ended:logical_not(), NEVER) -- B k
+  self.hope = self.hope:logical_and(possible:gt(worst):any(1, true))
+end
+
+---The rows of the cache in another order. A tensor of its own: what a trace saved of the old one stays as it was.
+local function reorder(run, rows)
+  if torch.equal(rows, torch.arange(run.rows, { device = rows.device })) then return end
+  local axes, moved = run.axes, run.cache:new_empty(run.cache.shape)
+  local function filled(t) return axes.positions and t:narrow(axes.positions, 0, run.offset + run.length - 1) or t end
+  torch.index_select(filled(run.cache), axes.rows, rows, { out = filled(moved) })
+  run.cache:release()
+  run.cache = moved
+end
+
+---Appends one token to every beam. Gives whether the search goes on.
+---@param run luasight.GenerationRun
+---@param scores any  R V, log probabilities
+---@return boolean
+function Beams:append(run, scores)
+  local k = run.settings.num_beams
+  local best, from, texts = candidates(self, scores:unflatten(0, { run.rows / k, k }))
+  local last = run.step + 1 == run.steps
+  local ends = last and torch.ones_like(best, { dtype = "bool" })
+    or run:endings_of(texts:flatten(0, 1):narrow(1, 0, run.length + 1))
+  ends = ends and ends:view_as(best) or torch.zeros_like(best, { dtype = "bool" }) -- B K
+  local on = best + ends:float() * NEVER
+  local order
+  on, order = on:topk(k, 1) -- B k
+  keep_ended(self, best, texts, ends)
+  self.scores = on
+  run.ids = pick(texts, order, best.shape[1]):flatten(0, 1)
+  run.length, run.step = run.length + 1, run.step + 1
+  update_hope(self)
+  local early = run.settings.early_stopping == true and self.ended:all():item()
+  if last or early or not self.hope:any():item() or ends:all():item() then return false end
+  if run.cache then
+    local rows = from:gather(1, order) + torch.arange(0, run.rows, k, { device = from.device }):unsqueeze(1)
+    reorder(run, rows:flatten())
+  end
+  return true
+end
+
+---The best texts of each prompt.
+---@return any  # B num_return_sequences, T + new
+function Beams:text()
+  local run = self.run
+  if not run.over then return run.ids:narrow(1, 0, run.length) end
+  local n = run.settings.num_return_sequences
+  local longest = self.lengths:narrow(1, 0, n):max():item()
+  return self.texts:narrow(1, 0, n):flatten(0, 1):narrow(1, 0, run.prompt + longest)
+end
+
+return beams

@@ -1,0 +1,276 @@
+--- The options of a generation, as transformers names them: defaults, checks, contradictions.
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
+
+local settings = {}
+
+-- ---- kinds of values -------------------------------------------------------------------------------------------------
+
+local function is_number(v) return type(v) == "number" and v == v end
+local function is_whole(v, from) return is_number(v) and v % 1 == 0 and v >= from and v < 2 ^ 53 end
+
+local function all(list, test)
+  if type(list) ~= "table" or #list == 0 then return false end
+  for _, v in ipairs(list) do
+    if not test(v) then return false end
+  end
+  return true
+end
+
+local function is_id(v) return is_whole(v, 0) end
+local function is_stop(v) return type(v) == "string" and v ~= "" end
+
+local flag = { "true or false", function(v) return type(v) == "boolean" end }
+local count = { "a whole number above 0", function(v) return is_whole(v, 1) end }
+local size = { "a whole number from 0 on", function(v) return is_whole(v, 0) end }
+local above_zero = { "a number above 0", function(v) return is_number(v) and v > 0 and v < math.huge end }
+local share = { "a number from 0 to 1", function(v) return is_number(v) and v >= 0 and v <= 1 end }
+local number = { "a number", function(v) return is_number(v) and math.abs(v) < math.huge end }
+
+---@class luasight.GenerationOptions  named as in transformers; what is not told, the folder's generation_config.json says
+---@field max_new_tokens integer?        20 where nothing else says how long the text may get
+---@field max_length integer?            the same with the prompt; one of the two
+---@field min_new_tokens integer?        0
+---@field min_length integer?            the same with the prompt
+---@field do_sample boolean?             false: the likeliest token at each step
+---@field temperature number?            1; acts in sampling, as the next three do
+---@field top_k integer?                 50; 0: all
+---@field top_p number?                  1
+---@field seed integer?                  the same text for the same seed
+---@field repetition_penalty number?     1: none
+---@field num_beams integer?             1: no search
+---@field num_return_sequences integer?  1; more with sampling or beams
+---@field length_penalty number?         1; of a search with beams
+---@field early_stopping boolean|"never"?  false; of a search with beams
+---@field eos_token_id integer|integer[]|false?  ends a text; false: nothing does
+---@field pad_token_id integer?          behind texts that ended early
+---@field stop_strings string|string[]?  texts that end a text
+---@field use_cache boolean?             true where the network has one
+
+---Option -> what it must be.
+local kinds = {
+  do_sample = flag, temperature = above_zero, top_k = size, top_p = share, seed = size,
+  repetition_penalty = above_zero,
+  num_beams = count, num_return_sequences = count, length_penalty = number,
+  early_stopping = { 'true, false or "never"', function(v) return type(v) == "boolean" or v == "never" end },
+  max_new_tokens = count, max_length = count, min_new_tokens = size, min_length = size,
+  eos_token_id = { "a token id, a list of them, or false for none",
+    function(v) return v == false or is_id(v) or all(v, is_id) end },
+  pad_token_id = { "a token id", is_id },
+  stop_strings = { "a text or a list of texts", function(v) return is_stop(v) or all(v, is_stop) end },
+  use_cache = flag,
+}
+
+---The names of all options.
+---@type table<string, true>
+settings.names = {}
+for name in pairs(kinds) do settings.names[name] = true end
+
+-- What a generation_config.json may ask for that is not implemented, and the value that asks for nothing.
+local neutral = {
+  no_repeat_ngram_size = 0, encoder_no_repeat_ngram_size = 0, encoder_repetition_penalty = 1, typical_p = 1, min_p = 0,
+  top_h = 1, epsilon_cutoff = 0, eta_cutoff = 0, diversity_penalty = 0, num_beam_groups = 1, guidance_scale = 1,
+  renormalize_logits = false, remove_invalid_values = false, penalty_alpha = 0, token_healing = false,
+  forced_bos_token_id = {}, forced_eos_token_id = {}, bad_words_ids = {}, force_words_ids = {}, constraints = {},
+  suppress_tokens = {}, begin_suppress_tokens = {}, sequence_bias = {}, exponential_decay_length_penalty = {},
+  watermarking_config = {}, prompt_lookup_num_tokens = {}, dola_layers = {}, max_time = {},
+}
+
+-- ---- checks ----------------------------------------------------------------------------------------------------------
+
+local function text(v) return type(v) == "string" and ("%q"):format(v) or type(v) == "table" and "a table" or tostring(v) end
+
+local function sorted(set)
+  local names = {}
+  for name in pairs(set) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function refuse(message, hint) failure.raise("argument", message, nil, { hint = hint }) end
+
+local function check_given(given)
+  if type(given) ~= "table" then refuse("the options of a generation are a table, not a " .. type(given)) end
+  for name, v in pairs(given) do
+    local kind = kinds[name]
+    if not kind then
+      local names = sorted(kinds)
+      failure.raise("name", ("a generation has no option %s%s"):format(text(name), near.text(tostring(name), names)), nil,
+        { hint = "options are " .. table.concat(names, ", ") })
+    elseif not kind[2](v) then
+      refuse(("%s is %s, not %s"):format(name, kind[1], text(v)))
+    end
+  end
+end
+
+local function check_config(config)
+  for name, v in pairs(config) do
+    local kind, off = kinds[name], neutral[name]
+    if kind and not kind[2](v) and not (name == "pad_token_id" and v == -1) then
+      failure.raise("format", ("generation_config.json: %s is %s, not %s"):format(name, kind[1], text(v)), nil,
+        { hint = "correct the file" })
+    elseif off ~= nil and v ~= off and not (type(v) == "table" and next(v) == nil) then
+      failure.raise("format", ("generation_config.json: %s = %s is not implemented"):format(name, text(v)), nil,
+        { hint = "take it out of the file to generate without it" })
+    end
+  end
+end
+
+---Options that act only in sampling, or only with beams.
+local function check_together(given, s)
+  local function only(names, condition, what)
+    for _, name in ipairs(names) do
+      if given[name] ~= nil and not condition then refuse(("%s acts only with %s"):format(name, what)) end
+    end
+  end
+  only({ "temperature", "top_k", "top_p", "seed" }, s.do_sample, "do_sample = true")
+  only({ "length_penalty", "early_stopping" }, s.num_beams > 1, "num_beams above 1")
+  if given.max_new_tokens and given.max_length then
+    refuse("max_new_tokens and max_length both say how long the text may get; give one")
+  elseif given.min_new_tokens and given.min_length then
+    refuse("min_new_tokens and min_length both say how long the text must get; give one")
+  end
+  if s.num_beams > 1 and s.do_sample then
+    refuse(("sampling with beams is not implemented: do_sample = true, num_beams = %d"):format(s.num_beams),
+      "num_beams = 1 samples, do_sample = false searches")
+  elseif s.num_beams > 1 and s.num_return_sequences > s.num_beams then
+    refuse(("num_return_sequences is %d: a search with num_beams = %d has no more than that many texts"):format(
+      s.num_return_sequences, s.num_beams))
+  elseif s.num_beams == 1 and s.num_return_sequences > 1 and not s.do_sample then
+    refuse(("num_return_sequences is %d: without sampling or beams all would be the same"):format(s.num_return_sequences),
+      "do_sample = true or num_beams")
+  end
+end
+
+-- ---- reading ---------------------------------------------------------------------------------------------------------
+
+local function list(v)
+  if v == nil or v == false then return {} end
+  return type(v) == "table" and v or { v }
+end
+
+---The ids that end a text; those of a file that the model does not have can never come.
+local function end_ids(given, default, vocabulary)
+  local ids = {}
+  for _, id in ipairs(list(given == nil and default or given)) do
+    if not vocabulary or id < vocabulary then
+      ids[#ids + 1] = id
+    elseif given ~= nil then
+      refuse(("eos_token_id: there is no token %d, the model knows 0 to %d"):format(id, vocabulary - 1))
+    end
+  end
+  return ids
+end
+
+local function pad_id(given, default, ids, reader)
+  local vocabulary = reader.vocabulary
+  if given and vocabulary and given >= vocabulary then
+    refuse(("pad_token_id: there is no token %d, the model knows 0 to %d"):format(given, vocabulary - 1))
+  end
+  if given == nil and default and default >= 0 and (not vocabulary or default < vocabulary) then given = default end
+  return given or reader.pad and reader.pad() or ids[1] or 0
+end
+
+---@class luasight.GenerationSettings  what `settings.read` gives
+---@field do_sample boolean
+---@field temperature number
+---@field top_k integer               0: all
+---@field top_p number
+---@field seed integer?               nil: one is drawn
+---@field repetition_penalty number
+---@field num_beams integer
+---@field num_return_sequences integer
+---@field length_penalty number
+---@field early_stopping boolean|"never"
+---@field max_new_tokens integer?     as asked for
+---@field max_length integer?         as asked for
+---@field usual_new_tokens integer?   where neither is asked for: as many, or fewer where the model cannot read more
+---@field usual_length integer?       the same with the prompt
+---@field min_new_tokens integer
+---@field min_length integer
+---@field ends integer[]              ids that end a text
+---@field pad integer
+---@field stop_strings string[]
+---@field use_cache boolean?          nil: where the network has one
+---@field tokenizer (fun(): any)?
+---@field context integer?            most tokens that the model reads
+
+---Reads the options of a call: what it does not say, the folder's generation_config.json says, else its configuration, else
+---transformers' defaults (max_new_tokens 20).
+---@param given table?
+---@param net table             the network: `config` and `generation_config` are looked at where they are there
+---@param reader? luasight.Reader
+---@return luasight.GenerationSettings
+function settings.read(given, net, reader)
+  given, reader = given or {}, reader or {}
+  if net.cannot_generate then
+    failure.raise("state", "this model does not generate text: " .. net.cannot_generate)
+  end
+  check_given(given)
+  local from_file = type(net.generation_config) == "table" and net.generation_config or nil
+  local config = type(net.config) == "table" and net.config or {}
+  check_config(from_file or {})
+  local function default(name)
+    if from_file and from_file[name] ~= nil then return from_file[name] end
+    if kinds[name] and config[name] ~= nil and kinds[name][2](config[name]) then return config[name] end
+  end
+  local function value(name, otherwise)
+    if given[name] ~= nil then return given[name] end
+    local v = default(name)
+    if v == nil then return otherwise end
+    return v
+  end
+  local ends = end_ids(given.eos_token_id, default "eos_token_id", reader.vocabulary)
+  local s = {
+    do_sample = value("do_sample", false),
+    temperature = value("temperature", 1), top_k = value("top_k", 50), top_p = value("top_p", 1), seed = value "seed",
+    repetition_penalty = value("repetition_penalty", 1),
+    num_beams = value("num_beams", 1), num_return_sequences = value("num_return_sequences", 1),
+    length_penalty = value("length_penalty", 1), early_stopping = value("early_stopping", false),
+    max_new_tokens = given.max_new_tokens, max_length = given.max_length,
+    usual_new_tokens = default "max_new_tokens", usual_length = default "max_length",
+    min_new_tokens = value("min_new_tokens", 0), min_length = value("min_length", 0),
+    ends = ends, pad = pad_id(given.pad_token_id, default "pad_token_id", ends, reader),
+    stop_strings = list(value "stop_strings"), use_cache = given.use_cache,
+    tokenizer = reader.tokenizer, context = not reader.reads_beyond and reader.context or nil,
+  }
+  if s.use_cache == nil and default "use_cache" == false then s.use_cache = false end
+  check_together(given, s)
+  if s.use_cache and not net.new_cache then refuse("use_cache: this model has no cache", "leave it out") end
+  if #s.stop_strings > 0 and not s.tokenizer then
+    refuse("stop_strings needs a tokenizer, and this model has none", "eos_token_id stops at token ids")
+  end
+  return s
+end
+
+-- ---- lengths ---------------------------------------------------------------------------------------------------------
+
+---How many tokens a prompt of T is to get.
+---@param s luasight.GenerationSettings
+---@param T integer
+---@return integer most, integer least
+function settings.lengths(s, T)
+  local most = s.max_new_tokens
+  if s.max_length then
+    most = s.max_length - T
+    if most < 1 then
+      refuse(("max_length is %d, and the prompt alone has %d tokens"):format(s.max_length, T), "max_new_tokens counts new ones")
+    end
+  end
+  local room = s.context and s.context + 1 - T -- the last new token is not read
+  if most and room and most > room then
+    refuse(("the prompt has %d tokens and %d new ones are asked for: the model reads at most %d"):format(T, most, s.context),
+      ("max_new_tokens = %d fits"):format(room))
+  end
+  if not most then
+    most = s.usual_new_tokens or s.usual_length and math.max(1, s.usual_length - T) or 20
+    if room then most = math.min(most, room) end
+  end
+  local least = s.min_new_tokens > 0 and s.min_new_tokens or math.max(0, s.min_length - T)
+  if least > most then
+    refuse(("at least %d new tokens are asked for, and at most %d"):format(least, most))
+  end
+  return most, least
+end
+
+return settings

@@ -1,0 +1,217 @@
+--- Language models: a network with its tokenizer, given text or token ids.
+local binding = require "luasight.ffi"
+local generation = require "luasight.lm.generation"
+local model = require "luasight.model"
+local near = require "luasight.base.near"
+local prompt = require "luasight.lm.prompt"
+local torch = require "luasight.tensor.torch"
+local trace = require "luasight.trace"
+
+local C = binding.C
+
+local language_model = {}
+
+local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
+
+local option_names = { "device", "dtype", "tokenizer", "rename", "revision" }
+local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
+
+local function check_options(options)
+  if options ~= nil and type(options) ~= "table" then
+    binding.raise("argument", "the options of ls.LanguageModel are a table, not a " .. type(options))
+  end
+  for name in pairs(options or {}) do
+    local known = false
+    for _, option in ipairs(option_names) do known = known or option == name end
+    if not known then
+      binding.raise("name", ("ls.LanguageModel has no option %q%s"):format(tostring(name), near.text(tostring(name),
+        option_names)), nil, { hint = "options are " .. table.concat(option_names, ", ") })
+    end
+  end
+end
+
+local function is_module(v) return type(v) == "table" and type(v._children) == "function" end
+
+-- ---- the tokenizer ---------------------------------------------------------------------------------------------------
+
+local function is_callable(v)
+  local meta = getmetatable(v)
+  return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+---A function that gives the tokenizer, loaded at its first use, and whether there is one.
+local function tokenizer_source(given, folder)
+  if given ~= nil and type(given) ~= "string" then
+    if not is_callable(given) then
+      binding.raise("argument", "a tokenizer is what ls.Tokenizer gives, or the folder that has one, not a " .. type(given))
+    end
+    return function() return given end, true
+  end
+  local from, loaded = given or folder, nil
+  if not from then
+    return function()
+      binding.raise("state", "this model has no tokenizer: give token ids, or a tokenizer with { tokenizer = }")
+    end, false
+  end
+  local function load()
+    loaded = loaded or require "luasight.text.tokenizer".Tokenizer(from)
+    return loaded
+  end
+  if given then load() end -- asked for by name: what is wrong with it is said at once
+  return load, given ~= nil or require "luasight.text.tokenizer.files".exists(from)
+end
+
+---The id that fills short rows: pad token, else end of text, else 0, of the tokenizer, then of the configuration.
+local function pad_of(tokenizer, config, vocabulary)
+  local candidates = {}
+  for _, source in ipairs { type(tokenizer) == "function" and {} or tokenizer or {}, config } do
+    for _, name in ipairs { "pad_token_id", "eos_token_id" } do
+      local id = source[name]
+      if type(id) == "table" then id = id[1] end
+      candidates[#candidates + 1] = id
+    end
+  end
+  for _, id in ipairs(candidates) do
+    if id >= 0 and (not vocabulary or id < vocabulary) then return id end
+  end
+  return 0
+end
+
+-- ---- generation ------------------------------------------------------------------------------------------------------
+
+local Generator = { __newindex = function()
+  binding.raise("state", "the generated text can be read, not set", 3, { point = "generator.output" })
+end }
+
+function Generator.__index(generator, name)
+  local tracer = trace.innermost()
+  if name ~= "output" then
+    binding.raise("name", ("the generator has output, no %q"):format(tostring(name)), 3, { point = "generator" })
+  end
+  if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
+    binding.raise("state", "exists only inside the body of a generation", 3, { point = "generator.output" })
+  end
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_text(tracer._recording.graph, tracer._invoke, binding.site(), out.v))
+  return out
+end
+
+---What model/init.lua needs to generate with a network.
+local function generating(net, tokenizer, has_tokenizer, reader)
+  local all = { invoker_args = true, truncation = true, add_special_tokens = true }
+  for name in pairs(generation.names) do all[name] = true end
+  return {
+    generate_options = all,
+    generation = function(options)
+      local own = {}
+      for name, v in pairs(options) do
+        if generation.names[name] then own[name] = v end
+      end
+      local source = setmetatable({ tokenizer = has_tokenizer and tokenizer or nil }, { __index = reader })
+      return generation.settings(own, net, source)
+    end,
+    generation_steps = function(s) return (generation.lengths(s, 1)) end,
+    start_generation = function(s, named) return generation.start(net, s, named) end,
+    generate = function(s, named) return generation.generate(net, s, named) end,
+    stream = function(s, named) return generation.stream(net, s, named) end,
+    generator = setmetatable({ _module = net }, Generator),
+  }
+end
+
+-- ---- models ----------------------------------------------------------------------------------------------------------
+
+local function device_of(net)
+  local first = net:parameters()[1]
+  return first and first.device or "cpu"
+end
+
+local function reader_of(net, tokenizer, has_tokenizer, folder)
+  local config = type(net.config) == "table" and net.config or {}
+  local vocabulary = config.vocab_size
+  return {
+    names = net.arguments or common_arguments,
+    tokenizer = tokenizer,
+    pad = function() return pad_of(has_tokenizer and tokenizer() or nil, config, vocabulary) end,
+    context = net.context or config.n_positions or config.max_position_embeddings,
+    reads_beyond = net.reads_beyond,
+    vocabulary = vocabulary,
+    folder = folder,
+    device = device_of(net),
+  }
+end
+
+---The network, the folder it is from, and how to say that the memory of a parameter's file is not needed.
+local function network_of(source, options)
+  if type(source) == "string" then
+    local folder = require("luasight.lm.hub").locate(source, { model = true, weights = options.device ~= "meta",
+      tokenizer = options.tokenizer == nil }, options.revision)
+    local net, forget = require "luasight.lm.loader".open(folder, options)
+    return net, folder, forget
+  end
+  if not is_module(source) then
+    binding.raise("argument", "ls.LanguageModel takes a folder, a name on the hub or an nn.Module, not a " .. type(source))
+  end
+  if options.revision ~= nil then binding.raise("argument", "a revision is for models of the hub, not for an nn.Module") end
+  if options.device ~= nil or options.dtype ~= nil then
+    local loader = require "luasight.lm.loader"
+    source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }
+  end
+  return source
+end
+
+---@class luasight.LanguageModel: luasight.Model  a model that reads and writes text
+---@field tokenizer luasight.Tokenizer  loaded at its first use
+---@field config table                 the configuration, every field under its own name
+---@field generator { output: luasight.Tensor }  in the body of a generation: the ids of the whole text
+
+---A language model: of a folder as Hugging Face lays it out, of the hub, or around a network of your own.
+---@param source string|table  folder, "owner/name" (a folder of that name wins), or nn.Module
+---@param options? { device: string?, dtype: string?, tokenizer: any, revision: string?, rename: table? }  device: "auto", "cpu"
+---  (unless told), "cuda", "meta" (shapes alone, for scans); dtype: "auto" (that of the file, unless told) or one by name;
+---  tokenizer: the folder's own unless told, a folder, a name on the hub, or an object; revision: of the hub, "main" unless
+---  told; rename: more names for modules, see model/rename.lua
+---@return luasight.LanguageModel
+function language_model.LanguageModel(source, options)
+  check_options(options)
+  options = options or {}
+  local net, folder, forget = network_of(source, options)
+  local tokenizer, has_tokenizer = tokenizer_source(options.tokenizer, folder)
+  local reader = reader_of(net, tokenizer, has_tokenizer, folder)
+
+  local is_argument = {}
+  for _, name in ipairs(reader.names) do is_argument[name] = true end
+  local runs = 0
+  local generates = generating(net, tokenizer, has_tokenizer, reader)
+  local fields = {
+    prepare = function(_, input, call_options)
+      runs = runs + 1
+      if forget and runs == LASTING then
+        require "luasight.lm.layout".settle(net, forget)
+        forget = nil
+      end
+      return prompt.arguments(input, call_options, reader)
+    end,
+    is_input = function(v)
+      for name in pairs(v) do
+        if is_argument[name] then return true end
+      end
+      return false
+    end,
+    options = prompt.options,
+    invoke_options = prompt.invoke_options,
+    merge = function(members) return prompt.merge(members, reader) end,
+    lengths = prompt.lengths,
+    example = function(rows, length)
+      return { input_ids = torch.zeros(rows or 1, length or 1, { dtype = "int64", device = reader.device }) }
+    end,
+    makes_examples = true,
+    only_shapes = reader.device == "meta",
+    rename = options.rename,
+    public = { tokenizer = tokenizer, config = function() return net.config end,
+      generator = function() return generates.generator end },
+  }
+  for name, v in pairs(generates) do fields[name] = fields[name] or v end
+  return model.new(net, fields)
+end
+
+return language_model

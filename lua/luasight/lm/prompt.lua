@@ -1,0 +1,313 @@
+--- Prompts: what a language model is given (text, ids, tensors, named arguments) becomes its named arguments.
+local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
+local torch = require "luasight.tensor.torch"
+
+local ffi, ref_t = binding.ffi, binding.ref_t
+
+local prompt = {}
+
+---@class luasight.Reader  what is known of the model that reads
+---@field names string[]             the arguments it takes
+---@field tokenizer fun(): any       raises where there is none
+---@field pad fun(): integer         the id that fills short rows
+---@field context integer?           most tokens it was trained to read
+---@field reads_beyond boolean?      more are no error
+---@field vocabulary integer?        how many ids there are
+---@field folder string?             of the model
+---@field device string
+
+local function is_tensor(v) return ffi.istype(ref_t, v) end
+
+local function is_named(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
+
+local function empty(what)
+  binding.raise("argument", what .. " is empty: there is no token to read", nil,
+    { hint = "give at least one token, for instance the model's first one" })
+end
+
+-- ---- options ---------------------------------------------------------------------------------------------------------
+
+local tokenizer_options = { truncation = true, max_length = true, add_special_tokens = true }
+prompt.invoke_options = { invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
+prompt.options = { trace = true, invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
+
+---The tokenizer's options, from among those of the call and from its invoker_args.
+local function options_for(options, reader)
+  if next(options) == nil then return options end
+  local out, inner = {}, options.invoker_args
+  if inner ~= nil and type(inner) ~= "table" then
+    binding.raise("argument", "invoker_args is a table, not a " .. type(inner))
+  end
+  for name, v in pairs(inner or {}) do
+    if not tokenizer_options[name] then
+      local names = {}
+      for known in pairs(tokenizer_options) do names[#names + 1] = known end
+      binding.raise("name", ("invoker_args has no option %q%s"):format(tostring(name), near.text(tostring(name), names)))
+    end
+    out[name] = v
+  end
+  for name in pairs(tokenizer_options) do
+    if options[name] ~= nil then out[name] = options[name] end
+  end
+  local most = out.max_length
+  if most ~= nil and (type(most) ~= "number" or most < 1 or most % 1 ~= 0) then
+    binding.raise("argument", ("max_length is a whole number above 0, not %s"):format(tostring(most)))
+  elseif most and not out.truncation then
+    binding.raise("argument", "max_length shortens a prompt only together with truncation = true")
+  elseif out.truncation and not most then
+    if not reader.context then binding.raise("argument", "truncation needs max_length: this model has no longest input") end
+    out.max_length = reader.context
+  end
+  return out
+end
+
+-- ---- rows of ids -----------------------------------------------------------------------------------------------------
+
+local function encode(text, options, reader)
+  local ids = reader.tokenizer()(text, options).input_ids
+  if is_tensor(ids) then ids = ids:flatten():tolist() end
+  return ids
+end
+
+local function check_row(row, what)
+  for i = 1, #row do
+    local id = row[i]
+    if type(id) ~= "number" or id % 1 ~= 0 then
+      binding.raise("argument", ("%s: element %d is %s; token ids are whole numbers"):format(what, i,
+        type(id) == "number" and tostring(id) or "a " .. type(id)))
+    end
+  end
+  if #row == 0 then empty(what) end
+end
+
+---What was given as rows of ids, nil where it is no text and no list; `text` says that a tokenizer made them.
+---@return integer[][]? rows, boolean text
+local function rows_of(input, options, reader)
+  if type(input) == "string" then return { encode(input, options, reader) }, true end
+  if type(input) ~= "table" or getmetatable(input) ~= nil then return nil, false end
+  if #input == 0 then binding.raise("argument", "the input is an empty list") end
+  local kind = type(input[1])
+  if kind == "number" then return { input }, false end
+  local rows = {}
+  for i, element in ipairs(input) do
+    if type(element) ~= kind or kind ~= "string" and kind ~= "table" then
+      binding.raise("argument", ("element %d of the input is a %s"):format(i, is_tensor(element) and "tensor" or
+        type(element)), nil, { hint = "a list holds token ids, or texts, or lists of token ids" })
+    end
+    rows[i] = kind == "string" and encode(element, options, reader) or element
+  end
+  return rows, kind == "string"
+end
+
+---Rows as a tensor [B, T], padded on the left, and where they were, the mask; the least and the greatest id.
+local function from_rows(rows, options, reader)
+  local longest, shortest, low, high, padded, mask = 0, math.huge, math.huge, -math.huge, {}, {}
+  for i, row in ipairs(rows) do
+    check_row(row, #rows == 1 and "the prompt" or "prompt " .. i)
+    if options.truncation and #row > options.max_length then
+      rows[i] = { unpack(row, 1, options.max_length) }
+    end
+    row = rows[i]
+    longest, shortest = math.max(longest, #row), math.min(shortest, #row)
+    for k = 1, #row do low, high = math.min(low, row[k]), math.max(high, row[k]) end
+  end
+  if longest == shortest then return torch.tensor(rows, { dtype = "int64" }), nil, low, high end
+  local pad = reader.pad()
+  for i, row in ipairs(rows) do
+    local missing = longest - #row
+    padded[i], mask[i] = {}, {}
+    for k = 1, longest do
+      padded[i][k] = row[k - missing] or pad
+      mask[i][k] = k > missing and 1 or 0
+    end
+  end
+  return torch.tensor(padded, { dtype = "int64" }), torch.tensor(mask, { dtype = "int64" }), low, high
+end
+
+-- ---- tensors ---------------------------------------------------------------------------------------------------------
+
+local integer = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 = true }
+
+---A tensor of ids as [B, T] int64.
+local function from_tensor(t, options)
+  t = t.value -- a proxy saved by an earlier trace
+  if not integer[t.dtype] then
+    binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
+  end
+  local dims = t:dim()
+  if dims == 1 then t = t:unsqueeze(0)
+  elseif dims ~= 2 then binding.raise("shape", "token ids are [B, T] or [T], this tensor has " .. dims .. " axes") end
+  if options.truncation and t:size(1) > options.max_length then t = t:narrow(1, 0, options.max_length) end
+  return t.dtype == "int64" and t or t:to("int64")
+end
+
+---Fails unless the ids, `low` to `high`, are those that the model knows and the text fits.
+local function check_ids(ids, reader, text, low, high)
+  local rows, length = ids:size(0), ids:size(1)
+  if rows == 0 or length == 0 then empty "the prompt" end
+  if reader.context and not reader.reads_beyond and length > reader.context then
+    binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context), nil,
+      { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
+  end
+  if not low then
+    low, high = ids:aminmax()
+    low, high = low:item(), high:item()
+  end
+  if reader.vocabulary and text and high >= reader.vocabulary then
+    local tokenizer = reader.tokenizer()
+    local from = type(tokenizer) == "userdata" and tokenizer.folder
+    binding.raise("index", ("%s gives the token id %d, but vocab_size of %s is %d"):format(
+      from and "the tokenizer of " .. from or "the tokenizer", high,
+      reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary), nil,
+      { hint = "the tokenizer is not the one that this model was trained with: take both from the same place" })
+  elseif reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
+    binding.raise("index", ("token id %d is out of range: the model knows 0 to %d"):format(low < 0 and low or high,
+      reader.vocabulary - 1))
+  end
+end
+
+---input_ids, and the mask where rows were padded.
+local function ids_of(input, options, reader)
+  if is_tensor(input) then
+    local ids = from_tensor(input, options)
+    check_ids(ids, reader, false)
+    return ids
+  end
+  local rows, text = rows_of(input, options, reader)
+  if not rows then
+    binding.raise("argument", "the input of a language model is text, token ids or a tensor, not a " .. type(input))
+  end
+  local ids, mask, low, high = from_rows(rows, options, reader)
+  check_ids(ids, reader, text, low, high)
+  return ids, mask
+end
+
+-- ---- named arguments -------------------------------------------------------------------------------------------------
+
+---An argument that belongs to each token: [B, T] like the ids.
+local function like_ids(name, v, ids)
+  if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
+  if not is_tensor(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
+  v = v.value
+  if v:dim() == 1 then v = v:unsqueeze(0) end
+  if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
+    binding.raise("shape", ("%s has the shape %s, the tokens have [%d, %d]"):format(name, tostring(v.shape),
+      ids:size(0), ids:size(1)))
+  end
+  return v
+end
+
+local function from_names(input, options, reader)
+  local known, result = {}, {}
+  for _, name in ipairs(reader.names) do known[name] = true end
+  for name, v in pairs(input) do
+    if not known[name] then
+      binding.raise("name", ("this model has no argument %q%s"):format(tostring(name), near.text(tostring(name),
+        reader.names)), nil, { hint = "it takes " .. table.concat(reader.names, ", ") })
+    end
+    result[name] = v
+  end
+  local mask
+  if input.input_ids ~= nil then result.input_ids, mask = ids_of(input.input_ids, options, reader) end
+  for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
+    if input[name] ~= nil then result[name] = like_ids(name, input[name], result.input_ids or input.inputs_embeds) end
+  end
+  for _, name in ipairs { "decoder_input_ids", "decoder_attention_mask" } do
+    if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
+  end
+  if mask and result.attention_mask then
+    binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that", nil,
+      { hint = "leave attention_mask out, or pad the rows yourself" })
+  end
+  result.attention_mask = result.attention_mask or mask
+  if reader.context and not reader.reads_beyond and result.position_ids then
+    local last = result.position_ids:max():item()
+    if last >= reader.context or result.position_ids:min():item() < 0 then
+      binding.raise("index", ("position %d is out of range: the model has 0 to %d"):format(last, reader.context - 1))
+    end
+  end
+  return result
+end
+
+---The model's named arguments for an input: input_ids [B, T], attention_mask [B, T] where rows were padded.
+---@param input any
+---@param options table
+---@param reader luasight.Reader
+---@return table<string, any>
+function prompt.arguments(input, options, reader)
+  options = options_for(options, reader)
+  local result
+  if is_named(input) then
+    result = from_names(input, options, reader)
+  else
+    local ids, mask = ids_of(input, options, reader)
+    result = { input_ids = ids, attention_mask = mask }
+  end
+  if reader.device ~= "cpu" then
+    for name, v in pairs(result) do
+      if is_tensor(v) then result[name] = v:to(reader.device) end
+    end
+  end
+  return result
+end
+
+-- ---- several inputs as one batch --------------------------------------------------------------------------------------
+
+---The tokens of each row of an input, and the width of the input with its padding.
+---@param args table  with the named arguments at place 1
+---@return integer[]? lengths, integer? width
+function prompt.lengths(args)
+  local named = args[1]
+  local like = named.input_ids or named.inputs_embeds
+  if not like then return nil end
+  local lengths, mask = {}, named.attention_mask
+  local sums = mask and mask:ne(0):sum(-1):tolist()
+  for row = 1, like:size(0) do lengths[row] = sums and (sums[row] or sums[1]) or like:size(1) end
+  return lengths, like:size(1)
+end
+
+local function pad_left(v, missing, fill)
+  if missing == 0 then return v end
+  local pads = { 0, 0 }
+  if v:dim() == 2 then pads = {} end
+  pads[#pads + 1], pads[#pads + 2] = missing, 0
+  return torch.constant_pad_nd(v, pads, fill)
+end
+
+---The inputs of several invokes as one, padded on the left to the longest.
+---@param members luasight.Input[]
+---@param reader luasight.Reader
+---@return table args  with `n`
+function prompt.merge(members, reader)
+  local longest, uneven, names = 0, false, {}
+  for _, member in ipairs(members) do
+    local named = member.args[1]
+    local like = named.input_ids or named.inputs_embeds
+    member.width = like:size(1)
+    uneven = uneven or longest > 0 and member.width ~= longest or named.attention_mask ~= nil
+    longest = math.max(longest, member.width)
+    for name in pairs(named) do names[name] = true end
+  end
+  if uneven then names.attention_mask = true end
+  local fill = { input_ids = names.input_ids and reader.pad() or 0 }
+  local args = { n = 1, {} }
+  for name in pairs(names) do
+    local parts = {}
+    for i, member in ipairs(members) do
+      local named = member.args[1]
+      local v = named[name]
+      if v == nil and name == "attention_mask" then
+        v = torch.ones(member.rows, member.width, { dtype = "int64", device = reader.device })
+      elseif v == nil then
+        binding.raise("argument", ("the invokes of one pass take the same arguments; only some have %q"):format(name))
+      end
+      member.pad = longest - member.width
+      parts[i] = pad_left(v, member.pad, fill[name] or 0)
+    end
+    args[1][name] = torch.cat(parts, 0)
+  end
+  return args
+end
+
+return prompt

@@ -1,0 +1,226 @@
+--- tracer:cache(): the outputs (and inputs) of many modules at once.
+local aliases = require "luasight.model.aliases"
+local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
+local place_of = require "luasight.model.place"
+local tensor = require "luasight.tensor"
+local trace = require "luasight.trace"
+
+local C = binding.C
+
+local cache = {}
+
+---@class luasight.Cache  after the trace: cache["transformer.h.3"].output, cache["transformer.h.3.resid_mid"]
+local Cache = {}
+
+---`*` is one name, `**` any path.
+local function to_pattern(text)
+  local escaped = text:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%1")
+  return "^" .. escaped:gsub("%*+", function(stars) return #stars > 1 and ".*" or "[^.]*" end) .. "$"
+end
+
+local option_names = { "modules", "inputs", "device" }
+
+local function read_options(given)
+  given = given or {}
+  for name in pairs(given) do
+    if name ~= "modules" and name ~= "inputs" and name ~= "device" then
+      binding.raise("name", ("cache has no option %q%s"):format(tostring(name), near.text(tostring(name), option_names)), 4)
+    end
+  end
+  local modules = given.modules
+  if type(modules) == "string" then modules = { modules } end
+  if modules ~= nil and (type(modules) ~= "table" or #modules == 0) then
+    binding.raise("argument", "modules is a list of paths, in which * is one name and ** any path", 4)
+  end
+  return modules, given.inputs or false, given.device
+end
+
+---The path of a module, or of a value at one, under the model's own names.
+local function own_path(root, text)
+  local ok, handle = pcall(root.get, root, text)
+  if ok then return place_of.path(handle) end
+  local of, name = text:match "^(.*)%.([^.]+)$"
+  return of and own_path(root, of) .. "." .. name or text
+end
+
+---Modules by a path whose names before the first * may be standard names: "layers.*.mlp" of GPT-2 is "transformer.h.*.mlp".
+local function with_own_names(root, text)
+  local first = text:match "^([^*]*)%.[^.]*%*"
+  return first and own_path(root, first) .. text:sub(#first + 1) or text
+end
+
+---@class luasight.Cached  what is to be cached
+---@field path string      under the model's own names
+---@field handle userdata  of the module
+---@field value string?    a value at the module instead of its output
+---@field full boolean?    named in full, so that it has to come
+
+---The modules at a path or of a pattern.
+---@return luasight.Cached[]
+local function modules_at(root, text)
+  local found = {}
+  if not text:find("*", 1, true) then
+    local ok, handle = pcall(root.get, root, text)
+    return ok and { { path = place_of.path(handle), handle = handle, full = true } } or {}
+  end
+  local pattern = to_pattern(with_own_names(root, text))
+  for path, handle in root:named_modules() do
+    if path:find(pattern) then found[#found + 1] = { path = path, handle = handle } end
+  end
+  return found
+end
+
+local function has_value(locate, handle, name)
+  return locate(handle, name) or aliases.kind(place_of.module(handle), name) == "value"
+end
+
+---The values whose module is at a path or of a pattern, and whose name ends it: "layers.*.resid_post".
+---@return luasight.Cached[]
+local function values_at(root, text, locate)
+  local of, name = text:match "^(.*)%.([^.*]+)$"
+  if not of then return {} end
+  local found = {}
+  for _, at in ipairs(modules_at(root, of)) do
+    if has_value(locate, at.handle, name) then
+      found[#found + 1] = { path = at.path .. "." .. name, handle = at.handle, value = name, full = at.full }
+    end
+  end
+  return found
+end
+
+---What is asked for; a path that does not exist, and a pattern that fits nothing, is an error.
+---@return luasight.Cached[]
+local function select_all(root, modules, locate)
+  local chosen, taken = {}, {}
+  for _, text in ipairs(modules or { "**" }) do
+    local found = modules_at(root, text)
+    if #found == 0 then found = values_at(root, text, locate) end
+    if #found == 0 then
+      if not text:find("*", 1, true) then root:get(text) end
+      binding.raise("name", ("no module has a path like %q"):format(text), 4)
+    end
+    for _, one in ipairs(found) do
+      if not taken[one.path] then chosen[#chosen + 1] = one end
+      taken[one.path] = true
+    end
+  end
+  return chosen
+end
+
+---A value at a module as the body would read it in a step.
+local function read_value(tracer, chosen, step)
+  local before = tracer._step
+  tracer._step = step
+  local ok, value = pcall(function() return chosen.handle[chosen.value] end)
+  tracer._step = before
+  if not ok then error(value, 0) end
+  return value:save()
+end
+
+---Reads what the options ask for, at every step from the current one on.
+---@param tracer luasight.Tracer
+---@param locate fun(handle: userdata, name: string): integer|false
+---@param given table?
+---@return luasight.Cache
+function cache.new(tracer, locate, given)
+  local modules, inputs, device = read_options(given)
+  local entries, order = {}, {}
+  for _, chosen in ipairs(select_all(tracer._network.root, modules, locate)) do
+    local point = chosen.value and locate(chosen.handle, chosen.value) or locate(chosen.handle, "output")
+    if not point and chosen.full then
+      binding.raise("unreached", "the model never calls this module", 4, { point = chosen.path .. ".output" })
+    end
+    if point then
+      local entry = { point = point, full = chosen.full, is_value = chosen.value ~= nil, outputs = {},
+        inputs = inputs and not chosen.value and {} or nil }
+      local function add(list, step, at)
+        local value = trace.read(tracer, step, at, 4):save()
+        if not chosen.full then C.ls_trace_optional(value.v) end
+        list[#list + 1] = value
+      end
+      for step = tracer._step, (tracer._steps or 1) - 1 do
+        if chosen.value then entry.outputs[#entry.outputs + 1] = read_value(tracer, chosen, step)
+        else add(entry.outputs, step, point) end
+        if entry.inputs then add(entry.inputs, step, locate(chosen.handle, "input")) end
+      end
+      entries[chosen.path] = entry
+      order[#order + 1] = chosen.path
+    end
+  end
+  table.sort(order, function(a, b) return entries[a].point < entries[b].point end)
+  return setmetatable({ _entries = entries, _order = order, _device = device, _root = tracer._network.root,
+    _recording = tracer._recording, _steps = tracer._steps }, Cache)
+end
+
+local function moved(v, device)
+  if not device then return v end
+  if C.ls_seq_length(v.v) > 0 then
+    local parts = {}
+    for i, inner in v:each() do parts[i + 1] = moved(inner, device) end
+    return tensor.tuple(unpack(parts))
+  end
+  return v:to(device)
+end
+
+---What came of a list of saved proxies: one value, after a generation a tuple with one for each step.
+local function values_of(self, list)
+  if not self._steps then return moved(list[1].value, self._device) end
+  local came = {}
+  for _, p in ipairs(list) do
+    if p:is_set() then came[#came + 1] = moved(p.value, self._device) end
+  end
+  return tensor.tuple(unpack(came))
+end
+
+local Entry = {}
+function Entry.__index(entry, name)
+  if name == "output" then return values_of(entry._cache, entry._lists.outputs) end
+  if name == "input" then
+    if not entry._lists.inputs then
+      binding.raise("state", "inputs were not cached", 3, { hint = "tracer:cache { inputs = true }" })
+    end
+    return values_of(entry._cache, entry._lists.inputs)
+  end
+  binding.raise("name", ("a cached module has output and input, no %q"):format(tostring(name)), 3)
+end
+
+---Leaves out the modules that did not run, of those that were not named in full.
+local function settle(self)
+  if self._settled or self._recording.graph then return end
+  local order = {}
+  for _, path in ipairs(self._order) do
+    local entry, came = self._entries[path], false
+    for _, p in ipairs(entry.outputs) do came = came or p:is_set() end
+    if entry.full or came then order[#order + 1] = path else self._entries[path] = nil end
+  end
+  self._order, self._settled = order, true
+end
+
+local methods = {}
+
+---The paths in the order in which the model reached them.
+---@return string[]
+function methods:keys()
+  settle(self)
+  return { unpack(self._order) }
+end
+
+function Cache.__index(self, path)
+  if methods[path] then return methods[path] end
+  if type(path) == "string" and path:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
+  if self._recording.graph then
+    binding.raise("state", "the cache is filled when the trace has run", 3)
+  end
+  settle(self)
+  local lists = self._entries[path] or self._entries[own_path(self._root, tostring(path))]
+  if not lists then
+    binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)), 3)
+  end
+  if lists.is_value then return values_of(self, lists.outputs) end
+  return setmetatable({ _cache = self, _lists = lists }, Entry)
+end
+
+Cache.__tostring = function(self) return ("cache of %d modules"):format(#self:keys()) end
+
+return cache

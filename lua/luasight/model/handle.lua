@@ -1,0 +1,345 @@
+--- Handles: what scripts hold of a model and of every module below it. All have the same words: `output`, `input`, taps,
+--- children, parameters; calling one inside a body adds the call to the trace.
+local aliases = require "luasight.model.aliases"
+local attached = require "luasight.trace.hooked"
+local binding = require "luasight.ffi"
+local colon = require "luasight.base.colon"
+local inputs = require "luasight.trace.inputs"
+local is_module = require "luasight.nn.module".is_module
+local near = require "luasight.base.near"
+local place_of = require "luasight.model.place"
+local points = require "luasight.model.points"
+local record = require "luasight.nn.record"
+local trace = require "luasight.trace"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local getfenv = debug.getfenv
+local new_handle, meta, join = place_of.new_handle, place_of.meta, place_of.join
+local tracer_of, twin_of, find_point = place_of.tracer_of, place_of.twin_of, place_of.find_point
+local locate, is_added, reach = place_of.locate, place_of.is_added, place_of.reach
+local read, child, count = place_of.read, place_of.child, place_of.count
+local index_child, each_child, slice_children = place_of.index_child, place_of.each_child, place_of.slice_children
+local children_of = place_of.children_of
+
+local handle = {
+  ---What the root of a model has besides; filled by model/init.lua.
+  root_methods = colon("model", place_of.is_handle),
+}
+local root_methods = handle.root_methods
+
+---@class luasight.Module  a module of a model; a child is reached by its name, `model.transformer.h[3].attn`
+---@field output luasight.Tensor   what it gives, in a body; can be set
+---@field input luasight.Tensor    what it is given, the pair of positional and keyword arguments; can be set
+---@field q luasight.Tensor        B H T D: queries, in an attention
+---@field k luasight.Tensor        B H S D: keys, with the key/value heads
+---@field v luasight.Tensor        B H S D: values, with the key/value heads
+---@field scores luasight.Tensor   B H T S: masked and scaled, before the softmax
+---@field pattern luasight.Tensor  B H T S: where each position looks
+---@field z luasight.Tensor        B H T D: what each head gives
+---@field weight luasight.Tensor   parameters can be read
+---@field bias luasight.Tensor
+---@field [integer] luasight.Module  of a list of modules, from 0, negative ones from the end
+---@field [string] luasight.Module
+---@operator len: integer
+---@overload fun(...): luasight.Tensor
+
+---@alias luasight.Body fun(tracer: luasight.Tracer): ...
+
+---@class luasight.Model: luasight.Module  a whole model; `model(input)` just runs it
+---@overload fun(input: any, options?: table): luasight.Tensor
+
+-- ---- words of every handle ---------------------------------------------------------------------------------------------
+
+---The same tensor as an argument that no operator may change in place: a parameter inside a body.
+local function read_only(t)
+  local r = binding.new_ref()
+  C.ls_value_retain(t.v)
+  r.v = t.v
+  r._aux = C.LS_READ_ONLY
+  return r
+end
+
+local methods = colon("module", place_of.is_handle)
+
+local function names_below(place)
+  local names = {}
+  for name in place.module:_children() do names[#names + 1] = name end
+  return names
+end
+
+---The child of a name, or the module that another name leads to.
+local function named(at, name)
+  local place = getfenv(at)
+  local below = child(place, name)
+  if below or aliases.kind(place.module, name) ~= "module" then return below end
+  local from, last = aliases.walk(at, aliases.of(place.module, name))
+  return from[last]
+end
+
+---The module at a path: model:get("transformer.h.3"), model:get("layers.3").
+---@param path string
+---@return userdata
+function methods:get(path)
+  local at = self
+  for name in tostring(path):gmatch "[^.]+" do
+    local place = getfenv(at)
+    local below = named(at, name)
+    if not below then
+      local names = names_below(place)
+      aliases.add_names(place.module, names, "module")
+      binding.raise("name", ("there is no module %q in %s%s"):format(name, place.path == "" and "the model" or place.path,
+        near.text(name, names)), 3)
+    end
+    at = below
+  end
+  return at
+end
+
+---Iterates over the numbered modules: for i, block in model.transformer.h:each() do; i from 0.
+---@return fun(): integer?, userdata?
+function methods:each() return each_child(getfenv(self)) end
+
+---The module's next call: in a generation that of the next step. Its plain access moves along.
+---@return userdata
+function methods:next()
+  local place = getfenv(self)
+  local tracer = tracer_of(place, "next", 3)
+  tracer._moved = tracer._moved or {}
+  local moved = tracer._moved[place.path] or { by = 0 }
+  tracer._moved[place.path] = { by = moved.by + 1, call = moved.call and moved.call + 1 }
+  return self
+end
+
+---One call of a module that runs several times, from 0: model.block:call(1).output.
+---@param k integer
+---@return userdata
+function methods:call(k)
+  local place = getfenv(self)
+  local other = new_handle(place.network, place.module, place.path)
+  getfenv(other).call = k
+  return other
+end
+
+---The output is `value` and the module, with all inside it, does not run.
+---@param value any  what the module would give; ls.tuple(x) where it gives a tuple
+function methods:skip(value)
+  local place = getfenv(self)
+  local tracer = tracer_of(place, "output", 3)
+  local point, step = reach(place, tracer, "output", 3)
+  trace.write(tracer, step, point, value, true, 3)
+end
+
+---What can be read and set at this module, with shapes: of the input given, inside a body of its input, else of examples that
+---a language model makes itself.
+---@param ... any  input?
+---@return luasight.Points  # prints itself; a list of { name, shape, dtype }
+function methods:points(...)
+  local place = getfenv(self)
+  local network, tracer = place.network, trace.of(place.network)
+  local invoke = tracer and tracer._recording.invokes[tracer._invoke]
+  if select("#", ...) > 0 then
+    return points.of(network, self, place.module, place.path, 3, network.prepare(3, (...), {}))
+  elseif invoke then
+    return points.of(network, self, place.module, place.path, 3, unpack(invoke.args, 1, invoke.args.n))
+  elseif not network.makes_examples then
+    binding.raise("argument", "the shapes of this model's points depend on an input: give one, module:points(input)", 3)
+  end
+  return points.of(network, self, place.module, place.path, 3)
+end
+
+---Iterates over path and handle of this module and all below.
+---@return fun(): string?, userdata?
+function methods:named_modules()
+  local found = {}
+  local function walk(at)
+    local place = getfenv(at)
+    found[#found + 1] = { place.path, at }
+    for name in place.module:_children() do walk(child(place, name)) end
+  end
+  walk(self)
+  local i = 0
+  return function()
+    i = i + 1
+    if found[i] then return found[i][1], found[i][2] end
+  end
+end
+
+---Iterates over path and tensor of all parameters at and below this module; inside a body no operator may change them in place.
+---@return fun(): string?, luasight.Tensor?
+function methods:named_parameters()
+  local place = getfenv(self)
+  local following, inside = place.module:named_parameters(), trace.of(place.network) ~= nil
+  return function()
+    local path, t = following()
+    return path, path and inside and read_only(t) or t
+  end
+end
+
+---All parameters at and below this module.
+---@return luasight.Tensor[]
+function methods:parameters()
+  local list = {}
+  for _, t in self:named_parameters() do list[#list + 1] = t end
+  return list
+end
+
+-- ---- the metatable -----------------------------------------------------------------------------------------------------
+
+---What is below a module, in words; nil where there is nothing, or too much.
+local function modules_below(place)
+  local names = names_below(place)
+  if #names == 0 or #names > 12 then return nil end
+  return "its modules are " .. table.concat(names, ", ")
+end
+
+local function unknown(place, key, level)
+  local names = names_below(place)
+  names[#names + 1], names[#names + 2] = "output", "input"
+  for name in place.module:_tensors() do names[#names + 1] = name end
+  for name in pairs(methods) do names[#names + 1] = name end
+  aliases.add_names(place.module, names)
+  if place.path == "" then
+    for name in pairs(root_methods) do names[#names + 1] = name end
+    for name in pairs(place.network.public) do names[#names + 1] = name end
+  end
+  local owner = place.path == "" and "the model has" or "has" -- the point names a module
+  local guess = near.text(tostring(key), names)
+  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess), level + 1,
+    { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
+end
+
+---The point of a tap, where the module has one of that name.
+local function tap(place, tracer, name, level)
+  if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
+  return locate(place, tracer, name, level + 1)
+end
+
+---Where another name of this module leads: what it is taken from, and the step from there; nil where it is none.
+---@return any at, string|integer? step
+local function follow(self, place, key, level)
+  local alias = aliases.of(place.module, key)
+  if not alias then return nil end
+  if type(alias) == "table" then
+    binding.raise("name", ("has no %s: %s"):format(key, alias[1]), level + 1, { point = place.path })
+  end
+  local tracer = alias:find(":", 1, true) and tracer_of(place, key, level + 1)
+  if alias == ":" .. key then reach(place, tracer, key, level + 1) end -- a tap of the module itself, and there is none
+  return aliases.walk(self, alias)
+end
+
+function meta.__index(self, key)
+  local place = getfenv(self)
+  if key == "output" or key == "input" then return read(place, key, 3) end
+  if type(key) == "number" then return index_child(place, key, 3) end
+  if type(key) ~= "string" then unknown(place, key, 3) end
+  if methods[key] then return methods[key] end
+  if key == "children" then return children_of(place) end
+  if place.path == "" and root_methods[key] then return root_methods[key] end
+  if place.path == "" and place.network.public[key] then return place.network.public[key]() end
+  local tracer = trace.of(place.network)
+  if tracer then
+    local point, step = tap(place, tracer, key, 3)
+    if point then return trace.read(tracer, step, point, 3) end
+    local value = attached.read(tracer, place.path, key, place.call)
+    if type(value) ~= "nil" then return value end
+  end
+  local below = child(place, key) or slice_children(place, key, 3)
+  if below then return below end
+  local at, last = follow(self, place, key, 3)
+  if at then return at[last] end
+  local value = place.module[key]
+  if value == nil or type(value) == "function" then unknown(place, key, 3) end
+  return tracer and ffi.istype(ref_t, value) and read_only(value) or value
+end
+
+---Whether a name means something at every module.
+function handle.is_word(name)
+  return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
+end
+
+---Adds a module below another.
+local function add(place, key, module)
+  local path = join(place.path, tostring(key))
+  if trace.of(place.network) then
+    binding.raise("state", "a module is added before a trace, not inside its body", 4, { point = path })
+  end
+  if type(key) ~= "string" or handle.is_word(key) or aliases.of(place.module, key) then
+    binding.raise("name", ("%q means something else here"):format(tostring(key)), 4, { point = path })
+  end
+  place.module[key] = module
+  place.network.added = place.network.added or {}
+  place.network.added[path] = true
+end
+
+function meta.__newindex(self, key, value)
+  local place = getfenv(self)
+  if is_module(value) and not child(place, key) then return add(place, key, value) end
+  local tracer = trace.of(place.network)
+  if tracer and is_added(place) and not child(place, key) then
+    return attached.write(tracer, place.path, key, value)
+  end
+  if key == "output" or key == "input" then
+    local open = tracer_of(place, key, 3)
+    local point, step = reach(place, open, key, 3)
+    return trace.write(open, step, point, value, false, 3)
+  end
+  if tracer and type(key) == "string" then
+    local point, step = tap(place, tracer, key, 3)
+    if point then return trace.write(tracer, step, point, value, false, 3) end
+  end
+  if child(place, key) then
+    binding.raise("argument", "is a module and cannot be set; its output can", 3, { point = join(place.path, key) })
+  end
+  local at, last = follow(self, place, key, 3)
+  if at then
+    at[last] = value
+    return
+  end
+  for name in place.module:_tensors() do
+    if name == key then
+      binding.raise("state", "parameters can be read in a trace, not set", 3, { point = join(place.path, key) })
+    end
+  end
+  unknown(place, key, 3)
+end
+
+local function has_open(...)
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if ffi.istype(ref_t, v) and v.v.kind == C.LS_NODE and C.ls_node_is_open(v.v) > 0 then return true end
+  end
+  return false
+end
+
+---The arguments of a call without the option `hook`, and whether it was there.
+local function without_hook(...)
+  local n = select("#", ...)
+  local options = select(n, ...)
+  if n == 0 or not inputs.is_options(options) or options.hook == nil then return false, ... end
+  local rest, args = {}, { ... }
+  for name, v in pairs(options) do
+    if name ~= "hook" then rest[name] = v end
+  end
+  args[n] = next(rest) and rest or nil
+  return options.hook, unpack(args, 1, next(rest) and n or n - 1)
+end
+
+local function call_added(place, hook, ...)
+  if not hook then return record.call(twin_of(place, trace.of(place.network)), ...) end
+  local tracer = tracer_of(place, "a call with a hook", 4)
+  return attached.call(tracer, place.path, twin_of(place, tracer), ...)
+end
+
+function meta.__call(self, ...)
+  local place = getfenv(self)
+  if is_added(place) then return call_added(place, without_hook(...)) end
+  if place.path ~= "" or has_open(...) then return record.call(twin_of(place, trace.of(place.network)), ...) end
+  return handle.run(place.network, ...)
+end
+
+function meta.__len(self) return count(getfenv(self)) end
+
+function meta.__tostring(self) return tostring(getfenv(self).module) end
+
+return handle

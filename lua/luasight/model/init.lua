@@ -1,0 +1,299 @@
+--- Models: what a whole model can do besides what every module can, and how models are made.
+local batch = require "luasight.trace.batch"
+local binding = require "luasight.ffi"
+local handle = require "luasight.model.handle"
+local inputs = require "luasight.trace.inputs"
+local near = require "luasight.base.near"
+local place_of = require "luasight.model.place"
+local record = require "luasight.nn.record"
+local rename = require "luasight.model.rename"
+local scan = require "luasight.trace.scan"
+local torch = require "luasight.tensor.torch"
+local trace = require "luasight.trace"
+require "luasight.trace.gradients"
+require "luasight.trace.token_index"
+require "luasight.trace.tracer"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local getfenv = debug.getfenv
+local new_handle, is_handle, find_point = place_of.new_handle, place_of.is_handle, place_of.find_point
+local find_module = place_of.find_module
+
+-- ---- words of the whole model ------------------------------------------------------------------------------------------
+
+local root_methods = handle.root_methods
+local copy_of -- defined with what makes models
+
+---A run without a body; stored edits make it a trace of its own.
+local function run_edited(network, level, ...)
+  local tracer = trace.open(network, level + 1)
+  trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, ...)
+  return trace.run(tracer, level + 1, function() return network.root.output end).value
+end
+
+local function run_plain(network, level, ...)
+  if #network.edits > 0 then return run_edited(network, level + 1, ...) end
+  return record.run(level + 1, network.module, ...)
+end
+
+local function check_numbers(network)
+  if not network.only_shapes then return end
+  binding.raise("state", 'this model was opened with device = "meta": it has shapes and no numbers to run on', nil,
+    { hint = "model:scan(input, body) runs on shapes" })
+end
+
+local function check_input(call, level)
+  if call.input == nil then binding.raise("argument", "a trace needs an input", level + 1) end
+end
+
+---model(input): just runs.
+function handle.run(network, ...)
+  check_numbers(network)
+  local call = inputs.sort(network, "trace", network.options, 4, ...)
+  if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 4) end
+  check_input(call, 4)
+  return run_plain(network, 4, network.prepare(4, call.input, call.options))
+end
+
+local function add_input(tracer, level, ...)
+  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, ...)
+  tracer._recording.invokes[index] = { index = index, network = tracer._network, kind = C.LS_INVOKE_WHOLE,
+    args = { n = select("#", ...), ... } }
+  return tracer
+end
+
+local function open(network, level, input, options)
+  return add_input(trace.open(network, level + 1), level + 1, network.prepare(level + 1, input, options))
+end
+
+---Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).
+---@param ... any  input?, options?, body
+---@return any ...  # what the body returns, saved; with { trace = false } the output
+---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, input: any, options: table, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, body: luasight.Body): ...
+function root_methods:trace(...)
+  local network = getfenv(self).network
+  check_numbers(network)
+  local call = inputs.sort(network, "trace", network.options, 3, ...)
+  if call.options.trace == false then
+    if call.body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body", 3) end
+    check_input(call, 3)
+    return run_plain(network, 3, network.prepare(3, call.input, call.options))
+  end
+  if not call.body then
+    check_input(call, 3)
+    binding.raise("argument", "a trace needs a body: model:trace(input, function() ... end); model(input) just runs", 3)
+  end
+  if call.input ~= nil then return trace.run(open(network, 3, call.input, call.options), 3, call.body) end
+  if next(call.options) then
+    binding.raise("argument", "a trace needs an input where it has options", 3,
+      { hint = "the options of invokes stand with their inputs: tracer:invoke(input, options, body)" })
+  end
+  local tracer = trace.open(network, 3)
+  tracer._takes_invokes = true
+  return trace.run(tracer, 3, call.body)
+end
+
+-- What belongs to the tokenizer among the options of a generation.
+local function prompt_options(options)
+  return { truncation = options.truncation, add_special_tokens = options.add_special_tokens,
+    invoker_args = options.invoker_args }
+end
+
+local function generation_of(network, level)
+  if network.generation then return network.generation end
+  binding.raise("state", "this model does not generate text", level + 1, { hint = "ls.LanguageModel makes one that does" })
+end
+
+---Generates text beside a recorded body; without a body it just generates.
+---@param ... any  input?, options?, body?
+---@return any ...  # what the body returns, saved; without a body the ids [B, T + new]
+---@overload fun(self: luasight.Model, input: any, options?: luasight.GenerationOptions): luasight.Tensor
+---@overload fun(self: luasight.Model, input: any, options: luasight.GenerationOptions, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
+---@overload fun(self: luasight.Model, options: luasight.GenerationOptions, body: luasight.Body): ...
+function root_methods:generate(...)
+  local network = getfenv(self).network
+  check_numbers(network)
+  local settings_of = generation_of(network, 3)
+  local call = inputs.sort(network, "generate", network.generate_options, 3, ...)
+  local settings = settings_of(call.options)
+  if not call.body then
+    check_input(call, 3)
+    if #network.edits == 0 then
+      return network.generate(settings, network.prepare(3, call.input, prompt_options(call.options)))
+    end
+  end
+  local tracer = trace.open(network, 3)
+  tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
+  binding.check(C.ls_trace_generate(tracer._recording.graph, tracer._steps), 3)
+  if call.input ~= nil then
+    tracer:_add_input(C.LS_INVOKE_WHOLE, 3, { input = call.input, options = prompt_options(call.options) })
+  end
+  if not call.body then return trace.run(tracer, 3, function() return network.root.generator.output end).value end
+  return trace.run(tracer, 3, call.body)
+end
+
+---Generates one text token by token: for token, text in model:stream(prompt, { max_new_tokens = 50 }) do.
+---@param ... any  input, options?
+---@return fun(): integer?, string?  # the id, and its text once the characters are whole
+function root_methods:stream(...)
+  local network = getfenv(self).network
+  check_numbers(network)
+  local settings_of = generation_of(network, 3)
+  local call = inputs.sort(network, "stream", network.generate_options, 3, ...)
+  check_input(call, 3)
+  if call.body then binding.raise("argument", "a stream takes no body: for token, text in model:stream(prompt) do", 3) end
+  if #network.edits > 0 then
+    binding.raise("state", "a stream does not see stored edits; use generate", 3)
+  end
+  return network.stream(settings_of(call.options), network.prepare(3, call.input, prompt_options(call.options)))
+end
+
+---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
+---@param ... any  input, options?, body
+---@return any ...  # what the body returns
+---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
+function root_methods:scan(...)
+  local network = getfenv(self).network
+  local call = inputs.sort(network, "scan", network.options, 3, ...)
+  check_input(call, 3)
+  if not call.body then
+    binding.raise("argument", "a scan needs a body: model:scan(input, function() ... end)", 3)
+  end
+  local tracer = scan.open(network, 3, network.prepare(3, call.input, call.options))
+  return trace.run(tracer, 3, call.body)
+end
+
+---Opens a trace that stays open between lines: t:run() runs and closes it.
+---@param ... any  input, options?
+---@return luasight.Tracer
+function root_methods:tracer(...)
+  local network = getfenv(self).network
+  check_numbers(network)
+  local call = inputs.sort(network, "tracer", network.options, 3, ...)
+  check_input(call, 3)
+  if call.body then binding.raise("argument", "an open trace takes no body", 3) end
+  return trace.leave_open(open(network, 3, call.input, call.options))
+end
+
+---Stores edits. With { inplace = true } they become part of this model, else of the new handle that is given back; both
+---share the weights. They act at every call, in every later trace, in the order in which they were made.
+---@param ... any  options?, body
+---@return luasight.Model
+---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer)): luasight.Model
+---@overload fun(self: luasight.Model, options: { inplace: boolean? }, body: fun(tracer: luasight.Tracer)): luasight.Model
+function root_methods:edit(...)
+  local network = getfenv(self).network
+  local options, body = ...
+  if type(options) == "function" then options, body = {}, options end
+  if type(options) ~= "table" or type(body) ~= "function" then
+    binding.raise("argument", "edit takes a body: model:edit(function() ... end)", 3)
+  end
+  for name in pairs(options) do
+    if name ~= "inplace" then
+      binding.raise("name", ("edit has no option %q%s"):format(tostring(name), near.text(tostring(name), { "inplace" })), 3)
+    end
+  end
+  local target = options.inplace and network or getfenv(copy_of(network)).network
+  table.insert(target.edits, require "luasight.trace.edits".record(network, 3, body))
+  return target.root
+end
+
+---Takes back all stored edits of this handle.
+function root_methods:clear_edits() getfenv(self).network.edits = {} end
+
+---Writes the stored edits as data.
+---@param path string
+function root_methods:save_edits(path) require "luasight.trace.edits".save(getfenv(self).network, path) end
+
+---Adds the edits of a file to this handle.
+---@param path string
+function root_methods:load_edits(path)
+  local network = getfenv(self).network
+  for _, edit in ipairs(require "luasight.trace.edits".load(network, path)) do table.insert(network.edits, edit) end
+end
+
+-- ---- making models -----------------------------------------------------------------------------------------------------
+
+local model = { is_handle = is_handle }
+
+---The nn.Module behind a handle.
+---@param of userdata
+---@return luasight.nn.Module
+function model.module_of(of) return getfenv(of).module end
+
+local Args = {}
+
+---Several positional inputs of a model: model:trace(ls.args(a, b), body).
+---@param ... any
+---@return table
+function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end
+
+local function plain_input(level, input)
+  if getmetatable(input) == Args then return unpack(input, 1, input.n) end
+  if ffi.istype(ref_t, input) or inputs.is_options(input) then return input end
+  binding.raise("argument", "the input of this model is a tensor, ls.args(...) or a table of named arguments, not a " ..
+    type(input), level + 1)
+end
+
+---@class luasight.ModelFields
+---@field prepare? fun(level: integer, input: any, options: table): ...
+---@field is_input? fun(v: table): boolean  whether a table without a list part is an input
+---@field options? table<string, boolean>
+---@field public? table<string, fun(): any>  what scripts may read by name, made when asked for
+---@field rename? table<string, string|string[]>  more names for modules, see rename.lua
+
+local function no_lengths() end
+
+---@param fields table
+---@return userdata
+local function new_network(fields)
+  local network = { edits = {} }
+  for k, v in pairs(fields) do network[k] = v end
+  network.root = new_handle(network, network.module, "")
+  function network.locate(of, name, number) return find_point(getfenv(of), trace.of(network), name, number or 0) end
+  function network.find(path) return find_module(network.root, path) end
+  return network.root
+end
+
+---A new handle on the same weights, with the edits stored so far.
+copy_of = function(network)
+  local fields = {}
+  for k, v in pairs(network) do fields[k] = v end
+  fields.tracer, fields.edits = nil, { unpack(network.edits) }
+  return new_network(fields)
+end
+
+---A model around a network.
+---@param module table  an nn.Module
+---@param fields? luasight.ModelFields
+---@return userdata  # the handle of the root
+function model.new(module, fields)
+  local network = { module = module, prepare = plain_input, options = { trace = true }, invoke_options = {}, public = {},
+    is_input = function() return true end, merge = batch.concatenate, lengths = no_lengths,
+    example = function() return torch.zeros(1) end }
+  for k, v in pairs(fields or {}) do network[k] = v end
+  if network.rename then network.renamed = rename.places(module, network.rename, handle.is_word) end
+  return new_network(network)
+end
+
+---ls.Model(net): a model around a network of your own.
+---@param module luasight.nn.Module
+---@param options? { rename: table<string, string|string[]>? }  more names for modules
+---@return luasight.Model
+function model.Model(module, options)
+  if type(module) ~= "table" or not module._children then
+    binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)
+  end
+  for name in pairs(options or {}) do
+    if name ~= "rename" then
+      binding.raise("name", ("ls.Model has no option %q%s"):format(tostring(name), near.text(tostring(name), { "rename" })), 3)
+    end
+  end
+  return model.new(module, { rename = options and options.rename })
+end
+
+return model

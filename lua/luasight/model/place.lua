@@ -1,0 +1,227 @@
+--- Places: the state behind the handles of a model's modules, where their points are, and which modules stand below.
+local attached = require "luasight.trace.hooked"
+local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
+local record = require "luasight.nn.record"
+local trace = require "luasight.trace"
+
+local C = binding.C
+local getfenv, setfenv = debug.getfenv, debug.setfenv
+
+---@class luasight.Network  what all handles of one model share
+---@field module table            the root nn.Module
+---@field root userdata           the handle of the root
+---@field standing table<luasight.Tracer, true>?  the traces that were left open
+---@field prepare fun(level: integer, input: any, options: table): ...  the module's arguments for an input
+---@field options table<string, boolean>         options that trace takes
+---@field invoke_options table<string, boolean>  options that an invoke takes
+---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
+---@field generation? fun(options: table): luasight.GenerationSettings
+---@field edits luasight.Edit[]  part of every run
+---@field example fun(rows: integer?, length: integer?): ...  arguments of some call, to name the points by
+---@field makes_examples boolean?  they are such that the model can run on them
+---@field only_shapes boolean?     its tensors have no numbers: it can be scanned only
+---@field renamed table<table, table<string, string>>?  more names of modules: their paths, by the module they stand in
+---@field find fun(path: string): userdata?
+---@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
+---@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
+
+---@class luasight.Place  one handle's state
+---@field network luasight.Network
+---@field module table
+---@field path string
+---@field children table<any, userdata>
+
+local prototype = newproxy(true)
+local meta = getmetatable(prototype)
+
+local function new_handle(network, module, path)
+  local handle = newproxy(prototype)
+  local numbers = setmetatable({}, { __mode = "k" }) -- of points, by program and name
+  setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
+  return handle
+end
+
+local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == meta end
+
+-- ---- points ------------------------------------------------------------------------------------------------------------
+
+local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
+
+local function tracer_of(place, what, level)
+  local tracer = trace.of(place.network)
+  if tracer then return tracer end
+  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = join(place.path, what) })
+end
+
+local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
+
+---The module itself, or in a scan its twin without numbers.
+local function twin_of(place, tracer)
+  local twins = tracer and tracer._twins
+  return twins and twins[place.module] or place.module
+end
+
+---The number of a point in the program of a trace, false where the module has no such point; `number` is the call of the
+---module in one run, from 0.
+local function find_point(place, tracer, name, number)
+  local program = tracer._program
+  local known = place.points[program]
+  if not known then
+    known = {}
+    place.points[program] = known
+  end
+  local key = number > 0 and number .. name or name
+  local point = known[key]
+  if point == nil then
+    local kind = kinds[name]
+    point = C.ls_program_point(program, record.core(twin_of(place, tracer)), kind or C.LS_POINT_TAP, not kind and name or nil,
+      number)
+    if point < 0 then point = false end
+    known[key] = point
+  end
+  return point
+end
+
+---The point that a name stands for now, and the step it belongs to: that of the tracer, moved on by the module's own
+---`next` and `call`.
+---@return integer|false point, integer step
+local function locate(place, tracer, name, level)
+  if not tracer._invoke then
+    binding.raise("state", "a point is read and set inside an invoke", level + 1, { point = join(place.path, name) })
+  end
+  local step, number = tracer._step, 0
+  local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
+  if moved then
+    local calls = math.max(1, C.ls_program_calls(tracer._program, record.core(twin_of(place, tracer))))
+    local call = moved.call or step * calls + moved.by
+    step, number = math.floor(call / calls), call % calls
+    if not tracer._steps and step > 0 then
+      binding.raise("unreached", ("the model calls this module %s, so there is no call %d"):format(calls == 1 and "once" or
+        calls .. " times", call), level + 1, { point = join(place.path, name) })
+    end
+  end
+  return find_point(place, tracer, name, number), step
+end
+
+---Whether a handle is that of a module that a script added, or of one inside it.
+local function is_added(place)
+  local added = place.network.added
+  if not added then return false end
+  for path in pairs(added) do
+    if place.path == path or place.path:sub(1, #path + 1) == path .. "." then return true end
+  end
+  return false
+end
+
+local function reach(place, tracer, name, level)
+  local point, step = locate(place, tracer, name, level + 1)
+  if point then return point, step end
+  binding.raise("unreached", "the model never calls this module", level + 1, {
+    point = join(place.path, name),
+    hint = is_added(place) and "an added module has points below its call with { hook = true }" or
+      "modules that only hold others (lists) have no output of their own; read those of their children",
+  })
+end
+
+local function read(place, name, level)
+  local tracer = tracer_of(place, name, level + 1)
+  local value = attached.read(tracer, place.path, name, place.call)
+  if type(value) ~= "nil" then return value end
+  local point, step = reach(place, tracer, name, level + 1)
+  return trace.read(tracer, step, point, level + 1)
+end
+
+-- ---- children ----------------------------------------------------------------------------------------------------------
+
+local find_module -- the module at a path below a handle
+
+local function child(place, name)
+  local known = place.children[name]
+  if known then return known end
+  local module = place.module:_child(name)
+  if not module then
+    local renamed = place.network.renamed
+    local path = renamed and renamed[place.module] and renamed[place.module][name]
+    return path and find_module(place.network.root, path)
+  end
+  known = new_handle(place.network, module, join(place.path, name))
+  place.children[name] = known
+  return known
+end
+
+local function count(place)
+  local n = 0
+  while place.module:_child(tostring(n)) do n = n + 1 end
+  return n
+end
+
+local function index_child(place, i, level)
+  local n = count(place)
+  local at = i < 0 and i + n or i
+  local found = at % 1 == 0 and at >= 0 and at < n and child(place, tostring(at))
+  if found then return found end
+  local name = place.path == "" and "the model" or place.path
+  binding.raise("index", n == 0 and name .. " has no numbered modules" or
+    ("%s[%s]: there are %d modules, 0 to %d"):format(name, tostring(i), n, n - 1), level + 1)
+end
+
+local function each_child(place)
+  local i, n = -1, count(place)
+  return function()
+    i = i + 1
+    if i < n then return i, child(place, tostring(i)) end
+  end
+end
+
+---"2:5" of a list of modules.
+local function slice_children(place, text, level)
+  local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
+  if not from then return nil end
+  local n = count(place)
+  local function bound(s, default)
+    local v = tonumber(s) or default
+    return math.max(0, math.min(n, v < 0 and v + n or v))
+  end
+  if n == 0 then index_child(place, 0, level + 1) end
+  local list = {}
+  for i = bound(from, 0), bound(to, n) - 1 do list[#list + 1] = child(place, tostring(i)) end
+  return list
+end
+
+local Children = {}
+function Children.__index(list, key)
+  local names = {}
+  for name in pairs(list) do names[#names + 1] = name end
+  binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)), 3)
+end
+
+---The modules directly below by name, those too whose name is also that of a point or a word.
+local function children_of(place)
+  local list = {}
+  for name in place.module:_children() do list[name] = child(place, name) end
+  return setmetatable(list, Children)
+end
+
+---The module at a path below a handle, nil where there is none.
+find_module = function(handle, path)
+  for name in tostring(path):gmatch "[^.]+" do
+    handle = handle and child(getfenv(handle), name)
+  end
+  return handle
+end
+
+---@param handle userdata
+---@return string
+local function path(handle) return getfenv(handle).path end
+
+---@param handle userdata
+---@return table  # the nn.Module
+local function module(handle) return getfenv(handle).module end
+
+return {
+  path = path, module = module, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
+  twin_of = twin_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
+  child = child, count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
+  children_of = children_of, find_module = find_module,
+}

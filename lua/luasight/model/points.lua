@@ -1,0 +1,150 @@
+--- What can be read and set at a module, with shapes: model.transformer.h[5].attn:points().
+---
+--- Shapes come from a scan, so no weight is read. Where the model can make inputs itself (a language model), two scans with
+--- other sizes tell which sizes are those of the batch (B) and of the tokens (T); else an input says them.
+local aliases = require "luasight.model.aliases"
+local binding = require "luasight.ffi"
+local record = require "luasight.nn.record"
+local scan = require "luasight.trace.scan"
+local trace = require "luasight.trace"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+
+local points = {}
+
+---@class luasight.Point
+---@field name string   "pattern"
+---@field shape string  "[B, 4, T, T]", "[B, T] int64"; of several values "([B, T, 128], none)"
+---@field dtype string? of a tensor
+---@field same_as string?  of another name: the place it leads to, "input[0][0]"
+
+---@class luasight.Points: luasight.Point[]  prints itself
+---@field title string
+
+local Points = {}
+
+function Points.__tostring(list)
+  local width, lines = 0, { list.title }
+  for _, point in ipairs(list) do width = math.max(width, #point.name) end
+  for _, point in ipairs(list) do
+    lines[#lines + 1] = ("  %s  %s%s"):format(point.name .. (" "):rep(width - #point.name), point.shape,
+      point.same_as and ", which is " .. point.same_as or "")
+  end
+  return table.concat(lines, "\n")
+end
+
+-- ---- shapes ------------------------------------------------------------------------------------------------------------
+
+---The sizes of a value: `shape` and `dtype` of a tensor, a list of parts with names where they have some.
+local function sizes(v)
+  v = ffi.istype(ref_t, v) and v.value or v
+  if not ffi.istype(ref_t, v) then return { plain = v == nil and "none" or type(v) } end
+  if v._kind == C.LS_TENSOR then return { shape = v.shape:tolist(), dtype = v.dtype } end
+  local parts = { open = v._kind == C.LS_LIST and "[" or v._kind == C.LS_STRUCT and "{" or "(" }
+  for i = 0, #v - 1 do
+    parts[i + 1] = sizes(v[i])
+    if v._kind == C.LS_STRUCT then parts[i + 1].name = ffi.string(C.ls_seq_key(v.v, i)) end
+  end
+  return parts
+end
+
+local function times(k, text) return k == 1 and text or k .. text end
+
+---A size in words, from its values in two runs: `a` has batch and tokens of the first, `b` of the second.
+local function size_text(a, b, first, second)
+  if not b or a == b then return tostring(a) end
+  if a % first.B == 0 and a / first.B == b / second.B then return times(a / first.B, "B") end
+  if a % first.T == 0 and a / first.T == b / second.T then return times(a / first.T, "T") end
+  if b - a == second.T - first.T then return ("T%+d"):format(a - first.T) end
+  local both = first.B * first.T
+  if a % both == 0 and a / both == b / (second.B * second.T) then return times(a / both, "BT") end
+  return "?"
+end
+
+local closing = { ["("] = ")", ["["] = "]", ["{"] = "}" }
+
+---The text of sizes in one run, or in two.
+local function shape_text(a, b, first, second)
+  if a.plain then return a.plain end
+  local texts = {}
+  if a.shape then
+    for i, n in ipairs(a.shape) do texts[i] = size_text(n, b and b.shape and b.shape[i], first, second) end
+    return "[" .. table.concat(texts, ", ") .. "]" .. (a.dtype == "float32" and "" or " " .. a.dtype)
+  end
+  for i, part in ipairs(a) do
+    texts[i] = (part.name and part.name .. " = " or "") .. shape_text(part, b and b[i], first, second)
+  end
+  return a.open .. table.concat(texts, ", ") .. (a.open == "(" and #a == 1 and "," or "") .. closing[a.open]
+end
+
+-- ---- a scan ------------------------------------------------------------------------------------------------------------
+
+---Names and numbers of a module's own points in a program, in the order of the run.
+---@param program ffi.cdata*
+---@param module ffi.cdata*  in the core
+---@return { name: string, number: integer }[]
+function points.names(program, module)
+  local list, seen = {}, {}
+  for i = 0, C.ls_program_points(program) - 1 do
+    if C.ls_program_point_module(program, i) == module then
+      local name = ffi.string(C.ls_program_point_name(program, i)):gsub(" %(call %d+%)$", ""):match "[^.]+$"
+      if not seen[name] then
+        seen[name] = true
+        list[#list + 1] = { name = name, number = i }
+      end
+    end
+  end
+  return list
+end
+
+---The module's other names that lead to values, with the places they lead to.
+local function other_names(module, found)
+  local list, names, taken = {}, {}, {}
+  aliases.add_names(module, names, "value")
+  table.sort(names)
+  for _, point in ipairs(found) do taken[point.name] = true end
+  for _, name in ipairs(names) do
+    if not taken[name] then list[#list + 1] = { name = name, same_as = (aliases.of(module, name):gsub(":", ".")) } end
+  end
+  return list
+end
+
+---Scans the model and gives the sizes at each point of a module, and of its other names.
+local function measure(network, handle, module, level, ...)
+  local tracer = scan.open(network, level + 1, ...)
+  local found = points.names(tracer._program, record.core(tracer._twins[module]))
+  local others = #found > 0 and other_names(module, found) or {}
+  trace.run(tracer, level + 1, function()
+    for _, point in ipairs(found) do point.value = trace.read(tracer, 0, point.number, level + 1):save() end
+    for _, point in ipairs(others) do
+      point.value = handle[point.name]:save()
+      found[#found + 1] = point
+    end
+  end)
+  for _, point in ipairs(found) do point.sizes, point.value = sizes(point.value), nil end
+  return found
+end
+
+---@param network luasight.Network
+---@param handle userdata  of the module
+---@param module table
+---@param path string
+---@param level integer
+---@param ... any  the arguments of one call of the model; none: its own examples
+---@return luasight.Points
+function points.of(network, handle, module, path, level, ...)
+  local first, second, given = { B = 2, T = 5 }, { B = 3, T = 9 }, select("#", ...) > 0
+  local a = given and measure(network, handle, module, level + 1, ...) or
+    measure(network, handle, module, level + 1, network.example(first.B, first.T))
+  local b = not given and measure(network, handle, module, level + 1, network.example(second.B, second.T))
+  local list = { title = ("%s: %s%s"):format(path == "" and "the model" or path, module._class_name,
+    #a == 0 and ", which the model never calls" or "") }
+  for i, point in ipairs(a) do
+    list[i] = { name = point.name, shape = shape_text(point.sizes, b and b[i].sizes, first, second),
+      dtype = point.sizes.dtype, same_as = point.same_as }
+  end
+  return setmetatable(list, Points)
+end
+
+return points

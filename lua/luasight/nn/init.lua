@@ -1,0 +1,99 @@
+--- `ls.nn`: modules, the layers that networks are built from, and how their weights begin.
+local binding = require "luasight.ffi"
+local module = require "luasight.nn.module"
+local parameter = require "luasight.nn.parameter"
+local record = require "luasight.nn.record"
+require "luasight.nn.methods"
+
+---@class luasight.nn
+---@field Module fun(name: string, parent: table?): table     a class of modules
+---@field Parameter fun(t: any, options: table?): any
+---@field Buffer fun(t: any, options: table?): any
+---@field tap fun(name: string, value: any): any  names a value in a forward, so that a trace can read and set it there
+---@field skip_init fun(f: function, ...): ...
+---@field init luasight.nn.init  how weights begin
+---@field Sequential fun(list: table?, ...): luasight.nn.Sequential
+---@field ModuleList fun(list: table?): luasight.nn.ModuleList
+---@field ModuleDict fun(pairs: table?): luasight.nn.ModuleDict
+---@field Linear fun(in_features: integer, out_features: integer, options: table?): luasight.nn.Linear
+---@field Conv1D fun(nf: integer, nx: integer, options: table?): luasight.nn.Conv1D
+---@field Embedding fun(num_embeddings: integer, embedding_dim: integer, options: table?): luasight.nn.Embedding
+---@field LayerNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.LayerNorm
+---@field RMSNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.RMSNorm
+---@field Dropout fun(p: number?): luasight.nn.Dropout
+---@field Identity fun(...): luasight.nn.Identity                  gives back what it is given
+---@field ReLU fun(): luasight.nn.Module                          activations; as functions they are operators: x:relu()
+---@field ReLU6 fun(): luasight.nn.Module
+---@field SiLU fun(): luasight.nn.Module
+---@field Tanh fun(): luasight.nn.Module
+---@field Sigmoid fun(): luasight.nn.Module
+---@field Mish fun(): luasight.nn.Module
+---@field SELU fun(): luasight.nn.Module
+---@field Hardswish fun(): luasight.nn.Module
+---@field Hardsigmoid fun(): luasight.nn.Module
+---@field LogSigmoid fun(): luasight.nn.Module
+---@field Softsign fun(): luasight.nn.Module
+---@field Tanhshrink fun(): luasight.nn.Module
+---@field GELU fun(options: { approximate: "none"|"tanh"? }?): luasight.nn.Module
+---@field LeakyReLU fun(negative_slope: number?): luasight.nn.Module  0.01 unless told
+---@field ELU fun(alpha: number?): luasight.nn.Module                 1 unless told
+---@field CELU fun(alpha: number?): luasight.nn.Module                1 unless told
+---@field Softplus fun(beta: number?, threshold: number?): luasight.nn.Module  1 and 20 unless told
+---@field Hardtanh fun(min_val: number?, max_val: number?): luasight.nn.Module  -1 and 1 unless told
+---@field Softmax fun(dim: integer): luasight.nn.Module
+---@field LogSoftmax fun(dim: integer): luasight.nn.Module
+---@field GLU fun(dim: integer?): luasight.nn.Module                  -1 unless told
+---@field scaled_dot_product_attention fun(q: any, k: any, v: any, options: table?): any
+local nn = {
+  Module = module.class,
+  is_module = module.is_module,
+  Parameter = parameter.Parameter,
+  Buffer = parameter.Buffer,
+  skip_init = parameter.skip_init,
+  tap = record.tap,
+}
+
+-- Which file defines what; each is loaded at its first use.
+local files = {
+  container = { "Sequential", "ModuleList", "ModuleDict" },
+  linear = { "Linear", "Conv1D", "Embedding", "Dropout", "Identity", "Flatten" },
+  norm = { "LayerNorm", "RMSNorm" },
+  activation = { "ReLU", "ReLU6", "SiLU", "Tanh", "Sigmoid", "Mish", "SELU", "Hardswish", "Hardsigmoid", "LogSigmoid",
+    "Softsign", "Tanhshrink", "GELU", "LeakyReLU", "ELU", "CELU", "Softplus", "Hardtanh", "Softmax", "LogSoftmax", "GLU",
+    "PReLU" },
+  attention = { "scaled_dot_product_attention" },
+}
+
+local file_of = {}
+for file, names in pairs(files) do
+  for _, name in ipairs(names) do file_of[name] = file end
+end
+
+local function names_of_later()
+  local names = { "init" }
+  for name in pairs(file_of) do names[#names + 1] = name end
+  return names
+end
+
+local function unknown(name)
+  local names = names_of_later()
+  for known in pairs(nn) do names[#names + 1] = known end
+  table.sort(names)
+  binding.raise("name", ("nn has no %q%s"):format(tostring(name), require "luasight.base.near".text(tostring(name), names)))
+end
+
+return setmetatable(nn, {
+  __names = names_of_later, -- for completion
+  __index = function(_, name)
+    local value
+    if name == "init" then
+      value = require "luasight.nn.initializers"
+    elseif file_of[name] then
+      value = require("luasight.nn." .. file_of[name])[name]
+    else
+      unknown(name)
+    end
+    rawset(nn, name, value)
+    return value
+  end,
+})

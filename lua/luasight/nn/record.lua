@@ -1,0 +1,478 @@
+--- Recording: a module's forward becomes a function of the core, once for each way of calling it; calling a module
+--- records a call, or runs what was recorded.
+---
+--- What is recorded depends on how a module is called (its signature: which arguments are there, and the value of those
+--- that are no tensors) and on which of its modules train. Both together are the key under which functions and programs
+--- are kept in the module's record.
+local binding = require "luasight.ffi"
+local extent = require "luasight.ffi.extent"
+local site = require "luasight.ffi.site"
+local tensor = require "luasight.tensor"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local NODE, KEY = C.LS_NODE, C.LS_KEY
+local TRACE = 2 -- of ls_node_is_open
+
+local record = {}
+
+local structure = 0 -- grows when a recorded module changes its fields: everything recorded before is stale
+local modes = 0     -- grows with each train() and eval()
+
+---The model of a trace runs up to where a value exists; set by trace/init.lua.
+---@type fun(v: ffi.cdata*)
+record.demand = nil
+
+---A module that was recorded got another field, parameter or child.
+---@param module table
+function record.changed(module)
+  if rawget(module, "_record") then structure = structure + 1 end
+end
+
+---Some module began or ended training.
+function record.mode_changed() modes = modes + 1 end
+
+---Grows with every change after which a program must be asked for again.
+---@return integer
+function record.version() return structure * 65536 + modes end
+
+-- ---- the module tree in the core -------------------------------------------------------------------------------------
+
+---@class luasight.record
+---@field core ffi.cdata*  the module in the core
+---@field dynamic boolean   it, or a module below, branches on numbers: recorded at each call, with values
+---@field functions table<string, table<string, ffi.cdata*>>  by which modules train, and the way of calling
+---@field programs table<string, table<string, ffi.cdata*>>
+
+local core_of
+
+local function fill(module, core)
+  for name, t in module:_tensors() do binding.check(C.ls_module_set_tensor(core, name, t.v), 3) end
+  for point, axis in pairs(module.batch_axis or {}) do
+    binding.check(C.ls_module_set_axis(core, point, axis or -1), 3)
+  end
+  for point, axis in pairs(module.token_axis or {}) do
+    binding.check(C.ls_module_set_axis(core, "tokens of " .. point, axis or -1), 3)
+  end
+  for name, child in module:_children() do binding.check(C.ls_module_set_child(core, name, core_of(child)), 3) end
+end
+
+local function fresh(module)
+  local out = ffi.new("ls_module *[1]")
+  binding.check(C.ls_module_new(module._class_name, out), 3)
+  return { core = ffi.gc(out[0], C.ls_module_release), functions = {}, programs = {}, structure = structure }
+end
+
+local record_of
+
+---@return luasight.record
+record_of = function(module)
+  local r = rawget(module, "_record")
+  if r and r.structure == structure then return r end
+  r = fresh(module)
+  rawset(module, "_record", r)
+  fill(module, r.core)
+  r.dynamic = not not module.dynamic
+  for _, child in module:_children() do r.dynamic = r.dynamic or record_of(child).dynamic end
+  return r
+end
+
+core_of = function(module) return record_of(module).core end
+
+---The module's place in the core.
+---@param module table
+---@return ffi.cdata*
+function record.core(module) return core_of(module) end
+
+local function mode_bits(module, bits)
+  bits[#bits + 1] = module.training and "t" or "e"
+  for _, child in module:_children() do mode_bits(child, bits) end
+  return bits
+end
+
+local function mode_of(module, r)
+  if r.modes ~= modes then
+    local text = table.concat(mode_bits(module, {}))
+    r.mode = text:match "^t+$" and "t" or text:match "^e+$" and "e" or text
+    r.modes = modes
+  end
+  return r.mode
+end
+
+-- ---- signatures ------------------------------------------------------------------------------------------------------
+
+local function is_options(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
+
+local function sorted_keys(t)
+  local keys = {}
+  for k in pairs(t) do keys[#keys + 1] = k end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+---Adds one argument to the signature; handles go into `inputs` in the order of the signature.
+local function describe(v, parts, inputs, level)
+  if ffi.istype(ref_t, v) then
+    parts[#parts + 1] = "v"
+    inputs[#inputs + 1] = v
+  elseif type(v) == "table" then
+    parts[#parts + 1] = "{"
+    for _, k in ipairs(sorted_keys(v)) do
+      parts[#parts + 1] = tostring(k) .. "="
+      describe(v[k], parts, inputs, level + 1)
+    end
+    parts[#parts + 1] = "}"
+  elseif v == nil then
+    parts[#parts + 1] = "-"
+  elseif type(v) == "number" or type(v) == "boolean" or type(v) == "string" then
+    parts[#parts + 1] = type(v):sub(1, 1) .. ":" .. tostring(v)
+  else
+    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument", level)
+  end
+  parts[#parts + 1] = ","
+end
+
+---The same argument with the function's inputs in the place of the handles.
+local function with_inputs(v, take)
+  if ffi.istype(ref_t, v) then return take() end
+  if type(v) ~= "table" then return v end
+  local copy = {}
+  for _, k in ipairs(sorted_keys(v)) do copy[k] = with_inputs(v[k], take) end
+  return copy
+end
+
+---@class luasight.signature
+---@field key string
+---@field args table     positional arguments as given, with `n`
+---@field options table?  keyword arguments
+---@field inputs table   handles of the positional arguments
+---@field named table    {name, handle} of the keyword arguments
+
+local no_names = {}
+
+local function signature(level, ...)
+  local n, first = select("#", ...), ...
+  if n == 1 and ffi.istype(ref_t, first) then
+    return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
+  end
+  local s = { args = { n = n, ... }, inputs = {}, named = {} }
+  local parts = {}
+  if n > 0 and is_options(s.args[n]) then
+    s.options, s.args[n], s.args.n = s.args[n], nil, n - 1
+    n = n - 1
+  end
+  while n > 0 and s.args[n] == nil do n = n - 1 end
+  s.args.n = n
+  for i = 1, n do describe(s.args[i], parts, s.inputs, level + 1) end
+  if s.options then
+    for _, name in ipairs(sorted_keys(s.options)) do
+      local v = s.options[name]
+      parts[#parts + 1] = ";" .. tostring(name) .. "="
+      if ffi.istype(ref_t, v) then
+        parts[#parts + 1] = "v"
+        s.named[#s.named + 1] = { name, v }
+      else
+        describe(v, parts, s.inputs, level + 1)
+      end
+    end
+  end
+  s.key = table.concat(parts)
+  return s
+end
+
+local stream_t = ffi.typeof "ls_value[?]"
+
+---The argument stream of a call: the positional handles, then the keyword ones.
+local function stream_of(s)
+  local n = #s.inputs + 2 * #s.named
+  local stream = stream_t(n > 0 and n or 1)
+  for i, v in ipairs(s.inputs) do stream[i - 1] = v.v end
+  for i, pair in ipairs(s.named) do
+    local at = #s.inputs + 2 * (i - 1)
+    stream[at].kind = KEY
+    stream[at].as.s = pair[1]
+    stream[at + 1] = pair[2].v
+  end
+  return stream, n
+end
+
+-- ---- functions -------------------------------------------------------------------------------------------------------
+
+local recordings = extent() -- the functions being recorded: { graph =, module = }
+
+local function new_function(core, level)
+  local out = ffi.new("ls_graph *[1]")
+  binding.check(C.ls_function_new(core, out), level + 1)
+  return ffi.gc(out[0], C.ls_graph_release)
+end
+
+local function input(g, name)
+  local r = binding.new_ref()
+  binding.check(C.ls_function_input(g, name, r.v), 3)
+  return r
+end
+
+---What a function gave, as one value: several results are a tuple.
+---@param ... any
+---@return any
+function record.one_result(...)
+  local n = select("#", ...)
+  if n == 1 then return (...) end
+  if n == 0 then return nil end
+  return tensor.tuple(...)
+end
+
+---Records `body(...)` as function `g`; an error in it leaves nothing behind.
+local function record_body(g, module, body)
+  local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
+  local e = binding.stream.take()
+  local scratch, n = e.encode_one(result)
+  local status = n == 1 and C.ls_function_finish(g, scratch) or 0
+  binding.stream.give(e)
+  if n ~= 1 then binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list", 3) end
+  binding.check(status, 3)
+  return g
+end
+
+---forward(self, x, mask, options): keyword arguments arrive as a table in the last place that forward names.
+---@param module table
+---@param args table  with `n`
+---@param options table?
+---@return any ...
+local function call_forward(module, args, options)
+  local forward = module.forward
+  if type(forward) ~= "function" then
+    binding.raise("state", module._class_name .. " has no forward", 4)
+  end
+  local n = args.n
+  if options then
+    local info = debug.getinfo(forward, "u")
+    if not info.isvararg and info.nparams - 2 > n then n = info.nparams - 2 end
+    n = n + 1
+    args[n] = options
+  end
+  return forward(module, unpack(args, 1, n))
+end
+
+---Records a module for one way of calling it. `values` says that it is recorded with the values of this call: "copies" where
+---it will run once more, "run" where this is its run.
+local function record_function(module, r, s, with_values)
+  local g = new_function(r.core, 4)
+  local args, options = { n = s.args.n }, nil
+  local fresh_inputs = {}
+  for i = 1, #s.inputs do fresh_inputs[i] = input(g, nil) end
+  local at = 0
+  local function take()
+    at = at + 1
+    return fresh_inputs[at]
+  end
+  for i = 1, s.args.n do args[i] = with_inputs(s.args[i], take) end
+  if s.options then
+    options = {}
+    local named = {}
+    for _, pair in ipairs(s.named) do named[pair[1]] = input(g, pair[1]) end
+    for _, name in ipairs(sorted_keys(s.options)) do
+      options[name] = named[name] or with_inputs(s.options[name], take)
+    end
+  end
+  if with_values then
+    local stream, n = stream_of(s)
+    binding.check(C.ls_function_eager(g, stream, n, with_values == "copies" and 1 or 0), 4)
+  end
+  record_body(g, module, function() return call_forward(module, args, options) end)
+  return g -- no tail call: this function has to be found on the stack
+end
+site.fence = record_function
+
+local function of_mode(all, mode)
+  local known = all[mode]
+  if not known then
+    known = {}
+    all[mode] = known
+  end
+  return known
+end
+
+local function function_of(module, s)
+  local r = record_of(module)
+  if r.dynamic then return record_function(module, r, s, "run"), r end
+  local known = of_mode(r.functions, mode_of(module, r))
+  local g = known[s.key]
+  if not g then
+    g = record_function(module, r, s)
+    known[s.key] = g
+  end
+  return g, r
+end
+
+local function new_program(g)
+  local out = ffi.new("ls_program *[1]")
+  binding.check(C.ls_program_new(g, out), 4)
+  return ffi.gc(out[0], C.ls_program_release)
+end
+
+---What a function gave while it was recorded.
+local function result_of(g)
+  local out = binding.new_ref()
+  binding.check(C.ls_function_result(g, out.v), 4)
+  return binding.settle(out)
+end
+
+---Records a module with the values of this call; gives the function.
+local function record_without_autograd(module, s, with_values)
+  return binding.with_autograd(0, record_function, module, record_of(module), s, with_values)
+end
+
+local function program_of(module, s)
+  local r = record_of(module)
+  if r.dynamic then
+    local g = record_without_autograd(module, s, "copies")
+    result_of(g)
+    return new_program(g)
+  end
+  local known = of_mode(r.programs, mode_of(module, r))
+  local p = known[s.key]
+  if not p then
+    p = new_program((function_of(module, s)))
+    known[s.key] = p
+  end
+  return p
+end
+
+---The program of a module for the arguments of one call, and their argument stream.
+---@param level integer
+---@param module table
+---@param ... any
+---@return ffi.cdata* program, ffi.cdata* stream, integer n
+function record.prepare(level, module, ...)
+  local s = signature(level + 1, ...)
+  local p = program_of(module, s)
+  local stream, n = stream_of(s)
+  return p, stream, n, s
+end
+
+record.call_forward = call_forward
+
+-- ---- calls in a body, line by line --------------------------------------------------------------------------------------
+
+local inlines = extent() -- { enter =, tap = } while the forward of an added module runs in a body
+
+---Calls a module whose forward, and that of each module that it calls, joins the trace line by line.
+---@param enter fun(module: table, args: table, options: table?): any  runs one forward
+---@param tap fun(name: string, value: any): any
+---@param module table
+---@param ... any
+---@return any
+function record.inline(enter, tap, module, ...)
+  return (inlines:during({ enter = enter, tap = tap }, record.call, module, ...))
+end
+
+-- ---- calls -----------------------------------------------------------------------------------------------------------
+
+local function open_graph(s)
+  local function look(v)
+    return v.v.kind == NODE and C.ls_node_is_open(v.v) > 0 and v or nil
+  end
+  for _, v in ipairs(s.inputs) do
+    if look(v) then return v end
+  end
+  for _, pair in ipairs(s.named) do
+    if look(pair[2]) then return pair[2] end
+  end
+end
+
+---Calls a module: inside a forward it records a call, on values of an open trace it adds the call to the trace, and on
+---tensors it runs, with autograd as PyTorch has it.
+---@param module table
+---@param ... any
+---@return any
+function record.call(module, ...)
+  local s = signature(3, ...)
+  local node = open_graph(s)
+  local inline = node and inlines:current()
+  if inline and C.ls_node_is_open(node.v) == TRACE then return inline.enter(module, s.args, s.options) end
+  local out = binding.new_ref()
+  if not node and recordings:current() and #s.inputs + #s.named == 0 then
+    binding.raise("argument", "a module called inside a forward needs at least one of its values", 3)
+  end
+  if node and C.ls_node_is_open(node.v) == 1 then
+    local g, r = function_of(module, s)
+    local stream, n = stream_of(s)
+    local caller = ffi.cast("ls_graph *", node.v.as.p)
+    binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(3), out.v), 3)
+    return out
+  end
+  if record_of(module).dynamic then
+    if not node then return result_of(record_function(module, record_of(module), s, "run")) end
+    for _, v in ipairs(s.inputs) do record.demand(v) end
+    for _, pair in ipairs(s.named) do record.demand(pair[2]) end
+  end
+  local p = program_of(module, s)
+  local stream, n = stream_of(s)
+  if node then
+    binding.check(C.ls_trace_call(ffi.cast("ls_graph *", node.v.as.p), p, stream, n, binding.site(3), out.v), 3)
+    return out
+  end
+  if binding.modes.shared then binding.modes.set() end
+  binding.check(C.ls_program_run(p, stream, n, 1, out.v), 3)
+  return binding.settle(out)
+end
+
+---Runs a module without autograd.
+---@param level integer
+---@param module table
+---@param ... any
+---@return any
+function record.run(level, module, ...)
+  if record_of(module).dynamic then
+    return result_of(record_without_autograd(module, signature(level + 1, ...), "run"))
+  end
+  local program, stream, n = record.prepare(level + 1, module, ...)
+  local out = binding.new_ref()
+  binding.check(C.ls_program_run(program, stream, n, 0, out.v), level + 1)
+  return binding.settle(out)
+end
+
+-- ---- taps and forms --------------------------------------------------------------------------------------------------
+
+---Names a value inside a forward, so that a trace can read and set it there.
+---@param name string
+---@param value any  a value of the forward being recorded; anything else is given back as it is
+---@return any
+function record.tap(name, value)
+  local recording = recordings:current()
+  local inline = not recording and inlines:current()
+  if inline then return inline.tap(name, value) end
+  if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
+  local out = binding.new_ref()
+  binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(3), out.v), 3)
+  return out
+end
+
+local function record_form(module, form, inputs)
+  local g = new_function(nil, 4)
+  local fresh_inputs = {}
+  for i = 1, #inputs do fresh_inputs[i] = input(g, nil) end
+  return record_body(g, module, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
+end
+
+---Two forms of one computation with equal results: `fused` runs unless a tap inside `plain` is asked for.
+---@param plain fun(...): any
+---@param fused fun(...): any  operators only
+---@param ... any  handles
+---@return any
+function record.either(plain, fused, ...)
+  local inputs, recording = { ... }, recordings:current()
+  if not recording then return fused(...) end
+  local g = recording.graph
+  local plain_graph = record_form(recording.module, plain, inputs)
+  local fused_graph = record_form(recording.module, fused, inputs)
+  local stream = ffi.new("ls_value[?]", #inputs)
+  for i, v in ipairs(inputs) do stream[i - 1] = v.v end
+  local out = binding.new_ref()
+  binding.check(C.ls_function_either(g, plain_graph, fused_graph, stream, #inputs, binding.site(3), out.v), 3)
+  return out
+end
+
+
+return record

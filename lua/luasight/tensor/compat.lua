@@ -1,0 +1,115 @@
+--- Operators that an older libtorch lacks, in terms of what it has. `torch` and the methods of tensors find them by name,
+--- where there is no operator of that name, or it lacks an argument that came later.
+local operators = require "luasight.tensor.operators"
+
+local compat = {}
+
+---@type table<string, fun(...): any>
+local functions = {}
+compat.functions = functions
+
+local function call(name, ...) return operators.get_function(name)(...) end
+
+---Positional and named arguments as one table by name.
+local function by_name(names, ...)
+  local n, args = select("#", ...), {}
+  local last = select(n > 0 and n or 1, ...)
+  if type(last) == "table" and #last == 0 then
+    for name, v in pairs(last) do args[name] = v end
+    n = n - 1
+  end
+  for i = 1, n do args[names[i]] = select(i, ...) end
+  return args
+end
+
+-- ---- softmax (2.5) ---------------------------------------------------------------------------------------------------
+
+---Softmax in which a row of nothing but -inf gives zeros.
+---@param x any
+---@param dim integer
+---@return any
+function functions._safe_softmax(x, dim)
+  local nothing = call("all", x:eq(-math.huge), dim, true)
+  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- twice: gradients stay numbers too
+end
+
+-- ---- attention (2.0) -------------------------------------------------------------------------------------------------
+
+---A mask as numbers to add. Whether it is one already (floats) or says what may be seen (booleans) is a question that a
+---recording cannot ask; true + true is true, and 1 + 1 is 2.
+---@param mask any
+---@param like any  a tensor of the dtype that is wanted
+---@return any
+function compat.additive(mask, like)
+  local one = mask:new_ones {}
+  local is_boolean = (one + one):to(like):eq(1)
+  local hidden = mask:ne(0):to(like):log() -- 0 where it may be seen, else -inf
+  return call("where", is_boolean, hidden, mask:to(like))
+end
+
+---@class luasight.AttentionOptions
+---@field mask any             [..., T, S], booleans (true: may be seen) or numbers to add
+---@field is_causal boolean?
+---@field scale number?        1 / sqrt(D) unless told
+---@field dropout number?
+---@field softcap number?
+
+---Attention, step by step.
+---@param q any  [..., T, D]
+---@param k any  [..., S, D]
+---@param v any  [..., S, D]
+---@param o luasight.AttentionOptions
+---@param tap fun(name: string, value: any): any  names a value, and gives what is to be used in its place
+---@return any  # [..., T, D]
+function compat.attention(q, k, v, o, tap)
+  local scores = call("matmul", q, k:transpose(-2, -1)) -- ... T S
+  if o.scale then
+    scores = scores * o.scale
+  else
+    scores = scores * q:new_full({}, q:size(-1), { dtype = "float32" }):rsqrt()
+  end
+  if o.softcap then scores = (scores / o.softcap):tanh() * o.softcap end
+  if o.is_causal then
+    local earlier = scores:new_ones({ scores:size(-2), scores:size(-1) }, { dtype = "bool" }):tril() -- T S
+    scores = scores:masked_fill(earlier:logical_not(), -math.huge)
+  elseif o.mask then
+    scores = scores + compat.additive(o.mask, scores)
+  end
+  scores = tap("scores", scores)
+  local pattern = call(o.mask and "_safe_softmax" or "softmax", scores, -1)
+  pattern = tap("pattern", pattern)
+  if (o.dropout or 0) > 0 then pattern = call("dropout", pattern, o.dropout, true) end
+  return call("matmul", pattern:to(v), v)
+end
+
+local function untapped(_, value) return value end
+
+local attention_names = { "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale" }
+
+---softmax(query key^T * scale, masked) value; PyTorch's arguments.
+---@param ... any
+---@return any
+function functions.scaled_dot_product_attention(...)
+  local a = by_name(attention_names, ...)
+  return compat.attention(a.query, a.key, a.value, { mask = a.attn_mask, dropout = a.dropout_p, is_causal = a.is_causal,
+    scale = a.scale }, untapped)
+end
+
+-- ---- norms (2.4) -----------------------------------------------------------------------------------------------------
+
+local rms_names = { "input", "normalized_shape", "weight", "eps" }
+
+---input / sqrt(mean(input^2) + eps) * weight; PyTorch's arguments.
+---@param ... any
+---@return any
+function functions.rms_norm(...)
+  local a = by_name(rms_names, ...)
+  local axes = {}
+  for i = 1, #a.normalized_shape do axes[i] = -i end
+  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- half becomes float32, double stays
+  local scaled = wide * (wide:square():mean(axes, true) + (a.eps or 2 ^ -23)):rsqrt()
+  if a.weight then scaled = scaled * a.weight end
+  return scaled:to(a.input)
+end
+
+return compat

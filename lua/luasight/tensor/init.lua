@@ -1,0 +1,306 @@
+--- Tensors, sequences and proxies: the behaviour of the one handle type.
+---
+--- A handle's kind decides what a key means. A name on a tensor is a field (`shape`), a method or an operator; on a struct
+--- it is first one of its own names; everything else (numbers, slice texts, tables, tensors) is an index.
+local binding = require "luasight.ffi"
+local index = require "luasight.tensor.index"
+local operators = require "luasight.tensor.operators"
+local methods = require "luasight.tensor.methods"
+local values = require "luasight.tensor.values"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t, stream, site = binding.ref_t, binding.stream, binding.site
+local call, call_two, get_function = operators.call, operators.call_two, operators.get_function
+local resolve, fields = values.resolve, values.fields
+local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
+
+---@class luasight.Tensor: ffi.cdata*  a tensor, or inside a body a proxy of one; every operator of libtorch is a method
+---@field value any                 what a proxy stands for
+---@field shape luasight.Sequence   a list
+---@field dtype string              "float32"
+---@field device string             "cpu"
+---@field requires_grad boolean
+---@field grad luasight.Tensor?    in a body of any value that a loss depends on; can be set
+---@field t luasight.Tensor        `x.t[i]` counts the tokens of an input, whatever its padding; `x:t()` transposes
+---@field float fun(self: luasight.Tensor): luasight.Tensor     another dtype: float32
+---@field double fun(self: luasight.Tensor): luasight.Tensor    float64
+---@field half fun(self: luasight.Tensor): luasight.Tensor      float16
+---@field bfloat16 fun(self: luasight.Tensor): luasight.Tensor
+---@field long fun(self: luasight.Tensor): luasight.Tensor      int64
+---@field int fun(self: luasight.Tensor): luasight.Tensor       int32
+---@field short fun(self: luasight.Tensor): luasight.Tensor     int16
+---@field bool fun(self: luasight.Tensor): luasight.Tensor
+---@field byte fun(self: luasight.Tensor): luasight.Tensor      uint8
+---@field char fun(self: luasight.Tensor): luasight.Tensor      int8
+---@field [integer] luasight.Tensor
+---@field [string] luasight.Tensor  a slice, x[":, 0"], or a field of an output
+---@field [table] luasight.Tensor   a slice, x[{ {}, 0 }]
+---@field [luasight.Tensor] luasight.Tensor  a mask, or positions
+---@operator add(any): luasight.Tensor
+---@operator sub(any): luasight.Tensor
+---@operator mul(any): luasight.Tensor
+---@operator div(any): luasight.Tensor
+---@operator mod(any): luasight.Tensor
+---@operator pow(any): luasight.Tensor
+---@operator unm: luasight.Tensor
+---@operator len: integer
+
+---@class luasight.Sequence: ffi.cdata*  a tuple, a list or a struct; counts from 0, `#` gives its length
+---@field [integer] any
+---@field [string] any
+---@operator len: integer
+
+local tensor = { hooks = values.hooks }
+
+-- ---- indexing --------------------------------------------------------------------------------------------------------
+
+---Writes a key as index stream; the places it takes.
+local function put_key(e, key)
+  e.restart()
+  local kind = type(key)
+  if kind == "number" and key == math.floor(key) or kind == "cdata" then return e.put(0, key) end
+  local items = index.compile(key)
+  local kinds, held, n = items.kinds, items.values, 0
+  for i = 1, items.n do
+    local k = kinds[i]
+    if k == index.SLICE or k == index.ELLIPSIS then n = e.put_item(n, k, 0, 0)
+    elseif k == index.OPEN then n = e.put_item(n, k, LIST, held[i])
+    elseif k == index.BOOL then n = e.put(n, held[i] == 1)
+    else n = e.put(n, held[i]) end
+  end
+  return n
+end
+
+local function get_item(self, key)
+  local e = stream.take()
+  local n = put_key(e, key)
+  local status = C.ls_getitem(self.v, e.scratch(), n, (e.has_node() or self._kind == NODE) and site() or 0, e.results)
+  if status ~= 0 then
+    stream.give(e)
+    binding.check(status)
+  end
+  local r = ref_t(e.handles[0])
+  stream.give(e)
+  return binding.take(r)
+end
+
+---A name as key is a field; `names` says that a text is one.
+local function set_item(self, key, value, names)
+  if type(value) == "table" then
+    binding.raise("argument", "a list cannot be assigned", 3, { hint = "torch.tensor{...} or ls.tuple(...)" })
+  end
+  local e = stream.take()
+  local n
+  if names then
+    e.restart()
+    n = e.put(0, key)
+  else
+    n = put_key(e, key)
+  end
+  e.put(n, value) -- behind the index
+  local has_node = e.has_node() or self._kind == NODE
+  local status = C.ls_setitem(self.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
+  stream.give(e)
+  if status ~= 0 then binding.check(status) end
+end
+
+-- ---- names -----------------------------------------------------------------------------------------------------------
+
+local function released() binding.raise("state", "this value has been released", 4) end
+
+---A field of a struct, an element of an open node.
+local function get_field(self, name)
+  local out, e = binding.new_ref(), stream.take()
+  local scratch, n = e.encode_one(name)
+  local status = C.ls_getitem(self.v, scratch, n, self._kind == NODE and site() or 0, out.v)
+  stream.give(e)
+  if status ~= 0 then binding.check(status) end
+  return binding.settle(out)
+end
+
+local function name_of_node(self, name)
+  local method = methods[name]
+  if method then return method end
+  local field = fields[name]
+  if field then return field(self) end
+  if C.ls_node_is_open(self.v) == 0 then
+    local value = resolve(self)
+    if type(value) ~= "cdata" then
+      binding.raise("name", ("a %s has no %q"):format(type(value), name), 3)
+    end
+    return value[name]
+  end
+  if C.ls_node_kind(self.v) == STRUCT then return get_field(self, name) end
+  return get_function(name) or get_field(self, name)
+end
+
+local function name_of_sequence(self, name)
+  if self._kind == STRUCT and C.ls_seq_find(self.v, name) >= 0 then return get_field(self, name) end
+  local method = methods[name]
+  if method then return method end
+  if name == "value" then return self end
+  if self._kind == STRUCT then return get_field(self, name) end
+  binding.raise("name", ("a %s has no %q"):format(self._kind == TUPLE and "tuple" or "list", name), 3,
+    { hint = "an operator works on an element: x[0]:" .. name .. "(...)" })
+end
+
+local function name_of_tensor(self, name)
+  local method = methods[name]
+  if method then return method end
+  local field = fields[name]
+  if field then return field(self) end
+  local f = get_function(name)
+  if f then return f end
+  operators.get(name) -- raises with the nearest names
+end
+
+local by_kind = { [TENSOR] = name_of_tensor, [TUPLE] = name_of_sequence, [LIST] = name_of_sequence,
+  [STRUCT] = name_of_sequence, [NODE] = name_of_node }
+
+local function get(self, key)
+  local kind = self._kind
+  if kind < TENSOR then
+    if key == "release" then return methods.release end
+    released()
+  end
+  if type(key) == "string" and index.is_name(key) then return by_kind[kind](self, key) end
+  return get_item(self, key)
+end
+
+local function set(self, key, value)
+  local kind = self._kind
+  if kind < TENSOR then released() end
+  if type(key) ~= "string" or not index.is_name(key) then return set_item(self, key, value) end
+  if kind == TENSOR or kind == NODE then
+    local setter = values.setters[key]
+    if setter then return setter(self, value) end
+    if fields[key] then binding.raise("argument", ("%s cannot be set"):format(key), 3) end
+  end
+  if kind == TENSOR then
+    binding.raise("name", ("a tensor has no field %q to set"):format(key), 3)
+  end
+  set_item(self, key, value, true)
+end
+
+-- ---- arithmetic ------------------------------------------------------------------------------------------------------
+
+local function operator(name)
+  local op
+  return function(a, b)
+    op = op or operators.get(name)
+    return call_two(op, a, b)
+  end
+end
+
+local add, sub, mul, div = operator "add", operator "sub", operator "mul", operator "div"
+local rsub = operator "rsub"
+
+local function reciprocal(a) return call(operators.get "reciprocal", a) end
+
+local function is_number(v) return type(v) == "number" end
+
+local meta = {
+  __index = get,
+  __newindex = set,
+  __add = function(a, b) if is_number(a) then return add(b, a) end return add(a, b) end,
+  __mul = function(a, b) if is_number(a) then return mul(b, a) end return mul(a, b) end,
+  __sub = function(a, b) if is_number(a) then return rsub(b, a) end return sub(a, b) end,
+  __div = function(a, b) if is_number(a) then return mul(reciprocal(b), a) end return div(a, b) end,
+  __mod = operator "remainder",
+  __pow = operator "pow",
+  __unm = function(a) return call(operators.get "neg", a) end,
+}
+
+local function no_comparison(sign, method)
+  return function()
+    binding.raise("argument", ("%s cannot compare tensors in Lua"):format(sign), 3,
+      { hint = ("x:%s(y) compares element by element, x:item() %s 0 compares a number"):format(method, sign) })
+  end
+end
+
+local refuse_equal = no_comparison("==", "eq")
+
+meta.__eq = function(a, b)
+  if type(a) == "nil" or type(b) == "nil" then return false end
+  refuse_equal()
+end
+meta.__lt, meta.__le = no_comparison("<", "lt"), no_comparison("<=", "le")
+meta.__len = values.length
+meta.__tostring = values.text
+meta.__concat = function(a, b) return tostring(a) .. tostring(b) end
+meta.__call = function()
+  binding.raise("argument", "a tensor cannot be called", 3, { hint = "an index stands in brackets: x[0]" })
+end
+
+binding.metatype(meta)
+
+-- ---- sequences and scopes --------------------------------------------------------------------------------------------
+
+---A tuple of values; Lua lists inside become tuples.
+---@param ... any
+---@return ffi.cdata*
+function tensor.tuple(...)
+  local out, e = binding.new_ref(), stream.take()
+  local scratch, n, has_node = e.encode_sequence(TUPLE, ...)
+  local status = C.ls_graph_tuple(scratch, n, has_node and site() or 0, out.v)
+  stream.give(e)
+  if status ~= 0 then binding.check(status) end
+  return binding.settle(out)
+end
+
+---A struct: pairs of name and value, in order.
+---@param pairs_in_order table[]  { { "logits", x }, ... }
+---@return ffi.cdata*
+function tensor.struct(pairs_in_order)
+  local out, e = binding.new_ref(), stream.take()
+  e.restart()
+  local n = e.put_item(0, index.OPEN, STRUCT, #pairs_in_order)
+  for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
+  local status = C.ls_graph_tuple(e.scratch(), n, e.has_node() and site() or 0, out.v)
+  stream.give(e)
+  if status ~= 0 then binding.check(status) end
+  return binding.settle(out)
+end
+
+local function keep(kept, v, seen)
+  if type(v) == "cdata" then
+    if ffi.istype(ref_t, v) then kept[tostring(ffi.cast("void *", v))] = true end
+  elseif type(v) == "table" and not seen[v] then
+    seen[v] = true
+    for _, inner in pairs(v) do keep(kept, inner, seen) end
+  end
+end
+
+local function leave_scope(entry, ok, ...)
+  local made, around = binding.close_scope(entry)
+  local kept = {}
+  if ok then
+    for i = 1, select("#", ...) do keep(kept, (select(i, ...)), {}) end
+  end
+  for _, r in ipairs(made) do
+    if not kept[tostring(ffi.cast("void *", r))] then
+      binding.release(r)
+    elseif around then
+      around[#around + 1] = r
+    end
+  end
+  if not ok then error((...), 0) end
+  return ...
+end
+
+---Runs a function and releases every handle made inside, except those it returns (in tables too). Inside is what the
+---function does and what coroutines do that it resumes; where its own coroutine yields, others run outside.
+---@param f fun(...): ...
+---@param ... any  for f
+---@return any ...
+function tensor.scope(f, ...)
+  local entry = binding.open_scope()
+  return leave_scope(entry, pcall(f, ...))
+end
+
+---Whether a value is a handle of luasight.
+---@param v any
+---@return boolean
+function tensor.is_handle(v) return ffi.istype(ref_t, v) end
+
+return tensor

@@ -1,0 +1,201 @@
+--- What handles can do besides operators: `x:tolist()`, `x:save()`, `x:to("float64")`, ...
+local binding = require "luasight.ffi"
+local colon = require "luasight.base.colon"
+local operators = require "luasight.tensor.operators"
+local values = require "luasight.tensor.values"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local TENSOR, NODE = 5, 9
+local tensor_of, ask, resolve, fields = values.tensor_of, values.ask, values.resolve, values.fields
+
+local methods = colon("x", function(v) return ffi.istype(ref_t, v) end)
+
+local function op(name, ...) return operators.call(operators.get(name), ...) end
+
+local function is_handle(v) return ffi.istype(ref_t, v) end
+local function is_forward(self) return self._kind == NODE and C.ls_node_is_open(self.v) == 1 end
+
+-- ---- proxies ---------------------------------------------------------------------------------------------------------
+
+---Keeps the value past the trace; gives the proxy back.
+---@return ffi.cdata*
+function methods.save(self)
+  if self._kind == NODE then binding.check(C.ls_trace_save(self.v)) end
+  return self
+end
+
+---Whether a saved value came.
+---@return boolean
+function methods.is_set(self) return self._kind ~= NODE or C.ls_node_is_set(self.v) ~= 0 end
+
+---Lets go at once instead of when the collector comes by; a second time does nothing.
+function methods.release(self) binding.release(self) end
+
+-- ---- sizes -----------------------------------------------------------------------------------------------------------
+
+local function dims_of(info) return info.dims end
+local function elements_of(info) return tonumber(info.elements) end
+local function is_dense(info) return info.is_contiguous ~= 0 end
+
+local function size_of(info, axis)
+  local at = axis < 0 and axis + info.dims or axis
+  return at >= 0 and at < info.dims and tonumber(info.shape[at])
+end
+
+---The shape, or the size of one axis.
+---@param axis integer?
+---@return any  # a list that counts from 0, or an integer
+function methods.size(self, axis)
+  if type(axis) == "nil" then return fields.shape(self) end
+  if is_forward(self) then return fields.shape(self)[axis] end
+  local t = tensor_of(self, "size")
+  local size = ask(t, size_of, axis)
+  if size then return size end
+  binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), ask(t, dims_of)), 3)
+end
+
+---The number of dimensions.
+---@return integer
+function methods.dim(self) return ask(tensor_of(self, "dimensions"), dims_of) end
+
+---Whether the elements lie one behind the other in the order of the axes.
+---@return boolean
+function methods.is_contiguous(self) return ask(tensor_of(self, "memory"), is_dense) end
+
+---The number of elements.
+---@return integer
+function methods.numel(self) return ask(tensor_of(self, "elements"), elements_of) end
+
+-- ---- numbers ---------------------------------------------------------------------------------------------------------
+
+---The one number of a tensor of one element.
+---@return number|boolean
+function methods.item(self)
+  local v = resolve(self)
+  if not is_handle(v) then return v end
+  local out = binding.new_ref()
+  binding.check(C.ls_tensor_item(tensor_of(v, "single number").v, out.v))
+  return binding.settle(out)
+end
+
+local function plain(x)
+  if type(x) ~= "cdata" then return x end
+  local number = tonumber(x)
+  return number > -2 ^ 53 and number < 2 ^ 53 and number or x
+end
+
+local function nested(view, axis, offset)
+  local list, stride, last = {}, view.strides[axis], axis == #view.shape
+  for i = 0, view.shape[axis] - 1 do
+    local at = offset + i * stride
+    if last then list[i + 1] = plain(view.data[at]) else list[i + 1] = nested(view, axis + 1, at) end
+  end
+  return list
+end
+
+---Nested Lua lists (from 1); a number for a tensor without dimensions. Integers beyond 2^53 stay 64-bit cdata.
+---@return any
+function methods.tolist(self)
+  local v = resolve(self)
+  if not is_handle(v) then return v end
+  if v._kind ~= TENSOR then
+    local list = {}
+    for i = 0, C.ls_seq_length(v.v) - 1 do list[i + 1] = values.element(v, i) end
+    return list
+  end
+  local view = values.view(v, true)
+  if view.opaque then binding.raise("argument", ("numbers of %s cannot be read"):format(v.dtype), 3) end
+  if #view.shape == 0 then return plain(view.data[0]) end
+  return nested(view, 1, 0)
+end
+
+---A typed pointer to the first element, for FFI loops over a contiguous tensor on the CPU (`x:contiguous()`). The
+---pointer keeps the tensor alive; pointers computed from it do not.
+---@return any
+function methods.data_ptr(self)
+  local t, out = tensor_of(self, "memory"), ffi.new "void *[1]"
+  binding.check(C.ls_tensor_pointer(t.v, out))
+  local pointer = ffi.cast(values.pointers[t.dtype] or "uint16_t *", out[0])
+  return ffi.gc(pointer, function() return t end)
+end
+
+---Counts from 0 over the elements of a sequence or the rows of a tensor: `for i, row in x:each() do`.
+---@return fun(): integer?, any
+function methods.each(self)
+  local v = resolve(self)
+  if not is_handle(v) then binding.raise("argument", ("a %s has no elements"):format(type(v)), 3) end
+  local n, i = values.length(v), -1
+  return function()
+    i = i + 1
+    if i < n then return i, v[i] end
+  end
+end
+
+-- ---- autograd --------------------------------------------------------------------------------------------------------
+
+---Runs the backward pass from a tensor.
+---@param grad ffi.cdata*?
+---@param options { retain_graph: boolean? }?
+function methods.backward(self, grad, options)
+  if self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 then
+    local hook = values.hooks.backward
+    if hook then return hook(self, grad, options) end
+    binding.raise("state", "backward cannot be called on a value inside a body or a forward", 3,
+      { hint = "save the value and call backward after the trace" })
+  end
+  if type(grad) == "table" then grad, options = nil, grad end
+  if options and options.gradient then grad = options.gradient end
+  local given = type(grad) == "nil" and binding.new_ref() or tensor_of(grad, "numbers")
+  local keep = options and options.retain_graph and 1 or 0
+  binding.check(C.ls_tensor_backward(tensor_of(self, "gradient").v, given.v, keep))
+end
+
+---Autograd records what is computed with this tensor, or no longer does.
+---@param on boolean?
+---@return ffi.cdata*
+function methods.requires_grad_(self, on)
+  fields.requires_grad(self) -- a proxy becomes its value
+  values.setters.requires_grad(self, on ~= false)
+  return self
+end
+
+-- ---- conversions -----------------------------------------------------------------------------------------------------
+
+local function is_device(text) return text:match "^cpu" or text:match "^cuda" or text:match "^meta" or text:match "^mps" end
+
+---Another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
+---@param ... any
+---@return ffi.cdata*
+function methods.to(self, ...)
+  local options, rest = {}, {}
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if type(v) == "string" then
+      options[is_device(v) and "device" or "dtype"] = v
+    elseif type(v) == "table" then
+      for name, value in pairs(v) do options[name] = value end
+    else
+      rest[#rest + 1] = v
+    end
+  end
+  if not next(options) then return op("to", self, unpack(rest)) end
+  if #rest > 0 then binding.raise("argument", "x:to takes names of a dtype and a device, or a tensor", 3) end
+  return op("to", self, options)
+end
+
+for name, dtype in pairs {
+  float = "float32", double = "float64", half = "float16", bfloat16 = "bfloat16", long = "int64", int = "int32",
+  short = "int16", bool = "bool", byte = "uint8", char = "int8",
+} do
+  methods[name] = function(self) return op("to", self, { dtype = dtype }) end
+end
+
+---@return ffi.cdata*
+function methods.cpu(self) return op("to", self, { device = "cpu" }) end
+
+---@param i integer?
+---@return ffi.cdata*
+function methods.cuda(self, i) return op("to", self, { device = i and ("cuda:%d"):format(i) or "cuda" }) end
+
+return methods

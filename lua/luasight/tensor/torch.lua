@@ -1,0 +1,171 @@
+--- `ls.torch`: tensors from Lua numbers, and every operator of libtorch by name.
+local binding = require "luasight.ffi"
+local operators = require "luasight.tensor.operators"
+local tensor = require "luasight.tensor"
+
+local C, ffi = binding.C, binding.ffi
+
+---@class luasight.torch
+---@field [string] fun(...): any  every operator
+local torch = {}
+
+-- ---- tensors from lists ----------------------------------------------------------------------------------------------
+
+local int64_t = ffi.typeof "int64_t"
+
+local function place_text(place)
+  local parts = {}
+  for i, at in ipairs(place) do parts[i] = ("[%d]"):format(at) end
+  return #parts > 0 and table.concat(parts) or "the whole"
+end
+
+local function refuse(message, place, hint)
+  binding.raise("shape", ("torch.tensor: %s at %s"):format(message, place_text(place)), 2, { hint = hint })
+end
+
+---Walks nested lists of equal length; `flat` takes the leaves in order.
+local function flatten(v, shape, axis, flat, place)
+  if type(v) ~= "table" then
+    if axis <= #shape or shape.closed and axis ~= shape.closed then
+      if axis <= #shape then refuse("a value stands where a list is expected", place) end
+      refuse("lists are nested to different depths", place)
+    end
+    shape.closed = axis
+    flat[#flat + 1] = v
+    return
+  end
+  if shape.closed and axis >= shape.closed then refuse("a list stands where a value is expected", place) end
+  local n = #v
+  if n == 0 and next(v) ~= nil then refuse("a table of names is no list", place) end
+  if shape[axis] == nil then
+    shape[axis] = n
+  elseif shape[axis] ~= n then
+    refuse(("a list of %d elements among lists of %d"):format(n, shape[axis]), place)
+  end
+  for i = 1, n do
+    place[#place + 1] = i
+    flatten(v[i], shape, axis + 1, flat, place)
+    place[#place] = nil
+  end
+end
+
+local function kind_of(flat)
+  local kind
+  for i = 1, #flat do
+    local v = flat[i]
+    local this = type(v)
+    if this == "cdata" and ffi.istype(int64_t, v) then
+      this = "int64"
+    elseif this ~= "number" and this ~= "boolean" then
+      local hint = tensor.is_handle(v) and "torch.stack joins tensors" or nil
+      binding.raise("argument", ("torch.tensor: element %d is a %s"):format(i, hint and "tensor" or this), 4, { hint = hint })
+    end
+    if kind and this ~= kind and (this == "boolean" or kind == "boolean") then
+      binding.raise("argument", "torch.tensor: booleans among numbers", 4)
+    end
+    if kind ~= "int64" then kind = this end
+  end
+  return kind or "number"
+end
+
+local storage = {
+  number = { from = "float64", ctype = ffi.typeof "double[?]", dtype = "float32" },
+  int64 = { from = "int64", ctype = ffi.typeof "int64_t[?]", dtype = "int64" },
+  boolean = { from = "bool", ctype = ffi.typeof "bool[?]", dtype = "bool" },
+}
+
+---A tensor of nested lists, or of one number: float32 unless told, bool for booleans, int64 for 64-bit cdata.
+---@param numbers any
+---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
+---@return ffi.cdata*
+function torch.tensor(numbers, options)
+  options = options or {}
+  for name in pairs(options) do
+    if name ~= "dtype" and name ~= "device" and name ~= "requires_grad" then
+      binding.raise("argument", ("torch.tensor has no option %q"):format(tostring(name)), 3,
+        { hint = "dtype, device, requires_grad" })
+    end
+  end
+  if type(numbers) == "nil" then binding.raise("argument", "torch.tensor needs a number or a list, not nil", 3) end
+  local out
+  if tensor.is_handle(numbers) then
+    out = numbers:detach():clone()
+    if options.dtype or options.device then out = out:to { dtype = options.dtype, device = options.device } end
+  else
+    local flat, shape = {}, {}
+    flatten(numbers, shape, 1, flat, {})
+    local as = storage[kind_of(flat)]
+    local data, dims = as.ctype(math.max(#flat, 1)), ffi.new("int64_t[?]", #shape + 1)
+    for i = 1, #flat do data[i - 1] = flat[i] end
+    for i = 1, #shape do dims[i - 1] = shape[i] end
+    out = binding.new_ref()
+    binding.check(C.ls_tensor_from(data, as.from, dims, #shape, options.dtype or as.dtype, options.device or "cpu", out.v))
+    binding.settle(out)
+  end
+  if options.requires_grad then out:requires_grad_(true) end
+  return out
+end
+
+---@param v any
+---@return boolean
+function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == C.LS_TENSOR end
+
+-- ---- files -----------------------------------------------------------------------------------------------------------
+
+---What torch.save wrote: tensors that are views of the file, in tables. A dict becomes a table by its keys, a list or tuple
+---one that counts from 1, None nothing. Whatever else Python can save is refused by name: nothing in a file can run.
+--- path string
+--- any
+function torch.load(path)
+  local file = require "luasight.files.safetensors".open(path)
+  local content = file:content()
+  file:release()
+  if content == nil then
+    binding.raise("format", path .. ": torch.save did not write this file, or it holds nothing", 3,
+      { hint = "ls.safetensors.load reads safetensors" })
+  end
+  return content
+end
+
+-- ---- settings --------------------------------------------------------------------------------------------------------
+
+---The same random numbers from here on.
+---@param seed integer
+function torch.manual_seed(seed) binding.check(C.ls_manual_seed(seed)) end
+
+---@return integer
+function torch.get_num_threads() return C.ls_threads() end
+
+---@param n integer
+function torch.set_num_threads(n) binding.check(C.ls_set_threads(n)) end
+
+---@return boolean
+function torch.is_grad_enabled()
+  if binding.modes.shared then binding.modes.set() end
+  return C.ls_grad_enabled() ~= 0
+end
+
+---Runs a function while autograd records nothing. In a coroutine that is so while it runs, not while it has yielded.
+---@param f fun(...): ...
+---@param ... any  for f
+---@return any ...
+function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
+
+---Runs a function while autograd records, inside `no_grad` too.
+---@param f fun(...): ...
+---@param ... any  for f
+---@return any ...
+function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
+
+---How many devices of a kind there are.
+---@param kind string  "cuda"
+---@return integer
+function torch.device_count(kind) return C.ls_device_count(kind) end
+
+return setmetatable(torch, {
+  __index = function(_, name)
+    local f = operators.get_function(name)
+    if f then return f end
+    operators.get(name) -- raises with the nearest names
+  end,
+})

@@ -1,0 +1,240 @@
+--- What a tokenizer's options do to the ids of texts: special tokens, truncation, padding, tensors.
+local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
+local token_ids = require "luasight.text.tokenizer.ids"
+local quoted = require("luasight.files.safetensors").quoted
+
+local C, ffi = binding.C, binding.ffi
+
+local batch = {}
+
+---@class luasight.TokenizerOptions
+---@field add_special_tokens boolean?  those of the tokenizer's own post-processor; true unless said
+---@field text_pair string|string[]?   a second text, or one for each text
+---@field truncation boolean|"longest_first"|"only_first"|"only_second"?  cut to max_length, or to the model's longest text;
+---  true: the longer of two texts gives way
+---@field max_length integer?          tokens, special ones included; only truncation and padding "max_length" look at it
+---@field return_tensors boolean?      int64 tensors [B, T] instead of lists
+---@field padding boolean|"left"|"right"|"max_length"?  fill short rows; true: on the tokenizer's padding_side, up to the
+---  longest row; "max_length": up to max_length
+---@field return_offsets_mapping boolean?      where each token stands: { from, to } in characters, from 0, `to` not included
+---@field return_word_ids boolean?             the piece that each token is part of, from 0; false for special tokens
+---@field return_special_tokens_mask boolean?  1 for a special token around the texts and for filling
+---@field return_token_type_ids boolean?       what the post-processor says of each token: mostly 1 for a second text
+
+-- ---- options ---------------------------------------------------------------------------------------------------------
+
+local names = { "add_special_tokens", "text_pair", "truncation", "max_length" }
+local more = { "return_tensors", "padding", "return_offsets_mapping", "return_word_ids", "return_special_tokens_mask",
+  "return_token_type_ids" }
+local known = { encode = names, call = {} }
+for _, list in ipairs { names, more } do
+  for _, name in ipairs(list) do table.insert(known.call, name) end
+end
+
+local cuts = { longest_first = 0, only_first = 1, only_second = 2 } -- as in ls_cut
+
+local function check_flag(options, name)
+  local value = options[name]
+  if value ~= nil and type(value) ~= "boolean" then
+    binding.raise("argument", ("%s is true or false, not %s"):format(name, quoted(value)))
+  end
+end
+
+local function check_padding(options)
+  local padding = options.padding
+  if type(padding) ~= "string" then return check_flag(options, "padding") end
+  if padding ~= "left" and padding ~= "right" and padding ~= "max_length" then
+    binding.raise("argument", ('padding is true, "left", "right" or "max_length", not %s'):format(quoted(padding)))
+  end
+end
+
+local function check_truncation(options)
+  local truncation = options.truncation
+  if type(truncation) == "string" and not cuts[truncation] then
+    binding.raise("argument", ('truncation is true, "longest_first", "only_first" or "only_second", not %s'):format(
+      quoted(truncation)))
+  elseif type(truncation) ~= "string" then
+    check_flag(options, "truncation")
+  end
+end
+
+---The number of tokens at which to cut or to which to fill, nil where nothing is.
+local function limit_of(state, options, wanted, what)
+  local limit = options.max_length
+  if limit ~= nil and (type(limit) ~= "number" or limit < 1 or limit ~= math.floor(limit) or limit > 2 ^ 31 - 1) then
+    binding.raise("argument", "max_length is a whole number of tokens from 1 on, not " .. quoted(limit))
+  end
+  if not wanted then return nil end
+  limit = limit or state.model_max_length
+  if not limit then
+    binding.raise("argument", what .. " needs max_length: this tokenizer knows no longest text", 2,
+      { hint = "{ truncation = true, max_length = 8 }" })
+  end
+  return limit
+end
+
+---Checked options; `form` is "encode" or "call".
+---@param state table
+---@param options table?
+---@param form string
+---@return table
+function batch.options(state, options, form)
+  if options == nil then options = {} end
+  if type(options) ~= "table" then
+    binding.raise("argument", "the options of a tokenizer are a table, not a " .. type(options))
+  end
+  for name in pairs(options) do
+    local found = false
+    for _, other in ipairs(known[form]) do found = found or name == other end
+    if not found then
+      binding.raise("name", ("%s has no option %s%s"):format(form == "encode" and "encode" or "a tokenizer", quoted(name),
+        near.text(tostring(name), known[form])))
+    end
+  end
+  check_flag(options, "add_special_tokens")
+  check_truncation(options)
+  if options.return_tensors ~= "pt" then check_flag(options, "return_tensors") end
+  check_padding(options)
+  for i = 3, #more do check_flag(options, more[i]) end
+  local padding = options.padding
+  return {
+    special = options.add_special_tokens ~= false,
+    pair = options.text_pair,
+    limit = limit_of(state, options, options.truncation, "truncation"),
+    cut = cuts[options.truncation] or 0,
+    tensors = options.return_tensors and true or false,
+    padding = (padding == "left" or padding == "right") and padding or padding and state.padding_side or nil,
+    fill_to = limit_of(state, options, padding == "max_length", 'padding "max_length"'),
+    places = options.return_offsets_mapping,
+    words = options.return_word_ids,
+    special_mask = options.return_special_tokens_mask,
+    types = options.return_token_type_ids,
+  }
+end
+
+-- ---- one text --------------------------------------------------------------------------------------------------------
+
+local tokens_t, count_t, encoding_t = ffi.typeof "const ls_token *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_encoding"
+
+---What the core makes of a text, valid until the next: the tokens as an array, and how many.
+local function tokens_of(state, text, pair, o)
+  local tokens_out, count_out, how = tokens_t(), count_t(), encoding_t()
+  how.pair, how.pair_length = pair, pair and #pair or 0
+  how.special, how.places, how.limit, how.cut = o.special and 1 or 0, o.places and 1 or 0, o.limit or 0, o.cut
+  how.cut_left = state.truncation_side == "left" and 1 or 0
+  binding.check(C.ls_tokenizer_encode(state.core, text, #text, how, tokens_out, count_out))
+  return tokens_out[0], count_out[0]
+end
+
+---The ids of one text, cut as the options say: special tokens stay, the text gives way.
+---@param state table
+---@param text string
+---@param o table  from batch.options
+---@return integer[]
+function batch.encode(state, text, o)
+  if o.pair ~= nil and type(o.pair) ~= "string" then
+    binding.raise("argument", "text_pair of one text is a string, not a " .. type(o.pair))
+  end
+  local list, tokens, n = {}, tokens_of(state, text, o.pair, o)
+  for i = 1, n do list[i] = tonumber(tokens[i - 1].id) end
+  return list
+end
+
+-- ---- several ---------------------------------------------------------------------------------------------------------
+
+---What is said of each token: the name of the list, the option that asks for it, its value, and what fills short rows.
+local columns = {
+  { "input_ids", nil, function(token) return tonumber(token.id) end },
+  { "attention_mask", nil, function() return 1 end, 0 },
+  { "token_type_ids", "types", function(token) return token.type end, 0 },
+  { "special_tokens_mask", "special_mask", function(token) return token.text < 0 and 1 or 0 end, 1 },
+  { "offset_mapping", "places", function(token) return { token.from, token.to } end, { 0, 0 } },
+  { "word_ids", "words", function(token) return token.word >= 0 and token.word end, false },
+}
+
+---What fills short rows; the mask tells the model not to look, so the end of text will do.
+local function filler(state)
+  local token = state.tokens.pad or state.tokens.eos
+  local id = token and state.id_of(state, token)
+  if id then return id end
+  binding.raise("state", "padding needs a token to fill with, and this tokenizer has neither pad_token nor eos_token", 2,
+    { hint = 'tokenizer.pad_token = "..." names one' })
+end
+
+local function pad(rows, longest, side, fill)
+  for i, row in ipairs(rows) do
+    local new, shift = {}, side == "left" and longest - #row or 0
+    for k = 1, longest do
+      new[k] = row[k - shift]
+      if new[k] == nil then new[k] = type(fill) == "table" and { fill[1], fill[2] } or fill end
+    end
+    rows[i] = new
+  end
+end
+
+local function check_texts(text, what)
+  if type(text) == "string" then return { text } end
+  if type(text) ~= "table" then
+    binding.raise("argument", ("%s takes a text or a list of texts, not a %s"):format(what, type(text)))
+  end
+  if #text == 0 then binding.raise("argument", what .. " takes a text or a list of texts; this list is empty") end
+  for i, one in ipairs(text) do
+    if type(one) ~= "string" then
+      binding.raise("argument", ("%s takes texts; there is a %s at [%d]"):format(what, type(one), i), 2,
+        { hint = type(one) == "number" and "decode takes ids" or nil })
+    end
+  end
+  return text
+end
+
+local function pairs_of(texts, text, pair)
+  if pair == nil then return {} end
+  local list = check_texts(pair, "text_pair")
+  if #list ~= #texts or type(pair) ~= type(text) then
+    binding.raise("argument", ("text_pair has %d texts for %d"):format(#list, #texts), 2,
+      { hint = "as many as there are texts, and a list where they are a list" })
+  end
+  return list
+end
+
+local function wanted(column, o) return not column[2] or o[column[2]] end
+
+---The ids of a text or of several, with a mask that is 1 where there is text, and what else was asked for. Without tensors
+---a single text gives plain lists and no mask.
+---@param state table
+---@param text string|string[]
+---@param o table  from batch.options
+---@return { input_ids: any, attention_mask: any? }
+function batch.call(state, text, o)
+  local texts = check_texts(text, "a tokenizer")
+  local seconds = pairs_of(texts, text, o.pair)
+  local out, shortest, longest = {}, math.huge, o.fill_to or 0
+  for _, column in ipairs(columns) do out[column[1]] = wanted(column, o) and {} or nil end
+  for i, one in ipairs(texts) do
+    local tokens, n = tokens_of(state, one, seconds[i], o)
+    shortest, longest = math.min(shortest, n), math.max(longest, n)
+    for _, column in ipairs(columns) do
+      local row, value = {}, column[3]
+      if wanted(column, o) then out[column[1]][i] = row end
+      for k = 1, wanted(column, o) and n or 0 do row[k] = value(tokens[k - 1]) end
+    end
+  end
+  if shortest ~= longest and o.padding then
+    local fill = filler(state)
+    for _, column in ipairs(columns) do
+      if out[column[1]] then pad(out[column[1]], longest, o.padding, column[1] == "input_ids" and fill or column[4]) end
+    end
+  elseif shortest ~= longest and o.tensors then
+    binding.raise("shape", ("the texts have %d to %d tokens, and the rows of a tensor are equally long"):format(shortest,
+      longest), 2, { hint = '{ return_tensors = true, padding = "left" }' })
+  end
+  for name, rows in pairs(out) do
+    if o.tensors and name ~= "offset_mapping" and name ~= "word_ids" then out[name] = token_ids.tensor(rows)
+    elseif type(text) == "string" and not o.tensors then out[name] = rows[1] end
+  end
+  if type(text) == "string" and not o.tensors and not o.padding then out.attention_mask = nil end
+  return out
+end
+
+return batch

@@ -1,0 +1,166 @@
+--- Batches: the inputs of the invokes of one pass become the rows of one call of the model.
+local binding = require "luasight.ffi"
+local record = require "luasight.nn.record"
+local torch = require "luasight.tensor.torch"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+
+local batch = {}
+
+---@class luasight.Input  what one invoke gave
+---@field index integer     the core's number of the invoke
+---@field network luasight.Network
+---@field args table        arguments of a call of the model, with `n`
+---@field rows integer
+---@field lengths integer[]? tokens of each row, where they are counted
+---@field steps integer?     that came, once the pass has begun
+---@field settings luasight.GenerationSettings?  of a generation
+---@field width integer?    of the input's own padding to the left: the longest row
+
+local function is_tensor(v) return ffi.istype(ref_t, v) end
+
+---How many rows an input has: those of its first tensor.
+---@param args table
+---@return integer
+function batch.rows(args)
+  local function first(v)
+    if is_tensor(v) then return v:dim() > 0 and v:size(0) or nil end
+    if type(v) ~= "table" then return nil end
+    for _, inner in pairs(v) do
+      local rows = first(inner)
+      if rows then return rows end
+    end
+  end
+  for i = 1, args.n do
+    local rows = first(args[i])
+    if rows then return rows end
+  end
+  binding.raise("argument", "an invoke needs an input with rows: a tensor with at least one axis", 3)
+end
+
+-- ---- joining -----------------------------------------------------------------------------------------------------------
+
+local join
+
+local function join_tables(list, where)
+  local out = {}
+  for key in pairs(list[1]) do
+    local parts = {}
+    for i, t in ipairs(list) do parts[i] = t[key] end
+    out[key] = join(parts, #list, ("%s%s"):format(where == "" and "" or where .. ".", tostring(key)))
+  end
+  for _, t in ipairs(list) do
+    for key in pairs(t) do
+      if out[key] == nil then
+        binding.raise("argument", ("the invokes of one pass take the same arguments; only some have %q"):format(tostring(key)))
+      end
+    end
+  end
+  return out
+end
+
+---The same argument of several inputs as one.
+join = function(list, n, where)
+  for i = 1, n do
+    if (list[i] == nil) ~= (list[1] == nil) or type(list[i]) ~= type(list[1]) then
+      binding.raise("argument", ("the invokes of one pass take the same arguments; %s differs"):format(where))
+    end
+  end
+  local first = list[1]
+  if is_tensor(first) then
+    for i = 2, n do
+      local a, b = first.shape, list[i].shape
+      for axis = 1, math.max(#a, #b) - 1 do
+        if #a ~= #b or a[axis] ~= b[axis] then
+          binding.raise("shape", ("the inputs of the invokes cannot be one batch: %s has the shapes %s and %s"):format(where,
+            tostring(a), tostring(b)), nil, { hint = "all axes but the first agree among the invokes of one pass" })
+        end
+      end
+    end
+    return torch.cat(list, 0)
+  elseif type(first) == "table" then
+    return join_tables(list, where)
+  end
+  for i = 2, n do
+    if list[i] ~= first then
+      binding.raise("argument", ("invokes of one pass cannot differ in %s: one has %s, another %s"):format(where,
+        tostring(first), tostring(list[i])))
+    end
+  end
+  return first
+end
+
+---Joins the inputs on the first axis.
+---@param members luasight.Input[]
+---@return table args  with `n`
+function batch.concatenate(members)
+  local n = 0
+  for _, member in ipairs(members) do n = math.max(n, member.args.n) end
+  local args = { n = n }
+  for i = 1, n do
+    local parts = {}
+    for k, member in ipairs(members) do parts[k] = member.args[i] end
+    args[i] = join(parts, #members, type(members[1].args[i]) == "table" and "" or "argument " .. i)
+  end
+  return args
+end
+
+-- ---- passes ------------------------------------------------------------------------------------------------------------
+
+---The inputs of a pass in the order written.
+local function members_of(recording, pass)
+  local members = {}
+  for index, input in pairs(recording.invokes) do
+    if C.ls_trace_pass(recording.graph, index) == pass then members[#members + 1] = input end
+  end
+  table.sort(members, function(a, b) return a.index < b.index end)
+  return members
+end
+
+local function note_steps(members, steps)
+  for _, member in ipairs(members) do member.steps = steps end
+end
+
+---Begins a pass that has the inputs of several invokes, or is a generation.
+---@param recording luasight.Recording
+---@param pass integer
+function batch.begin(recording, pass)
+  local members = members_of(recording, pass)
+  local network, total, copies = members[1].network, 0, 1
+  local args = network.merge(members)
+  for _, member in ipairs(members) do total = total + member.rows end
+  recording.network, recording.generation, recording.members = network, nil, members
+  note_steps(members, 1)
+  if members[1].settings then
+    recording.generation = network.start_generation(members[1].settings, args[1])
+    copies, args = recording.generation.rows / total, { n = 1, recording.generation:arguments() }
+  end
+  local first = 0
+  for _, member in ipairs(members) do
+    binding.check(C.ls_trace_rows(recording.graph, member.index, first, member.rows * copies, member.pad or 0))
+    first = first + member.rows * copies
+  end
+  local program, stream, n = record.prepare(3, network.module, unpack(args, 1, args.n))
+  binding.check(C.ls_trace_begin(recording.graph, pass, 0, program, stream, n, first))
+end
+
+---After a step of a generation: the next one, or the end.
+---@param recording luasight.Recording
+---@param pass integer
+---@param step integer
+---@param result any  of the model
+function batch.next_step(recording, pass, step, result)
+  local generation = recording.generation
+  local args = generation and generation:advance(result.logits)
+  if not args then
+    local text = generation and generation:text():clone() or binding.new_ref()
+    binding.check(C.ls_trace_end(recording.graph, text.v))
+    return
+  end
+  note_steps(recording.members, step + 2)
+  local program, stream, n = record.prepare(3, recording.network.module, args)
+  binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, generation.rows))
+end
+
+return batch

@@ -1,0 +1,361 @@
+--- Traces: a body is recorded as a graph beside the model's program, and the core runs both together.
+---
+---     model:trace(input, body)   the body runs once, at once:
+---       model.layer1.output      a handle to a node; nothing of the model has run
+---       h * 2                    another node
+---       h.shape                  a demand: the model runs up to there and pauses
+---     the body ends              what is saved or edited decides how far the model runs
+---
+--- A trace is recorded in invokes, each an input with its body. Here is what all traces share: opening, running, ending, and
+--- reading and writing points; tracer.lua has what a body can ask of its tracer, batch.lua how inputs become one batch.
+local attached = require "luasight.trace.hooked"
+local batch = require "luasight.trace.batch"
+local binding = require "luasight.ffi"
+local extent = require "luasight.ffi.extent"
+local record = require "luasight.nn.record"
+local values = require "luasight.tensor.values"
+
+local C, ffi = binding.C, binding.ffi
+local ref_t = binding.ref_t
+local NODE = C.LS_NODE
+
+local trace = {}
+
+---@class luasight.Recording  a graph of the core with what the script has to add while it runs
+---@field graph ffi.cdata*?
+---@field invokes table<integer, luasight.Input>  by the core's number
+---@field functions table<integer, fun(...): any>  of tracer:apply, by node
+---@field generation luasight.GenerationRun?  of the pass under way
+---@field members luasight.Input[]?  of the pass under way
+---@field failed any  what ended it
+---@field is_session boolean?
+---@field stands_in luasight.Tracer?  of a session: the body that it stands in
+
+---@class luasight.Tracer: luasight.Model  an open trace; `output`, `input` are those of the whole model
+---@field _recording luasight.Recording
+---@field _network luasight.Network  the model it runs beside
+---@field _program ffi.cdata*?  of the invoke being recorded, which names the points
+---@field _invoke integer?      being recorded; nil outside of all
+---@field _step integer         of a generation
+---@field _entry table?        among the open bodies
+
+local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the graph
+
+local function address(graph) return tonumber(ffi.cast("uintptr_t", graph)) end
+
+-- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over. And the
+-- recordings of ls.session. Both belong to coroutines, so that two that take turns can each have their own.
+local bodies, sessions = extent(), extent()
+
+---The tracer of a model whose body is being recorded, the innermost.
+---@param network luasight.Network
+---@return luasight.Tracer?
+function trace.of(network) return bodies:current("_network", network) end
+
+-- ---- opening -----------------------------------------------------------------------------------------------------------
+
+-- Where results arrive: taken for one call, so that a finalizer that opens a trace meanwhile has its own.
+local graph_t, index_t, event_t = ffi.typeof "ls_graph *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
+local graph_out, index_out, idle_event = graph_t(), index_t(), event_t()
+
+---@param level integer
+---@return luasight.Recording
+function trace.new_recording(level)
+  local out = graph_out or graph_t()
+  graph_out = nil
+  binding.check(C.ls_trace_open(out), level + 1)
+  local recording = { graph = ffi.gc(out[0], C.ls_graph_release), invokes = {}, functions = {} }
+  graph_out = out
+  recordings[address(recording.graph)] = recording
+  return recording
+end
+
+---Opens a trace without an input.
+---@param network luasight.Network
+---@param level integer
+---@return luasight.Tracer
+function trace.open(network, level)
+  local recording = sessions:current()
+  if recording and recording.stands_in == bodies:current() then
+    C.ls_trace_fence(recording.graph)
+  else
+    recording = trace.new_recording(level + 1)
+  end
+  -- with room for all of these at once
+  local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _entry = nil }
+  return setmetatable(tracer, trace.Tracer)
+end
+
+---Adds an invoke to a trace; what is recorded next belongs to it.
+---@param tracer luasight.Tracer
+---@param kind integer  LS_INVOKE_*
+---@param level integer
+---@param ... any  the arguments of one call of the model
+---@return integer
+function trace.invoke(tracer, kind, level, ...)
+  local recording = tracer._recording
+  local module = tracer._network.module
+  local program, stream, n = record.prepare(level + 1, tracer._twins and tracer._twins[module] or module, ...)
+  local out = index_out or index_t()
+  index_out = nil
+  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, out), level + 1)
+  local index = out[0]
+  index_out = out
+  tracer._program, tracer._invoke = program, index
+  if #tracer._network.edits > 0 and not recording.stored then
+    require "luasight.trace.edits".include(tracer, index, level + 1)
+  end
+  return index
+end
+
+-- ---- running -----------------------------------------------------------------------------------------------------------
+
+local act = {
+  [1] = function(recording, pass) batch.begin(recording, pass) end,
+  [2] = function(recording, pass, step, result) batch.next_step(recording, pass, step, result) end,
+  [3] = function(recording, _, _, arguments, node)
+    local list = {}
+    for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
+    local result = record.one_result(recording.functions[node](unpack(list, 1, #arguments)))
+    if type(result) == "table" then
+      binding.raise("argument", "a function given to apply returns tensors, numbers or ls.tuple(...), not a table")
+    end
+    local e = binding.stream.take()
+    local status = C.ls_trace_supply(recording.graph, node, (e.encode_one(result)))
+    binding.stream.give(e)
+    binding.check(status)
+  end,
+}
+
+---Runs to what `node` needs, or (nil) to the end; acts where the core asks for it.
+local function run(recording, node, level)
+  local event = idle_event or event_t()
+  idle_event = nil
+  repeat
+    binding.check(C.ls_trace_run(recording.graph, node, node and binding.site(level + 1) or 0, event), level + 1)
+    local kind = event.kind
+    if kind ~= 0 then
+      local pass, step, at = event.pass, event.step, event.node
+      act[kind](recording, pass, step, binding.wrap(event.value), at)
+    end
+  until kind == 0
+  idle_event = event
+end
+
+local function give_up(recording, problem)
+  local first = recording.failed
+  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- of a trace that had failed
+  recording.failed = first or problem
+  if recording.graph then C.ls_trace_abandon(recording.graph) end
+  error(problem, 0)
+end
+
+local function run_or_give_up(recording, node, level)
+  if recording.failed then error(recording.failed, 0) end
+  local ok, problem = pcall(run, recording, node, level + 2)
+  if not ok then give_up(recording, problem) end
+end
+
+---The recording that a node belongs to, and the invoke whose body is being recorded (-1: none).
+---@param node ffi.cdata*
+---@return luasight.Recording, integer
+function trace.recording_of(node)
+  local recording, tracer = recordings[address(node.v.as.p)], bodies:current()
+  return recording, tracer and tracer._recording == recording and tracer._invoke or -1
+end
+
+---The model runs up to where a node's value exists.
+---@param node ffi.cdata*
+function values.hooks.demand(node)
+  local recording = recordings[address(node.v.as.p)]
+  if not recording then
+    binding.raise("state", "the trace of this value was left open and is gone, with its model", 3,
+      { hint = "keep what model:tracer gives, and call its :run()" })
+  end
+  if recording.stored then
+    binding.raise("state", "a stored edit is only recorded, so it has no values to ask for", 3,
+      { hint = "compute with it, or do this in the body of a trace" })
+  end
+  run_or_give_up(recording, node.v, 3)
+end
+
+---Of a dynamic module called in a body: it is recorded with the values of its arguments.
+function record.demand(v)
+  if v._kind == NODE and C.ls_node_is_open(v.v) > 0 then values.hooks.demand(v) end
+end
+
+-- ---- ending ------------------------------------------------------------------------------------------------------------
+
+---Saves every proxy of this graph inside a value that a body returns.
+local function save_returned(graph, v, seen)
+  if ffi.istype(ref_t, v) then
+    if v.v.kind == NODE and v.v.as.p == graph then binding.check(C.ls_trace_save(v.v), 4) end
+  elseif type(v) == "table" and not seen[v] then
+    seen[v] = true
+    for _, inner in pairs(v) do save_returned(graph, inner, seen) end
+  end
+end
+
+---Saves what a body returned; gives it back.
+---@param graph ffi.cdata*
+---@param ... any
+---@return any ...
+function trace.save_all(graph, ...)
+  for i = 1, select("#", ...) do save_returned(graph, (select(i, ...)), {}) end
+  return ...
+end
+
+---The tracer of the innermost body.
+---@return luasight.Tracer?
+function trace.innermost() return bodies:current() end
+
+local function enter(tracer) tracer._entry = bodies:open(tracer) end
+
+local function leave(tracer)
+  bodies:close(tracer._entry)
+  tracer._entry = nil
+end
+
+---Runs a recording to the end of need and closes it.
+---@param recording luasight.Recording
+---@param level integer
+function trace.finish(recording, level)
+  run_or_give_up(recording, nil, level + 1)
+  local graph = recording.graph
+  binding.owe(tonumber(C.ls_trace_bytes(graph)))
+  C.ls_graph_release(ffi.gc(graph, nil))
+  recording.graph = nil
+end
+
+local function check_body(tracer, level)
+  attached.check(tracer)
+  if not tracer._takes_invokes or tracer._named_by then return end
+  binding.raise("argument", "a trace needs an input, or invokes that have one", level + 1,
+    { hint = "model:trace(input, body), or tracer:invoke(input, body) in the body" })
+end
+
+---After the body: `ok` false carries what it raised.
+local function ended(tracer, level, ok, ...)
+  local recording = tracer._recording
+  leave(tracer)
+  if not ok then give_up(recording, (...)) end
+  if tracer._takes_invokes or tracer._attached then
+    local is_whole, problem = pcall(check_body, tracer, level + 2)
+    if not is_whole then give_up(recording, problem) end
+  end
+  if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
+  if not recording.is_session then trace.finish(recording, level + 2) end
+  tracer._invoke = nil
+  return ...
+end
+
+---Records a body and runs it; in a session the run waits for the session's end.
+---@param tracer luasight.Tracer
+---@param level integer
+---@param body fun(tracer: luasight.Tracer): ...
+---@return any ...
+function trace.run(tracer, level, body)
+  enter(tracer)
+  return ended(tracer, level, pcall(body, tracer))
+end
+
+---Records a body that never runs itself: a stored edit.
+---@param tracer luasight.Tracer
+---@param body fun(tracer: luasight.Tracer)
+function trace.record_only(tracer, body)
+  enter(tracer)
+  local ok, problem = pcall(body, tracer)
+  leave(tracer)
+  tracer._invoke = nil
+  if not ok then give_up(tracer._recording, problem) end
+end
+
+---Leaves a trace open between lines, for the shell.
+---@param tracer luasight.Tracer
+---@return luasight.Tracer
+function trace.leave_open(tracer)
+  enter(tracer)
+  tracer._stands = true
+  local network = tracer._network
+  network.standing = network.standing or {}
+  network.standing[tracer] = true
+  return tracer
+end
+
+---Runs and closes a trace that was left open.
+---@param tracer luasight.Tracer
+---@param level integer
+function trace.close(tracer, level)
+  leave(tracer)
+  tracer._network.standing[tracer] = nil
+  trace.finish(tracer._recording, level + 1)
+end
+
+---Closes a trace that was left open without running it.
+---@param tracer luasight.Tracer
+function trace.abandon(tracer)
+  local recording = tracer._recording
+  if not recording.graph then return end
+  leave(tracer)
+  tracer._network.standing[tracer] = nil
+  C.ls_trace_abandon(recording.graph)
+  recording.graph = nil
+end
+
+-- ---- sessions ----------------------------------------------------------------------------------------------------------
+
+---ls.session(body): the traces of the body run one after the other when it ends, and values pass from one to the next
+---without being saved. A session is of its coroutine: what others trace while that has yielded is no part of it.
+---@param body fun(): ...
+---@return any ...  # what the body returns, saved
+function trace.session(body)
+  if type(body) ~= "function" then
+    binding.raise("argument", "ls.session takes a function, not a " .. type(body), 3)
+  end
+  local recording = trace.new_recording(3)
+  recording.is_session, recording.stands_in = true, bodies:current()
+  local entry = sessions:open(recording)
+  local function over(ok, ...)
+    sessions:close(entry)
+    if not ok then give_up(recording, (...)) end
+    trace.save_all(recording.graph, ...)
+    trace.finish(recording, 4)
+    return ...
+  end
+  return over(pcall(body))
+end
+
+-- ---- points ------------------------------------------------------------------------------------------------------------
+
+---Reads a point: a proxy of the value there after the edits written so far.
+---@param tracer luasight.Tracer
+---@param step integer
+---@param point integer
+---@param level integer
+---@return ffi.cdata*
+function trace.read(tracer, step, point, level)
+  local out = binding.new_ref()
+  local status = C.ls_trace_read(tracer._recording.graph, tracer._invoke, step, point, binding.site(level + 1), out.v)
+  if status ~= 0 then binding.check(status, level + 1) end
+  return out
+end
+
+---Replaces the value at a point.
+---@param tracer luasight.Tracer
+---@param step integer
+---@param point integer
+---@param value any
+---@param skips boolean  and the module does not run
+---@param level integer
+function trace.write(tracer, step, point, value, skips, level)
+  if type(value) == "table" then
+    binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values", level + 1)
+  end
+  local e = binding.stream.take()
+  local status = C.ls_trace_write(tracer._recording.graph, tracer._invoke, step, point, (e.encode_one(value)),
+    skips and 1 or 0, binding.site(level + 1))
+  binding.stream.give(e)
+  if status ~= 0 then binding.check(status, level + 1) end
+end
+
+return trace

@@ -1,0 +1,57 @@
+--- What trace, invoke and generate are called with: (input, options, body), any of them left out where it may be.
+local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
+
+local inputs = {}
+
+---@param v any
+---@return boolean  # a plain table with names only, and at least one
+function inputs.is_options(v)
+  return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
+end
+
+local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil and next(v) == nil end
+
+---@class luasight.Call
+---@field input any       nil: there is none
+---@field options table
+---@field body function?
+
+---@param network luasight.Network
+---@param what string                  "trace", for errors
+---@param known table<string, boolean> options it takes
+---@param level integer
+---@param ... any
+---@return luasight.Call
+function inputs.sort(network, what, known, level, ...)
+  local n, first, second = select("#", ...), ...
+  if n == 2 and type(second) == "function" and type(first) == "cdata" then -- a tensor and a body: nothing to sort
+    return { input = first, options = {}, body = second }
+  end
+  local given, body = { ... }, nil
+  if n > 0 and type(given[n]) == "function" then body, n = given[n], n - 1 end
+  local options, last = {}, given[n]
+  if n > 1 and (inputs.is_options(last) or is_empty(last)) or
+    n == 1 and inputs.is_options(last) and not network.is_input(last) then
+    options, n = last, n - 1
+  end
+  for name in pairs(options) do
+    if not known[name] then
+      local names = {}
+      for option in pairs(known) do names[#names + 1] = option end
+      table.sort(names)
+      local guess = near.text(tostring(name), names)
+      binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), guess), level + 1,
+        { hint = guess == "" and (#names == 1 and "it has " or "its options are ") .. table.concat(names, ", ") or nil })
+    end
+  end
+  if n > 1 or n == 1 and given[1] == nil then
+    binding.raise("argument", n == 1 and "the input is nil" or
+      ("%s takes one input; give ls.args(a, b) for several"):format(what), level + 1)
+  end
+  local input
+  if n == 1 then input = given[1] end
+  return { input = input, options = options, body = body }
+end
+
+return inputs

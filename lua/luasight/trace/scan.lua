@@ -1,0 +1,72 @@
+--- model:scan(input, body): shapes and dtypes of everything, without weights and without arithmetic.
+---
+--- The network is recorded once more with tensors that have a shape and no numbers (libtorch's device "meta"); a trace of
+--- that twin goes through every module in microseconds.
+local binding = require "luasight.ffi"
+local record = require "luasight.nn.record"
+local trace = require "luasight.trace"
+
+local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
+
+local scan = {}
+
+local function is_tensor(v) return ffi.istype(ref_t, v) end
+
+---The same without numbers: a tensor, or tensors inside plain tables.
+---@param v any
+---@return any
+function scan.shape_only(v)
+  if is_tensor(v) then return v.device == "meta" and v or v:detach():to("meta") end
+  if type(v) ~= "table" or getmetatable(v) ~= nil then return v end
+  local out = {}
+  for key, inner in pairs(v) do out[key] = scan.shape_only(inner) end
+  return out
+end
+
+local function is_module(v) return type(v) == "table" and rawget(v, "_values") ~= nil end
+
+---A module with all below it, its tensors without numbers. Shared tensors and modules stay shared.
+---@param module table  an nn.Module
+---@param twins table<any, any>  what was made so far, by original
+---@return table
+function scan.twin(module, twins)
+  if twins[module] then return twins[module] end
+  local twin = setmetatable({ _values = {}, _tensor_names = module._tensor_names, _tensor_kinds = module._tensor_kinds,
+    _child_names = module._child_names }, getmetatable(module))
+  twins[module] = twin
+  for name, v in pairs(module._values) do
+    if is_module(v) then v = scan.twin(v, twins)
+    elseif is_tensor(v) then v = scan.shape_only(v) end
+    twin._values[name] = v
+  end
+  return twin
+end
+
+---The twin of a network's module, made once and again after every change of its structure.
+---@param network luasight.Network
+---@return table<table, table>  # twins by original
+function scan.twins(network)
+  local version = record.version()
+  if not network.twins or network.twins_version ~= version then
+    network.twins, network.twins_version = {}, version
+    scan.twin(network.module, network.twins)
+  end
+  return network.twins
+end
+
+---Opens a scan for the arguments of one call of the model.
+---@param network luasight.Network
+---@param level integer
+---@param ... any
+---@return luasight.Tracer
+function scan.open(network, level, ...)
+  local tracer, args, shapes = trace.open(network, level + 1), { n = select("#", ...), ... }, {}
+  tracer._twins = scan.twins(network)
+  binding.check(C.ls_trace_scan(tracer._recording.graph), level + 1)
+  for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end
+  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, unpack(shapes, 1, args.n))
+  tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE, args = args }
+  return tracer
+end
+
+return scan

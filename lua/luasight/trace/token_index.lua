@@ -1,0 +1,149 @@
+--- x.t[i]: positions counted in an input's own tokens, whatever stands before them as padding. 0 is the first real token.
+---
+--- How much padding a pass puts before an input is known when the pass begins; so the position is a number of the graph.
+local binding = require "luasight.ffi"
+local torch = require "luasight.tensor.torch"
+local trace = require "luasight.trace"
+local values = require "luasight.tensor.values"
+
+local C, ffi = binding.C, binding.ffi
+local int_out = ffi.typeof "int32_t[1]"
+
+---@class luasight.Tokens  what is known of the tokens behind a value
+---@field axis integer      where they are
+---@field lengths integer[] of each row
+---@field before integer[]  columns before the first token of each row, within its own input
+---@field same boolean      all rows agree
+---@field invoke integer
+---@field step integer
+---@field moves boolean     a pass may put more columns before them
+
+local function no_tokens()
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none", 4,
+    { hint = "x:t() transposes; x[i] takes a row" })
+end
+
+---@return luasight.Tokens
+local function tokens_of(node)
+  local recording, invoke_out, step_out = trace.recording_of(node), int_out(), int_out()
+  local axis = C.ls_trace_token_axis(node.v, invoke_out, step_out)
+  local input = recording and recording.invokes[invoke_out[0]]
+  if axis < 0 or not input then no_tokens() end
+  if not input.lengths then input.lengths, input.width = input.network.lengths(input.args) end
+  if not input.lengths then no_tokens() end
+  local step, t = step_out[0], { axis = axis, lengths = input.lengths, before = {}, same = true }
+  t.invoke, t.step, t.moves = invoke_out[0], step, input.kind ~= C.LS_INVOKE_WHOLE and step == 0
+  if step > 0 then -- one new token in each row
+    t.lengths = {}
+    for i in ipairs(input.lengths) do t.lengths[i] = 1 end
+  end
+  for i, length in ipairs(t.lengths) do
+    t.before[i] = step > 0 and 0 or input.width - length
+    t.same = t.same and length == t.lengths[1]
+  end
+  return t
+end
+
+local function beyond(i, length)
+  binding.raise("index", ("token %d is out of range: the input has %d token%s"):format(i, length, length == 1 and "" or "s"), 5)
+end
+
+---Position i among `length` tokens, counted from 0.
+local function position(i, length)
+  if i < -length or i >= length then beyond(i, length) end
+  return i < 0 and i + length or i
+end
+
+local function read_range(text)
+  local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
+  if not from then
+    binding.raise("index", ("x.t takes a number or a range like \"1:3\", not %q"):format(text), 4)
+  end
+  return tonumber(from), tonumber(to)
+end
+
+---First and last (excluded) of a range among `length` tokens.
+local function bounds(from, to, length)
+  local a, b = from or 0, to or length
+  if a < 0 then a = a + length end
+  if b < 0 then b = b + length end
+  if a < 0 or a > length then beyond(from, length) end
+  if b < 0 or b > length then beyond(to, length) end
+  return a, math.max(a, b)
+end
+
+---A column of the pass, as a number or a node.
+local function column(node, t, offset)
+  if not t.moves then return offset end
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_pad(ffi.cast("ls_graph *", node.v.as.p), t.invoke, t.step, offset, binding.site(), out.v))
+  return out
+end
+
+local function everything(axis)
+  local index = {}
+  for i = 1, axis do index[i] = {} end
+  return index
+end
+
+---The index for rows of the same length: one column or one range.
+local function plain_index(node, t, i)
+  local index, length, before = everything(t.axis), t.lengths[1], t.before[1]
+  if type(i) == "string" then
+    local from, to = read_range(i)
+    local a, b = bounds(from, to, length)
+    index[#index + 1] = { column(node, t, before + a), column(node, t, before + b) }
+  else
+    index[#index + 1] = column(node, t, before + position(i, length))
+  end
+  return node, index
+end
+
+---The index for rows of different lengths: a column, or several, for each row. The token axis comes behind the rows.
+local function row_index(node, t, i)
+  local columns, count = {}, 1
+  local from, to
+  if type(i) == "string" then from, to = read_range(i) end
+  for r, length in ipairs(t.lengths) do
+    if type(i) == "string" then
+      local a, b = bounds(from, to, length)
+      if r > 1 and b - a ~= count then
+        binding.raise("index", ("the range %q has not the same number of tokens in each row"):format(i), 4)
+      end
+      columns[r], count = t.before[r] + a, b - a
+    else
+      columns[r] = t.before[r] + position(i, length)
+    end
+  end
+  local rows = torch.arange(#columns)
+  local at = torch.tensor(columns, { dtype = "int64" })
+  if type(i) == "string" then
+    rows, at = rows:unsqueeze(1), at:unsqueeze(1) + torch.arange(count):unsqueeze(0)
+  end
+  if t.moves then at = torch.add(at, column(node, t, 0)) end
+  return t.axis == 1 and node or node:transpose(1, t.axis), { rows, at }
+end
+
+local function index_of(node, i)
+  if type(i) ~= "number" and type(i) ~= "string" or type(i) == "number" and i % 1 ~= 0 then
+    binding.raise("index", ("x.t takes a whole number or a range like \"1:3\", not %s"):format(tostring(i)), 4)
+  end
+  local t = tokens_of(node)
+  return (t.same and plain_index or row_index)(node, t, i)
+end
+
+---@param node ffi.cdata*
+---@param i integer|string
+---@return ffi.cdata*
+function values.hooks.token_index(node, i)
+  local x, index = index_of(node, i)
+  return x[index]
+end
+
+---@param node ffi.cdata*
+---@param i integer|string
+---@param value any
+function values.hooks.set_token_index(node, i, value)
+  local x, index = index_of(node, i)
+  x[index] = value
+end

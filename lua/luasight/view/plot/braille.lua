@@ -1,0 +1,141 @@
+--- Lines in braille dots, 2 x 4 in a character, for the terminal.
+local bit = require "bit"
+local labels = require "luasight.view.plot.labels"
+local numbers = require "luasight.view.plot.numbers"
+
+local braille = {}
+
+local dot = { [0] = { [0] = 0x01, 0x02, 0x04, 0x40 }, { [0] = 0x08, 0x10, 0x20, 0x80 } }
+
+---Signs of points, by series.
+braille.markers = { "●", "○", "◆", "◇", "■", "□" }
+
+local function sign_of(mask)
+  if mask == 0 then return " " end
+  return string.char(0xe2, 0xa0 + bit.rshift(mask, 6), 0x80 + bit.band(mask, 63)) -- U+2800 + mask in UTF-8
+end
+
+-- ---- the canvas --------------------------------------------------------------------------------------------------------
+
+---@class luasight.Canvas
+---@field width integer   characters
+---@field height integer
+---@field mask table<integer, table<integer, integer>>   dots of each character
+---@field owner table<integer, table<integer, integer>>  the series that drew there last
+---@field sign table<integer, table<integer, string>>    points
+local Canvas = {}
+Canvas.__index = Canvas
+
+local function new_canvas(width, height)
+  local self = setmetatable({ width = width, height = height, mask = {}, owner = {}, sign = {} }, Canvas)
+  for row = 0, height - 1 do self.mask[row], self.owner[row], self.sign[row] = {}, {}, {} end
+  return self
+end
+
+-- Sets a dot; gives the character that it is in.
+function Canvas:set(x, y, series)
+  x, y = math.floor(x + 0.5), math.floor(y + 0.5)
+  if y < 0 or y >= self.height * 4 then return end
+  local row, column = math.floor(y / 4), math.floor(x / 2)
+  self.mask[row][column] = bit.bor(self.mask[row][column] or 0, dot[x % 2][y % 4])
+  self.owner[row][column] = series
+  return row, column
+end
+
+function Canvas:segment(x1, y1, x2, y2, series)
+  local steps = math.ceil(math.max(math.abs(x2 - x1), math.abs(y2 - y1), 1))
+  for s = 0, steps do self:set(x1 + (x2 - x1) * s / steps, y1 + (y2 - y1) * s / steps, series) end
+end
+
+---One series; `nan` is a gap.
+function Canvas:series(k, values, count, low, high)
+  local last_x, last_y
+  for i, v in ipairs(values) do
+    local x, y
+    if v == v then
+      x = count == 1 and self.width - 1 or (i - 1) / (count - 1) * (self.width * 2 - 1)
+      y = (high - v) / (high - low) * (self.height * 4 - 1)
+      if last_x then self:segment(last_x, last_y, x, y, k) end
+      local row, column = self:set(x, y, k)
+      if row and count <= self.width / 2 then self.sign[row][column] = braille.markers[(k - 1) % #braille.markers + 1] end
+    end
+    last_x, last_y = x, y
+  end
+end
+
+---A row as text; `tint(text, series)` colours.
+function Canvas:row(row, tint)
+  local cells = {}
+  for column = 0, self.width - 1 do
+    local owner = self.owner[row][column]
+    local text = self.sign[row][column] or sign_of(self.mask[row][column] or 0)
+    cells[#cells + 1] = owner and tint(text, owner) or text
+  end
+  return table.concat(cells)
+end
+
+-- ---- the picture -------------------------------------------------------------------------------------------------------
+
+-- Labels under the points, every second or third or ... one where all do not fit.
+local function label_row(list, width)
+  local row, count, free, longest = "", #list, 0, math.max(1, labels.most_columns(list))
+  for i = 1, count, math.ceil(count * (longest + 2) / (width + longest)) do
+    local label = labels.cut(list[i], width)
+    local columns = labels.columns(label)
+    local middle = count == 1 and width / 2 or (i - 1) / (count - 1) * (width - 1)
+    local at = math.max(0, math.min(math.floor(middle - columns / 2 + 0.5), width - columns))
+    if at >= free then
+      row = row .. (" "):rep(at - labels.columns(row)) .. label
+      free = at + columns + 1
+    end
+  end
+  return row
+end
+
+---@class luasight.BrailleLines
+---@field series number[][]
+---@field labels string[]   below
+---@field ticks number[]    at the side, from the lowest to the highest number of the axis
+---@field title string?
+---@field x string?
+---@field y string?
+---@field legend string[]?
+
+---@param lines luasight.BrailleLines
+---@param width integer   columns of the dots
+---@param height integer  rows of them
+---@param tint fun(text: string, series: integer): string
+---@return string
+function braille.draw(lines, width, height, tint)
+  local canvas, low, high = new_canvas(width, height), lines.ticks[1], lines.ticks[#lines.ticks]
+  for k, values in ipairs(lines.series) do canvas:series(k, values, #lines.labels, low, high) end
+  local at_row, margin = {}, 0
+  for _, tick in ipairs(lines.ticks) do
+    local row = math.floor((high - tick) / (high - low) * (height - 1) + 0.5)
+    at_row[row] = numbers.text(tick)
+    margin = math.max(margin, #at_row[row])
+  end
+
+  local out = {}
+  local function under(line) out[#out + 1] = (" "):rep(margin + 2) .. line end
+  local function centred(s) return labels.fill(s, width, "centre") end
+  if lines.title then under(centred(lines.title)) end
+  if lines.y then under(lines.y) end
+  for row = 0, height - 1 do
+    local tick = at_row[row]
+    out[#out + 1] = labels.fill(tick or "", margin, "right") .. (tick and " ┤" or " │") .. canvas:row(row, tint)
+  end
+  out[#out + 1] = (" "):rep(margin) .. " └" .. ("─"):rep(width)
+  under(label_row(lines.labels, width))
+  if lines.x then under(centred(lines.x)) end
+  if lines.legend then
+    local names = {}
+    for k, name in ipairs(lines.legend) do
+      names[k] = tint(braille.markers[(k - 1) % #braille.markers + 1], k) .. " " .. name
+    end
+    under(table.concat(names, "   "))
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+return braille

@@ -1,0 +1,198 @@
+--- Fields of coloured cells, which heat maps and attention patterns consist of: on a sheet, and in a terminal.
+local colours = require "luasight.view.plot.colours"
+local failure = require "luasight.base.error"
+local gnuplot = require "luasight.view.plot.gnuplot"
+local labels = require "luasight.view.plot.labels"
+local numbers = require "luasight.view.plot.numbers"
+
+local cells = {}
+
+---@class luasight.Cells
+---@field values number[][]   rows from the top; nan: no number
+---@field rows string[]       labels at the left
+---@field columns string[]    labels below, or above in a terminal
+---@field text string[][]?    inside of the cells
+---@field scale luasight.Scale
+
+-- ---- on a sheet --------------------------------------------------------------------------------------------------------
+
+local MOST = 250000 -- cells of a file that a browser still shows
+
+---Raises where there are more cells than a file should have.
+---@param count integer
+function cells.check(count)
+  if count <= MOST then return end
+  failure.raise("argument", ("a picture of %d cells is too big to draw"):format(count), nil,
+    { hint = ("take a part of it, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
+end
+
+---Begins the field of the cells: afterwards axes and labels can be added, then `cells.plot` draws it.
+---@param sheet luasight.Sheet
+---@param c luasight.Cells
+---@param left number
+---@param top number
+---@param cell number[]  width and height of a cell
+function cells.field(sheet, c, left, top, cell)
+  local R, C = #c.values, #c.columns
+  sheet:field(left, top, C * cell[1], R * cell[2], { -0.5, C - 0.5 }, { R - 0.5, -0.5 })
+  sheet:palette(c.scale)
+  sheet:add("set object rectangle from graph 0, graph 0 to graph 1, graph 1 behind fc rgb '%s' fs solid 1 noborder",
+    sheet.theme.none)
+  for r, row in ipairs(c.text or {}) do
+    for k, text in ipairs(row) do
+      if text ~= "" then
+        sheet:label(text, k - 1, r - 1, { inside = true, size = gnuplot.SMALL,
+          colour = colours.on(c.scale:colour(c.values[r][k], sheet.theme)) })
+      end
+    end
+  end
+end
+
+---@param sheet luasight.Sheet
+---@param c luasight.Cells
+function cells.plot(sheet, c)
+  local rows = {}
+  for r, row in ipairs(c.values) do
+    for k, v in ipairs(row) do
+      if v == v then rows[#rows + 1] = { k - 1, r - 1, math.max(c.scale.low, math.min(c.scale.high, v)) } end
+    end
+  end
+  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end -- outside: gnuplot draws no field without data
+  sheet:plot(sheet:data(rows) .. " using 1:2:($1-0.5):($1+0.5):($2-0.5):($2+0.5):3 with boxxyerror lc palette notitle")
+end
+
+---What hovering shows over each cell.
+---@param c luasight.Cells
+---@param left number
+---@param top number
+---@param cell number[]
+---@param spots luasight.Spot[]  to which they are added
+---@param text fun(r: integer, k: integer): string
+function cells.spots(c, left, top, cell, spots, text)
+  for r, row in ipairs(c.values) do
+    for k = 1, #row do
+      spots[#spots + 1] = { left + (k - 1) * cell[1], top + (r - 1) * cell[2], cell[1], cell[2], text(r, k) }
+    end
+  end
+end
+
+-- ---- in a terminal -----------------------------------------------------------------------------------------------------
+
+local shades = { " ", "░", "▒", "▓", "█" }
+
+---A cell of two columns without a number in it: its colour, or without colours how far it is from the middle of nothing.
+---@param v number
+---@param scale luasight.Scale
+---@param depth luasight.ColourDepth
+---@return string
+function cells.block(v, scale, depth)
+  if depth ~= "none" then return colours.paint("  ", scale:colour(v, colours.themes.light), depth) end
+  if v ~= v then return " ." end
+  local share = scale:share(v)
+  if scale.kind == "diverging" then share = math.abs(share - 0.5) * 2 end
+  local shade = shades[math.min(#shades, math.floor(share * #shades) + 1)]
+  return (scale.kind == "diverging" and v < 0 and shade ~= " " and "-" or shade) .. shade
+end
+
+---Labels written downwards, one for every two columns, as lines that end at the bottom.
+---@param list string[]
+---@param most integer  characters
+---@return string[]
+function cells.downward(list, most)
+  local columns, height = {}, 0
+  for i, label in ipairs(list) do
+    columns[i] = labels.characters(labels.cut(label, most))
+    height = math.max(height, #columns[i])
+  end
+  local lines = {}
+  for y = 1, height do
+    local line = {}
+    for i, column in ipairs(columns) do line[i] = labels.fill(column[y - (height - #column)] or "", 2, "left") end
+    lines[y] = table.concat(line)
+  end
+  return lines
+end
+
+local function slice(list, from, to)
+  local out = {}
+  for i = from, to do out[#out + 1] = list[i] end
+  return out
+end
+
+---Cells with text in them, as many columns of cells beside each other as find room, the others below.
+---@param c luasight.Cells
+---@param depth luasight.ColourDepth
+---@param width integer
+---@return string
+function cells.table(c, depth, width)
+  local rows, inside = labels.cut_all(c.rows, 20), 3
+  local beside, widths = labels.most_columns(rows), {}
+  for _, row in ipairs(c.text) do inside = math.max(inside, labels.most_columns(row)) end
+  local columns = labels.cut_all(c.columns, math.max(inside, 12))
+  for k, label in ipairs(columns) do
+    widths[k] = labels.columns(label)
+    for _, row in ipairs(c.text) do widths[k] = math.max(widths[k], labels.columns(row[k])) end
+  end
+  local out, from = {}, 1
+  while from <= #columns do
+    local to, used = from, beside + 1 + widths[from]
+    while to < #columns and used + widths[to + 1] + 1 <= width do
+      to = to + 1
+      used = used + widths[to] + 1
+    end
+    local line = {}
+    for k = from, to do line[#line + 1] = labels.fill(columns[k], widths[k], "centre") end
+    out[#out + 1] = (" "):rep(beside + 1) .. table.concat(line, " ")
+    for r, label in ipairs(rows) do
+      line = {}
+      for k = from, to do
+        line[#line + 1] = colours.paint(labels.fill(c.text[r][k], widths[k], "centre"),
+          c.scale:colour(c.values[r][k], colours.themes.light), depth)
+      end
+      out[#out + 1] = labels.fill(label, beside, "right") .. " " .. table.concat(line, " ")
+    end
+    from = to + 1
+    if from <= #columns then out[#out + 1] = "" end
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+---Cells as blocks of two columns each, without numbers; as `table` where they do not all find room.
+---@param c luasight.Cells
+---@param depth luasight.ColourDepth
+---@param width integer
+---@return string[] lines
+function cells.blocks(c, depth, width)
+  local rows, out = labels.cut_all(c.rows, 20), {}
+  local beside = labels.most_columns(rows)
+  local per = math.max(1, math.floor((width - beside - 1) / 2))
+  for from = 1, #c.columns, per do
+    local to = math.min(#c.columns, from + per - 1)
+    for _, line in ipairs(cells.downward(slice(c.columns, from, to), 12)) do
+      out[#out + 1] = (" "):rep(beside + 1) .. line
+    end
+    for r, label in ipairs(rows) do
+      local line = {}
+      for k = from, to do line[#line + 1] = cells.block(c.values[r][k], c.scale, depth) end
+      out[#out + 1] = labels.fill(label, beside, "right") .. " " .. table.concat(line)
+    end
+    if to < #c.columns then out[#out + 1] = "" end
+  end
+  return out
+end
+
+---The scale as one line.
+---@param scale luasight.Scale
+---@param depth luasight.ColourDepth
+---@param name string?  of what is measured
+---@return string
+function cells.legend(scale, depth, name)
+  local parts, steps = {}, 8
+  for i = 0, steps do
+    parts[#parts + 1] = cells.block(scale.low + (scale.high - scale.low) * i / steps, scale, depth)
+  end
+  return ("%s%s %s %s"):format(name and labels.plain(name) .. ": " or "", numbers.text(scale.low), table.concat(parts),
+    numbers.text(scale.high))
+end
+
+return cells

@@ -1,0 +1,47 @@
+--- Trees and graphs that graphviz's dot draws: texts of its language, and the picture.
+local labels = require "luasight.view.plot.labels"
+local page = require "luasight.view.plot.page"
+local program = require "luasight.view.plot.program"
+
+local dot = {}
+
+---A text as dot reads it; "\n" in it begins a new line, which stands at the left with `aligned`.
+---@param s string
+---@param aligned boolean?
+---@return string
+function dot.quote(s, aligned)
+  local lines = {}
+  for line in (s .. "\n"):gmatch "([^\n]*)\n" do
+    lines[#lines + 1] = labels.plain(line):gsub("&", "&amp;"):gsub("[\\\"]", "\\%0")
+  end
+  return '"' .. table.concat(lines, aligned and "\\l" or "\\n") .. (aligned and "\\l" or "") .. '"'
+end
+
+---The first lines of a graph: colours and shapes.
+---@param theme luasight.Theme
+---@param title string?
+---@param more string?  attributes of the graph
+---@return string
+function dot.head(theme, title, more)
+  return ([[
+digraph luasight {
+graph [bgcolor="%s", fontcolor="%s", fontname="sans-serif", fontsize=14, pad=0.2, %s%s];
+node [shape=box, style="filled,rounded", color="%s", fillcolor="%s", fontcolor="%s", fontname="sans-serif", fontsize=11];
+node [height=0.3];
+edge [color="%s", fontcolor="%s", fontname="sans-serif", fontsize=10, arrowsize=0.7];
+]]):format(theme.paper, theme.ink, title and ("label=%s, labelloc=t, "):format(dot.quote(title)) or "", more or "",
+    theme.accents.frame, theme.accents.plain, theme.ink, theme.accents.frame, theme.ink)
+end
+
+---Draws; nodes are named n1, n2, ...
+---@param text string
+---@param tips table<string, string>  what hovering over a node shows, by its name
+---@return string  # SVG
+function dot.svg(text, tips)
+  local svg = program.run("dot", "-Tsvg", text)
+  return (svg:gsub("<title>([^<]*)</title>", function(name)
+    return tips[name] and "<title>" .. page.escape(tips[name]) .. "</title>" or ""
+  end))
+end
+
+return dot

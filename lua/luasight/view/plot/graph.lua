@@ -1,0 +1,194 @@
+--- The recorded graph of a trace: what is read, computed, edited and saved, by the module where it happens.
+local colours = require "luasight.view.plot.colours"
+local dot = require "luasight.view.plot.dot"
+local failure = require "luasight.base.error"
+local figure = require "luasight.view.plot.figure"
+local json = require("cjson").new()
+local labels = require "luasight.view.plot.labels"
+local site = require "luasight.ffi.site"
+local words = require "luasight.trace.graph_text"
+
+local Graph = figure.class("graph", {})
+
+-- ---- what is drawn -----------------------------------------------------------------------------------------------------
+
+---@class luasight.GraphNode
+---@field number integer    as in the printed graph
+---@field kind string       "read", "write", "operator", "get", "set", ...
+---@field text string       what it does: "mul(%1, 2)"
+---@field inputs integer[]  numbers of the nodes that it uses
+---@field module string     the module at which it runs, "" for the whole model
+---@field point integer     in the order in which a run reaches them
+---@field pass integer
+---@field invoke integer    -1: none
+---@field step integer
+---@field edits boolean     it changes a value of the model or of the script
+---@field saved boolean
+---@field line string?      "script.lua:3"
+
+-- "transformer.h.3.output (call 1)" -> the module, the rest.
+local function split(point)
+  local path, name = point:match "^(.*)%.([^.]+)$"
+  return path or "", name or point
+end
+
+local function text_of(node, number_of)
+  local given, kind = words.arguments(node, number_of), node["do"]
+  local _, point = split(node.name or "")
+  if kind == "read" then return point end
+  if kind == "write" then return ("%s %s %s"):format(point, node.skips and "skipped:" or "=", given[1]) end
+  if kind == "get" then return ("%s[%s]"):format(given[1], table.concat(given, ", ", 2)) end
+  if kind == "set" then return ("%s[%s] = %s"):format(given[1], table.concat(given, ", ", 3), given[2]) end
+  return ("%s(%s)"):format(kind == "operator" and node.name or kind .. (node.name and " " .. node.name or ""),
+    table.concat(given, ", "))
+end
+
+local function node_of(node)
+  local inputs = {}
+  words.inputs(node.arguments, inputs)
+  return {
+    number = node.node, kind = node["do"], inputs = inputs, text = text_of(node, function(n) return "%" .. n end),
+    module = (split(node.at or "")), point = node.point or 0, pass = node.pass or 0, invoke = node.rows or -1,
+    step = node["at step"] or 0, edits = node["do"] == "write" or node.edits ~= nil, saved = node.saved == true,
+    line = node.site and site.split(node.site) and site.text(node.site) or nil,
+  }
+end
+
+---@param traced any  an open tracer, or what tracer:graph() gave
+---@param options { title: string? }?
+---@return luasight.Plot
+function Graph.new(traced, options)
+  options = figure.options(Graph, options)
+  local recorded = traced
+  if type(traced) ~= "table" then
+    failure.raise("argument", "plot.graph draws a tracer or its graph, not a " .. type(traced))
+  end
+  if not rawget(traced, "places") then recorded = traced:graph() end
+  local nodes = {}
+  for i, node in ipairs(json.decode(recorded.places).nodes) do nodes[i] = node_of(node) end
+  return setmetatable({ options = options, nodes = nodes }, Graph)
+end
+
+---@return luasight.GraphNode[]
+function Graph:data() return self.nodes end
+
+-- ---- groups ------------------------------------------------------------------------------------------------------------
+
+local order = { "pass", "invoke", "step", "point", "number" }
+
+---Nodes in the order in which they run, those at one module together. A module with others inside may come twice: what
+---happens at its input, and what happens at its output.
+---@param nodes luasight.GraphNode[]
+---@return { pass: integer, invoke: integer, step: integer, module: string, nodes: luasight.GraphNode[] }[]
+local function groups_of(nodes)
+  local sorted, groups, group = { unpack(nodes) }, {}, nil
+  table.sort(sorted, function(a, b)
+    for _, key in ipairs(order) do
+      if a[key] ~= b[key] then return a[key] < b[key] end
+    end
+    return false
+  end)
+  for _, node in ipairs(sorted) do
+    if not group or group.module ~= node.module or group.pass ~= node.pass or group.invoke ~= node.invoke
+      or group.step ~= node.step then
+      group = { pass = node.pass, invoke = node.invoke, step = node.step, module = node.module, nodes = {} }
+      groups[#groups + 1] = group
+    end
+    table.insert(group.nodes, node)
+  end
+  return groups
+end
+
+local function several(groups, key)
+  for _, group in ipairs(groups) do
+    if group[key] ~= groups[1][key] then return true end
+  end
+  return false
+end
+
+---A function that says where a group stands, without its module: "pass 0, invoke 1".
+local function place_words(groups)
+  local shown = {}
+  for _, key in ipairs { "pass", "invoke", "step" } do
+    if several(groups, key) then shown[#shown + 1] = key end
+  end
+  return function(group)
+    local parts = {}
+    for _, key in ipairs(shown) do
+      if group[key] >= 0 then parts[#parts + 1] = ("%s %d"):format(key, group[key]) end
+    end
+    return table.concat(parts, ", ")
+  end
+end
+
+local function module_words(group) return group.module == "" and "the whole model" or group.module end
+
+-- ---- in the terminal ---------------------------------------------------------------------------------------------------
+
+function Graph:_text(depth)
+  local groups, theme = groups_of(self.nodes), colours.themes.light
+  local place, before, out = place_words(groups), nil, { figure.heading(self) }
+  for _, group in ipairs(groups) do
+    local here = place(group)
+    if here ~= before and here ~= "" then out[#out + 1] = here .. "\n" end
+    before = here
+    out[#out + 1] = colours.tint(module_words(group), theme.series[1], depth) .. "\n"
+    for _, node in ipairs(group.nodes) do
+      local notes = (node.edits and "  -- edit" or "") .. (node.saved and "  -- saved" or "")
+      local text = ("  %%%d: %s%s"):format(node.number, labels.plain(node.text), notes)
+      out[#out + 1] = colours.tint(text, node.edits and theme.series[2] or node.saved and theme.series[3] or theme.ink,
+        (node.edits or node.saved) and depth or "none") .. "\n"
+    end
+  end
+  return table.concat(out)
+end
+
+-- ---- by dot ------------------------------------------------------------------------------------------------------------
+
+local function tip_of(node)
+  return ("%%%d: %s%s%s%s"):format(node.number, node.text, node.edits and "\nedit" or "", node.saved and "\nsaved" or "",
+    node.line and "\n" .. node.line or "")
+end
+
+local function put_group(out, tips, theme, group, number, place)
+  local title = place ~= "" and module_words(group) .. "\n" .. place or module_words(group)
+  out[#out + 1] = ("subgraph cluster_%d {\nlabel=%s; labeljust=l; fontsize=11;\n"):format(number, dot.quote(title))
+  out[#out + 1] = ('style="filled,rounded"; color=%q; fillcolor=%q;\n'):format(theme.accents.frame, theme.accents.module)
+  for _, node in ipairs(group.nodes) do
+    local fill = node.edits and theme.accents.edit or node.saved and theme.accents.saved
+      or node.kind == "read" and theme.accents.point or theme.accents.plain
+    local text = ("%%%d: %s"):format(node.number, labels.cut(labels.plain(node.text), 48))
+    out[#out + 1] = ("n%d [label=%s, fillcolor=%q%s];\n"):format(node.number, dot.quote(text .. (node.edits and "\nedit" or "")
+      .. (node.saved and "\nsaved" or "")), fill, node.saved and ", penwidth=2" or "")
+    tips["n" .. node.number] = tip_of(node)
+  end
+  out[#out + 1] = "}\n"
+end
+
+---The graph in the language of graphviz, and what hovering shows. Dashed arrows are the model's own way from place to place.
+---@param self luasight.Plot
+---@param theme luasight.Theme
+---@return string text, table<string, string> tips
+local function dot_of(self, theme)
+  local groups, tips = groups_of(self.nodes), {}
+  local place, out = place_words(groups), { dot.head(theme, self.options.title, "compound=true, nodesep=0.2, ranksep=0.35") }
+  for i, group in ipairs(groups) do put_group(out, tips, theme, group, i, place(group)) end
+  for _, node in ipairs(self.nodes) do
+    for _, input in ipairs(node.inputs) do out[#out + 1] = ("n%d -> n%d;\n"):format(input, node.number) end
+  end
+  for i = 2, #groups do
+    local a, b = groups[i - 1], groups[i]
+    if a.pass == b.pass and a.invoke == b.invoke and a.invoke >= 0 then
+      out[#out + 1] = ("n%d -> n%d [ltail=cluster_%d, lhead=cluster_%d, style=dashed];\n"):format(a.nodes[#a.nodes].number,
+        b.nodes[1].number, i - 1, i)
+    end
+  end
+  return table.concat(out) .. "}\n", tips
+end
+
+---@return string  # in the language of graphviz
+function Graph:dot() return (dot_of(self, colours.themes.light)) end
+
+function Graph:_draw(theme) return dot.svg(dot_of(self, theme)) end
+
+return Graph

@@ -1,0 +1,123 @@
+--- Numbers of pictures: from lists and tensors, their range, and how they are written.
+local failure = require "luasight.base.error"
+
+local numbers = {}
+
+-- ---- lists -------------------------------------------------------------------------------------------------------------
+
+local nan = 0 / 0
+
+-- What has no place on an axis is no number.
+local function finite(v)
+  if type(v) == "boolean" then return v and 1 or 0 end
+  if type(v) ~= "number" or v ~= v or math.abs(v) == math.huge then return nan end
+  return v
+end
+
+local function words(what, depth)
+  local shapes = { "a list of numbers", "a list of lists of numbers", "a list of tables of numbers (heads, rows, columns)" }
+  return ("%s needs %s, or a tensor with %d axes"):format(what, shapes[depth], depth)
+end
+
+local function copy(v, depth, what, level)
+  if depth == 0 then
+    if type(v) == "cdata" then v = v:item() end -- a list may hold tensors of one number
+    return finite(v)
+  end
+  if type(v) == "cdata" then v = v:tolist() end
+  if type(v) ~= "table" then failure.raise("argument", ("%s, not a %s"):format(words(what, level), type(v))) end
+  local out = {}
+  for i = 1, #v do out[i] = copy(v[i], depth - 1, what, level) end
+  return out
+end
+
+---A copy of a list, a list of lists or a list of such, from Lua numbers or a tensor. Leading axes of size 1 of a tensor are
+---left out. What is no finite number becomes nan.
+---@param v any
+---@param depth integer  1, 2 or 3
+---@param what string    who asks, for messages
+---@return table
+function numbers.nested(v, depth, what)
+  if type(v) == "cdata" then
+    local shape = tostring(v.shape)
+    while #v.shape > depth and v.shape[0] == 1 do v = v[0] end
+    if #v.shape ~= depth then failure.raise("shape", ("%s; the shape is %s"):format(words(what, depth), shape)) end
+    v = v:tolist()
+  end
+  local out = copy(v, depth, what, depth)
+  if #out == 0 then failure.raise("argument", words(what, depth) .. "; there is nothing in it") end
+  return out
+end
+
+---Raises unless all rows have the same length, which is above 0.
+---@param rows number[][]
+---@param what string
+---@return integer  # the length
+function numbers.width(rows, what)
+  for i, row in ipairs(rows) do
+    if #row ~= #rows[1] or #row == 0 then
+      failure.raise("shape", ("%s: row %d has %d numbers and row 0 has %d"):format(what, i - 1, #row, #rows[1]))
+    end
+  end
+  return #rows[1]
+end
+
+---The lowest and the highest of the numbers in nested lists.
+---@param v table
+---@param what string
+---@return number low, number high
+function numbers.range(v, what)
+  local low, high = math.huge, -math.huge
+  local function walk(x)
+    if type(x) == "table" then
+      for _, inner in ipairs(x) do walk(inner) end
+    elseif x == x then
+      low, high = math.min(low, x), math.max(high, x)
+    end
+  end
+  walk(v)
+  if low > high then failure.raise("argument", what .. " found no finite number to draw") end
+  return low, high
+end
+
+---Round numbers (1, 2 or 5 times a power of ten) that cover low to high in at most five steps.
+---@param low number
+---@param high number
+---@return number[]
+function numbers.ticks(low, high)
+  if low == high then low, high = low - 0.5, high + 0.5 end
+  local step = 10 ^ math.floor(math.log10((high - low) / 5))
+  for _, factor in ipairs { 1, 2, 5, 10 } do
+    if (high - low) / (step * factor) <= 5.0001 then
+      step = step * factor
+      break
+    end
+  end
+  local ticks = {}
+  for i = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) do ticks[#ticks + 1] = i * step end
+  return ticks
+end
+
+-- ---- as text -----------------------------------------------------------------------------------------------------------
+
+---@param v number
+---@return string
+function numbers.text(v)
+  if v ~= v then return "nan" end
+  return ("%.6g"):format(v == 0 and 0 or v) -- no -0
+end
+
+---A function that writes numbers shortly, all with the same digits behind the point.
+---@param most number  the highest absolute value
+---@return fun(v: number): string
+function numbers.short(most)
+  local digits = most > 0 and 1 - math.floor(math.log10(most)) or 1
+  if most >= 1 then digits = digits + 1 end -- 0.12, 1.23, 12.3, 123
+  if digits > 5 or most >= 1e6 then return function(v) return v ~= v and "nan" or ("%.1e"):format(v) end end
+  digits = math.max(0, math.max(digits, most < 10 and 2 or 0))
+  local pattern = ("%%.%df"):format(digits)
+  local zero = "^%-(0%.?0*)$"
+  return function(v) return v ~= v and "nan" or (pattern:format(v):gsub(zero, "%1")) end
+end
+
+return numbers

@@ -1,0 +1,129 @@
+--- The tree of modules of a model, with classes, shapes and numbers of parameters.
+local colours = require "luasight.view.plot.colours"
+local dot = require "luasight.view.plot.dot"
+local failure = require "luasight.base.error"
+local figure = require "luasight.view.plot.figure"
+local labels = require "luasight.view.plot.labels"
+local outline = require "luasight.view.module_tree"
+
+local Tree = figure.class("tree", { "all", "depth" })
+
+-- ---- what is drawn -----------------------------------------------------------------------------------------------------
+
+local function module_of(v)
+  local model = require "luasight.model"
+  if model.is_handle(v) then return model.module_of(v) end
+  if type(v) == "table" and type(v._children) == "function" then return v end
+  failure.raise("argument", "plot.tree draws a model or an nn.Module, not a " .. type(v))
+end
+
+-- A tensor that stands in several modules belongs to the first.
+local function outline_of(module)
+  local ffi, first = require "ffi", {}
+  return outline.of_network(module, function(path, name, t)
+    local key = tonumber(ffi.cast("intptr_t", t.v.as.p))
+    local tied = first[key]
+    first[key] = tied or path
+    local sizes = outline.sizes(t.shape)
+    return { name = name, shape = sizes, dtype = t.dtype, count = tied and 0 or outline.product(sizes), tied = tied }
+  end)
+end
+
+---@class luasight.TreeNode
+---@field name string
+---@field class string?
+---@field alike integer       neighbours of the same kind that this one stands for
+---@field parameters integer  in it and below, of one of them
+---@field tensors string[]    "weight [128, 384]"
+---@field children luasight.TreeNode[]
+
+local function tree_of(node, name, alike, all, depth)
+  local tree = { name = name, class = node.class, alike = alike, parameters = node.count, tensors = {}, children = {} }
+  for i, t in ipairs(node.tensors) do
+    tree.tensors[i] = t.tied and ("%s tied to %s"):format(t.name, t.tied) or ("%s [%s]"):format(t.name,
+      table.concat(t.shape, ", "))
+  end
+  if depth == 0 then return tree end
+  for child, child_name, count in outline.groups(node, all) do
+    table.insert(tree.children, tree_of(child, child_name, count, all, depth - 1))
+  end
+  return tree
+end
+
+---@param model any  a model, a module of one, or an nn.Module
+---@param options { title: string?, all: boolean?, depth: integer? }?  all: neighbours that are alike each by themselves;
+---  depth: levels below the root
+---@return luasight.Plot
+function Tree.new(model, options)
+  options = figure.options(Tree, options)
+  local node = outline_of(module_of(model))
+  return setmetatable({ options = options, tree = tree_of(node, "", 1, options.all, options.depth or -1) }, Tree)
+end
+
+---@return luasight.TreeNode
+function Tree:data() return self.tree end
+
+local function count_text(node)
+  if node.parameters == 0 then return "" end
+  return (node.alike > 1 and node.alike .. " x " or "") .. outline.grouped(node.parameters)
+end
+
+local function class_text(node)
+  return (node.alike > 1 and node.alike .. " x " or "") .. (node.class or "")
+end
+
+-- ---- in the terminal ---------------------------------------------------------------------------------------------------
+
+local function lines_of(node, before, below, out)
+  out[#out + 1] = { before .. node.name, class_text(node), count_text(node), table.concat(node.tensors, ", ") }
+  for i, child in ipairs(node.children) do
+    local last = i == #node.children
+    lines_of(child, below .. (last and "└─ " or "├─ "), below .. (last and "   " or "│  "), out)
+  end
+  return out
+end
+
+function Tree:_text(depth)
+  local rows, widths = lines_of(self.tree, "", "", {}), { 0, 0, 0 }
+  rows[1][1], rows[1][2] = class_text(self.tree), ""
+  for _, row in ipairs(rows) do
+    for k = 1, 3 do widths[k] = math.max(widths[k], labels.columns(row[k])) end
+  end
+  local out, theme = { figure.heading(self) }, colours.themes.light
+  for _, row in ipairs(rows) do
+    out[#out + 1] = ("%s  %s  %s  %s\n"):format(labels.fill(row[1], widths[1], "left"),
+      colours.tint(labels.fill(row[2], widths[2], "left"), theme.series[1], depth), labels.fill(row[3], widths[3], "right"),
+      row[4])
+  end
+  return table.concat(out)
+end
+
+-- ---- by dot ------------------------------------------------------------------------------------------------------------
+
+---The tree in the language of graphviz, and what hovering shows.
+---@param theme luasight.Theme
+---@return string text, table<string, string> tips
+local function dot_of(self, theme)
+  local out, tips, count = { dot.head(theme, self.options.title, "rankdir=LR, nodesep=0.12, ranksep=0.35") }, {}, 0
+  local function walk(node, parent)
+    count = count + 1
+    local name, lines = "n" .. count, {}
+    for _, line in ipairs { node.name, class_text(node), count_text(node) } do
+      if line ~= "" then lines[#lines + 1] = line end
+    end
+    out[#out + 1] = ("%s [label=%s, fillcolor=%q];\n"):format(name, dot.quote(table.concat(lines, "\n")),
+      #node.children > 0 and theme.accents.module or theme.accents.point)
+    tips[name] = table.concat(lines, "\n") .. (#node.tensors > 0 and "\n" .. table.concat(node.tensors, "\n") or "")
+    if parent then out[#out + 1] = ("%s -> %s [arrowhead=none];\n"):format(parent, name) end
+    for _, child in ipairs(node.children) do walk(child, name) end
+  end
+  walk(self.tree)
+  return table.concat(out) .. "}\n", tips
+end
+
+---@return string  # in the language of graphviz
+function Tree:dot() return (dot_of(self, colours.themes.light)) end
+
+function Tree:_draw(theme) return dot.svg(dot_of(self, theme)) end
+
+return Tree

@@ -60,7 +60,7 @@ return setmetatable(ls, {
       local names = names_of_later()
       for known in pairs(self) do names[#names + 1] = known end
       name = tostring(name)
-      binding.raise("name", ("luasight has no %q%s"):format(name, require "luasight.base.near".text(name, names)), 3)
+      binding.raise("name", ("luasight has no %q%s"):format(name, require "luasight.base.near".text(name, names)))
     end
     local value = require(path)
     if type(value) == "table" and rawget(value, name) then value = value[name] end

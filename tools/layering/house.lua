@@ -106,6 +106,7 @@ return {
 
   long = {
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
+    ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",
     ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
     ["core/trace/grad.c"] = "the gradients of a trace; one line above",
     ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",

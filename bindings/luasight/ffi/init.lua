@@ -33,12 +33,12 @@ local path = library_path()
 local loaded, C = pcall(ffi.load, path)
 if not loaded then
   local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs: its own path would have slashes
-  failure.raise("io", "the library of luasight cannot be loaded", 2, { cause = tostring(C), hint = not lacks
+  failure.raise("io", "the library of luasight cannot be loaded", { cause = tostring(C), hint = not lacks
     and "build it with `make`, or name it in LUASIGHT_LIBRARY"
     or lacks .. " is not where it was when luasight was built: put it back, or build luasight again" })
 end
 if ffi.string(C.ls_header_hash()) ~= header.hash then
-  failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path), 2,
+  failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path),
     { hint = "run `make` again" })
 end
 C.ls_start(C.LS_START_ALL)
@@ -80,15 +80,13 @@ end
 ---Raises an error table at the first line of a script that is not luasight's own.
 ---@param code string      "argument", "name", "index", ...
 ---@param message string
----@param level integer?   unused below the script: the line is found by walking up
 ---@param fields table?    point, hint, cause, file, line
 binding.raise = failure.raise
 
 ---Raises what the core reported. Where a node failed, the line is that of the node.
 ---@param status integer
----@param level integer?
 ---@param fields table?  overrides
-function binding.check(status, level, fields)
+function binding.check(status, fields)
   if status == 0 then return end
   local code = failure.codes[tonumber(status)] or "torch"
   local message, all = ffi.string(C.ls_error_message()), {}
@@ -107,7 +105,7 @@ function binding.check(status, level, fields)
     message = ("%s (%s %s)"):format(message, code == "passed" and "because of" or "see", site.text(second))
   end
   for k, v in pairs(fields or {}) do all[k] = v end
-  failure.raise(code, message, (level or 1) + 1, all)
+  failure.raise(code, message, all)
 end
 
 -- ---- handles ---------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ return function(binding)
 
     local function refuse(code, message)
       idle = e
-      binding.raise(code, message, 5)
+      binding.raise(code, message)
     end
 
     local function put_list(n, list, aux)

@@ -34,9 +34,8 @@ failure.codes = {
 ---Raises at the first line of the stack that is not luasight's own; `file` and `line` in `fields` say otherwise.
 ---@param code string
 ---@param message string
----@param _ integer?        the level where the caller believes the script to be; found by walking
 ---@param fields table?
-function failure.raise(code, message, _, fields)
+function failure.raise(code, message, fields)
   local e = { code = code, message = message:gsub("%s*\n.*$", "") }
   for k, v in pairs(fields or {}) do e[k] = v end
   if not e.file then e.file, e.line = site.split(site.script()) end

@@ -117,7 +117,7 @@ function progress.new(options)
   options = options or {}
   for name in pairs(options) do
     if name ~= "total" and name ~= "done" and name ~= "label" and name ~= "after" then
-      failure.raise("name", ("ls.progress has no option %q"):format(tostring(name)), nil,
+      failure.raise("name", ("ls.progress has no option %q"):format(tostring(name)),
         { hint = "options are total, done, label, after" })
     end
   end

@@ -36,7 +36,7 @@ function checkpoint.check_folder(folder)
     binding.raise("argument", quoted(folder) .. " is not the path of a folder")
   elseif not exists(folder .. "/.") then
     local what = exists(folder) and "is a file, not a folder" or "there is no such folder"
-    binding.raise("io", folder .. ": " .. what, 2, { hint = "give the folder that holds config.json and the weights" })
+    binding.raise("io", folder .. ": " .. what, { hint = "give the folder that holds config.json and the weights" })
   end
 end
 
@@ -64,10 +64,10 @@ function checkpoint.object(path)
   local ok, value = pcall(cjson.decode, text)
   if not ok then
     local what = text:find("^%s*$") and "the file is empty" or "not valid JSON, or cut short"
-    binding.raise("format", ("%s: %s"):format(path, what), 2,
+    binding.raise("format", ("%s: %s"):format(path, what),
       { hint = "fetch the file again", cause = tostring(value) })
   elseif type(value) ~= "table" or not text:find("^%s*{") then
-    binding.raise("format", path .. ": does not hold a JSON object", 2, { hint = "fetch the file again" })
+    binding.raise("format", path .. ": does not hold a JSON object", { hint = "fetch the file again" })
   end
   return value
 end
@@ -97,7 +97,7 @@ function checkpoint.config(folder)
   check_folder(folder)
   local path = folder .. "/config.json"
   if not exists(path) then
-    binding.raise("io", folder .. ": there is no config.json in this folder", 2,
+    binding.raise("io", folder .. ": there is no config.json in this folder",
       { hint = "give the folder of a model as Hugging Face stores it" })
   end
   local given = checkpoint.object(path)
@@ -144,7 +144,7 @@ local function locate(self, name)
   local file = file_of(self, shard)
   if not file:has(name) then
     binding.raise("format", ("%s: the index says that %s is in this file, but it is not"):format(file.path,
-      quoted(name)), 2,
+      quoted(name)),
       { hint = "fetch the checkpoint again" })
   end
   return file
@@ -193,7 +193,7 @@ local function check_shard(path, shard)
     end
   end
   if not inside then
-    binding.raise("format", ("%s: names the file %s, which is not inside the folder"):format(path, quoted(shard)), 2,
+    binding.raise("format", ("%s: names the file %s, which is not inside the folder"):format(path, quoted(shard)),
       { hint = "do not trust this checkpoint; fetch it again from its source" })
   end
 end
@@ -204,7 +204,7 @@ end
 function checkpoint.weight_map(path)
   local map = checkpoint.object(path).weight_map
   if type(map) ~= "table" or next(map) == nil then
-    binding.raise("format", path .. ": has no weight_map, the table of which tensor is in which file", 2,
+    binding.raise("format", path .. ": has no weight_map, the table of which tensor is in which file",
       { hint = "fetch the file again" })
   end
   for _, shard in pairs(map) do check_shard(path, shard) end
@@ -223,7 +223,7 @@ local function read_index(self, index)
   if #missing > 0 then
     table.sort(missing)
     binding.raise("io", ("%s: %d of %d weight files are missing, the first is %s"):format(self.folder, #missing, total,
-      missing[1]), 2, { hint = "fetch the rest of the checkpoint" })
+      missing[1]), { hint = "fetch the rest of the checkpoint" })
   end
 end
 
@@ -236,7 +236,7 @@ local function no_weights(folder)
       break
     end
   end
-  binding.raise("io", folder .. ": " .. what, 2, { hint = hint })
+  binding.raise("io", folder .. ": " .. what, { hint = hint })
 end
 
 ---Opens the weights of a folder: tensors by name, whatever file they are in. One file wins over an index, and safetensors

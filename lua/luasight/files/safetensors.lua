@@ -215,7 +215,7 @@ local function metadata_text(metadata)
   for key, value in pairs(metadata) do
     if type(key) ~= "string" or type(value) ~= "string" then
       binding.raise("argument", ("metadata %s is a %s; names and values there are texts"):format(quoted(key),
-        type(key) ~= "string" and type(key) or type(value)), 2, { hint = "use tostring(value)" })
+        type(key) ~= "string" and type(key) or type(value)), { hint = "use tostring(value)" })
     end
   end
   return cjson.encode(metadata)
@@ -227,7 +227,7 @@ local function check_options(options)
   end
   for name in pairs(options or {}) do
     if name ~= "metadata" then
-      binding.raise("name", "safetensors.save has no option " .. quoted(name), 2,
+      binding.raise("name", "safetensors.save has no option " .. quoted(name),
         { hint = "texts to store beside the tensors go into { metadata = { ... } }" })
     end
   end

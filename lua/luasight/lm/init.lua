@@ -25,7 +25,7 @@ local function check_options(options)
     for _, option in ipairs(option_names) do known = known or option == name end
     if not known then
       binding.raise("name", ("ls.LanguageModel has no option %q%s"):format(tostring(name), near.text(tostring(name),
-        option_names)), nil, { hint = "options are " .. table.concat(option_names, ", ") })
+        option_names)), { hint = "options are " .. table.concat(option_names, ", ") })
     end
   end
 end
@@ -80,16 +80,16 @@ end
 -- ---- generation ------------------------------------------------------------------------------------------------------
 
 local Generator = { __newindex = function()
-  binding.raise("state", "the generated text can be read, not set", 3, { point = "generator.output" })
+  binding.raise("state", "the generated text can be read, not set", { point = "generator.output" })
 end }
 
 function Generator.__index(generator, name)
   local tracer = trace.innermost()
   if name ~= "output" then
-    binding.raise("name", ("the generator has output, no %q"):format(tostring(name)), 3, { point = "generator" })
+    binding.raise("name", ("the generator has output, no %q"):format(tostring(name)), { point = "generator" })
   end
   if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
-    binding.raise("state", "exists only inside the body of a generation", 3, { point = "generator.output" })
+    binding.raise("state", "exists only inside the body of a generation", { point = "generator.output" })
   end
   local out = binding.new_ref()
   binding.check(C.ls_trace_text(tracer._recording.graph, tracer._invoke, binding.site(), out.v))
@@ -183,7 +183,7 @@ function language_model.LanguageModel(source, options)
   local runs = 0
   local generates = generating(net, tokenizer, has_tokenizer, reader)
   local fields = {
-    prepare = function(_, input, call_options)
+    prepare = function(input, call_options)
       runs = runs + 1
       if forget and runs == LASTING then
         require "luasight.lm.layout".settle(net, forget)

@@ -106,7 +106,7 @@ local function check(weights, found, wanted, tied, dtype)
   if #problems > 0 then
     table.sort(mismatched)
     failure.raise("format", ("%s: the weights do not fit config.json: %s"):format(weights.folder,
-      table.concat(problems, "; ")), nil, { hint = "take config.json and weights from the same place",
+      table.concat(problems, "; ")), { hint = "take config.json and weights from the same place",
       missing_keys = missing, unexpected_keys = unexpected, mismatched_keys = mismatched })
   end
 end
@@ -124,13 +124,13 @@ function loader.device(device)
   if device == "auto" then return torch.device_count("cuda") > 0 and "cuda" or "cpu" end
   if device == "cpu" or device == "meta" then return device end
   if not number then
-    failure.raise("argument", ("there is no device %q"):format(tostring(device)), nil,
+    failure.raise("argument", ("there is no device %q"):format(tostring(device)),
       { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"; "meta" for shapes alone' })
   end
   local count = torch.device_count("cuda")
   if (tonumber(number) or 0) >= count then
     failure.raise("argument", ("there is no device %q: %s"):format(device, count == 0 and
-      "this machine, or this libtorch, has no CUDA" or ("the last one is cuda:%d"):format(count - 1)), nil,
+      "this machine, or this libtorch, has no CUDA" or ("the last one is cuda:%d"):format(count - 1)),
       { hint = '"auto" takes what is there' })
   end
   return device
@@ -145,7 +145,7 @@ function loader.dtype(dtype)
     if known == dtype then return dtype end
   end
   failure.raise("name", ("weights cannot have the dtype %q%s"):format(tostring(dtype), near.text(tostring(dtype), dtypes)),
-    nil, { hint = table.concat(dtypes, ", ") })
+    { hint = table.concat(dtypes, ", ") })
 end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------

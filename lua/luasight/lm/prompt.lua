@@ -22,7 +22,7 @@ local function is_tensor(v) return ffi.istype(ref_t, v) end
 local function is_named(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
 
 local function empty(what)
-  binding.raise("argument", what .. " is empty: there is no token to read", nil,
+  binding.raise("argument", what .. " is empty: there is no token to read",
     { hint = "give at least one token, for instance the model's first one" })
 end
 
@@ -93,7 +93,7 @@ local function rows_of(input, options, reader)
   for i, element in ipairs(input) do
     if type(element) ~= kind or kind ~= "string" and kind ~= "table" then
       binding.raise("argument", ("element %d of the input is a %s"):format(i, is_tensor(element) and "tensor" or
-        type(element)), nil, { hint = "a list holds token ids, or texts, or lists of token ids" })
+        type(element)), { hint = "a list holds token ids, or texts, or lists of token ids" })
     end
     rows[i] = kind == "string" and encode(element, options, reader) or element
   end
@@ -147,7 +147,7 @@ local function check_ids(ids, reader, text, low, high)
   local rows, length = ids:size(0), ids:size(1)
   if rows == 0 or length == 0 then empty "the prompt" end
   if reader.context and not reader.reads_beyond and length > reader.context then
-    binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context), nil,
+    binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context),
       { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
   end
   if not low then
@@ -159,7 +159,7 @@ local function check_ids(ids, reader, text, low, high)
     local from = type(tokenizer) == "userdata" and tokenizer.folder
     binding.raise("index", ("%s gives the token id %d, but vocab_size of %s is %d"):format(
       from and "the tokenizer of " .. from or "the tokenizer", high,
-      reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary), nil,
+      reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary),
       { hint = "the tokenizer is not the one that this model was trained with: take both from the same place" })
   elseif reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
     binding.raise("index", ("token id %d is out of range: the model knows 0 to %d"):format(low < 0 and low or high,
@@ -204,7 +204,7 @@ local function from_names(input, options, reader)
   for name, v in pairs(input) do
     if not known[name] then
       binding.raise("name", ("this model has no argument %q%s"):format(tostring(name), near.text(tostring(name),
-        reader.names)), nil, { hint = "it takes " .. table.concat(reader.names, ", ") })
+        reader.names)), { hint = "it takes " .. table.concat(reader.names, ", ") })
     end
     result[name] = v
   end
@@ -217,7 +217,7 @@ local function from_names(input, options, reader)
     if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
-    binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that", nil,
+    binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that",
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask

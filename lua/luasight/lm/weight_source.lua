@@ -41,7 +41,7 @@ function Source:add(name, expert, part)
 end
 
 local function refuse(self, what)
-  failure.raise("format", ("%s: the pieces of %s and its like %s"):format(self._weights.folder, self.name, what), nil,
+  failure.raise("format", ("%s: the pieces of %s and its like %s"):format(self._weights.folder, self.name, what),
     { hint = "fetch the checkpoint again" })
 end
 

@@ -25,13 +25,13 @@ local function read_options(given)
   given = given or {}
   for name in pairs(given) do
     if name ~= "modules" and name ~= "inputs" and name ~= "device" then
-      binding.raise("name", ("cache has no option %q%s"):format(tostring(name), near.text(tostring(name), option_names)), 4)
+      binding.raise("name", ("cache has no option %q%s"):format(tostring(name), near.text(tostring(name), option_names)))
     end
   end
   local modules = given.modules
   if type(modules) == "string" then modules = { modules } end
   if modules ~= nil and (type(modules) ~= "table" or #modules == 0) then
-    binding.raise("argument", "modules is a list of paths, in which * is one name and ** any path", 4)
+    binding.raise("argument", "modules is a list of paths, in which * is one name and ** any path")
   end
   return modules, given.inputs or false, given.device
 end
@@ -98,7 +98,7 @@ local function select_all(root, modules, locate)
     if #found == 0 then found = values_at(root, text, locate) end
     if #found == 0 then
       if not text:find("*", 1, true) then root:get(text) end
-      binding.raise("name", ("no module has a path like %q"):format(text), 4)
+      binding.raise("name", ("no module has a path like %q"):format(text))
     end
     for _, one in ipairs(found) do
       if not taken[one.path] then chosen[#chosen + 1] = one end
@@ -129,13 +129,13 @@ function cache.new(tracer, locate, given)
   for _, chosen in ipairs(select_all(tracer._network.root, modules, locate)) do
     local point = chosen.value and locate(chosen.handle, chosen.value) or locate(chosen.handle, "output")
     if not point and chosen.full then
-      binding.raise("unreached", "the model never calls this module", 4, { point = chosen.path .. ".output" })
+      binding.raise("unreached", "the model never calls this module", { point = chosen.path .. ".output" })
     end
     if point then
       local entry = { point = point, full = chosen.full, is_value = chosen.value ~= nil, outputs = {},
         inputs = inputs and not chosen.value and {} or nil }
       local function add(list, step, at)
-        local value = trace.read(tracer, step, at, 4):save()
+        local value = trace.read(tracer, step, at):save()
         if not chosen.full then C.ls_trace_optional(value.v) end
         list[#list + 1] = value
       end
@@ -178,11 +178,11 @@ function Entry.__index(entry, name)
   if name == "output" then return values_of(entry._cache, entry._lists.outputs) end
   if name == "input" then
     if not entry._lists.inputs then
-      binding.raise("state", "inputs were not cached", 3, { hint = "tracer:cache { inputs = true }" })
+      binding.raise("state", "inputs were not cached", { hint = "tracer:cache { inputs = true }" })
     end
     return values_of(entry._cache, entry._lists.inputs)
   end
-  binding.raise("name", ("a cached module has output and input, no %q"):format(tostring(name)), 3)
+  binding.raise("name", ("a cached module has output and input, no %q"):format(tostring(name)))
 end
 
 ---Leaves out the modules that did not run, of those that were not named in full.
@@ -210,12 +210,12 @@ function Cache.__index(self, path)
   if methods[path] then return methods[path] end
   if type(path) == "string" and path:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
   if self._recording.graph then
-    binding.raise("state", "the cache is filled when the trace has run", 3)
+    binding.raise("state", "the cache is filled when the trace has run")
   end
   settle(self)
   local lists = self._entries[path] or self._entries[own_path(self._root, tostring(path))]
   if not lists then
-    binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)), 3)
+    binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)))
   end
   if lists.is_value then return values_of(self, lists.outputs) end
   return setmetatable({ _cache = self, _lists = lists }, Entry)

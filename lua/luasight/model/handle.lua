@@ -89,7 +89,7 @@ function methods:get(path)
       local names = names_below(place)
       aliases.add_names(place.module, names, "module")
       binding.raise("name", ("there is no module %q in %s%s"):format(name, place.path == "" and "the model" or place.path,
-        near.text(name, names)), 3)
+        near.text(name, names)))
     end
     at = below
   end
@@ -127,7 +127,7 @@ function methods:skip(value)
   local place = getfenv(self)
   local tracer = tracer_of(place, "output", 3)
   local point, step = reach(place, tracer, "output", 3)
-  trace.write(tracer, step, point, value, true, 3)
+  trace.write(tracer, step, point, value, true)
 end
 
 ---What can be read and set at this module, with shapes: of the input given, inside a body of its input, else of examples that
@@ -139,13 +139,13 @@ function methods:points(...)
   local network, tracer = place.network, trace.of(place.network)
   local invoke = tracer and tracer._recording.invokes[tracer._invoke]
   if select("#", ...) > 0 then
-    return points.of(network, self, place.module, place.path, 3, network.prepare(3, (...), {}))
+    return points.of(network, self, place.module, place.path, network.prepare((...), {}))
   elseif invoke then
-    return points.of(network, self, place.module, place.path, 3, unpack(invoke.args, 1, invoke.args.n))
+    return points.of(network, self, place.module, place.path, unpack(invoke.args, 1, invoke.args.n))
   elseif not network.makes_examples then
-    binding.raise("argument", "the shapes of this model's points depend on an input: give one, module:points(input)", 3)
+    binding.raise("argument", "the shapes of this model's points depend on an input: give one, module:points(input)")
   end
-  return points.of(network, self, place.module, place.path, 3)
+  return points.of(network, self, place.module, place.path)
 end
 
 ---Iterates over path and handle of this module and all below.
@@ -193,7 +193,7 @@ local function modules_below(place)
   return "its modules are " .. table.concat(names, ", ")
 end
 
-local function unknown(place, key, level)
+local function unknown(place, key)
   local names = names_below(place)
   names[#names + 1], names[#names + 2] = "output", "input"
   for name in place.module:_tensors() do names[#names + 1] = name end
@@ -205,26 +205,26 @@ local function unknown(place, key, level)
   end
   local owner = place.path == "" and "the model has" or "has" -- the point names a module
   local guess = near.text(tostring(key), names)
-  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess), level + 1,
+  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess),
     { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
 end
 
 ---The point of a tap, where the module has one of that name.
-local function tap(place, tracer, name, level)
+local function tap(place, tracer, name)
   if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
-  return locate(place, tracer, name, level + 1)
+  return locate(place, tracer, name)
 end
 
 ---Where another name of this module leads: what it is taken from, and the step from there; nil where it is none.
 ---@return any at, string|integer? step
-local function follow(self, place, key, level)
+local function follow(self, place, key)
   local alias = aliases.of(place.module, key)
   if not alias then return nil end
   if type(alias) == "table" then
-    binding.raise("name", ("has no %s: %s"):format(key, alias[1]), level + 1, { point = place.path })
+    binding.raise("name", ("has no %s: %s"):format(key, alias[1]), { point = place.path })
   end
-  local tracer = alias:find(":", 1, true) and tracer_of(place, key, level + 1)
-  if alias == ":" .. key then reach(place, tracer, key, level + 1) end -- a tap of the module itself, and there is none
+  local tracer = alias:find(":", 1, true) and tracer_of(place, key)
+  if alias == ":" .. key then reach(place, tracer, key) end -- a tap of the module itself, and there is none
   return aliases.walk(self, alias)
 end
 
@@ -232,24 +232,24 @@ function meta.__index(self, key)
   local place = getfenv(self)
   if key == "output" or key == "input" then return read(place, key, 3) end
   if type(key) == "number" then return index_child(place, key, 3) end
-  if type(key) ~= "string" then unknown(place, key, 3) end
+  if type(key) ~= "string" then unknown(place, key) end
   if methods[key] then return methods[key] end
   if key == "children" then return children_of(place) end
   if place.path == "" and root_methods[key] then return root_methods[key] end
   if place.path == "" and place.network.public[key] then return place.network.public[key]() end
   local tracer = trace.of(place.network)
   if tracer then
-    local point, step = tap(place, tracer, key, 3)
-    if point then return trace.read(tracer, step, point, 3) end
+    local point, step = tap(place, tracer, key)
+    if point then return trace.read(tracer, step, point) end
     local value = attached.read(tracer, place.path, key, place.call)
     if type(value) ~= "nil" then return value end
   end
   local below = child(place, key) or slice_children(place, key, 3)
   if below then return below end
-  local at, last = follow(self, place, key, 3)
+  local at, last = follow(self, place, key)
   if at then return at[last] end
   local value = place.module[key]
-  if value == nil or type(value) == "function" then unknown(place, key, 3) end
+  if value == nil or type(value) == "function" then unknown(place, key) end
   return tracer and ffi.istype(ref_t, value) and read_only(value) or value
 end
 
@@ -262,10 +262,10 @@ end
 local function add(place, key, module)
   local path = join(place.path, tostring(key))
   if trace.of(place.network) then
-    binding.raise("state", "a module is added before a trace, not inside its body", 4, { point = path })
+    binding.raise("state", "a module is added before a trace, not inside its body", { point = path })
   end
   if type(key) ~= "string" or handle.is_word(key) or aliases.of(place.module, key) then
-    binding.raise("name", ("%q means something else here"):format(tostring(key)), 4, { point = path })
+    binding.raise("name", ("%q means something else here"):format(tostring(key)), { point = path })
   end
   place.module[key] = module
   place.network.added = place.network.added or {}
@@ -282,26 +282,26 @@ function meta.__newindex(self, key, value)
   if key == "output" or key == "input" then
     local open = tracer_of(place, key, 3)
     local point, step = reach(place, open, key, 3)
-    return trace.write(open, step, point, value, false, 3)
+    return trace.write(open, step, point, value, false)
   end
   if tracer and type(key) == "string" then
-    local point, step = tap(place, tracer, key, 3)
-    if point then return trace.write(tracer, step, point, value, false, 3) end
+    local point, step = tap(place, tracer, key)
+    if point then return trace.write(tracer, step, point, value, false) end
   end
   if child(place, key) then
-    binding.raise("argument", "is a module and cannot be set; its output can", 3, { point = join(place.path, key) })
+    binding.raise("argument", "is a module and cannot be set; its output can", { point = join(place.path, key) })
   end
-  local at, last = follow(self, place, key, 3)
+  local at, last = follow(self, place, key)
   if at then
     at[last] = value
     return
   end
   for name in place.module:_tensors() do
     if name == key then
-      binding.raise("state", "parameters can be read in a trace, not set", 3, { point = join(place.path, key) })
+      binding.raise("state", "parameters can be read in a trace, not set", { point = join(place.path, key) })
     end
   end
-  unknown(place, key, 3)
+  unknown(place, key)
 end
 
 local function has_open(...)

@@ -26,45 +26,45 @@ local root_methods = handle.root_methods
 local copy_of -- defined with what makes models
 
 ---A run without a body; stored edits make it a trace of its own.
-local function run_edited(network, level, ...)
-  local tracer = trace.open(network, level + 1)
-  trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, ...)
-  return trace.run(tracer, level + 1, function() return network.root.output end).value
+local function run_edited(network, ...)
+  local tracer = trace.open(network)
+  trace.invoke(tracer, C.LS_INVOKE_WHOLE, ...)
+  return trace.run(tracer, function() return network.root.output end).value
 end
 
-local function run_plain(network, level, ...)
-  if #network.edits > 0 then return run_edited(network, level + 1, ...) end
-  return record.run(level + 1, network.module, ...)
+local function run_plain(network, ...)
+  if #network.edits > 0 then return run_edited(network, ...) end
+  return record.run(network.module, ...)
 end
 
 local function check_numbers(network)
   if not network.only_shapes then return end
-  binding.raise("state", 'this model was opened with device = "meta": it has shapes and no numbers to run on', nil,
+  binding.raise("state", 'this model was opened with device = "meta": it has shapes and no numbers to run on',
     { hint = "model:scan(input, body) runs on shapes" })
 end
 
-local function check_input(call, level)
-  if call.input == nil then binding.raise("argument", "a trace needs an input", level + 1) end
+local function check_input(call)
+  if call.input == nil then binding.raise("argument", "a trace needs an input") end
 end
 
 ---model(input): just runs.
 function handle.run(network, ...)
   check_numbers(network)
-  local call = inputs.sort(network, "trace", network.options, 4, ...)
-  if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace", 4) end
-  check_input(call, 4)
-  return run_plain(network, 4, network.prepare(4, call.input, call.options))
+  local call = inputs.sort(network, "trace", network.options, ...)
+  if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace") end
+  check_input(call)
+  return run_plain(network, network.prepare(call.input, call.options))
 end
 
-local function add_input(tracer, level, ...)
-  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, ...)
+local function add_input(tracer, ...)
+  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, ...)
   tracer._recording.invokes[index] = { index = index, network = tracer._network, kind = C.LS_INVOKE_WHOLE,
     args = { n = select("#", ...), ... } }
   return tracer
 end
 
-local function open(network, level, input, options)
-  return add_input(trace.open(network, level + 1), level + 1, network.prepare(level + 1, input, options))
+local function open(network, input, options)
+  return add_input(trace.open(network), network.prepare(input, options))
 end
 
 ---Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).
@@ -76,24 +76,24 @@ end
 function root_methods:trace(...)
   local network = getfenv(self).network
   check_numbers(network)
-  local call = inputs.sort(network, "trace", network.options, 3, ...)
+  local call = inputs.sort(network, "trace", network.options, ...)
   if call.options.trace == false then
-    if call.body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body", 3) end
-    check_input(call, 3)
-    return run_plain(network, 3, network.prepare(3, call.input, call.options))
+    if call.body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body") end
+    check_input(call)
+    return run_plain(network, network.prepare(call.input, call.options))
   end
   if not call.body then
-    check_input(call, 3)
-    binding.raise("argument", "a trace needs a body: model:trace(input, function() ... end); model(input) just runs", 3)
+    check_input(call)
+    binding.raise("argument", "a trace needs a body: model:trace(input, function() ... end); model(input) just runs")
   end
-  if call.input ~= nil then return trace.run(open(network, 3, call.input, call.options), 3, call.body) end
+  if call.input ~= nil then return trace.run(open(network, call.input, call.options), call.body) end
   if next(call.options) then
-    binding.raise("argument", "a trace needs an input where it has options", 3,
+    binding.raise("argument", "a trace needs an input where it has options",
       { hint = "the options of invokes stand with their inputs: tracer:invoke(input, options, body)" })
   end
-  local tracer = trace.open(network, 3)
+  local tracer = trace.open(network)
   tracer._takes_invokes = true
-  return trace.run(tracer, 3, call.body)
+  return trace.run(tracer, call.body)
 end
 
 -- What belongs to the tokenizer among the options of a generation.
@@ -102,9 +102,9 @@ local function prompt_options(options)
     invoker_args = options.invoker_args }
 end
 
-local function generation_of(network, level)
+local function generation_of(network)
   if network.generation then return network.generation end
-  binding.raise("state", "this model does not generate text", level + 1, { hint = "ls.LanguageModel makes one that does" })
+  binding.raise("state", "this model does not generate text", { hint = "ls.LanguageModel makes one that does" })
 end
 
 ---Generates text beside a recorded body; without a body it just generates.
@@ -117,23 +117,23 @@ end
 function root_methods:generate(...)
   local network = getfenv(self).network
   check_numbers(network)
-  local settings_of = generation_of(network, 3)
-  local call = inputs.sort(network, "generate", network.generate_options, 3, ...)
+  local settings_of = generation_of(network)
+  local call = inputs.sort(network, "generate", network.generate_options, ...)
   local settings = settings_of(call.options)
   if not call.body then
-    check_input(call, 3)
+    check_input(call)
     if #network.edits == 0 then
-      return network.generate(settings, network.prepare(3, call.input, prompt_options(call.options)))
+      return network.generate(settings, network.prepare(call.input, prompt_options(call.options)))
     end
   end
-  local tracer = trace.open(network, 3)
+  local tracer = trace.open(network)
   tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
-  binding.check(C.ls_trace_generate(tracer._recording.graph, tracer._steps), 3)
+  binding.check(C.ls_trace_generate(tracer._recording.graph, tracer._steps))
   if call.input ~= nil then
-    tracer:_add_input(C.LS_INVOKE_WHOLE, 3, { input = call.input, options = prompt_options(call.options) })
+    tracer:_add_input(C.LS_INVOKE_WHOLE, { input = call.input, options = prompt_options(call.options) })
   end
-  if not call.body then return trace.run(tracer, 3, function() return network.root.generator.output end).value end
-  return trace.run(tracer, 3, call.body)
+  if not call.body then return trace.run(tracer, function() return network.root.generator.output end).value end
+  return trace.run(tracer, call.body)
 end
 
 ---Generates one text token by token: for token, text in model:stream(prompt, { max_new_tokens = 50 }) do.
@@ -142,14 +142,14 @@ end
 function root_methods:stream(...)
   local network = getfenv(self).network
   check_numbers(network)
-  local settings_of = generation_of(network, 3)
-  local call = inputs.sort(network, "stream", network.generate_options, 3, ...)
-  check_input(call, 3)
-  if call.body then binding.raise("argument", "a stream takes no body: for token, text in model:stream(prompt) do", 3) end
+  local settings_of = generation_of(network)
+  local call = inputs.sort(network, "stream", network.generate_options, ...)
+  check_input(call)
+  if call.body then binding.raise("argument", "a stream takes no body: for token, text in model:stream(prompt) do") end
   if #network.edits > 0 then
-    binding.raise("state", "a stream does not see stored edits; use generate", 3)
+    binding.raise("state", "a stream does not see stored edits; use generate")
   end
-  return network.stream(settings_of(call.options), network.prepare(3, call.input, prompt_options(call.options)))
+  return network.stream(settings_of(call.options), network.prepare(call.input, prompt_options(call.options)))
 end
 
 ---Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
@@ -158,13 +158,13 @@ end
 ---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
 function root_methods:scan(...)
   local network = getfenv(self).network
-  local call = inputs.sort(network, "scan", network.options, 3, ...)
-  check_input(call, 3)
+  local call = inputs.sort(network, "scan", network.options, ...)
+  check_input(call)
   if not call.body then
-    binding.raise("argument", "a scan needs a body: model:scan(input, function() ... end)", 3)
+    binding.raise("argument", "a scan needs a body: model:scan(input, function() ... end)")
   end
-  local tracer = scan.open(network, 3, network.prepare(3, call.input, call.options))
-  return trace.run(tracer, 3, call.body)
+  local tracer = scan.open(network, network.prepare(call.input, call.options))
+  return trace.run(tracer, call.body)
 end
 
 ---Opens a trace that stays open between lines: t:run() runs and closes it.
@@ -173,10 +173,10 @@ end
 function root_methods:tracer(...)
   local network = getfenv(self).network
   check_numbers(network)
-  local call = inputs.sort(network, "tracer", network.options, 3, ...)
-  check_input(call, 3)
-  if call.body then binding.raise("argument", "an open trace takes no body", 3) end
-  return trace.leave_open(open(network, 3, call.input, call.options))
+  local call = inputs.sort(network, "tracer", network.options, ...)
+  check_input(call)
+  if call.body then binding.raise("argument", "an open trace takes no body") end
+  return trace.leave_open(open(network, call.input, call.options))
 end
 
 ---Stores edits. With { inplace = true } they become part of this model, else of the new handle that is given back; both
@@ -190,15 +190,15 @@ function root_methods:edit(...)
   local options, body = ...
   if type(options) == "function" then options, body = {}, options end
   if type(options) ~= "table" or type(body) ~= "function" then
-    binding.raise("argument", "edit takes a body: model:edit(function() ... end)", 3)
+    binding.raise("argument", "edit takes a body: model:edit(function() ... end)")
   end
   for name in pairs(options) do
     if name ~= "inplace" then
-      binding.raise("name", ("edit has no option %q%s"):format(tostring(name), near.text(tostring(name), { "inplace" })), 3)
+      binding.raise("name", ("edit has no option %q%s"):format(tostring(name), near.text(tostring(name), { "inplace" })))
     end
   end
   local target = options.inplace and network or getfenv(copy_of(network)).network
-  table.insert(target.edits, require "luasight.trace.edits".record(network, 3, body))
+  table.insert(target.edits, require "luasight.trace.edits".record(network, body))
   return target.root
 end
 
@@ -232,15 +232,15 @@ local Args = {}
 ---@return table
 function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end
 
-local function plain_input(level, input)
+local function plain_input(input)
   if getmetatable(input) == Args then return unpack(input, 1, input.n) end
   if ffi.istype(ref_t, input) or inputs.is_options(input) then return input end
   binding.raise("argument", "the input of this model is a tensor, ls.args(...) or a table of named arguments, not a " ..
-    type(input), level + 1)
+    type(input))
 end
 
 ---@class luasight.ModelFields
----@field prepare? fun(level: integer, input: any, options: table): ...
+---@field prepare? fun(input: any, options: table): ...
 ---@field is_input? fun(v: table): boolean  whether a table without a list part is an input
 ---@field options? table<string, boolean>
 ---@field public? table<string, fun(): any>  what scripts may read by name, made when asked for
@@ -286,11 +286,11 @@ end
 ---@return luasight.Model
 function model.Model(module, options)
   if type(module) ~= "table" or not module._children then
-    binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module), 3)
+    binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module))
   end
   for name in pairs(options or {}) do
     if name ~= "rename" then
-      binding.raise("name", ("ls.Model has no option %q%s"):format(tostring(name), near.text(tostring(name), { "rename" })), 3)
+      binding.raise("name", ("ls.Model has no option %q%s"):format(tostring(name), near.text(tostring(name), { "rename" })))
     end
   end
   return model.new(module, { rename = options and options.rename })

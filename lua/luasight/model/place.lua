@@ -12,7 +12,7 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field module table            the root nn.Module
 ---@field root userdata           the handle of the root
 ---@field standing table<luasight.Tracer, true>?  the traces that were left open
----@field prepare fun(level: integer, input: any, options: table): ...  the module's arguments for an input
+---@field prepare fun(input: any, options: table): ...  the module's arguments for an input
 ---@field options table<string, boolean>         options that trace takes
 ---@field invoke_options table<string, boolean>  options that an invoke takes
 ---@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
@@ -48,10 +48,10 @@ local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == 
 
 local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
-local function tracer_of(place, what, level)
+local function tracer_of(place, what)
   local tracer = trace.of(place.network)
   if tracer then return tracer end
-  binding.raise("state", "exists only inside the body of a trace", level + 1, { point = join(place.path, what) })
+  binding.raise("state", "exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
 local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
@@ -86,9 +86,9 @@ end
 ---The point that a name stands for now, and the step it belongs to: that of the tracer, moved on by the module's own
 ---`next` and `call`.
 ---@return integer|false point, integer step
-local function locate(place, tracer, name, level)
+local function locate(place, tracer, name)
   if not tracer._invoke then
-    binding.raise("state", "a point is read and set inside an invoke", level + 1, { point = join(place.path, name) })
+    binding.raise("state", "a point is read and set inside an invoke", { point = join(place.path, name) })
   end
   local step, number = tracer._step, 0
   local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
@@ -98,7 +98,7 @@ local function locate(place, tracer, name, level)
     step, number = math.floor(call / calls), call % calls
     if not tracer._steps and step > 0 then
       binding.raise("unreached", ("the model calls this module %s, so there is no call %d"):format(calls == 1 and "once" or
-        calls .. " times", call), level + 1, { point = join(place.path, name) })
+        calls .. " times", call), { point = join(place.path, name) })
     end
   end
   return find_point(place, tracer, name, number), step
@@ -114,22 +114,22 @@ local function is_added(place)
   return false
 end
 
-local function reach(place, tracer, name, level)
-  local point, step = locate(place, tracer, name, level + 1)
+local function reach(place, tracer, name)
+  local point, step = locate(place, tracer, name)
   if point then return point, step end
-  binding.raise("unreached", "the model never calls this module", level + 1, {
+  binding.raise("unreached", "the model never calls this module", {
     point = join(place.path, name),
     hint = is_added(place) and "an added module has points below its call with { hook = true }" or
       "modules that only hold others (lists) have no output of their own; read those of their children",
   })
 end
 
-local function read(place, name, level)
-  local tracer = tracer_of(place, name, level + 1)
+local function read(place, name)
+  local tracer = tracer_of(place, name)
   local value = attached.read(tracer, place.path, name, place.call)
   if type(value) ~= "nil" then return value end
-  local point, step = reach(place, tracer, name, level + 1)
-  return trace.read(tracer, step, point, level + 1)
+  local point, step = reach(place, tracer, name)
+  return trace.read(tracer, step, point)
 end
 
 -- ---- children ----------------------------------------------------------------------------------------------------------
@@ -156,14 +156,14 @@ local function count(place)
   return n
 end
 
-local function index_child(place, i, level)
+local function index_child(place, i)
   local n = count(place)
   local at = i < 0 and i + n or i
   local found = at % 1 == 0 and at >= 0 and at < n and child(place, tostring(at))
   if found then return found end
   local name = place.path == "" and "the model" or place.path
   binding.raise("index", n == 0 and name .. " has no numbered modules" or
-    ("%s[%s]: there are %d modules, 0 to %d"):format(name, tostring(i), n, n - 1), level + 1)
+    ("%s[%s]: there are %d modules, 0 to %d"):format(name, tostring(i), n, n - 1))
 end
 
 local function each_child(place)
@@ -175,7 +175,7 @@ local function each_child(place)
 end
 
 ---"2:5" of a list of modules.
-local function slice_children(place, text, level)
+local function slice_children(place, text)
   local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
   if not from then return nil end
   local n = count(place)
@@ -183,7 +183,7 @@ local function slice_children(place, text, level)
     local v = tonumber(s) or default
     return math.max(0, math.min(n, v < 0 and v + n or v))
   end
-  if n == 0 then index_child(place, 0, level + 1) end
+  if n == 0 then index_child(place, 0) end
   local list = {}
   for i = bound(from, 0), bound(to, n) - 1 do list[#list + 1] = child(place, tostring(i)) end
   return list
@@ -193,7 +193,7 @@ local Children = {}
 function Children.__index(list, key)
   local names = {}
   for name in pairs(list) do names[#names + 1] = name end
-  binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)), 3)
+  binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
 end
 
 ---The modules directly below by name, those too whose name is also that of a point or a word.

@@ -111,12 +111,12 @@ local function other_names(module, found)
 end
 
 ---Scans the model and gives the sizes at each point of a module, and of its other names.
-local function measure(network, handle, module, level, ...)
-  local tracer = scan.open(network, level + 1, ...)
+local function measure(network, handle, module, ...)
+  local tracer = scan.open(network, ...)
   local found = points.names(tracer._program, record.core(tracer._twins[module]))
   local others = #found > 0 and other_names(module, found) or {}
-  trace.run(tracer, level + 1, function()
-    for _, point in ipairs(found) do point.value = trace.read(tracer, 0, point.number, level + 1):save() end
+  trace.run(tracer, function()
+    for _, point in ipairs(found) do point.value = trace.read(tracer, 0, point.number):save() end
     for _, point in ipairs(others) do
       point.value = handle[point.name]:save()
       found[#found + 1] = point
@@ -130,14 +130,13 @@ end
 ---@param handle userdata  of the module
 ---@param module table
 ---@param path string
----@param level integer
 ---@param ... any  the arguments of one call of the model; none: its own examples
 ---@return luasight.Points
-function points.of(network, handle, module, path, level, ...)
+function points.of(network, handle, module, path, ...)
   local first, second, given = { B = 2, T = 5 }, { B = 3, T = 9 }, select("#", ...) > 0
-  local a = given and measure(network, handle, module, level + 1, ...) or
-    measure(network, handle, module, level + 1, network.example(first.B, first.T))
-  local b = not given and measure(network, handle, module, level + 1, network.example(second.B, second.T))
+  local a = given and measure(network, handle, module, ...) or
+    measure(network, handle, module, network.example(first.B, first.T))
+  local b = not given and measure(network, handle, module, network.example(second.B, second.T))
   local list = { title = ("%s: %s%s"):format(path == "" and "the model" or path, module._class_name,
     #a == 0 and ", which the model never calls" or "") }
   for i, point in ipairs(a) do

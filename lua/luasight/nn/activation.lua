@@ -35,7 +35,7 @@ local function take(self, settings, ...)
       local names = {}
       for name in pairs(setting.choices) do names[#names + 1] = name end
       table.sort(names)
-      binding.raise("argument", ("%s: %s cannot be %q%s"):format(self._class_name, setting.name, v, near.text(v, names)), nil,
+      binding.raise("argument", ("%s: %s cannot be %q%s"):format(self._class_name, setting.name, v, near.text(v, names)),
         { hint = table.concat(names, ", ") })
     end
     self[setting.name] = v

@@ -84,7 +84,7 @@ function Sequential:init(list, ...)
   if list == nil then return end
   if type(list) ~= "table" then no_list(self, list) end
   if #list == 0 and next(list) ~= nil then
-    binding.raise("argument", "Sequential takes its modules in order, not by name", nil,
+    binding.raise("argument", "Sequential takes its modules in order, not by name",
       { hint = '{ { "first", m }, { "second", n } } gives names to a list' })
   end
   for i, entry in ipairs(list) do

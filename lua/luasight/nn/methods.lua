@@ -196,7 +196,7 @@ function Module:to(...)
   if target.device ~= "meta" then
     for _, t in ipairs(all) do
       if target.device and t.device == "meta" then
-        binding.raise("state", "a parameter on the meta device has no numbers to move", nil,
+        binding.raise("state", "a parameter on the meta device has no numbers to move",
           { hint = "give it some: load_state_dict(state, { assign = true })" })
       end
     end

@@ -72,7 +72,7 @@ local function set_tensor(self, name, t, kind)
   local before = self._tensor_kinds[name]
   if not kind then -- a plain tensor
     if before == "parameter" then
-      binding.raise("argument", ("%s is a parameter: a plain tensor cannot take its place"):format(where(self, name)), nil,
+      binding.raise("argument", ("%s is a parameter: a plain tensor cannot take its place"):format(where(self, name)),
         { hint = "nn.Parameter(t), or " .. name .. ":copy_(t) inside torch.no_grad" })
     end
     if not before then

@@ -25,10 +25,10 @@ local function read_options(name, given, defaults)
       local names = {}
       for known in pairs(defaults) do names[#names + 1] = known end
       table.sort(names)
-      binding.raise("argument", ("%s has no option %q%s"):format(name, tostring(key), near.text(tostring(key), names)), 4)
+      binding.raise("argument", ("%s has no option %q%s"):format(name, tostring(key), near.text(tostring(key), names)))
     end
     if type(value) ~= type(defaults[key]) then
-      binding.raise("argument", ("%s: %s is a %s, not a %s"):format(name, key, type(defaults[key]), type(value)), 4)
+      binding.raise("argument", ("%s: %s is a %s, not a %s"):format(name, key, type(defaults[key]), type(value)))
     end
     options[key] = value
   end
@@ -37,12 +37,12 @@ end
 
 local function new(class, params, options)
   if type(params) ~= "table" or #params == 0 then
-    binding.raise("argument", ("%s needs a list of parameters"):format(class.name), 4, { hint = "net:parameters()" })
+    binding.raise("argument", ("%s needs a list of parameters"):format(class.name), { hint = "net:parameters()" })
   end
   local self = setmetatable({ params = {}, buffers = {}, steps = {} }, class)
   for i, p in ipairs(params) do
     if not torch.is_tensor(p) then
-      binding.raise("argument", ("%s: parameter %d is a %s, not a tensor"):format(class.name, i, type(p)), 4)
+      binding.raise("argument", ("%s: parameter %d is a %s, not a tensor"):format(class.name, i, type(p)))
     end
     self.params[i], self.steps[i] = p, 0
   end
@@ -110,7 +110,7 @@ function methods:state_dict()
   return state
 end
 
-local function refuse(self, message) binding.raise("format", ("%s:load_state_dict: %s"):format(self.name, message), 4) end
+local function refuse(self, message) binding.raise("format", ("%s:load_state_dict: %s"):format(self.name, message)) end
 
 local function check_state(self, state)
   if type(state.step) == "nil" or type(state.lr) == "nil" then refuse(self, "step or lr is missing") end
@@ -241,7 +241,7 @@ end
 ---@return luasight.Schedule
 function optim.cosine(optimizer, options)
   options = read_options("optim.cosine", options, { steps = 0, warmup = 0, min_lr = 0 })
-  if options.steps < 1 then binding.raise("argument", "optim.cosine: steps is missing", 3) end
+  if options.steps < 1 then binding.raise("argument", "optim.cosine: steps is missing") end
   local self = setmetatable({ optimizer = optimizer, base = optimizer.lr, steps = options.steps, warmup = options.warmup,
     min_lr = options.min_lr, done = 0 }, Cosine)
   set_rate(self)

@@ -20,7 +20,7 @@ function options.read(name, given, kinds)
       local names = {}
       for known in pairs(kinds) do names[#names + 1] = known end
       table.sort(names)
-      binding.raise("argument", ("%s has no option %q%s"):format(name, tostring(key), near.text(tostring(key), names)), nil,
+      binding.raise("argument", ("%s has no option %q%s"):format(name, tostring(key), near.text(tostring(key), names)),
         { hint = "options are " .. table.concat(names, ", ") })
     end
     if kind ~= "any" and type(value) ~= kind then

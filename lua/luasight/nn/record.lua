@@ -47,19 +47,19 @@ function record.version() return structure * 65536 + modes end
 local core_of
 
 local function fill(module, core)
-  for name, t in module:_tensors() do binding.check(C.ls_module_set_tensor(core, name, t.v), 3) end
+  for name, t in module:_tensors() do binding.check(C.ls_module_set_tensor(core, name, t.v)) end
   for point, axis in pairs(module.batch_axis or {}) do
-    binding.check(C.ls_module_set_axis(core, point, axis or -1), 3)
+    binding.check(C.ls_module_set_axis(core, point, axis or -1))
   end
   for point, axis in pairs(module.token_axis or {}) do
-    binding.check(C.ls_module_set_axis(core, "tokens of " .. point, axis or -1), 3)
+    binding.check(C.ls_module_set_axis(core, "tokens of " .. point, axis or -1))
   end
-  for name, child in module:_children() do binding.check(C.ls_module_set_child(core, name, core_of(child)), 3) end
+  for name, child in module:_children() do binding.check(C.ls_module_set_child(core, name, core_of(child))) end
 end
 
 local function fresh(module)
   local out = ffi.new("ls_module *[1]")
-  binding.check(C.ls_module_new(module._class_name, out), 3)
+  binding.check(C.ls_module_new(module._class_name, out))
   return { core = ffi.gc(out[0], C.ls_module_release), functions = {}, programs = {}, structure = structure }
 end
 
@@ -111,7 +111,7 @@ local function sorted_keys(t)
 end
 
 ---Adds one argument to the signature; handles go into `inputs` in the order of the signature.
-local function describe(v, parts, inputs, level)
+local function describe(v, parts, inputs)
   if ffi.istype(ref_t, v) then
     parts[#parts + 1] = "v"
     inputs[#inputs + 1] = v
@@ -119,7 +119,7 @@ local function describe(v, parts, inputs, level)
     parts[#parts + 1] = "{"
     for _, k in ipairs(sorted_keys(v)) do
       parts[#parts + 1] = tostring(k) .. "="
-      describe(v[k], parts, inputs, level + 1)
+      describe(v[k], parts, inputs)
     end
     parts[#parts + 1] = "}"
   elseif v == nil then
@@ -127,7 +127,7 @@ local function describe(v, parts, inputs, level)
   elseif type(v) == "number" or type(v) == "boolean" or type(v) == "string" then
     parts[#parts + 1] = type(v):sub(1, 1) .. ":" .. tostring(v)
   else
-    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument", level)
+    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument")
   end
   parts[#parts + 1] = ","
 end
@@ -150,7 +150,7 @@ end
 
 local no_names = {}
 
-local function signature(level, ...)
+local function signature(...)
   local n, first = select("#", ...), ...
   if n == 1 and ffi.istype(ref_t, first) then
     return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
@@ -163,7 +163,7 @@ local function signature(level, ...)
   end
   while n > 0 and s.args[n] == nil do n = n - 1 end
   s.args.n = n
-  for i = 1, n do describe(s.args[i], parts, s.inputs, level + 1) end
+  for i = 1, n do describe(s.args[i], parts, s.inputs) end
   if s.options then
     for _, name in ipairs(sorted_keys(s.options)) do
       local v = s.options[name]
@@ -172,7 +172,7 @@ local function signature(level, ...)
         parts[#parts + 1] = "v"
         s.named[#s.named + 1] = { name, v }
       else
-        describe(v, parts, s.inputs, level + 1)
+        describe(v, parts, s.inputs)
       end
     end
   end
@@ -200,15 +200,15 @@ end
 
 local recordings = extent() -- the functions being recorded: { graph =, module = }
 
-local function new_function(core, level)
+local function new_function(core)
   local out = ffi.new("ls_graph *[1]")
-  binding.check(C.ls_function_new(core, out), level + 1)
+  binding.check(C.ls_function_new(core, out))
   return ffi.gc(out[0], C.ls_graph_release)
 end
 
 local function input(g, name)
   local r = binding.new_ref()
-  binding.check(C.ls_function_input(g, name, r.v), 3)
+  binding.check(C.ls_function_input(g, name, r.v))
   return r
 end
 
@@ -229,8 +229,8 @@ local function record_body(g, module, body)
   local scratch, n = e.encode_one(result)
   local status = n == 1 and C.ls_function_finish(g, scratch) or 0
   binding.stream.give(e)
-  if n ~= 1 then binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list", 3) end
-  binding.check(status, 3)
+  if n ~= 1 then binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list") end
+  binding.check(status)
   return g
 end
 
@@ -242,7 +242,7 @@ end
 local function call_forward(module, args, options)
   local forward = module.forward
   if type(forward) ~= "function" then
-    binding.raise("state", module._class_name .. " has no forward", 4)
+    binding.raise("state", module._class_name .. " has no forward")
   end
   local n = args.n
   if options then
@@ -257,7 +257,7 @@ end
 ---Records a module for one way of calling it. `values` says that it is recorded with the values of this call: "copies" where
 ---it will run once more, "run" where this is its run.
 local function record_function(module, r, s, with_values)
-  local g = new_function(r.core, 4)
+  local g = new_function(r.core)
   local args, options = { n = s.args.n }, nil
   local fresh_inputs = {}
   for i = 1, #s.inputs do fresh_inputs[i] = input(g, nil) end
@@ -277,7 +277,7 @@ local function record_function(module, r, s, with_values)
   end
   if with_values then
     local stream, n = stream_of(s)
-    binding.check(C.ls_function_eager(g, stream, n, with_values == "copies" and 1 or 0), 4)
+    binding.check(C.ls_function_eager(g, stream, n, with_values == "copies" and 1 or 0))
   end
   record_body(g, module, function() return call_forward(module, args, options) end)
   return g -- no tail call: this function has to be found on the stack
@@ -307,14 +307,14 @@ end
 
 local function new_program(g)
   local out = ffi.new("ls_program *[1]")
-  binding.check(C.ls_program_new(g, out), 4)
+  binding.check(C.ls_program_new(g, out))
   return ffi.gc(out[0], C.ls_program_release)
 end
 
 ---What a function gave while it was recorded.
 local function result_of(g)
   local out = binding.new_ref()
-  binding.check(C.ls_function_result(g, out.v), 4)
+  binding.check(C.ls_function_result(g, out.v))
   return binding.settle(out)
 end
 
@@ -340,12 +340,11 @@ local function program_of(module, s)
 end
 
 ---The program of a module for the arguments of one call, and their argument stream.
----@param level integer
 ---@param module table
 ---@param ... any
 ---@return ffi.cdata* program, ffi.cdata* stream, integer n
-function record.prepare(level, module, ...)
-  local s = signature(level + 1, ...)
+function record.prepare(module, ...)
+  local s = signature(...)
   local p = program_of(module, s)
   local stream, n = stream_of(s)
   return p, stream, n, s
@@ -387,19 +386,19 @@ end
 ---@param ... any
 ---@return any
 function record.call(module, ...)
-  local s = signature(3, ...)
+  local s = signature(...)
   local node = open_graph(s)
   local inline = node and inlines:current()
   if inline and C.ls_node_is_open(node.v) == TRACE then return inline.enter(module, s.args, s.options) end
   local out = binding.new_ref()
   if not node and recordings:current() and #s.inputs + #s.named == 0 then
-    binding.raise("argument", "a module called inside a forward needs at least one of its values", 3)
+    binding.raise("argument", "a module called inside a forward needs at least one of its values")
   end
   if node and C.ls_node_is_open(node.v) == 1 then
     local g, r = function_of(module, s)
     local stream, n = stream_of(s)
     local caller = ffi.cast("ls_graph *", node.v.as.p)
-    binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(3), out.v), 3)
+    binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(), out.v))
     return out
   end
   if record_of(module).dynamic then
@@ -410,26 +409,25 @@ function record.call(module, ...)
   local p = program_of(module, s)
   local stream, n = stream_of(s)
   if node then
-    binding.check(C.ls_trace_call(ffi.cast("ls_graph *", node.v.as.p), p, stream, n, binding.site(3), out.v), 3)
+    binding.check(C.ls_trace_call(ffi.cast("ls_graph *", node.v.as.p), p, stream, n, binding.site(), out.v))
     return out
   end
   if binding.modes.shared then binding.modes.set() end
-  binding.check(C.ls_program_run(p, stream, n, 1, out.v), 3)
+  binding.check(C.ls_program_run(p, stream, n, 1, out.v))
   return binding.settle(out)
 end
 
 ---Runs a module without autograd.
----@param level integer
 ---@param module table
 ---@param ... any
 ---@return any
-function record.run(level, module, ...)
+function record.run(module, ...)
   if record_of(module).dynamic then
-    return result_of(record_without_autograd(module, signature(level + 1, ...), "run"))
+    return result_of(record_without_autograd(module, signature(...), "run"))
   end
-  local program, stream, n = record.prepare(level + 1, module, ...)
+  local program, stream, n = record.prepare(module, ...)
   local out = binding.new_ref()
-  binding.check(C.ls_program_run(program, stream, n, 0, out.v), level + 1)
+  binding.check(C.ls_program_run(program, stream, n, 0, out.v))
   return binding.settle(out)
 end
 
@@ -445,12 +443,12 @@ function record.tap(name, value)
   if inline then return inline.tap(name, value) end
   if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
   local out = binding.new_ref()
-  binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(3), out.v), 3)
+  binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(), out.v))
   return out
 end
 
 local function record_form(module, form, inputs)
-  local g = new_function(nil, 4)
+  local g = new_function(nil)
   local fresh_inputs = {}
   for i = 1, #inputs do fresh_inputs[i] = input(g, nil) end
   return record_body(g, module, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
@@ -470,7 +468,7 @@ function record.either(plain, fused, ...)
   local stream = ffi.new("ls_value[?]", #inputs)
   for i, v in ipairs(inputs) do stream[i - 1] = v.v end
   local out = binding.new_ref()
-  binding.check(C.ls_function_either(g, plain_graph, fused_graph, stream, #inputs, binding.site(3), out.v), 3)
+  binding.check(C.ls_function_either(g, plain_graph, fused_graph, stream, #inputs, binding.site(), out.v))
   return out
 end
 

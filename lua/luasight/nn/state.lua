@@ -142,7 +142,7 @@ function state.write(self, given, options)
   end
   if #wrong > 0 then
     binding.raise("format", ("Error(s) in loading state_dict for %s: %s"):format(self._class_name, table.concat(wrong, " ")),
-      nil, { missing_keys = missing, unexpected_keys = unexpected })
+      { missing_keys = missing, unexpected_keys = unexpected })
   end
   if options.assign then assign(jobs) else copy(jobs) end
   return { missing_keys = missing, unexpected_keys = unexpected }

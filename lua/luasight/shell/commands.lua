@@ -94,16 +94,16 @@ local function graph(_, name)
   if name == "" then
     local names = open_traces()
     if #names == 0 then
-      binding.raise("state", "no trace is open", nil, { hint = "t = model:tracer(input) opens one" })
+      binding.raise("state", "no trace is open", { hint = "t = model:tracer(input) opens one" })
     elseif #names > 1 then
-      binding.raise("argument", "several traces are open: " .. table.concat(names, ", "), nil, { hint = ":graph " .. names[1] })
+      binding.raise("argument", "several traces are open: " .. table.concat(names, ", "), { hint = ":graph " .. names[1] })
     end
     name = names[1]
   end
   local f = chunk.load(name)
   local v = f and f()
   if not is_open_trace(v) then
-    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended" or " is no trace"), nil,
+    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended" or " is no trace"),
       { hint = "t = model:tracer(input) opens one" })
   end
   local text = tostring(v:graph())
@@ -141,7 +141,7 @@ function commands.run(session, text)
   local name, rest = text:match "^%s*:%s*(%S*)%s*(.-)%s*$"
   local run = list[name]
   if not run then
-    binding.raise("name", ("there is no :%s%s"):format(name, near.text(name, commands.names())), nil,
+    binding.raise("name", ("there is no :%s%s"):format(name, near.text(name, commands.names())),
       { hint = ":help lists them" })
   end
   return run(session, rest)

@@ -27,7 +27,7 @@ end
 -- ---- texts -----------------------------------------------------------------------------------------------------------
 
 local function refuse(text, why)
-  failure.raise("index", ("cannot read the index %q: %s"):format(text, why), 2,
+  failure.raise("index", ("cannot read the index %q: %s"):format(text, why),
     { hint = 'slices are written like ":, 0", "0, -1", "2:5", "::2", "..., 0", "[0, 2], :" or "None"' })
 end
 
@@ -125,7 +125,7 @@ end
 
 local function add_number(items, v)
   if v ~= math.floor(v) or v ~= v or math.abs(v) == math.huge then
-    failure.raise("index", ("an index is a whole number, not %s"):format(tostring(v)), 2)
+    failure.raise("index", ("an index is a whole number, not %s"):format(tostring(v)))
   end
   add(items, INT, v)
 end
@@ -134,14 +134,14 @@ local function add_bound(items, v)
   if v == nil then add(items, NONE)
   elseif type(v) == "number" then add_number(items, v)
   elseif type(v) == "cdata" then add(items, VALUE, v)
-  else failure.raise("index", ("a slice holds numbers, not a %s"):format(type(v)), 2) end
+  else failure.raise("index", ("a slice holds numbers, not a %s"):format(type(v))) end
 end
 
 local function length_of(list)
   local length = 0
   for k in pairs(list) do
     if type(k) ~= "number" or k < 1 or k ~= math.floor(k) then
-      failure.raise("index", ("an index table is a list; it has the key %q"):format(tostring(k)), 2)
+      failure.raise("index", ("an index table is a list; it has the key %q"):format(tostring(k)))
     end
     if k > length then length = k end
   end
@@ -158,15 +158,15 @@ local function add_piece(items, v, place)
   elseif kind == "boolean" then add(items, BOOL, v and 1 or 0)
   elseif kind == "table" then
     if length_of(v) > 3 then
-      failure.raise("index", "a slice is {}, {from}, {from, to} or {from, to, step}", 2,
+      failure.raise("index", "a slice is {}, {from}, {from, to} or {from, to, step}",
         { hint = 'a list of positions is a text, "[0, 2, 5, 7]", or a tensor' })
     end
     add(items, SLICE)
     for i = 1, 3 do add_bound(items, v[i]) end
   elseif kind == "nil" then
-    failure.raise("index", ("piece %d of the index is nil"):format(place), 2, { hint = 'a new axis is "None"' })
+    failure.raise("index", ("piece %d of the index is nil"):format(place), { hint = 'a new axis is "None"' })
   else
-    failure.raise("index", ("a %s is no index"):format(kind), 2)
+    failure.raise("index", ("a %s is no index"):format(kind))
   end
 end
 

@@ -87,7 +87,7 @@ end
 ---A name as key is a field; `names` says that a text is one.
 local function set_item(self, key, value, names)
   if type(value) == "table" then
-    binding.raise("argument", "a list cannot be assigned", 3, { hint = "torch.tensor{...} or ls.tuple(...)" })
+    binding.raise("argument", "a list cannot be assigned", { hint = "torch.tensor{...} or ls.tuple(...)" })
   end
   local e = stream.take()
   local n
@@ -106,7 +106,7 @@ end
 
 -- ---- names -----------------------------------------------------------------------------------------------------------
 
-local function released() binding.raise("state", "this value has been released", 4) end
+local function released() binding.raise("state", "this value has been released") end
 
 ---A field of a struct, an element of an open node.
 local function get_field(self, name)
@@ -126,7 +126,7 @@ local function name_of_node(self, name)
   if C.ls_node_is_open(self.v) == 0 then
     local value = resolve(self)
     if type(value) ~= "cdata" then
-      binding.raise("name", ("a %s has no %q"):format(type(value), name), 3)
+      binding.raise("name", ("a %s has no %q"):format(type(value), name))
     end
     return value[name]
   end
@@ -140,7 +140,7 @@ local function name_of_sequence(self, name)
   if method then return method end
   if name == "value" then return self end
   if self._kind == STRUCT then return get_field(self, name) end
-  binding.raise("name", ("a %s has no %q"):format(self._kind == TUPLE and "tuple" or "list", name), 3,
+  binding.raise("name", ("a %s has no %q"):format(self._kind == TUPLE and "tuple" or "list", name),
     { hint = "an operator works on an element: x[0]:" .. name .. "(...)" })
 end
 
@@ -174,10 +174,10 @@ local function set(self, key, value)
   if kind == TENSOR or kind == NODE then
     local setter = values.setters[key]
     if setter then return setter(self, value) end
-    if fields[key] then binding.raise("argument", ("%s cannot be set"):format(key), 3) end
+    if fields[key] then binding.raise("argument", ("%s cannot be set"):format(key)) end
   end
   if kind == TENSOR then
-    binding.raise("name", ("a tensor has no field %q to set"):format(key), 3)
+    binding.raise("name", ("a tensor has no field %q to set"):format(key))
   end
   set_item(self, key, value, true)
 end
@@ -213,7 +213,7 @@ local meta = {
 
 local function no_comparison(sign, method)
   return function()
-    binding.raise("argument", ("%s cannot compare tensors in Lua"):format(sign), 3,
+    binding.raise("argument", ("%s cannot compare tensors in Lua"):format(sign),
       { hint = ("x:%s(y) compares element by element, x:item() %s 0 compares a number"):format(method, sign) })
   end
 end
@@ -229,7 +229,7 @@ meta.__len = values.length
 meta.__tostring = values.text
 meta.__concat = function(a, b) return tostring(a) .. tostring(b) end
 meta.__call = function()
-  binding.raise("argument", "a tensor cannot be called", 3, { hint = "an index stands in brackets: x[0]" })
+  binding.raise("argument", "a tensor cannot be called", { hint = "an index stands in brackets: x[0]" })
 end
 
 binding.metatype(meta)

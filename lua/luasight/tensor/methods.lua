@@ -52,7 +52,7 @@ function methods.size(self, axis)
   local t = tensor_of(self, "size")
   local size = ask(t, size_of, axis)
   if size then return size end
-  binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), ask(t, dims_of)), 3)
+  binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), ask(t, dims_of)))
 end
 
 ---The number of dimensions.
@@ -105,7 +105,7 @@ function methods.tolist(self)
     return list
   end
   local view = values.view(v, true)
-  if view.opaque then binding.raise("argument", ("numbers of %s cannot be read"):format(v.dtype), 3) end
+  if view.opaque then binding.raise("argument", ("numbers of %s cannot be read"):format(v.dtype)) end
   if #view.shape == 0 then return plain(view.data[0]) end
   return nested(view, 1, 0)
 end
@@ -124,7 +124,7 @@ end
 ---@return fun(): integer?, any
 function methods.each(self)
   local v = resolve(self)
-  if not is_handle(v) then binding.raise("argument", ("a %s has no elements"):format(type(v)), 3) end
+  if not is_handle(v) then binding.raise("argument", ("a %s has no elements"):format(type(v))) end
   local n, i = values.length(v), -1
   return function()
     i = i + 1
@@ -141,7 +141,7 @@ function methods.backward(self, grad, options)
   if self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 then
     local hook = values.hooks.backward
     if hook then return hook(self, grad, options) end
-    binding.raise("state", "backward cannot be called on a value inside a body or a forward", 3,
+    binding.raise("state", "backward cannot be called on a value inside a body or a forward",
       { hint = "save the value and call backward after the trace" })
   end
   if type(grad) == "table" then grad, options = nil, grad end
@@ -180,7 +180,7 @@ function methods.to(self, ...)
     end
   end
   if not next(options) then return op("to", self, unpack(rest)) end
-  if #rest > 0 then binding.raise("argument", "x:to takes names of a dtype and a device, or a tensor", 3) end
+  if #rest > 0 then binding.raise("argument", "x:to takes names of a dtype and a device, or a tensor") end
   return op("to", self, options)
 end
 

@@ -37,7 +37,7 @@ function operators.get(name)
   local op = operators.find(name)
   if op then return op end
   local found = op_out()
-  binding.check(C.ls_op_find(name, found), 2)
+  binding.check(C.ls_op_find(name, found))
   return found[0]
 end
 
@@ -78,7 +78,7 @@ local function failed(e, status, op, ...)
     if status == 0 then return results_of(again) end
     give(again)
   end
-  binding.check(status, 2)
+  binding.check(status)
 end
 
 ---Calls an operator, or records it where an argument is a node of an open graph.
@@ -168,7 +168,7 @@ end
 
 local function make(op, wanted, ...)
   local t = call(op, ...)
-  if wanted ~= nil then binding.check(C.ls_tensor_require_grad(t.v, wanted and 1 or 0), 2) end
+  if wanted ~= nil then binding.check(C.ls_tensor_require_grad(t.v, wanted and 1 or 0)) end
   return t
 end
 

@@ -20,7 +20,7 @@ local function place_text(place)
 end
 
 local function refuse(message, place, hint)
-  binding.raise("shape", ("torch.tensor: %s at %s"):format(message, place_text(place)), 2, { hint = hint })
+  binding.raise("shape", ("torch.tensor: %s at %s"):format(message, place_text(place)), { hint = hint })
 end
 
 ---Walks nested lists of equal length; `flat` takes the leaves in order.
@@ -58,10 +58,10 @@ local function kind_of(flat)
       this = "int64"
     elseif this ~= "number" and this ~= "boolean" then
       local hint = tensor.is_handle(v) and "torch.stack joins tensors" or nil
-      binding.raise("argument", ("torch.tensor: element %d is a %s"):format(i, hint and "tensor" or this), 4, { hint = hint })
+      binding.raise("argument", ("torch.tensor: element %d is a %s"):format(i, hint and "tensor" or this), { hint = hint })
     end
     if kind and this ~= kind and (this == "boolean" or kind == "boolean") then
-      binding.raise("argument", "torch.tensor: booleans among numbers", 4)
+      binding.raise("argument", "torch.tensor: booleans among numbers")
     end
     if kind ~= "int64" then kind = this end
   end
@@ -82,11 +82,11 @@ function torch.tensor(numbers, options)
   options = options or {}
   for name in pairs(options) do
     if name ~= "dtype" and name ~= "device" and name ~= "requires_grad" then
-      binding.raise("argument", ("torch.tensor has no option %q"):format(tostring(name)), 3,
+      binding.raise("argument", ("torch.tensor has no option %q"):format(tostring(name)),
         { hint = "dtype, device, requires_grad" })
     end
   end
-  if type(numbers) == "nil" then binding.raise("argument", "torch.tensor needs a number or a list, not nil", 3) end
+  if type(numbers) == "nil" then binding.raise("argument", "torch.tensor needs a number or a list, not nil") end
   local out
   if tensor.is_handle(numbers) then
     out = numbers:detach():clone()
@@ -121,7 +121,7 @@ function torch.load(path)
   local content = file:content()
   file:release()
   if content == nil then
-    binding.raise("format", path .. ": torch.save did not write this file, or it holds nothing", 3,
+    binding.raise("format", path .. ": torch.save did not write this file, or it holds nothing",
       { hint = "ls.safetensors.load reads safetensors" })
   end
   return content

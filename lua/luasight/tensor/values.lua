@@ -31,11 +31,11 @@ function values.resolve(self)
   local state, out = C.ls_node_is_open(self.v), binding.new_ref()
   if state == FUNCTION then
     if C.ls_node_is_eager(self.v) == 0 then
-      binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later", 3,
+      binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later",
         { hint = "compute with it, or use x.shape and x:size(d), which are values too; a module whose forward branches on " ..
           "numbers declares itself: dynamic = true" })
     end
-    binding.check(C.ls_function_demand(self.v, binding.site(3), out.v), 3)
+    binding.check(C.ls_function_demand(self.v, binding.site(), out.v))
     return binding.settle(out)
   end
   if state == 0 then
@@ -63,11 +63,11 @@ function values.tensor_of(self, what)
   local v = resolve(self)
   if is_handle(v) then
     if v._kind == TENSOR then return v end
-    if v._kind < TENSOR then binding.raise("state", "this value has been released", 4) end
-    binding.raise("argument", ("a %s has no %s"):format(words[v._kind], what), 4,
+    if v._kind < TENSOR then binding.raise("state", "this value has been released") end
+    binding.raise("argument", ("a %s has no %s"):format(words[v._kind], what),
       { hint = v._kind == STRUCT and "take one of its fields" or "take an element: x[0]" })
   end
-  binding.raise("argument", ("a %s has no %s"):format(type(v), what), 4)
+  binding.raise("argument", ("a %s has no %s"):format(type(v), what))
 end
 
 local tensor_of = values.tensor_of
@@ -159,7 +159,7 @@ function fields.grad(self)
   if is_open(self) then
     local hook = values.hooks.grad
     if hook then return hook(self) end
-    binding.raise("state", "the gradient of a value inside a body or a forward cannot be read", 4,
+    binding.raise("state", "the gradient of a value inside a body or a forward cannot be read",
       { hint = "call backward after the trace, on real tensors" })
   end
   local t = tensor_of(self, "grad")
@@ -175,24 +175,24 @@ function setters.grad(self, v)
   if is_open(self) then
     local hook = values.hooks.set_grad
     if hook then return hook(self, v) end
-    binding.raise("state", "the gradient of a value inside a body or a forward cannot be set", 4)
+    binding.raise("state", "the gradient of a value inside a body or a forward cannot be set")
   end
   local t = tensor_of(self, "grad")
   if t._aux == C.LS_READ_ONLY then
-    binding.raise("state", "the gradient of a parameter can be read in a trace, not set", 3,
+    binding.raise("state", "the gradient of a parameter can be read in a trace, not set",
       { hint = "set the gradient of a value: model.layer1.output.grad = g" })
   end
   if type(v) == "nil" then
     return binding.check(C.ls_tensor_set_grad(t.v, binding.new_ref().v))
   end
-  if not is_handle(v) then binding.raise("argument", "a gradient is a tensor or nil", 4) end
+  if not is_handle(v) then binding.raise("argument", "a gradient is a tensor or nil") end
   binding.check(C.ls_tensor_set_grad(t.v, tensor_of(v, "numbers").v))
 end
 
 local function is_trace(self) return self._kind == NODE and C.ls_node_is_open(self.v) == TRACE end
 
 local function no_tokens()
-  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none", 3,
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
     { hint = "x:t() transposes; x[i] takes a row" })
 end
 
@@ -232,10 +232,10 @@ function values.length(self)
   local v = resolve(self)
   if not is_handle(v) then return #v end
   if v._kind ~= TENSOR then
-    if v._kind < TENSOR then binding.raise("state", "this value has been released", 3) end
+    if v._kind < TENSOR then binding.raise("state", "this value has been released") end
     return C.ls_seq_length(v.v)
   end
-  return ask(v, first_size) or binding.raise("shape", "a tensor without dimensions has no length", 3)
+  return ask(v, first_size) or binding.raise("shape", "a tensor without dimensions has no length")
 end
 
 -- ---- text ------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ function batch.rows(args)
     local rows = first(args[i])
     if rows then return rows end
   end
-  binding.raise("argument", "an invoke needs an input with rows: a tensor with at least one axis", 3)
+  binding.raise("argument", "an invoke needs an input with rows: a tensor with at least one axis")
 end
 
 -- ---- joining -----------------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ join = function(list, n, where)
       for axis = 1, math.max(#a, #b) - 1 do
         if #a ~= #b or a[axis] ~= b[axis] then
           binding.raise("shape", ("the inputs of the invokes cannot be one batch: %s has the shapes %s and %s"):format(where,
-            tostring(a), tostring(b)), nil, { hint = "all axes but the first agree among the invokes of one pass" })
+            tostring(a), tostring(b)), { hint = "all axes but the first agree among the invokes of one pass" })
         end
       end
     end
@@ -141,7 +141,7 @@ function batch.begin(recording, pass)
     binding.check(C.ls_trace_rows(recording.graph, member.index, first, member.rows * copies, member.pad or 0))
     first = first + member.rows * copies
   end
-  local program, stream, n = record.prepare(3, network.module, unpack(args, 1, args.n))
+  local program, stream, n = record.prepare(network.module, unpack(args, 1, args.n))
   binding.check(C.ls_trace_begin(recording.graph, pass, 0, program, stream, n, first))
 end
 
@@ -159,7 +159,7 @@ function batch.next_step(recording, pass, step, result)
     return
   end
   note_steps(recording.members, step + 2)
-  local program, stream, n = record.prepare(3, recording.network.module, args)
+  local program, stream, n = record.prepare(recording.network.module, args)
   binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, generation.rows))
 end
 

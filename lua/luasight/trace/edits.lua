@@ -19,22 +19,21 @@ local edits = {}
 -- ---- recording ---------------------------------------------------------------------------------------------------------
 
 ---Opens a recording that names the points of the model as `network.example` runs it.
-local function open(network, level)
-  local tracer = trace.open(network, level + 1)
+local function open(network)
+  local tracer = trace.open(network)
   tracer._recording.stored = true
   tracer._steps = math.huge -- an edit may name any step of a generation
-  binding.check(C.ls_trace_generate(tracer._recording.graph, 2 ^ 20), level + 1)
-  trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, network.example())
+  binding.check(C.ls_trace_generate(tracer._recording.graph, 2 ^ 20))
+  trace.invoke(tracer, C.LS_INVOKE_WHOLE, network.example())
   return tracer
 end
 
 ---Records a body as an edit.
 ---@param network luasight.Network
----@param level integer
 ---@param body fun(tracer: luasight.Tracer)
 ---@return luasight.Edit
-function edits.record(network, level, body)
-  local tracer = open(network, level + 1)
+function edits.record(network, body)
+  local tracer = open(network)
   trace.record_only(tracer, body)
   return { recording = tracer._recording, functions = tracer._recording.functions, steps = tracer._named_step }
 end
@@ -42,8 +41,7 @@ end
 ---Copies the edits of the model to the front of an invoke.
 ---@param tracer luasight.Tracer
 ---@param index integer  of the invoke
----@param level integer
-function edits.include(tracer, index, level)
+function edits.include(tracer, index)
   local recording = tracer._recording
   for _, edit in ipairs(tracer._network.edits) do
     local graph = edit.recording.graph
@@ -51,7 +49,7 @@ function edits.include(tracer, index, level)
     local first, last = 0, (tracer._steps or 1) - 1
     if edit.steps then first, last = -1, -1 end
     for step = first, last do
-      binding.check(C.ls_trace_include(recording.graph, graph, index, step, map), level + 1)
+      binding.check(C.ls_trace_include(recording.graph, graph, index, step, map))
       for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end
     end
   end
@@ -70,24 +68,24 @@ function edits.save(network, path)
     local graph = json.decode(ffi.string(C.ls_graph_json(edit.recording.graph, 1)))
     for _, node in ipairs(graph.nodes) do
       if refused[node["do"]] then
-        binding.raise("state", ("%s cannot be saved as data"):format(refused[node["do"]]), 3,
+        binding.raise("state", ("%s cannot be saved as data"):format(refused[node["do"]]),
           { hint = "edits in files are operators only" })
       end
       if node["do"] == "call" and not network.find(node.name) then
         binding.raise("state", ("the edit calls a %s that is no part of the model, so it cannot be saved as data"):format(
-          node.name), 3)
+          node.name))
       end
     end
     list[i] = { nodes = graph.nodes, steps = edit.steps or nil }
   end
   local file, why = io.open(path .. ".part", "wb")
-  if not file then binding.raise("io", ("cannot write %s: %s"):format(path, why), 3) end
+  if not file then binding.raise("io", ("cannot write %s: %s"):format(path, why)) end
   local ok, problem = file:write(json.encode { luasight_edits = 1, edits = list })
   if ok then ok, problem = file:close() else file:close() end
   if ok then ok, problem = os.rename(path .. ".part", path) end
   if not ok then
     os.remove(path .. ".part")
-    binding.raise("io", ("cannot write %s: %s"):format(path, tostring(problem)), 3)
+    binding.raise("io", ("cannot write %s: %s"):format(path, tostring(problem)))
   end
 end
 
@@ -199,7 +197,7 @@ end
 local replay = {}
 
 function replay.read(tracer, node, kept)
-  return trace.read(tracer, node.step or 0, point_of(tracer, node.name, kept.where), 3)
+  return trace.read(tracer, node.step or 0, point_of(tracer, node.name, kept.where))
 end
 
 function replay.write(tracer, node, kept)
@@ -268,7 +266,7 @@ function replay.call(tracer, node, kept)
 end
 
 local function load_one(network, nodes, where)
-  local tracer = open(network, 4)
+  local tracer = open(network)
   trace.record_only(tracer, function()
     local kept = { nodes = {}, where = where, network = network }
     for _, node in ipairs(nodes) do
@@ -288,11 +286,11 @@ end
 ---@return luasight.Edit[]
 function edits.load(network, path)
   local file, why = io.open(path, "rb")
-  if not file then binding.raise("io", ("cannot read %s: %s"):format(path, why), 3) end
+  if not file then binding.raise("io", ("cannot read %s: %s"):format(path, why)) end
   local data, problem = json.decode(file:read "*a")
   file:close()
   if type(data) ~= "table" or data.luasight_edits ~= 1 or type(data.edits) ~= "table" then
-    binding.raise("format", ("%s holds no edits%s"):format(path, problem and ": " .. problem or ""), 3)
+    binding.raise("format", ("%s holds no edits%s"):format(path, problem and ": " .. problem or ""))
   end
   local list = {}
   for i, one in ipairs(data.edits) do

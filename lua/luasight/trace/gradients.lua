@@ -11,7 +11,7 @@ local hooks = values.hooks
 
 local function check_trace(node, what)
   if C.ls_node_is_open(node.v) == FUNCTION then
-    binding.raise("state", ("%s belongs into the body of a trace, not into a forward"):format(what), 5)
+    binding.raise("state", ("%s belongs into the body of a trace, not into a forward"):format(what))
   end
 end
 
@@ -41,7 +41,7 @@ end
 ---@param value any
 function hooks.set_grad(node, value)
   check_trace(node, "a gradient")
-  if not ffi.istype(ref_t, value) then binding.raise("argument", "a gradient is a tensor", 4) end
+  if not ffi.istype(ref_t, value) then binding.raise("argument", "a gradient is a tensor") end
   local _, invoke = trace.recording_of(node)
   binding.check(C.ls_trace_set_grad(node.v, value.v, invoke, binding.site()))
 end
@@ -56,7 +56,7 @@ function hooks.backward(node, gradient, options)
   gradient = gradient or options.gradient
   for name in pairs(options) do
     if name ~= "retain_graph" and name ~= "gradient" then
-      binding.raise("name", ("backward has no option %q"):format(tostring(name)), 3,
+      binding.raise("name", ("backward has no option %q"):format(tostring(name)),
         { hint = "it takes retain_graph and gradient" })
     end
   end

@@ -56,7 +56,7 @@ function attached.check(tracer)
   local known = rawget(tracer, "_attached")
   local path = known and next(known.edits)
   if path then
-    binding.raise("unreached", "this point was set, and no call with a hook came below", nil, { point = path .. "." ..
+    binding.raise("unreached", "this point was set, and no call with a hook came below", { point = path .. "." ..
       next(known.edits[path]), hint = "set the points of an added module above its call with { hook = true }" })
   end
 end
@@ -82,7 +82,7 @@ end
 
 local function first_of(value, path)
   if tensor.is_handle(value) then return value end
-  binding.raise("argument", "the input of an added module takes a tensor, its first argument", nil,
+  binding.raise("argument", "the input of an added module takes a tensor, its first argument",
     { point = path .. ".input" })
 end
 

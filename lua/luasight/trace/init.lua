@@ -58,12 +58,11 @@ function trace.of(network) return bodies:current("_network", network) end
 local graph_t, index_t, event_t = ffi.typeof "ls_graph *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
 local graph_out, index_out, idle_event = graph_t(), index_t(), event_t()
 
----@param level integer
 ---@return luasight.Recording
-function trace.new_recording(level)
+function trace.new_recording()
   local out = graph_out or graph_t()
   graph_out = nil
-  binding.check(C.ls_trace_open(out), level + 1)
+  binding.check(C.ls_trace_open(out))
   local recording = { graph = ffi.gc(out[0], C.ls_graph_release), invokes = {}, functions = {} }
   graph_out = out
   recordings[address(recording.graph)] = recording
@@ -72,14 +71,13 @@ end
 
 ---Opens a trace without an input.
 ---@param network luasight.Network
----@param level integer
 ---@return luasight.Tracer
-function trace.open(network, level)
+function trace.open(network)
   local recording = sessions:current()
   if recording and recording.stands_in == bodies:current() then
     C.ls_trace_fence(recording.graph)
   else
-    recording = trace.new_recording(level + 1)
+    recording = trace.new_recording()
   end
   -- with room for all of these at once
   local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _entry = nil }
@@ -89,21 +87,20 @@ end
 ---Adds an invoke to a trace; what is recorded next belongs to it.
 ---@param tracer luasight.Tracer
 ---@param kind integer  LS_INVOKE_*
----@param level integer
 ---@param ... any  the arguments of one call of the model
 ---@return integer
-function trace.invoke(tracer, kind, level, ...)
+function trace.invoke(tracer, kind, ...)
   local recording = tracer._recording
   local module = tracer._network.module
-  local program, stream, n = record.prepare(level + 1, tracer._twins and tracer._twins[module] or module, ...)
+  local program, stream, n = record.prepare(tracer._twins and tracer._twins[module] or module, ...)
   local out = index_out or index_t()
   index_out = nil
-  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, out), level + 1)
+  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, out))
   local index = out[0]
   index_out = out
   tracer._program, tracer._invoke = program, index
   if #tracer._network.edits > 0 and not recording.stored then
-    require "luasight.trace.edits".include(tracer, index, level + 1)
+    require "luasight.trace.edits".include(tracer, index)
   end
   return index
 end
@@ -128,11 +125,11 @@ local act = {
 }
 
 ---Runs to what `node` needs, or (nil) to the end; acts where the core asks for it.
-local function run(recording, node, level)
+local function run(recording, node)
   local event = idle_event or event_t()
   idle_event = nil
   repeat
-    binding.check(C.ls_trace_run(recording.graph, node, node and binding.site(level + 1) or 0, event), level + 1)
+    binding.check(C.ls_trace_run(recording.graph, node, node and binding.site() or 0, event))
     local kind = event.kind
     if kind ~= 0 then
       local pass, step, at = event.pass, event.step, event.node
@@ -150,9 +147,9 @@ local function give_up(recording, problem)
   error(problem, 0)
 end
 
-local function run_or_give_up(recording, node, level)
+local function run_or_give_up(recording, node)
   if recording.failed then error(recording.failed, 0) end
-  local ok, problem = pcall(run, recording, node, level + 2)
+  local ok, problem = pcall(run, recording, node)
   if not ok then give_up(recording, problem) end
 end
 
@@ -169,14 +166,14 @@ end
 function values.hooks.demand(node)
   local recording = recordings[address(node.v.as.p)]
   if not recording then
-    binding.raise("state", "the trace of this value was left open and is gone, with its model", 3,
+    binding.raise("state", "the trace of this value was left open and is gone, with its model",
       { hint = "keep what model:tracer gives, and call its :run()" })
   end
   if recording.stored then
-    binding.raise("state", "a stored edit is only recorded, so it has no values to ask for", 3,
+    binding.raise("state", "a stored edit is only recorded, so it has no values to ask for",
       { hint = "compute with it, or do this in the body of a trace" })
   end
-  run_or_give_up(recording, node.v, 3)
+  run_or_give_up(recording, node.v)
 end
 
 ---Of a dynamic module called in a body: it is recorded with the values of its arguments.
@@ -189,7 +186,7 @@ end
 ---Saves every proxy of this graph inside a value that a body returns.
 local function save_returned(graph, v, seen)
   if ffi.istype(ref_t, v) then
-    if v.v.kind == NODE and v.v.as.p == graph then binding.check(C.ls_trace_save(v.v), 4) end
+    if v.v.kind == NODE and v.v.as.p == graph then binding.check(C.ls_trace_save(v.v)) end
   elseif type(v) == "table" and not seen[v] then
     seen[v] = true
     for _, inner in pairs(v) do save_returned(graph, inner, seen) end
@@ -218,45 +215,43 @@ end
 
 ---Runs a recording to the end of need and closes it.
 ---@param recording luasight.Recording
----@param level integer
-function trace.finish(recording, level)
-  run_or_give_up(recording, nil, level + 1)
+function trace.finish(recording)
+  run_or_give_up(recording, nil)
   local graph = recording.graph
   binding.owe(tonumber(C.ls_trace_bytes(graph)))
   C.ls_graph_release(ffi.gc(graph, nil))
   recording.graph = nil
 end
 
-local function check_body(tracer, level)
+local function check_body(tracer)
   attached.check(tracer)
   if not tracer._takes_invokes or tracer._named_by then return end
-  binding.raise("argument", "a trace needs an input, or invokes that have one", level + 1,
+  binding.raise("argument", "a trace needs an input, or invokes that have one",
     { hint = "model:trace(input, body), or tracer:invoke(input, body) in the body" })
 end
 
 ---After the body: `ok` false carries what it raised.
-local function ended(tracer, level, ok, ...)
+local function ended(tracer, ok, ...)
   local recording = tracer._recording
   leave(tracer)
   if not ok then give_up(recording, (...)) end
   if tracer._takes_invokes or tracer._attached then
-    local is_whole, problem = pcall(check_body, tracer, level + 2)
+    local is_whole, problem = pcall(check_body, tracer)
     if not is_whole then give_up(recording, problem) end
   end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
-  if not recording.is_session then trace.finish(recording, level + 2) end
+  if not recording.is_session then trace.finish(recording) end
   tracer._invoke = nil
   return ...
 end
 
 ---Records a body and runs it; in a session the run waits for the session's end.
 ---@param tracer luasight.Tracer
----@param level integer
 ---@param body fun(tracer: luasight.Tracer): ...
 ---@return any ...
-function trace.run(tracer, level, body)
+function trace.run(tracer, body)
   enter(tracer)
-  return ended(tracer, level, pcall(body, tracer))
+  return ended(tracer, pcall(body, tracer))
 end
 
 ---Records a body that never runs itself: a stored edit.
@@ -284,11 +279,10 @@ end
 
 ---Runs and closes a trace that was left open.
 ---@param tracer luasight.Tracer
----@param level integer
-function trace.close(tracer, level)
+function trace.close(tracer)
   leave(tracer)
   tracer._network.standing[tracer] = nil
-  trace.finish(tracer._recording, level + 1)
+  trace.finish(tracer._recording)
 end
 
 ---Closes a trace that was left open without running it.
@@ -310,16 +304,16 @@ end
 ---@return any ...  # what the body returns, saved
 function trace.session(body)
   if type(body) ~= "function" then
-    binding.raise("argument", "ls.session takes a function, not a " .. type(body), 3)
+    binding.raise("argument", "ls.session takes a function, not a " .. type(body))
   end
-  local recording = trace.new_recording(3)
+  local recording = trace.new_recording()
   recording.is_session, recording.stands_in = true, bodies:current()
   local entry = sessions:open(recording)
   local function over(ok, ...)
     sessions:close(entry)
     if not ok then give_up(recording, (...)) end
     trace.save_all(recording.graph, ...)
-    trace.finish(recording, 4)
+    trace.finish(recording)
     return ...
   end
   return over(pcall(body))
@@ -331,12 +325,11 @@ end
 ---@param tracer luasight.Tracer
 ---@param step integer
 ---@param point integer
----@param level integer
 ---@return ffi.cdata*
-function trace.read(tracer, step, point, level)
+function trace.read(tracer, step, point)
   local out = binding.new_ref()
-  local status = C.ls_trace_read(tracer._recording.graph, tracer._invoke, step, point, binding.site(level + 1), out.v)
-  if status ~= 0 then binding.check(status, level + 1) end
+  local status = C.ls_trace_read(tracer._recording.graph, tracer._invoke, step, point, binding.site(), out.v)
+  if status ~= 0 then binding.check(status) end
   return out
 end
 
@@ -346,16 +339,15 @@ end
 ---@param point integer
 ---@param value any
 ---@param skips boolean  and the module does not run
----@param level integer
-function trace.write(tracer, step, point, value, skips, level)
+function trace.write(tracer, step, point, value, skips)
   if type(value) == "table" then
-    binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values", level + 1)
+    binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values")
   end
   local e = binding.stream.take()
   local status = C.ls_trace_write(tracer._recording.graph, tracer._invoke, step, point, (e.encode_one(value)),
-    skips and 1 or 0, binding.site(level + 1))
+    skips and 1 or 0, binding.site())
   binding.stream.give(e)
-  if status ~= 0 then binding.check(status, level + 1) end
+  if status ~= 0 then binding.check(status) end
 end
 
 return trace

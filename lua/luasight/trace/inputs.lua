@@ -20,10 +20,9 @@ local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil 
 ---@param network luasight.Network
 ---@param what string                  "trace", for errors
 ---@param known table<string, boolean> options it takes
----@param level integer
 ---@param ... any
 ---@return luasight.Call
-function inputs.sort(network, what, known, level, ...)
+function inputs.sort(network, what, known, ...)
   local n, first, second = select("#", ...), ...
   if n == 2 and type(second) == "function" and type(first) == "cdata" then -- a tensor and a body: nothing to sort
     return { input = first, options = {}, body = second }
@@ -41,13 +40,13 @@ function inputs.sort(network, what, known, level, ...)
       for option in pairs(known) do names[#names + 1] = option end
       table.sort(names)
       local guess = near.text(tostring(name), names)
-      binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), guess), level + 1,
+      binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), guess),
         { hint = guess == "" and (#names == 1 and "it has " or "its options are ") .. table.concat(names, ", ") or nil })
     end
   end
   if n > 1 or n == 1 and given[1] == nil then
     binding.raise("argument", n == 1 and "the input is nil" or
-      ("%s takes one input; give ls.args(a, b) for several"):format(what), level + 1)
+      ("%s takes one input; give ls.args(a, b) for several"):format(what))
   end
   local input
   if n == 1 then input = given[1] end

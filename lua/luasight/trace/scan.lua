@@ -56,15 +56,14 @@ end
 
 ---Opens a scan for the arguments of one call of the model.
 ---@param network luasight.Network
----@param level integer
 ---@param ... any
 ---@return luasight.Tracer
-function scan.open(network, level, ...)
-  local tracer, args, shapes = trace.open(network, level + 1), { n = select("#", ...), ... }, {}
+function scan.open(network, ...)
+  local tracer, args, shapes = trace.open(network), { n = select("#", ...), ... }, {}
   tracer._twins = scan.twins(network)
-  binding.check(C.ls_trace_scan(tracer._recording.graph), level + 1)
+  binding.check(C.ls_trace_scan(tracer._recording.graph))
   for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end
-  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, level + 1, unpack(shapes, 1, args.n))
+  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, unpack(shapes, 1, args.n))
   tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE, args = args }
   return tracer
 end

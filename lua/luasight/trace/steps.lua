@@ -4,15 +4,15 @@ local binding = require "luasight.ffi"
 
 local steps = {}
 
-local function check_step(tracer, step, level)
+local function check_step(tracer, step)
   tracer._named_step = true
   local most = tracer._steps or 1
   if type(step) ~= "number" or step % 1 ~= 0 then
-    binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(step)), level + 1)
+    binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(step)))
   end
   if step < 0 or step >= most then
     binding.raise("index", tracer._steps and ("there is no step %d: max_new_tokens allows 0 to %d"):format(step, most - 1) or
-      ("there is no step %d: a trace has one step"):format(step), level + 1,
+      ("there is no step %d: a trace has one step"):format(step),
       { hint = not tracer._steps and "model:generate(prompt, { max_new_tokens = n }, body) has n steps" or nil })
   end
   return step
@@ -22,14 +22,14 @@ end
 ---@param tracer luasight.Tracer
 ---@param step integer
 function steps.set(tracer, step)
-  tracer._step, tracer._moved = check_step(tracer, step, 4), nil
+  tracer._step, tracer._moved = check_step(tracer, step), nil
 end
 
 ---Moves on by one step, or by `n`.
 ---@param tracer luasight.Tracer
 ---@param n integer?
 function steps.next(tracer, n)
-  tracer._step, tracer._moved = check_step(tracer, tracer._step + (n or 1), 4), nil
+  tracer._step, tracer._moved = check_step(tracer, tracer._step + (n or 1)), nil
 end
 
 ---Iterates over a list of steps and puts the current step back at the end.
@@ -54,19 +54,19 @@ end
 function steps.iter(tracer, from, to)
   local list = {}
   if type(from) == "table" then
-    if to ~= nil then binding.raise("argument", "iter takes a range or a list of steps", 4) end
-    for i, step in ipairs(from) do list[i] = check_step(tracer, step, 4) end
+    if to ~= nil then binding.raise("argument", "iter takes a range or a list of steps") end
+    for i, step in ipairs(from) do list[i] = check_step(tracer, step) end
     return over(tracer, list)
   end
-  check_step(tracer, from or 0, 4)
+  check_step(tracer, from or 0)
   if to ~= nil then
     if type(to) ~= "number" or to % 1 ~= 0 then
-      binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(to)), 4)
+      binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(to)))
     end
-    if to > from then check_step(tracer, to - 1, 4) end
+    if to > from then check_step(tracer, to - 1) end
   end
   if not to and tracer._recording.stored then
-    binding.raise("argument", "a stored edit acts at every step already; iter needs an end here", 4)
+    binding.raise("argument", "a stored edit acts at every step already; iter needs an end here")
   end
   for step = from or 0, (to or tracer._steps or 1) - 1 do list[#list + 1] = step end
   return over(tracer, list)

@@ -19,7 +19,7 @@ local int_out = ffi.typeof "int32_t[1]"
 ---@field moves boolean     a pass may put more columns before them
 
 local function no_tokens()
-  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none", 4,
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
     { hint = "x:t() transposes; x[i] takes a row" })
 end
 
@@ -45,7 +45,7 @@ local function tokens_of(node)
 end
 
 local function beyond(i, length)
-  binding.raise("index", ("token %d is out of range: the input has %d token%s"):format(i, length, length == 1 and "" or "s"), 5)
+  binding.raise("index", ("token %d is out of range: the input has %d token%s"):format(i, length, length == 1 and "" or "s"))
 end
 
 ---Position i among `length` tokens, counted from 0.
@@ -57,7 +57,7 @@ end
 local function read_range(text)
   local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
   if not from then
-    binding.raise("index", ("x.t takes a number or a range like \"1:3\", not %q"):format(text), 4)
+    binding.raise("index", ("x.t takes a number or a range like \"1:3\", not %q"):format(text))
   end
   return tonumber(from), tonumber(to)
 end
@@ -108,7 +108,7 @@ local function row_index(node, t, i)
     if type(i) == "string" then
       local a, b = bounds(from, to, length)
       if r > 1 and b - a ~= count then
-        binding.raise("index", ("the range %q has not the same number of tokens in each row"):format(i), 4)
+        binding.raise("index", ("the range %q has not the same number of tokens in each row"):format(i))
       end
       columns[r], count = t.before[r] + a, b - a
     else
@@ -126,7 +126,7 @@ end
 
 local function index_of(node, i)
   if type(i) ~= "number" and type(i) ~= "string" or type(i) == "number" and i % 1 ~= 0 then
-    binding.raise("index", ("x.t takes a whole number or a range like \"1:3\", not %s"):format(tostring(i)), 4)
+    binding.raise("index", ("x.t takes a whole number or a range like \"1:3\", not %s"):format(tostring(i)))
   end
   local t = tokens_of(node)
   return (t.same and plain_index or row_index)(node, t, i)

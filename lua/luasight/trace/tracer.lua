@@ -12,9 +12,9 @@ local C, ffi = binding.C, binding.ffi
 local methods = colon("tracer", function(v) return type(v) == "table" and v._recording ~= nil end)
 
 ---The recording of an open trace.
-local function open(tracer, level)
+local function open(tracer)
   local recording = tracer._recording
-  if not recording.graph then binding.raise("state", "this trace has already ended", level + 1) end
+  if not recording.graph then binding.raise("state", "this trace has already ended") end
   return recording
 end
 
@@ -35,11 +35,11 @@ end
 
 local function check_invoke(tracer, call)
   if not tracer._takes_invokes then
-    binding.raise("state", "this trace has an input, so it takes no invokes", 4,
+    binding.raise("state", "this trace has an input, so it takes no invokes",
       { hint = "model:trace(function(tracer) tracer:invoke(input, body) end)" })
   end
-  if tracer._invoke then binding.raise("state", "an invoke cannot stand inside another", 4) end
-  if not call.body then binding.raise("argument", "an invoke needs a body: tracer:invoke(input, function() ... end)", 4) end
+  if tracer._invoke then binding.raise("state", "an invoke cannot stand inside another") end
+  if not call.body then binding.raise("argument", "an invoke needs a body: tracer:invoke(input, function() ... end)") end
 end
 
 ---Adds an input with its own body; it sees and edits its own rows. Without an input it sees all rows of a pass.
@@ -49,33 +49,32 @@ end
 ---@overload fun(self: luasight.Tracer, input: any, options: table, body: luasight.Body): ...
 ---@overload fun(self: luasight.Tracer, body: luasight.Body): ...
 function methods:invoke(...)
-  local recording, network = open(self, 3), self._network
-  local call = inputs.sort(network, "invoke", network.invoke_options, 3, ...)
+  local recording, network = open(self), self._network
+  local call = inputs.sort(network, "invoke", network.invoke_options, ...)
   check_invoke(self, call)
   if call.input == nil then
     local program = self._named_by
     if not program then
-      binding.raise("argument", "an invoke without input sees the rows of others: give one an input first", 3)
+      binding.raise("argument", "an invoke without input sees the rows of others: give one an input first")
     end
     local out = ffi.new "int32_t[1]"
     binding.check(C.ls_trace_invoke(recording.graph, C.LS_INVOKE_ALL, program, nil, 0, out))
     self._program, self._invoke = program, out[0]
   else
-    self:_add_input(C.LS_INVOKE_ROWS, 4, call)
+    self:_add_input(C.LS_INVOKE_ROWS, call)
   end
   return run_body(self, call.body)
 end
 
 ---Adds the invoke of an input, so that a pass can make one batch of several.
 ---@param kind integer
----@param level integer
 ---@param call luasight.Call
 ---@return luasight.Input
-function methods:_add_input(kind, level, call)
+function methods:_add_input(kind, call)
   local network = self._network
   local function add(...)
     local input = { network = network, kind = kind, args = { n = select("#", ...), ... }, settings = self._settings }
-    input.index = trace.invoke(self, kind, level + 2, ...)
+    input.index = trace.invoke(self, kind, ...)
     input.rows = batch.rows(input.args)
     input.lengths, input.width = network.lengths(input.args)
     self._recording.invokes[input.index] = input
@@ -83,19 +82,19 @@ function methods:_add_input(kind, level, call)
     self._named_by = self._named_by or self._program
     return input
   end
-  return add(network.prepare(level + 1, call.input, call.options))
+  return add(network.prepare(call.input, call.options))
 end
 
 -- ---- more of a trace ---------------------------------------------------------------------------------------------------
 
 local function invoke_of(tracer)
   if tracer._invoke then return tracer._invoke end
-  binding.raise("state", "this belongs into the body of an invoke", 4)
+  binding.raise("state", "this belongs into the body of an invoke")
 end
 
 ---Nothing of the model behind the last point named above runs; what lies beyond stays unset.
 function methods:stop()
-  binding.check(C.ls_trace_stop(open(self, 3).graph, invoke_of(self)))
+  binding.check(C.ls_trace_stop(open(self).graph, invoke_of(self)))
 end
 
 ---Calls a Lua function with real values while the model runs: `local y = tracer:apply(function(t) ... end, h)`.
@@ -103,12 +102,12 @@ end
 ---@param ... any  proxies, tensors, numbers
 ---@return ffi.cdata*  # a proxy of what it returns
 function methods:apply(f, ...)
-  local recording = open(self, 3)
-  if type(f) ~= "function" then binding.raise("argument", "apply takes a function first, not a " .. type(f), 3) end
+  local recording = open(self)
+  if type(f) ~= "function" then binding.raise("argument", "apply takes a function first, not a " .. type(f)) end
   local out = binding.new_ref()
   local e = binding.stream.take()
   local stream, n = e.encode_sequence(C.LS_TUPLE, ...)
-  local status = C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(3), out.v)
+  local status = C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(), out.v)
   binding.stream.give(e)
   binding.check(status)
   recording.functions[out.v.aux] = f
@@ -119,7 +118,7 @@ end
 ---@param options? { modules: string[]?, inputs: boolean?, device: string? }  without modules: all that run
 ---@return luasight.Cache  # to be read after the trace
 function methods:cache(options)
-  open(self, 3)
+  open(self)
   invoke_of(self)
   return require "luasight.model.cache".new(self, self._network.locate, options)
 end
@@ -147,9 +146,9 @@ function methods:all() return steps.iter(self, 0) end
 -- ---- traces that stay open ---------------------------------------------------------------------------------------------
 
 local function check_stands(tracer, what)
-  open(tracer, 4)
+  open(tracer)
   if not tracer._stands then
-    binding.raise("state", ("the trace of a body cannot be %s: it runs when the body ends"):format(what), 4,
+    binding.raise("state", ("the trace of a body cannot be %s: it runs when the body ends"):format(what),
       { hint = "model:tracer(input) opens a trace that stays open until its :run()" })
   end
 end
@@ -157,7 +156,7 @@ end
 ---Runs and closes a trace that was left open.
 function methods:run()
   check_stands(self, "run")
-  trace.close(self, 3)
+  trace.close(self)
 end
 
 ---Closes a trace that was left open without running it.
@@ -183,7 +182,7 @@ function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() e
 ---The recorded graph: prints one node a line; `:json()` for sending, `:dot()` for pictures.
 ---@return luasight.GraphText
 function methods:graph()
-  local graph = open(self, 3).graph
+  local graph = open(self).graph
   return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)),
     places = ffi.string(C.ls_graph_json(graph, 0)) }, Graph)
 end

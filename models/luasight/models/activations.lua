@@ -54,7 +54,7 @@ function activations.new(name)
   local Class = classes[name]
   if Class then return Class() end
   local names = activations.names()
-  failure.raise("name", ("there is no activation function %q%s"):format(name, near.text(name, names)), nil,
+  failure.raise("name", ("there is no activation function %q%s"):format(name, near.text(name, names)),
     { hint = "luasight has " .. table.concat(names, ", ") })
 end
 

@@ -14,7 +14,7 @@ function arguments.read(names, first, options)
   for name, v in pairs(options or {}) do
     if not known[name] then
       failure.raise("name", ("this model has no argument %q%s"):format(tostring(name), near.text(tostring(name), names)),
-        nil, { hint = "it takes " .. table.concat(names, ", ") })
+        { hint = "it takes " .. table.concat(names, ", ") })
     end
     rest[name] = v
   end
@@ -23,7 +23,7 @@ function arguments.read(names, first, options)
   if first and named then failure.raise("argument", names[1] .. " is given twice") end
   first = first or named
   if not first and not rest.inputs_embeds then
-    failure.raise("argument", ("this model needs %s"):format(names[1]), nil, { hint = "or inputs_embeds" })
+    failure.raise("argument", ("this model needs %s"):format(names[1]), { hint = "or inputs_embeds" })
   elseif first and rest.inputs_embeds then
     failure.raise("argument", ("give %s or inputs_embeds, not both"):format(names[1]))
   end

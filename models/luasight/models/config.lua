@@ -4,7 +4,7 @@ local failure = require "luasight.base.error"
 
 local config = {}
 
-local function refuse(message, hint) failure.raise("format", message, nil, { hint = hint }) end
+local function refuse(message, hint) failure.raise("format", message, { hint = hint }) end
 
 local function text(v) return type(v) == "string" and ("%q"):format(v) or tostring(v) end
 

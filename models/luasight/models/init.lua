@@ -48,9 +48,9 @@ function models.find(model_type, classes)
   local names = models.names()
   local hint = "luasight has " .. table.concat(names, ", ")
   if type(model_type) ~= "string" then
-    failure.raise("format", "there is no model_type, which says what kind of model this is", nil, { hint = hint })
+    failure.raise("format", "there is no model_type, which says what kind of model this is", { hint = hint })
   end
-  failure.raise("name", ("luasight has no model of the type %q%s"):format(model_type, near.text(model_type, names)), nil,
+  failure.raise("name", ("luasight has no model of the type %q%s"):format(model_type, near.text(model_type, names)),
     { hint = hint })
 end
 

@@ -31,7 +31,7 @@ local function check(p)
   table.sort(kinds)
   if not needs[p.rope_type] then
     failure.raise("format", ("there are no rotary embeddings of the type %q%s"):format(tostring(p.rope_type),
-      near.text(tostring(p.rope_type), kinds)), nil, { hint = "rope_type is " .. table.concat(kinds, ", ") })
+      near.text(tostring(p.rope_type), kinds)), { hint = "rope_type is " .. table.concat(kinds, ", ") })
   end
   for _, name in ipairs(needs[p.rope_type]) do
     local is_list = name == "short_factor" or name == "long_factor"

@@ -69,7 +69,7 @@ end
 local Run = {}
 Run.__index = Run
 
-local function refuse(message, hint) binding.raise("argument", message, nil, { hint = hint }) end
+local function refuse(message, hint) binding.raise("argument", message, { hint = hint }) end
 
 local function pads_of(mask, T)
   local pads = {}
@@ -242,7 +242,7 @@ end
 ---Runs the model once; gives its logits, where the network can those of the last position only.
 local function forward(net, arguments)
   if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
-  return record.run(3, net, arguments).logits
+  return record.run(net, arguments).logits
 end
 
 ---Runs a generation to its end.

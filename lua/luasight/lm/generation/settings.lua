@@ -87,7 +87,7 @@ local function sorted(set)
   return names
 end
 
-local function refuse(message, hint) failure.raise("argument", message, nil, { hint = hint }) end
+local function refuse(message, hint) failure.raise("argument", message, { hint = hint }) end
 
 local function check_given(given)
   if type(given) ~= "table" then refuse("the options of a generation are a table, not a " .. type(given)) end
@@ -95,7 +95,7 @@ local function check_given(given)
     local kind = kinds[name]
     if not kind then
       local names = sorted(kinds)
-      failure.raise("name", ("a generation has no option %s%s"):format(text(name), near.text(tostring(name), names)), nil,
+      failure.raise("name", ("a generation has no option %s%s"):format(text(name), near.text(tostring(name), names)),
         { hint = "options are " .. table.concat(names, ", ") })
     elseif not kind[2](v) then
       refuse(("%s is %s, not %s"):format(name, kind[1], text(v)))
@@ -107,10 +107,10 @@ local function check_config(config)
   for name, v in pairs(config) do
     local kind, off = kinds[name], neutral[name]
     if kind and not kind[2](v) and not (name == "pad_token_id" and v == -1) then
-      failure.raise("format", ("generation_config.json: %s is %s, not %s"):format(name, kind[1], text(v)), nil,
+      failure.raise("format", ("generation_config.json: %s is %s, not %s"):format(name, kind[1], text(v)),
         { hint = "correct the file" })
     elseif off ~= nil and v ~= off and not (type(v) == "table" and next(v) == nil) then
-      failure.raise("format", ("generation_config.json: %s = %s is not implemented"):format(name, text(v)), nil,
+      failure.raise("format", ("generation_config.json: %s = %s is not implemented"):format(name, text(v)),
         { hint = "take it out of the file to generate without it" })
     end
   end

@@ -97,7 +97,7 @@ end
 function Repository:snapshot(commit) return self.path .. "/snapshots/" .. commit end
 
 local function refuse(path)
-  failure.raise("io", ("%s: cannot be written: no room, or no right to do so"):format(path), nil,
+  failure.raise("io", ("%s: cannot be written: no room, or no right to do so"):format(path),
     { hint = "HF_HOME names another folder for what comes from the hub" })
 end
 

@@ -100,7 +100,7 @@ local function cached(repository, want, why)
   local folder = commit and repository:snapshot(commit)
   if folder and is_whole(folder, want) then return folder end
   binding.raise("io", ("the model %s is not %s in the cache, %s, and %s"):format(quoted(repository.id),
-    folder and exists(folder .. "/.") and "whole" or "there", repository.path, why.what), nil, why)
+    folder and exists(folder .. "/.") and "whole" or "there", repository.path, why.what), why)
 end
 
 local offline = { what = "HF_HUB_OFFLINE forbids to fetch it", hint = "fetch it once without HF_HUB_OFFLINE" }

@@ -106,7 +106,7 @@ function server.fail(t, what)
       :format(host, what, t.problem or "no answer")
     hint = "look at the network; HF_HUB_OFFLINE=1 uses what is in the cache alone"
   end
-  binding.raise(code, message, nil, { hint = hint, cause = t.problem })
+  binding.raise(code, message, { hint = hint, cause = t.problem })
 end
 
 -- ---- asking ----------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ function server.listing(id, revision, patient)
   local commit = ok and type(value) == "table" and value.sha
   if type(commit) ~= "string" or not cache.is_commit(commit) or type(value.siblings) ~= "table" then
     binding.raise("format", ("%s: the answer about the model %s is not that of a hub: it has no commit or no files"):format(
-      server.endpoint(), quoted(id)), nil, { hint = "look at HF_ENDPOINT" })
+      server.endpoint(), quoted(id)), { hint = "look at HF_ENDPOINT" })
   end
   local names = {}
   for _, entry in ipairs(value.siblings) do
@@ -194,7 +194,7 @@ local function described(t, name, id)
   local etag = unquoted(t.answer["x-linked-etag"] or t.answer.etag)
   if not etag or etag == "" or #etag > 200 or etag:find "[^%w%-._+]" or etag:find "^%." then
     binding.raise("format", ("%s: says nothing sensible about %s of the model %s: its ETag is %s"):format(server.endpoint(),
-      quoted(name), quoted(id), quoted(etag)), nil, { hint = "look at HF_ENDPOINT" })
+      quoted(name), quoted(id), quoted(etag)), { hint = "look at HF_ENDPOINT" })
   end
   local size = t.answer["x-linked-size"] or t.status == 200 and t.answer["content-length"] or nil
   return { name = name, etag = etag, size = tonumber(size) }

@@ -68,7 +68,7 @@ local function limit_of(state, options, wanted, what)
   if not wanted then return nil end
   limit = limit or state.model_max_length
   if not limit then
-    binding.raise("argument", what .. " needs max_length: this tokenizer knows no longest text", 2,
+    binding.raise("argument", what .. " needs max_length: this tokenizer knows no longest text",
       { hint = "{ truncation = true, max_length = 8 }" })
   end
   return limit
@@ -158,7 +158,7 @@ local function filler(state)
   local token = state.tokens.pad or state.tokens.eos
   local id = token and state.id_of(state, token)
   if id then return id end
-  binding.raise("state", "padding needs a token to fill with, and this tokenizer has neither pad_token nor eos_token", 2,
+  binding.raise("state", "padding needs a token to fill with, and this tokenizer has neither pad_token nor eos_token",
     { hint = 'tokenizer.pad_token = "..." names one' })
 end
 
@@ -181,7 +181,7 @@ local function check_texts(text, what)
   if #text == 0 then binding.raise("argument", what .. " takes a text or a list of texts; this list is empty") end
   for i, one in ipairs(text) do
     if type(one) ~= "string" then
-      binding.raise("argument", ("%s takes texts; there is a %s at [%d]"):format(what, type(one), i), 2,
+      binding.raise("argument", ("%s takes texts; there is a %s at [%d]"):format(what, type(one), i),
         { hint = type(one) == "number" and "decode takes ids" or nil })
     end
   end
@@ -192,7 +192,7 @@ local function pairs_of(texts, text, pair)
   if pair == nil then return {} end
   local list = check_texts(pair, "text_pair")
   if #list ~= #texts or type(pair) ~= type(text) then
-    binding.raise("argument", ("text_pair has %d texts for %d"):format(#list, #texts), 2,
+    binding.raise("argument", ("text_pair has %d texts for %d"):format(#list, #texts),
       { hint = "as many as there are texts, and a list where they are a list" })
   end
   return list
@@ -227,7 +227,7 @@ function batch.call(state, text, o)
     end
   elseif shortest ~= longest and o.tensors then
     binding.raise("shape", ("the texts have %d to %d tokens, and the rows of a tensor are equally long"):format(shortest,
-      longest), 2, { hint = '{ return_tensors = true, padding = "left" }' })
+      longest), { hint = '{ return_tensors = true, padding = "left" }' })
   end
   for name, rows in pairs(out) do
     if o.tensors and name ~= "offset_mapping" and name ~= "word_ids" then out[name] = token_ids.tensor(rows)

@@ -12,7 +12,7 @@ local ids = {}
 local whole = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 = true }
 
 local function refuse(what, hint)
-  binding.raise("argument", "token ids are whole numbers, a list of them or a tensor, not " .. what, 2, { hint = hint })
+  binding.raise("argument", "token ids are whole numbers, a list of them or a tensor, not " .. what, { hint = hint })
 end
 
 ---A whole number, as Lua or FFI have it.

@@ -139,7 +139,7 @@ local plainly = { special = false, cut = 0 }
 function methods:encode(text, options)
   local state = state_of(self)
   if type(text) ~= "string" then
-    binding.raise("argument", "the text to encode is a string, not a " .. type(text), 2,
+    binding.raise("argument", "the text to encode is a string, not a " .. type(text),
       { hint = type(text) == "table" and "tokenizer(list) takes several texts" or nil })
   end
   return batch.encode(state, text, batch.options(state, options, "encode"))
@@ -249,7 +249,7 @@ local function no_token(state, token)
   local ids, hint = batch.encode(state, token, plainly), nil
   if #ids == 1 then hint = ("as text it is the token %s"):format(quoted(token_of(state, ids[1])))
   elseif #ids > 1 then hint = ("as text it is %d tokens, see encode"):format(#ids) end
-  binding.raise("name", ("there is no token %s in the vocabulary"):format(quoted(token)), 2, { hint = hint })
+  binding.raise("name", ("there is no token %s in the vocabulary"):format(quoted(token)), { hint = hint })
 end
 
 ---The ids of tokens as the vocabulary writes them. A token that does not exist is an error.
@@ -273,12 +273,12 @@ end
 function methods:apply_chat_template(messages, options)
   local state = state_of(self)
   if type(messages) ~= "table" or options ~= nil and type(options) ~= "table" then
-    binding.raise("argument", "apply_chat_template takes a list of messages, and a table of options", 2,
+    binding.raise("argument", "apply_chat_template takes a list of messages, and a table of options",
       { hint = '{ { role = "user", content = "Hello" } }' })
   end
   local template = options and options.chat_template or state.chat_template
   if type(template) ~= "string" then
-    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", 2, { hint = "{ chat_template = text }" })
+    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", { hint = "{ chat_template = text }" })
   end
   state.templates = state.templates or {}
   local render = state.templates[template] or require("luasight.text.jinja").compile(template, "chat_template")
@@ -311,7 +311,7 @@ local function check_prefix(state, wanted)
   for i = 1, #a do prefixed = prefixed and a[i] == b[i] end
   if wanted ~= prefixed then
     binding.raise("format", ('%s/tokenizer_config.json: "add_prefix_space" is %s, but tokenizer.json has it %s'):format(
-      state.folder, tostring(wanted), tostring(prefixed)), 2, { hint = "make both files say the same" })
+      state.folder, tostring(wanted), tostring(prefixed)), { hint = "make both files say the same" })
   end
 end
 

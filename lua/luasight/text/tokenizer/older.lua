@@ -23,7 +23,7 @@ local function class_of(folder, config, known, default, files)
   class = tostring(class):gsub("Fast$", "")
   if not known[class] then
     binding.raise("format", ("%s: there is only %s, and what %s does with it is not implemented in this version of luasight")
-      :format(folder, files, quoted(class)), 2,
+      :format(folder, files, quoted(class)),
       { hint = "transformers writes tokenizer.json: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)" })
   end
   return class

@@ -9,7 +9,7 @@ local SIGN = "\226\150\129" -- U+2581 stands for a space
 
 -- ---- protobuf --------------------------------------------------------------------------------------------------------
 
-local function broken(path) binding.raise("format", path .. ": is no SentencePiece model, or is cut short", 2,
+local function broken(path) binding.raise("format", path .. ": is no SentencePiece model, or is cut short",
   { hint = "fetch the file again" }) end
 
 local function varint(text, at, path)

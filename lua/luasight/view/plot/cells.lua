@@ -22,7 +22,7 @@ local MOST = 250000 -- cells of a file that a browser still shows
 ---@param count integer
 function cells.check(count)
   if count <= MOST then return end
-  failure.raise("argument", ("a picture of %d cells is too big to draw"):format(count), nil,
+  failure.raise("argument", ("a picture of %d cells is too big to draw"):format(count),
     { hint = ("take a part of it, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
 end
 

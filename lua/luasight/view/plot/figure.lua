@@ -122,7 +122,7 @@ function figure.options(class, options)
   for name in pairs(options) do
     if not is_known[name] then
       failure.raise("name", ("plot.%s has no option %q%s"):format(class.kind, tostring(name),
-        near.text(tostring(name), known)), nil, { hint = "options are " .. table.concat(known, ", ") })
+        near.text(tostring(name), known)), { hint = "options are " .. table.concat(known, ", ") })
     end
   end
   local range = options.range

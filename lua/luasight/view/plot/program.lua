@@ -56,10 +56,10 @@ function program.run(name, options, content)
   if not ok then error(status, 0) end
   if status == NOT_FOUND then
     local known = program.known[name]
-    failure.raise("state", ("this picture is drawn by %s, which is not installed"):format(name), nil,
+    failure.raise("state", ("this picture is drawn by %s, which is not installed"):format(name),
       { hint = ("apt-get install %s; print(plot) shows it in the terminal without"):format(known.package) })
   elseif status ~= 0 or printed == "" then
-    failure.raise("state", ("%s could not draw this picture"):format(name), nil,
+    failure.raise("state", ("%s could not draw this picture"):format(name),
       { cause = problems:gsub("^%s+", ""):gsub("%s*\n%s*", " ") })
   end
   return printed

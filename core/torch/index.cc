@@ -97,7 +97,7 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
       case LS_BOOL: list.emplace_back(v.as.i != 0); break;
       case LS_NONE: list.emplace_back(at::indexing::None); break;
       case LS_ELLIPSIS: list.emplace_back(at::indexing::Ellipsis); break;
-      case LS_TENSOR: list.emplace_back(borrow(v.as.p)); break;
+      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;  // libtorch resolves none in a list
       case LS_OPEN: list.emplace_back(list_index(s, n, &i)); continue;
       case LS_SLICE: {
         auto start = bound(s[i + 1]), stop = bound(s[i + 2]), step = bound(s[i + 3]);

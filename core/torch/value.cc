@@ -172,7 +172,8 @@ static IValue list_of(const ls_value* items, int32_t n, Make make) {
 static IValue convert_items(const Type& item, const ls_value* items, int32_t n) {
   if (item.kind() == TypeKind::OptionalType)  // Tensor?[]
     return list_of<c10::optional<at::Tensor>>(items, n, [](const ls_value& v) {
-      return v.kind == LS_NONE ? c10::optional<at::Tensor>() : c10::optional<at::Tensor>(tensor_of(v));
+      // Libtorch resolves no lazy tensor in such a list.
+      return v.kind == LS_NONE ? c10::optional<at::Tensor>() : c10::optional<at::Tensor>(plain(tensor_of(v)));
     });
   switch (want_of(item)) {
     case Want::tensor: return list_of<at::Tensor>(items, n, tensor_of);

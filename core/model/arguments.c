@@ -9,17 +9,17 @@ ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
   if (stream->kind == LS_OPEN) return ls_value_build(stream, n, out);
   if (stream->kind == LS_TUPLE || stream->kind == LS_LIST || stream->kind == LS_STRUCT) {
     const ls__seq *from = stream->as.p;
-    ls_status status = ls__seq_new(stream->kind, from->length, out);
+    ls_value made;
+    ls_status status = ls__seq_new(stream->kind, from->length, &made);
     if (status) return status;
-    ls__seq *to = out->as.p;
-    for (int32_t i = 0; i < from->length; i++) {
+    ls__seq *to = made.as.p;
+    for (int32_t i = 0; i < from->length && !status; i++) {
       if (from->keys) to->keys[i] = from->keys[i];
-      if ((status = ls__own(&from->items[i], 1, &to->items[i]))) {
-        ls_value_release(out);
-        return status;
-      }
+      status = ls__own(&from->items[i], 1, &to->items[i]);
     }
-    return LS_OK;
+    if (status) ls_value_release(&made);
+    else *out = made;
+    return status;
   }
   *out = *stream;
   ls_value_retain(out);
@@ -68,13 +68,19 @@ ls_status ls__fill_inputs(const ls_graph *function, const ls_value *s, int32_t n
 
 /* The pair ((positional, ...), {keywords}) of a frame's inputs, which move into it. */
 ls_status ls__pair_of(const ls_graph *function, ls_value *cells, ls_value *out) {
-  ls_value args, options;
-  ls_status status = ls__seq_new(LS_TUPLE, 2, out);
+  ls_value pair, args, options;
+  ls_status status = ls__seq_new(LS_TUPLE, 2, &pair);
   if (status) return status;
-  if ((status = ls__seq_new(LS_TUPLE, function->positional, &args))) goto fail;
-  ((ls__seq *)out->as.p)->items[0] = args;
-  if ((status = ls__seq_new(LS_STRUCT, function->inputs - function->positional, &options))) goto fail;
-  ((ls__seq *)out->as.p)->items[1] = options;
+  ls__seq *both = pair.as.p;
+  if (!(status = ls__seq_new(LS_TUPLE, function->positional, &args))) {
+    both->items[0] = args;
+    status = ls__seq_new(LS_STRUCT, function->inputs - function->positional, &options);
+  }
+  if (status) {
+    ls_value_release(&pair);
+    return status;
+  }
+  both->items[1] = options;
   for (int32_t i = 0; i < function->inputs; i++) {
     bool keyword = i >= function->positional;
     ls__seq *to = keyword ? options.as.p : args.as.p;
@@ -83,10 +89,8 @@ ls_status ls__pair_of(const ls_graph *function, ls_value *cells, ls_value *out) 
     to->items[k] = cells[i];
     cells[i] = (ls_value){0};
   }
+  *out = pair;
   return LS_OK;
-fail:
-  ls_value_release(out);
-  return status;
 }
 
 void ls__pair_to_cells(const ls_graph *function, const ls_value *pair, ls_value *cells) {

@@ -82,12 +82,12 @@ ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) 
   ls_graph *g = node->as.p;
   ls_value stream[2] = {*node, g->values[node->aux]};
   int32_t id;
+  bool guarded = stream[1].kind == LS_TENSOR || stream[1].kind <= LS_STRING; /* pieces are guarded when they are asked for */
+  ls_status status = guarded ? ls__node_new(g, LS__GUARD, stream, 2, site, LS_NONE, &id) : LS_OK;
+  if (status) return status;
+  ls_value_retain(&stream[1]);
   *out = stream[1];
-  ls_value_retain(out);
-  if (out->kind != LS_TENSOR && out->kind > LS_STRING) return LS_OK; /* its pieces are guarded when these are asked for */
-  ls_status status = ls__node_new(g, LS__GUARD, stream, 2, site, LS_NONE, &id);
-  if (status) ls_value_release(out);
-  return status;
+  return LS_OK;
 }
 
 ls_status ls__guard(const ls_value *now, const ls_value *then) {

@@ -60,7 +60,7 @@ typedef struct ls__node {
   int32_t uses;      /* trace: needed nodes that still wait for its value */
   int32_t root;      /* trace: the first node whose memory its value may share, of reads that of the point; else -1 */
   int32_t edited;    /* trace: of a root the last node that changes its memory in place, else -1 */
-  int32_t edits;     /* the node whose value it changes in place, else -1 */
+  int32_t edits;     /* the node whose value it changes in place, of several one, else -1 */
   int32_t narrow;    /* trace: the indexing node after which the argument of a call is cut, else -1 */
   int32_t backward;  /* trace: of a gradient the backward that gives it */
   ls__capture *capture; /* trace: takes the gradient of its value */

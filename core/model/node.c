@@ -218,7 +218,7 @@ ls_status ls__settle(ls_graph *g, int32_t node) {
   ls_status status = LS_OK;
   if (g->state != LS__TRACE) {
     if (added->kind == LS__SETITEM) added->edits = added->stream[0].kind == LS_NODE ? added->stream[0].aux : -1;
-    if (added->kind == LS__OP) ls__call_writes(added->call, &added->edits);
+    if (added->kind == LS__OP) added->edits = ls__call_written(added->call, 0);
     if (g->values && (status = ls__eager_run(g, node))) node_undo(g);
     return status;
   }
@@ -258,14 +258,16 @@ static ls_status record_op(ls_graph *g, const ls_op *op, const ls_value *args, i
     *n_out = 1;
     return LS_OK;
   }
+  ls_value made[LS_RESULTS];
   for (int32_t i = 0; i < results; i++) {
     ls_value stream[2] = {{.kind = LS_NODE, .aux = id, .as.p = g}, {.kind = LS_INT, .as.i = i}};
     uint8_t kind = ls__call_kind(g->nodes[id].call, i);
-    if ((status = record(g, LS__GETITEM, stream, 2, site, kind, &out[i]))) {
-      while (i-- > 0) ls_value_release(&out[i]);
+    if ((status = record(g, LS__GETITEM, stream, 2, site, kind, &made[i]))) {
+      while (i-- > 0) ls_value_release(&made[i]);
       return status;
     }
   }
+  memcpy(out, made, sizeof *out * (size_t)results);
   *n_out = results;
   return LS_OK;
 }

@@ -27,6 +27,12 @@ static int32_t calls_of(const ls_program *p, const ls_module *m) {
   return calls;
 }
 
+static bool edits_any(const ls_graph *function) {
+  for (int32_t i = 0; i < function->count; i++)
+    if (function->nodes[i].edits >= 0) return true;
+  return false;
+}
+
 /* Adds one call of `function` and all calls inside; gives its instance, -1 when out of memory. `depth` and `values` grow
    to what a run of it needs. */
 static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int32_t parent, int32_t *depth,
@@ -43,7 +49,7 @@ static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int
   int32_t deepest = 0, most = 0;
   for (int32_t i = 0; i < function->count; i++) {
     const ls__node *node = &function->nodes[i];
-    p->in_place = p->in_place || node->edits >= 0;
+    p->in_place = p->in_place || node->edits >= 0 || (node->fused && edits_any(node->fused));
     if (node->slot < 0) continue;
     int32_t d = 0, v = 0, to;
     if (node->kind == LS__TAP) {

@@ -240,6 +240,23 @@ static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells
   return status;
 }
 
+static ls_status protect_value(ls_graph *trace, const ls_value *v) {
+  if (v->kind == LS_TENSOR) return ls__trace_protect(trace, v->as.p);
+  if (v->kind != LS_TUPLE && v->kind != LS_LIST) return LS_OK;
+  const ls__seq *seq = v->as.p;
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < seq->length && !status; i++) status = protect_value(trace, &seq->items[i]);
+  return status;
+}
+
+/* What a node of the model is about to change in place, and was read before, stays as it was read. */
+static ls_status protect(ls_graph *trace, const ls__node *node, const ls_value *cells) {
+  ls_status status = LS_OK;
+  for (int32_t k = 0, of = node->edits; of >= 0 && !status; of = node->kind == LS__OP ? ls__call_written(node->call, ++k) : -1)
+    status = protect_value(trace, &cells[of]);
+  return status;
+}
+
 /* Runs to the next watched point or to the end. */
 static ls_status advance(ls__run *r) {
   while (r->depth && !r->standing) {
@@ -253,8 +270,7 @@ static ls_status advance(ls__run *r) {
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);
       } else {
-        if (node->edits >= 0 && r->trace && cells[node->edits].kind == LS_TENSOR)
-          status = ls__trace_protect(r->trace, cells[node->edits].as.p);
+        if (node->edits >= 0 && r->trace) status = protect(r->trace, node, cells);
         if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
         if (!status) {
           if (node->dies_n) drop_dead(function, node, cells);
@@ -333,11 +349,13 @@ ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls
 
 ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out) {
   ls__mode saved;
+  ls_value result;
   ls__interrupt_guard(true);
   if (!autograd) ls__mode_enter(false, &saved);
-  ls_status status = ls__program_execute(p, args, n, out);
-  if (!status && (status = ls__interrupt_check())) ls_value_release(out);
+  ls_status status = ls__program_execute(p, args, n, &result);
+  if (!status && (status = ls__interrupt_check())) ls_value_release(&result);
   ls__interrupt_guard(false);
   if (!autograd) ls__mode_leave(&saved);
+  if (!status) *out = result;
   return status;
 }

@@ -122,21 +122,31 @@ ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t fi
   });
 }
 
-// Whether two tensors may have an element in common: false for different stretches of one storage.
+// The bytes of its storage over which a tensor reaches; bytes, since two tensors on one storage may differ in dtype.
+static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
+  auto size = static_cast<int64_t>(t.itemsize());
+  *from = *to = t.storage_offset() * size;
+  for (int64_t i = 0; i < t.dim(); i++) {
+    if (t.size(i) == 0) return;
+    *to += (t.size(i) - 1) * t.stride(i) * size;
+  }
+  *to += size;
+}
+
+// Whether two tensors may have a byte in common: false for different stretches of one storage.
 bool ls__tensor_overlaps(void* a, void* b) {
   if (!ls__tensor_shares(a, b)) return false;
   if (a == b) return true;
-  auto x = borrow(a), y = borrow(b);
-  auto stretch = [](const at::Tensor& t, int64_t* from, int64_t* to) {
-    *from = *to = t.storage_offset();
-    for (int64_t i = 0; i < t.dim(); i++) {
-      if (t.size(i) == 0) return;
-      *to += (t.size(i) - 1) * t.stride(i);
-    }
-    *to += 1;
-  };
   int64_t a0, a1, b0, b1;
-  stretch(x, &a0, &a1);
-  stretch(y, &b0, &b1);
+  stretch(borrow(a), &a0, &a1);
+  stretch(borrow(b), &b0, &b1);
   return a0 < b1 && b0 < a1;
+}
+
+bool ls__tensor_fills(void* tensor) {
+  auto t = borrow(tensor);
+  if (!t.has_storage()) return true;
+  int64_t from, to;
+  stretch(t, &from, &to);
+  return from == 0 && to == static_cast<int64_t>(t.storage().nbytes());
 }

@@ -19,6 +19,9 @@ using c10::OperatorHandle;
 struct ls_op {
   std::string name;  // without "aten::"
   std::vector<OperatorHandle> overloads;
+  std::vector<uint32_t> written;  // by overload, a bit for each argument that a call may change in place
+  std::vector<int> unless;        // by overload, the argument that rules this out by being false; -1: none
+  bool addresses;                 // it reads or makes a tensor by places in memory, whatever tensor it is given
 };
 
 // ---- names -------------------------------------------------------------------------------------------------------------
@@ -60,6 +63,65 @@ ls_status unknown_name(const char* name) {
   return ls__fail(LS_ERROR_NAME, "there is no operator \"%s\"%s", name, ls__near(name, list.data(), list.size()));
 }
 
+// Arguments that an operator changes although its schema does not say so; where `unless` is false it does not.
+// `spec/fuzz/writes.lua` calls every operator and finds them.
+struct Undeclared {
+  const char *name, *arguments[2], *unless;
+};
+
+const Undeclared undeclared[] = {
+    {"batch_norm", {"running_mean", "running_var"}, "training"},
+    {"native_batch_norm", {"running_mean", "running_var"}, "training"},
+    {"_batch_norm_impl_index", {"running_mean", "running_var"}, "training"},
+    {"cudnn_batch_norm", {"running_mean", "running_var"}, "training"},
+    {"miopen_batch_norm", {"running_mean", "running_var"}, "training"},
+    {"batch_norm_update_stats", {"running_mean", "running_var"}, nullptr},
+    {"batch_norm_gather_stats", {"running_mean", "running_var"}, nullptr},
+    {"batch_norm_gather_stats_with_counts", {"running_mean", "running_var"}, nullptr},
+    {"instance_norm", {"running_mean", "running_var"}, "use_input_stats"},
+    {"rrelu_with_noise", {"noise", nullptr}, "training"},
+    {"rrelu_with_noise_", {"noise", nullptr}, "training"},
+    {"_copy_from", {"dst", nullptr}, nullptr},
+    {"_copy_from_and_resize", {"dst", nullptr}, nullptr},
+};
+
+// Operators whose result lies where their numbers say, not inside the tensor that they are given.
+const char* const addressing[] = {
+    "as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "slice_inverse", "_reshape_alias", "_reshape_alias_copy",
+    "set", "set_", "set_data", "resize", "resize_", "resize_as", "resize_as_", "_resize_output", "_resize_output_",
+    "_nested_view_from_buffer", "_nested_view_from_buffer_copy",
+};
+
+int place_of(const FunctionSchema& schema, const char* name) {
+  for (size_t i = 0; name && i < schema.arguments().size(); i++)
+    if (schema.arguments()[i].name() == name) return static_cast<int>(i);
+  return -1;
+}
+
+void find_written(ls_op* op) {
+  for (auto* name : addressing) op->addresses = op->addresses || op->name == name;
+  for (auto& handle : op->overloads) {
+    auto& schema = handle.schema();
+    uint32_t written = 0;
+    int unless = -1;
+    for (size_t i = 0; i < schema.arguments().size() && i < 32; i++) {
+      auto* alias = schema.arguments()[i].alias_info();
+      if (alias && alias->isWrite()) written |= 1u << i;
+    }
+    for (auto& known : undeclared) {
+      if (op->name != known.name) continue;
+      for (auto* name : known.arguments) {
+        int place = place_of(schema, name);
+        if (place < 0 || (written >> place & 1)) continue;
+        written |= 1u << place;
+        unless = place_of(schema, known.unless);
+      }
+    }
+    op->written.push_back(written);
+    op->unless.push_back(unless);
+  }
+}
+
 }  // namespace
 
 ls_status ls_op_find(const char* name, const ls_op** out) {
@@ -78,6 +140,7 @@ ls_status ls_op_find(const char* name, const ls_op** out) {
         auto handle = c10::Dispatcher::singleton().findSchema({full, overload});
         if (handle) cell->overloads.push_back(*handle);
       }
+      find_written(cell.get());
     }
     *out = cell.get();
     return LS_OK;
@@ -259,21 +322,67 @@ IValue argument_of(const c10::Argument& argument, const Given& given) {
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 
+// The arguments that this call changes in place, a bit for each. Where only undeclared ones are ruled out the declared ones,
+// which come first with `out`, stay.
+uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Call& call) {
+  auto overload = static_cast<size_t>(handle - op->overloads.data());
+  uint32_t written = op->written[overload];
+  int unless = op->unless[overload];
+  if (unless < 0) return written;
+  auto& argument = handle->schema().arguments()[static_cast<size_t>(unless)];
+  auto* given = call.given[unless].at;
+  bool off = given ? given->kind == LS_BOOL && !given->as.i : argument.default_value() && !argument.default_value()->toBool();
+  for (size_t i = 0; off && i < handle->schema().arguments().size(); i++) {
+    auto* alias = handle->schema().arguments()[i].alias_info();
+    if (!alias || !alias->isWrite()) written &= ~(1u << i);
+  }
+  return written;
+}
+
+// Calls `each` with the tensors among `n` values, those in lists and sequences too.
+template <class Each>
+void each_tensor(const ls_value* s, int32_t n, Each each) {
+  for (int32_t i = 0; i < n; i++) {
+    if (s[i].kind == LS_TENSOR) {
+      each(s[i]);
+    } else if (s[i].kind == LS_TUPLE || s[i].kind == LS_LIST || s[i].kind == LS_STRUCT) {
+      auto* seq = static_cast<ls__seq*>(s[i].as.p);
+      each_tensor(seq->items, seq->length, each);
+    }
+  }
+}
+
 struct ReadOnly {
-  bool changed = false, viewed = false;  // a read-only argument is written to; a result may be a view of one
+  bool changed = false;        // one is written to
+  std::vector<void*> tensors;  // all that are given
 };
 
-ReadOnly look_for_read_only(const OperatorHandle& handle, const Call& call) {
+ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const Call& call) {
   ReadOnly found;
-  auto& arguments = handle.schema().arguments();
-  for (size_t i = 0; i < arguments.size(); i++) {
-    auto* given = call.given[i].at;
-    auto* alias = arguments[i].alias_info();
-    if (!given || given->kind != LS_TENSOR || given->aux != LS_READ_ONLY || !alias) continue;
-    found.changed = found.changed || alias->isWrite();
-    found.viewed = true;
+  size_t count = handle->schema().arguments().size();
+  uint32_t written = 0;
+  for (size_t i = 0; i < count; i++) {
+    auto& given = call.given[i];
+    if (!given.at) continue;
+    each_tensor(given.at, given.n, [&](const ls_value& v) {
+      if (v.aux != LS_READ_ONLY) return;
+      if (found.tensors.empty()) written = written_by(op, handle, call);
+      found.tensors.push_back(v.as.p);
+      found.changed = found.changed || (written >> i & 1);
+    });
   }
   return found;
+}
+
+// What lies in the memory of a read-only argument, in whichever way it was obtained, is read-only too.
+void mark_read_only(const ReadOnly& given, ls_value* v) {
+  if (v->kind == LS_TUPLE || v->kind == LS_LIST) {
+    auto* seq = static_cast<ls__seq*>(v->as.p);
+    for (int32_t i = 0; i < seq->length; i++) mark_read_only(given, &seq->items[i]);
+  }
+  if (v->kind != LS_TENSOR) return;
+  for (auto* tensor : given.tensors)
+    if (ls__tensor_shares(tensor, v->as.p)) v->aux = LS_READ_ONLY;
 }
 
 void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
@@ -415,7 +524,7 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     handle = choose(op, args, n, nullptr, &call);
     if (!handle) return no_fit(op, args, n, nullptr);
     auto& arguments = handle->schema().arguments();
-    auto read_only = look_for_read_only(*handle, call);
+    auto read_only = look_for_read_only(op, handle, call);
     if (read_only.changed)
       return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model; clone it first", op->name.c_str());
     torch::jit::Stack stack;
@@ -423,8 +532,7 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
     call_boxed(*handle, product_of(*handle), writes(handle->schema()), &stack);
     take_results(&stack, out, LS_RESULTS, n_out);
-    for (int32_t i = 0; read_only.viewed && i < *n_out; i++)
-      if (out[i].kind == LS_TENSOR) out[i].aux = LS_READ_ONLY;
+    for (int32_t i = 0; !read_only.tensors.empty() && i < *n_out; i++) mark_read_only(read_only, &out[i]);
     return LS_OK;
   });
   if (status == LS_ERROR_MEMORY && handle && !may_have_changed(handle->schema(), call)) ls__fail_again();
@@ -452,6 +560,8 @@ struct ls__call {
   std::vector<IValue> arguments;  // constants converted, the slots empty
   std::vector<Slot> slots;
   std::vector<ls_value> stream;   // borrowed from the node, which keeps it
+  std::vector<int32_t> written;   // nodes whose values it changes in place
+  bool changes_own;               // it changes a tensor that is no node
   int32_t results;
 };
 
@@ -459,6 +569,22 @@ static bool has_node(const Given& given) {
   for (int32_t i = 0; i < given.n; i++)
     if (given.at[i].kind == LS_NODE) return true;
   return false;
+}
+
+// Notes what the call changes in place.
+static void note_written(ls__call* call, const Call& chosen) {
+  uint32_t written = written_by(call->op, call->handle, chosen);
+  call->changes_own = false;
+  for (size_t i = 0; written >> i; i++) {
+    auto& given = chosen.given[i];
+    if (!(written >> i & 1) || !given.at) continue;
+    each_tensor(given.at, given.n, [&](const ls_value&) { call->changes_own = true; });
+    for (int32_t k = 0; k < given.n; k++) {
+      if (given.at[k].kind != LS_NODE) continue;
+      auto& nodes = call->written;
+      if (std::find(nodes.begin(), nodes.end(), given.at[k].aux) == nodes.end()) nodes.push_back(given.at[k].aux);
+    }
+  }
 }
 
 ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, const uint8_t* kinds, ls__call** out) {
@@ -487,6 +613,7 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
                              alone ? kinds[given.at->aux] : static_cast<uint8_t>(LS_NONE),
                              static_cast<int32_t>(given.at - args), given.n});
     }
+    note_written(call.get(), chosen);
     *out = call.release();
     return LS_OK;
   });
@@ -576,16 +703,14 @@ static int32_t node_of(const ls__call* call, size_t i) {
   return -1;
 }
 
-bool ls__call_writes(const ls__call* call, int32_t* node) {
-  auto& arguments = call->handle->schema().arguments();
-  for (size_t i = 0; i < arguments.size(); i++) {
-    auto* alias = arguments[i].alias_info();
-    if (!alias || !alias->isWrite()) continue;
-    *node = node_of(call, i);
-    return true;
-  }
-  return false;
+int32_t ls__call_written(const ls__call* call, int32_t k) {
+  auto place = static_cast<size_t>(k);
+  return place < call->written.size() ? call->written[place] : -1;
 }
+
+bool ls__call_changes_own(const ls__call* call) { return call->changes_own; }
+
+bool ls__op_addresses(const ls_op* op) { return op->addresses; }
 
 int32_t ls__call_view_of(const ls__call* call) {
   bool shares = false;

@@ -375,9 +375,15 @@ ls_status ls_tensor_set_grad(const ls_value* tensor, const ls_value* grad) {
   });
 }
 
+static ls_status not_read_only(const ls_value* v) {
+  return v->aux != LS_READ_ONLY ? LS_OK
+                                : ls__fail(LS_ERROR_ARGUMENT, "this would change a parameter of the model; clone it first");
+}
+
 ls_status ls_tensor_set_data(const ls_value* tensor, const ls_value* data) {
   ls_status status = need_tensor(tensor);
   if (!status) status = need_tensor(data);
+  if (!status) status = not_read_only(tensor);
   if (status) return status;
   return guarded("giving a tensor other data", [&] {
     borrow(tensor->as.p).set_data(borrow(data->as.p));
@@ -387,6 +393,7 @@ ls_status ls_tensor_set_data(const ls_value* tensor, const ls_value* data) {
 
 ls_status ls_tensor_require_grad(const ls_value* tensor, int32_t on) {
   ls_status status = need_tensor(tensor);
+  if (!status) status = not_read_only(tensor);
   if (status) return status;
   return guarded("requires_grad", [&] {
     borrow(tensor->as.p).requires_grad_(on != 0);

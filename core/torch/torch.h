@@ -36,7 +36,8 @@ ls_status ls__tensor_same_sizes(void *given, void *like);
 ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t count, ls_value *out);
 /* A copy of `whole` (NULL: nothing yet, `all` long on the axis) in which `part` stands from `first` on. */
 ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, ls_value *out);
-bool ls__tensor_overlaps(void *a, void *b);               /* may have an element in common */
+bool ls__tensor_overlaps(void *a, void *b);               /* may have a byte in common */
+bool ls__tensor_fills(void *tensor);                      /* it reaches over all of its storage */
 
 /* op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives
    for each node id the ls_kind expected (LS_NONE where unknown). */
@@ -47,7 +48,9 @@ ls_status ls__call_run(ls__call *call, const ls_value *values, ls_value *out); /
 void ls__call_free(ls__call *call);
 int32_t ls__call_results(const ls__call *call);                /* how many results */
 uint8_t ls__call_kind(const ls__call *call, int32_t result);   /* ls_kind of a result */
-bool ls__call_writes(const ls__call *call, int32_t *node);     /* changes an argument in place; the node if it is one, else -1 */
+int32_t ls__call_written(const ls__call *call, int32_t k);     /* the k-th node whose value it changes in place, -1: no more */
+bool ls__call_changes_own(const ls__call *call);               /* it changes a tensor that is no node */
+bool ls__op_addresses(const ls_op *op);                        /* its result lies where its numbers say, in or beside its argument */
 int32_t ls__call_view_of(const ls__call *call);                /* node whose storage the result may share, else -1 */
 void ls__scan_enter(bool on); /* while on, operators without a form for shapes alone run on zeros */
 const char *ls__op_name(const ls_op *op);

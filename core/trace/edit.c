@@ -151,10 +151,16 @@ ls_status ls__trace_protect(ls_graph *g, void *tensor) {
 
 /* A value that goes into a model which changes what it is given in place. */
 static ls_status hand_over(ls_graph *g, const ls_value *given, ls_value *out) {
-  ls_status status = ls__own(given, 1, out);
-  if (status || !g->run->program->in_place || (given->kind == LS_TENSOR && !foreign(g, given->as.p))) return status;
-  if ((status = ls__own_memory(out))) ls_value_release(out);
-  return status;
+  ls_value own;
+  ls_status status = ls__own(given, 1, &own);
+  if (status) return status;
+  bool copies = g->run->program->in_place && (given->kind != LS_TENSOR || foreign(g, given->as.p));
+  if (copies && (status = ls__own_memory(&own))) {
+    ls_value_release(&own);
+    return status;
+  }
+  *out = own;
+  return LS_OK;
 }
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
@@ -276,6 +282,15 @@ static ls_status set_piece(ls_graph *g, ls__node *node, ls_value *self) {
   return status;
 }
 
+/* Node `id` is about to change the value of node `target`. */
+static ls_status before_edit(ls_graph *g, int32_t id, int32_t target) {
+  const ls_value *self = &g->values[target];
+  if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
+  ls_status status = LS_OK;
+  if (foreign(g, self->as.p) || ls__tensor_requires_grad(self->as.p)) status = make_own(g, target);
+  return status ? status : keep_for_lines_above(g, id, g->values[target].as.p);
+}
+
 /* An operator in place, or self[index] = value. */
 ls_status ls__edit_value(ls_graph *g, int32_t id, ls_value *out) {
   int32_t target = g->nodes[id].edits;
@@ -284,9 +299,8 @@ ls_status ls__edit_value(ls_graph *g, int32_t id, ls_value *out) {
     *out = (ls_value){0};
     return set_piece(g, &g->nodes[id], self);
   }
-  if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = LS_OK;
-  if (foreign(g, self->as.p) || ls__tensor_requires_grad(self->as.p)) status = make_own(g, target);
-  if (!status) status = keep_for_lines_above(g, id, g->values[target].as.p);
-  return status ? status : ls__node_execute(&g->nodes[id], g->values, out);
+  for (int32_t k = 0, of; !status && (of = ls__trace_edits(&g->nodes[id], k)) >= 0; k++) status = before_edit(g, id, of);
+  if (!status) status = ls__node_execute(&g->nodes[id], g->values, out);
+  return status;
 }

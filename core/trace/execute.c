@@ -26,11 +26,25 @@ static ls_status call(ls_graph *g, ls__node *node, ls_value *out) {
   return status;
 }
 
+/* Among several invokes an operator that goes by places in memory could reach from the rows of one to those of another. */
+static ls_status stays_inside(const ls_graph *g, const ls__node *node) {
+  int32_t with_rows = 0;
+  for (int32_t i = 0; i < g->invoke_count; i++) with_rows += g->invokes[i].kind == LS_INVOKE_ROWS;
+  for (int32_t k = 0; with_rows > 1 && k < node->n; k++) {
+    const ls_value *v = node->stream[k].kind == LS_NODE ? &g->values[node->stream[k].aux] : &node->stream[k];
+    if (v->kind == LS_TENSOR && !ls__tensor_fills(v->as.p))
+      return ls__fail(LS_ERROR_ARGUMENT, "among several invokes %s could reach the rows of another one in the memory around this "
+                                         "value; clone the value first", ls__op_name(node->op));
+  }
+  return LS_OK;
+}
+
 static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
   ls__node *node = &g->nodes[id];
   ls_status status = unchanged(node);
   *out = (ls_value){0};
   if (status) return status;
+  if (node->kind == LS__OP && ls__op_addresses(node->op) && (status = stays_inside(g, node))) return status;
   if (node->edits >= 0) return ls__edit_value(g, id, out);
   switch (node->kind) {
     case LS__READ:
@@ -293,6 +307,13 @@ static ls_status reach(ls_graph *g, int32_t id, ls_event *event) {
   return g->standing ? LS_OK : unreached(g, id);
 }
 
+/* The invoke of the write at place `k` of the order has a write at the same point before it: both cover the same rows. */
+static bool writes_again(const ls_graph *g, int32_t k) {
+  for (int32_t i = g->next; i < k; i++)
+    if (g->nodes[g->order[i]].invoke == g->nodes[g->order[k]].invoke) return true;
+  return false;
+}
+
 bool ls__trace_replaces(const ls_graph *g) {
   if (g->next >= g->ordered) return false;
   const ls__node *node = &g->nodes[g->order[g->next]];
@@ -300,8 +321,9 @@ bool ls__trace_replaces(const ls_graph *g) {
   int32_t rows = 0;
   for (int32_t k = g->next; k < g->ordered; k++) { /* several invokes may cover all rows together */
     const ls__node *other = &g->nodes[g->order[k]];
-    if (other->time != node->time || other->kind != LS__WRITE) return false;
+    if (other->time != node->time || other->kind != LS__WRITE || !has_inputs(g, other)) return false;
     if (ls__rows_all(g, other->invoke)) return true;
+    if (writes_again(g, k)) continue;
     rows += g->invokes[other->invoke].rows;
     if (rows >= g->rows) return true;
   }
@@ -314,8 +336,9 @@ static ls_status ask_script(ls_graph *g, int32_t id, ls_event *event) {
   const ls__node *node = &g->nodes[id];
   ls_value local[LS__LOCAL], *s = ls__substitute(node, g->values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
-  *event = (ls_event){.kind = LS_EVENT_HOST, .node = id};
-  ls_status status = ls_value_build(s, node->n, &event->value);
+  ls_value arguments;
+  ls_status status = ls_value_build(s, node->n, &arguments);
+  if (!status) *event = (ls_event){.kind = LS_EVENT_HOST, .node = id, .value = arguments};
   if (s != local) free(s);
   return status;
 }
@@ -361,7 +384,10 @@ static ls_status run(ls_graph *g, int32_t demanded, ls_event *event) {
   if (g->shapes) ls__scan_enter(true);
   ls__interrupt_guard(true);
   status = go(g, demanded < 0 ? INT64_MAX : ls__settled_time(g, demanded), event);
-  if (!status) status = ls__interrupt_check();
+  if (!status && (status = ls__interrupt_check())) {
+    ls_value_release(&event->value);
+    *event = (ls_event){0};
+  }
   ls__interrupt_guard(false);
   if (g->shapes) ls__scan_enter(false);
   ls__mode_leave(&saved);

@@ -217,18 +217,21 @@ static void narrow_invokes(ls_graph *g, int64_t last) {
 }
 
 /* Cuts one position out of the second axis; every invoke's own index becomes 0. */
+static ls_status uncut(const ls_value *argument, ls_value *out) {
+  *out = *argument;
+  ls_value_retain(out);
+  return LS_OK;
+}
+
 static ls_status cut_position(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out) {
   ls_tensor_info info;
   int64_t at = g->nodes[item].stream[position_in(&g->nodes[item])].as.i;
-  *out = *argument;
-  ls_value_retain(out);
-  if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return LS_OK;
+  if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return uncut(argument, out);
   int64_t from = at < 0 ? at + info.shape[1] : at;
-  if (from < 0 || from >= info.shape[1]) return LS_OK; /* the indexing nodes will say so */
+  if (from < 0 || from >= info.shape[1]) return uncut(argument, out); /* the indexing nodes will say so */
   ls_value cut[8] = {{.kind = LS_SLICE}, {0}, {0}, {0}, {.kind = LS_SLICE}, {.kind = LS_INT, .as.i = from},
                      {.kind = LS_INT, .as.i = from + 1}, {0}}, made;
   ls_status status = ls__index_get(argument, cut, 8, &made);
-  ls_value_release(out);
   if (status) return status;
   *out = made;
   const ls_value *piece;
@@ -271,19 +274,17 @@ ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls
   int32_t axis = 0, n = 0;
   const ls_value *piece;
   if (rows_under(g, item, &piece) >= 0) return cut_position(g, item, argument, out);
-  *out = *argument;
-  ls_value_retain(out);
-  if (node->n > LS__LOCAL / 4 || argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info)) return LS_OK;
+  if (node->n > LS__LOCAL / 4 || argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info)) return uncut(argument, out);
   for (int32_t i = 1; i < node->n; i++, axis++) {
     const ls_value *at = &node->stream[i];
-    if (axis >= info.dims - 1) return LS_OK; /* the last axis is the function's own */
+    if (axis >= info.dims - 1) return uncut(argument, out); /* the last axis is the function's own */
     cut[n++] = (ls_value){.kind = LS_SLICE};
     if (at->kind == LS_SLICE) {
       memcpy(cut + n, at + 1, 3 * sizeof *cut);
       i += 3;
     } else {
       int64_t from = at->as.i < 0 ? at->as.i + info.shape[axis] : at->as.i;
-      if (from < 0 || from >= info.shape[axis]) return LS_OK; /* the indexing node will say so */
+      if (from < 0 || from >= info.shape[axis]) return uncut(argument, out); /* the indexing node will say so */
       cut[n] = (ls_value){.kind = LS_INT, .as.i = from};
       cut[n + 1] = (ls_value){.kind = LS_INT, .as.i = from + 1};
       cut[n + 2] = nothing;
@@ -292,11 +293,7 @@ ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls
   }
   ls_value made;
   ls_status status = ls__index_get(argument, cut, n, &made);
-  if (status) {
-    ls_value_release(out);
-    return status;
-  }
-  ls_value_release(out);
+  if (status) return status;
   *out = made;
   for (int32_t i = 1; i < node->n; i++) {
     if (node->stream[i].kind == LS_INT) {

@@ -108,6 +108,7 @@ ls_status ls__time_node(ls_graph *g, int32_t id) {
   int64_t time = inputs_time(g, node, &rank), own = ls__trace_own_time(g, node);
   if (own >= 0) {
     if (time > own) {
+      if (ls__trace_edits(node, 1) >= 0) return circle(g, id); /* it changes several values, at one moment */
       ls_status status = move_invoke(g, id, own, time);
       if (status) return status;
       own = ls__trace_own_time(g, node);

@@ -78,8 +78,10 @@ int32_t ls_trace_token_axis(const ls_value *value, int32_t *invoke, int32_t *ste
 static ls_status take(const where *w, const ls_value *whole, int depth, ls_value *out) {
   if (whole->kind == LS_TUPLE || whole->kind == LS_STRUCT) {
     const ls__seq *from = whole->as.p;
-    ls_status status = ls__seq_new(whole->kind, from->length, out);
-    ls__seq *to = status ? NULL : out->as.p;
+    ls_value made;
+    ls_status status = ls__seq_new(whole->kind, from->length, &made);
+    if (status) return status;
+    ls__seq *to = made.as.p;
     for (int32_t i = 0; i < from->length && !status; i++) {
       where piece = *w;
       char name[128];
@@ -88,8 +90,10 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
         snprintf(name, sizeof name, "%s.%s", w->point, from->keys[i]);
         piece.axis = declared(w->module, name, w->axis);
       }
-      if ((status = take(&piece, &from->items[i], depth + 1, &to->items[i]))) ls_value_release(out);
+      status = take(&piece, &from->items[i], depth + 1, &to->items[i]);
     }
+    if (status) ls_value_release(&made);
+    else *out = made;
     return status;
   }
   if (whole->kind != LS_TENSOR) {

@@ -129,11 +129,24 @@ const char *ls__trace_point_name(const ls_graph *g, int32_t invoke, int32_t poin
 
 bool ls__trace_passed(const ls_graph *g, int64_t time) { return time < g->now || (time == g->now && !g->standing); }
 
-int64_t ls__trace_own_time(const ls_graph *g, const ls__node *node) {
-  if (node->edits >= 0) {
-    const ls__node *root = &g->nodes[g->nodes[node->edits].root];
-    return root->kind == LS__READ ? ls__trace_own_time(g, root) : -1;
+int32_t ls__trace_edits(const ls__node *node, int32_t k) {
+  if (node->edits < 0) return -1;
+  return node->kind == LS__OP ? ls__call_written(node->call, k) : k ? -1 : node->edits;
+}
+
+/* The point of a value that is changed in place: of several the one that comes first. */
+static int64_t edit_time(const ls_graph *g, const ls__node *node) {
+  int64_t first = -1;
+  for (int32_t k = 0, of; (of = ls__trace_edits(node, k)) >= 0; k++) {
+    const ls__node *root = &g->nodes[g->nodes[of].root];
+    int64_t time = root->kind == LS__READ ? ls__trace_own_time(g, root) : -1;
+    if (time >= 0 && (first < 0 || time < first)) first = time;
   }
+  return first;
+}
+
+int64_t ls__trace_own_time(const ls_graph *g, const ls__node *node) {
+  if (node->edits >= 0) return edit_time(g, node);
   if (node->kind == LS__TEXT) return LS__TIME(g->invokes[node->invoke].pass, LS__LAST, LS__LAST);
   if (node->kind == LS__PAD) return LS__TIME(g->invokes[node->invoke].pass, node->step, 0);
   if (node->kind != LS__READ && node->kind != LS__WRITE) return -1;
@@ -176,7 +189,23 @@ int32_t ls__trace_above(const ls_graph *g, int32_t id) {
   if (node->kind == LS__GETITEM) return node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
   if (node->kind == LS__ROWS) return node->stream[0].aux;
   if (node->kind != LS__OP) return -1;
-  return node->edits >= 0 ? node->edits : ls__call_view_of(node->call);
+  return ls__call_view_of(node->call);
+}
+
+/* Of the values that an operator changes in place the one whose point comes first stands for all. */
+static ls_status find_edits(const ls_graph *g, ls__node *node) {
+  if (ls__call_changes_own(node->call))
+    return ls__fail(LS_ERROR_ARGUMENT, "%s would change a tensor of your own; clone it first", ls__op_name(node->op));
+  node->edits = ls__call_written(node->call, 0);
+  int64_t first = edit_time(g, node);
+  for (int32_t k = 0, of; (of = ls__trace_edits(node, k)) >= 0; k++) {
+    const ls__node *root = &g->nodes[g->nodes[of].root];
+    if (root->kind == LS__GRAD && ls__trace_edits(node, 1) >= 0)
+      return ls__fail(LS_ERROR_ARGUMENT, "%s changes several values, and one is a gradient; change them one by one",
+                      ls__op_name(node->op));
+    if (first >= 0 && root->kind == LS__READ && ls__trace_own_time(g, root) == first) node->edits = of;
+  }
+  return LS_OK;
 }
 
 /* The first read of the same point in the same body, so that both share a root. */
@@ -203,13 +232,9 @@ static ls_status find_roots(ls_graph *g, int32_t id) {
       return ls__fail(LS_ERROR_ARGUMENT, "this would change a tensor of your own; clone it first");
     node->edits = node->stream[0].aux;
   } else if (node->kind == LS__OP) {
-    if (ls__call_writes(node->call, &node->edits)) {
-      if (node->edits < 0)
-        return ls__fail(LS_ERROR_ARGUMENT, "%s would change a tensor of your own; clone it first", ls__op_name(node->op));
-      of = node->edits;
-    } else {
-      of = ls__call_view_of(node->call);
-    }
+    ls_status status = find_edits(g, node);
+    if (status) return status;
+    of = ls__call_view_of(node->call);
   } else if (node->kind == LS__GRAD) {
     for (int32_t i = 0; i < id && of < 0; i++)
       if (g->nodes[i].kind == LS__GRAD && g->nodes[i].stream[0].aux == node->stream[0].aux) of = i;
@@ -225,7 +250,7 @@ ls_status ls__trace_record(ls_graph *g, int32_t id) {
   if (!status && g->passes) status = ls__time_all(g);
   if (status) return status;
   ls__node *node = &g->nodes[id];
-  if (node->edits >= 0) g->nodes[g->nodes[node->edits].root].edited = id;
+  for (int32_t k = 0, of; (of = ls__trace_edits(node, k)) >= 0; k++) g->nodes[g->nodes[of].root].edited = id;
   if (node->kind == LS__GRAD || node->kind == LS__SETGRAD || node->kind == LS__BACKWARD) g->gradients = true;
   g->planned = false;
   return LS_OK;

@@ -10,6 +10,7 @@ void ls__trace_close(ls_graph *g, bool keep);           /* keep: what was saved 
 const char *ls__trace_point_name(const ls_graph *g, int32_t invoke, int32_t point);
 bool ls__trace_passed(const ls_graph *g, int64_t time);
 int32_t ls__trace_above(const ls_graph *g, int32_t id); /* the node that `id` is a view or a piece of, -1: none */
+int32_t ls__trace_edits(const ls__node *node, int32_t k); /* the k-th node whose value it changes in place, -1: no more */
 int64_t ls__trace_own_time(const ls_graph *g, const ls__node *node); /* of what happens at a point, else -1 */
 
 /* plan.c */

@@ -139,6 +139,8 @@ struct ls_graph {
   ls__mode *mode;     /* what surrounds the run, while it goes */
   struct ls__cut *cuts;
   int32_t cut_count, cut_room;
+  ls_value *kept;     /* tensors of the model that its forward changes in place, each followed by a copy from before the trace */
+  int32_t kept_count, kept_room;
   int64_t demand_site; /* of the last demand, 0: none */
   bool demand_open;   /* a demand is being met: what the script holds stays */
 };
@@ -184,6 +186,9 @@ struct ls_program {
   int32_t depth;       /* frames a run needs at most */
   int32_t values;      /* value cells a run needs at most */
   bool in_place;       /* some node changes a value in place */
+  ls_value *constants; /* tensors, or sequences of them, that forwards use and no module has; borrowed */
+  int32_t constant_count, constant_room;
+  bool changes_own;    /* some node changes a parameter, a buffer or a constant in place */
   char *name;          /* buffer of ls_program_point_name */
   ls__run *idle;       /* a run kept for the next time */
 };
@@ -218,6 +223,7 @@ struct ls__run {
   int32_t narrow_item;     /* after the index of this node of the trace */
 };
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
+bool ls__node_changes_own(const ls__node *node); /* a node of a function that changes a tensor which is no node */
 ls_status ls__run_until(ls__run *r, int32_t point); /* until it stands at the point or has ended */
 void ls__run_free(ls__run *r);
 ls_value *ls__substitute(const ls__node *node, const ls_value *values, ls_value *local); /* LS__LOCAL cells or malloc */

@@ -27,6 +27,24 @@ static int32_t calls_of(const ls_program *p, const ls_module *m) {
   return calls;
 }
 
+static bool is_in_module(const ls_module *m, const ls_value *v) {
+  for (int32_t i = 0; m && i < m->tensors; i++)
+    if (v->kind == LS_TENSOR && m->tensor_values[i].as.p == v->as.p) return true;
+  return false;
+}
+
+/* Notes the tensors among the constants of a node or a result; false when out of memory. */
+static bool note_constants(ls_program *p, const ls_module *m, const ls_value *stream, int32_t n) {
+  for (int32_t i = 0; i < n; i++) {
+    const ls_value *v = &stream[i];
+    bool holds = v->kind == LS_TENSOR || v->kind == LS_TUPLE || v->kind == LS_LIST || v->kind == LS_STRUCT;
+    if (!holds || is_in_module(m, v)) continue;
+    if (!grow((void **)&p->constants, p->constant_count, &p->constant_room, sizeof *p->constants)) return false;
+    p->constants[p->constant_count++] = *v;
+  }
+  return true;
+}
+
 static bool edits_any(const ls_graph *function) {
   for (int32_t i = 0; i < function->count; i++)
     if (function->nodes[i].edits >= 0) return true;
@@ -46,9 +64,12 @@ static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int
     p->slots[p->slot_count++] = -1;
   }
   p->instances[self] = (ls__instance){function, module, parent, number, input, -1, slots};
+  if (!note_constants(p, module, &function->result, 1)) return -1;
   int32_t deepest = 0, most = 0;
   for (int32_t i = 0; i < function->count; i++) {
     const ls__node *node = &function->nodes[i];
+    if (!note_constants(p, module, node->stream, node->n)) return -1;
+    p->changes_own = p->changes_own || ls__node_changes_own(node);
     p->in_place = p->in_place || node->edits >= 0 || (node->fused && edits_any(node->fused));
     if (node->slot < 0) continue;
     int32_t d = 0, v = 0, to;
@@ -92,6 +113,7 @@ void ls_program_release(ls_program *p) {
   free(p->instances);
   free(p->points);
   free(p->slots);
+  free(p->constants);
   free(p->name);
   free(p);
   ls__live_add(-1);

@@ -58,6 +58,11 @@ ls_value *ls__substitute(const ls__node *node, const ls_value *values, ls_value 
   return s;
 }
 
+bool ls__node_changes_own(const ls__node *node) {
+  if (node->kind == LS__SETITEM) return node->stream[0].kind == LS_TENSOR;
+  return node->kind == LS__OP && ls__call_changes_own(node->call);
+}
+
 ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out) {
   if (node->kind == LS__OP) return ls__call_run(node->call, values, out);
   ls_value local[LS__LOCAL], *s = ls__substitute(node, values, local);

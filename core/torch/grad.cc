@@ -143,6 +143,20 @@ bool ls__tensor_overlaps(void* a, void* b) {
   return a0 < b1 && b0 < a1;
 }
 
+uint64_t ls__tensor_layout(void* tensor) {
+  auto t = borrow(tensor);
+  uint64_t number = 1469598103934665603u;
+  auto add = [&](uint64_t part) { number = (number ^ part) * 1099511628211u; };
+  if (!t.has_storage()) return 1;
+  add(reinterpret_cast<uintptr_t>(t.storage().unsafeGetStorageImpl()));
+  add(static_cast<uint64_t>(t.storage_offset()));
+  for (int64_t i = 0; i < t.dim(); i++) {
+    add(static_cast<uint64_t>(t.size(i)));
+    add(static_cast<uint64_t>(t.stride(i)));
+  }
+  return number | 1;
+}
+
 bool ls__tensor_fills(void* tensor) {
   auto t = borrow(tensor);
   if (!t.has_storage()) return true;

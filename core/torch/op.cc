@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include "torch/product.h"
 #include "torch/value.h"
+#include "torch/written.h"
 
 using namespace luasight;
 using c10::FunctionSchema;
@@ -19,9 +20,9 @@ using c10::OperatorHandle;
 struct ls_op {
   std::string name;  // without "aten::"
   std::vector<OperatorHandle> overloads;
-  std::vector<uint32_t> written;  // by overload, a bit for each argument that a call may change in place
-  std::vector<int> unless;        // by overload, the argument that rules this out by being false; -1: none
-  bool addresses;                 // it reads or makes a tensor by places in memory, whatever tensor it is given
+  std::vector<Written> written;  // by overload
+  bool addresses;                // see goes_by_places
+  bool views;                    // see gives_undeclared_views
 };
 
 // ---- names -------------------------------------------------------------------------------------------------------------
@@ -63,65 +64,6 @@ ls_status unknown_name(const char* name) {
   return ls__fail(LS_ERROR_NAME, "there is no operator \"%s\"%s", name, ls__near(name, list.data(), list.size()));
 }
 
-// Arguments that an operator changes although its schema does not say so; where `unless` is false it does not.
-// `spec/fuzz/writes.lua` calls every operator and finds them.
-struct Undeclared {
-  const char *name, *arguments[2], *unless;
-};
-
-const Undeclared undeclared[] = {
-    {"batch_norm", {"running_mean", "running_var"}, "training"},
-    {"native_batch_norm", {"running_mean", "running_var"}, "training"},
-    {"_batch_norm_impl_index", {"running_mean", "running_var"}, "training"},
-    {"cudnn_batch_norm", {"running_mean", "running_var"}, "training"},
-    {"miopen_batch_norm", {"running_mean", "running_var"}, "training"},
-    {"batch_norm_update_stats", {"running_mean", "running_var"}, nullptr},
-    {"batch_norm_gather_stats", {"running_mean", "running_var"}, nullptr},
-    {"batch_norm_gather_stats_with_counts", {"running_mean", "running_var"}, nullptr},
-    {"instance_norm", {"running_mean", "running_var"}, "use_input_stats"},
-    {"rrelu_with_noise", {"noise", nullptr}, "training"},
-    {"rrelu_with_noise_", {"noise", nullptr}, "training"},
-    {"_copy_from", {"dst", nullptr}, nullptr},
-    {"_copy_from_and_resize", {"dst", nullptr}, nullptr},
-};
-
-// Operators whose result lies where their numbers say, not inside the tensor that they are given.
-const char* const addressing[] = {
-    "as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "slice_inverse", "_reshape_alias", "_reshape_alias_copy",
-    "set", "set_", "set_data", "resize", "resize_", "resize_as", "resize_as_", "_resize_output", "_resize_output_",
-    "_nested_view_from_buffer", "_nested_view_from_buffer_copy",
-};
-
-int place_of(const FunctionSchema& schema, const char* name) {
-  for (size_t i = 0; name && i < schema.arguments().size(); i++)
-    if (schema.arguments()[i].name() == name) return static_cast<int>(i);
-  return -1;
-}
-
-void find_written(ls_op* op) {
-  for (auto* name : addressing) op->addresses = op->addresses || op->name == name;
-  for (auto& handle : op->overloads) {
-    auto& schema = handle.schema();
-    uint32_t written = 0;
-    int unless = -1;
-    for (size_t i = 0; i < schema.arguments().size() && i < 32; i++) {
-      auto* alias = schema.arguments()[i].alias_info();
-      if (alias && alias->isWrite()) written |= 1u << i;
-    }
-    for (auto& known : undeclared) {
-      if (op->name != known.name) continue;
-      for (auto* name : known.arguments) {
-        int place = place_of(schema, name);
-        if (place < 0 || (written >> place & 1)) continue;
-        written |= 1u << place;
-        unless = place_of(schema, known.unless);
-      }
-    }
-    op->written.push_back(written);
-    op->unless.push_back(unless);
-  }
-}
-
 }  // namespace
 
 ls_status ls_op_find(const char* name, const ls_op** out) {
@@ -140,7 +82,9 @@ ls_status ls_op_find(const char* name, const ls_op** out) {
         auto handle = c10::Dispatcher::singleton().findSchema({full, overload});
         if (handle) cell->overloads.push_back(*handle);
       }
-      find_written(cell.get());
+      cell->addresses = goes_by_places(cell->name);
+      cell->views = gives_undeclared_views(cell->name);
+      for (auto& handle : cell->overloads) cell->written.push_back(written_by_schema(cell->name, handle.schema()));
     }
     *out = cell.get();
     return LS_OK;
@@ -322,21 +266,14 @@ IValue argument_of(const c10::Argument& argument, const Given& given) {
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 
-// The arguments that this call changes in place, a bit for each. Where only undeclared ones are ruled out the declared ones,
-// which come first with `out`, stay.
+// The arguments that this call changes in place, a bit for each.
 uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Call& call) {
-  auto overload = static_cast<size_t>(handle - op->overloads.data());
-  uint32_t written = op->written[overload];
-  int unless = op->unless[overload];
-  if (unless < 0) return written;
-  auto& argument = handle->schema().arguments()[static_cast<size_t>(unless)];
-  auto* given = call.given[unless].at;
+  auto& written = op->written[static_cast<size_t>(handle - op->overloads.data())];
+  if (written.unless < 0) return written.declared | written.undeclared;
+  auto& argument = handle->schema().arguments()[static_cast<size_t>(written.unless)];
+  auto* given = call.given[written.unless].at;
   bool off = given ? given->kind == LS_BOOL && !given->as.i : argument.default_value() && !argument.default_value()->toBool();
-  for (size_t i = 0; off && i < handle->schema().arguments().size(); i++) {
-    auto* alias = handle->schema().arguments()[i].alias_info();
-    if (!alias || !alias->isWrite()) written &= ~(1u << i);
-  }
-  return written;
+  return off ? written.declared : written.declared | written.undeclared;
 }
 
 // Calls `each` with the tensors among `n` values, those in lists and sequences too.
@@ -718,7 +655,7 @@ int32_t ls__call_view_of(const ls__call* call) {
     auto* alias = result.alias_info();
     shares = shares || (alias && (!alias->beforeSets().empty() || !alias->containedTypes().empty()));
   }
-  if (!shares) return -1;
+  if (!shares) return call->op->views ? node_of(call, 0) : -1;
   auto& arguments = call->handle->schema().arguments();
   for (size_t i = 0; i < arguments.size(); i++)
     if (arguments[i].alias_info()) return node_of(call, i);

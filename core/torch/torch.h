@@ -37,6 +37,7 @@ ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t c
 /* A copy of `whole` (NULL: nothing yet, `all` long on the axis) in which `part` stands from `first` on. */
 ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, ls_value *out);
 bool ls__tensor_overlaps(void *a, void *b);               /* may have a byte in common */
+uint64_t ls__tensor_layout(void *tensor);                 /* a number, never 0, for its storage, place, sizes and strides */
 bool ls__tensor_fills(void *tensor);                      /* it reaches over all of its storage */
 
 /* op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives

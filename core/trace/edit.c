@@ -4,34 +4,6 @@
 #include <string.h>
 #include "trace/trace.h"
 
-/* ---- memory that is not ours ------------------------------------------------------------------------------------ */
-
-static bool in_stream(const ls_value *stream, int32_t n, void *tensor) {
-  for (int32_t i = 0; i < n; i++) {
-    if (stream[i].kind == LS_TENSOR && ls__tensor_shares(stream[i].as.p, tensor)) return true;
-    if (stream[i].kind == LS_TUPLE || stream[i].kind == LS_LIST || stream[i].kind == LS_STRUCT) {
-      const ls__seq *seq = stream[i].as.p;
-      if (in_stream(seq->items, seq->length, tensor)) return true;
-    }
-  }
-  return false;
-}
-
-/* The tensor's memory belongs to the caller (inputs, tensors named in the body) or to the model (parameters). */
-static bool foreign(const ls_graph *g, void *tensor) {
-  const ls__run *r = g->run;
-  if (r && in_stream(r->arguments, r->argument_count, tensor)) return true;
-  for (int32_t i = 0; i < g->invoke_count; i++)
-    if (in_stream(g->invokes[i].arguments, g->invokes[i].argument_count, tensor)) return true;
-  for (int32_t i = 0; i < g->count; i++)
-    if (in_stream(g->nodes[i].stream, g->nodes[i].n, tensor)) return true;
-  for (int32_t i = 0; r && i < r->program->instance_count; i++) {
-    const ls_module *m = r->program->instances[i].module;
-    if (m && in_stream(m->tensor_values, m->tensors, tensor)) return true;
-  }
-  return false;
-}
-
 static void replace_inside(ls_value *v, void *old, const ls_value *fresh) {
   if (v->kind == LS_TENSOR && v->as.p == old) {
     ls_value_retain(fresh);
@@ -60,7 +32,7 @@ void ls__edit_everywhere(ls_graph *g, void *old, const ls_value *fresh) {
 }
 
 /* Some tensor of the value lies in the memory of `old`. */
-static bool touches(const ls_value *v, void *old) { return in_stream(v, 1, old); }
+static bool touches(const ls_value *v, void *old) { return ls__own_touches(v, 1, old); }
 
 /* Makes the value of a view or a piece again, after what it looks into became another. */
 static ls_status look_again(ls_graph *g, int32_t id) {
@@ -154,7 +126,7 @@ static ls_status hand_over(ls_graph *g, const ls_value *given, ls_value *out) {
   ls_value own;
   ls_status status = ls__own(given, 1, &own);
   if (status) return status;
-  bool copies = g->run->program->in_place && (given->kind != LS_TENSOR || foreign(g, given->as.p));
+  bool copies = g->run->program->in_place && (given->kind != LS_TENSOR || ls__own_foreign(g, given->as.p));
   if (copies && (status = ls__own_memory(&own))) {
     ls_value_release(&own);
     return status;
@@ -287,8 +259,32 @@ static ls_status before_edit(ls_graph *g, int32_t id, int32_t target) {
   const ls_value *self = &g->values[target];
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = LS_OK;
-  if (foreign(g, self->as.p) || ls__tensor_requires_grad(self->as.p)) status = make_own(g, target);
+  if (ls__own_foreign(g, self->as.p) || ls__tensor_requires_grad(self->as.p)) status = make_own(g, target);
   return status ? status : keep_for_lines_above(g, id, g->values[target].as.p);
+}
+
+/* Executes an edit among several invokes, where a value may be a part of a batch. An operator that lays the part out in
+   another way (with `out` where the result has another shape, or `t_`) would let it reach into other rows, or change the part
+   and not the batch. */
+static ls_status edit_part(ls_graph *g, int32_t id, ls_value *out) {
+  uint64_t before[LS__LOCAL];
+  const ls__node *node = &g->nodes[id];
+  int32_t n = 0;
+  for (int32_t of; n < LS__LOCAL && (of = ls__trace_edits(node, n)) >= 0; n++) {
+    void *tensor = g->values[of].as.p;
+    before[n] = ls__tensor_fills(tensor) ? 0 : ls__tensor_layout(tensor);
+  }
+  ls_value made;
+  ls_status status = ls__node_execute(&g->nodes[id], g->values, &made);
+  if (status) return status;
+  for (int32_t k = 0; k < n; k++)
+    if (before[k] && before[k] != ls__tensor_layout(g->values[ls__trace_edits(node, k)].as.p)) {
+      ls_value_release(&made);
+      return ls__fail(LS_ERROR_SHAPE, "among several invokes a value cannot be given another shape in place, since it is a part of "
+                                      "what all of them share; clone it first");
+    }
+  *out = made;
+  return LS_OK;
 }
 
 /* An operator in place, or self[index] = value. */
@@ -301,6 +297,6 @@ ls_status ls__edit_value(ls_graph *g, int32_t id, ls_value *out) {
   }
   ls_status status = LS_OK;
   for (int32_t k = 0, of; !status && (of = ls__trace_edits(&g->nodes[id], k)) >= 0; k++) status = before_edit(g, id, of);
-  if (!status) status = ls__node_execute(&g->nodes[id], g->values, out);
-  return status;
+  if (status) return status;
+  return ls__rows_several(g) ? edit_part(g, id, out) : ls__node_execute(&g->nodes[id], g->values, out);
 }

@@ -15,28 +15,17 @@ static ls_status unchanged(const ls__node *node) {
 }
 
 static ls_status call(ls_graph *g, ls__node *node, ls_value *out) {
-  ls_value local[LS__LOCAL], *s = ls__substitute(node, g->values, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
-  ls_value cut = {0};
-  ls_status status = node->narrow >= 0 ? ls__narrow_cut(g, node->narrow, &s[0], &cut) : LS_OK;
-  if (cut.kind) s[0] = cut;
+  ls_value local[LS__LOCAL], cut = {0};
+  ls_value *s = ls__substitute(node, g->values, local), *own = s ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
+  ls_status status = own ? ls__own_keep(g, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!status) status = ls__own_arguments(g, node, s, own);
+  if (!status && node->narrow >= 0 && !(status = ls__narrow_cut(g, node->narrow, &s[0], &cut))) s[0] = cut;
   if (!status) status = ls__program_execute(node->program, s, node->n, out);
   ls_value_release(&cut);
+  for (int32_t k = 0; own && k < node->n; k++) ls_value_release(&own[k]);
+  free(own);
   if (s != local) free(s);
   return status;
-}
-
-/* Among several invokes an operator that goes by places in memory could reach from the rows of one to those of another. */
-static ls_status stays_inside(const ls_graph *g, const ls__node *node) {
-  int32_t with_rows = 0;
-  for (int32_t i = 0; i < g->invoke_count; i++) with_rows += g->invokes[i].kind == LS_INVOKE_ROWS;
-  for (int32_t k = 0; with_rows > 1 && k < node->n; k++) {
-    const ls_value *v = node->stream[k].kind == LS_NODE ? &g->values[node->stream[k].aux] : &node->stream[k];
-    if (v->kind == LS_TENSOR && !ls__tensor_fills(v->as.p))
-      return ls__fail(LS_ERROR_ARGUMENT, "among several invokes %s could reach the rows of another one in the memory around this "
-                                         "value; clone the value first", ls__op_name(node->op));
-  }
-  return LS_OK;
 }
 
 static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
@@ -44,7 +33,7 @@ static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
   ls_status status = unchanged(node);
   *out = (ls_value){0};
   if (status) return status;
-  if (node->kind == LS__OP && ls__op_addresses(node->op) && (status = stays_inside(g, node))) return status;
+  if (node->kind == LS__OP && ls__op_addresses(node->op) && (status = ls__own_inside(g, node))) return status;
   if (node->edits >= 0) return ls__edit_value(g, id, out);
   switch (node->kind) {
     case LS__READ:
@@ -170,7 +159,9 @@ static ls_status begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, c
   free(g->map);
   g->map = NULL;
   ls_status status = g->program != p ? ls__program_map(g->program, p, &g->map) : LS_OK;
+  if (!status) status = ls__own_keep(g, p);
   if (!status) status = ls__run_new(p, args, n, &g->run);
+  if (!status && p->in_place) status = ls__own_inputs(g);
   if (status) return status;
   g->run->trace = g;
   g->run->narrow_instance = g->narrow_instance;

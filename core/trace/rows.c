@@ -9,6 +9,12 @@ bool ls__rows_all(const ls_graph *g, int32_t invoke) {
   return i->kind != LS_INVOKE_ROWS || (i->first == 0 && i->rows == g->rows);
 }
 
+bool ls__rows_several(const ls_graph *g) {
+  int32_t with_rows = 0;
+  for (int32_t i = 0; i < g->invoke_count; i++) with_rows += g->invokes[i].kind == LS_INVOKE_ROWS;
+  return with_rows > 1;
+}
+
 /* The read that a node's value is the rows or a piece of. */
 static const ls__node *read_of(const ls_graph *g, int32_t id) {
   while (g->nodes[id].kind == LS__ROWS || g->nodes[id].kind == LS__GETITEM) id = g->nodes[id].stream[0].aux;

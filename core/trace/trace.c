@@ -26,6 +26,7 @@ void ls__trace_close(ls_graph *g, bool keep) {
   ls__run_free(r);
   g->references++; /* handles held by what is released below may be the last ones */
   ls__grad_close(g);
+  ls__own_put_back(g);
   for (int32_t i = 0; i < g->count; i++) {
     ls__node *node = &g->nodes[i];
     if (!keep || !node->saved || !node->handles) {

@@ -28,10 +28,20 @@ ls_status ls__edit_write(ls_graph *g, const ls__node *node);         /* the valu
 ls_status ls__edit_value(ls_graph *g, int32_t id, ls_value *out);    /* an operator in place, or self[index] = value */
 void ls__edit_everywhere(ls_graph *g, void *old, const ls_value *fresh); /* one tensor for another, in all that holds it */
 
+/* own.c: memory that is not the run's own */
+bool ls__own_touches(const ls_value *stream, int32_t n, void *tensor); /* some tensor lies in the memory of `tensor` */
+bool ls__own_foreign(const ls_graph *g, void *tensor);  /* its memory is the caller's or the model's */
+ls_status ls__own_inputs(ls_graph *g);                  /* the run of a model that changes values in place gets copies */
+ls_status ls__own_arguments(ls_graph *g, const ls__node *node, ls_value *s, ls_value *own); /* so does a module that a body calls */
+ls_status ls__own_keep(ls_graph *g, const ls_program *p); /* copies what the forward changes of the model */
+ls_status ls__own_inside(const ls_graph *g, const ls__node *node); /* fails where it could reach into the rows of another invoke */
+void ls__own_put_back(ls_graph *g);                     /* gives the model what it had before the trace */
+
 /* rows.c */
 ls_status ls__rows_take(ls_graph *g, int32_t id, const ls_value *whole, ls_value *out);
 ls_status ls__rows_put(ls_graph *g, int32_t id, ls_value *whole, const ls_value *part); /* of one tensor or structure */
 bool ls__rows_all(const ls_graph *g, int32_t invoke);   /* the invoke's rows are all of the pass */
+bool ls__rows_several(const ls_graph *g);               /* invokes share batches, so a value may be a part of one */
 ls_value *ls__rows_whole(ls_graph *g, int32_t id);      /* the value at the point that the node's is a piece of, else its own */
 
 /* grad.c */

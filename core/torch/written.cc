@@ -1,0 +1,72 @@
+// Operators that do more to their arguments than their schemas say.
+#include "torch/written.h"
+
+namespace luasight {
+
+namespace {
+
+// Arguments that an operator changes although its schema does not say so; where `unless` is false it does not.
+// `spec/fuzz/writes.lua` calls every operator and finds them.
+struct Undeclared {
+  const char *name, *arguments[2], *unless;
+};
+
+const Undeclared known[] = {
+    {"batch_norm", {"running_mean", "running_var"}, "training"},
+    {"native_batch_norm", {"running_mean", "running_var"}, "training"},
+    {"_batch_norm_impl_index", {"running_mean", "running_var"}, "training"},
+    {"cudnn_batch_norm", {"running_mean", "running_var"}, "training"},
+    {"miopen_batch_norm", {"running_mean", "running_var"}, "training"},
+    {"batch_norm_update_stats", {"running_mean", "running_var"}, nullptr},
+    {"batch_norm_gather_stats", {"running_mean", "running_var"}, nullptr},
+    {"batch_norm_gather_stats_with_counts", {"running_mean", "running_var"}, nullptr},
+    {"instance_norm", {"running_mean", "running_var"}, "use_input_stats"},
+    {"rrelu_with_noise", {"noise", nullptr}, "training"},
+    {"rrelu_with_noise_", {"noise", nullptr}, "training"},
+    {"_copy_from", {"dst", nullptr}, nullptr},
+    {"_copy_from_and_resize", {"dst", nullptr}, nullptr},
+};
+
+// Operators whose result lies where their numbers say, not inside the tensor that they are given.
+const char* const addressing[] = {
+    "as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "slice_inverse", "_reshape_alias", "_reshape_alias_copy",
+    "set", "set_", "set_data", "resize", "resize_", "resize_as", "resize_as_", "_resize_output", "_resize_output_",
+    "_nested_view_from_buffer", "_nested_view_from_buffer_copy",
+};
+
+int place_of(const c10::FunctionSchema& schema, const char* name) {
+  for (size_t i = 0; name && i < schema.arguments().size(); i++)
+    if (schema.arguments()[i].name() == name) return static_cast<int>(i);
+  return -1;
+}
+
+}  // namespace
+
+Written written_by_schema(const std::string& name, const c10::FunctionSchema& schema) {
+  Written written;
+  for (size_t i = 0; i < schema.arguments().size() && i < 32; i++) {
+    auto* alias = schema.arguments()[i].alias_info();
+    if (alias && alias->isWrite()) written.declared |= 1u << i;
+  }
+  for (auto& row : known) {
+    if (name != row.name) continue;
+    for (auto* argument : row.arguments) {
+      int place = place_of(schema, argument);
+      if (place >= 0 && !(written.declared >> place & 1)) written.undeclared |= 1u << place;
+    }
+    written.unless = place_of(schema, row.unless);
+  }
+  return written;
+}
+
+bool gives_undeclared_views(const std::string& name) {
+  return name == "unsafe_chunk" || name == "unsafe_split" || name == "unsafe_split_with_sizes" || name == "_unsafe_view";
+}
+
+bool goes_by_places(const std::string& name) {
+  for (auto* row : addressing)
+    if (name == row) return true;
+  return false;
+}
+
+}  // namespace luasight

@@ -7,18 +7,12 @@
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-static ls_status unchanged(const ls__node *node) {
-  for (int32_t k = 0; k < node->n; k++)
-    if (node->stream[k].kind == LS_TENSOR && node->stream[k].aux != (int32_t)ls__tensor_version(node->stream[k].as.p))
-      return ls__fail(LS_ERROR_CHANGED, "a tensor used here was changed in place before the model ran; clone it where it is used");
-  return LS_OK;
-}
-
 static ls_status call(ls_graph *g, ls__node *node, ls_value *out) {
   ls_value local[LS__LOCAL], cut = {0};
-  ls_value *s = ls__substitute(node, g->values, local), *own = s ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
-  ls_status status = own ? ls__own_keep(g, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
-  if (!status) status = ls__own_arguments(g, node, s, own);
+  bool copies = node->program->in_place;
+  ls_value *s = ls__substitute(node, g->values, local), *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
+  ls_status status = s && (own || !copies) ? ls__own_keep(g, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!status && copies) status = ls__own_arguments(g, node, s, own);
   if (!status && node->narrow >= 0 && !(status = ls__narrow_cut(g, node->narrow, &s[0], &cut))) s[0] = cut;
   if (!status) status = ls__program_execute(node->program, s, node->n, out);
   ls_value_release(&cut);
@@ -30,7 +24,7 @@ static ls_status call(ls_graph *g, ls__node *node, ls_value *out) {
 
 static ls_status execute(ls_graph *g, int32_t id, ls_value *out) {
   ls__node *node = &g->nodes[id];
-  ls_status status = unchanged(node);
+  ls_status status = ls__own_unchanged(node);
   *out = (ls_value){0};
   if (status) return status;
   if (node->kind == LS__OP && ls__op_addresses(node->op) && (status = ls__own_inside(g, node))) return status;

@@ -35,6 +35,13 @@ bool ls__own_foreign(const ls_graph *g, void *tensor) {
   return r && in_program(r->program, tensor);
 }
 
+ls_status ls__own_unchanged(const ls__node *node) {
+  for (int32_t k = 0; k < node->n; k++)
+    if (node->stream[k].kind == LS_TENSOR && node->stream[k].aux != (int32_t)ls__tensor_version(node->stream[k].as.p))
+      return ls__fail(LS_ERROR_CHANGED, "a tensor used here was changed in place before the model ran; clone it where it is used");
+  return LS_OK;
+}
+
 /* ---- a model that changes things itself ------------------------------------------------------------------------- */
 
 static ls_status keep_tensor(ls_graph *g, const ls_value *v) {
@@ -50,7 +57,7 @@ static ls_status keep_tensor(ls_graph *g, const ls_value *v) {
   ls_status status = ls__tensor_clone(v->as.p, &g->kept[g->kept_count + 1]);
   if (status) return status;
   ls_value_retain(v);
-  g->kept[g->kept_count] = *v;
+  g->kept[g->kept_count] = (ls_value){.kind = LS_TENSOR, .as.p = v->as.p};
   g->kept_count += 2;
   return LS_OK;
 }
@@ -93,7 +100,7 @@ void ls__own_put_back(ls_graph *g) {
 
 /* A module that a body calls gets copies of what it could change and is not the run's own; they are noted in `own`. */
 ls_status ls__own_arguments(ls_graph *g, const ls__node *node, ls_value *s, ls_value *own) {
-  for (int32_t k = 0; node->program->in_place && k < node->n; k++) {
+  for (int32_t k = 0; k < node->n; k++) {
     if (s[k].kind != LS_TENSOR || ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(g, s[k].as.p)) continue;
     ls_status status = ls__tensor_clone(s[k].as.p, &own[k]);
     if (status) return status;

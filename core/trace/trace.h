@@ -31,6 +31,7 @@ void ls__edit_everywhere(ls_graph *g, void *old, const ls_value *fresh); /* one 
 /* own.c: memory that is not the run's own */
 bool ls__own_touches(const ls_value *stream, int32_t n, void *tensor); /* some tensor lies in the memory of `tensor` */
 bool ls__own_foreign(const ls_graph *g, void *tensor);  /* its memory is the caller's or the model's */
+ls_status ls__own_unchanged(const ls__node *node);      /* the tensors in its arguments are as they were when it was written */
 ls_status ls__own_inputs(ls_graph *g);                  /* the run of a model that changes values in place gets copies */
 ls_status ls__own_arguments(ls_graph *g, const ls__node *node, ls_value *s, ls_value *own); /* so does a module that a body calls */
 ls_status ls__own_keep(ls_graph *g, const ls_program *p); /* copies what the forward changes of the model */

@@ -441,17 +441,6 @@ void call_boxed(const OperatorHandle& handle, Product product, bool is_writing, 
   }
 }
 
-// Whether a call that failed may have changed an argument. Statistics change though their schema does not say so, and so
-// does the noise of rrelu.
-bool may_have_changed(const FunctionSchema& schema, const Call& call) {
-  auto& arguments = schema.arguments();
-  for (size_t i = 0; i < arguments.size(); i++)
-    if (call.given[i].at && call.given[i].at->kind == LS_TENSOR)
-      for (const char* name : {"running_mean", "running_var", "noise"})
-        if (arguments[i].name() == name) return true;
-  return writes(schema);
-}
-
 }  // namespace
 
 ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value* out, int32_t* n_out) {
@@ -472,7 +461,7 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     for (int32_t i = 0; !read_only.tensors.empty() && i < *n_out; i++) mark_read_only(read_only, &out[i]);
     return LS_OK;
   });
-  if (status == LS_ERROR_MEMORY && handle && !may_have_changed(handle->schema(), call)) ls__fail_again();
+  if (status == LS_ERROR_MEMORY && handle && !written_by(op, handle, call)) ls__fail_again();
   return status;
 }
 

@@ -24,7 +24,7 @@ typedef enum ls_status {
   LS_ERROR_CYCLE = 11,       /* an edit that needs a value which exists only later */
   LS_ERROR_UNREACHED = 12,   /* a requested point that the model never calls */
   LS_ERROR_INTERRUPTED = 13, /* Ctrl-C */
-  LS_ERROR_STATE = 14,       /* a call in the wrong state: a closed trace, two open graphs in one operator */
+  LS_ERROR_STATE = 14,       /* a call in the wrong state: a closed trace, two open traces in one operator */
   LS_ERROR_CHANGED = 15      /* a tensor of the caller was changed in place between its use and the run */
 } ls_status;
 
@@ -46,11 +46,11 @@ int32_t ls_error_again(void);     /* 1: the operator had no memory and changed n
 int64_t ls_error_site2(void);     /* a second site where two lines matter (a passed point, a cycle), 0 if none */
 const char *ls_header_hash(void);
 const char *ls_torch_version(void);
-int64_t ls_live(void);            /* handles alive: values given out, graphs, modules, programs, files, tokenizers */
+int64_t ls_live(void);            /* handles alive: values given out, functions, traces, modules, programs, files, tokenizers */
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
 
-/* A value: a number, a text, a tensor, a tuple of values, or a node of a graph that will have a value later. The same
+/* A value: a number, a text, a tensor, a tuple of values, or a node that will have a value later. The same
    16 bytes serve as argument, as result and as the payload of a Lua handle. */
 typedef enum ls_kind {
   LS_NONE = 0,
@@ -62,7 +62,7 @@ typedef enum ls_kind {
   LS_TUPLE = 6,    /* as.p: an immutable-length sequence, printed (a, b) */
   LS_LIST = 7,     /* as.p: the same, printed [a, b]: shapes */
   LS_STRUCT = 8,   /* as.p: the same with a name for each element, in order */
-  LS_NODE = 9,     /* as.p: the graph; aux: the node */
+  LS_NODE = 9,     /* as.p: the ls_function or ls_trace; aux: the node */
   /* only inside argument streams: */
   LS_OPEN = 10,    /* the next as.i values are one sequence; aux: LS_TUPLE, LS_LIST or LS_STRUCT (each behind an LS_KEY) */
   LS_KEY = 11,     /* as.s names the next value: a keyword argument, or an element of a struct */
@@ -96,8 +96,8 @@ typedef struct ls_op ls_op; /* all overloads of one operator name; lives as long
 
 ls_status ls_op_find(const char *name, const ls_op **out); /* "add", "_softmax", "quantized::add"; near misses if unknown */
 
-/* Calls an operator, or records it: where an argument is an LS_NODE of an open graph, the call becomes a node of that
-   graph and the results are LS_NODEs. `site` is the script position (file number << 32 | line) that errors will name.
+/* Calls an operator, or records it: where an argument is an LS_NODE of an open function or trace, the call becomes a
+   node of it and the results are LS_NODEs. `site` is the script position (file number << 32 | line) that errors will name.
    Writes up to LS_RESULTS results and their number. */
 enum { LS_RESULTS = 16 };
 ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t site, ls_value *out, int32_t *n_out);
@@ -106,6 +106,9 @@ ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t s
    LS_ELLIPSIS, LS_TENSOR (mask or positions), LS_OPEN (a list of positions), LS_STRING or LS_KEY-less text (a field). */
 ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int64_t site, ls_value *out);
 ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, const ls_value *value, int64_t site);
+
+/* A sequence from a stream that begins with LS_OPEN, or a node of an open function or trace that has nodes inside. */
+ls_status ls_seq_build(const ls_value *stream, int32_t n, int64_t site, ls_value *out);
 
 /* Names of operators that begin with `prefix`, one a line, in a buffer valid until the next call; schema text of one. */
 const char *ls_op_names(const char *prefix);
@@ -153,7 +156,7 @@ int32_t ls_device_count(const char *kind);                                /* "cu
 /* ---- modules and functions ------------------------------------------------------------------------------------- */
 
 typedef struct ls_module ls_module;   /* a named place in the model with parameters and children */
-typedef struct ls_graph ls_graph;     /* nodes in execution order: the function of a module, or a trace */
+typedef struct ls_function ls_function; /* what a module's forward does: nodes in the order of execution */
 typedef struct ls_program ls_program; /* a function with all that it calls, and every point of it numbered */
 
 ls_status ls_module_new(const char *class_name, ls_module **out);
@@ -163,27 +166,26 @@ ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child);
 /* Where the rows of a batch are at a point ("output", "input", a tap) or a piece of one ("input.mask"); -1: nowhere. */
 ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis);
 
-/* A function is recorded once: inputs first, then operators through ls_op_call, then the result. Sizes (`ls_graph_shape`)
-   are values of the graph, and so is arithmetic on them. */
-ls_status ls_function_new(ls_module *m, ls_graph **out);
-ls_status ls_function_input(ls_graph *g, const char *keyword, ls_value *out); /* keyword NULL: the next positional one */
-ls_status ls_function_call(ls_graph *g, ls_module *child, ls_graph *callee, const ls_value *args, int32_t n, int64_t site,
+/* A function is recorded once: inputs first, then operators through ls_op_call, then the result. Sizes (`ls_function_shape`)
+   are values of the function, and so is arithmetic on them. */
+ls_status ls_function_new(ls_module *m, ls_function **out);
+ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out); /* keyword NULL: the next positional one */
+ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
                            ls_value *out);
-ls_status ls_function_tap(ls_graph *g, const char *name, const ls_value *value, int64_t site, ls_value *out);
+ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out);
 /* Two functions with the same inputs and result: `fused` runs unless a point inside `plain` is watched. */
-ls_status ls_function_either(ls_graph *g, ls_graph *plain, ls_graph *fused, const ls_value *args, int32_t n, int64_t site,
+ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
-ls_status ls_function_finish(ls_graph *g, const ls_value *result);
+ls_status ls_function_finish(ls_function *f, const ls_value *result);
 /* A function that branches on numbers is recorded with the values of its inputs, as copies where it runs once more later. */
-ls_status ls_function_eager(ls_graph *g, const ls_value *given, int32_t n, int32_t copies);
+ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies);
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out); /* the value while recording; guarded from then on */
-ls_status ls_function_result(ls_graph *g, ls_value *out);                        /* what it gave, once */
-void ls_graph_release(ls_graph *g);
+ls_status ls_function_result(ls_function *f, ls_value *out);                        /* what it gave, once */
+void ls_function_release(ls_function *f);
+const char *ls_function_json(ls_function *f);  /* for storing and sending; valid until the next call */
+ls_status ls_function_shape(const ls_value *node, int64_t site, ls_value *out); /* the sizes of a node's value, a list */
 
-ls_status ls_graph_shape(const ls_value *node, int64_t site, ls_value *out); /* a node of a function: its sizes, a list */
-ls_status ls_graph_tuple(const ls_value *stream, int32_t n, int64_t site, ls_value *out); /* a sequence with nodes inside */
-
-ls_status ls_program_new(ls_graph *function, ls_program **out);
+ls_status ls_program_new(ls_function *function, ls_program **out);
 void ls_program_release(ls_program *p);
 enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
 int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run calls the module */
@@ -195,34 +197,36 @@ ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t
 
 /* ---- traces ---------------------------------------------------------------------------------------------------- */
 
-/* A trace is a graph beside programs. Recording adds nodes; a demand or the end runs the model up to what is needed. It is
+/* A trace is what a script does beside programs. Recording adds nodes; a demand or the end runs the model up to what is needed. It is
    recorded in invokes, bodies with an input each, whose rows run together in one pass wherever their needs allow. */
 enum { LS_INVOKE_WHOLE = 0, LS_INVOKE_ROWS = 1, LS_INVOKE_ALL = 2 }; /* a pass of its own; one of several; all rows, no input */
-ls_status ls_trace_open(ls_graph **out);
-ls_status ls_trace_invoke(ls_graph *g, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
-ls_status ls_trace_scan(ls_graph *g); /* tensors named in it count by shape and dtype only */
-ls_status ls_trace_generate(ls_graph *g, int32_t steps); /* the passes of invokes that follow have up to so many steps */
-ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
-ls_status ls_trace_write(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
+typedef struct ls_trace ls_trace;
+ls_status ls_trace_open(ls_trace **out);
+void ls_trace_release(ls_trace *t);
+ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
+ls_status ls_trace_scan(ls_trace *t); /* tensors named in it count by shape and dtype only */
+ls_status ls_trace_generate(ls_trace *t, int32_t steps); /* the passes of invokes that follow have up to so many steps */
+ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
+ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* skips: and the module does not run */
-void ls_trace_fence(ls_graph *g);                     /* what follows joins no pass of what is recorded so far, and generates nothing */
+void ls_trace_fence(ls_trace *t);                     /* what follows joins no pass of what is recorded so far, and generates nothing */
 /* A whole number that is known once the pass begins: `offset` + the invoke's padding to the left (behind step 0: offset). */
-ls_status ls_trace_pad(ls_graph *g, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
+ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* On which axis a value at a point has the tokens, -1 where it has none; of which invoke and step it is. */
 int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
-ls_status ls_trace_text(ls_graph *g, int32_t invoke, int64_t site, ls_value *out); /* the ids that the generation gives */
-ls_status ls_trace_call(ls_graph *g, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
-ls_status ls_trace_host(ls_graph *g, int32_t invoke, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out); /* the ids that the generation gives */
+ls_status ls_trace_call(ls_trace *t, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls_trace_host(ls_trace *t, int32_t invoke, const ls_value *args, int32_t n, int64_t site, ls_value *out);
 ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out);
-ls_status ls_trace_grad_of(ls_graph *g, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out);
+ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out);
 ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t invoke, int64_t site);
 ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site);
-ls_status ls_trace_stop(ls_graph *g, int32_t invoke); /* nothing behind the last point that the invoke names so far */
+ls_status ls_trace_stop(ls_trace *t, int32_t invoke); /* nothing behind the last point that the invoke names so far */
 ls_status ls_trace_save(const ls_value *node);
 /* Copies the nodes of a recorded trace that never runs (stored edits) to an invoke; step -1: the steps that they name.
    map[i] becomes the copy of node i. */
-ls_status ls_trace_include(ls_graph *g, ls_graph *edits, int32_t invoke, int32_t step, int32_t *map);
-int32_t ls_graph_count(ls_graph *g);           /* of nodes */
+ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t step, int32_t *map);
+int32_t ls_trace_count(ls_trace *t);           /* of nodes */
 
 /* Runs as far as `demanded` needs and stands there, or (NULL) to the end of need and closes the trace. Where the script has
    to act it returns before that with an event; the script acts and calls again. */
@@ -236,24 +240,32 @@ typedef struct ls_event {
   int32_t kind, pass, step, node;
   ls_value value; /* a new reference */
 } ls_event;
-ls_status ls_trace_run(ls_graph *g, const ls_value *demanded, int64_t site, ls_event *event);
-int32_t ls_trace_pass(ls_graph *g, int32_t invoke); /* in which it runs */
-ls_status ls_trace_rows(ls_graph *g, int32_t invoke, int32_t first, int32_t rows, int32_t pad);
-ls_status ls_trace_begin(ls_graph *g, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
-ls_status ls_trace_end(ls_graph *g, const ls_value *text); /* no more steps; the ids of all rows */
-ls_status ls_trace_supply(ls_graph *g, int32_t node, const ls_value *value);
+ls_status ls_trace_run(ls_trace *t, const ls_value *demanded, int64_t site, ls_event *event);
+int32_t ls_trace_pass(ls_trace *t, int32_t invoke); /* in which it runs */
+ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad);
+ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
+ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* no more steps; the ids of all rows */
+ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value);
 void ls_trace_optional(const ls_value *read);         /* of a point: it stays unset where a skip leaves it out */
-void ls_trace_abandon(ls_graph *g);                                           /* closes without running */
+void ls_trace_abandon(ls_trace *t);                                           /* closes without running */
+/* A trace is a recording, a plan made from it, and a run. Its end releases all three but for what was saved. After
+   `ls_trace_keep` a successful end leaves the recording as it is; `ls_trace_rewind` then opens the trace again, as it was
+   before anything ran: what was planned and run is forgotten, values too, and all handles to its nodes stay. What is not
+   part of the recording is taken anew at the next run: the numbers of tensors named in it (which may not have changed), of
+   parameters, of random generators. */
+void ls_trace_keep(ls_trace *t);
+ls_status ls_trace_rewind(ls_trace *t);
 ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* of a node that ran: saved, or demanded */
-int64_t ls_trace_bytes(ls_graph *g);                                          /* of the values that a closed trace keeps */
+int64_t ls_trace_bytes(ls_trace *t);                                          /* of the values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_eager(const ls_value *node);                               /* recorded with values */
 int32_t ls_node_kind(const ls_value *node);                                   /* of its value, as far as known: LS_* */
-int32_t ls_node_is_open(const ls_value *node);                                /* its graph still records */
+int32_t ls_node_is_open(const ls_value *node);  /* 1: of a function being recorded, 2: of an open trace, 0: of neither */
 int64_t ls_node_site(const ls_value *node);
 
-const char *ls_graph_text(ls_graph *g);        /* readable, one node a line; valid until the next call */
-const char *ls_graph_json(ls_graph *g, int32_t numbers); /* the text form; with the numbers of tensors for storing and sending */
+const char *ls_trace_describe(ls_trace *t);    /* readable, one node a line; valid until the next call */
+/* The recording as JSON: with the numbers of tensors for storing and sending, else with places and lines for looking. */
+const char *ls_trace_json(ls_trace *t, int32_t numbers);
 void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
 
 /* ---- weights --------------------------------------------------------------------------------------------------- */

@@ -2,20 +2,21 @@
    the run. */
 #include <stdlib.h>
 #include <string.h>
-#include "model/graph.h"
+#include "model/private.h"
 
 /* One argument as a value of its own: sequences are copied, so that an edit of the run never reaches the caller's. */
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
   if (stream->kind == LS_OPEN) return ls_value_build(stream, n, out);
-  if (stream->kind == LS_TUPLE || stream->kind == LS_LIST || stream->kind == LS_STRUCT) {
-    const ls__seq *from = stream->as.p;
+  if (ls__is_sequence(stream->kind)) {
+    const ls_value *from = ls__seq_items(stream);
+    const char **keys = ls__seq_keys(stream);
+    int32_t length = ls_seq_length(stream);
     ls_value made;
-    ls_status status = ls__seq_new(stream->kind, from->length, &made);
+    ls_status status = ls__seq_new(stream->kind, length, &made);
     if (status) return status;
-    ls__seq *to = made.as.p;
-    for (int32_t i = 0; i < from->length && !status; i++) {
-      if (from->keys) to->keys[i] = from->keys[i];
-      status = ls__own(&from->items[i], 1, &to->items[i]);
+    for (int32_t i = 0; i < length && !status; i++) {
+      if (keys) ls__seq_keys(&made)[i] = keys[i];
+      status = ls__own(&from[i], 1, &ls__seq_items(&made)[i]);
     }
     if (status) ls_value_release(&made);
     else *out = made;
@@ -32,24 +33,32 @@ ls_status ls__own_memory(ls_value *v) {
   ls_status status = LS_OK;
   if (v->kind == LS_TENSOR) {
     if (!(status = ls__tensor_clone(v->as.p, &fresh))) ls__replace(v, fresh);
-  } else if (v->kind == LS_TUPLE || v->kind == LS_LIST || v->kind == LS_STRUCT) {
+  } else if (ls__is_sequence(v->kind)) {
     if ((status = ls__own(v, 1, &fresh))) return status;
     ls__replace(v, fresh);
-    ls__seq *seq = v->as.p;
-    for (int32_t i = 0; i < seq->length && !status; i++) status = ls__own_memory(&seq->items[i]);
+    for (int32_t i = 0; i < ls_seq_length(v) && !status; i++) status = ls__own_memory(&ls__seq_items(v)[i]);
   }
   return status;
 }
 
+bool ls__stream_shares(const ls_value *stream, int32_t n, void *tensor) {
+  for (int32_t i = 0; i < n; i++) {
+    if (stream[i].kind == LS_TENSOR && ls__tensor_shares(stream[i].as.p, tensor)) return true;
+    if (ls__is_sequence(stream[i].kind) && ls__stream_shares(ls__seq_items(&stream[i]), ls_seq_length(&stream[i]), tensor))
+      return true;
+  }
+  return false;
+}
+
 /* Fills the input cells of a frame from the arguments `s` (no nodes inside). */
-ls_status ls__fill_inputs(const ls_graph *function, const ls_value *s, int32_t n, ls_value *cells) {
+ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells) {
   int32_t position = 0;
   for (int32_t i = 0; i < n;) {
     int32_t input = -1;
     if (s[i].kind == LS_KEY) {
       const char *key = s[i].as.s;
       for (int32_t k = function->positional; k < function->inputs && input < 0; k++)
-        if (!strcmp(function->nodes[k].name, key)) input = k;
+        if (!strcmp(function->keywords[k], key)) input = k;
       if (input < 0) return ls__fail(LS_ERROR_ARGUMENT, "this recording of the module has no argument \"%s\"", key);
       i++;
     } else if ((input = position++) >= function->positional) {
@@ -67,62 +76,58 @@ ls_status ls__fill_inputs(const ls_graph *function, const ls_value *s, int32_t n
 }
 
 /* The pair ((positional, ...), {keywords}) of a frame's inputs, which move into it. */
-ls_status ls__pair_of(const ls_graph *function, ls_value *cells, ls_value *out) {
+ls_status ls__pair_of(const ls_function *function, ls_value *cells, ls_value *out) {
   ls_value pair, args, options;
   ls_status status = ls__seq_new(LS_TUPLE, 2, &pair);
   if (status) return status;
-  ls__seq *both = pair.as.p;
   if (!(status = ls__seq_new(LS_TUPLE, function->positional, &args))) {
-    both->items[0] = args;
+    ls__seq_items(&pair)[0] = args;
     status = ls__seq_new(LS_STRUCT, function->inputs - function->positional, &options);
   }
   if (status) {
     ls_value_release(&pair);
     return status;
   }
-  both->items[1] = options;
+  ls__seq_items(&pair)[1] = options;
   for (int32_t i = 0; i < function->inputs; i++) {
     bool keyword = i >= function->positional;
-    ls__seq *to = keyword ? options.as.p : args.as.p;
     int32_t k = keyword ? i - function->positional : i;
-    if (keyword) to->keys[k] = function->nodes[i].name;
-    to->items[k] = cells[i];
+    if (keyword) ls__seq_keys(&options)[k] = function->keywords[i];
+    ls__seq_items(keyword ? &options : &args)[k] = cells[i];
     cells[i] = (ls_value){0};
   }
   *out = pair;
   return LS_OK;
 }
 
-void ls__pair_to_cells(const ls_graph *function, const ls_value *pair, ls_value *cells) {
-  const ls__seq *both = pair->as.p, *args = both->items[0].as.p, *options = both->items[1].as.p;
+void ls__pair_to_cells(const ls_function *function, const ls_value *pair, ls_value *cells) {
+  const ls_value *args = ls__seq_items(&ls__seq_items(pair)[0]), *options = ls__seq_items(&ls__seq_items(pair)[1]);
   for (int32_t i = 0; i < function->inputs; i++) {
-    cells[i] = i < function->positional ? args->items[i] : options->items[i - function->positional];
+    cells[i] = i < function->positional ? args[i] : options[i - function->positional];
     ls_value_retain(&cells[i]);
   }
 }
 
 /* ---- kept until the run ------------------------------------------------------------------------------------------ */
 
-/* What is saved of an ended trace is its value; a value of an open one does not exist yet. */
-static ls_status argument(const ls_value *given, ls_value *out) {
-  *out = (ls_value){0};
-  ls_graph *open = NULL;
-  ls_status status = given->kind == LS_NODE ? ls__open_graph(given, 1, &open) : LS_OK;
-  if (!status && open)
-    status = ls__fail(LS_ERROR_STATE,
+ls_status ls__arguments_check(const ls_value *args, int32_t n) {
+  for (int32_t i = 0; i < n; i++) {
+    if (args[i].kind != LS_NODE) continue;
+    ls__owner *open = NULL;
+    ls_status status = ls__open_owner(&args[i], 1, &open);
+    if (status) return status;
+    if (open)
+      return ls__fail(LS_ERROR_STATE,
                       "a value of an open trace cannot be the input of another run; save it and let its trace end");
-  return status ? status : ls__resolve(given, 1, out);
+  }
+  return LS_OK;
 }
 
 ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
   ls_value *kept = malloc(sizeof *kept * (size_t)(n ? n : 1));
   if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   for (int32_t i = 0; i < n; i++) {
-    ls_status status = argument(&args[i], &kept[i]);
-    if (status) {
-      ls__stream_free(kept, i);
-      return status;
-    }
+    kept[i] = args[i];
     if (kept[i].kind == LS_KEY || kept[i].kind == LS_STRING) kept[i].as.s = ls__intern(kept[i].as.s, strlen(kept[i].as.s));
     else ls_value_retain(&kept[i]);
     if (kept[i].kind == LS_TENSOR) kept[i].aux = (int32_t)ls__tensor_version(kept[i].as.p);

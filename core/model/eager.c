@@ -3,36 +3,40 @@
    trace makes it another value, the run fails instead of going the wrong way. */
 #include <stdlib.h>
 #include <string.h>
-#include "model/graph.h"
+#include "model/private.h"
 
-ls_status ls_function_eager(ls_graph *g, const ls_value *given, int32_t n, int32_t copies) {
-  if (g->state != LS__FUNCTION || g->inputs != g->count)
+/* What a caller gives for an input, borrowed: of a node the value that it has so far. */
+static ls_status given_value(const ls_value *given, ls_value *out) {
+  *out = *given;
+  if (given->kind != LS_NODE) return LS_OK;
+  ls__owner *caller = given->as.p;
+  if (!ls__is_function(caller) || !caller->open) return caller->type->value(caller, given->aux, true, out);
+  const ls_function *f = given->as.p;
+  if (!f->values) return ls__fail(LS_ERROR_STATE, "a dynamic module must be a child of the module that calls it");
+  *out = f->values[given->aux];
+  return LS_OK;
+}
+
+ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies) {
+  const ls__nodes *nodes = &f->owner.nodes;
+  if (!f->owner.open || f->inputs != nodes->count)
     return ls__fail(LS_ERROR_STATE, "the values of a function's inputs are given before its first line");
-  g->values = calloc((size_t)(g->room ? g->room : 1), sizeof *g->values);
-  if (!g->values) return ls__fail(LS_ERROR_MEMORY, "out of memory for a recording");
-  for (int32_t i = 0, input = 0; i < n && input < g->inputs; i++) {
+  f->value_room = nodes->room ? nodes->room : 1;
+  f->values = calloc((size_t)f->value_room, sizeof *f->values);
+  if (!f->values) return ls__fail(LS_ERROR_MEMORY, "out of memory for a recording");
+  for (int32_t i = 0, input = 0; i < n && input < f->inputs; i++) {
     if (given[i].kind == LS_KEY) continue;
-    ls_value v = given[i];
-    if (v.kind == LS_NODE) {
-      const ls_graph *caller = v.as.p;
-      if (caller->state == LS__FUNCTION && !caller->values)
-        return ls__fail(LS_ERROR_STATE, "a dynamic module must be a child of the module that calls it");
-      if (caller->state == LS__FUNCTION || (caller->state == LS__TRACE && caller->nodes[v.aux].done)) {
-        v = caller->values[v.aux];
-      } else {
-        ls_status status = ls__resolve(&given[i], 1, &v);
-        if (status) return status;
-      }
-    }
-    ls_status status = ls__own(&v, 1, &g->values[input]);
-    if (!status && copies) status = ls__own_memory(&g->values[input]);
+    ls_value v;
+    ls_status status = given_value(&given[i], &v);
+    if (!status) status = ls__own(&v, 1, &f->values[input]);
+    if (!status && copies) status = ls__own_memory(&f->values[input]);
     if (status) return status;
     input++;
   }
   return LS_OK;
 }
 
-static ls_status run_function(ls_graph *f, const ls_value *args, int32_t n, ls_value *out) {
+static ls_status run_function(ls_function *f, const ls_value *args, int32_t n, ls_value *out) {
   ls_program *p;
   ls_status status = ls_program_new(f, &p);
   if (status) return status;
@@ -41,49 +45,51 @@ static ls_status run_function(ls_graph *f, const ls_value *args, int32_t n, ls_v
   return status;
 }
 
-ls_status ls__eager_run(ls_graph *g, int32_t id) {
-  ls__node *node = &g->nodes[id];
-  ls_value *out = &g->values[id];
-  if (node->slot < 0) return ls__node_execute(node, g->values, out);
-  if (node->kind == LS__CALL && node->callee->gave.kind) { /* it was computed while it was recorded */
-    *out = node->callee->gave;
-    node->callee->gave = (ls_value){0};
+ls_status ls__eager_run(ls_function *f, int32_t id) {
+  const ls__node *node = &f->owner.nodes.at[id];
+  ls_value *out = &f->values[id];
+  if (node->slot < 0) return ls__node_execute(node, f->values, out);
+  const ls__slot *slot = &f->slots[node->slot];
+  if (node->kind == LS__CALL && slot->callee->gave.kind) { /* it was computed while it was recorded */
+    *out = slot->callee->gave;
+    slot->callee->gave = (ls_value){0};
     return LS_OK;
   }
-  ls_value local[LS__LOCAL], *s = ls__substitute(node, g->values, local);
+  ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, f->values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   ls_status status = node->kind == LS__TAP ? ls__own(s, 1, out)
-                                           : run_function(node->kind == LS__EITHER ? node->fused : node->callee, s, node->n, out);
+                                           : run_function(node->kind == LS__EITHER ? slot->fused : slot->callee, s, node->n, out);
   if (s != local) free(s);
   return status;
 }
 
-void ls__eager_finish(ls_graph *g) {
-  ls_value result = g->result.kind == LS_NODE ? g->values[g->result.aux] : g->result;
+void ls__eager_finish(ls_function *f) {
+  ls_value result = f->result.kind == LS_NODE ? f->values[f->result.aux] : f->result;
   ls_value_retain(&result);
-  g->gave = result;
-  for (int32_t i = 0; i < g->count; i++) ls_value_release(&g->values[i]);
-  free(g->values);
-  g->values = NULL;
+  f->gave = result;
+  for (int32_t i = 0; i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
+  free(f->values);
+  f->values = NULL;
 }
 
-ls_status ls_function_result(ls_graph *g, ls_value *out) {
-  *out = g->gave;
-  g->gave = (ls_value){0};
+ls_status ls_function_result(ls_function *f, ls_value *out) {
+  *out = f->gave;
+  f->gave = (ls_value){0};
   return LS_OK;
 }
 
 int32_t ls_node_is_eager(const ls_value *node) {
-  const ls_graph *g = node->as.p;
-  return g->state == LS__FUNCTION && g->values;
+  const ls__owner *o = node->as.p;
+  return ls__is_function(o) && o->open && ((const ls_function *)node->as.p)->values;
 }
 
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) {
-  ls_graph *g = node->as.p;
-  ls_value stream[2] = {*node, g->values[node->aux]};
+  ls_function *f = node->as.p;
+  ls_value stream[2] = {*node, f->values[node->aux]};
   int32_t id;
   bool guarded = stream[1].kind == LS_TENSOR || stream[1].kind <= LS_STRING; /* pieces are guarded when they are asked for */
-  ls_status status = guarded ? ls__node_new(g, LS__GUARD, stream, 2, site, LS_NONE, &id) : LS_OK;
+  ls__node guard = ls__node_of(LS__GUARD, site);
+  ls_status status = guarded ? ls__function_record(f, &guard, stream, 2, LS_NONE, &id) : LS_OK;
   if (status) return status;
   ls_value_retain(&stream[1]);
   *out = stream[1];

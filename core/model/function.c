@@ -1,147 +1,242 @@
 /* Functions: what a module's forward does, recorded once. */
 #include <stdlib.h>
 #include <string.h>
-#include "model/graph.h"
+#include "model/private.h"
 
-ls_status ls_function_new(ls_module *m, ls_graph **out) {
-  ls_graph *g = calloc(1, sizeof *g);
-  if (!g) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
-  g->references = 1;
-  g->state = LS__FUNCTION;
-  g->module = m;
-  if (m) m->references++;
+/* ---- handles ---------------------------------------------------------------------------------------------------- */
+
+static void node_retain(void *function, int32_t node) {
+  (void)node;
+  ((ls_function *)function)->owner.references++;
+}
+
+static void node_release(void *function, int32_t node) {
+  (void)node;
+  ls_function_release(function);
+}
+
+static ls_status node_value(void *function, int32_t node, bool open, ls_value *out) {
+  const ls_function *f = function;
+  (void)open;
+  *out = (ls_value){0};
+  ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set.");
+  ls__fail_site(f->owner.nodes.at[node].site, 0);
+  return LS_ERROR_UNSET;
+}
+
+static const ls__owner_type function_type = {node_retain, node_release, node_value};
+
+bool ls__is_function(const ls__owner *o) { return o->type == &function_type; }
+
+ls_status ls_function_new(ls_module *m, ls_function **out) {
+  ls_function *f = calloc(1, sizeof *f);
+  if (!f) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
+  f->owner.type = &function_type;
+  f->owner.references = 1;
+  f->owner.open = true;
+  f->module = m ? ls__module_retain(m) : NULL;
   ls__live_add(1);
-  *out = g;
+  *out = f;
   return LS_OK;
 }
 
-static ls_status recording(ls_graph *g) {
-  return g->state == LS__FUNCTION ? LS_OK : ls__fail(LS_ERROR_STATE, "this function is no longer being recorded");
+/* Releases what a slot names. */
+static void slot_clear(ls__slot *slot) {
+  ls_module_release(slot->module);
+  ls_function_release(slot->callee);
+  ls_function_release(slot->fused);
 }
 
-ls_status ls_function_input(ls_graph *g, const char *keyword, ls_value *out) {
-  ls_status status = recording(g);
+void ls_function_release(ls_function *f) {
+  if (!f || --f->owner.references) return;
+  f->owner.references++; /* what is freed below may hold handles to this function */
+  for (int32_t i = 0; f->values && i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
+  for (int32_t i = 0; i < f->slot_count; i++) slot_clear(&f->slots[i]);
+  ls__nodes_free(&f->owner.nodes);
+  if (f->result.kind != LS_NODE) ls_value_release(&f->result);
+  ls_value_release(&f->gave);
+  ls_module_release(f->module);
+  free(f->keywords);
+  free(f->slots);
+  free(f->values);
+  free(f->ends);
+  free(f->dies);
+  free(f);
+  ls__live_add(-1);
+}
+
+/* ---- recording -------------------------------------------------------------------------------------------------- */
+
+/* Room for the value of each node, where values are computed while they are recorded. */
+static bool make_room(ls_function *f) {
+  int32_t room = f->owner.nodes.room;
+  if (!f->values || room <= f->value_room) return true;
+  ls_value *values = realloc(f->values, sizeof *values * (size_t)room);
+  if (!values) return false;
+  f->values = values;
+  f->value_room = room;
+  return true;
+}
+
+ls_status ls__function_record(ls_function *f, const ls__node *like, const ls_value *stream, int32_t n, uint8_t result, int32_t *id) {
+  ls_status status = ls__node_add(&f->owner, like, stream, n, result, id);
   if (status) return status;
-  if (g->inputs != g->count) return ls__fail(LS_ERROR_STATE, "the inputs of a function come first");
-  if (!keyword && g->positional != g->inputs)
+  ls__node *node = &f->owner.nodes.at[*id];
+  if (node->kind == LS__SETITEM) node->edits = node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
+  if (node->kind == LS__OP) node->edits = ls__call_written(node->call, 0);
+  if (!f->values) return LS_OK;
+  if (make_room(f)) {
+    f->values[*id] = (ls_value){0};
+    status = node->kind == LS__INPUT || node->kind == LS__GUARD ? LS_OK : ls__eager_run(f, *id);
+  } else {
+    status = ls__fail(LS_ERROR_MEMORY, "out of memory for a recording");
+  }
+  if (status) ls__node_take_back(&f->owner.nodes);
+  return status;
+}
+
+static ls_status recording(const ls_function *f) {
+  return f->owner.open ? LS_OK : ls__fail(LS_ERROR_STATE, "this function is no longer being recorded");
+}
+
+ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) {
+  ls_status status = recording(f);
+  if (status) return status;
+  if (f->inputs != f->owner.nodes.count) return ls__fail(LS_ERROR_STATE, "the inputs of a function come first");
+  if (!keyword && f->positional != f->inputs)
     return ls__fail(LS_ERROR_STATE, "positional inputs come before keyword ones");
-  int32_t node;
-  if ((status = ls__node_new(g, LS__INPUT, NULL, 0, 0, LS_NONE, &node))) return status;
-  if (keyword) g->nodes[node].name = ls__intern(keyword, strlen(keyword));
-  else g->positional++;
-  g->inputs++;
-  ls__node_handle(g, node, out);
+  const char **bigger = realloc(f->keywords, sizeof *bigger * (size_t)(f->inputs + 1));
+  if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
+  f->keywords = bigger;
+  ls__node node = ls__node_of(LS__INPUT, 0);
+  int32_t id;
+  if ((status = ls__function_record(f, &node, NULL, 0, LS_NONE, &id))) return status;
+  f->keywords[f->inputs++] = keyword ? ls__intern(keyword, strlen(keyword)) : NULL;
+  if (!keyword) f->positional++;
+  ls__node_handle(&f->owner, id, out);
   return LS_OK;
 }
 
-/* A node of the function with a slot: a call, a tap, an either. */
-static ls_status slotted(ls_graph *g, ls__node_kind kind, const ls_value *args, int32_t n, int64_t site, uint8_t result,
-                         int32_t *node) {
-  ls_status status = recording(g);
-  if (!status) status = ls__node_new(g, kind, args, n, site, result, node);
-  if (!status) g->nodes[*node].slot = g->slots++;
+/* Adds a node with a slot: a call, a tap, an either. */
+static ls_status slotted(ls_function *f, ls__node_kind kind, ls__slot slot, const ls_value *args, int32_t n, int64_t site,
+                         uint8_t result, ls_value *out) {
+  if (f->slot_count == f->slot_room) {
+    int32_t room = f->slot_room ? 2 * f->slot_room : 4;
+    ls__slot *bigger = realloc(f->slots, sizeof *bigger * (size_t)room);
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
+    f->slots = bigger;
+    f->slot_room = room;
+  }
+  if (slot.module) ls__module_retain(slot.module);
+  if (slot.callee) slot.callee->owner.references++;
+  if (slot.fused) slot.fused->owner.references++;
+  ls__node node = ls__node_of(kind, site);
+  node.slot = f->slot_count;
+  f->slots[f->slot_count++] = slot;
+  int32_t id;
+  ls_status status = ls__function_record(f, &node, args, n, result, &id);
+  if (status) slot_clear(&f->slots[--f->slot_count]);
+  else ls__node_handle(&f->owner, id, out);
   return status;
 }
 
-/* Ends the recording of such a node. */
-static ls_status given(ls_graph *g, int32_t node, ls_value *out) {
-  ls_status status = ls__settle(g, node);
-  if (!status) ls__node_handle(g, node, out);
-  return status;
+uint8_t ls__function_kind(const ls_function *f) {
+  return f->result.kind == LS_NODE ? f->owner.nodes.kinds[f->result.aux] : (uint8_t)f->result.kind;
 }
 
-static uint8_t result_kind(const ls_graph *g) {
-  return g->result.kind == LS_NODE ? g->kinds[g->result.aux] : (uint8_t)g->result.kind;
+ls_module *ls__function_module(const ls_function *f) { return f->module; }
+
+static ls_status finished(const ls_function *callee) {
+  return callee->owner.open ? ls__fail(LS_ERROR_STATE, "a function is called before it is finished") : LS_OK;
 }
 
-static ls_status finished(const ls_graph *callee) {
-  return callee->state == LS__FINISHED_FUNCTION ? LS_OK
-                                                : ls__fail(LS_ERROR_STATE, "a function is called before it is finished");
-}
-
-ls_status ls_function_call(ls_graph *g, ls_module *child, ls_graph *callee, const ls_value *args, int32_t n, int64_t site,
+ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
                            ls_value *out) {
-  int32_t node;
   ls_status status = finished(callee);
-  if (!status) status = slotted(g, LS__CALL, args, n, site, result_kind(callee), &node);
+  if (!status) status = recording(f);
   if (status) return status;
-  g->nodes[node].module = child;
-  child->references++;
-  g->nodes[node].callee = callee;
-  callee->references++;
-  return given(g, node, out);
+  return slotted(f, LS__CALL, (ls__slot){.module = child, .callee = callee}, args, n, site, ls__function_kind(callee), out);
 }
 
-ls_status ls_function_tap(ls_graph *g, const char *name, const ls_value *value, int64_t site, ls_value *out) {
-  int32_t node;
-  ls_status status = slotted(g, LS__TAP, value, 1, site, value->kind == LS_NODE ? g->kinds[value->aux] : LS_NONE, &node);
+ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out) {
+  ls_status status = recording(f);
   if (status) return status;
-  g->nodes[node].name = ls__intern(name, strlen(name));
-  return given(g, node, out);
+  uint8_t kind = value->kind == LS_NODE && value->as.p == f ? f->owner.nodes.kinds[value->aux] : (uint8_t)LS_NONE;
+  return slotted(f, LS__TAP, (ls__slot){.name = ls__intern(name, strlen(name))}, value, 1, site, kind, out);
 }
 
-ls_status ls_function_either(ls_graph *g, ls_graph *plain, ls_graph *fused, const ls_value *args, int32_t n, int64_t site,
+ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out) {
-  int32_t node;
   ls_status status = finished(plain);
   if (!status) status = finished(fused);
-  if (!status && fused->slots)
+  if (!status && fused->slot_count)
     status = ls__fail(LS_ERROR_ARGUMENT, "a fused form has operators only, no calls and no taps");
-  if (!status && (plain->inputs != fused->inputs || result_kind(plain) != result_kind(fused)))
+  if (!status && (plain->inputs != fused->inputs || ls__function_kind(plain) != ls__function_kind(fused)))
     status = ls__fail(LS_ERROR_ARGUMENT, "two forms of one node need the same inputs and the same kind of result");
-  if (!status) status = slotted(g, LS__EITHER, args, n, site, result_kind(plain), &node);
+  if (!status) status = recording(f);
   if (status) return status;
-  g->nodes[node].callee = plain;
-  plain->references++;
-  g->nodes[node].fused = fused;
-  fused->references++;
-  return given(g, node, out);
+  return slotted(f, LS__EITHER, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
 }
 
+ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) {
+  ls_function *f = value->kind == LS_NODE ? value->as.p : NULL;
+  if (!f || !ls__is_function(&f->owner) || !f->owner.open)
+    return ls__fail(LS_ERROR_STATE, "sizes as values of a graph exist only in a module's forward");
+  ls__node node = ls__node_of(LS__SHAPE, site);
+  int32_t id;
+  ls_status status = ls__function_record(f, &node, value, 1, LS_LIST, &id);
+  if (!status) ls__node_handle(&f->owner, id, out);
+  return status;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------- */
+
 /* Writes down after which node each value is used for the last time. */
-static ls_status find_ends(ls_graph *g) {
-  int32_t *last = malloc(sizeof *last * (size_t)(g->count + 1));
-  g->dies = malloc(sizeof *g->dies * (size_t)(g->count + 1));
-  if (!last || !g->dies) {
+static ls_status find_ends(ls_function *f) {
+  int32_t count = f->owner.nodes.count;
+  int32_t *last = malloc(sizeof *last * (size_t)(count + 1));
+  f->dies = malloc(sizeof *f->dies * (size_t)(count + 1));
+  f->ends = calloc((size_t)count + 1, sizeof *f->ends);
+  if (!last || !f->dies || !f->ends) {
     free(last);
     return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   }
-  for (int32_t i = 0; i < g->count; i++) {
+  for (int32_t i = 0; i < count; i++) {
     last[i] = i;
-    const ls__node *node = &g->nodes[i];
+    const ls__node *node = &f->owner.nodes.at[i];
     for (int32_t k = 0; k < node->n; k++)
       if (node->stream[k].kind == LS_NODE) last[node->stream[k].aux] = i;
   }
-  if (g->result.kind == LS_NODE) last[g->result.aux] = g->count;
-  for (int32_t i = 0; i < g->count; i++)
-    if (last[i] < g->count) g->nodes[last[i]].dies_n++;
+  if (f->result.kind == LS_NODE) last[f->result.aux] = count;
+  for (int32_t i = 0; i < count; i++)
+    if (last[i] < count) f->ends[last[i]].n++;
   int32_t at = 0;
-  for (int32_t i = 0; i < g->count; i++) {
-    g->nodes[i].dies_at = at;
-    at += g->nodes[i].dies_n;
-    g->nodes[i].dies_n = 0;
+  for (int32_t i = 0; i < count; i++) {
+    f->ends[i].at = at;
+    at += f->ends[i].n;
+    f->ends[i].n = 0;
   }
-  for (int32_t i = 0; i < g->count; i++)
-    if (last[i] < g->count) {
-      ls__node *end = &g->nodes[last[i]];
-      g->dies[end->dies_at + end->dies_n++] = i;
+  for (int32_t i = 0; i < count; i++)
+    if (last[i] < count) {
+      ls__end *end = &f->ends[last[i]];
+      f->dies[end->at + end->n++] = i;
     }
   free(last);
   return LS_OK;
 }
 
-ls_status ls_function_finish(ls_graph *g, const ls_value *result) {
-  ls_status status = recording(g);
+ls_status ls_function_finish(ls_function *f, const ls_value *result) {
+  ls_status status = recording(f);
   if (status) return status;
-  if (result->kind == LS_NODE && result->as.p != g)
+  if (result->kind == LS_NODE && result->as.p != f)
     return ls__fail(LS_ERROR_STATE, "a forward must return a value of its own recording");
   if (result->kind == LS_OPEN)
     return ls__fail(LS_ERROR_ARGUMENT, "a forward returns one value; several are recorded as a tuple");
-  g->result = *result;
-  if (result->kind == LS_NODE) g->result.as.p = NULL;
-  else ls_value_retain(&g->result);
-  if ((status = find_ends(g))) return status;
-  if (g->values) ls__eager_finish(g);
-  g->state = LS__FINISHED_FUNCTION;
+  f->result = *result;
+  if (result->kind == LS_NODE) f->result.as.p = NULL;
+  else ls_value_retain(&f->result);
+  if ((status = find_ends(f))) return status;
+  if (f->values) ls__eager_finish(f);
+  f->owner.open = false;
   return LS_OK;
 }

@@ -1,7 +1,8 @@
 /* Modules: named places in the model that own parameters and children. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "model/graph.h"
+#include "model/private.h"
 
 ls_status ls_module_new(const char *class_name, ls_module **out) {
   ls_module *m = calloc(1, sizeof *m);
@@ -25,6 +26,11 @@ void ls_module_release(ls_module *m) {
   free(m->axis_numbers);
   free(m);
   ls__live_add(-1);
+}
+
+ls_module *ls__module_retain(ls_module *m) {
+  m->references++;
+  return m;
 }
 
 static int32_t find(const char **names, int32_t count, const char *name) {
@@ -74,7 +80,7 @@ ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) 
     m->child_names[i] = name;
     m->child_modules[i] = NULL;
   }
-  if (child) child->references++;
+  if (child) ls__module_retain(child);
   ls_module_release(m->child_modules[i]);
   m->child_modules[i] = child;
   return LS_OK;
@@ -86,4 +92,44 @@ ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis) {
   m->axis_points[m->axes] = ls__intern(point, strlen(point));
   m->axis_numbers[m->axes++] = axis;
   return LS_OK;
+}
+
+/* ---- questions -------------------------------------------------------------------------------------------------- */
+
+int32_t ls__module_axis(const ls_module *m, const char *point, int32_t otherwise) {
+  for (int32_t i = 0; m && i < m->axes; i++)
+    if (!strcmp(m->axis_points[i], point)) return m->axis_numbers[i];
+  return otherwise;
+}
+
+const char *ls__module_class(const ls_module *m) { return m->class_name; }
+
+const char *ls__module_tensor_name(const ls_module *m, const void *tensor) {
+  for (int32_t i = 0; i < m->tensors; i++)
+    if (m->tensor_values[i].kind == LS_TENSOR && m->tensor_values[i].as.p == tensor) return m->tensor_names[i];
+  return NULL;
+}
+
+const char *ls__module_child_name(const ls_module *m, const ls_module *child) {
+  for (int32_t i = 0; i < m->children; i++)
+    if (m->child_modules[i] == child) return m->child_names[i];
+  return NULL;
+}
+
+/* Appends the path from `m` down to `wanted`; false where it is not below. */
+static bool find_path(const ls_module *m, const ls_module *wanted, char *path, size_t room) {
+  if (m == wanted) return true;
+  size_t used = strlen(path);
+  for (int32_t i = 0; i < m->children; i++) {
+    if (!m->child_modules[i]) continue;
+    snprintf(path + used, room - used, "%s%s", used ? "." : "", m->child_names[i]);
+    if (find_path(m->child_modules[i], wanted, path, room)) return true;
+    path[used] = 0;
+  }
+  return false;
+}
+
+bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room) {
+  path[0] = 0;
+  return root && find_path(root, m, path, room);
 }

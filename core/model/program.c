@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "model/graph.h"
+#include "model/private.h"
 
 /* Room for one more element of `size` bytes in an array that doubles. */
 static bool grow(void **array, int32_t count, int32_t *room, size_t size) {
@@ -37,47 +37,59 @@ static bool is_in_module(const ls_module *m, const ls_value *v) {
 static bool note_constants(ls_program *p, const ls_module *m, const ls_value *stream, int32_t n) {
   for (int32_t i = 0; i < n; i++) {
     const ls_value *v = &stream[i];
-    bool holds = v->kind == LS_TENSOR || v->kind == LS_TUPLE || v->kind == LS_LIST || v->kind == LS_STRUCT;
-    if (!holds || is_in_module(m, v)) continue;
+    if ((v->kind != LS_TENSOR && !ls__is_sequence(v->kind)) || is_in_module(m, v)) continue;
     if (!grow((void **)&p->constants, p->constant_count, &p->constant_room, sizeof *p->constants)) return false;
     p->constants[p->constant_count++] = *v;
   }
   return true;
 }
 
-static bool edits_any(const ls_graph *function) {
-  for (int32_t i = 0; i < function->count; i++)
-    if (function->nodes[i].edits >= 0) return true;
+/* Notes the tensors that are no node's value and that the node changes in place; false when out of memory. */
+static bool note_changed(ls_program *p, const ls__node *node) {
+  bool changes = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR
+                                           : node->kind == LS__OP && ls__call_changes_own(node->call);
+  for (int32_t i = 0; changes && i < node->n; i++) {
+    if (node->stream[i].kind != LS_TENSOR) continue;
+    if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
+    p->changed[p->changed_count++] = node->stream[i];
+  }
+  return true;
+}
+
+static bool edits_any(const ls_function *function) {
+  for (int32_t i = 0; i < function->owner.nodes.count; i++)
+    if (function->owner.nodes.at[i].edits >= 0) return true;
   return false;
 }
 
 /* Adds one call of `function` and all calls inside; gives its instance, -1 when out of memory. `depth` and `values` grow
    to what a run of it needs. */
-static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int32_t parent, int32_t *depth,
+static int32_t flatten(ls_program *p, ls_function *function, ls_module *module, int32_t parent, int32_t *depth,
                        int32_t *values) {
   if (!grow((void **)&p->instances, p->instance_count, &p->instance_room, sizeof *p->instances)) return -1;
   int32_t number = module ? calls_of(p, module) : 0, self = p->instance_count++, slots = p->slot_count;
   int32_t input = add_point(p, self, LS_POINT_INPUT, NULL);
   if (input < 0) return -1;
-  for (int32_t i = 0; i < function->slots; i++) {
+  for (int32_t i = 0; i < function->slot_count; i++) {
     if (!grow((void **)&p->slots, p->slot_count, &p->slot_room, sizeof *p->slots)) return -1;
     p->slots[p->slot_count++] = -1;
   }
   p->instances[self] = (ls__instance){function, module, parent, number, input, -1, slots};
   if (!note_constants(p, module, &function->result, 1)) return -1;
   int32_t deepest = 0, most = 0;
-  for (int32_t i = 0; i < function->count; i++) {
-    const ls__node *node = &function->nodes[i];
-    if (!note_constants(p, module, node->stream, node->n)) return -1;
-    p->changes_own = p->changes_own || ls__node_changes_own(node);
-    p->in_place = p->in_place || node->edits >= 0 || (node->fused && edits_any(node->fused));
+  for (int32_t i = 0; i < function->owner.nodes.count; i++) {
+    const ls__node *node = &function->owner.nodes.at[i];
+    if (!note_constants(p, module, node->stream, node->n) || !note_changed(p, node)) return -1;
+    p->in_place = p->in_place || node->edits >= 0;
     if (node->slot < 0) continue;
+    const ls__slot *slot = &function->slots[node->slot];
+    p->in_place = p->in_place || (slot->fused && edits_any(slot->fused));
     int32_t d = 0, v = 0, to;
     if (node->kind == LS__TAP) {
-      to = add_point(p, self, LS_POINT_TAP, node->name);
+      to = add_point(p, self, LS_POINT_TAP, slot->name);
     } else {
-      to = flatten(p, node->callee, node->module, self, &d, &v);
-      if (node->fused && node->fused->count > v) v = node->fused->count;
+      to = flatten(p, slot->callee, slot->module, self, &d, &v);
+      if (slot->fused && slot->fused->owner.nodes.count > v) v = slot->fused->owner.nodes.count;
     }
     if (to < 0) return -1;
     p->slots[slots + node->slot] = to; // NOLINT(clang-analyzer-core.NullDereference): room was made for all slots
@@ -86,17 +98,17 @@ static int32_t flatten(ls_program *p, ls_graph *function, ls_module *module, int
   }
   if ((p->instances[self].output = add_point(p, self, LS_POINT_OUTPUT, NULL)) < 0) return -1;
   *depth = deepest + 1;
-  *values = function->count + most;
+  *values = function->owner.nodes.count + most;
   return self;
 }
 
-ls_status ls_program_new(ls_graph *function, ls_program **out) {
-  if (function->state != LS__FINISHED_FUNCTION) return ls__fail(LS_ERROR_STATE, "a program needs a finished function");
+ls_status ls_program_new(ls_function *function, ls_program **out) {
+  if (function->owner.open) return ls__fail(LS_ERROR_STATE, "a program needs a finished function");
   ls_program *p = calloc(1, sizeof *p);
   if (!p) return ls__fail(LS_ERROR_MEMORY, "out of memory for a program");
   p->references = 1;
   p->function = function;
-  function->references++;
+  function->owner.references++;
   ls__live_add(1);
   if (flatten(p, function, function->module, -1, &p->depth, &p->values) < 0) {
     ls_program_release(p);
@@ -109,11 +121,12 @@ ls_status ls_program_new(ls_graph *function, ls_program **out) {
 void ls_program_release(ls_program *p) {
   if (!p || --p->references) return;
   ls__run_free(p->idle);
-  ls_graph_release(p->function);
+  ls_function_release(p->function);
   free(p->instances);
   free(p->points);
   free(p->slots);
   free(p->constants);
+  free(p->changed);
   free(p->name);
   free(p);
   ls__live_add(-1);
@@ -128,11 +141,11 @@ int32_t ls_program_points(ls_program *p) { return p->point_count; }
 /* The point of a tap in an instance or in the unfused forms inside it. */
 static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap) {
   const ls__instance *in = &p->instances[instance];
-  for (int32_t i = 0; i < in->function->count; i++) {
-    const ls__node *node = &in->function->nodes[i];
+  for (int32_t i = 0; i < in->function->owner.nodes.count; i++) {
+    const ls__node *node = &in->function->owner.nodes.at[i];
     if (node->slot < 0) continue;
     int32_t to = p->slots[in->slots + node->slot];
-    if (node->kind == LS__TAP && !strcmp(node->name, tap)) return to;
+    if (node->kind == LS__TAP && !strcmp(in->function->slots[node->slot].name, tap)) return to;
     if (node->kind == LS__EITHER && (to = tap_point(p, to, tap)) >= 0) return to;
   }
   return -1;
@@ -172,24 +185,6 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
   return LS_OK;
 }
 
-/* Appends the path from `m` down to `wanted`; false where it is not below. */
-static bool find_path(const ls_module *m, const ls_module *wanted, char *path, size_t room) {
-  if (m == wanted) return true;
-  size_t used = strlen(path);
-  for (int32_t i = 0; i < m->children; i++) {
-    if (!m->child_modules[i]) continue;
-    snprintf(path + used, room - used, "%s%s", used ? "." : "", m->child_names[i]);
-    if (find_path(m->child_modules[i], wanted, path, room)) return true;
-    path[used] = 0;
-  }
-  return false;
-}
-
-bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room) {
-  path[0] = 0;
-  return root && find_path(root, m, path, room);
-}
-
 /* The call that a point belongs to; one inside a form belongs to the call around it. */
 static const ls__instance *owner_of(const ls_program *p, int32_t point) {
   int32_t instance = p->points[point].instance;
@@ -203,6 +198,14 @@ ls_module *ls_program_point_module(ls_program *p, int32_t point) {
   return at->kind == LS_POINT_TAP ? owner_of(p, point)->module : p->instances[at->instance].module;
 }
 
+ls__point_info ls__program_point(const ls_program *p, int32_t point) {
+  const ls__point *at = &p->points[point];
+  const ls__instance *in = &p->instances[at->instance];
+  return (ls__point_info){at->kind, at->tap, at->instance, in->input, in->output, in->function, owner_of(p, point)->module};
+}
+
+ls__point_info ls__program_call(const ls_program *p, int32_t instance) { return ls__program_point(p, p->instances[instance].output); }
+
 enum { NAME_ROOM = 1024 };
 
 const char *ls_program_point_name(ls_program *p, int32_t point) {
@@ -211,7 +214,7 @@ const char *ls_program_point_name(ls_program *p, int32_t point) {
   const ls__point *at = &p->points[point];
   const ls__instance *in = owner_of(p, point);
   p->name[0] = 0;
-  if (in->module && p->function->module) find_path(p->function->module, in->module, p->name, NAME_ROOM);
+  if (in->module) ls__module_path(p->function->module, in->module, p->name, NAME_ROOM);
   static const char *kinds[] = {"input", "output", "tap"};
   size_t used = strlen(p->name);
   used += (size_t)snprintf(p->name + used, NAME_ROOM - used, "%s%s", used ? "." : "",
@@ -219,4 +222,58 @@ const char *ls_program_point_name(ls_program *p, int32_t point) {
   if (used < NAME_ROOM && in->module && calls_of(p, in->module) > 1)
     snprintf(p->name + used, NAME_ROOM - used, " (call %d)", in->number);
   return p->name;
+}
+
+/* ---- questions of a trace --------------------------------------------------------------------------------------- */
+
+ls_program *ls__program_retain(ls_program *p) {
+  p->references++;
+  return p;
+}
+
+ls_function *ls__program_function(const ls_program *p) { return p->function; }
+
+bool ls__program_edits(const ls_program *p) { return p->in_place; }
+
+bool ls__program_trains(const ls_program *p) {
+  for (int32_t i = 0; i < p->instance_count; i++) {
+    const ls_module *m = p->instances[i].module;
+    for (int32_t k = 0; m && k < m->tensors; k++)
+      if (m->tensor_values[k].kind == LS_TENSOR && ls__tensor_requires_grad(m->tensor_values[k].as.p)) return true;
+  }
+  return false;
+}
+
+bool ls__program_owns(const ls_program *p, void *tensor) {
+  for (int32_t i = 0; i < p->instance_count; i++) {
+    const ls_module *m = p->instances[i].module;
+    if (m && ls__stream_shares(m->tensor_values, m->tensors, tensor)) return true;
+  }
+  return ls__stream_shares(p->constants, p->constant_count, tensor);
+}
+
+const ls_value *ls__program_changed(const ls_program *p, int32_t *n) {
+  *n = p->changed_count;
+  return p->changed;
+}
+
+int32_t ls__program_maker(const ls_program *p, int32_t instance, const ls_value *key) {
+  const ls_function *f = p->instances[instance].function;
+  const ls__nodes *nodes = &f->owner.nodes;
+  if (f->result.kind != LS_NODE || nodes->at[f->result.aux].kind != LS__SEQ) return -1;
+  const ls__node *seq = &nodes->at[f->result.aux];
+  int32_t place = 0, made = -1;
+  for (int32_t i = 1; i < seq->n; place++) {
+    const char *name = NULL;
+    if (seq->stream[i].kind == LS_KEY) name = seq->stream[i++].as.s;
+    bool wanted = key->kind == LS_STRING ? name && !strcmp(name, key->as.s) : key->kind == LS_INT && key->as.i == place;
+    if (wanted && seq->stream[i].kind == LS_NODE) made = seq->stream[i].aux;
+    i = ls__stream_value(seq->stream, i, seq->n);
+  }
+  if (made < 0 || nodes->at[made].kind != LS__CALL) return -1;
+  int32_t uses = 0;
+  for (int32_t i = 0; i < nodes->count; i++)
+    for (int32_t k = 0; k < nodes->at[i].n; k++)
+      uses += nodes->at[i].stream[k].kind == LS_NODE && nodes->at[i].stream[k].aux == made;
+  return uses == 1 ? p->slots[p->instances[instance].slots + nodes->at[made].slot] : -1;
 }

@@ -3,10 +3,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include "model/graph.h"
+#include "model/private.h"
 
 typedef struct ls__frame {
-  ls_graph *function;
+  ls_function *function;
   int32_t instance; /* -1: a fused form */
   int32_t pc;
   int32_t base;     /* of its cells */
@@ -51,21 +51,16 @@ ls_status ls__interrupt_check(void) {
 /* ---- values of nodes -------------------------------------------------------------------------------------------- */
 
 /* Puts values in the place of nodes: borrowed, into `local` or fresh memory. */
-ls_value *ls__substitute(const ls__node *node, const ls_value *values, ls_value *local) {
-  ls_value *s = node->n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)node->n);
+ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *values, ls_value *local) {
+  ls_value *s = n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)n);
   if (!s) return NULL;
-  for (int32_t i = 0; i < node->n; i++) s[i] = node->stream[i].kind == LS_NODE ? values[node->stream[i].aux] : node->stream[i];
+  for (int32_t i = 0; i < n; i++) s[i] = stream[i].kind == LS_NODE ? values[stream[i].aux] : stream[i];
   return s;
 }
 
-bool ls__node_changes_own(const ls__node *node) {
-  if (node->kind == LS__SETITEM) return node->stream[0].kind == LS_TENSOR;
-  return node->kind == LS__OP && ls__call_changes_own(node->call);
-}
-
-ls_status ls__node_execute(ls__node *node, ls_value *values, ls_value *out) {
+ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out) {
   if (node->kind == LS__OP) return ls__call_run(node->call, values, out);
-  ls_value local[LS__LOCAL], *s = ls__substitute(node, values, local);
+  ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   ls_status status;
   switch (node->kind) {
@@ -112,7 +107,7 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
   }
   r->program = p;
   p->references++;
-  r->trace = NULL;
+  r->watcher = NULL;
   r->at = r->target = r->narrow_instance = -1;
   r->standing = false;
   r->depth = r->cells_used = r->argument_count = 0;
@@ -156,18 +151,18 @@ static void stand(ls__run *r, int32_t point, ls_value value) {
 }
 
 /* Enters a function whose arguments are `s`. */
-static ls_status push(ls__run *r, ls_graph *function, int32_t instance, const ls_value *s, int32_t n) {
+static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n) {
   frame *f = &r->frames[r->depth++];
   *f = (frame){function, instance, 0, r->cells_used};
-  r->cells_used += function->count;
+  r->cells_used += function->owner.nodes.count;
   ls_value *cells = r->cells + f->base;
   ls_status status = ls__fill_inputs(function, s, n, cells);
   if (status || instance < 0) return status;
   const ls__instance *in = &r->program->instances[instance];
   if (!in->module) return LS_OK;
-  if (r->target == in->output && r->trace && ls__trace_replaces(r->trace)) {
+  if (r->target == in->output && r->watcher && r->watcher->replaces(r->who)) {
     for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
-    f->pc = function->count + 1; /* replaced unread: it does not run */
+    f->pc = function->owner.nodes.count + 1; /* replaced unread: it does not run */
     stand(r, in->output, (ls_value){0});
   } else if (r->target == in->input) {
     ls_value pair;
@@ -177,9 +172,10 @@ static ls_status push(ls__run *r, ls_graph *function, int32_t instance, const ls
   return LS_OK;
 }
 
-static void drop_dead(const ls_graph *function, const ls__node *node, ls_value *cells) {
-  const int32_t *dies = function->dies + node->dies_at;
-  for (int32_t i = 0; i < node->dies_n; i++) clear(&cells[dies[i]]);
+/* Releases the values that nobody uses behind node `pc`. */
+static inline void drop_dead(const ls_function *function, int32_t pc, ls_value *cells) {
+  ls__end end = function->ends[pc];
+  for (int32_t i = 0; i < end.n; i++) clear(&cells[function->dies[end.at + i]]);
 }
 
 /* Leaves the top frame with its result, which becomes the value of the calling node. */
@@ -192,7 +188,7 @@ static void pop(ls__run *r, ls_value value) {
   frame *f = &r->frames[r->depth - 1];
   ls_value *cells = r->cells + f->base;
   cells[f->pc] = value;
-  drop_dead(f->function, &f->function->nodes[f->pc], cells);
+  drop_dead(f->function, f->pc, cells);
   f->pc++;
 }
 
@@ -213,7 +209,7 @@ static void leave(ls__run *r, frame *f) {
 }
 
 /* A call, a tap or an either. */
-static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells) {
+static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value *cells) {
   int32_t to = f->instance >= 0 ? r->program->slots[r->program->instances[f->instance].slots + node->slot] : -1;
   if (node->kind == LS__TAP) {
     ls_value value = node->stream[0].kind == LS_NODE ? cells[node->stream[0].aux] : node->stream[0];
@@ -222,43 +218,41 @@ static ls_status step_slot(ls__run *r, frame *f, ls__node *node, ls_value *cells
       stand(r, to, value);
       return LS_OK;
     }
-    cells[f->pc++] = value;
-    drop_dead(f->function, node, cells);
+    cells[f->pc] = value;
+    drop_dead(f->function, f->pc++, cells);
     return LS_OK;
   }
-  ls_value local[LS__LOCAL], *s = ls__substitute(node, cells, local);
+  ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, cells, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   ls_status status = LS_OK;
   ls_value cut = {0};
-  if (r->trace && to >= 0 && to == r->narrow_instance && !(status = ls__narrow_cut(r->trace, r->narrow_item, &s[0], &cut))) s[0] = cut;
+  if (r->watcher && to >= 0 && to == r->narrow_instance && !(status = r->watcher->cut(r->who, &s[0], &cut))) s[0] = cut;
   if (status) {
     if (s != local) free(s);
     return status;
   }
   const ls__instance *in = to >= 0 ? &r->program->instances[to] : NULL;
+  const ls__slot *slot = &f->function->slots[node->slot];
   if (node->kind == LS__EITHER && !(in && r->target >= in->input && r->target <= in->output))
-    status = push(r, node->fused, -1, s, node->n);
+    status = push(r, slot->fused, -1, s, node->n);
   else
-    status = push(r, node->callee, to, s, node->n);
+    status = push(r, slot->callee, to, s, node->n);
   ls_value_release(&cut);
   if (s != local) free(s);
   return status;
 }
 
-static ls_status protect_value(ls_graph *trace, const ls_value *v) {
-  if (v->kind == LS_TENSOR) return ls__trace_protect(trace, v->as.p);
-  if (v->kind != LS_TUPLE && v->kind != LS_LIST) return LS_OK;
-  const ls__seq *seq = v->as.p;
+static ls_status protect_value(const ls__run *r, const ls_value *v) {
+  if (v->kind == LS_TENSOR) return r->watcher->protect(r->who, v->as.p);
   ls_status status = LS_OK;
-  for (int32_t i = 0; i < seq->length && !status; i++) status = protect_value(trace, &seq->items[i]);
+  for (int32_t i = 0; i < ls_seq_length(v) && !status; i++) status = protect_value(r, &ls__seq_items(v)[i]);
   return status;
 }
 
-/* What a node of the model is about to change in place, and was read before, stays as it was read. */
-static ls_status protect(ls_graph *trace, const ls__node *node, const ls_value *cells) {
+/* The watcher is told what a node is about to change in place. */
+static ls_status protect(const ls__run *r, const ls__node *node, const ls_value *cells) {
   ls_status status = LS_OK;
-  for (int32_t k = 0, of = node->edits; of >= 0 && !status; of = node->kind == LS__OP ? ls__call_written(node->call, ++k) : -1)
-    status = protect_value(trace, &cells[of]);
+  for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = protect_value(r, &cells[of]);
   return status;
 }
 
@@ -266,20 +260,20 @@ static ls_status protect(ls_graph *trace, const ls__node *node, const ls_value *
 static ls_status advance(ls__run *r) {
   while (r->depth && !r->standing) {
     frame *f = &r->frames[r->depth - 1];
-    ls_graph *function = f->function;
+    ls_function *function = f->function;
     ls_value *cells = r->cells + f->base;
-    while (f->pc < function->count) {
-      ls__node *node = &function->nodes[f->pc];
+    const ls__nodes *nodes = &function->owner.nodes;
+    while (f->pc < nodes->count) {
+      const ls__node *node = &nodes->at[f->pc];
       ls_status status = ls__interrupt_check();
       if (status) return status;
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);
       } else {
-        if (node->edits >= 0 && r->trace) status = protect(r->trace, node, cells);
+        if (node->edits >= 0 && r->watcher) status = protect(r, node, cells);
         if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
         if (!status) {
-          if (node->dies_n) drop_dead(function, node, cells);
-          f->pc++;
+          drop_dead(function, f->pc++, cells);
           continue;
         }
       }
@@ -314,7 +308,7 @@ static void depart(ls__run *r) {
       break;
     default:
       cells[f->pc] = value;
-      drop_dead(f->function, &f->function->nodes[f->pc], cells);
+      drop_dead(f->function, f->pc, cells);
       f->pc++;
   }
 }
@@ -337,27 +331,65 @@ ls_status ls__run_until(ls__run *r, int32_t point) {
   return status;
 }
 
+ls_status ls__run_finish(ls__run *r, ls_value *out) {
+  ls_status status = ls__run_until(r, r->program->point_count);
+  if (status) return status;
+  *out = r->result;
+  r->result = (ls_value){0};
+  return LS_OK;
+}
+
+/* ---- what a watcher does and asks ---------------------------------------------------------------------------------- */
+
+void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who) {
+  r->watcher = watcher;
+  r->who = who;
+}
+
+void ls__run_narrow(ls__run *r, int32_t instance) { r->narrow_instance = instance; }
+
+bool ls__run_stands_at(const ls__run *r, int32_t point) { return r->standing && r->at == point; }
+
+ls_value *ls__run_value(ls__run *r) { return &r->value; }
+
+ls_program *ls__run_program(const ls__run *r) { return r->program; }
+
+void ls__run_swap(ls__run *r, void *old, const ls_value *fresh) {
+  ls__value_swap(&r->value, old, fresh);
+  for (int32_t i = 0; i < r->cells_used; i++) ls__value_swap(&r->cells[i], old, fresh);
+}
+
+ls_value *ls__run_arguments(ls__run *r, int32_t *n) {
+  *n = r->argument_count;
+  return r->arguments;
+}
+
+bool ls__run_borrows(const ls__run *r, void *tensor) {
+  return ls__stream_shares(r->arguments, r->argument_count, tensor) || ls__program_owns(r->program, tensor);
+}
+
 /* ---- running without a trace ------------------------------------------------------------------------------------ */
 
 ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out) {
   ls__run *r;
   ls_status status = ls__run_new(p, args, n, &r);
   if (status) return status;
-  status = ls__run_until(r, p->point_count);
-  if (!status) {
-    *out = r->result;
-    r->result = (ls_value){0};
-  }
+  status = ls__run_finish(r, out);
   ls__run_free(r);
   return status;
 }
 
 ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out) {
   ls__mode saved;
-  ls_value result;
+  ls_value local[LS__LOCAL], result;
+  const ls_value *given;
+  ls_status status = ls__arguments_check(args, n);
+  if (!status) status = ls__resolve(args, n, local, &given);
+  if (status) return status;
   ls__interrupt_guard(true);
   if (!autograd) ls__mode_enter(false, &saved);
-  ls_status status = ls__program_execute(p, args, n, &result);
+  status = ls__program_execute(p, given, n, &result);
+  ls__resolved_free(given, args, local);
   if (!status && (status = ls__interrupt_check())) ls_value_release(&result);
   ls__interrupt_guard(false);
   if (!autograd) ls__mode_leave(&saved);

@@ -1,5 +1,5 @@
 /* The start of the library: what it sets up for itself, and what it may change in the process around it. */
-#include "model/graph.h"
+#include "model/model.h"
 
 static bool started;
 

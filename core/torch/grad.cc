@@ -49,8 +49,7 @@ void ls__value_detach(ls_value* v) {
     } catch (...) {
     }
   } else if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
-    auto* seq = static_cast<ls__seq*>(v->as.p);
-    for (int32_t i = 0; i < seq->length; i++) ls__value_detach(&seq->items[i]);
+    for (int32_t i = 0; i < ls_seq_length(v); i++) ls__value_detach(&ls__seq_items(v)[i]);
   }
 }
 

@@ -126,50 +126,50 @@ ls_status index_failed(const ls_value* index, int32_t n, ls_status status) {
 // ---- sequences ---------------------------------------------------------------------------------------------------------
 
 ls_status sequence_place(const ls_value* self, const ls_value* index, int32_t n, int64_t* out) {
-  auto* seq = static_cast<ls__seq*>(self->as.p);
+  auto* keys = ls__seq_keys(self);
+  int32_t length = ls_seq_length(self);
   if (n != 1) return ls__fail(LS_ERROR_INDEX, "%s: a tuple takes one index, a struct one field; the first element is x[0]",
                     index_text(index, n).c_str());
   if (index->kind == LS_STRING) {
     int32_t at = ls_seq_find(self, index->as.s);
     if (at < 0)
       return ls__fail(LS_ERROR_NAME, "there is no field \"%s\" here%s", index->as.s,
-                      ls__near(index->as.s, seq->keys, seq->keys ? static_cast<size_t>(seq->length) : 0));
+                      ls__near(index->as.s, keys, keys ? static_cast<size_t>(length) : 0));
     *out = at;
     return LS_OK;
   }
   if (index->kind != LS_INT) return ls__fail(LS_ERROR_INDEX, "%s is no index of a tuple", index_text(index, n).c_str());
-  int64_t at = index->as.i < 0 ? index->as.i + seq->length : index->as.i;
-  if (at < 0 || at >= seq->length)
-    return ls__fail(LS_ERROR_INDEX, "[%lld]: index is out of range for %d elements", static_cast<long long>(index->as.i), seq->length);
+  int64_t at = index->as.i < 0 ? index->as.i + length : index->as.i;
+  if (at < 0 || at >= length)
+    return ls__fail(LS_ERROR_INDEX, "[%lld]: index is out of range for %d elements", static_cast<long long>(index->as.i), length);
   *out = at;
   return LS_OK;
 }
 
 ls_status sequence_slice(const ls_value* self, const ls_value* slice, ls_value* out) {
-  auto* seq = static_cast<ls__seq*>(self->as.p);
+  auto* items = ls__seq_items(self);
+  auto* keys = ls__seq_keys(self);
   auto start = bound(slice[1]), stop = bound(slice[2]), step = bound(slice[3]);
-  int64_t n = seq->length, by = step.value_or(1);
+  int64_t n = ls_seq_length(self), by = step.value_or(1);
   TORCH_CHECK_INDEX(by > 0, "the step of a slice is 1 or more");
   auto clamp = [n](int64_t i) { return std::min(std::max<int64_t>(i < 0 ? i + n : i, 0), n); };
   int64_t from = clamp(start.value_or(0)), to = clamp(stop.value_or(n));
   int64_t count = to > from ? (to - from + by - 1) / by : 0;
   ls_status status = ls__seq_new(self->kind, static_cast<int32_t>(count), out);
   if (status) return status;
-  auto* made = static_cast<ls__seq*>(out->as.p);
+  auto* made = ls__seq_items(out);
   for (int64_t i = 0; i < count; i++) {
-    made->items[i] = seq->items[from + i * by];
-    if (made->keys) made->keys[i] = seq->keys[from + i * by];
-    ls_value_retain(&made->items[i]);
+    made[i] = items[from + i * by];
+    if (keys) ls__seq_keys(out)[i] = keys[from + i * by];
+    ls_value_retain(&made[i]);
   }
   return LS_OK;
 }
 
-bool is_sequence(const ls_value* v) { return v->kind == LS_TUPLE || v->kind == LS_LIST || v->kind == LS_STRUCT; }
-
 }  // namespace
 
 ls_status ls__index_get(const ls_value* self, const ls_value* index, int32_t n, ls_value* out) {
-  if (is_sequence(self)) {
+  if (ls__is_sequence(self->kind)) {
     return guarded("an index", [&] {
       if (n == 4 && index->kind == LS_SLICE) return sequence_slice(self, index, out);
       int64_t at;
@@ -196,7 +196,7 @@ ls_status ls__index_get(const ls_value* self, const ls_value* index, int32_t n, 
 }
 
 ls_status ls__index_set(const ls_value* self, const ls_value* index, int32_t n, const ls_value* value) {
-  if (is_sequence(self))
+  if (ls__is_sequence(self->kind))
     return ls__fail(LS_ERROR_ARGUMENT, "a tuple or struct outside of a trace cannot be changed; make a new one");
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only tensors can be written to");
   if (self->aux == LS_READ_ONLY)

@@ -282,9 +282,8 @@ void each_tensor(const ls_value* s, int32_t n, Each each) {
   for (int32_t i = 0; i < n; i++) {
     if (s[i].kind == LS_TENSOR) {
       each(s[i]);
-    } else if (s[i].kind == LS_TUPLE || s[i].kind == LS_LIST || s[i].kind == LS_STRUCT) {
-      auto* seq = static_cast<ls__seq*>(s[i].as.p);
-      each_tensor(seq->items, seq->length, each);
+    } else if (ls__is_sequence(s[i].kind)) {
+      each_tensor(ls__seq_items(&s[i]), ls_seq_length(&s[i]), each);
     }
   }
 }
@@ -314,8 +313,7 @@ ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const
 // What lies in the memory of a read-only argument, in whichever way it was obtained, is read-only too.
 void mark_read_only(const ReadOnly& given, ls_value* v) {
   if (v->kind == LS_TUPLE || v->kind == LS_LIST) {
-    auto* seq = static_cast<ls__seq*>(v->as.p);
-    for (int32_t i = 0; i < seq->length; i++) mark_read_only(given, &seq->items[i]);
+    for (int32_t i = 0; i < ls_seq_length(v); i++) mark_read_only(given, &ls__seq_items(v)[i]);
   }
   if (v->kind != LS_TENSOR) return;
   for (auto* tensor : given.tensors)
@@ -610,7 +608,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
     ls_status status = ls__seq_new(LS_TUPLE, n, out);
     for (int32_t i = 0; i < n; i++) {
       if (status) ls_value_release(&results[i]);
-      else static_cast<ls__seq*>(out->as.p)->items[i] = results[i];
+      else ls__seq_items(out)[i] = results[i];
     }
     return status;
   });

@@ -216,10 +216,10 @@ ls_status ls__tensor_sizes(void* tensor, ls_value* out) {
     auto sizes = static_cast<c10::TensorImpl*>(tensor)->sizes();
     ls_status status = ls__seq_new(LS_LIST, static_cast<int32_t>(sizes.size()), out);
     if (status) return status;
-    auto* seq = static_cast<ls__seq*>(out->as.p);
+    auto* items = ls__seq_items(out);
     for (size_t i = 0; i < sizes.size(); i++) {
-      seq->items[i].kind = LS_INT;
-      seq->items[i].as.i = sizes[i];
+      items[i].kind = LS_INT;
+      items[i].as.i = sizes[i];
     }
     return LS_OK;
   });

@@ -33,8 +33,6 @@ static Want want_of(const Type& type) {
 
 static const Type& inside(const Type& type) { return *type.containedTypes()[0]; }
 
-static bool is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
-
 static const struct { const char* name; at::Layout layout; } layouts[] = {
     {"strided", at::kStrided}, {"sparse_coo", at::kSparse}, {"sparse_csr", at::kSparseCsr}};
 static const struct { const char* name; at::MemoryFormat format; } formats[] = {
@@ -87,10 +85,7 @@ static int fit_items(const Type& item, const ls_value* s, int32_t n, const uint8
 static int fit_list(const Type& type, c10::optional<int32_t> size, const ls_value* s, int32_t n, const uint8_t* kinds) {
   const Type& item = inside(type);
   if (s->kind == LS_OPEN) return s->aux == LS_STRUCT ? -1 : fit_items(item, s + 1, n - 1, kinds);
-  if (is_sequence(s->kind)) {
-    auto* seq = static_cast<ls__seq*>(s->as.p);
-    return fit_items(item, seq->items, seq->length, kinds);
-  }
+  if (ls__is_sequence(s->kind)) return fit_items(item, ls__seq_items(s), ls_seq_length(s), kinds);
   if (s->kind == LS_NODE && kinds) {
     auto kind = kinds[s->aux];
     if (kind == LS_LIST || kind == LS_TUPLE) return 1;
@@ -195,10 +190,7 @@ IValue convert(const Type& type, c10::optional<int32_t> list_size, const ls_valu
   if (want != Want::list) return convert_one(want, *s);
   const Type& item = inside(type);
   if (s->kind == LS_OPEN) return convert_items(item, s + 1, n - 1);
-  if (is_sequence(s->kind)) {
-    auto* seq = static_cast<ls__seq*>(s->as.p);
-    return convert_items(item, seq->items, seq->length);
-  }
+  if (ls__is_sequence(s->kind)) return convert_items(item, ls__seq_items(s), ls_seq_length(s));
   std::vector<ls_value> copies(static_cast<size_t>(list_size.value_or(1)), *s);
   return convert_items(item, copies.data(), static_cast<int32_t>(copies.size()));
 }
@@ -209,8 +201,8 @@ template <class List, class Each>
 static ls_value sequence(int32_t kind, const List& list, Each each) {
   ls_value v;
   if (ls__seq_new(kind, static_cast<int32_t>(list.size()), &v)) throw std::bad_alloc();
-  auto* seq = static_cast<ls__seq*>(v.as.p);
-  for (size_t i = 0; i < list.size(); i++) seq->items[i] = each(i);
+  auto* items = ls__seq_items(&v);
+  for (size_t i = 0; i < list.size(); i++) items[i] = each(i);
   return v;
 }
 

@@ -1,47 +1,23 @@
 /* Of a head whose output is read at some positions only, only those run: where all that is used of the result of a call is
-   `y[i, a:b]`, and the called function treats every position alone, the argument is cut before the call instead.
+   `y[i, a:b]`, and the called function treats every position alone (model/positionwise.c), the argument is cut before the
+   call instead.
 
    The plan looks for such calls and notes the indexing node; the cut itself is made when the call runs, since only then
-   the number of axes is known. The index is rewritten to what is left to do: a number becomes 0, a slice becomes all. */
+   the number of axes is known. From then on the run indexes with what is left to do: a number becomes 0, a slice becomes
+   all. */
 #include <string.h>
 #include "trace/trace.h"
 
-/* ---- functions that treat every position alone -------------------------------------------------------------------- */
-
-static int32_t dims_of(const ls_value *v) {
-  ls_tensor_info info;
-  return v->kind == LS_TENSOR && !ls_tensor_describe(v, &info) ? info.dims : -1;
-}
-
-/* The node works on the last axis of the node before it, with constants. */
-static bool is_positionwise(const ls__node *node, int32_t before) {
-  if (node->kind != LS__OP || node->n < 2 || node->stream[0].kind != LS_NODE || node->stream[0].aux != before) return false;
-  for (int32_t i = 1; i < node->n; i++)
-    if (node->stream[i].kind == LS_NODE) return false;
-  const char *name = ls__op_name(node->op);
-  const ls_value *second = &node->stream[1];
-  if (!strcmp(name, "linear") || !strcmp(name, "matmul")) return dims_of(second) == 2;
-  if (!strcmp(name, "layer_norm") || !strcmp(name, "rms_norm")) return second->kind == LS_OPEN && second->as.i == 1;
-  if (!strcmp(name, "add_") || !strcmp(name, "add")) return node->n == 2 && dims_of(second) == 1;
-  return false;
-}
-
-static bool function_is_positionwise(const ls_graph *f) {
-  if (f->inputs != 1 || f->positional != 1 || f->count < 2) return false;
-  if (f->result.kind != LS_NODE || f->result.aux != f->count - 1) return false;
-  for (int32_t i = 1; i < f->count; i++)
-    if (!is_positionwise(&f->nodes[i], i - 1)) return false;
-  return true;
-}
-
 /* ---- what is used of a value --------------------------------------------------------------------------------------- */
 
+static bool waits(const ls_trace *t, int32_t id) { return t->plan.nodes[id].needed && !t->run.nodes[id].done; }
+
 /* The one node that waits for the value of `id`, -1 where there are others or the value is kept. */
-static int32_t only_user(const ls_graph *g, int32_t id) {
-  if (g->nodes[id].saved || g->nodes[id].uses != 1) return -1;
-  for (int32_t i = id + 1; i < g->count; i++) {
-    const ls__node *node = &g->nodes[i];
-    if (!node->needed || node->done) continue;
+static int32_t only_user(const ls_trace *t, int32_t id) {
+  if (t->owner.nodes.at[id].saved || t->plan.nodes[id].uses != 1) return -1;
+  for (int32_t i = id + 1; i < t->owner.nodes.count; i++) {
+    if (!waits(t, i)) continue;
+    const ls__node *node = ls__seen(t, i);
     for (int32_t k = 0; k < node->n; k++)
       if (node->stream[k].kind == LS_NODE && node->stream[k].aux == id) return i;
   }
@@ -69,77 +45,64 @@ static bool selects(const ls__node *node, int32_t of) {
   return less;
 }
 
+/* The read or write that node `id` is or edits. */
+static const ls__node *point_of(const ls_trace *t, int32_t id) { return &t->owner.nodes.at[ls__point_node(t, id)]; }
+
+static bool is_point(const ls__node *node) { return node->kind == LS__READ || node->kind == LS__WRITE; }
+
 /* ---- calls that a body added --------------------------------------------------------------------------------------- */
 
-static void narrow_call(ls_graph *g, int32_t id) {
-  if (!function_is_positionwise(g->nodes[id].program->function) || g->nodes[id].n != 1) return;
-  int32_t user = only_user(g, id), call = id;
-  if (user < 0 || !selects(&g->nodes[user], id)) return;
+static bool calls_positionwise(const ls__node *node) {
+  return node->kind == LS__CALL && node->n == 1 && ls__function_is_positionwise(ls__program_function(node->program));
+}
+
+static void narrow_call(ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  if (!calls_positionwise(&nodes[id])) return;
+  int32_t user = only_user(t, id), call = id;
+  if (user < 0 || !selects(&nodes[user], id)) return;
   for (;;) { /* as deep as the calls go: head(norm(x)) */
-    const ls_value *argument = &g->nodes[call].stream[0];
-    if (argument->kind != LS_NODE) break;
-    int32_t below = argument->aux;
-    const ls__node *node = &g->nodes[below];
-    if (node->kind != LS__CALL || node->done || node->n != 1 || only_user(g, below) != call ||
-        !function_is_positionwise(node->program->function))
-      break;
+    const ls_value *argument = &ls__seen(t, call)->stream[0];
+    int32_t below = argument->kind == LS_NODE ? argument->aux : -1;
+    if (below < 0 || t->run.nodes[below].done || only_user(t, below) != call || !calls_positionwise(&nodes[below])) break;
     call = below;
   }
-  g->nodes[call].narrow = user;
+  t->plan.nodes[call].narrow = user;
 }
 
 /* ---- the model's own head ------------------------------------------------------------------------------------------ */
 
-/* Which instance gives element `key` of the result of an instance, -1 where the element is something else or is used
-   elsewhere in the function too. */
-static int32_t maker_of(const ls_program *p, int32_t instance, const ls_value *key) {
-  const ls_graph *f = p->instances[instance].function;
-  if (f->result.kind != LS_NODE || f->nodes[f->result.aux].kind != LS__SEQ) return -1;
-  const ls__node *seq = &f->nodes[f->result.aux];
-  int32_t place = 0, made = -1;
-  for (int32_t i = 1; i < seq->n; place++) {
-    const char *name = NULL;
-    if (seq->stream[i].kind == LS_KEY) name = seq->stream[i++].as.s;
-    bool wanted = key->kind == LS_STRING ? name && !strcmp(name, key->as.s) : key->kind == LS_INT && key->as.i == place;
-    if (wanted && seq->stream[i].kind == LS_NODE) made = seq->stream[i].aux;
-    i = ls__stream_value(seq->stream, i, seq->n);
-  }
-  if (made < 0 || f->nodes[made].kind != LS__CALL) return -1;
-  int32_t uses = 0;
-  for (int32_t i = 0; i < f->count; i++)
-    for (int32_t k = 0; k < f->nodes[i].n; k++) uses += f->nodes[i].stream[k].kind == LS_NODE && f->nodes[i].stream[k].aux == made;
-  return uses == 1 ? p->slots[p->instances[instance].slots + f->nodes[made].slot] : -1;
-}
-
 /* Whether anything but `read` looks at or changes what stands at the points from `first` to `last`. */
-static bool others_look(const ls_graph *g, int32_t first, int32_t last, int32_t read) {
-  for (int32_t i = 0; i < g->count; i++) {
-    const ls__node *node = &g->nodes[i];
-    const ls__node *at = node->edits >= 0 ? &g->nodes[g->nodes[node->edits].root] : node;
-    if (i == read || !node->needed || node->done || (at->kind != LS__READ && at->kind != LS__WRITE)) continue;
-    if (at->slot >= first && at->slot <= last) return true;
+static bool others_look(const ls_trace *t, int32_t first, int32_t last, int32_t read) {
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    if (i == read || !waits(t, i)) continue;
+    const ls__node *at = point_of(t, i);
+    if (is_point(at) && at->slot >= first && at->slot <= last) return true;
   }
   return false;
 }
 
-static void narrow_read(ls_graph *g, int32_t id, const ls_program *p) {
-  int32_t point = g->nodes[id].slot;
-  if (p->points[point].kind != LS_POINT_OUTPUT) return;
-  int32_t instance = p->points[point].instance, value = id, user = only_user(g, id);
-  if (user >= 0 && !function_is_positionwise(p->instances[instance].function)) {
-    const ls__node *piece = &g->nodes[user];
+static void narrow_read(ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  const ls_program *p = t->invokes[nodes[id].invoke].program;
+  int32_t point = nodes[id].slot, value = id, user = only_user(t, id);
+  ls__point_info call = ls__program_point(p, point);
+  if (call.kind != LS_POINT_OUTPUT) return;
+  if (user >= 0 && !ls__function_is_positionwise(call.function)) {
+    const ls__node *piece = &nodes[user];
     if (piece->kind != LS__GETITEM || piece->n != 2 || piece->stream[0].aux != id) return;
-    instance = maker_of(p, instance, &piece->stream[1]);
-    if (instance < 0 || !function_is_positionwise(p->instances[instance].function)) return;
+    int32_t maker = ls__program_maker(p, call.instance, &piece->stream[1]);
+    if (maker < 0) return;
+    call = ls__program_call(p, maker);
+    if (!ls__function_is_positionwise(call.function)) return;
     value = user;
-    user = only_user(g, value);
+    user = only_user(t, value);
   }
-  if (user < 0 || !selects(&g->nodes[user], value)) return;
-  int32_t input = p->instances[instance].input;
-  int64_t begins = g->nodes[id].time - point + input; /* the call begins so far before what it gives */
-  if (g->now >= begins || others_look(g, input, point, id)) return;
-  g->narrow_instance = instance;
-  g->narrow_item = user;
+  if (user < 0 || !selects(&nodes[user], value)) return;
+  int64_t begins = t->plan.nodes[id].time - point + call.input; /* the call begins so far before what it gives */
+  if (t->run.now >= begins || others_look(t, call.input, point, id)) return;
+  t->plan.narrow_instance = call.instance;
+  t->plan.narrow_item = user;
 }
 
 /* ---- the head under several invokes --------------------------------------------------------------------------------- */
@@ -150,26 +113,33 @@ static int32_t position_in(const ls__node *item) {
   return second < item->n && item->stream[second].kind == LS_INT ? second : -1;
 }
 
+static int64_t position(const ls_trace *t, int32_t item) {
+  const ls__node *node = &t->owner.nodes.at[item];
+  return node->stream[position_in(node)].as.i;
+}
+
 /* The node that takes one position of what an invoke reads with node `id`, or of a piece of that, where that is all that is
    used of it; else -1. */
-static int32_t position_of(const ls_graph *g, int32_t id) {
-  int32_t of = only_user(g, id), item = of >= 0 && g->nodes[of].kind == LS__ROWS ? only_user(g, of) : -1;
-  if (item >= 0 && g->kinds[id] != LS_TENSOR && g->nodes[item].kind == LS__GETITEM && g->nodes[item].n == 2) {
+static int32_t position_of(const ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  int32_t of = only_user(t, id), item = of >= 0 && nodes[of].kind == LS__ROWS ? only_user(t, of) : -1;
+  if (item >= 0 && t->owner.nodes.kinds[id] != LS_TENSOR && nodes[item].kind == LS__GETITEM && nodes[item].n == 2) {
     of = item;
-    item = only_user(g, of);
+    item = only_user(t, of);
   }
-  return item >= 0 && selects(&g->nodes[item], of) && position_in(&g->nodes[item]) >= 0 ? item : -1;
+  return item >= 0 && selects(&nodes[item], of) && position_in(&nodes[item]) >= 0 ? item : -1;
 }
 
 /* The node that a position is taken of with node `item`: the rows of an invoke, or a piece of them; -1 where it is neither. */
-static int32_t rows_under(const ls_graph *g, int32_t item, const ls_value **piece) {
-  int32_t of = g->nodes[item].stream[0].kind == LS_NODE ? g->nodes[item].stream[0].aux : -1;
+static int32_t rows_under(const ls_trace *t, int32_t item, const ls_value **piece) {
+  const ls__node *nodes = t->owner.nodes.at;
+  int32_t of = nodes[item].stream[0].kind == LS_NODE ? nodes[item].stream[0].aux : -1;
   *piece = NULL;
-  if (of >= 0 && g->nodes[of].kind == LS__GETITEM && g->nodes[of].n == 2) {
-    *piece = &g->nodes[of].stream[1];
-    of = g->nodes[of].stream[0].kind == LS_NODE ? g->nodes[of].stream[0].aux : -1;
+  if (of >= 0 && nodes[of].kind == LS__GETITEM && nodes[of].n == 2) {
+    *piece = &nodes[of].stream[1];
+    of = nodes[of].stream[0].kind == LS_NODE ? nodes[of].stream[0].aux : -1;
   }
-  return of >= 0 && g->nodes[of].kind == LS__ROWS ? of : -1;
+  return of >= 0 && nodes[of].kind == LS__ROWS ? of : -1;
 }
 
 static bool same_piece(const ls_value *a, const ls_value *b) {
@@ -178,54 +148,91 @@ static bool same_piece(const ls_value *a, const ls_value *b) {
   return a->kind == LS_STRING ? !strcmp(a->as.s, b->as.s) : a->kind == LS_INT && a->as.i == b->as.i;
 }
 
-/* All invokes of the last pass take the same position of what a head gives, each of its own rows: the head runs there alone. */
-static void narrow_invokes(ls_graph *g, int64_t last) {
-  int32_t first = -1, item = -1, reads = 0;
-  const ls_value *piece = NULL, *other;
-  for (int32_t i = 0; i < g->count; i++) {
-    const ls__node *node = &g->nodes[i];
-    if (!node->needed || node->done || node->time != last || node->kind != LS__READ) continue;
-    if (g->invokes[node->invoke].kind != LS_INVOKE_ROWS || g->invokes[node->invoke].steps) return;
-    int32_t own = position_of(g, i);
-    if (own < 0) return;
-    const ls__node *a = &g->nodes[own], *b = &g->nodes[item < 0 ? own : item];
-    if (a->stream[position_in(a)].as.i != b->stream[position_in(b)].as.i) return;
-    rows_under(g, own, &other);
-    if (first < 0) first = i, item = own, piece = other;
-    if (!same_piece(piece, other)) return;
-    reads++;
+/* Reads of all invokes at the time `last`, where each takes the same position of its own rows. */
+typedef struct readers {
+  int32_t first, item, count; /* the first read, the node that takes the position of it, how many reads */
+  const ls_value *piece;      /* of what the point gives, NULL: all of it */
+} readers;
+
+static bool find_readers(const ls_trace *t, int64_t last, readers *out) {
+  *out = (readers){.first = -1};
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    const ls__node *node = &t->owner.nodes.at[i];
+    if (!waits(t, i) || t->plan.nodes[i].time != last || node->kind != LS__READ) continue;
+    if (t->invokes[node->invoke].kind != LS_INVOKE_ROWS || t->invokes[node->invoke].steps) return false;
+    int32_t item = position_of(t, i);
+    if (item < 0) return false;
+    const ls_value *piece;
+    rows_under(t, item, &piece);
+    if (out->first < 0) *out = (readers){i, item, 0, piece};
+    if (position(t, item) != position(t, out->item) || !same_piece(out->piece, piece)) return false;
+    out->count++;
   }
-  if (first < 0) return;
-  const ls_program *p = g->invokes[g->nodes[first].invoke].program;
-  int32_t point = g->nodes[first].slot, instance = p->points[point].instance, at_point = 0;
-  if (p->points[point].kind != LS_POINT_OUTPUT) return;
-  if (piece && (instance = maker_of(p, instance, piece)) < 0) return;
-  if (!function_is_positionwise(p->instances[instance].function)) return;
-  int32_t input = p->instances[instance].input, pass = ls__pass_of(last);
-  if (g->now >= last - point + input) return;
-  for (int32_t i = 0; i < g->count; i++) {
-    const ls__node *node = &g->nodes[i], *at = node->edits >= 0 ? &g->nodes[g->nodes[node->edits].root] : node;
-    if (!node->needed || node->done || (at->kind != LS__READ && at->kind != LS__WRITE)) continue;
-    if (g->invokes[at->invoke].pass != pass) continue;
-    if (g->invokes[at->invoke].program != p) return;
-    if (at->slot == point && node->kind == LS__READ) at_point++;
-    else if (at->slot >= input && at->slot <= point) return;
-  }
-  if (at_point != reads) return;
-  g->narrow_instance = instance;
-  g->narrow_item = item;
+  return out->first >= 0;
 }
 
-/* Cuts one position out of the second axis; every invoke's own index becomes 0. */
+/* All invokes of the last pass take the same position of what a head gives, each of its own rows: the head runs there alone. */
+static void narrow_invokes(ls_trace *t, int64_t last) {
+  readers all;
+  if (!find_readers(t, last, &all)) return;
+  const ls__node *first = &t->owner.nodes.at[all.first];
+  const ls_program *p = t->invokes[first->invoke].program;
+  int32_t point = first->slot, pass = ls__pass_of(last), at_point = 0;
+  ls__point_info call = ls__program_point(p, point);
+  if (call.kind != LS_POINT_OUTPUT) return;
+  if (all.piece) {
+    int32_t maker = ls__program_maker(p, call.instance, all.piece);
+    if (maker < 0) return;
+    call = ls__program_call(p, maker);
+  }
+  if (!ls__function_is_positionwise(call.function) || t->run.now >= last - point + call.input) return;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    const ls__node *at = point_of(t, i);
+    if (!waits(t, i) || !is_point(at) || t->plan.invokes[at->invoke].pass != pass) continue;
+    if (t->invokes[at->invoke].program != p) return;
+    if (at->slot == point && t->owner.nodes.at[i].kind == LS__READ) at_point++;
+    else if (at->slot >= call.input && at->slot <= point) return;
+  }
+  if (at_point != all.count) return;
+  t->plan.narrow_instance = call.instance;
+  t->plan.narrow_item = all.item;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------------------ */
+
+void ls__narrow_plan(ls_trace *t) {
+  t->plan.narrow_instance = -1;
+  int64_t last = t->plan.ordered ? t->plan.nodes[t->plan.order[t->plan.ordered - 1]].time : -1;
+  bool one = t->invoke_count == 1 && t->invokes[0].kind == LS_INVOKE_WHOLE && !t->invokes[0].steps && !t->gradients;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    uint8_t kind = t->owner.nodes.at[i].kind;
+    if (!waits(t, i)) continue;
+    if (kind == LS__CALL) narrow_call(t, i);
+    else if (one && kind == LS__READ && t->plan.nodes[i].time == last) narrow_read(t, i);
+  }
+  if (t->invoke_count > 1 && !t->gradients) narrow_invokes(t, last);
+  if (t->run.model) ls__run_narrow(t->run.model, t->plan.narrow_instance);
+}
+
+/* ---- cutting ------------------------------------------------------------------------------------------------------- */
+
+/* The run's own indexing node, whose indices are those of a value that is cut already: they count from the cut. */
+static ls__node *own_index(ls_trace *t, int32_t item) {
+  ls__node *own = ls__trace_own_node(t, item);
+  if (!own) ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
+  return own;
+}
+
 static ls_status uncut(const ls_value *argument, ls_value *out) {
   *out = *argument;
   ls_value_retain(out);
   return LS_OK;
 }
 
-static ls_status cut_position(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out) {
+/* Cuts one position out of the second axis; every invoke's own index becomes 0. */
+static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out) {
   ls_tensor_info info;
-  int64_t at = g->nodes[item].stream[position_in(&g->nodes[item])].as.i;
+  int64_t at = position(t, item);
   if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return uncut(argument, out);
   int64_t from = at < 0 ? at + info.shape[1] : at;
   if (from < 0 || from >= info.shape[1]) return uncut(argument, out); /* the indexing nodes will say so */
@@ -233,73 +240,64 @@ static ls_status cut_position(ls_graph *g, int32_t item, const ls_value *argumen
                      {.kind = LS_INT, .as.i = from + 1}, {0}}, made;
   ls_status status = ls__index_get(argument, cut, 8, &made);
   if (status) return status;
-  *out = made;
   const ls_value *piece;
-  int64_t time = g->nodes[g->nodes[rows_under(g, item, &piece)].stream[0].aux].time;
-  for (int32_t i = 0; i < g->count; i++) {
-    if (!g->nodes[i].needed || g->nodes[i].done || g->nodes[i].kind != LS__READ || g->nodes[i].time != time) continue;
-    int32_t own = position_of(g, i);
-    if (own >= 0) g->nodes[own].stream[position_in(&g->nodes[own])].as.i = 0;
+  int64_t time = t->plan.nodes[t->owner.nodes.at[rows_under(t, item, &piece)].stream[0].aux].time;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    if (!waits(t, i) || t->owner.nodes.at[i].kind != LS__READ || t->plan.nodes[i].time != time) continue;
+    int32_t other = position_of(t, i);
+    ls__node *own = other >= 0 ? own_index(t, other) : NULL;
+    if (own) own->stream[position_in(own)].as.i = 0;
+    else if (other >= 0) status = LS_ERROR_MEMORY;
   }
-  return LS_OK;
+  if (status) ls_value_release(&made);
+  else *out = made;
+  return status;
 }
-
-/* ---- the plan ------------------------------------------------------------------------------------------------------ */
-
-void ls__narrow_plan(ls_graph *g) {
-  g->narrow_instance = -1;
-  int64_t last = g->ordered ? g->nodes[g->order[g->ordered - 1]].time : -1;
-  bool one = g->invoke_count == 1 && g->invokes[0].kind == LS_INVOKE_WHOLE && !g->invokes[0].steps && !g->gradients;
-  for (int32_t i = 0; i < g->count; i++) {
-    const ls__node *node = &g->nodes[i];
-    if (!node->needed || node->done) continue;
-    if (node->kind == LS__CALL) narrow_call(g, i);
-    else if (one && node->kind == LS__READ && node->time == last) narrow_read(g, i, g->invokes[0].program);
-  }
-  if (g->invoke_count > 1 && !g->gradients) narrow_invokes(g, last);
-  if (g->run) {
-    g->run->narrow_instance = g->narrow_instance;
-    g->run->narrow_item = g->narrow_item;
-  }
-}
-
-/* ---- cutting ------------------------------------------------------------------------------------------------------- */
 
 static const ls_value nothing = {.kind = LS_NONE};
 
-ls_status ls__narrow_cut(ls_graph *g, int32_t item, const ls_value *argument, ls_value *out) {
-  ls__node *node = &g->nodes[item];
-  ls_tensor_info info;
-  ls_value cut[LS__LOCAL];
-  int32_t axis = 0, n = 0;
-  const ls_value *piece;
-  if (rows_under(g, item, &piece) >= 0) return cut_position(g, item, argument, out);
-  if (node->n > LS__LOCAL / 4 || argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info)) return uncut(argument, out);
-  for (int32_t i = 1; i < node->n; i++, axis++) {
+/* The indices of a node as slices of a value with the axes of `info`; their number, 0 where they reach the last axis, which is
+   the function's own, or leave the value, which the indexing node will say. */
+static int32_t as_slices(const ls__node *node, const ls_tensor_info *info, ls_value *cut) {
+  int32_t n = 0;
+  for (int32_t i = 1, axis = 0; i < node->n; i++, axis++) {
     const ls_value *at = &node->stream[i];
-    if (axis >= info.dims - 1) return uncut(argument, out); /* the last axis is the function's own */
+    if (axis >= info->dims - 1) return 0;
     cut[n++] = (ls_value){.kind = LS_SLICE};
     if (at->kind == LS_SLICE) {
       memcpy(cut + n, at + 1, 3 * sizeof *cut);
       i += 3;
     } else {
-      int64_t from = at->as.i < 0 ? at->as.i + info.shape[axis] : at->as.i;
-      if (from < 0 || from >= info.shape[axis]) return uncut(argument, out); /* the indexing node will say so */
+      int64_t from = at->as.i < 0 ? at->as.i + info->shape[axis] : at->as.i;
+      if (from < 0 || from >= info->shape[axis]) return 0;
       cut[n] = (ls_value){.kind = LS_INT, .as.i = from};
       cut[n + 1] = (ls_value){.kind = LS_INT, .as.i = from + 1};
       cut[n + 2] = nothing;
     }
     n += 3;
   }
-  ls_value made;
+  return n;
+}
+
+ls_status ls__narrow_cut(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out) {
+  const ls__node *node = &t->owner.nodes.at[item];
+  ls_tensor_info info;
+  ls_value cut[LS__LOCAL], made;
+  const ls_value *piece;
+  if (rows_under(t, item, &piece) >= 0) return cut_position(t, item, argument, out);
+  bool fits = node->n <= LS__LOCAL / 4 && argument->kind == LS_TENSOR && !ls_tensor_describe(argument, &info);
+  int32_t n = fits ? as_slices(node, &info, cut) : 0;
+  if (!n) return uncut(argument, out);
+  ls__node *own = own_index(t, item);
+  if (!own) return LS_ERROR_MEMORY;
   ls_status status = ls__index_get(argument, cut, n, &made);
   if (status) return status;
   *out = made;
-  for (int32_t i = 1; i < node->n; i++) {
-    if (node->stream[i].kind == LS_INT) {
-      node->stream[i].as.i = 0;
+  for (int32_t i = 1; i < own->n; i++) {
+    if (own->stream[i].kind == LS_INT) {
+      own->stream[i].as.i = 0;
     } else {
-      for (int32_t k = 1; k <= 3; k++) node->stream[i + k] = nothing;
+      for (int32_t k = 1; k <= 3; k++) own->stream[i + k] = nothing;
       i += 3;
     }
   }

@@ -2,37 +2,18 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
-bool ls__own_touches(const ls_value *stream, int32_t n, void *tensor) {
-  for (int32_t i = 0; i < n; i++) {
-    if (stream[i].kind == LS_TENSOR && ls__tensor_shares(stream[i].as.p, tensor)) return true;
-    if (stream[i].kind == LS_TUPLE || stream[i].kind == LS_LIST || stream[i].kind == LS_STRUCT) {
-      const ls__seq *seq = stream[i].as.p;
-      if (ls__own_touches(seq->items, seq->length, tensor)) return true;
-    }
+bool ls__own_foreign(const ls_trace *t, void *tensor) {
+  if (t->run.model && ls__run_borrows(t->run.model, tensor)) return true;
+  for (int32_t i = 0; i < t->invoke_count; i++)
+    if (ls__stream_shares(t->invokes[i].arguments, t->invokes[i].argument_count, tensor)) return true;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    const ls__node *node = &t->owner.nodes.at[i], *instead = t->run.nodes[i].instead;
+    if (ls__stream_shares(node->stream, node->n, tensor)) return true;
+    if (node->program && ls__program_owns(node->program, tensor)) return true;
+    /* an index of which a view is made again */
+    if (instead && node->kind == LS__GETITEM && ls__stream_shares(instead->stream + 1, node->n - 1, tensor)) return true;
   }
   return false;
-}
-
-/* The tensor lies in a parameter or buffer, or in a constant that a forward was recorded with. */
-static bool in_program(const ls_program *p, void *tensor) {
-  for (int32_t i = 0; i < p->instance_count; i++) {
-    const ls_module *m = p->instances[i].module;
-    if (m && ls__own_touches(m->tensor_values, m->tensors, tensor)) return true;
-  }
-  return ls__own_touches(p->constants, p->constant_count, tensor);
-}
-
-/* The tensor's memory belongs to the caller (inputs, tensors named in the body) or to the model (parameters). */
-bool ls__own_foreign(const ls_graph *g, void *tensor) {
-  const ls__run *r = g->run;
-  if (r && ls__own_touches(r->arguments, r->argument_count, tensor)) return true;
-  for (int32_t i = 0; i < g->invoke_count; i++)
-    if (ls__own_touches(g->invokes[i].arguments, g->invokes[i].argument_count, tensor)) return true;
-  for (int32_t i = 0; i < g->count; i++) {
-    if (ls__own_touches(g->nodes[i].stream, g->nodes[i].n, tensor)) return true;
-    if (g->nodes[i].program && in_program(g->nodes[i].program, tensor)) return true;
-  }
-  return r && in_program(r->program, tensor);
 }
 
 ls_status ls__own_unchanged(const ls__node *node) {
@@ -44,64 +25,58 @@ ls_status ls__own_unchanged(const ls__node *node) {
 
 /* ---- a model that changes things itself ------------------------------------------------------------------------- */
 
-static ls_status keep_tensor(ls_graph *g, const ls_value *v) {
-  for (int32_t i = 0; i < g->kept_count; i += 2)
-    if (g->kept[i].as.p == v->as.p) return LS_OK;
-  if (g->kept_count + 2 > g->kept_room) {
-    int32_t room = g->kept_room ? 2 * g->kept_room : 8;
-    ls_value *bigger = realloc(g->kept, sizeof *bigger * (size_t)room);
+static ls_status keep_tensor(ls_trace *t, const ls_value *v) {
+  for (int32_t i = 0; i < t->run.kept_count; i += 2)
+    if (t->run.kept[i].as.p == v->as.p) return LS_OK;
+  if (t->run.kept_count + 2 > t->run.kept_room) {
+    int32_t room = t->run.kept_room ? 2 * t->run.kept_room : 8;
+    ls_value *bigger = realloc(t->run.kept, sizeof *bigger * (size_t)room);
     if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for what the model changes");
-    g->kept = bigger;
-    g->kept_room = room;
+    t->run.kept = bigger;
+    t->run.kept_room = room;
   }
-  ls_status status = ls__tensor_clone(v->as.p, &g->kept[g->kept_count + 1]);
+  ls_status status = ls__tensor_clone(v->as.p, &t->run.kept[t->run.kept_count + 1]);
   if (status) return status;
   ls_value_retain(v);
-  g->kept[g->kept_count] = (ls_value){.kind = LS_TENSOR, .as.p = v->as.p};
-  g->kept_count += 2;
+  t->run.kept[t->run.kept_count] = (ls_value){.kind = LS_TENSOR, .as.p = v->as.p};
+  t->run.kept_count += 2;
   return LS_OK;
 }
 
 /* Copies what the forward of `p` changes of its own (running means, counters), to be put back when the trace ends: a trace
    changes nothing of the model. */
-ls_status ls__own_keep(ls_graph *g, const ls_program *p) {
-  for (int32_t i = 0; p->changes_own && i < p->instance_count; i++) {
-    const ls_graph *f = p->instances[i].function;
-    for (int32_t k = 0; k < f->count; k++) {
-      const ls__node *node = &f->nodes[k];
-      bool changes = ls__node_changes_own(node);
-      for (int32_t at = 0; changes && at < node->n; at++) {
-        ls_status status = node->stream[at].kind == LS_TENSOR ? keep_tensor(g, &node->stream[at]) : LS_OK;
-        if (status) return status;
-      }
-    }
-  }
-  return LS_OK;
+ls_status ls__own_keep(ls_trace *t, const ls_program *p) {
+  int32_t n;
+  const ls_value *changed = ls__program_changed(p, &n);
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < n && !status; i++) status = keep_tensor(t, &changed[i]);
+  return status;
 }
 
-void ls__own_put_back(ls_graph *g) {
-  if (!g->kept) return;
+void ls__own_put_back(ls_trace *t) {
+  if (!t->run.kept) return;
   static const ls_value everything = {.kind = LS_ELLIPSIS};
   ls__mode saved;
   ls__mode_enter(false, &saved);
-  for (int32_t i = 0; i < g->count; i++) /* what was saved stays as it was saved */
-    for (int32_t k = 0; k < g->kept_count; k += 2)
-      if (g->nodes[i].done && g->nodes[i].saved && ls__own_touches(&g->values[i], 1, g->kept[k].as.p)) ls__own_memory(&g->values[i]);
-  for (int32_t i = 0; i < g->kept_count; i += 2) {
-    ls__index_set(&g->kept[i], &everything, 1, &g->kept[i + 1]);
-    ls_value_release(&g->kept[i]);
-    ls_value_release(&g->kept[i + 1]);
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) /* what was saved stays as it was saved */
+    for (int32_t k = 0; k < t->run.kept_count; k += 2)
+      if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && ls__stream_shares(&t->run.values[i], 1, t->run.kept[k].as.p))
+        ls__own_memory(&t->run.values[i]);
+  for (int32_t i = 0; i < t->run.kept_count; i += 2) {
+    ls__index_set(&t->run.kept[i], &everything, 1, &t->run.kept[i + 1]);
+    ls_value_release(&t->run.kept[i]);
+    ls_value_release(&t->run.kept[i + 1]);
   }
   ls__mode_leave(&saved);
-  free(g->kept);
-  g->kept = NULL;
-  g->kept_count = g->kept_room = 0;
+  free(t->run.kept);
+  t->run.kept = NULL;
+  t->run.kept_count = t->run.kept_room = 0;
 }
 
 /* A module that a body calls gets copies of what it could change and is not the run's own; they are noted in `own`. */
-ls_status ls__own_arguments(ls_graph *g, const ls__node *node, ls_value *s, ls_value *own) {
+ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own) {
   for (int32_t k = 0; k < node->n; k++) {
-    if (s[k].kind != LS_TENSOR || ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(g, s[k].as.p)) continue;
+    if (s[k].kind != LS_TENSOR || ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(t, s[k].as.p)) continue;
     ls_status status = ls__tensor_clone(s[k].as.p, &own[k]);
     if (status) return status;
     s[k] = own[k];
@@ -109,9 +84,9 @@ ls_status ls__own_arguments(ls_graph *g, const ls__node *node, ls_value *s, ls_v
   return LS_OK;
 }
 
-static bool is_input(const ls_graph *g, const ls_value *v) {
-  for (int32_t i = 0; i < g->invoke_count; i++) {
-    const ls__invoke *invoke = &g->invokes[i];
+static bool is_input(const ls_trace *t, const ls_value *v) {
+  for (int32_t i = 0; i < t->invoke_count; i++) {
+    const ls__invoke *invoke = &t->invokes[i];
     for (int32_t k = 0; k < invoke->argument_count; k++)
       if (invoke->arguments[k].kind == LS_TENSOR && ls__tensor_shares(invoke->arguments[k].as.p, v->as.p)) return true;
   }
@@ -119,11 +94,13 @@ static bool is_input(const ls_graph *g, const ls_value *v) {
 }
 
 /* The model changes values in place, and the caller's tensors stay as they are: it runs on copies of them. */
-ls_status ls__own_inputs(ls_graph *g) {
+ls_status ls__own_inputs(ls_trace *t) {
   ls_status status = LS_OK;
-  for (int32_t k = 0; k < g->run->argument_count && !status; k++) {
-    ls_value *v = &g->run->arguments[k];
-    if (v->kind == LS_TENSOR && !ls__tensor_requires_grad(v->as.p) && is_input(g, v)) status = ls__own_memory(v);
+  int32_t n;
+  ls_value *arguments = ls__run_arguments(t->run.model, &n);
+  for (int32_t k = 0; k < n && !status; k++) {
+    ls_value *v = &arguments[k];
+    if (v->kind == LS_TENSOR && !ls__tensor_requires_grad(v->as.p) && is_input(t, v)) status = ls__own_memory(v);
   }
   return status;
 }
@@ -131,10 +108,10 @@ ls_status ls__own_inputs(ls_graph *g) {
 /* ---- a part of a batch ---------------------------------------------------------------------------------------------- */
 
 /* Among several invokes an operator that goes by places in memory could reach from the rows of one to those of another. */
-ls_status ls__own_inside(const ls_graph *g, const ls__node *node) {
-  bool several = ls__rows_several(g);
+ls_status ls__own_inside(const ls_trace *t, const ls__node *node) {
+  bool several = ls__rows_several(t);
   for (int32_t k = 0; several && k < node->n; k++) {
-    const ls_value *v = node->stream[k].kind == LS_NODE ? &g->values[node->stream[k].aux] : &node->stream[k];
+    const ls_value *v = node->stream[k].kind == LS_NODE ? &t->run.values[node->stream[k].aux] : &node->stream[k];
     if (v->kind == LS_TENSOR && !ls__tensor_fills(v->as.p))
       return ls__fail(LS_ERROR_ARGUMENT, "among several invokes %s could reach the rows of another one in the memory around this "
                                          "value; clone the value first", ls__op_name(node->op));

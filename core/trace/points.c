@@ -1,117 +1,90 @@
 /* Points of a trace: reads and writes at them, the rows of an invoke, the text and the padding of a generation. */
-#include "trace/trace.h"
 #include <string.h>
+#include "trace/trace.h"
 
-static ls_status check_point(const ls_graph *g, int32_t invoke, int32_t step, int32_t point) {
-  ls_status status = ls__trace_check_open(g);
+static ls_status check_point(const ls_trace *t, int32_t invoke, int32_t step, int32_t point) {
+  ls_status status = ls__trace_check_open(t);
   if (status) return status;
-  if (invoke < 0 || invoke >= g->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such invoke");
-  if (point < 0 || point >= g->invokes[invoke].program->point_count)
+  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such invoke");
+  if (point < 0 || point >= ls_program_points(t->invokes[invoke].program))
     return ls__fail(LS_ERROR_UNREACHED, "the model never reaches this point");
-  if (step < 0 || (step && step >= g->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d", step);
+  if (step < 0 || (step && step >= t->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d", step);
   return LS_OK;
 }
 
-/* Adds a node that stands at a point. */
-static ls_status at_point(ls_graph *g, ls__node_kind kind, int32_t invoke, int32_t step, int32_t point, const ls_value *value,
-                          int64_t site, int32_t *id) {
-  ls_status status = ls__node_new(g, kind, value, value ? 1 : 0, site, LS_NONE, id);
-  if (status) return status;
-  g->nodes[*id].slot = point;
-  g->nodes[*id].invoke = invoke;
-  g->nodes[*id].step = step;
-  return ls__settle(g, *id);
+/* A node that stands at a point. */
+static ls__node at_point(ls__node_kind kind, int32_t invoke, int32_t step, int32_t point, int64_t site) {
+  ls__node node = ls__node_of(kind, site);
+  node.slot = point;
+  node.invoke = invoke;
+  node.step = step;
+  return node;
 }
 
 /* What the model's own functions say of the kind of value at a point. */
-static uint8_t kind_at(const ls_graph *g, int32_t invoke, int32_t point) {
-  const ls_program *program = g->invokes[invoke].program;
-  const ls__point *p = &program->points[point];
-  const ls_graph *function = program->instances[p->instance].function;
-  if (p->kind == LS_POINT_INPUT) return LS_TUPLE;
-  if (p->kind == LS_POINT_TAP) return LS_TENSOR;
-  return function->result.kind == LS_NODE ? function->kinds[function->result.aux] : (uint8_t)function->result.kind;
+static uint8_t kind_at(const ls_trace *t, int32_t invoke, int32_t point) {
+  ls__point_info at = ls__program_point(t->invokes[invoke].program, point);
+  if (at.kind == LS_POINT_INPUT) return LS_TUPLE;
+  return at.kind == LS_POINT_TAP ? LS_TENSOR : ls__function_kind(at.function);
 }
 
-/* The names of the struct that `stream` of a function stands for; false where they are not known. */
-static bool fields_of(const ls_graph *f, const ls_value *stream, const char **names, size_t *n) {
-  const ls__node *node = stream->kind == LS_NODE ? &f->nodes[stream->aux] : NULL;
-  if (node && node->kind == LS__CALL) return fields_of(node->callee, &node->callee->result, names, n);
-  if (node && node->kind == LS__TAP) return fields_of(f, node->stream, names, n);
-  if (!node || node->kind != LS__SEQ || node->stream[0].aux != LS_STRUCT || node->stream[0].as.i > LS__LOCAL) return false;
-  *n = 0;
-  for (int32_t i = 1; i < node->n; i = ls__stream_value(node->stream, i, node->n))
-    if (node->stream[i].kind == LS_KEY) names[(*n)++] = node->stream[i++].as.s;
-  return true;
-}
-
-ls_status ls__trace_check_field(const ls_graph *g, int32_t id, const char *name) {
-  if (g->state != LS__TRACE) return LS_OK;
-  if (g->nodes[id].kind == LS__ROWS) id = g->nodes[id].stream[0].aux;
-  const ls__node *node = &g->nodes[id];
-  if (node->kind != LS__READ || g->invokes[node->invoke].program->points[node->slot].kind != LS_POINT_OUTPUT) return LS_OK;
-  const ls_program *p = g->invokes[node->invoke].program;
-  const ls_graph *f = p->instances[p->points[node->slot].instance].function;
+ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  if (node->kind == LS__ROWS) node = &t->owner.nodes.at[node->stream[0].aux];
+  if (node->kind != LS__READ) return LS_OK;
+  ls__point_info at = ls__trace_point(t, node);
   const char *names[LS__LOCAL];
   size_t n;
-  if (!fields_of(f, &f->result, names, &n)) return LS_OK;
+  if (at.kind != LS_POINT_OUTPUT || !ls__function_fields(at.function, names, &n)) return LS_OK;
   for (size_t i = 0; i < n; i++)
     if (!strcmp(names[i], name)) return LS_OK;
   ls__fail(LS_ERROR_NAME, "there is no field \"%s\" here%s", name, ls__near(name, names, n));
-  ls__fail_point(ls__trace_point_name(g, node->invoke, node->slot));
+  ls__fail_point(ls__trace_point_name(t, node->invoke, node->slot));
   return LS_ERROR_NAME;
 }
 
-/* Adds the rows of the invoke, where it is one of several, and gives the handle. */
-static ls_status give(ls_graph *g, int32_t invoke, int32_t id, int64_t site, ls_value *out) {
-  if (g->invokes[invoke].kind == LS_INVOKE_ROWS) {
-    int32_t rows;
-    ls_status status = ls__node_new(g, LS__ROWS, &(ls_value){.kind = LS_NODE, .aux = id, .as.p = g}, 1, site, g->kinds[id], &rows);
-    if (status) return status;
-    g->nodes[rows].invoke = invoke;
-    if ((status = ls__settle(g, rows))) return status;
-    id = rows;
+/* Adds a node and the rows of the invoke, where it is one of several, and gives the handle. */
+static ls_status give(ls_trace *t, const ls__node *node, uint8_t kind, ls_value *out) {
+  int32_t id;
+  ls_status status = ls__trace_record(t, node, NULL, 0, kind, &id);
+  if (!status && t->invokes[node->invoke].kind == LS_INVOKE_ROWS) {
+    ls__node rows = ls__node_of(LS__ROWS, node->site);
+    rows.invoke = node->invoke;
+    status = ls__trace_record(t, &rows, &(ls_value){.kind = LS_NODE, .aux = id, .as.p = t}, 1, kind, &id);
   }
-  ls__node_handle(g, id, out);
-  return LS_OK;
+  if (!status) ls__node_handle(&t->owner, id, out);
+  return status;
 }
 
-ls_status ls_trace_read(ls_graph *g, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out) {
-  int32_t id;
-  ls_status status = check_point(g, invoke, step, point);
-  if (!status) status = at_point(g, LS__READ, invoke, step, point, NULL, site, &id);
+ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out) {
+  ls_status status = check_point(t, invoke, step, point);
   if (status) return status;
-  g->kinds[id] = kind_at(g, invoke, point);
-  return give(g, invoke, id, site, out);
+  ls__node node = at_point(LS__READ, invoke, step, point, site);
+  return give(t, &node, kind_at(t, invoke, point), out);
 }
 
-ls_status ls_trace_text(ls_graph *g, int32_t invoke, int64_t site, ls_value *out) {
-  int32_t id;
-  ls_status status = ls__trace_check_open(g);
-  if (!status && (invoke < 0 || invoke >= g->invoke_count || !g->invokes[invoke].steps))
+ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out) {
+  ls_status status = ls__trace_check_open(t);
+  if (!status && (invoke < 0 || invoke >= t->invoke_count || !t->invokes[invoke].steps))
     status = ls__fail(LS_ERROR_STATE, "a trace generates nothing; this exists in model:generate");
-  if (!status) status = at_point(g, LS__TEXT, invoke, 0, -1, NULL, site, &id);
   if (status) return status;
-  g->kinds[id] = LS_TENSOR;
-  return give(g, invoke, id, site, out);
+  ls__node node = at_point(LS__TEXT, invoke, 0, -1, site);
+  return give(t, &node, LS_TENSOR, out);
 }
 
-ls_status ls_trace_pad(ls_graph *g, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out) {
-  int32_t id;
-  ls_status status = check_point(g, invoke, step, 0);
-  if (!status) status = at_point(g, LS__PAD, invoke, step, 0, &(ls_value){.kind = LS_INT, .as.i = offset}, site, &id);
+ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out) {
+  ls_status status = check_point(t, invoke, step, 0);
   if (status) return status;
-  g->kinds[id] = LS_INT;
-  ls__node_handle(g, id, out);
-  return LS_OK;
+  ls__node node = at_point(LS__PAD, invoke, step, 0, site);
+  return ls__trace_record_handle(t, &node, &(ls_value){.kind = LS_INT, .as.i = offset}, 1, LS_INT, out);
 }
 
 /* The index of a replaced piece: a tensor at an input point is the first positional argument. */
 static const ls_value first_argument[2] = {{.kind = LS_INT, .as.i = 0}, {.kind = LS_INT, .as.i = 0}};
 
-static ls_status write_first(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int64_t site) {
+static ls_status write_first(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int64_t site) {
   ls_value read, pieces;
-  ls_status status = ls_trace_read(g, invoke, step, point, site, &read);
+  ls_status status = ls_trace_read(t, invoke, step, point, site, &read);
   if (status) return status;
   status = ls_getitem(&read, first_argument, 1, site, &pieces);
   ls_value_release(&read);
@@ -121,28 +94,28 @@ static ls_status write_first(ls_graph *g, int32_t invoke, int32_t step, int32_t 
   return status;
 }
 
-ls_status ls_trace_write(ls_graph *g, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
+ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site) {
-  ls_status status = check_point(g, invoke, step, point);
+  ls_status status = check_point(t, invoke, step, point);
   if (status) return status;
-  ls_value given = *value;
-  if (value->kind == LS_NODE && value->as.p != g) {
-    ls_graph *other;
-    if ((status = ls__open_graph((ls_value[]){{.kind = LS_NODE, .as.p = g}, *value}, 2, &other))) return status;
-    if ((status = ls__resolve(value, 1, &given))) return status;
-    value = &given;
+  ls_value local[LS__LOCAL];
+  if (value->kind == LS_NODE && value->as.p != t) {
+    ls__owner *other;
+    if ((status = ls__open_owner((ls_value[]){{.kind = LS_NODE, .as.p = t}, *value}, 2, &other))) return status;
+    if ((status = ls__resolve(value, 1, local, &value))) return status;
   }
-  uint8_t old = kind_at(g, invoke, point), new = value->kind == LS_NODE ? g->kinds[value->aux] : (uint8_t)value->kind;
-  if (g->invokes[invoke].program->points[point].kind == LS_POINT_INPUT && (new == LS_TENSOR || new == LS_NONE))
-    return write_first(g, invoke, step, point, value, site);
+  uint8_t old = kind_at(t, invoke, point), new = value->kind == LS_NODE ? t->owner.nodes.kinds[value->aux] : (uint8_t)value->kind;
+  bool input = ls__program_point(t->invokes[invoke].program, point).kind == LS_POINT_INPUT;
+  if (input && (new == LS_TENSOR || new == LS_NONE))
+    return write_first(t, invoke, step, point, value, site);
   if ((old == LS_TUPLE || old == LS_STRUCT) && new == LS_TENSOR) {
     ls__fail(LS_ERROR_SHAPE, "a tensor cannot take the place of a %s; %s %s, or give ls.tuple(x)",
              old == LS_TUPLE ? "tuple" : "struct", skips ? "give" : "set", old == LS_TUPLE ? "its element [0]" : "its field");
-    ls__fail_point(ls__trace_point_name(g, invoke, point));
+    ls__fail_point(ls__trace_point_name(t, invoke, point));
     return LS_ERROR_SHAPE;
   }
+  ls__node node = at_point(LS__WRITE, invoke, step, point, site);
+  node.flag = skips != 0;
   int32_t id;
-  if ((status = at_point(g, LS__WRITE, invoke, step, point, value, site, &id))) return status;
-  g->nodes[id].flag = skips != 0;
-  return LS_OK;
+  return ls__trace_record(t, &node, value, 1, LS_NONE, &id);
 }

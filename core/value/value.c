@@ -3,7 +3,12 @@
 #include <string.h>
 #include "value/value.h"
 
-static bool is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
+typedef struct ls__seq {
+  int32_t references;
+  int32_t length;
+  const char **keys; /* interned; NULL unless a struct */
+  ls_value items[];
+} ls__seq;
 
 static const ls__value_class *tensors, *nodes;
 
@@ -12,7 +17,7 @@ void ls__value_define(int32_t kind, const ls__value_class *its) { *(kind == LS_T
 void ls_value_retain(const ls_value *v) {
   if (v->kind == LS_TENSOR) {
     tensors->retain(v->as.p, v->aux);
-  } else if (is_sequence(v->kind)) {
+  } else if (ls__is_sequence(v->kind)) {
     ((ls__seq *)v->as.p)->references++;
     ls__live_add(1);
   } else if (v->kind == LS_NODE) {
@@ -23,7 +28,7 @@ void ls_value_retain(const ls_value *v) {
 void ls_value_release(const ls_value *v) {
   if (v->kind == LS_TENSOR) {
     tensors->release(v->as.p, v->aux);
-  } else if (is_sequence(v->kind)) {
+  } else if (ls__is_sequence(v->kind)) {
     ls__seq *seq = v->as.p;
     ls__live_add(-1);
     if (--seq->references) return;
@@ -41,10 +46,20 @@ void ls__replace(ls_value *v, ls_value fresh) {
   ls_value_release(&old);
 }
 
+void ls__value_swap(ls_value *v, void *old, const ls_value *fresh) {
+  if (v->kind == LS_TENSOR && v->as.p == old) {
+    ls_value_retain(fresh);
+    ls__replace(v, *fresh);
+  } else if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
+    ls__seq *seq = v->as.p;
+    for (int32_t i = 0; i < seq->length; i++) ls__value_swap(&seq->items[i], old, fresh);
+  }
+}
+
 int64_t ls_value_bytes(const ls_value *v) {
   if (v->kind == LS_TENSOR) return tensors->bytes(v->as.p);
   int64_t bytes = 0;
-  const ls__seq *seq = is_sequence(v->kind) ? v->as.p : NULL;
+  const ls__seq *seq = ls__is_sequence(v->kind) ? v->as.p : NULL;
   for (int32_t i = 0; seq && i < seq->length; i++) bytes += ls_value_bytes(&seq->items[i]);
   return bytes;
 }
@@ -66,6 +81,10 @@ ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out) {
   return LS_OK;
 }
 
+ls_value *ls__seq_items(const ls_value *seq) { return ((ls__seq *)seq->as.p)->items; }
+
+const char **ls__seq_keys(const ls_value *seq) { return ((ls__seq *)seq->as.p)->keys; }
+
 /* Builds the value that begins at stream[*at] and moves *at behind it. */
 static ls_status build(const ls_value *stream, int32_t n, int32_t *at, ls_value *out) {
   if (*at >= n) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value");
@@ -81,7 +100,7 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t *at, ls_value 
     ls_value_retain(v);
     return LS_OK;
   }
-  if (!is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "no such sequence");
+  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "no such sequence");
   ls_value made;
   ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
   if (status) return status;
@@ -114,7 +133,7 @@ ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out) {
   return LS_OK;
 }
 
-int32_t ls_seq_length(const ls_value *seq) { return is_sequence(seq->kind) ? ((ls__seq *)seq->as.p)->length : 0; }
+int32_t ls_seq_length(const ls_value *seq) { return ls__is_sequence(seq->kind) ? ((ls__seq *)seq->as.p)->length : 0; }
 
 const char *ls_seq_key(const ls_value *seq, int32_t i) {
   if (seq->kind != LS_STRUCT) return NULL;
@@ -123,7 +142,7 @@ const char *ls_seq_key(const ls_value *seq, int32_t i) {
 }
 
 ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out) {
-  if (!is_sequence(seq->kind)) return ls__fail(LS_ERROR_ARGUMENT, "only a tuple, a list or a struct has elements");
+  if (!ls__is_sequence(seq->kind)) return ls__fail(LS_ERROR_ARGUMENT, "only a tuple, a list or a struct has elements");
   const ls__seq *s = seq->as.p;
   if (i < 0 || i >= s->length) return ls__fail(LS_ERROR_INDEX, "index %d is out of range for %d elements", i, s->length);
   ls_value_retain(&s->items[i]);

@@ -7,14 +7,12 @@ extern "C" {
 #endif
 
 /* value.c */
-typedef struct ls__seq {
-  int32_t references;
-  int32_t length;
-  const char **keys; /* interned; NULL unless a struct */
-  ls_value items[];
-} ls__seq;
+static inline bool ls__is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
 void ls__replace(ls_value *v, ls_value fresh); /* takes `fresh`, releases what was there */
+void ls__value_swap(ls_value *v, void *old, const ls_value *fresh); /* one tensor for another, also inside of sequences */
 ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out); /* items LS_NONE; keys allocated for LS_STRUCT */
+ls_value *ls__seq_items(const ls_value *seq);   /* the elements, to read and to fill */
+const char **ls__seq_keys(const ls_value *seq); /* their interned names; NULL unless a struct */
 
 /* What a value that points somewhere asks of the folder that owns the thing: of torch for tensors, of model for nodes. */
 typedef struct ls__value_class {
@@ -24,8 +22,9 @@ typedef struct ls__value_class {
 } ls__value_class;
 void ls__value_define(int32_t kind, const ls__value_class *its); /* before the first value of the kind; `its` is kept */
 
-/* node.c: the place behind the value that begins at place i of a stream */
-int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);
+/* stream.c */
+int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n); /* the place behind the value that begins at place i */
+void ls__stream_free(ls_value *stream, int32_t n);                      /* its nodes are numbers and hold nothing */
 
 #ifdef __cplusplus
 }

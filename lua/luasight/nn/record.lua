@@ -201,9 +201,9 @@ end
 local recordings = extent() -- the functions being recorded: { graph =, module = }
 
 local function new_function(core)
-  local out = ffi.new("ls_graph *[1]")
+  local out = ffi.new("ls_function *[1]")
   binding.check(C.ls_function_new(core, out))
-  return ffi.gc(out[0], C.ls_graph_release)
+  return ffi.gc(out[0], C.ls_function_release)
 end
 
 local function input(g, name)
@@ -397,7 +397,7 @@ function record.call(module, ...)
   if node and C.ls_node_is_open(node.v) == 1 then
     local g, r = function_of(module, s)
     local stream, n = stream_of(s)
-    local caller = ffi.cast("ls_graph *", node.v.as.p)
+    local caller = ffi.cast("ls_function *", node.v.as.p)
     binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(), out.v))
     return out
   end
@@ -409,7 +409,7 @@ function record.call(module, ...)
   local p = program_of(module, s)
   local stream, n = stream_of(s)
   if node then
-    binding.check(C.ls_trace_call(ffi.cast("ls_graph *", node.v.as.p), p, stream, n, binding.site(), out.v))
+    binding.check(C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), p, stream, n, binding.site(), out.v))
     return out
   end
   if binding.modes.shared then binding.modes.set() end

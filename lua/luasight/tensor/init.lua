@@ -242,7 +242,7 @@ binding.metatype(meta)
 function tensor.tuple(...)
   local out, e = binding.new_ref(), stream.take()
   local scratch, n, has_node = e.encode_sequence(TUPLE, ...)
-  local status = C.ls_graph_tuple(scratch, n, has_node and site() or 0, out.v)
+  local status = C.ls_seq_build(scratch, n, has_node and site() or 0, out.v)
   stream.give(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
@@ -256,7 +256,7 @@ function tensor.struct(pairs_in_order)
   e.restart()
   local n = e.put_item(0, index.OPEN, STRUCT, #pairs_in_order)
   for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
-  local status = C.ls_graph_tuple(e.scratch(), n, e.has_node() and site() or 0, out.v)
+  local status = C.ls_seq_build(e.scratch(), n, e.has_node() and site() or 0, out.v)
   stream.give(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)

@@ -127,7 +127,7 @@ local function first_size(info) return info.dims > 0 and tonumber(info.shape[0])
 function fields.shape(self)
   local out = binding.new_ref()
   if is_forward(self) then
-    binding.check(C.ls_graph_shape(self.v, binding.site(), out.v))
+    binding.check(C.ls_function_shape(self.v, binding.site(), out.v))
     return out
   end
   local t, e = tensor_of(self, "shape"), stream.take()

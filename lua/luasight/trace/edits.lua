@@ -45,7 +45,7 @@ function edits.include(tracer, index)
   local recording = tracer._recording
   for _, edit in ipairs(tracer._network.edits) do
     local graph = edit.recording.graph
-    local map = ffi.new("int32_t[?]", C.ls_graph_count(graph) + 1)
+    local map = ffi.new("int32_t[?]", C.ls_trace_count(graph) + 1)
     local first, last = 0, (tracer._steps or 1) - 1
     if edit.steps then first, last = -1, -1 end
     for step = first, last do
@@ -65,7 +65,7 @@ local refused = { ["function"] = "a Lua function (tracer:apply)", gradient = "a 
 function edits.save(network, path)
   local list = {}
   for i, edit in ipairs(network.edits) do
-    local graph = json.decode(ffi.string(C.ls_graph_json(edit.recording.graph, 1)))
+    local graph = json.decode(ffi.string(C.ls_trace_json(edit.recording.graph, 1)))
     for _, node in ipairs(graph.nodes) do
       if refused[node["do"]] then
         binding.raise("state", ("%s cannot be saved as data"):format(refused[node["do"]]),
@@ -242,7 +242,7 @@ end
 function replay.tuple(_, node, kept)
   local out, e = binding.new_ref(), take()
   local s, n = arguments(e, node, kept)
-  binding.check(C.ls_graph_tuple(s, n, 0, out.v))
+  binding.check(C.ls_seq_build(s, n, 0, out.v))
   give(e)
   return out
 end

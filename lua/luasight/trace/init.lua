@@ -55,7 +55,7 @@ function trace.of(network) return bodies:current("_network", network) end
 -- ---- opening -----------------------------------------------------------------------------------------------------------
 
 -- Where results arrive: taken for one call, so that a finalizer that opens a trace meanwhile has its own.
-local graph_t, index_t, event_t = ffi.typeof "ls_graph *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
+local graph_t, index_t, event_t = ffi.typeof "ls_trace *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
 local graph_out, index_out, idle_event = graph_t(), index_t(), event_t()
 
 ---@return luasight.Recording
@@ -63,7 +63,7 @@ function trace.new_recording()
   local out = graph_out or graph_t()
   graph_out = nil
   binding.check(C.ls_trace_open(out))
-  local recording = { graph = ffi.gc(out[0], C.ls_graph_release), invokes = {}, functions = {} }
+  local recording = { graph = ffi.gc(out[0], C.ls_trace_release), invokes = {}, functions = {} }
   graph_out = out
   recordings[address(recording.graph)] = recording
   return recording
@@ -213,13 +213,17 @@ local function leave(tracer)
   tracer._entry = nil
 end
 
----Runs a recording to the end of need and closes it.
+---Runs a recording to the end of need, which closes it.
+---@param recording luasight.Recording
+function trace.run_to_end(recording) run_or_give_up(recording, nil) end
+
+---Runs a recording to the end of need and lets it go.
 ---@param recording luasight.Recording
 function trace.finish(recording)
-  run_or_give_up(recording, nil)
+  trace.run_to_end(recording)
   local graph = recording.graph
   binding.owe(tonumber(C.ls_trace_bytes(graph)))
-  C.ls_graph_release(ffi.gc(graph, nil))
+  C.ls_trace_release(ffi.gc(graph, nil))
   recording.graph = nil
 end
 

@@ -76,7 +76,7 @@ end
 local function column(node, t, offset)
   if not t.moves then return offset end
   local out = binding.new_ref()
-  binding.check(C.ls_trace_pad(ffi.cast("ls_graph *", node.v.as.p), t.invoke, t.step, offset, binding.site(), out.v))
+  binding.check(C.ls_trace_pad(ffi.cast("ls_trace *", node.v.as.p), t.invoke, t.step, offset, binding.site(), out.v))
   return out
 end
 

@@ -183,8 +183,8 @@ function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() e
 ---@return luasight.GraphText
 function methods:graph()
   local graph = open(self).graph
-  return setmetatable({ text = ffi.string(C.ls_graph_text(graph)), text_json = ffi.string(C.ls_graph_json(graph, 1)),
-    places = ffi.string(C.ls_graph_json(graph, 0)) }, Graph)
+  return setmetatable({ text = ffi.string(C.ls_trace_describe(graph)), text_json = ffi.string(C.ls_trace_json(graph, 1)),
+    places = ffi.string(C.ls_trace_json(graph, 0)) }, Graph)
 end
 
 ---@return string  the recorded graph in the language of graphviz

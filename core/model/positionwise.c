@@ -1,0 +1,56 @@
+/* Which functions treat every position of their input alone, so that they may run at some positions only. The name of a class
+   proves nothing; the proof is on the recorded operators, of which one table says which axes each mixes. */
+#include <string.h>
+#include "model/private.h"
+
+/* What has to hold of the second argument, so that the table is true of an operator. */
+typedef enum condition {
+  A_MATRIX,   /* a constant tensor of two axes */
+  ONE_SIZE,   /* a list of one number: the last axis alone */
+  A_ROW       /* a constant tensor of one axis, and nothing behind it */
+} condition;
+
+/* Operators on a first argument with any number of axes. All others may mix any axis. */
+static const struct {
+  const char *name;
+  int mixed;         /* how many axes, counted from the last one, the elements of which are mixed */
+  condition second;
+} operators[] = {
+    {"linear", 1, A_MATRIX}, {"matmul", 1, A_MATRIX}, {"layer_norm", 1, ONE_SIZE},
+    {"rms_norm", 1, ONE_SIZE}, {"add", 0, A_ROW}, {"add_", 0, A_ROW},
+};
+
+static int32_t dims_of(const ls_value *v) {
+  ls_tensor_info info;
+  return v->kind == LS_TENSOR && !ls_tensor_describe(v, &info) ? info.dims : -1;
+}
+
+static bool holds(condition second, const ls__node *node) {
+  const ls_value *v = &node->stream[1];
+  switch (second) {
+    case A_MATRIX: return dims_of(v) == 2;
+    case ONE_SIZE: return v->kind == LS_OPEN && v->as.i == 1;
+    default: return node->n == 2 && dims_of(v) == 1;
+  }
+}
+
+/* How many of the last axes of node `before` the node mixes, with constants otherwise; -1 where that is not known. */
+static int mixed_axes(const ls__node *node, int32_t before) {
+  if (node->kind != LS__OP || node->n < 2 || node->stream[0].kind != LS_NODE || node->stream[0].aux != before) return -1;
+  for (int32_t i = 1; i < node->n; i++)
+    if (node->stream[i].kind == LS_NODE) return -1;
+  for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+    if (!strcmp(ls__op_name(node->op), operators[i].name)) return holds(operators[i].second, node) ? operators[i].mixed : -1;
+  return -1;
+}
+
+bool ls__function_is_positionwise(const ls_function *f) {
+  const ls__nodes *nodes = &f->owner.nodes;
+  if (f->inputs != 1 || f->positional != 1 || nodes->count < 2) return false;
+  if (f->result.kind != LS_NODE || f->result.aux != nodes->count - 1) return false;
+  for (int32_t i = 1; i < nodes->count; i++) {
+    int mixed = mixed_axes(&nodes->at[i], i - 1);
+    if (mixed < 0 || mixed > 1) return false;
+  }
+  return true;
+}

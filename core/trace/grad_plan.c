@@ -1,0 +1,161 @@
+/* What a script asks of gradients: recorded, and planned. Which backward gives which gradient, whose gradients are to be
+   watched, and from where on autograd records. */
+#include "trace/trace.h"
+
+/* ---- recording -------------------------------------------------------------------------------------------------- */
+
+static bool same_index(const ls__node *a, const ls__node *b) {
+  if (a->kind != b->kind || a->n != b->n || (a->kind == LS__ROWS && a->invoke != b->invoke)) return false;
+  for (int32_t k = 1; k < a->n; k++)
+    if (a->stream[k].kind != b->stream[k].kind || a->stream[k].kind == LS_NODE || a->stream[k].as.i != b->stream[k].as.i)
+      return false;
+  return true;
+}
+
+/* The first node that stands for the same value: each access to a point makes nodes of its own. */
+static int32_t first_same(const ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
+  int32_t root = t->plan.nodes[id].root;
+  if (root < 0 || t->plan.nodes[root].edited >= 0) return id;
+  if (node->kind == LS__READ) return root;
+  if ((node->kind != LS__ROWS && node->kind != LS__GETITEM) || node->stream[0].kind != LS_NODE) return id;
+  int32_t base = first_same(t, node->stream[0].aux);
+  for (int32_t i = base + 1; i < id; i++) {
+    const ls__node *other = &nodes[i];
+    if (same_index(node, other) && other->stream[0].kind == LS_NODE && first_same(t, other->stream[0].aux) == base) return i;
+  }
+  return id;
+}
+
+static ls_status add(ls_trace *t, const ls__node *node, const ls_value *stream, int32_t n, int32_t *id) {
+  ls_status status = ls__trace_check_open(t);
+  if (status) return status;
+  ls_value own[2] = {stream[0]};
+  if (n > 1) own[1] = stream[1];
+  if (node->kind != LS__BACKWARD && own[0].kind == LS_NODE) own[0].aux = first_same(t, own[0].aux);
+  return ls__trace_record(t, node, own, n, node->kind == LS__GRAD ? LS_TENSOR : LS_NONE, id);
+}
+
+static ls__node in_body(ls__node_kind kind, int32_t invoke, int64_t site) {
+  ls__node node = ls__node_of(kind, site);
+  node.invoke = invoke;
+  return node;
+}
+
+ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out) {
+  ls__node node = in_body(LS__GRAD, invoke, site);
+  int32_t id;
+  ls_status status = add(t, &node, parameter, 1, &id);
+  if (!status) ls__node_handle(&t->owner, id, out);
+  return status;
+}
+
+ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out) {
+  return ls_trace_grad_of(ls__trace_of(of), of, invoke, site, out);
+}
+
+ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t invoke, int64_t site) {
+  ls__node node = in_body(LS__SETGRAD, invoke, site);
+  int32_t id;
+  return add(ls__trace_of(of), &node, (ls_value[]){*of, *value}, 2, &id);
+}
+
+ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site) {
+  ls__node node = in_body(LS__BACKWARD, invoke, site);
+  node.flag = retain_graph != 0;
+  int32_t id;
+  return add(ls__trace_of(loss), &node, (ls_value[]){*loss, *gradient}, 2, &id);
+}
+
+/* ---- the plan --------------------------------------------------------------------------------------------------- */
+
+/* The backward that an access belongs to: the next one written below, else the last above; the same body first. */
+static int32_t backward_of(const ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  for (int32_t same = 1; same >= 0; same--) {
+    int32_t above = -1;
+    for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+      if (nodes[i].kind != LS__BACKWARD || (same && nodes[i].invoke != nodes[id].invoke)) continue;
+      if (i > id && !t->run.nodes[i].done) return i;
+      if (i < id) above = i;
+    }
+    if (above >= 0) return above;
+  }
+  return -1;
+}
+
+static bool trains(const ls_value *stream, int32_t n) {
+  for (int32_t k = 0; k < n; k++)
+    if (stream[k].kind == LS_TENSOR && ls__tensor_requires_grad(stream[k].as.p)) return true;
+  return false;
+}
+
+/* Autograd records from the first value whose gradient matters. */
+static void find_start(ls_trace *t) {
+  int64_t start = INT64_MAX;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    const ls__node *node = &t->owner.nodes.at[i];
+    bool matters = t->plan.nodes[i].tracked || trains(node->stream, node->n) || (node->program && ls__program_trains(node->program));
+    if (matters && t->plan.nodes[i].time < start) start = t->plan.nodes[i].time;
+  }
+  for (int32_t i = 0; i < t->invoke_count; i++) {
+    const ls__invoke *invoke = &t->invokes[i];
+    int64_t begins = LS__TIME(t->plan.invokes[i].pass, 0, 0) - 1;
+    bool matters = ls__program_trains(invoke->program) || trains(invoke->arguments, invoke->argument_count);
+    if (matters && begins < start) start = begins;
+  }
+  t->plan.track = start == INT64_MAX ? -1 : start < 0 ? 0 : start;
+}
+
+/* The gradient of a parameter: one that does not train is lent to autograd for the time of the trace. */
+static ls_status watch_parameter(ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  ls__ran *ran = &t->run.nodes[id];
+  if (ran->capture) return LS_OK;
+  if (t->run.now >= 0 && t->plan.track < 0) {
+    ls__fail(LS_ERROR_PASSED, "the model has begun to run without recording for this gradient");
+    ls__fail_site(node->site, t->run.demand_site);
+    return LS_ERROR_PASSED;
+  }
+  bool lent;
+  ls_status status = ls__tensor_lend(node->stream[0].as.p, &lent);
+  if (status) return status;
+  ran->lent = lent;
+  return ls__capture_new(node->stream[0].as.p, &ran->capture);
+}
+
+/* Node `id` asks for a gradient, sets one or edits one in place: finds its backward, and whose gradient is to be watched. */
+static ls_status plan_access(ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
+  int32_t access = ls__point_node(t, id); /* of an edit the gradient */
+  bool edits = node->edits >= 0 && access >= 0 && nodes[access].kind == LS__GRAD, sets = node->kind == LS__SETGRAD;
+  if (!sets && !edits && node->kind != LS__GRAD) return LS_OK;
+  if (!edits) access = id;
+  if (node->kind != LS__OP && node->kind != LS__SETITEM && !t->run.nodes[id].done) {
+    int32_t backward = t->plan.nodes[id].backward = backward_of(t, id);
+    if (backward < 0) {
+      ls__fail(LS_ERROR_STATE, "a gradient needs a backward: call loss:backward() in the body");
+      ls__fail_site(node->site, 0);
+      return LS_ERROR_STATE;
+    }
+  }
+  if (nodes[access].stream[0].kind != LS_NODE) return watch_parameter(t, access);
+  int32_t of = nodes[access].stream[0].aux;
+  t->plan.nodes[of].tracked |= sets || edits ? LS__ASKED | LS__EDITED : LS__ASKED;
+  if (!t->run.nodes[of].done || t->run.nodes[of].capture) return LS_OK;
+  ls__fail(LS_ERROR_PASSED, "the model has run past this value without recording for its gradient");
+  ls__fail_site(node->site, t->run.demand_site);
+  return LS_ERROR_PASSED;
+}
+
+ls_status ls__grad_plan(ls_trace *t) {
+  bool any = false;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    any = any || t->owner.nodes.at[i].kind == LS__BACKWARD;
+    ls_status status = plan_access(t, i);
+    if (status) return status;
+  }
+  ls_status status = ls__time_all(t, t->owner.nodes.count);
+  if (!status && any) find_start(t);
+  return status;
+}

@@ -1,0 +1,194 @@
+/* The runs of the model under a trace: passes and steps begin and end, the model moves on to a point and stands there, and asks
+   what a watcher is asked. */
+#include <stdlib.h>
+#include "trace/trace.h"
+
+/* ---- what the model's run asks ---------------------------------------------------------------------------------- */
+
+/* The invoke of the write at place `k` of the order has a write at the same point before it: both cover the same rows. */
+static bool writes_again(const ls_trace *t, int32_t k) {
+  const ls__node *nodes = t->owner.nodes.at;
+  for (int32_t i = t->run.next; i < k; i++)
+    if (nodes[t->plan.order[i]].invoke == nodes[t->plan.order[k]].invoke) return true;
+  return false;
+}
+
+static bool replaces(void *who) {
+  const ls_trace *t = who;
+  const int32_t *order = t->plan.order;
+  if (t->run.next >= t->plan.ordered) return false;
+  int32_t first = order[t->run.next], rows = 0;
+  if (t->owner.nodes.at[first].kind != LS__WRITE) return false;
+  for (int32_t k = t->run.next; k < t->plan.ordered; k++) { /* several invokes may cover all rows together */
+    const ls__node *other = &t->owner.nodes.at[order[k]];
+    if (t->plan.nodes[order[k]].time != t->plan.nodes[first].time || other->kind != LS__WRITE) return false;
+    if (!ls__has_inputs(t, order[k])) return false;
+    if (ls__rows_all(t, other->invoke)) return true;
+    if (writes_again(t, k)) continue;
+    rows += t->run.invokes[other->invoke].rows;
+    if (rows >= t->run.rows) return true;
+  }
+  return false;
+}
+
+static ls_status protect(void *who, void *tensor) { return ls__edit_protect(who, tensor); }
+
+static ls_status cut(void *who, const ls_value *argument, ls_value *out) {
+  return ls__narrow_cut(who, ((ls_trace *)who)->plan.narrow_item, argument, out);
+}
+
+static const ls__watcher watcher = {protect, replaces, cut};
+
+/* ---- beginning and ending --------------------------------------------------------------------------------------- */
+
+static void end_run(ls_trace *t) {
+  ls__run_free(t->run.model);
+  t->run.model = NULL;
+}
+
+/* Begins a run of `p`; the points keep the numbers of the pass's first invoke. */
+static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
+  int32_t first = 0;
+  while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
+  if (first == t->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such pass");
+  t->run.program = t->invokes[first].program;
+  free(t->run.map);
+  t->run.map = NULL;
+  ls_status status = t->run.program != p ? ls__program_map(t->run.program, p, &t->run.map) : LS_OK;
+  if (!status) status = ls__own_keep(t, p);
+  if (!status) status = ls__run_new(p, args, n, &t->run.model);
+  if (!status && ls__program_edits(p)) status = ls__own_inputs(t);
+  if (status) return status;
+  ls__run_watch(t->run.model, &watcher, t);
+  ls__run_narrow(t->run.model, t->plan.narrow_instance);
+  t->run.now = LS__TIME(pass, step, 0) - 1;
+  t->run.standing = false;
+  for (int32_t i = first; i < t->invoke_count; i++)
+    if (t->plan.invokes[i].pass == pass) t->run.invokes[i].came = step + 1;
+  return ls__grad_arrive(t);
+}
+
+/* The one invoke with input of a pass, -1 where there are several, -2 where there is none. */
+static int32_t only_input(const ls_trace *t, int32_t pass) {
+  int32_t found = -2;
+  for (int32_t i = 0; i < t->invoke_count; i++)
+    if (t->plan.invokes[i].pass == pass && t->invokes[i].kind != LS_INVOKE_ALL) found = found == -2 ? i : -1;
+  return found;
+}
+
+static ls_status begin_pass(ls_trace *t, int32_t pass, ls_event *event) {
+  int32_t invoke = only_input(t, pass);
+  if (invoke == -2)
+    return ls__fail(LS_ERROR_CYCLE, "an invoke without input sees the rows of a pass, and pass %d has none: no invoke with input runs "
+                                    "after the values that it uses", pass + 1);
+  for (int32_t i = 0; i < t->invoke_count; i++)
+    if (t->plan.invokes[i].pass == pass) {
+      ls_status status = ls__arguments_unchanged(t->invokes[i].arguments, t->invokes[i].argument_count,
+                                                 "the input was changed in place before the model ran; clone it where it is given");
+      if (status) return status;
+    }
+  const ls__invoke *alone = invoke >= 0 ? &t->invokes[invoke] : NULL;
+  if (!alone || alone->steps || alone->kind == LS_INVOKE_ROWS) {
+    *event = (ls_event){.kind = LS_EVENT_PASS, .pass = pass};
+    return LS_OK;
+  }
+  return begin(t, pass, 0, alone->program, alone->arguments, alone->argument_count);
+}
+
+ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad) {
+  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such invoke");
+  ls__running_invoke *running = &t->run.invokes[invoke];
+  running->first = first;
+  running->rows = rows;
+  running->pad = pad;
+  return LS_OK;
+}
+
+ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows) {
+  ls_value local[LS__LOCAL];
+  const ls_value *given;
+  ls_status status = ls__trace_check_open(t);
+  if (!status) status = ls__arguments_check(args, n);
+  if (!status) status = ls__resolve(args, n, local, &given);
+  if (status) return status;
+  t->run.rows = rows;
+  end_run(t);
+  status = begin(t, pass, step, p, given, n);
+  ls__resolved_free(given, args, local);
+  return status;
+}
+
+ls_status ls_trace_end(ls_trace *t, const ls_value *text) {
+  ls_status status = ls__trace_check_open(t);
+  if (status) return status;
+  end_run(t);
+  ls_value_retain(text);
+  ls__replace(&t->run.text, *text);
+  t->run.now = LS__TIME(ls__pass_of(t->run.now), LS__LAST, LS__LAST);
+  t->run.standing = true;
+  return LS_OK;
+}
+
+/* The model could not go on: where the script replaced a value before, that may be why. */
+static ls_status after_edit(const ls_trace *t, ls_status status) {
+  int64_t site = 0, last = -1;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    const ls__node *node = &t->owner.nodes.at[i];
+    int64_t time = t->plan.nodes[i].time;
+    uint8_t of = node->kind == LS__SETITEM && node->edits >= 0 ? t->owner.nodes.kinds[node->edits] : (uint8_t)LS_NONE;
+    bool replaces = node->kind == LS__WRITE || of == LS_TUPLE || of == LS_STRUCT;
+    if (!replaces || !t->run.nodes[i].done || ls__pass_of(time) != ls__pass_of(t->run.now) || time < last) continue;
+    last = time;
+    site = node->site;
+  }
+  if (site && status != LS_ERROR_INTERRUPTED) ls__fail_site(ls_error_site(), site);
+  return status;
+}
+
+/* Runs a step to its end and asks for the next one. */
+static ls_status end_step(ls_trace *t, ls_event *event) {
+  ls_value result;
+  ls_status status = ls__run_finish(t->run.model, &result);
+  if (status) return after_edit(t, status);
+  int32_t pass = ls__pass_of(t->run.now + 1), step = ls__step_of(t->run.now + 1);
+  t->run.now = LS__TIME(pass, step, LS__LAST);
+  t->run.standing = true;
+  *event = (ls_event){.kind = LS_EVENT_STEP, .pass = pass, .step = step, .value = result};
+  end_run(t);
+  return LS_OK;
+}
+
+/* ---- moving on -------------------------------------------------------------------------------------------------- */
+
+/* A point that this run does not have: in a generation it stays unset. */
+static ls_status unreached(const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  if (t->invokes[node->invoke].steps) return LS_OK;
+  ls__fail(LS_ERROR_UNREACHED, "the model did not reach this point in this pass");
+  ls__fail_point(ls__trace_point_name(t, node->invoke, node->slot));
+  ls__fail_site(node->site, 0);
+  return LS_ERROR_UNREACHED;
+}
+
+ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
+  int64_t time = t->plan.nodes[id].time, now = t->run.now;
+  int32_t pass = ls__pass_of(time), step = ls__step_of(time);
+  int32_t at = t->run.model ? ls__pass_of(now + 1) : now < 0 ? -1 : ls__pass_of(now);
+  if (at != pass) {
+    end_run(t);
+    return begin_pass(t, pass, event);
+  }
+  if (!t->run.model) { /* the generation of this pass is over */
+    t->run.now = time;
+    t->run.standing = false;
+    return LS_OK;
+  }
+  if (ls__step_of(now + 1) != step) return end_step(t, event);
+  int32_t point = ls__point_of(time), target = t->run.map ? t->run.map[point] : point;
+  ls_status status = target >= 0 ? ls__run_until(t->run.model, target) : LS_OK;
+  if (status) return after_edit(t, status);
+  t->run.now = time;
+  t->run.standing = target >= 0 && ls__run_stands_at(t->run.model, target);
+  if (t->run.standing && t->gradients) return ls__grad_arrive(t);
+  return t->run.standing ? LS_OK : unreached(t, id);
+}

@@ -1,0 +1,184 @@
+/* Two texts of a trace: one to read, a node a line, and JSON for storing and sending. Both are of the recording; of the plan
+   they tell the passes, and of a paused trace the shapes that have come. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "trace/trace.h"
+
+/* ---- one node ---------------------------------------------------------------------------------------------------- */
+
+/* The path of the module that a call calls, below the trace's own. */
+static const char *callee_name(const ls_trace *t, const ls__node *node) {
+  static _Thread_local char path[512];
+  const ls_module *called = ls__function_module(ls__program_function(node->program));
+  if (ls__module_path(t->module, called, path, sizeof path)) return path;
+  return called ? ls__module_class(called) : "";
+}
+
+static const char *subject(const ls_trace *t, const ls__node *node) {
+  switch (node->kind) {
+    case LS__OP: return ls__op_name(node->op);
+    case LS__CALL: return node->program ? callee_name(t, node) : "";
+    case LS__READ:
+    case LS__WRITE: return ls__trace_point_name(t, node->invoke, node->slot);
+    default: return "";
+  }
+}
+
+/* Where a node runs and which line of the script wrote it: for looking, not for storing. */
+static void put_place(json_t *o, const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  int64_t time = t->plan.nodes[id].time;
+  int32_t from = id; /* what an operator follows tells whose rows it works on */
+  while (t->owner.nodes.at[from].invoke < 0 && t->plan.nodes[from].latest >= 0) from = t->plan.nodes[from].latest;
+  int32_t invoke = t->owner.nodes.at[from].invoke;
+  const char *at = ls__trace_point_name(t, invoke, ls__point_of(time));
+  if (*at) json_object_set_new(o, "at", json_string(at));
+  json_object_set_new(o, "point", json_integer(ls__point_of(time)));
+  json_object_set_new(o, "at step", json_integer(ls__step_of(time)));
+  if (invoke >= 0) json_object_set_new(o, "rows", json_integer(invoke));
+  if (node->site) json_object_set_new(o, "site", json_integer(node->site));
+  if (node->edits >= 0) json_object_set_new(o, "edits", json_integer(node->edits));
+}
+
+static json_t *node_json(const ls_trace *t, int32_t id, bool numbers) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  json_t *o = json_pack("{s:i,s:s}", "node", id, "do", ls__node_words[node->kind]);
+  const char *name = subject(t, node);
+  if (*name) json_object_set_new(o, "name", json_string(name));
+  if (node->n) json_object_set_new(o, "arguments", ls__arguments_json(t->module, node->stream, node->n, numbers));
+  if (node->saved) json_object_set_new(o, "saved", json_true());
+  if (t->owner.open && !numbers) put_place(o, t, id);
+  if (node->step) json_object_set_new(o, "step", json_integer(node->step));
+  if (t->invoke_count > 1 && node->invoke >= 0) json_object_set_new(o, "invoke", json_integer(node->invoke));
+  if (t->invoke_count > 1) json_object_set_new(o, "pass", json_integer(ls__pass_of(t->plan.nodes[id].time)));
+  if (node->flag && node->kind == LS__WRITE) json_object_set_new(o, "skips", json_true());
+  ls_tensor_info info;
+  const ls_value *v = &t->run.values[id];
+  if (t->owner.open && t->run.nodes[id].done && v->kind == LS_TENSOR && !ls_tensor_describe(v, &info)) {
+    json_object_set_new(o, "dtype", json_string(info.dtype));
+    json_object_set_new(o, "shape", ls__shape_json(&info));
+  }
+  return o;
+}
+
+static json_t *trace_json(const ls_trace *t, bool numbers) {
+  json_t *nodes = json_array();
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) json_array_append_new(nodes, node_json(t, i, numbers));
+  return json_pack("{s:s,s:o}", "graph", "trace", "nodes", nodes);
+}
+
+const char *ls_trace_json(ls_trace *t, int32_t numbers) { return ls__json_kept(trace_json(t, numbers != 0)); }
+
+/* ---- the text to read --------------------------------------------------------------------------------------------------- */
+
+static _Thread_local char *text;
+static _Thread_local size_t used, room;
+
+__attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
+  for (;;) {
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text + used, room - used, format, args);
+    va_end(args);
+    if (n < 0) return;
+    if (used + (size_t)n < room) {
+      used += (size_t)n;
+      return;
+    }
+    char *bigger = realloc(text, (used + (size_t)n + 1) * 2);
+    if (!bigger) return;
+    text = bigger;
+    room = (used + (size_t)n + 1) * 2;
+  }
+}
+
+static void put_value(const json_t *v);
+
+static void put_list(const json_t *list, const char *open, const char *close) {
+  put("%s", open);
+  for (size_t i = 0; i < json_array_size(list); i++) {
+    if (i) put(", ");
+    put_value(json_array_get(list, i));
+  }
+  put("%s", close);
+}
+
+static void put_value(const json_t *v) {
+  const json_t *o;
+  if (json_is_array(v)) put_list(v, "[", "]");
+  else if (json_is_string(v)) put("\"%s\"", json_string_value(v));
+  else if (json_is_integer(v)) put("%lld", (long long)json_integer_value(v));
+  else if (json_is_real(v)) put("%g", json_real_value(v));
+  else if (json_is_boolean(v)) put("%s", json_is_true(v) ? "true" : "false");
+  else if (json_is_null(v)) put("None");
+  else if ((o = json_object_get(v, "node"))) put("%%%lld", (long long)json_integer_value(o));
+  else if ((o = json_object_get(v, "parameter"))) put("%s", json_string_value(o));
+  else if ((o = json_object_get(v, "tuple"))) put_list(o, "(", ")");
+  else if ((o = json_object_get(v, "struct"))) put_list(o, "{", "}");
+  else if ((o = json_object_get(v, "index")) || (o = json_object_get(v, "float"))) put("%s", json_string_value(o));
+  else if ((o = json_object_get(v, "name"))) {
+    put("%s=", json_string_value(o));
+    put_value(json_object_get(v, "value"));
+  } else if ((o = json_object_get(v, "slice"))) {
+    for (size_t i = 0; i < 3; i++) {
+      const json_t *part = json_array_get(o, i);
+      if (i && (i < 2 || !json_is_null(part))) put(":");
+      if (!json_is_null(part)) put_value(part);
+    }
+  } else if ((o = json_object_get(v, "tensor"))) {
+    put("tensor");
+    put_list(json_object_get(o, "shape"), "[", "]");
+  }
+}
+
+/* self[indices] of a get or set whose arguments begin at `from`. */
+static void put_index(const json_t *args, size_t from) {
+  put_value(json_array_get(args, 0));
+  put("[");
+  for (size_t i = from; i < json_array_size(args); i++) {
+    if (i > from) put(", ");
+    put_value(json_array_get(args, i));
+  }
+  put("]");
+}
+
+static void put_node(const json_t *o, int indent) {
+  const char *what = json_string_value(json_object_get(o, "do")), *name = json_string_value(json_object_get(o, "name"));
+  const json_t *args = json_object_get(o, "arguments");
+  put("%*s", indent, "");
+  if (strcmp(what, "set") && strcmp(what, "write")) put("%%%lld = ", (long long)json_integer_value(json_object_get(o, "node")));
+  if (!strcmp(what, "get")) {
+    put_index(args, 1);
+  } else if (!strcmp(what, "set")) {
+    put_index(args, 2);
+    put(" = ");
+    put_value(json_array_get(args, 1));
+  } else if (!strcmp(what, "write")) {
+    put("%s = ", name ? name : "");
+    put_value(json_array_get(args, 0));
+  } else {
+    bool is_op = !strcmp(what, "operator");
+    put("%s%s%s", is_op ? "" : what, is_op || !name ? "" : " ", name ? name : "");
+    if (args) put_list(args, "(", ")");
+  }
+  const json_t *pass = json_object_get(o, "pass"), *invoke = json_object_get(o, "invoke"), *step = json_object_get(o, "step");
+  const char *before = "  -- ";
+  if (json_is_true(json_object_get(o, "saved"))) before = (put("%ssaved", before), ", ");
+  if (invoke) before = (put("%sinvoke %lld", before, (long long)json_integer_value(invoke)), ", ");
+  if (pass) before = (put("%spass %lld", before, (long long)json_integer_value(pass)), ", ");
+  if (step) put("%sstep %lld", before, (long long)json_integer_value(step));
+  put("\n");
+}
+
+const char *ls_trace_describe(ls_trace *t) {
+  json_t *o = trace_json(t, false);
+  used = 0;
+  put("%s", "");
+  size_t i;
+  json_t *node;
+  json_array_foreach(json_object_get(o, "nodes"), i, node) put_node(node, 0);
+  json_decref(o);
+  return text ? text : "";
+}

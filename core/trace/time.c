@@ -1,0 +1,243 @@
+/* Times: when each node of a trace runs, and in which pass each invoke.
+
+   A node runs at the first moment at which all its inputs exist. What happens at a point happens there; where it needs a
+   value that exists only later, made by another invoke, its own invoke moves to a later pass. Invokes start in the first
+   pass and move only as far as they must, so the passes are as few as possible. */
+#include <stdio.h>
+#include <string.h>
+#include "trace/trace.h"
+
+/* ---- what belongs together -------------------------------------------------------------------------------------- */
+
+int32_t ls__trace_above(const ls_trace *t, int32_t id) {
+  const ls__node *node = ls__seen(t, id);
+  if (node->kind == LS__GETITEM || node->kind == LS__ROWS) return node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
+  return node->kind == LS__OP ? ls__call_view_of(node->call) : -1;
+}
+
+int32_t ls__point_node(const ls_trace *t, int32_t id) {
+  int32_t edits = t->owner.nodes.at[id].edits;
+  return edits >= 0 ? t->plan.nodes[edits].root : id;
+}
+
+/* The first read of the same point in the same body, so that both share a root; -1: none. */
+static int32_t first_read(const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  for (int32_t i = t->invokes[node->invoke].begin; i < id; i++) {
+    const ls__node *other = &t->owner.nodes.at[i];
+    if (other->kind == LS__READ && other->slot == node->slot && other->step == node->step && other->invoke == node->invoke)
+      return i;
+  }
+  return -1;
+}
+
+void ls__time_root(ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
+  int32_t of = -1;
+  if (node->kind == LS__SETITEM || node->kind == LS__WRITE) return;
+  if (node->kind == LS__READ) {
+    of = first_read(t, id);
+  } else if (node->kind == LS__GETITEM || node->kind == LS__ROWS) {
+    of = node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
+  } else if (node->kind == LS__OP) {
+    of = ls__call_view_of(node->call);
+  } else if (node->kind == LS__GRAD) {
+    for (int32_t i = 0; i < id && of < 0; i++)
+      if (nodes[i].kind == LS__GRAD && nodes[i].stream[0].aux == node->stream[0].aux) of = i;
+  }
+  t->plan.nodes[id].root = of >= 0 ? t->plan.nodes[of].root : id;
+}
+
+int64_t ls__edit_time(const ls_trace *t, const ls__node *node) {
+  int64_t first = -1;
+  for (int32_t k = 0, of; (of = ls__node_edits(node, k)) >= 0; k++) {
+    int32_t root = t->plan.nodes[of].root;
+    int64_t time = t->owner.nodes.at[root].kind == LS__READ ? ls__own_time(t, root) : -1;
+    if (time >= 0 && (first < 0 || time < first)) first = time;
+  }
+  return first;
+}
+
+int64_t ls__own_time(const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  if (node->edits >= 0) return ls__edit_time(t, node);
+  if (node->kind != LS__TEXT && node->kind != LS__PAD && node->kind != LS__READ && node->kind != LS__WRITE) return -1;
+  int32_t pass = t->plan.invokes[node->invoke].pass;
+  if (node->kind == LS__TEXT) return LS__TIME(pass, LS__LAST, LS__LAST);
+  return LS__TIME(pass, node->step, node->kind == LS__PAD ? 0 : node->slot);
+}
+
+bool ls__time_passed(const ls_trace *t, int64_t time) {
+  return time < t->run.now || (time == t->run.now && !t->run.standing);
+}
+
+int64_t ls__settled_time(const ls_trace *t, int32_t id) {
+  const ls__planned *plan = t->plan.nodes;
+  int32_t edited = plan[id].root >= 0 ? plan[plan[id].root].edited : -1;
+  return edited >= 0 && plan[edited].time > plan[id].time ? plan[edited].time : plan[id].time;
+}
+
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
+
+/* The read or gradient that makes a value come as late as it does. */
+static int32_t origin(const ls_trace *t, int32_t id) {
+  while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
+  return id;
+}
+
+/* "layer1.output", with the invoke where there are several. */
+static void describe(const ls_trace *t, int32_t id, char *out, size_t room) {
+  const ls__node *node = &t->owner.nodes.at[ls__point_node(t, id)];
+  const char *name = node->kind == LS__READ || node->kind == LS__WRITE ? ls__trace_point_name(t, node->invoke, node->slot)
+                     : node->kind == LS__GRAD                          ? "a gradient"
+                     : node->kind == LS__TEXT                          ? "generator.output"
+                                                                       : "a value";
+  if (t->invoke_count > 1 && node->invoke >= 0) snprintf(out, room, "%s (invoke %d)", name, node->invoke + 1);
+  else snprintf(out, room, "%s", name);
+}
+
+/* An edit whose value exists only after the edit itself: shows the way round. */
+static ls_status circle(const ls_trace *t, int32_t edit) {
+  const ls__node *nodes = t->owner.nodes.at, *point = &nodes[ls__point_node(t, edit)];
+  char way[1024], name[256];
+  int32_t at = edit, second = -1;
+  describe(t, edit, way, sizeof way);
+  for (int32_t steps = 0; steps < 8; steps++) {
+    int32_t needed = origin(t, at);
+    if (second < 0) second = needed;
+    describe(t, needed, name, sizeof name);
+    strncat(way, " -> ", sizeof way - strlen(way) - 1);
+    strncat(way, name, sizeof way - strlen(way) - 1);
+    int32_t invoke = nodes[needed].invoke;
+    if (invoke == point->invoke || invoke < 0 || t->plan.invokes[invoke].cause < 0) break;
+    at = t->plan.invokes[invoke].cause;
+    describe(t, at, name, sizeof name);
+    strncat(way, " -> ", sizeof way - strlen(way) - 1);
+    strncat(way, name, sizeof way - strlen(way) - 1);
+  }
+  describe(t, edit, name, sizeof name);
+  ls__fail(LS_ERROR_CYCLE, "this edit needs a value that exists only later: %s -> %s", way, name);
+  ls__fail_point(ls__trace_point_name(t, point->invoke, point->slot));
+  ls__fail_site(nodes[edit].site, second >= 0 ? nodes[second].site : 0);
+  return LS_ERROR_CYCLE;
+}
+
+/* ---- one node --------------------------------------------------------------------------------------------------- */
+
+/* When the latest input of a node is there, whether it is an argument or, of a gradient, the backward that gives it. */
+static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
+  const ls__node *node = ls__seen(t, id);
+  ls__planned *plan = t->plan.nodes, *own = &plan[id];
+  int64_t time = 0;
+  own->latest = -1;
+  *rank = 0;
+  for (int32_t k = -1; k < node->n; k++) {
+    int32_t input = k < 0 ? own->backward : node->stream[k].kind == LS_NODE ? node->stream[k].aux : -1;
+    if (input < 0) continue;
+    int64_t ready = k < 0 ? plan[input].time : ls__settled_time(t, input);
+    if (own->latest < 0 || ready > time) {
+      time = ready;
+      own->latest = input;
+      *rank = 0;
+    }
+    int32_t behind = plan[input].rank + (k < 0); /* a gradient comes right behind its backward */
+    if (ready == time && behind > *rank) *rank = behind;
+  }
+  return time;
+}
+
+/* Moves the invoke of an edit behind `time`, at which the edit's value exists. */
+static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time) {
+  int32_t mover = t->owner.nodes.at[ls__point_node(t, id)].invoke, from = t->owner.nodes.at[origin(t, id)].invoke;
+  ls__planned_invoke *invoke = &t->plan.invokes[mover];
+  int64_t mask = LS__TIME(1, 0, 0) - 1;
+  int32_t pass = ls__pass_of(time) + ((time & mask) > (own & mask));
+  if (from == mover || pass > t->invoke_count + t->invokes[mover].least) return circle(t, id);
+  if (t->run.now >= 0 && invoke->pass <= ls__pass_of(t->run.now)) {
+    ls__fail(LS_ERROR_PASSED, "this edit needs a value of a later pass, and its invoke has already begun");
+    ls__fail_site(t->owner.nodes.at[id].site, t->run.demand_site);
+    return LS_ERROR_PASSED;
+  }
+  invoke->pass = pass;
+  invoke->cause = id;
+  t->plan.passes = true;
+  return LS_OK;
+}
+
+/* Finds the time of one node; may move its invoke to a later pass. */
+static ls_status time_node(ls_trace *t, int32_t id) {
+  int32_t rank;
+  int64_t time = inputs_time(t, id, &rank), own = ls__own_time(t, id);
+  if (own >= 0) {
+    if (time > own) {
+      ls_status status = move_invoke(t, id, own, time);
+      if (status) return status;
+      own = ls__own_time(t, id);
+    }
+    if (time < own) rank = 0;
+    time = own;
+  }
+  if (time < t->run.now) time = t->run.now;
+  bool backward = t->owner.nodes.at[id].kind == LS__BACKWARD;
+  t->plan.nodes[id].time = time;
+  t->plan.nodes[id].rank = backward && rank < 2 * (id + 1) ? 2 * (id + 1) : rank;
+  return LS_OK;
+}
+
+/* ---- all nodes -------------------------------------------------------------------------------------------------- */
+
+/* An invoke without input belongs behind the latest value that it uses. */
+static void move_readers(ls_trace *t, int32_t count) {
+  for (int32_t i = 0; i < count; i++) {
+    const ls__node *node = ls__seen(t, i);
+    if (node->invoke < 0 || node->kind == LS__READ || t->invokes[node->invoke].kind != LS_INVOKE_ALL) continue;
+    ls__planned_invoke *reader = &t->plan.invokes[node->invoke];
+    for (int32_t k = 0; k < node->n; k++) {
+      if (node->stream[k].kind != LS_NODE) continue;
+      int32_t pass = ls__pass_of(t->plan.nodes[node->stream[k].aux].time);
+      if (node->edits >= 0 && pass > reader->pass) reader->pass = pass;
+    }
+  }
+}
+
+ls_status ls__time_all(ls_trace *t, int32_t count) {
+  bool moved = true;
+  while (moved) {
+    t->plan.passes = moved = false;
+    for (int32_t i = 0; i < count; i++) {
+      if (t->run.nodes[i].done) continue;
+      const ls__planned *own = &t->plan.nodes[i];
+      int64_t time = own->time;
+      int32_t rank = own->rank;
+      ls_status status = time_node(t, i);
+      if (status) return status;
+      moved = moved || own->time != time || own->rank != rank;
+    }
+    move_readers(t, count);
+    moved = moved || t->plan.passes;
+  }
+  return LS_OK;
+}
+
+ls_status ls__time_new(ls_trace *t, int32_t id) {
+  ls_status status = time_node(t, id);
+  if (!status && t->plan.passes) status = ls__time_all(t, id + 1);
+  if (status) return status;
+  int32_t edits = t->owner.nodes.at[id].edits;
+  if (edits >= 0) t->plan.nodes[t->plan.nodes[edits].root].edited = id;
+  return LS_OK;
+}
+
+ls_status ls__time_again(ls_trace *t) {
+  t->plan.holds = t->plan.passes = false;
+  t->plan.track = t->plan.narrow_instance = -1;
+  for (int32_t i = 0; i < t->invoke_count; i++)
+    t->plan.invokes[i] = (ls__planned_invoke){.pass = t->invokes[i].least, .cause = -1};
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) t->plan.nodes[i] = ls__unplanned;
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    ls__time_root(t, i);
+    ls_status status = ls__time_new(t, i);
+    if (status) return status;
+  }
+  return LS_OK;
+}

@@ -32,7 +32,7 @@ local function three_runs(recording, saved, runs)
     elseif not runs.paused then
       runs.json[1] = json_of(recording)
     end
-    trace.run_to_end(recording, 1)
+    trace.run_to_end(recording)
     runs[run] = values_of(saved)
     runs.json[#runs.json + 1] = json_of(recording)
   end

@@ -1,5 +1,6 @@
 /* Memory that is not a run's own: the caller's tensors, the parameters and buffers of the model. A trace never changes them. */
 #include <stdlib.h>
+#include <string.h>
 #include "trace/trace.h"
 
 bool ls__own_foreign(const ls_trace *t, void *tensor) {
@@ -73,10 +74,16 @@ void ls__own_put_back(ls_trace *t) {
   t->run.kept_count = t->run.kept_room = 0;
 }
 
+/* Item `k` of a stream is the argument `cache`: the memory that a forward is given to fill, step by step. */
+static bool is_cache(const ls_value *stream, int32_t k) {
+  return k && stream[k - 1].kind == LS_KEY && !strcmp(stream[k - 1].as.s, "cache");
+}
+
 /* A module that a body calls gets copies of what it could change and is not the run's own; they are noted in `own`. */
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own) {
   for (int32_t k = 0; k < node->n; k++) {
-    if (s[k].kind != LS_TENSOR || ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(t, s[k].as.p)) continue;
+    if (s[k].kind != LS_TENSOR || is_cache(s, k)) continue;
+    if (ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(t, s[k].as.p)) continue;
     ls_status status = ls__tensor_clone(s[k].as.p, &own[k]);
     if (status) return status;
     s[k] = own[k];
@@ -100,7 +107,8 @@ ls_status ls__own_inputs(ls_trace *t) {
   ls_value *arguments = ls__run_arguments(t->run.model, &n);
   for (int32_t k = 0; k < n && !status; k++) {
     ls_value *v = &arguments[k];
-    if (v->kind == LS_TENSOR && !ls__tensor_requires_grad(v->as.p) && is_input(t, v)) status = ls__own_memory(v);
+    if (v->kind != LS_TENSOR || is_cache(arguments, k)) continue;
+    if (!ls__tensor_requires_grad(v->as.p) && is_input(t, v)) status = ls__own_memory(v);
   }
   return status;
 }

@@ -69,13 +69,6 @@ return {
 
   exceptions = {
     -- core
-    ["core/torch -> ls__stream_value"] = "belongs to core/value",
-    ["core/model/node.c -> ls__trace_check_field"] = "the recording front door belongs to core/trace",
-    ["core/model/node.c -> ls__trace_record"] = "settling has a form for functions and one for traces",
-    ["core/model/node.c -> ls_trace_abandon"] = BELOW,
-    ["core/model/run.c -> ls__narrow_cut"] = BELOW,
-    ["core/model/run.c -> ls__trace_protect"] = BELOW,
-    ["core/model/run.c -> ls__trace_replaces"] = BELOW,
     ["core/prompt/prompt.c -> core/base/base.h"] = "it is part of the whole library so far",
     -- lua
     ["bindings/luasight/ffi/init.lua -> lua/luasight/base/error.lua"] = "raises errors by itself; they could be handed in",
@@ -101,14 +94,14 @@ return {
   },
 
   headers = {
-    ["core/model/graph.h"] = "to become core/model/model.h without what only core/model needs",
   },
 
   long = {
+    ["spec/safety_spec.lua"] = SPEC,
+    ["spec/state_spec.lua"] = SPEC,
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
     ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",
     ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
-    ["core/trace/grad.c"] = "the gradients of a trace; one line above",
     ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
     ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
     ["spec/more_spec.lua"] = SPEC,

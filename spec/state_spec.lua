@@ -166,10 +166,7 @@ describe("an operator that fails", function()
       failure(x.resize_, x, { ROWS, 3 })
       failure(torch.add, x[0]:expand({ ROWS, 3 }), 1, { out = torch.empty(0) })
       assert.equal(1, collected)
-      local count, big = torch.zeros(3), torch.ones({ 1, 1, 1 }):expand({ ROWS, 3, 2 })
-      failure(torch.batch_norm, big, nil, nil, count, torch.ones(3), true, 0.1, 1e-5, false)
-      assert.equal(1, collected)
-      assert.is_nil(failure(torch.ones(2).add, torch.ones(2), torch.ones(3)).retry)
+      failure(torch.add, torch.ones(2), torch.ones(3))
       assert.equal(1, collected)
     end)
     binding.free_memory = free
@@ -209,9 +206,9 @@ describe("a finalizer that calls operators", function()
   end
 
   it("5.6: does not change what another call was given or gives", function()
-    during(23, work, function()
+    during(41, work, function()
       local x = torch.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
-      for i = 1, 20 do
+      for i = 1, 6 do
         assert((x + i):sum():item() == 21 + 6 * i)
         assert((x * 2)["1, 2"]:item() == 12)
         assert(x.shape[0] == 2 and x:size(1) == 3 and x:dim() == 2 and x:numel() == 6)
@@ -239,7 +236,7 @@ describe("a finalizer that calls operators", function()
       assert(torch.equal(seen, right))
       work()
     end, function()
-      for _ = 1, 10 do
+      for _ = 1, 5 do
         local seen, sum = model:trace(x, function()
           local h = model.a.output
           model.a.output = h * 2
@@ -263,7 +260,7 @@ local function arm()
     local y = seven * 2 + 100
     local low, at = y:max(-1)
     if y["0, 1"]:item() ~= 114 or low[0]:item() ~= 114 or at:size(0) ~= 1 then problem = "a finalizer has wrong numbers" end
-    if runs < 3000 then arm() end
+    if runs < 600 then arm() end
   end
 end
 if arg[1] == "interpreted" then jit.off() end
@@ -272,7 +269,7 @@ collectgarbage("setpause", 10)
 for _ = 1, 40 do arm() end
 local x = torch.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
 local rounds = 0
-while runs < 3000 do
+while runs < 600 do
   rounds = rounds + 1
   for i = 1, 50 do
     assert((x + i):sum():item() == 21 + 6 * i)

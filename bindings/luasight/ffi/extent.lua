@@ -26,10 +26,14 @@ end
 ---@param value any
 ---@return table entry  for `close`; to be held as long as it is open
 function Extent:open(value)
-  local entries, top = self._entries, self._top
-  while top > 0 and not entries[top] do top = top - 1 end
-  local entry = { value = value, thread = thread() }
-  entries[top + 1], self._top = entry, top + 1
+  local entries, entry = self._entries, { value = value, thread = thread() }
+  repeat -- again where a finalizer came in between that opened and closed in the same place
+    local top = self._top
+    while top > 0 and not entries[top] do top = top - 1 end
+    top = top + 1
+    self._top = top
+    entries[top] = entry
+  until self._top == top
   if entry.thread then self.shared = true end
   return entry
 end

@@ -3,10 +3,16 @@
 
    True of all functions:
    - A function that can fail returns an ls_status. On failure the text is in the per-thread buffer (ls_error_message)
-     and nothing was written through the trailing `out` pointers.
+     and nothing was written through the `out` pointers.
+   - A NULL where a pointer is needed, a value of a wrong kind, a handle of a wrong kind, a number out of its range and a
+     negative count give LS_ERROR_ARGUMENT or the error that fits better; a function without a status then gives -1, 0, NULL or
+     "", as its comment says, or does nothing. What is not checked: a pointer that was already released, or that points to
+     something else than its type says.
    - A value or handle written through `out` is a new reference that the caller releases. What is passed in is borrowed.
    - Releasing NULL or an ls_value of kind LS_NONE does nothing. Finalizers may run in any order.
-   - Nothing here calls back, prints, exits or aborts. One thread at a time.
+   - Nothing here calls back, prints, exits or aborts. One thread at a time: the library has no locks, and a process whose
+     threads share it takes turns.
+   - The library changes nothing of its process but what ls_start was allowed to.
    - Indices, axes and positions count from 0; negative ones count from the end where PyTorch lets them. */
 
 typedef enum ls_status {
@@ -28,15 +34,31 @@ typedef enum ls_status {
   LS_ERROR_CHANGED = 15      /* a tensor of the caller was changed in place between its use and the run */
 } ls_status;
 
-/* Starts the library: before anything else, and before the process uses libtorch in any other way. It changes nothing of
-   its host but what `may` allows. A second call does nothing. */
+/* The version of this interface: 1000 * major + minor. The major number grows when a program that was compiled with an older
+   header could break; it is also the number of the shared library (libluasight.so.1). The minor number grows when something
+   is added. So a program can use the library where `ls_abi_version() / 1000 == LS_ABI_VERSION / 1000` and
+   `ls_abi_version() >= LS_ABI_VERSION`. */
+enum { LS_ABI_VERSION = 1000 };
+int32_t ls_abi_version(void);
+
+/* Starts the library: before anything else, and before the process uses libtorch in any other way. Each thing that it changes
+   of its process is a flag; with 0 it changes nothing. A second call does nothing until ls_stop. */
 enum {
-  LS_START_CUDA = 1,         /* the CUDA half of libtorch is loaded where there is a device */
+  LS_START_CUDA = 1,         /* the CUDA half of libtorch is loaded where there is a device; it stays loaded */
   LS_START_THREADS = 2,      /* libtorch works with as many threads as there are usable cores, unless OMP_NUM_THREADS is set */
   LS_START_QUIET_ERRORS = 4, /* libtorch makes no backtrace of its errors, which would take milliseconds each */
-  LS_START_ALL = 7
+  LS_START_WARNINGS = 8,     /* what libtorch warns of in a call from here goes where the thread's handler sends it, mostly to
+                                standard error; without this flag it is dropped */
+  LS_START_INTERRUPT = 16,   /* while a run is going, and not longer, the first SIGINT stops the run; a second one goes to the
+                                handler of the process, and one that the process ignores stays ignored */
+  LS_START_JSON = 32,        /* while a JSON text is read, and not longer, jansson's malloc is wrapped, so that lack of memory is
+                                told from a malformed text; no other thread may set jansson's allocators meanwhile */
+  LS_START_ALL = 63
 };
 ls_status ls_start(int32_t may);
+/* Puts back what ls_start changed: the number of threads that was set before, and libtorch's own backtraces. Afterwards handles can
+   be released; for anything else the library is started again. */
+void ls_stop(void);
 
 const char *ls_error_message(void);
 const char *ls_error_cause(void); /* the libtorch or system error beneath, "" if none */
@@ -83,9 +105,9 @@ typedef struct ls_value {
 
 void ls_value_retain(const ls_value *v);
 void ls_value_release(const ls_value *v);
-int64_t ls_value_bytes(const ls_value *v); /* of the elements of the tensors in it; of a node 0, see ls_trace_bytes */
+int64_t ls_value_bytes(const ls_value *v); /* 0 of NULL; of the elements of the tensors in it; of a node 0, see ls_trace_bytes */
 ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out); /* exactly one value: tuple, list, struct */
-int32_t ls_seq_length(const ls_value *seq);
+int32_t ls_seq_length(const ls_value *seq);                                /* -1 unless a sequence */
 const char *ls_seq_key(const ls_value *seq, int32_t i);                     /* NULL unless a struct */
 ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out);
 int32_t ls_seq_find(const ls_value *seq, const char *key);                  /* -1 where there is none */
@@ -133,7 +155,8 @@ typedef struct ls_tensor_info {
 
 ls_status ls_tensor_describe(const ls_value *tensor, ls_tensor_info *out);
 const char *ls_tensor_grad_fn(const ls_value *tensor); /* "AddBackward0", NULL without */
-/* A new tensor copied from `count` numbers. `from` and `dtype` by name; `from` is "float64", "int64" or "bool". */
+/* A new tensor copied from `count` numbers. `from` and `dtype` by name; `from` is "float64", "int64" or "bool"; a device that is
+   NULL is "cpu". */
 ls_status ls_tensor_from(const void *numbers, const char *from, const int64_t *shape, int32_t dims, const char *dtype,
                          const char *device, ls_value *out);
 /* The memory of a tensor on the CPU, valid while it lives; of one that is lazy an error. */
@@ -144,14 +167,14 @@ ls_status ls_tensor_grad(const ls_value *tensor, ls_value *out);          /* LS_
 ls_status ls_tensor_set_grad(const ls_value *tensor, const ls_value *grad);
 ls_status ls_tensor_set_data(const ls_value *tensor, const ls_value *data); /* the same tensor object shows other data */
 ls_status ls_tensor_require_grad(const ls_value *tensor, int32_t on);
-ls_status ls_tensor_backward(const ls_value *tensor, const ls_value *grad, int32_t retain_graph);
+ls_status ls_tensor_backward(const ls_value *tensor, const ls_value *grad, int32_t retain_graph); /* grad LS_NONE: 1 */
 int32_t ls_tensor_same(const ls_value *a, const ls_value *b);             /* the same tensor object */
 int32_t ls_grad_enabled(void);
 void ls_grad_enable(int32_t on);
 ls_status ls_manual_seed(int64_t seed);
 int32_t ls_threads(void);
-ls_status ls_set_threads(int32_t n);
-int32_t ls_device_count(const char *kind);                                /* "cuda" */
+ls_status ls_set_threads(int32_t n);                                      /* 1 to 4096 */
+int32_t ls_device_count(const char *kind);                                /* "cuda"; 0 of kinds that it does not know, -1 of NULL */
 
 /* ---- modules and functions ------------------------------------------------------------------------------------- */
 
@@ -329,9 +352,3 @@ ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, in
                               size_t *length);                           /* valid until the next decode */
 const char *ls_tokenizer_token(ls_tokenizer *t, int64_t id);             /* NULL out of range */
 int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token);             /* -1 where there is none */
-
-/* ---- the shell ------------------------------------------------------------------------------------------------- */
-
-/* The text that `ls_prompt` gives, cut at 255 bytes. `ls_prompt` is what libedit takes as EL_PROMPT: its own function type. */
-void ls_prompt_set(const char *text);
-char *ls_prompt(void *editor);

@@ -24,6 +24,7 @@ build = {
     CMAKE_INSTALL_PREFIX = "$(PREFIX)",
     CMAKE_INSTALL_BINDIR = "$(BINDIR)",
     LUASIGHT_LUA_DIR = "$(LUADIR)",
+    CMAKE_INSTALL_LIBDIR = "$(PREFIX)/library", -- not "lib", whose files LuaRocks takes for modules and moves
     LUASIGHT_TORCH_FETCH_DIR = "$(PREFIX)/torch", -- a wheel that had to be fetched stays with the rock, and goes with it
   },
 }

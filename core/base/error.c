@@ -40,6 +40,7 @@ int64_t ls_error_site(void) { return last.site; }
 int64_t ls_error_site2(void) { return last.site2; }
 int32_t ls_error_again(void) { return last.again; }
 const char *ls_header_hash(void) { return LS_HEADER_HASH; }
+int32_t ls_abi_version(void) { return LS_ABI_VERSION; }
 
 static int64_t alive;
 

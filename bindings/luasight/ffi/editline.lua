@@ -19,14 +19,20 @@ luasight_history *history_init(void);
 void history_end(luasight_history *);
 int luasight_history_at(luasight_history *, luasight_event *, int, ...) __asm__("history");
 void *luasight_dlopen(const char *, int) __asm__("dlopen");
+void luasight_prompt_set(const char *);
+char *luasight_prompt(void *);
 ]]
 
 -- Numbers of histedit.h.
 local PROMPT, EDITOR, SIGNAL, BIND, SETTY, HIST, UNBUFFERED, REFRESH = 0, 2, 3, 4, 8, 10, 15, 20
 local SETSIZE, ENTER, SETUNIQUE = 1, 10, 20
 
--- The library of luasight has the function that libedit asks for the prompt.
-local function core() return require "luasight.ffi".C end
+-- The function that libedit asks for the prompt is in a small library that comes with luasight.
+local prompter
+local function prompt_library()
+  prompter = prompter or ffi.load(require "luasight.ffi.library".place "prompt")
+  return prompter
+end
 
 local TAB, CTRL_C, CTRL_D, CTRL_Z, DELETE = "\t", "\3", "\4", "\26", "\127"
 
@@ -99,7 +105,7 @@ function editline.open(size)
   lib.luasight_history_at(self._history, self._event, SETSIZE, number(size))
   lib.luasight_history_at(self._history, self._event, SETUNIQUE, number(1))
   lib.el_set(self._el, HIST, lib.luasight_history_at, self._history)
-  lib.el_set(self._el, PROMPT, core().ls_prompt)
+  lib.el_set(self._el, PROMPT, prompt_library().luasight_prompt)
   lib.el_set(self._el, SIGNAL, number(1))
   set_words(lib, el, EDITOR, "emacs")
   lib.el_source(self._el, nil) -- the user's ~/.editrc
@@ -155,7 +161,7 @@ end
 ---@param complete fun(before: string): string?, string?  what to insert after the text before the cursor, what to list
 ---@return "line"|"clear"|"end" how, string? text
 function Editor:read(prompt, complete)
-  core().ls_prompt_set(prompt)
+  prompt_library().luasight_prompt_set(prompt)
   io.flush()
   self:_edit(true)
   local how, result

@@ -22,17 +22,10 @@ int luasight_snprintf(char *, size_t, const char *, ...) __asm__("snprintf");
 int luasight_charwidth(int32_t) __asm__("utf8proc_charwidth");
 ]]
 
-local function library_path()
-  local named = os.getenv "LUASIGHT_LIBRARY"
-  if named then return named end
-  local found = package.searchpath("luasight.ffi.header", package.path)
-  return (found and found:match "^(.*[/\\])" or "./") .. "libluasight.so"
-end
-
-local path = library_path()
-local loaded, C = pcall(ffi.load, path)
+local loaded, C, path = require "luasight.ffi.library".load()
 if not loaded then
-  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs: its own path would have slashes
+  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs, or itself where only the loader could know it
+  if lacks == header.soname then lacks = nil end
   failure.raise("io", "the library of luasight cannot be loaded", { cause = tostring(C), hint = not lacks
     and "build it with `make`, or name it in LUASIGHT_LIBRARY"
     or lacks .. " is not where it was when luasight was built: put it back, or build luasight again" })

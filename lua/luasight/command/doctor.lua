@@ -59,6 +59,7 @@ local function check_library(add)
   add { name = "luasight", needed = true, found = ls and ls.version or false, use = problem,
     get = "run `make` in its folder" }
   if not ls then return end
+  add { name = "library", needed = true, found = loaded_from "libluasight" or "loaded" }
   local path = loaded_from "libtorch_cpu" or loaded_from "libtorch"
   add { name = "libtorch", needed = true, found = ls.torch_version() .. (path and ", " .. path or "") }
   add { name = "threads", needed = true, found = tostring(ls.torch.get_num_threads()) }

@@ -22,6 +22,11 @@ void ls__fail_cause(const char *text);          /* adds the cause to the error j
 void ls__fail_point(const char *point);         /* adds the model point */
 void ls__fail_site(int64_t site, int64_t site2); /* adds script positions */
 void ls__live_add(int32_t n);                   /* counts handles alive, for ls_live */
+/* What a public function asks of its arguments, before it does anything: `LS__NEED(name && out);`. */
+#define LS__NEED(condition) \
+  do { \
+    if (!(condition)) return ls__fail(LS_ERROR_ARGUMENT, "%s: its arguments must satisfy: %s", __func__, #condition); \
+  } while (0)
 /* near.c: the near misses of `name` among `count` candidates as ` (did you mean "a" or "b"?)`, "" if none is near. */
 const char *ls__near(const char *name, const char *const *candidates, size_t count);
 /* intern.c */

@@ -49,24 +49,26 @@ size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int 
   return !open && at > start ? at : 0;
 }
 
-/* jansson allocates through here, so that a failure is seen whatever it makes of it. */
-static json_malloc_t inner_malloc;
-static json_free_t inner_free;
-static _Thread_local bool starved;
+bool ls__json_watch = true;
+
+/* While a text is read jansson allocates through here, so that a failure is seen whatever it makes of it. */
+static json_malloc_t outer_malloc;
+static bool starved;
 
 static void *watched_malloc(size_t size) {
-  void *memory = inner_malloc(size);
+  void *memory = outer_malloc(size);
   if (!memory) starved = true;
   return memory;
 }
 
 json_t *ls__json_load(const char *text, size_t length, size_t flags, json_error_t *error) {
-  if (!inner_malloc) {
-    json_get_alloc_funcs(&inner_malloc, &inner_free);
-    json_set_alloc_funcs(watched_malloc, inner_free);
-  }
+  if (!ls__json_watch) return json_loadb(text, length, flags, error);
+  json_free_t outer_free;
+  json_get_alloc_funcs(&outer_malloc, &outer_free);
+  json_set_alloc_funcs(watched_malloc, outer_free);
   starved = false;
   json_t *value = json_loadb(text, length, flags, error);
+  json_set_alloc_funcs(outer_malloc, outer_free);
   if (!starved) return value;
   json_decref(value);
   error->text[0] = 0;

@@ -2,6 +2,7 @@
 #ifndef LUASIGHT_BASE_JSON_H
 #define LUASIGHT_BASE_JSON_H
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -43,8 +44,10 @@ static inline size_t ls__json_plain(const char *text, size_t length, size_t at, 
    the rest. */
 size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int *deep);
 
-/* json_loadb, but that out of memory gives NULL and an empty error text. jansson 2.14 itself may call a good text wrong then,
-   or lose characters of a string and say nothing. */
+/* json_loadb, but that out of memory gives NULL and an empty error text where ls__json_watch is set. jansson 2.14 itself may
+   call a good text wrong then, or lose characters of a string and say nothing. Jansson's allocators are those of the whole
+   process: they are changed for the length of the call, and its memory is the same before and after. */
+extern bool ls__json_watch;
 json_t *ls__json_load(const char *text, size_t length, size_t flags, json_error_t *error);
 
 /* The compact text of an object or array, to be freed; NULL when out of memory. Use this and not json_dumps, which

@@ -208,6 +208,8 @@ static ls_status write_file(const char *path, const char *header, source *const 
 
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
                            const char *metadata) {
+  LS__NEED(path && n >= 0 && ((names && tensors) || !n));
+  for (int32_t i = 0; i < n; i++) LS__NEED(names[i] && tensors[i].kind == LS_TENSOR);
   source *sources = calloc((size_t)n + 1, sizeof *sources), **order = calloc((size_t)n + 1, sizeof *order);
   ls_status status = sources && order ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
   for (int32_t i = 0; i < n && !status; i++) {

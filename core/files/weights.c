@@ -147,6 +147,7 @@ static ls_status open_fd(int fd, const char *path, ls_weights *w) {
 }
 
 ls_status ls_weights_open(const char *path, ls_weights **out) {
+  LS__NEED(path && out);
   ls_weights *w = calloc(1, sizeof *w);
   char *copy = w ? strdup(path) : NULL;
   if (!copy) {
@@ -174,14 +175,17 @@ void ls_weights_release(ls_weights *w) {
 
 /* ---- what is in it ----------------------------------------------------------------------------------------------- */
 
-int32_t ls_weights_count(ls_weights *w) { return w->header.named; }
+int32_t ls_weights_count(ls_weights *w) { return w ? w->header.named : -1; }
 
 int32_t ls_weights_content(ls_weights *w, const ls_value **out) {
+  if (!w || !out) return -1;
   *out = w->header.content;
   return w->header.content_count;
 }
 
-const char *ls_weights_metadata(ls_weights *w) { return w->header.metadata ? w->header.metadata : "{}"; }
+const char *ls_weights_metadata(ls_weights *w) {
+  return !w ? "" : w->header.metadata ? w->header.metadata : "{}";
+}
 
 static ls_status item_at(const ls_weights *w, int32_t i, const ls__weights_item **out) {
   if (i < 0 || i >= w->header.count)
@@ -191,6 +195,7 @@ static ls_status item_at(const ls_weights *w, int32_t i, const ls__weights_item 
 }
 
 ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out) {
+  LS__NEED(w && out);
   const ls__weights_item *item = NULL;
   ls_status status = item_at(w, i, &item);
   if (status) return status;
@@ -232,7 +237,7 @@ void ls__weights_header_free(ls__weights_header *header) {
 }
 
 int32_t ls_weights_find(ls_weights *w, const char *name) {
-  if (!w->header.named) return -1;
+  if (!w || !name || !w->header.named) return -1;
   ls__weights_item **found = bsearch(name, w->header.by_name, (size_t)w->header.named, sizeof *found, compare_name);
   return found ? (*found)->index : -1;
 }
@@ -257,7 +262,7 @@ static ls_status aligned_copy(const ls_weights *w, const char *from, size_t byte
 
 void ls_weights_forget(ls_weights *w, int32_t i) {
   const ls__weights_item *item = NULL;
-  if (item_at(w, i, &item)) return;
+  if (!w || item_at(w, i, &item)) return;
   size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = w->data + item->begin, end = w->data + item->end;
   begin = (begin + page - 1) / page * page; /* only pages that are all its own */
   end = end / page * page;
@@ -265,6 +270,7 @@ void ls_weights_forget(ls_weights *w, int32_t i) {
 }
 
 ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
+  LS__NEED(w && out);
   const ls__weights_item *item = NULL;
   ls_status status = item_at(w, i, &item);
   if (status) return status;

@@ -178,6 +178,7 @@ ls_value *ls__run_arguments(ls__run *r, int32_t *n);  /* the stream that it was 
 void ls__run_swap(ls__run *r, void *old, const ls_value *fresh); /* one tensor for another, in all that it holds */
 bool ls__run_borrows(const ls__run *r, void *tensor); /* the tensor's memory is that of an argument or a parameter */
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
+extern bool ls__interrupt_handled;   /* see LS_START_INTERRUPT */
 void ls__interrupt_guard(bool on);   /* while on, Ctrl-C stops the run */
 ls_status ls__interrupt_check(void); /* fails once after Ctrl-C */
 

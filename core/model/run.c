@@ -18,28 +18,45 @@ void ls_interrupt(void) { interrupted = 1; }
 
 /* Ctrl-C: while a run is going the first one stops it; any other goes to who was there before us. */
 static volatile sig_atomic_t running;
-static void (*before)(int);
+static struct sigaction before;
 
-static void on_interrupt(int number) {
+static void on_interrupt(int number, siginfo_t *info, void *context) {
   if (running && !interrupted) {
     interrupted = 1;
-  } else if (before == SIG_DFL) {
+  } else if (before.sa_flags & SA_SIGINFO) {
+    before.sa_sigaction(number, info, context);
+  } else if (before.sa_handler == SIG_DFL) {
     signal(number, SIG_DFL);
     raise(number);
-  } else if (before != SIG_IGN) {
-    before(number);
+  } else if (before.sa_handler != SIG_IGN) {
+    before.sa_handler(number);
   }
 }
 
+static bool is_ours(const struct sigaction *action) {
+  return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == on_interrupt;
+}
+
+bool ls__interrupt_handled;
+
+/* The handler of the process is put back when the run ends, unless somebody set another one meanwhile. */
 void ls__interrupt_guard(bool on) {
+  static const struct sigaction ours = {.sa_sigaction = on_interrupt, .sa_flags = SA_SIGINFO | SA_RESTART};
+  struct sigaction now;
+  static bool installed;
   running = on;
   interrupted = 0;
-  struct sigaction now;
-  if (!on || sigaction(SIGINT, NULL, &now) || now.sa_handler == on_interrupt || now.sa_handler == SIG_IGN) return;
-  before = now.sa_handler;
-  now.sa_handler = on_interrupt;
-  now.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &now, NULL);
+  if (on && ls__interrupt_handled && !installed && !sigaction(SIGINT, &ours, &now)) {
+    if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) {
+      sigaction(SIGINT, &now, NULL);
+    } else {
+      before = now;
+      installed = true;
+    }
+  } else if (!on && installed) {
+    installed = false;
+    if (!sigaction(SIGINT, &before, &now) && !is_ours(&now)) sigaction(SIGINT, &now, NULL);
+  }
 }
 
 ls_status ls__interrupt_check(void) {

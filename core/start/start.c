@@ -1,6 +1,7 @@
 /* The start of the library: what it sets up for itself, and what it may change in the process around it. */
 #include "model/model.h"
 
+static int32_t allowed;
 static bool started;
 
 ls_status ls_start(int32_t may) {
@@ -9,8 +10,20 @@ ls_status ls_start(int32_t may) {
   if (may & LS_START_CUDA) ls__torch_load_cuda(); /* before anything of libtorch is used */
   ls__tensors_start();
   ls__nodes_start();
-  if (may & LS_START_QUIET_ERRORS) ls__torch_quiet_errors();
-  if (may & LS_START_THREADS) ls__torch_use_cores();
+  if (may & LS_START_QUIET_ERRORS) ls__torch_backtraces(false);
+  if (may & LS_START_THREADS) ls__torch_use_cores(true);
+  ls__torch_warnings(may & LS_START_WARNINGS);
+  ls__interrupt_handled = may & LS_START_INTERRUPT;
+  ls__json_watch = may & LS_START_JSON;
+  allowed = may;
   started = true;
   return LS_OK;
+}
+
+void ls_stop(void) {
+  if (!started) return;
+  if (allowed & LS_START_QUIET_ERRORS) ls__torch_backtraces(true);
+  if (allowed & LS_START_THREADS) ls__torch_use_cores(false);
+  ls__torch_stop();
+  started = false;
 }

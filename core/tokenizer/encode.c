@@ -252,6 +252,8 @@ static bool assemble(ls_tokenizer *t, const ls_encoding *how, const ls__post_ite
 
 ls_status ls_tokenizer_encode(ls_tokenizer *t, const char *text, size_t length, const ls_encoding *how, const ls_token **tokens,
                               int32_t *count) {
+  LS__NEED(t && text && length <= INT32_MAX && how && tokens && count);
+  LS__NEED(how->limit >= 0 && how->cut >= LS_CUT_LONGEST && how->cut <= LS_CUT_SECOND && how->pair_length <= INT32_MAX);
   const ls__post_items *items = how->pair ? &t->post.pair : &t->post.single;
   ls_status status = encode_one(t, text, length, how, 0);
   if (!status && how->pair) status = encode_one(t, how->pair, how->pair_length, how, 1);

@@ -36,6 +36,7 @@ static void free_tokenizer(ls_tokenizer *t) {
 }
 
 ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out) {
+  LS__NEED(json && name && out);
   ls_tokenizer *t = calloc(1, sizeof *t);
   if (!t) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the tokenizer", name);
   ls_status status = ls__tokenizer_read(t, json, length, name);
@@ -60,6 +61,7 @@ static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memo
 
 ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, int32_t skip_special, const char **text,
                               size_t *length) {
+  LS__NEED(t && n >= 0 && (ids || !n) && text && length);
   ls__texts *texts = &t->decoder.texts;
   texts->text.length = texts->at.count = t->text.length = 0;
   for (int32_t i = 0; i < n; i++) {
@@ -88,11 +90,14 @@ ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, in
 
 /* ---- tokens -------------------------------------------------------------------------------------------------------- */
 
-int32_t ls_tokenizer_size(ls_tokenizer *t) { return t->vocab.size; }
+int32_t ls_tokenizer_size(ls_tokenizer *t) { return t ? t->vocab.size : -1; }
 
 const char *ls_tokenizer_token(ls_tokenizer *t, int64_t id) {
   size_t length;
+  if (!t) return NULL;
   return ls__vocab_token(&t->vocab, id, &length);
 }
 
-int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token) { return ls__vocab_find(&t->vocab, token, strlen(token)); }
+int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token) {
+  return t && token ? ls__vocab_find(&t->vocab, token, strlen(token)) : -1;
+}

@@ -2,12 +2,45 @@
 #ifndef LUASIGHT_TORCH_COMMON_H
 #define LUASIGHT_TORCH_COMMON_H
 #include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
 #include <exception>
 #include <new>
 #include <string>
+#include <torch/version.h>
 #include "torch/torch.h"
 
 namespace luasight {
+
+// While a Quiet exists, what libtorch warns of is dropped, unless ls_start let it through.
+class Dropped : public c10::WarningHandler {
+ public:
+#if TORCH_VERSION_MAJOR < 2
+  void process(const c10::SourceLocation&, const std::string&, const bool) override {}
+#else
+  void process(const c10::Warning&) override {}
+#endif
+};
+#if TORCH_VERSION_MAJOR < 2
+namespace warnings = c10::Warning;
+#else
+namespace warnings = c10::WarningUtils;
+#endif
+extern bool drops_warnings;
+Dropped* dropped();
+class Quiet {
+ public:
+  Quiet() : before_(drops_warnings ? warnings::get_warning_handler() : nullptr) {
+    if (before_) warnings::set_warning_handler(dropped());
+  }
+  ~Quiet() {
+    if (before_) warnings::set_warning_handler(before_);
+  }
+  Quiet(const Quiet&) = delete;
+  Quiet& operator=(const Quiet&) = delete;
+
+ private:
+  c10::WarningHandler* before_;
+};
 
 // A value's pointer is the libtorch tensor itself, so the same tensor is the same pointer.
 inline at::Tensor borrow(const void* tensor) {
@@ -31,6 +64,7 @@ ls_status fail_with_exception(const char* what);
 // Runs `body`, which gives a status, and turns what it throws into an error.
 template <class Body>
 ls_status guarded(const char* what, Body body) {
+  Quiet quiet;
   try {
     return body();
   } catch (...) {
@@ -41,6 +75,7 @@ ls_status guarded(const char* what, Body body) {
 // Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros that take none.
 bool is_lazy(const at::Tensor& t);
 at::Tensor plain(const at::Tensor& t);  // the same, or a copy where it is lazy
+ls_status need_start(); // nothing is made before ls_start
 
 const char* dtype_name(at::ScalarType type);
 bool find_dtype(const char* name, at::ScalarType* out);

@@ -67,6 +67,8 @@ ls_status unknown_name(const char* name) {
 }  // namespace
 
 ls_status ls_op_find(const char* name, const ls_op** out) {
+  LS__NEED(name && out);
+  if (ls_status status = need_start()) return status;
   return guarded("looking for an operator", [&] {
     auto full = full_name(name);
     auto& cell = known()[full];
@@ -95,19 +97,27 @@ const char* ls__op_name(const ls_op* op) { return op->name.c_str(); }
 
 const char* ls_op_names(const char* prefix) {
   static thread_local std::string text;
-  text.clear();
-  for (auto& entry : registered()) {
-    auto name = short_name(entry.first);
-    if (!name.compare(0, std::strlen(prefix), prefix)) text += name + "\n";
-  }
-  return text.c_str();
+  if (!prefix) return "";
+  ls_status status = guarded("names of operators", [&] {
+    text.clear();
+    for (auto& entry : registered()) {
+      auto name = short_name(entry.first);
+      if (!name.compare(0, std::strlen(prefix), prefix)) text += name + "\n";
+    }
+    return LS_OK;
+  });
+  return status ? "" : text.c_str();
 }
 
 const char* ls_op_schemas(const ls_op* op) {
   static thread_local std::string text;
-  text.clear();
-  for (auto& handle : op->overloads) text += c10::toString(handle.schema()) + "\n";
-  return text.c_str();
+  if (!op) return "";
+  ls_status status = guarded("the schemas of an operator", [&] {
+    text.clear();
+    for (auto& handle : op->overloads) text += c10::toString(handle.schema()) + "\n";
+    return LS_OK;
+  });
+  return status ? "" : text.c_str();
 }
 
 // ---- choosing an overload ----------------------------------------------------------------------------------------------

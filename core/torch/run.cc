@@ -6,6 +6,7 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/DispatchKeySet.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/util/Backtrace.h>
 #include <c10/util/Logging.h>
 #include <sched.h>
 #include <torch/version.h>
@@ -20,12 +21,35 @@ static int usable_cores() {
   return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
-void ls__torch_quiet_errors(void) {
-  c10::SetStackTraceFetcher([]() -> std::string { return ""; });
+// Libtorch does not tell which maker of backtraces was there, so its own comes back.
+void ls__torch_backtraces(bool on) {
+  if (!on) c10::SetStackTraceFetcher([]() -> std::string { return ""; });
+#if __has_include(<c10/util/Lazy.h>)
+  else c10::SetStackTraceFetcher([]() -> c10::Backtrace { return c10::get_lazy_backtrace(1); });
+#else
+  else c10::SetStackTraceFetcher([]() -> std::string { return c10::get_backtrace(1); });
+#endif
 }
 
-void ls__torch_use_cores(void) {
-  if (!std::getenv("OMP_NUM_THREADS")) at::set_num_threads(usable_cores());
+void ls__torch_use_cores(bool on) {
+  static int before;
+  if (on) {
+    before = 0;
+    if (std::getenv("OMP_NUM_THREADS")) return;
+    before = at::get_num_threads();
+    at::set_num_threads(usable_cores());
+  } else if (before > 0) {
+    at::set_num_threads(before);
+  }
+}
+
+bool luasight::drops_warnings = false;
+
+void ls__torch_warnings(bool on) { drops_warnings = !on; }
+
+luasight::Dropped* luasight::dropped() {
+  static Dropped handler;
+  return &handler;
 }
 
 const char* ls_torch_version(void) { return TORCH_VERSION; }
@@ -66,7 +90,9 @@ ls_status ls_manual_seed(int64_t seed) {
 int32_t ls_threads(void) { return at::get_num_threads(); }
 
 ls_status ls_set_threads(int32_t n) {
+  enum { MOST_THREADS = 4096 };  // the runtime of OpenMP ends the process where it cannot start one
   if (n < 1) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads is 1 or more, not %d", n);
+  if (n > MOST_THREADS) return ls__fail(LS_ERROR_ARGUMENT, "%d threads are more than any machine has use for", n);
   return guarded("setting the number of threads", [&] {
     at::set_num_threads(n);
     return LS_OK;
@@ -74,6 +100,7 @@ ls_status ls_set_threads(int32_t n) {
 }
 
 int32_t ls_device_count(const char* kind) {
+  if (!kind) return -1;
   try {
     if (!std::strcmp(kind, "cpu")) return 1;
     if (std::strcmp(kind, "cuda") || !at::hasCUDA()) return 0;

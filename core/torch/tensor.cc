@@ -142,7 +142,16 @@ static int64_t bytes_of(void* tensor) {
   return t->device_type() == at::kMeta ? 0 : t->numel() * static_cast<int64_t>(t->itemsize());
 }
 
+static bool started;
+
+void ls__torch_stop(void) { started = false; }
+
+ls_status luasight::need_start() {
+  return started ? LS_OK : ls__fail(LS_ERROR_STATE, "the library is not started: call ls_start first");
+}
+
 void ls__tensors_start(void) {
+  started = true;
   static const ls__value_class its = {[](void* t, int32_t) { ls__tensor_retain(t); },
                                       [](void* t, int32_t) { ls__tensor_release(t); }, bytes_of};
   ls__value_define(LS_TENSOR, &its);
@@ -196,7 +205,8 @@ ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* stride
                          void (*done)(void*), void* context, ls_value* out) {
   c10::DataPtr memory(data, context, done, at::kCPU);  // whichever way this ends, its owner calls `done` once
   at::TensorOptions options;
-  ls_status status = read_options(dtype, nullptr, &options);
+  ls_status status = need_start();
+  if (!status) status = read_options(dtype, nullptr, &options);
   if (status) return status;
   return guarded("a tensor on a mapped file", [&] {
     at::IntArrayRef sizes(shape, static_cast<size_t>(dims));
@@ -228,10 +238,11 @@ ls_status ls__tensor_sizes(void* tensor, ls_value* out) {
 // ---- what can be asked -------------------------------------------------------------------------------------------------
 
 static ls_status need_tensor(const ls_value* v) {
-  return v->kind == LS_TENSOR ? LS_OK : ls__fail(LS_ERROR_ARGUMENT, "this is no tensor");
+  return v && v->kind == LS_TENSOR && v->as.p ? LS_OK : ls__fail(LS_ERROR_ARGUMENT, "this is no tensor");
 }
 
 ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
+  LS__NEED(tensor && out);
   ls_status status = need_tensor(tensor);
   if (status) return status;
   return guarded("looking at a tensor", [&] {
@@ -266,7 +277,7 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
 
 const char* ls_tensor_grad_fn(const ls_value* tensor) {
   try {
-    if (tensor->kind != LS_TENSOR) return nullptr;
+    if (!tensor || tensor->kind != LS_TENSOR || !tensor->as.p) return nullptr;
     auto node = borrow(tensor->as.p).grad_fn();
     if (!node) return nullptr;
     auto name = node->name();
@@ -278,8 +289,15 @@ const char* ls_tensor_grad_fn(const ls_value* tensor) {
 
 ls_status ls_tensor_from(const void* numbers, const char* from, const int64_t* shape, int32_t dims, const char* dtype,
                          const char* device, ls_value* out) {
+  LS__NEED(from && dtype && dims >= 0 && dims <= 64 && (shape || !dims) && out);
+  int64_t elements = 1;
+  for (int32_t i = 0; i < dims; i++)
+    if (shape[i] < 0 || __builtin_mul_overflow(elements, shape[i], &elements))
+      return ls__fail(LS_ERROR_ARGUMENT, "a tensor cannot have %lld elements on axis %d", static_cast<long long>(shape[i]), i);
+  LS__NEED(numbers || !elements);
   at::TensorOptions source, target;
-  ls_status status = read_options(from, nullptr, &source);
+  ls_status status = need_start();
+  if (!status) status = read_options(from, nullptr, &source);
   if (!status) status = read_options(dtype, device, &target);
   if (status) return status;
   return guarded("a tensor from numbers", [&] {
@@ -290,6 +308,7 @@ ls_status ls_tensor_from(const void* numbers, const char* from, const int64_t* s
 }
 
 ls_status ls_tensor_pointer(const ls_value* tensor, void** out) {
+  LS__NEED(tensor && out);
   ls_status status = need_tensor(tensor);
   if (status) return status;
   return guarded("the memory of a tensor", [&] {
@@ -315,6 +334,7 @@ ls_status ls_tensor_plain(const ls_value* tensor, ls_value* out) {
 }
 
 ls_status ls_tensor_item(const ls_value* tensor, ls_value* out) {
+  LS__NEED(tensor && out);
   ls_status status = need_tensor(tensor);
   if (status) return status;
   return guarded("item", [&] {
@@ -341,12 +361,13 @@ ls_status ls_tensor_item(const ls_value* tensor, ls_value* out) {
 }
 
 int32_t ls_tensor_same(const ls_value* a, const ls_value* b) {
-  return a->kind == LS_TENSOR && b->kind == LS_TENSOR && a->as.p == b->as.p;
+  return a && b && a->kind == LS_TENSOR && b->kind == LS_TENSOR && a->as.p == b->as.p;
 }
 
 // ---- gradients ---------------------------------------------------------------------------------------------------------
 
 ls_status ls_tensor_grad(const ls_value* tensor, ls_value* out) {
+  LS__NEED(tensor && out);
   ls_status status = need_tensor(tensor);
   if (status) return status;
   return guarded("the gradient of a tensor", [&] {
@@ -358,6 +379,7 @@ ls_status ls_tensor_grad(const ls_value* tensor, ls_value* out) {
 }
 
 ls_status ls_tensor_set_grad(const ls_value* tensor, const ls_value* grad) {
+  LS__NEED(tensor && grad);
   ls_status status = need_tensor(tensor);
   if (status) return status;
   return guarded("setting a gradient", [&] {
@@ -366,7 +388,7 @@ ls_status ls_tensor_set_grad(const ls_value* tensor, const ls_value* grad) {
       t.mutable_grad() = at::Tensor();
       return LS_OK;
     }
-    if (grad->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "a gradient is a tensor or nil");
+    if (need_tensor(grad)) return ls__fail(LS_ERROR_ARGUMENT, "a gradient is a tensor or nil");
     auto g = borrow(grad->as.p);
     if (g.sizes() != t.sizes() || g.scalar_type() != t.scalar_type() || g.device() != t.device())
       return ls__fail(LS_ERROR_SHAPE, "a gradient has the shape, dtype and device of its tensor");
@@ -402,7 +424,9 @@ ls_status ls_tensor_require_grad(const ls_value* tensor, int32_t on) {
 }
 
 ls_status ls_tensor_backward(const ls_value* tensor, const ls_value* grad, int32_t retain_graph) {
+  LS__NEED(tensor && grad);
   ls_status status = need_tensor(tensor);
+  if (!status && grad->kind != LS_NONE) status = need_tensor(grad);
   if (status) return status;
   return guarded("backward", [&] {
     at::Tensor given = grad->kind == LS_TENSOR ? borrow(grad->as.p) : at::Tensor();

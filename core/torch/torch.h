@@ -8,6 +8,7 @@ extern "C" {
 
 /* tensor.cc */
 void ls__tensors_start(void);                             /* values may point to tensors from here on */
+void ls__torch_stop(void);                                /* no new tensors until the next start */
 void ls__tensor_retain(void *tensor);
 void ls__tensor_release(void *tensor);
 bool ls__tensor_shares(void *a, void *b);                 /* the same storage */
@@ -60,9 +61,10 @@ const char *ls__op_name(const ls_op *op);
 ls_status ls__index_get(const ls_value *self, const ls_value *index, int32_t n, ls_value *out);
 ls_status ls__index_set(const ls_value *self, const ls_value *index, int32_t n, const ls_value *value);
 
-/* run.cc, cuda.cc: what the library sets in its process when it starts. */
-void ls__torch_quiet_errors(void);     /* libtorch makes no backtrace of its errors, which would take milliseconds each */
-void ls__torch_use_cores(void);        /* as many threads as there are usable cores, unless OMP_NUM_THREADS is set */
+/* run.cc, cuda.cc: what the library sets in its process when it starts, and puts back when it stops. */
+void ls__torch_backtraces(bool on);    /* of libtorch's errors, which take milliseconds each */
+void ls__torch_use_cores(bool on);     /* as many threads as there are usable cores, unless OMP_NUM_THREADS is set */
+void ls__torch_warnings(bool on);      /* off: what libtorch warns of while it is called is dropped */
 void ls__torch_load_cuda(void);        /* where there is a device; before the first use of libtorch */
 
 /* run.cc: what surrounds a run. Autograd off costs nothing per operator. */

@@ -15,6 +15,7 @@ static const ls__value_class *tensors, *nodes;
 void ls__value_define(int32_t kind, const ls__value_class *its) { *(kind == LS_TENSOR ? &tensors : &nodes) = its; }
 
 void ls_value_retain(const ls_value *v) {
+  if (!v) return;
   if (v->kind == LS_TENSOR) {
     tensors->retain(v->as.p, v->aux);
   } else if (ls__is_sequence(v->kind)) {
@@ -26,6 +27,7 @@ void ls_value_retain(const ls_value *v) {
 }
 
 void ls_value_release(const ls_value *v) {
+  if (!v) return;
   if (v->kind == LS_TENSOR) {
     tensors->release(v->as.p, v->aux);
   } else if (ls__is_sequence(v->kind)) {
@@ -57,6 +59,7 @@ void ls__value_swap(ls_value *v, void *old, const ls_value *fresh) {
 }
 
 int64_t ls_value_bytes(const ls_value *v) {
+  if (!v) return 0;
   if (v->kind == LS_TENSOR) return tensors->bytes(v->as.p);
   int64_t bytes = 0;
   const ls__seq *seq = ls__is_sequence(v->kind) ? v->as.p : NULL;
@@ -85,35 +88,40 @@ ls_value *ls__seq_items(const ls_value *seq) { return ((ls__seq *)seq->as.p)->it
 
 const char **ls__seq_keys(const ls_value *seq) { return ((ls__seq *)seq->as.p)->keys; }
 
+enum { DEEPEST = 100 }; /* sequences inside each other */
+
 /* Builds the value that begins at stream[*at] and moves *at behind it. */
-static ls_status build(const ls_value *stream, int32_t n, int32_t *at, ls_value *out) {
+static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t *at, ls_value *out) {
   if (*at >= n) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value");
   const ls_value *v = &stream[(*at)++];
   if (v->kind == LS_STRING) {
+    if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text points to nothing");
     *out = *v;
     out->as.s = ls__intern(v->as.s, strlen(v->as.s));
     return LS_OK;
   }
   if (v->kind != LS_OPEN) {
-    if (v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "a slice or a name is no value");
+    if (v->kind < LS_NONE || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "a slice or a name is no value");
+    if (ls__points(v->kind) && !v->as.p) return ls__fail(LS_ERROR_ARGUMENT, "a value of kind %d points to nothing", v->kind);
     *out = *v;
     ls_value_retain(v);
     return LS_OK;
   }
   if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "no such sequence");
+  if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "more than %d sequences inside each other", DEEPEST);
   ls_value made;
   ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
   if (status) return status;
   ls__seq *seq = made.as.p;
   for (int32_t i = 0; i < seq->length && !status; i++) {
-    if (seq->keys && *at < n && stream[*at].kind == LS_KEY) {
+    if (seq->keys && *at < n && stream[*at].kind == LS_KEY && stream[*at].as.s) {
       seq->keys[i] = ls__intern(stream[*at].as.s, strlen(stream[*at].as.s));
       (*at)++;
     } else if (seq->keys) {
       status = ls__fail(LS_ERROR_ARGUMENT, "each element of a struct has a name");
       break;
     }
-    status = build(stream, n, at, &seq->items[i]);
+    status = build(stream, n, depth + 1, at, &seq->items[i]);
   }
   if (status) ls_value_release(&made);
   else *out = made;
@@ -121,9 +129,10 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t *at, ls_value 
 }
 
 ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out) {
+  LS__NEED(stream && n > 0 && out);
   int32_t at = 0;
   ls_value made;
-  ls_status status = build(stream, n, &at, &made);
+  ls_status status = build(stream, n, 0, &at, &made);
   if (status) return status;
   if (at != n) {
     ls_value_release(&made);
@@ -133,17 +142,23 @@ ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out) {
   return LS_OK;
 }
 
-int32_t ls_seq_length(const ls_value *seq) { return ls__is_sequence(seq->kind) ? ((ls__seq *)seq->as.p)->length : 0; }
+/* The sequence behind a value, NULL where it is none. */
+static const ls__seq *sequence(const ls_value *v) { return v && ls__is_sequence(v->kind) ? v->as.p : NULL; }
+
+int32_t ls_seq_length(const ls_value *seq) {
+  const ls__seq *s = sequence(seq);
+  return s ? s->length : -1;
+}
 
 const char *ls_seq_key(const ls_value *seq, int32_t i) {
-  if (seq->kind != LS_STRUCT) return NULL;
-  const ls__seq *s = seq->as.p;
-  return i >= 0 && i < s->length ? s->keys[i] : NULL;
+  const ls__seq *s = sequence(seq);
+  return s && s->keys && i >= 0 && i < s->length ? s->keys[i] : NULL;
 }
 
 ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out) {
-  if (!ls__is_sequence(seq->kind)) return ls__fail(LS_ERROR_ARGUMENT, "only a tuple, a list or a struct has elements");
-  const ls__seq *s = seq->as.p;
+  LS__NEED(out);
+  const ls__seq *s = sequence(seq);
+  if (!s) return ls__fail(LS_ERROR_ARGUMENT, "only a tuple, a list or a struct has elements");
   if (i < 0 || i >= s->length) return ls__fail(LS_ERROR_INDEX, "index %d is out of range for %d elements", i, s->length);
   ls_value_retain(&s->items[i]);
   *out = s->items[i];
@@ -151,8 +166,8 @@ ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out) {
 }
 
 int32_t ls_seq_find(const ls_value *seq, const char *key) {
-  if (seq->kind != LS_STRUCT) return -1;
-  const ls__seq *s = seq->as.p;
+  const ls__seq *s = sequence(seq);
+  if (!s || !s->keys || !key) return -1;
   for (int32_t i = 0; i < s->length; i++)
     if (!strcmp(s->keys[i], key)) return i;
   return -1;

@@ -5,9 +5,9 @@
    - A function that can fail returns an ls_status. On failure the text is in the per-thread buffer (ls_error_message)
      and nothing was written through the `out` pointers.
    - A NULL where a pointer is needed, a value of a wrong kind, a handle of a wrong kind, a number out of its range and a
-     negative count give LS_ERROR_ARGUMENT or the error that fits better; a function without a status then gives -1, 0, NULL or
-     "", as its comment says, or does nothing. What is not checked: a pointer that was already released, or that points to
-     something else than its type says.
+     negative count give LS_ERROR_ARGUMENT or the error that fits better. A function without a status then gives -1 where it
+     gives a number, NULL or "" where it gives a pointer, and else does nothing. What is not checked: a pointer that was already
+     released, or that points to something else than its type says.
    - A value or handle written through `out` is a new reference that the caller releases. What is passed in is borrowed.
    - Releasing NULL or an ls_value of kind LS_NONE does nothing. Finalizers may run in any order.
    - Nothing here calls back, prints, exits or aborts. One thread at a time: the library has no locks, and a process whose
@@ -168,7 +168,7 @@ ls_status ls_tensor_set_grad(const ls_value *tensor, const ls_value *grad);
 ls_status ls_tensor_set_data(const ls_value *tensor, const ls_value *data); /* the same tensor object shows other data */
 ls_status ls_tensor_require_grad(const ls_value *tensor, int32_t on);
 ls_status ls_tensor_backward(const ls_value *tensor, const ls_value *grad, int32_t retain_graph); /* grad LS_NONE: 1 */
-int32_t ls_tensor_same(const ls_value *a, const ls_value *b);             /* the same tensor object */
+int32_t ls_tensor_same(const ls_value *a, const ls_value *b);             /* the same tensor object; 0 of what is none */
 int32_t ls_grad_enabled(void);
 void ls_grad_enable(int32_t on);
 ls_status ls_manual_seed(int64_t seed);

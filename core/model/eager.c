@@ -18,6 +18,10 @@ static ls_status given_value(const ls_value *given, ls_value *out) {
 }
 
 ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies) {
+  LS__NEED(f);
+  ls_status valid = ls__arguments_valid(given, n);
+  if (valid) return valid;
+  if (f->values) return ls__fail(LS_ERROR_STATE, "the values of a function's inputs are given once");
   const ls__nodes *nodes = &f->owner.nodes;
   if (!f->owner.open || f->inputs != nodes->count)
     return ls__fail(LS_ERROR_STATE, "the values of a function's inputs are given before its first line");
@@ -73,23 +77,29 @@ void ls__eager_finish(ls_function *f) {
 }
 
 ls_status ls_function_result(ls_function *f, ls_value *out) {
+  LS__NEED(f && out);
   *out = f->gave;
   f->gave = (ls_value){0};
   return LS_OK;
 }
 
 int32_t ls_node_is_eager(const ls_value *node) {
+  if (!ls__is_node(node)) return -1;
   const ls__owner *o = node->as.p;
   return ls__is_function(o) && o->open && ((const ls_function *)node->as.p)->values;
 }
 
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) {
+  LS__NEED(out);
+  if (ls_node_is_eager(node) != 1) return ls__fail(LS_ERROR_ARGUMENT, "this is no value of a function that is recorded with values");
   ls_function *f = node->as.p;
   ls_value stream[2] = {*node, f->values[node->aux]};
   int32_t id;
-  bool guarded = stream[1].kind == LS_TENSOR || stream[1].kind <= LS_STRING; /* pieces are guarded when they are asked for */
-  ls__node guard = ls__node_of(LS__GUARD, site);
-  ls_status status = guarded ? ls__function_record(f, &guard, stream, 2, LS_NONE, &id) : LS_OK;
+  ls_status status = LS_OK;
+  if (stream[1].kind <= LS_STRING || stream[1].kind == LS_TENSOR) { /* the pieces of others are guarded when they are asked for */
+    ls__node guard = ls__node_of(LS__GUARD, site);
+    status = ls__function_record(f, &guard, stream, 2, LS_NONE, &id);
+  }
   if (status) return status;
   ls_value_retain(&stream[1]);
   *out = stream[1];

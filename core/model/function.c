@@ -29,6 +29,7 @@ static const ls__owner_type function_type = {node_retain, node_release, node_val
 bool ls__is_function(const ls__owner *o) { return o->type == &function_type; }
 
 ls_status ls_function_new(ls_module *m, ls_function **out) {
+  LS__NEED(out);
   ls_function *f = calloc(1, sizeof *f);
   if (!f) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   f->owner.type = &function_type;
@@ -100,6 +101,7 @@ static ls_status recording(const ls_function *f) {
 }
 
 ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) {
+  LS__NEED(f && out);
   ls_status status = recording(f);
   if (status) return status;
   if (f->inputs != f->owner.nodes.count) return ls__fail(LS_ERROR_STATE, "the inputs of a function come first");
@@ -152,14 +154,18 @@ static ls_status finished(const ls_function *callee) {
 
 ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
                            ls_value *out) {
-  ls_status status = finished(callee);
+  LS__NEED(f && callee && out);
+  ls_status status = ls__arguments_valid(args, n);
+  if (!status) status = finished(callee);
   if (!status) status = recording(f);
   if (status) return status;
   return slotted(f, LS__CALL, (ls__slot){.module = child, .callee = callee}, args, n, site, ls__function_kind(callee), out);
 }
 
 ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out) {
-  ls_status status = recording(f);
+  LS__NEED(f && name && out);
+  ls_status status = ls__value_check(value);
+  if (!status) status = recording(f);
   if (status) return status;
   uint8_t kind = value->kind == LS_NODE && value->as.p == f ? f->owner.nodes.kinds[value->aux] : (uint8_t)LS_NONE;
   return slotted(f, LS__TAP, (ls__slot){.name = ls__intern(name, strlen(name))}, value, 1, site, kind, out);
@@ -167,7 +173,9 @@ ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *valu
 
 ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out) {
-  ls_status status = finished(plain);
+  LS__NEED(f && plain && fused && out);
+  ls_status status = ls__arguments_valid(args, n);
+  if (!status) status = finished(plain);
   if (!status) status = finished(fused);
   if (!status && fused->slot_count)
     status = ls__fail(LS_ERROR_ARGUMENT, "a fused form has operators only, no calls and no taps");
@@ -179,12 +187,15 @@ ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fu
 }
 
 ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) {
+  LS__NEED(out);
+  ls_status status = ls__value_check(value);
+  if (status) return status;
   ls_function *f = value->kind == LS_NODE ? value->as.p : NULL;
   if (!f || !ls__is_function(&f->owner) || !f->owner.open)
     return ls__fail(LS_ERROR_STATE, "sizes as values of a graph exist only in a module's forward");
   ls__node node = ls__node_of(LS__SHAPE, site);
   int32_t id;
-  ls_status status = ls__function_record(f, &node, value, 1, LS_LIST, &id);
+  status = ls__function_record(f, &node, value, 1, LS_LIST, &id);
   if (!status) ls__node_handle(&f->owner, id, out);
   return status;
 }
@@ -226,7 +237,9 @@ static ls_status find_ends(ls_function *f) {
 }
 
 ls_status ls_function_finish(ls_function *f, const ls_value *result) {
+  LS__NEED(f && result);
   ls_status status = recording(f);
+  if (!status && result->kind != LS_OPEN) status = ls__value_check(result);
   if (status) return status;
   if (result->kind == LS_NODE && result->as.p != f)
     return ls__fail(LS_ERROR_STATE, "a forward must return a value of its own recording");

@@ -136,4 +136,4 @@ const char *ls__json_kept(json_t *o) {
   return kept ? kept : "{}";
 }
 
-const char *ls_function_json(ls_function *f) { return ls__json_kept(function_json(f)); }
+const char *ls_function_json(ls_function *f) { return f ? ls__json_kept(function_json(f)) : ""; }

@@ -90,6 +90,10 @@ void ls__nodes_trim(ls__nodes *nodes);            /* gets no more nodes and give
 void ls__nodes_free(ls__nodes *nodes);
 void ls__node_handle(ls__owner *o, int32_t id, ls_value *out); /* a handle to the node, a new reference */
 bool ls__is_function(const ls__owner *o);
+bool ls__is_node(const ls_value *v);              /* a handle to a node that exists; v may be NULL */
+/* What a public function is given: a well-formed stream whose nodes exist; one value. */
+ls_status ls__arguments_valid(const ls_value *stream, int32_t n);
+ls_status ls__value_check(const ls_value *v);
 /* Of the nodes in a stream the one owner that is open, NULL: none is; two, or a finished function, are an error. */
 ls_status ls__open_owner(const ls_value *stream, int32_t n, ls__owner **out);
 /* The stream with borrowed values in the place of nodes that have one: the stream itself where it has no nodes, else in

@@ -5,6 +5,7 @@
 #include "model/private.h"
 
 ls_status ls_module_new(const char *class_name, ls_module **out) {
+  LS__NEED(class_name && out);
   ls_module *m = calloc(1, sizeof *m);
   if (!m) return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
   m->references = 1;
@@ -51,6 +52,7 @@ static bool grow(const char ***names, void **values, int32_t count, size_t size)
 }
 
 ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *tensor) {
+  LS__NEED(m && name && tensor && (tensor->kind != LS_TENSOR || tensor->as.p));
   if (tensor->kind != LS_TENSOR && tensor->kind != LS_NONE)
     return ls__fail(LS_ERROR_ARGUMENT, "\"%s\" of %s must be a tensor", name, m->class_name);
   name = ls__intern(name, strlen(name));
@@ -70,6 +72,7 @@ ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *t
 }
 
 ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) {
+  LS__NEED(m && name && child != m);
   name = ls__intern(name, strlen(name));
   int32_t i = find(m->child_names, m->children, name);
   if (i < 0) {
@@ -87,6 +90,7 @@ ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) 
 }
 
 ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis) {
+  LS__NEED(m && point);
   if (!grow(&m->axis_points, (void **)&m->axis_numbers, m->axes, sizeof(int32_t)))
     return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
   m->axis_points[m->axes] = ls__intern(point, strlen(point));

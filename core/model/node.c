@@ -67,14 +67,37 @@ void ls__resolved_free(const ls_value *resolved, const ls_value *stream, const l
   if (resolved != stream && resolved != local) free((void *)resolved);
 }
 
+bool ls__is_node(const ls_value *v) {
+  const ls__owner *o = v && v->kind == LS_NODE ? v->as.p : NULL;
+  return o && v->aux >= 0 && v->aux < o->nodes.count;
+}
+
+ls_status ls__arguments_valid(const ls_value *stream, int32_t n) {
+  ls_status status = ls__stream_check(stream, n);
+  for (int32_t i = 0; i < n && !status; i++)
+    if (stream[i].kind == LS_NODE && !ls__is_node(&stream[i]))
+      status = ls__fail(LS_ERROR_ARGUMENT, "place %d of an argument stream is a node that does not exist", i);
+  return status;
+}
+
+ls_status ls__value_check(const ls_value *v) {
+  if (!v || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "one value was expected");
+  return ls__arguments_valid(v, 1);
+}
+
 int32_t ls_node_is_open(const ls_value *node) {
+  if (!ls__is_node(node)) return -1;
   const ls__owner *o = node->as.p;
   return !o->open ? 0 : ls__is_function(o) ? 1 : 2;
 }
 
-int32_t ls_node_kind(const ls_value *node) { return ((const ls__owner *)node->as.p)->nodes.kinds[node->aux]; }
+int32_t ls_node_kind(const ls_value *node) {
+  return ls__is_node(node) ? ((const ls__owner *)node->as.p)->nodes.kinds[node->aux] : -1;
+}
 
-int64_t ls_node_site(const ls_value *node) { return ((const ls__owner *)node->as.p)->nodes.at[node->aux].site; }
+int64_t ls_node_site(const ls_value *node) {
+  return ls__is_node(node) ? ((const ls__owner *)node->as.p)->nodes.at[node->aux].site : -1;
+}
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 

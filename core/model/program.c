@@ -103,6 +103,7 @@ static int32_t flatten(ls_program *p, ls_function *function, ls_module *module, 
 }
 
 ls_status ls_program_new(ls_function *function, ls_program **out) {
+  LS__NEED(function && out);
   if (function->owner.open) return ls__fail(LS_ERROR_STATE, "a program needs a finished function");
   ls_program *p = calloc(1, sizeof *p);
   if (!p) return ls__fail(LS_ERROR_MEMORY, "out of memory for a program");
@@ -134,9 +135,9 @@ void ls_program_release(ls_program *p) {
 
 /* ---- points ----------------------------------------------------------------------------------------------------- */
 
-int32_t ls_program_calls(ls_program *p, ls_module *m) { return calls_of(p, m); }
+int32_t ls_program_calls(ls_program *p, ls_module *m) { return p && m ? calls_of(p, m) : -1; }
 
-int32_t ls_program_points(ls_program *p) { return p->point_count; }
+int32_t ls_program_points(ls_program *p) { return p ? p->point_count : -1; }
 
 /* The point of a tap in an instance or in the unfused forms inside it. */
 static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap) {
@@ -152,6 +153,7 @@ static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap)
 }
 
 int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call) {
+  if (!p || !m || kind < LS_POINT_INPUT || kind > LS_POINT_TAP || (kind == LS_POINT_TAP && !tap)) return -1;
   for (int32_t i = 0; i < p->instance_count; i++) {
     const ls__instance *in = &p->instances[i];
     if (in->module != m || in->number != call) continue;
@@ -193,7 +195,7 @@ static const ls__instance *owner_of(const ls_program *p, int32_t point) {
 }
 
 ls_module *ls_program_point_module(ls_program *p, int32_t point) {
-  if (point < 0 || point >= p->point_count) return NULL;
+  if (!p || point < 0 || point >= p->point_count) return NULL;
   const ls__point *at = &p->points[point];
   return at->kind == LS_POINT_TAP ? owner_of(p, point)->module : p->instances[at->instance].module;
 }
@@ -209,7 +211,7 @@ ls__point_info ls__program_call(const ls_program *p, int32_t instance) { return 
 enum { NAME_ROOM = 1024 };
 
 const char *ls_program_point_name(ls_program *p, int32_t point) {
-  if (point < 0 || point >= p->point_count) return "";
+  if (!p || point < 0 || point >= p->point_count) return "";
   if (!p->name && !(p->name = malloc(NAME_ROOM))) return "";
   const ls__point *at = &p->points[point];
   const ls__instance *in = owner_of(p, point);

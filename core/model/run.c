@@ -397,10 +397,12 @@ ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls
 }
 
 ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out) {
+  LS__NEED(p && out);
   ls__mode saved;
   ls_value local[LS__LOCAL], result;
   const ls_value *given;
-  ls_status status = ls__arguments_check(args, n);
+  ls_status status = ls__arguments_valid(args, n);
+  if (!status) status = ls__arguments_check(args, n);
   if (!status) status = ls__resolve(args, n, local, &given);
   if (status) return status;
   ls__interrupt_guard(true);

@@ -170,8 +170,12 @@ static ls_status ask_script(ls_trace *t, int32_t id, ls_event *event) {
 }
 
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
+  LS__NEED(t && value && value->kind != LS_NODE && node >= 0 && node < t->owner.nodes.count);
   ls_value own;
   ls_status status = ls__trace_check_open(t);
+  if (!status && (t->owner.nodes.at[node].kind != LS__HOST || t->run.nodes[node].done))
+    status = ls__fail(LS_ERROR_STATE, "no function of the script waits to give node %d", node);
+  if (!status) status = ls__value_check(value);
   if (!status) status = ls__own(value, 1, &own);
   return status ? status : settle(t, node, own);
 }
@@ -237,12 +241,16 @@ static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
 }
 
 ls_status ls_trace_run(ls_trace *t, const ls_value *demanded, int64_t site, ls_event *event) {
-  *event = (ls_event){0};
+  LS__NEED(t && event && (!demanded || (ls__is_node(demanded) && demanded->as.p == t)));
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
+  ls_event came = {0};
   int32_t id = demanded ? demanded->aux : -1;
   if (demanded) {
-    if (t->run.nodes[id].done && !awaits_edit(t, id)) return LS_OK;
+    if (t->run.nodes[id].done && !awaits_edit(t, id)) {
+      *event = came;
+      return LS_OK;
+    }
     t->run.demand_site = site;
     if (!t->run.demand_open) t->plan.holds = false;
   } else if (t->run.demand_open) {
@@ -250,9 +258,11 @@ ls_status ls_trace_run(ls_trace *t, const ls_value *demanded, int64_t site, ls_e
   }
   t->run.demand_open = demanded != NULL;
   t->owner.references++;
-  status = run(t, id, event);
+  status = run(t, id, &came);
   if (status) ls__trace_close(t, false);
-  else if (!demanded && !event->kind) ls__trace_close(t, true);
+  else if (!demanded && !came.kind) ls__trace_close(t, true);
   ls_trace_release(t);
+  if (status) ls_value_release(&came.value);
+  else *event = came;
   return status;
 }

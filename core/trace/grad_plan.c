@@ -43,6 +43,9 @@ static ls__node in_body(ls__node_kind kind, int32_t invoke, int64_t site) {
 }
 
 ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out) {
+  LS__NEED(t && parameter && invoke >= -1 && invoke < t->invoke_count && out);
+  ls_status valid = ls__value_check(parameter);
+  if (valid) return valid;
   ls__node node = in_body(LS__GRAD, invoke, site);
   int32_t id;
   ls_status status = add(t, &node, parameter, 1, &id);
@@ -51,20 +54,33 @@ ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invok
 }
 
 ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out) {
-  return ls_trace_grad_of(ls__trace_of(of), of, invoke, site, out);
+  LS__NEED(ls__is_node(of) && out);
+  ls_trace *t = ls__trace_of(of);
+  if (!t) return ls__fail(LS_ERROR_STATE, "a gradient is asked of a value of a trace");
+  return ls_trace_grad_of(t, of, invoke, site, out);
 }
 
 ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t invoke, int64_t site) {
+  LS__NEED(ls__is_node(of) && value);
+  ls_status valid = ls__value_check(value);
+  if (valid) return valid;
   ls__node node = in_body(LS__SETGRAD, invoke, site);
   int32_t id;
-  return add(ls__trace_of(of), &node, (ls_value[]){*of, *value}, 2, &id);
+  ls_trace *t = ls__trace_of(of);
+  LS__NEED(t && invoke >= -1 && invoke < t->invoke_count);
+  return add(t, &node, (ls_value[]){*of, *value}, 2, &id);
 }
 
 ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site) {
+  LS__NEED(ls__is_node(loss) && gradient);
+  ls_status valid = ls__value_check(gradient);
+  if (valid) return valid;
   ls__node node = in_body(LS__BACKWARD, invoke, site);
   node.flag = retain_graph != 0;
   int32_t id;
-  return add(ls__trace_of(loss), &node, (ls_value[]){*loss, *gradient}, 2, &id);
+  ls_trace *t = ls__trace_of(loss);
+  LS__NEED(t && invoke >= -1 && invoke < t->invoke_count);
+  return add(t, &node, (ls_value[]){*loss, *gradient}, 2, &id);
 }
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */

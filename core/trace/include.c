@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
-int32_t ls_trace_count(ls_trace *t) { return t->owner.nodes.count; }
+int32_t ls_trace_count(ls_trace *t) { return t ? t->owner.nodes.count : -1; }
 
 /* The point of one program in another. */
 static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int32_t *out) {
@@ -57,6 +57,7 @@ static ls_status copy_other(ls_trace *t, const ls_trace *edits, int32_t id, cons
 }
 
 ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t step, int32_t *map) {
+  LS__NEED(t && edits && edits != t && map && invoke >= 0 && invoke < t->invoke_count && step >= -1);
   ls_status status = ls__trace_check_open(t);
   if (!status) status = ls__trace_check_open(edits);
   for (int32_t i = 0; i < edits->owner.nodes.count && !status; i++) {

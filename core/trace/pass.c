@@ -96,7 +96,8 @@ static ls_status begin_pass(ls_trace *t, int32_t pass, ls_event *event) {
 }
 
 ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad) {
-  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such invoke");
+  LS__NEED(t && first >= 0 && rows >= 0 && pad >= 0);
+  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
   ls__running_invoke *running = &t->run.invokes[invoke];
   running->first = first;
   running->rows = rows;
@@ -105,9 +106,11 @@ ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows
 }
 
 ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows) {
+  LS__NEED(t && p && pass >= 0 && step >= 0 && step < LS__LAST && rows >= 0);
   ls_value local[LS__LOCAL];
   const ls_value *given;
   ls_status status = ls__trace_check_open(t);
+  if (!status) status = ls__arguments_valid(args, n);
   if (!status) status = ls__arguments_check(args, n);
   if (!status) status = ls__resolve(args, n, local, &given);
   if (status) return status;
@@ -119,7 +122,9 @@ ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p,
 }
 
 ls_status ls_trace_end(ls_trace *t, const ls_value *text) {
+  LS__NEED(t && text && text->kind != LS_NODE);
   ls_status status = ls__trace_check_open(t);
+  if (!status) status = ls__value_check(text);
   if (status) return status;
   end_run(t);
   ls_value_retain(text);

@@ -5,7 +5,7 @@
 static ls_status check_point(const ls_trace *t, int32_t invoke, int32_t step, int32_t point) {
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
-  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such invoke");
+  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
   if (point < 0 || point >= ls_program_points(t->invokes[invoke].program))
     return ls__fail(LS_ERROR_UNREACHED, "the model never reaches this point");
   if (step < 0 || (step && step >= t->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d", step);
@@ -57,6 +57,7 @@ static ls_status give(ls_trace *t, const ls__node *node, uint8_t kind, ls_value 
 }
 
 ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out) {
+  LS__NEED(t && out);
   ls_status status = check_point(t, invoke, step, point);
   if (status) return status;
   ls__node node = at_point(LS__READ, invoke, step, point, site);
@@ -64,6 +65,7 @@ ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point
 }
 
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out) {
+  LS__NEED(t && out);
   ls_status status = ls__trace_check_open(t);
   if (!status && (invoke < 0 || invoke >= t->invoke_count || !t->invokes[invoke].steps))
     status = ls__fail(LS_ERROR_STATE, "a trace generates nothing; this exists in model:generate");
@@ -73,6 +75,7 @@ ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out
 }
 
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out) {
+  LS__NEED(t && out);
   ls_status status = check_point(t, invoke, step, 0);
   if (status) return status;
   ls__node node = at_point(LS__PAD, invoke, step, 0, site);
@@ -96,7 +99,9 @@ static ls_status write_first(ls_trace *t, int32_t invoke, int32_t step, int32_t 
 
 ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site) {
+  LS__NEED(t && value);
   ls_status status = check_point(t, invoke, step, point);
+  if (!status) status = ls__value_check(value);
   if (status) return status;
   ls_value local[LS__LOCAL];
   if (value->kind == LS_NODE && value->as.p != t) {

@@ -81,12 +81,18 @@ ls_status ls__trace_record_handle(ls_trace *t, const ls__node *node, const ls_va
 }
 
 ls_status ls_trace_call(ls_trace *t, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out) {
+  LS__NEED(t && callee && out);
+  ls_status status = ls__arguments_valid(args, n);
+  if (status) return status;
   ls__node node = ls__node_of(LS__CALL, site);
   node.program = callee;
   return ls__trace_record_handle(t, &node, args, n, ls__function_kind(ls__program_function(callee)), out);
 }
 
 ls_status ls_trace_host(ls_trace *t, int32_t invoke, const ls_value *args, int32_t n, int64_t site, ls_value *out) {
+  LS__NEED(t && invoke >= -1 && invoke < t->invoke_count && out);
+  ls_status status = ls__arguments_valid(args, n);
+  if (status) return status;
   ls__node node = ls__node_of(LS__HOST, site);
   node.invoke = invoke;
   return ls__trace_record_handle(t, &node, args, n, LS_NONE, out);
@@ -130,11 +136,14 @@ static ls_status record_op(ls__owner *o, const ls_op *op, const ls_value *args, 
 }
 
 ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t site, ls_value *out, int32_t *n_out) {
+  LS__NEED(op && out && n_out);
+  ls_status status = ls__arguments_valid(args, n);
+  if (status) return status;
   bool nodes = false;
   for (int32_t i = 0; i < n && !nodes; i++) nodes = args[i].kind == LS_NODE;
   if (!nodes) return ls__op_run(op, args, n, out, n_out);
   ls__owner *o;
-  ls_status status = ls__open_owner(args, n, &o);
+  status = ls__open_owner(args, n, &o);
   if (status) return status;
   if (o) return record_op(o, op, args, n, site, out, n_out);
   ls_value local[LS__LOCAL];
@@ -173,13 +182,17 @@ static ls_status record_get(ls__owner *o, const ls_value *stream, int32_t n, int
 }
 
 ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int64_t site, ls_value *out) {
+  LS__NEED(self && out);
+  ls_status status = ls__value_check(self);
+  if (!status) status = ls__arguments_valid(index, n);
+  if (status) return status;
   ls_value local[LS__LOCAL], resolved[LS__LOCAL];
   int32_t count;
   ls_value *stream = join(self, NULL, index, n, local, &count);
   if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
   ls__owner *o;
   const ls_value *values;
-  ls_status status = ls__open_owner(stream, count, &o);
+  status = ls__open_owner(stream, count, &o);
   if (!status && o) {
     status = record_get(o, stream, count, site, out);
   } else if (!status && !(status = ls__resolve(stream, count, resolved, &values))) {
@@ -191,13 +204,18 @@ ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int
 }
 
 ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, const ls_value *value, int64_t site) {
+  LS__NEED(self && value);
+  ls_status status = ls__value_check(self);
+  if (!status) status = ls__value_check(value);
+  if (!status) status = ls__arguments_valid(index, n);
+  if (status) return status;
   ls_value local[LS__LOCAL], resolved[LS__LOCAL];
   int32_t count, id;
   ls_value *stream = join(self, value, index, n, local, &count);
   if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
   ls__owner *o;
   const ls_value *values;
-  ls_status status = ls__open_owner(stream, count, &o);
+  status = ls__open_owner(stream, count, &o);
   if (!status && o) {
     ls__node node = ls__node_of(LS__SETITEM, site);
     status = record(o, &node, stream, count, LS_NONE, &id, NULL);
@@ -210,8 +228,11 @@ ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, con
 }
 
 ls_status ls_seq_build(const ls_value *stream, int32_t n, int64_t site, ls_value *out) {
+  LS__NEED(stream && n > 0 && out);
+  ls_status status = ls__arguments_valid(stream, n);
+  if (status) return status;
   ls__owner *o;
-  ls_status status = ls__open_owner(stream, n, &o);
+  status = ls__open_owner(stream, n, &o);
   if (status) return status;
   if (o) {
     ls__node node = ls__node_of(LS__SEQ, site);

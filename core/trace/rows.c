@@ -54,7 +54,7 @@ static ls_status no_rows(void) {
 
 int32_t ls_trace_token_axis(const ls_value *value, int32_t *invoke, int32_t *step) {
   const ls_trace *t = ls__trace_of(value);
-  if (!t || !t->owner.open) return -1;
+  if (!t || !t->owner.open || !invoke || !step) return -1;
   const ls__node *node = &t->owner.nodes.at[value->aux];
   for (; node->kind == LS__ROWS || node->kind == LS__GETITEM; node = &t->owner.nodes.at[node->stream[0].aux]) {
     if (node->stream[0].kind != LS_NODE) return -1;

@@ -69,7 +69,9 @@ static json_t *trace_json(const ls_trace *t, bool numbers) {
   return json_pack("{s:s,s:o}", "graph", "trace", "nodes", nodes);
 }
 
-const char *ls_trace_json(ls_trace *t, int32_t numbers) { return ls__json_kept(trace_json(t, numbers != 0)); }
+const char *ls_trace_json(ls_trace *t, int32_t numbers) {
+  return t ? ls__json_kept(trace_json(t, numbers != 0)) : "";
+}
 
 /* ---- the text to read --------------------------------------------------------------------------------------------------- */
 
@@ -173,6 +175,7 @@ static void put_node(const json_t *o, int indent) {
 }
 
 const char *ls_trace_describe(ls_trace *t) {
+  if (!t) return "";
   json_t *o = trace_json(t, false);
   used = 0;
   put("%s", "");

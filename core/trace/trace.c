@@ -58,12 +58,13 @@ static ls_status node_value(void *trace, int32_t node, bool open, ls_value *out)
 static const ls__owner_type trace_type = {node_retain, node_release, node_value};
 
 ls_trace *ls__trace_of(const ls_value *node) {
-  return ((const ls__owner *)node->as.p)->type == &trace_type ? node->as.p : NULL;
+  return ls__is_node(node) && ((const ls__owner *)node->as.p)->type == &trace_type ? node->as.p : NULL;
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
 ls_status ls_trace_open(ls_trace **out) {
+  LS__NEED(out);
   ls_trace *t = calloc(1, sizeof *t);
   if (!t) return ls__fail(LS_ERROR_MEMORY, "out of memory for a trace");
   t->owner.type = &trace_type;
@@ -213,12 +214,15 @@ void ls_trace_release(ls_trace *t) {
 }
 
 void ls_trace_abandon(ls_trace *t) {
-  if (t->owner.open) ls__trace_close(t, false);
+  if (t && t->owner.open) ls__trace_close(t, false);
 }
 
-void ls_trace_keep(ls_trace *t) { t->kept = true; }
+void ls_trace_keep(ls_trace *t) {
+  if (t) t->kept = true;
+}
 
 ls_status ls_trace_rewind(ls_trace *t) {
+  LS__NEED(t);
   if (!t->owner.open && !t->kept)
     return ls__fail(LS_ERROR_STATE, "this trace has ended and has not kept its recording; ask for that before it ends");
   ls__grad_close(t);
@@ -273,13 +277,14 @@ static bool set_invoke_room(ls_trace *t, int32_t room) {
 }
 
 ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out) {
+  LS__NEED(t && kind >= LS_INVOKE_WHOLE && kind <= LS_INVOKE_ALL && p && out);
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
   if (t->invoke_count == t->invoke_room && !set_invoke_room(t, t->invoke_room ? 2 * t->invoke_room : 1))
     return ls__fail(LS_ERROR_MEMORY, "out of memory for an invoke");
   ls_value local[LS__LOCAL], *arguments;
   const ls_value *given;
-  if ((status = ls__arguments_check(args, n)) || (status = ls__resolve(args, n, local, &given))) return status;
+  if ((status = ls__arguments_valid(args, n)) || (status = ls__arguments_check(args, n)) || (status = ls__resolve(args, n, local, &given))) return status;
   status = ls__arguments_keep(given, n, &arguments);
   ls__resolved_free(given, args, local);
   if (status) return status;
@@ -295,23 +300,29 @@ ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_val
 }
 
 ls_status ls_trace_scan(ls_trace *t) {
-  t->owner.shapes = true;
-  return ls__trace_check_open(t);
+  LS__NEED(t);
+  ls_status status = ls__trace_check_open(t);
+  if (!status) t->owner.shapes = true;
+  return status;
 }
 
 ls_status ls_trace_generate(ls_trace *t, int32_t steps) {
+  LS__NEED(t && steps >= 0 && steps <= LS__LAST);
   ls_status status = ls__trace_check_open(t);
   if (!status) t->steps = steps;
   return status;
 }
 
 void ls_trace_fence(ls_trace *t) {
+  if (!t) return;
   t->steps = 0;
   for (int32_t i = 0; i < t->invoke_count; i++)
     if (t->plan.invokes[i].pass >= t->fence) t->fence = t->plan.invokes[i].pass + 1;
 }
 
-int32_t ls_trace_pass(ls_trace *t, int32_t invoke) { return t->plan.invokes[invoke].pass; }
+int32_t ls_trace_pass(ls_trace *t, int32_t invoke) {
+  return t && invoke >= 0 && invoke < t->invoke_count ? t->plan.invokes[invoke].pass : -1;
+}
 
 const char *ls__trace_point_name(const ls_trace *t, int32_t invoke, int32_t point) {
   bool known = invoke >= 0 && invoke < t->invoke_count && t->invokes[invoke].program;
@@ -325,6 +336,7 @@ ls__point_info ls__trace_point(const ls_trace *t, const ls__node *node) {
 /* ---- the end of need -------------------------------------------------------------------------------------------- */
 
 ls_status ls_trace_save(const ls_value *node) {
+  LS__NEED(ls__is_node(node));
   ls_trace *t = ls__trace_of(node);
   if (t && !t->owner.open && t->run.nodes[node->aux].done) return LS_OK;
   ls_status status = ls__trace_check_open(t);
@@ -344,6 +356,7 @@ void ls_trace_optional(const ls_value *read) {
 }
 
 ls_status ls_trace_stop(ls_trace *t, int32_t invoke) {
+  LS__NEED(t && invoke >= 0 && invoke < t->invoke_count);
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
   int64_t last = 0;
@@ -365,6 +378,7 @@ int32_t ls_node_is_set(const ls_value *node) {
 }
 
 ls_status ls_trace_value(const ls_value *value, ls_value *out) {
+  LS__NEED(ls__is_node(value) && out);
   const ls__owner *o = value->as.p;
   ls_value v;
   ls_status status = o->type->value(value->as.p, value->aux, true, &v);
@@ -375,6 +389,7 @@ ls_status ls_trace_value(const ls_value *value, ls_value *out) {
 }
 
 int64_t ls_trace_bytes(ls_trace *t) {
+  if (!t) return -1;
   int64_t bytes = 0;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) bytes += ls_value_bytes(&t->run.values[i]);
   return bytes;

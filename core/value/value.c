@@ -15,7 +15,7 @@ static const ls__value_class *tensors, *nodes;
 void ls__value_define(int32_t kind, const ls__value_class *its) { *(kind == LS_TENSOR ? &tensors : &nodes) = its; }
 
 void ls_value_retain(const ls_value *v) {
-  if (!v) return;
+  if (!v || !v->as.p) return;
   if (v->kind == LS_TENSOR) {
     tensors->retain(v->as.p, v->aux);
   } else if (ls__is_sequence(v->kind)) {
@@ -27,7 +27,7 @@ void ls_value_retain(const ls_value *v) {
 }
 
 void ls_value_release(const ls_value *v) {
-  if (!v) return;
+  if (!v || !v->as.p) return;
   if (v->kind == LS_TENSOR) {
     tensors->release(v->as.p, v->aux);
   } else if (ls__is_sequence(v->kind)) {
@@ -59,7 +59,7 @@ void ls__value_swap(ls_value *v, void *old, const ls_value *fresh) {
 }
 
 int64_t ls_value_bytes(const ls_value *v) {
-  if (!v) return 0;
+  if (!v || !v->as.p) return 0;
   if (v->kind == LS_TENSOR) return tensors->bytes(v->as.p);
   int64_t bytes = 0;
   const ls__seq *seq = ls__is_sequence(v->kind) ? v->as.p : NULL;

@@ -24,7 +24,7 @@ int luasight_charwidth(int32_t) __asm__("utf8proc_charwidth");
 
 local loaded, C, path = require "luasight.ffi.library".load()
 if not loaded then
-  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs, or itself where only the loader could know it
+  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs, or itself, which was nowhere
   if lacks == header.soname then lacks = nil end
   failure.raise("io", "the library of luasight cannot be loaded", { cause = tostring(C), hint = not lacks
     and "build it with `make`, or name it in LUASIGHT_LIBRARY"

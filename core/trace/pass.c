@@ -50,7 +50,7 @@ static void end_run(ls_trace *t) {
 static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
   int32_t first = 0;
   while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
-  if (first == t->invoke_count) return ls__fail(LS_ERROR_STATE, "this trace has no such pass");
+  if (first == t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no such pass");
   t->run.program = t->invokes[first].program;
   free(t->run.map);
   t->run.map = NULL;

@@ -67,7 +67,8 @@ ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out) {
   LS__NEED(t && out);
   ls_status status = ls__trace_check_open(t);
-  if (!status && (invoke < 0 || invoke >= t->invoke_count || !t->invokes[invoke].steps))
+  if (!status && (invoke < 0 || invoke >= t->invoke_count)) status = ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
+  if (!status && !t->invokes[invoke].steps)
     status = ls__fail(LS_ERROR_STATE, "a trace generates nothing; this exists in model:generate");
   if (status) return status;
   ls__node node = at_point(LS__TEXT, invoke, 0, -1, site);

@@ -373,6 +373,7 @@ ls_status ls_trace_stop(ls_trace *t, int32_t invoke) {
 /* ---- values ----------------------------------------------------------------------------------------------------- */
 
 int32_t ls_node_is_set(const ls_value *node) {
+  if (!ls__is_node(node)) return -1;
   const ls_trace *t = ls__trace_of(node);
   return t && !t->owner.open && t->owner.nodes.at[node->aux].saved && t->run.nodes[node->aux].done;
 }

@@ -71,7 +71,7 @@ static void send_interrupt(int number) {
 
 /* A function of many sums is running when SIGINT comes: it stops the run where that is allowed, else it goes to our handler. */
 static void run(bool stops) {
-  enum { SUMS = 5000, SIZE = 100000 };
+  enum { SUMS = 2000, SIZE = 100000 };
   ls_function *f;
   ls_program *p;
   ls_value x, y, results[LS_RESULTS], args[2] = {{0}, {.kind = LS_INT, .as.i = 1}}, out;

@@ -68,7 +68,7 @@ describe("the C library", function()
     assert.is_true(passed, said)
     local torch, weights = ls.torch, ls.safetensors.load(box)
     local function w(name) return weights["transformer.h.0.mlp." .. name] end
-    local rows = torch.embedding(weights["transformer.wte.weight"], torch.tensor { 1, 2, 3 })
+    local rows = torch.embedding(weights["transformer.wte.weight"], torch.tensor({ 1, 2, 3 }, { dtype = "int64" }))
     local hidden = torch.gelu(torch.addmm(w "c_fc.bias", rows, w "c_fc.weight"), { approximate = "tanh" })
     local function output(h) return torch.addmm(w "c_proj.bias", h, w "c_proj.weight"):sum():item() end
     local plain, inner = output(hidden), hidden:sum():item()

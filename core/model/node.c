@@ -86,8 +86,8 @@ ls_status ls__value_check(const ls_value *v) {
 }
 
 int32_t ls_node_is_open(const ls_value *node) {
-  if (!ls__is_node(node)) return -1;
-  const ls__owner *o = node->as.p;
+  const ls__owner *o = node && node->kind == LS_NODE ? node->as.p : NULL;
+  if (!o) return -1;
   return !o->open ? 0 : ls__is_function(o) ? 1 : 2;
 }
 

@@ -40,21 +40,24 @@ static void read_json(void) {
   EXPECT(ls_tokenizer_load(text, strlen(text), "text", &t) != LS_OK);
 }
 
-/* What goes to standard error in a call that libtorch warns of: the deviation of one number. */
+/* What goes to standard error in a call that libtorch warns of: a result whose place has another size. */
 static long warned(void) {
   char path[] = "/tmp/luasight-host-XXXXXX";
   int to = mkstemp(path), before = dup(2);
   dup2(to, 2);
-  ls_value one, results[LS_RESULTS];
+  ls_value one, place, results[LS_RESULTS];
   const ls_op *op;
-  int64_t shape[1] = {1};
-  double number = 1;
+  int64_t shape[2] = {1, 2};
+  double numbers[2] = {1, 2};
   int32_t n;
-  EXPECT(!ls_tensor_from(&number, "float64", shape, 1, "float32", NULL, &one));
-  EXPECT(!ls_op_find("std", &op));
-  EXPECT(!ls_op_call(op, &one, 1, 0, results, &n));
+  EXPECT(!ls_tensor_from(numbers, "float64", shape, 1, "float32", NULL, &one));
+  EXPECT(!ls_tensor_from(numbers, "float64", shape + 1, 1, "float32", NULL, &place));
+  EXPECT(!ls_op_find("add", &op));
+  ls_value args[] = {one, one, {.kind = LS_KEY, .as.s = "out"}, place};
+  EXPECT(!ls_op_call(op, args, 4, 0, results, &n));
   ls_value_release(&results[0]);
   ls_value_release(&one);
+  ls_value_release(&place);
   fflush(stderr);
   dup2(before, 2);
   long length = lseek(to, 0, SEEK_END);

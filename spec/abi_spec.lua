@@ -33,8 +33,8 @@ describe("the C library", function()
   local function compile(source, libraries)
     local made = ("%s/%s"):format(folder, source:match "([^/]+)%.%a+$")
     local with = source:match "%.cc$" and "c++ -Wpedantic" or compiler .. " -std=c11"
-    local command = { "env -u LD_PRELOAD", with, sanitized, "-Wall -Wextra -Werror", source, "-o", made, "-I" .. build .. "/include",
-      "-L" .. build .. "/lib", "-lluasight", libraries or "", "-Wl,-rpath," .. build .. "/lib" }
+    local command = { "env -u LD_PRELOAD", with, sanitized, "-Wall -Wextra -Werror", source, "-o", made,
+      "-I" .. build .. "/include", "-L" .. build .. "/lib", "-lluasight", libraries or "", "-Wl,-rpath," .. build .. "/lib" }
     local built, said = run(table.concat(command, " "))
     assert.is_true(built, said)
     return made

@@ -184,7 +184,8 @@ bool ls__run_borrows(const ls__run *r, void *tensor); /* the tensor's memory is 
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out); /* ops, items, sequences, shapes */
 extern bool ls__interrupt_handled;   /* see LS_START_INTERRUPT */
 void ls__interrupt_guard(bool on);   /* while on, Ctrl-C stops the run */
-ls_status ls__interrupt_check(void); /* fails once after Ctrl-C */
+ls_status ls__interrupt_listen(void); /* before each node: fails once after Ctrl-C */
+ls_status ls__interrupt_check(void);  /* the same, at the end */
 
 /* ---- texts (function_json.c) ---------------------------------------------------------------------------------------- */
 

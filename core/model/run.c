@@ -39,24 +39,36 @@ static bool is_ours(const struct sigaction *action) {
 
 bool ls__interrupt_handled;
 
-/* The handler of the process is put back when the run ends, unless somebody set another one meanwhile. */
-void ls__interrupt_guard(bool on) {
+static bool wanted, installed;
+
+static void install(void) {
   static const struct sigaction ours = {.sa_sigaction = on_interrupt, .sa_flags = SA_SIGINFO | SA_RESTART};
   struct sigaction now;
-  static bool installed;
+  wanted = false;
+  if (sigaction(SIGINT, &ours, &now)) return;
+  if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) {
+    sigaction(SIGINT, &now, NULL);
+    return;
+  }
+  before = now;
+  installed = true;
+}
+
+/* Our handler is there from the first node of a run on; the handler of the process is put back when the run ends, unless somebody
+   set another one meanwhile. */
+void ls__interrupt_guard(bool on) {
+  struct sigaction now;
   running = on;
   interrupted = 0;
-  if (on && ls__interrupt_handled && !installed && !sigaction(SIGINT, &ours, &now)) {
-    if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) {
-      sigaction(SIGINT, &now, NULL);
-    } else {
-      before = now;
-      installed = true;
-    }
-  } else if (!on && installed) {
-    installed = false;
-    if (!sigaction(SIGINT, &before, &now) && !is_ours(&now)) sigaction(SIGINT, &now, NULL);
-  }
+  wanted = on && ls__interrupt_handled && !installed;
+  if (on || !installed) return;
+  installed = false;
+  if (!sigaction(SIGINT, &before, &now) && !is_ours(&now)) sigaction(SIGINT, &now, NULL);
+}
+
+ls_status ls__interrupt_listen(void) {
+  if (wanted) install();
+  return ls__interrupt_check();
 }
 
 ls_status ls__interrupt_check(void) {
@@ -282,7 +294,7 @@ static ls_status advance(ls__run *r) {
     const ls__nodes *nodes = &function->owner.nodes;
     while (f->pc < nodes->count) {
       const ls__node *node = &nodes->at[f->pc];
-      ls_status status = ls__interrupt_check();
+      ls_status status = ls__interrupt_listen();
       if (status) return status;
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);

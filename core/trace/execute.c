@@ -143,7 +143,7 @@ static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
 
 ls_status ls__execute_now(ls_trace *t, int32_t id) {
   ls_value value;
-  ls_status status = ls__interrupt_check();
+  ls_status status = ls__interrupt_listen();
   if (!status && !(status = execute(t, id, &value))) status = settle(t, id, value);
   if (status) explain(t, id);
   return status;

@@ -73,6 +73,10 @@ bool ls__is_node(const ls_value *v) {
 }
 
 ls_status ls__arguments_valid(const ls_value *stream, int32_t n) {
+  int32_t plain = 0; /* mostly all are numbers and tensors, which stand by themselves */
+  while (stream && plain < n && ((uint32_t)stream[plain].kind <= LS_FLOAT || (stream[plain].kind == LS_TENSOR && stream[plain].as.p)))
+    plain++;
+  if (plain == n) return LS_OK;
   ls_status status = ls__stream_check(stream, n);
   for (int32_t i = 0; i < n && !status; i++)
     if (stream[i].kind == LS_NODE && !ls__is_node(&stream[i]))

@@ -236,7 +236,7 @@ describe("a finalizer that calls operators", function()
       assert(torch.equal(seen, right))
       work()
     end, function()
-      for _ = 1, 5 do
+      for _ = 1, 12 do
         local seen, sum = model:trace(x, function()
           local h = model.a.output
           model.a.output = h * 2

@@ -324,6 +324,7 @@ ls_status ls_tensor_pointer(const ls_value* tensor, void** out) {
 }
 
 ls_status ls_tensor_plain(const ls_value* tensor, ls_value* out) {
+  LS__NEED(tensor && out);
   ls_status status = need_tensor(tensor);
   if (status) return status;
   return guarded("the numbers of a tensor", [&] {

@@ -244,6 +244,7 @@ local calls = {
   ls_stop = function() end,
   ls_error_message = function() end, ls_error_cause = function() end, ls_error_point = function() end,
   ls_error_site = function() end, ls_error_site2 = function() end,
+  ls_error_again = function() end,
   ls_header_hash = function() end, ls_torch_version = function() end, ls_live = function() end,
 
   ls_value_retain = function(w) w:own("ls_value", w.tensor) return w.tensor end,
@@ -272,6 +273,7 @@ local calls = {
   end,
   ls_tensor_pointer = function(w) return w.tensor, w:out "void *" end,
   ls_tensor_item = function(w) return w.number, V(w) end,
+  ls_tensor_plain = function(w) return w.tensor, V(w) end,
   ls_tensor_grad = function(w) return w.tensor, V(w) end,
   ls_tensor_set_grad = function(w) return w.tensor, w.other end,
   ls_tensor_set_data = function(w) return w.tensor, w.other end,

@@ -1,0 +1,99 @@
+--- Runs a program with both executors and compares: both raise, or both give the same values.
+local build = require "build"
+local ls = require "luasight"
+local nets = require "nets"
+local plain = require "plain"
+local tape = require "tape"
+local text = require "text"
+local walk = require "walk"
+
+local torch = ls.torch
+
+local check = {}
+
+for _, net in ipairs(nets) do
+  net.added = nets.added
+  net.run = function(input, visitor)
+    return walk.run(net.root, "", { tape.tensor(tape.constant(torch.tensor(input.const, { dtype = "float64" }))) }, visitor)
+  end
+end
+
+local models = {}
+
+---@param name string
+---@return table model
+local function model_of(name)
+  if not models[name] then models[name] = build.model(nets[name], nets.added) end
+  return models[name]
+end
+
+local function tensor(list) return torch.tensor(list, { dtype = "float64" }) end
+
+---Lets the models go.
+function check.forget() models = {} end
+
+---@param program table
+---@return { refused: string?, why: string?, values: table<string, any>, changed: string? }
+function check.product(program)
+  local inputs, kept = {}, {}
+  for i, invoke in ipairs(program.invokes) do inputs[i] = invoke.input and tensor(invoke.input.const) or false end
+  local mine = {}
+  local function make(list)
+    local t = tensor(list)
+    mine[#mine + 1] = { t, list }
+    return t
+  end
+  local values = {}
+  local chunk = assert(loadstring(text.of(program), "=program"))
+  local ok, problem = pcall(chunk, torch, model_of(program.net), make, inputs, function(name, v) kept[name] = v end)
+  if not ok then
+    return { refused = type(problem) == "table" and problem.code or "lua error", why = tostring(problem), values = {} }
+  end
+  local function save_names(list)
+    for _, s in ipairs(list) do
+      if s.op == "save" then values[s.of] = kept[s.of]:is_set() and kept[s.of].value or "unset" end
+      if s.body then save_names(s.body) end
+    end
+  end
+  for _, invoke in ipairs(program.invokes) do save_names(invoke.body) end
+  local result = { values = values }
+  for i, invoke in ipairs(program.invokes) do
+    if invoke.input and not torch.equal(inputs[i], tensor(invoke.input.const)) then result.changed = "input " .. i end
+  end
+  for _, pair in ipairs(mine) do
+    if not torch.equal(pair[1], tensor(pair[2])) then result.changed = "a tensor of the script" end
+  end
+  return result
+end
+
+local function close(a, b)
+  if type(a) == "string" or type(b) == "string" then return type(a) == type(b) end
+  if tostring(a.shape) ~= tostring(b.shape) then return false end
+  local scale = 1 + b:abs():max():item()
+  return (a - b):abs():max():item() <= 1e-9 * scale
+end
+
+---@param program table
+---@return string? difference, table want, table got
+function check.compare(program)
+  local want = plain.run(program, nets[program.net])
+  local got = check.product(program)
+  if want.facts.unsure then return nil, want, got end
+  if want.refused or got.refused then
+    if want.refused and got.refused then return nil, want, got end
+    if want.refused then return ("it has to raise (%s: %s), and did not"):format(want.refused, want.why), want, got end
+    return ("it raised: %s"):format(got.why), want, got
+  end
+  local names = {}
+  for name in pairs(want.values) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local a, b = got.values[name], want.values[name]
+    if type(a) == "nil" or not close(a, b) then
+      return ("%s is %s and has to be %s"):format(name, tostring(a), tostring(b)), want, got
+    end
+  end
+  return got.changed and got.changed .. " was changed" or nil, want, got
+end
+
+return check

@@ -66,8 +66,9 @@ end
 function build.model(net, added)
   local known = {}
   local root = build.module(net.root, known)
-  root[net.host].sae = build.module(added, known)
-  return ls.Model(root)
+  local model = ls.Model(root)
+  model[net.host].sae = build.module(added, known)
+  return model
 end
 
 return build

@@ -322,12 +322,17 @@ end
 function Trace:edit_in_place(s)
   local x = self.vars[s.of].value
   local shown = self:keep_above(s)
+  for _, r in ipairs(self.replaced) do
+    if r.pass == self.pass and r.invoke ~= s.invoke then self.facts.cut_rows = true end
+  end
   if s.op == "set" then
     tape.set(x, s.spec, self:node(s, s.value))
   elseif s.f == "zero_" then
     tape.set(x, "...", 0)
   else
-    tape.write(x, inplace[s.f](tape.now(x), s.b and self:node(s, s.b)))
+    local by = s.b and self:node(s, s.b)
+    if s.f == "mul_" and s.b.var and self:value(s, s.b.var).memory == x.memory then self.facts.unsure = true end -- PyTorch refuses
+    tape.write(x, inplace[s.f](tape.now(x), by))
   end
   shown()
 end
@@ -411,6 +416,12 @@ function Trace:replace(s)
   local axis, invokes = self:check_rows(s), self:seen_by(s.invoke)
   if #invokes == 0 then fail("cycle", "no rows in this pass") end
   local value, at = tape.now(fresh).value, 0
+  if s.invoke.input and #self:rows_of_pass() > 1 then
+    for _, r in ipairs(self.replaced) do
+      if r.pass == self.pass and r.number == s.number and r.invoke ~= s.invoke then self.facts.two_replaces = true end
+    end
+    table.insert(self.replaced, { pass = self.pass, number = s.number, invoke = s.invoke })
+  end
   for i, invoke in ipairs(invokes) do
     local old = s.op == "replace" and take(s, invoke.value)
     local count = invoke.rows
@@ -485,7 +496,10 @@ end
 function Trace:bind(s)
   local v = self.vars[s.of].value
   local nodes = {}
-  for i, part in ipairs(v.parts or { v }) do nodes[i] = tape.now(part) end
+  for i, part in ipairs(v.parts or { v }) do
+    nodes[i] = tape.now(part)
+    if part.memory.version > 0 then self.facts.below_edit = true end
+  end
   s.bound, s.axis, s.clock = nodes, v.axis, tape.clock
 end
 
@@ -508,7 +522,10 @@ function Trace:backward(s)
       if not a.bound then fail("state", "the value of a gradient comes after its backward, line " .. a.line) end
       accesses[#accesses + 1] = a
       for _, node in ipairs(a.bound) do
-        if not tape.reaches(loss, node) then fail("state", "the loss does not depend on line " .. a.line) end
+        if not tape.reaches(loss, node) then
+          if #self:rows_of_pass() > 1 then self.facts.unsure = true end -- zeros, since the rows are of one tensor?
+          fail("state", "the loss does not depend on line " .. a.line)
+        end
         if tape.used_before(loss, node, a.clock) then self.facts.used_before = true end
       end
     end
@@ -602,6 +619,8 @@ end
 
 function Trace:can_run(s)
   if s.done or s.running or not s.needed then return false end
+  -- Inside a call with a hook there are its own points, and what they need.
+  if self.inside and not (s.sub or s.op == "calc" or (is_edit[s.op] and s.root.sub)) then return false end
   local gradient = s.op == "grad" or s.op == "setgrad"
   if gradient and not s.bound and self:stands(s, s.of) then self:bind(s) end
   for _, name in ipairs(s.needs) do
@@ -623,7 +642,7 @@ function Trace:can_run(s)
   if s.op == "backward" and (self.sweeping or self.inside) then return false end
   local p = at_point(s)
   if p and p == s or s.sub then return self:is_standing(s) end
-  if p then return p.done and p.invoke.pass == self.pass and p.step == self.step and p.number == self.number end
+  if p then return p.invoke.pass == self.pass and p.step == self.step and p.number == self.number end
   return s.op ~= "stop" and s.op ~= "save" and s.op ~= "demand" and s.op ~= "next"
 end
 
@@ -767,7 +786,7 @@ end
 ---@return { refused: string?, why: string?, values: table<string, any>, facts: table<string, boolean> }
 function plain.run(program, net)
   local self = setmetatable({ program = program, net = net, points = plain.points(net), lines = {}, vars = {}, invokes = {},
-    waiting = {}, hooks = {}, facts = {} }, Trace)
+    waiting = {}, hooks = {}, facts = {}, replaced = {} }, Trace)
   local ok, problem = xpcall(function()
     for i, given in ipairs(program.invokes) do
       local invoke = { index = i, input = given.input, rows = given.rows, skips = {}, pass = 0 }

@@ -6,7 +6,7 @@
 ---
 --- The programs run in a process of their own, so that one that ends it is a difference like any other.
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
-local root = here .. "/../.."
+local root = os.getenv "LUASIGHT_ROOT" or here .. "/../.."
 local build = os.getenv "LUASIGHT_BUILD" or root .. "/build"
 package.path = here .. "/?.lua;" .. package.path
 for _, folder in ipairs { "lua", "bindings", "models" } do
@@ -21,9 +21,19 @@ local function flat(text) return (text:gsub("%s+", " "):sub(1, 400)) end
 
 -- ---- one program -------------------------------------------------------------------------------------------------------
 
-if options.show then
+---What kind of difference: a shrunk program has to show the same.
+local function kind(difference)
+  return difference and (difference:match "^it has to raise %((%a+)"
+    or difference:match "^it raised: program:%d+: (.*)" or "value"):gsub("[%d%[%]\n]", ""):gsub("^[%w.]+:", ""):sub(1, 60)
+end
+
+if options.show or options.shrink then
   local check, generate, text = require "check", require "generate", require "text"
-  local program = generate.program(options.show)
+  local program = generate.program(options.show or options.shrink)
+  if options.shrink then
+    local before = kind((check.compare(program)))
+    program = require "shrink".program(program, function(p) return kind((check.compare(p))) == before end)
+  end
   print(text.whole(program))
   local difference, want, got = check.compare(program)
   print(difference or "no difference")
@@ -35,16 +45,19 @@ end
 -- ---- the process that runs them ------------------------------------------------------------------------------------------
 
 if options.worker then
-  local check, generate = require "check", require "generate"
+  local check, generate, features, known = require "check", require "generate", require "features", require "known"
   for seed = options.seed, options.seed + options.programs - 1 do
     io.write("begin ", seed, "\n")
     local program = generate.program(seed)
     local difference, want = check.compare(program)
-    local facts = {}
-    for fact in pairs(want.facts) do facts[#facts + 1] = fact end
-    table.sort(facts)
-    io.write(("%s %d %s | %s | %s\n"):format(difference and "differs" or want.facts.unsure and "unsure"
-      or want.refused and "refused" or "same", seed, want.refused or "-", table.concat(facts, " "), difference and flat(difference) or ""))
+    local has, list = features.of(program), {}
+    for name in pairs(has) do list[#list + 1] = name end
+    table.sort(list)
+    local entry = difference and known.find(has, want.facts, difference)
+    local result = entry and "known" or difference and "differs" or want.facts.unsure and "unsure" or want.refused and "refused"
+      or "same"
+    io.write(("%s %d %s|%s|%s\n"):format(result, seed, entry and entry.case or "", table.concat(list, ","),
+      difference and flat(difference) or ""))
     io.flush()
   end
   io.write "end\n"
@@ -53,7 +66,22 @@ end
 
 -- ---- the process that asks -----------------------------------------------------------------------------------------------
 
-local counts, started = { differs = 0, same = 0, refused = 0, unsure = 0, ended = 0 }, os.time()
+local counts, started = { differs = 0, known = 0, same = 0, refused = 0, unsure = 0, ended = 0 }, os.time()
+local cases, single, pairs_of = {}, {}, {}
+
+local function add(t, key) t[key] = (t[key] or 0) + 1 end
+
+---Counts a program: by known fault, or where both executors agree by what it makes use of.
+local function count(word, case, has)
+  if word == "known" then add(cases, case) end
+  if word ~= "same" then return end
+  local list = {}
+  for name in has:gmatch "[^,]+" do list[#list + 1] = name end
+  for i, a in ipairs(list) do
+    add(single, a)
+    for k = i + 1, #list do add(pairs_of, a .. " + " .. list[k]) end
+  end
+end
 
 ---Runs programs in another process; gives the first seed that is left to run.
 local function ask(seed, last)
@@ -66,7 +94,9 @@ local function ask(seed, last)
       at, other = tonumber(number), ""
     elseif counts[word] and number then
       counts[word] = counts[word] + 1
-      if word == "differs" then print(number .. " " .. rest) end
+      local case, has, difference = rest:match "^(.-)|(.-)|(.*)$"
+      count(word, case, has)
+      if word == "differs" or options.verbose and word == "known" then print(number, case, difference) end
       at = tonumber(number) + 1
     elseif line == "end" then
       ended = true
@@ -83,5 +113,26 @@ end
 
 local seed, last = options.seed, options.seed + options.programs - 1
 while seed <= last do seed = ask(seed, last) end
-print(("%d programs in %d s: %d same, %d refused by both, %d differ, %d ended the process, %d are not decided by the rules"):format(
-  options.programs, os.difftime(os.time(), started), counts.same, counts.refused, counts.differs, counts.ended, counts.unsure))
+print(("%d programs in %d s: %d same, %d refused by both, %d known differences, %d differ, %d ended the process, %d are not decided by the rules"):format(
+  options.programs, os.difftime(os.time(), started), counts.same, counts.refused, counts.known, counts.differs, counts.ended, counts.unsure))
+
+local function show(title, t, least)
+  local keys = {}
+  for key, n in pairs(t) do
+    if not least or n <= least then keys[#keys + 1] = key end
+  end
+  table.sort(keys, function(a, b) return t[a] > t[b] or t[a] == t[b] and a < b end)
+  print(title)
+  for _, key in ipairs(keys) do print(("  %6d  %s"):format(t[key], key)) end
+end
+
+local known = require "known"
+for _, e in ipairs(known) do cases[e.case] = cases[e.case] or 0 end
+show("known differences", cases)
+if options.programs >= 2000 then
+  for case, n in pairs(cases) do
+    if n == 0 then print("no program shows " .. case .. " any more: its entry in known.lua can go") end
+  end
+end
+show("compared and the same, by feature", single)
+if options.pairs then show("by pair of features", pairs_of) end

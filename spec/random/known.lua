@@ -1,0 +1,53 @@
+--- Differences that are known: a number of ../shared/cases ("new" where it is not there), a sentence, and which programs it
+--- may concern. `has` are the features of the program, `facts` is what the plain executor saw while it ran, `difference` the text
+--- of what differs. A fault that is mended is reported by `run.lua`, and its entry goes.
+local known = {}
+
+local function entry(case, says, matches) known[#known + 1] = { case = case, says = says, matches = matches } end
+
+local function raised(difference, text) return difference:find("it raised", 1, true) and difference:find(text, 1, true) end
+
+entry("decision", "the input of a module that is skipped can be read", function(_, _, difference)
+  return raised(difference, "its module is skipped")
+end)
+
+entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
+  return has["call with a hook"] and (has["point of an added module"] or has["edit of an added module"])
+end)
+
+entry("9.8", "a child of two modules: reads and sets go to the first", function(has) return has["net: shared module"] end)
+
+entry("9.9", "gradients of pieces in invokes", function(has, _, difference)
+  return has["several inputs"] and raised(difference, "cannot be told apart")
+end)
+
+entry("9.18", "cycles of gradients that are none", function(_, facts, difference)
+  return facts.set and raised(difference, "this gradient is set from one that comes only later")
+end)
+
+entry("9.24", "in a batch, a gradient that is set loses direct uses of the value", function(has, facts)
+  return has["several inputs"] and facts.set
+end)
+
+entry("1.3", "the gradient below an edit in place is the old value's", function(_, facts) return facts.below_edit end)
+
+entry("9.1", "a set gradient loses the ways around it", function(_, facts) return facts.around end)
+
+entry("9.2", "a gradient depends on through which of its names a tensor is asked for", function(_, facts)
+  return facts.used_before or facts.same_node
+end)
+
+entry("9.19", "a saved value is overwritten when another invoke replaces the point", function(_, facts)
+  return facts.two_replaces
+end)
+
+entry("9.20", "a replacement in one invoke cuts the rows of others off", function(_, facts) return facts.cut_rows end)
+
+---@return table?  # the first entry that a difference belongs to
+function known.find(has, facts, difference)
+  for _, e in ipairs(known) do
+    if e.matches(has, facts, difference) then return e end
+  end
+end
+
+return known

@@ -85,7 +85,7 @@ end
 ---A value of a shape that exists at a point, mostly; nil where there is none.
 function Maker:find(shape, axis, number)
   local list = {}
-  local brave = self.d:chance(0.04)
+  local brave = self.d:chance(0.008)
   for _, v in ipairs(self.pool) do
     if not v.taken and same_shape(v.shape, shape) and v.axis == axis and (brave or self:is_early(v, number)) then
       list[#list + 1] = v
@@ -320,27 +320,31 @@ end
 
 -- ---- gradients ------------------------------------------------------------------------------------------------------------
 
-local function has_gradient(v) return not v.gradient and #v.shape == 2 end
+-- The loss is taken late, and what is asked for lies before it.
+local function asks(m, v)
+  return v.invoke == m.invoke and not v.gradient and #v.shape == 2 and v.number <= m.loss.number
+    and (not v.computed or m.d:chance(0.1))
+end
 
 function makes.grad(m)
   if not m.losses then return end
-  local v = m:some(function(v) return v.invoke == m.invoke and has_gradient(v) end)
-  if not has_gradient(v) or v.invoke ~= m.invoke then return end
+  local v = m:some(function(v) return asks(m, v) end)
+  if not asks(m, v) then return end
   local name = m:name "g"
   m:add { op = "grad", out = name, of = v.name }
-  m:value(name, v, m.loss_number, { gradient = v, access = m.d:chance(0.4) })
+  m:value(name, v, m.loss.number, { gradient = v, access = m.d:chance(0.4) })
 end
 
 function makes.setgrad(m)
   if not m.losses then return end
-  local v = m:some(function(v) return v.invoke == m.invoke and has_gradient(v) end)
-  if not has_gradient(v) or v.invoke ~= m.invoke then return end
+  local v = m:some(function(v) return asks(m, v) end)
+  if not asks(m, v) then return end
   local value = m:constant(v.shape)
   if m.d:chance(0.75) then
     local of = m.d:chance(0.6) and v or m:some(function(u)
-      return u.invoke == m.invoke and has_gradient(u) and u.number > v.number and same_shape(u.shape, v.shape) and u.axis == v.axis
+      return asks(m, u) and u.number > v.number and same_shape(u.shape, v.shape) and u.axis == v.axis
     end)
-    if not (of.invoke == m.invoke and has_gradient(of) and of.number >= v.number and same_shape(of.shape, v.shape)
+    if not (asks(m, of) and of.number >= v.number and same_shape(of.shape, v.shape)
       and of.axis == v.axis) then of = v end
     local name, twice = m:name "g", m:name "g"
     m:add { op = "grad", out = name, of = of.name }
@@ -353,8 +357,13 @@ end
 function makes.backward(m)
   if m.losses == 0 or not m.losses then return end
   m.losses = m.losses - 1
-  local v = m.d:chance(0.6) and m:read(m:place(function(p) return p.number > 0.6 * m.points and #p.shape == 2 end))
-    or m:some(function(v) return v.invoke == m.invoke and not v.gradient end)
+  local v = m:read(m.loss)
+  if m.d:chance(0.3) then
+    local line = combine(m, v)
+    line.out = m:name "v"
+    m:add(line)
+    v = m:value(line.out, v, v.number, { computed = true })
+  end
   m:add { op = "backward", of = v.name, by = m:constant(v.shape), retain = m.retain }
   m.loss_number = math.max(v.number, m.loss_number)
   local name = m:name "g"
@@ -384,6 +393,8 @@ function Maker:write_body(this, lines, weights)
   self.this, self.body, self.skipped, self.stopped = this, this.body, {}, false
   self.losses = self.flags.gradients and this.input and (self.d:chance(0.75) and 1 or 2) or nil
   self.retain, self.loss_number = self.flags.retain, 0
+  self.loss = self.losses and self:place(function(p) return p.number > 0.6 * self.points end)
+  if not self.loss then self.losses = nil end
   self:read()
   for _ = 1, lines do makes[self.d:weighted(weights)](self) end
   if self.losses and self.losses > 0 then makes.backward(self) end

@@ -7,6 +7,8 @@ local function entry(case, says, matches) known[#known + 1] = { case = case, say
 
 local function raised(difference, text) return difference:find("it raised", 1, true) and difference:find(text, 1, true) end
 
+entry("9.23, 5.8", "a circle through a gradient gives numbers or never ends", function(_, facts) return facts.gradient_circle end)
+
 entry("decision", "the input of a module that is skipped can be read", function(_, _, difference)
   return raised(difference, "its module is skipped")
 end)

@@ -235,7 +235,32 @@ function Trace:is_left_out(s)
   return false
 end
 
+---A value that needs itself through a gradient: gradient -> backward -> loss -> value.
+function Trace:check_circles()
+  local state = {}
+  local function visit(s)
+    if state[s] == "open" then
+      self.facts.gradient_circle = true
+      fail("cycle", "a gradient that needs itself, line " .. s.line)
+    end
+    if state[s] then return end
+    state[s] = "open"
+    for _, name in ipairs(s.needs) do
+      local v = self.vars[name]
+      if not ((s.op == "grad" or s.op == "setgrad") and name == s.of) then visit(v) end
+      for _, e in ipairs(v.root and v.root.edits or {}) do
+        if e.line < s.line then visit(e) end
+      end
+    end
+    local b = s.op == "grad" and self:backward_of(s)
+    if b then visit(b) end
+    state[s] = "done"
+  end
+  for _, s in ipairs(self.lines) do visit(s) end
+end
+
 function Trace:find_needs(demanded)
+  self:check_circles()
   for _, s in ipairs(self.lines) do
     local p = at_point(s)
     s.never = p ~= nil and p.invoke.stop ~= nil and (p.step or 0) * STEP + p.number > p.invoke.stop
@@ -331,7 +356,7 @@ function Trace:edit_in_place(s)
     tape.set(x, "...", 0)
   else
     local by = s.b and self:node(s, s.b)
-    if s.f == "mul_" and s.b.var and self:value(s, s.b.var).memory == x.memory then self.facts.unsure = true end -- PyTorch refuses
+    if s.f == "mul_" and s.b.var and self:value(s, s.b.var).memory == x.memory then self.by_itself = true end
     tape.write(x, inplace[s.f](tape.now(x), by))
   end
   shown()
@@ -422,12 +447,14 @@ function Trace:replace(s)
     end
     table.insert(self.replaced, { pass = self.pass, number = s.number, invoke = s.invoke })
   end
+  local rows = 0
+  for _, invoke in ipairs(invokes) do rows = rows + invoke.rows end
+  if #invokes > 1 and (#value.shape <= axis or value.shape[axis] ~= rows) then fail("shape", "rows of all invokes") end
   for i, invoke in ipairs(invokes) do
     local old = s.op == "replace" and take(s, invoke.value)
     local count = invoke.rows
     local part = fresh
     if #invokes > 1 then
-      if value.shape[axis] < at + count then fail("shape", "too few rows") end
       part = fresh.parts and fresh.parts[i] or tape.view(fresh, { kind = "narrow", axis = axis, first = at, count = count })
     elseif #self:rows_of_pass() > 1 and (#value.shape <= axis or value.shape[axis] ~= count) then
       fail("shape", "the rows of the invoke")
@@ -523,14 +550,15 @@ function Trace:backward(s)
       accesses[#accesses + 1] = a
       for _, node in ipairs(a.bound) do
         if not tape.reaches(loss, node) then
-          if #self:rows_of_pass() > 1 then self.facts.unsure = true end -- zeros, since the rows are of one tensor?
+          if #self:rows_of_pass() > 1 then self.facts.unsure = "zeros" end -- zeros, since the rows are of one tensor?
           fail("state", "the loss does not depend on line " .. a.line)
         end
         if tape.used_before(loss, node, a.clock) then self.facts.used_before = true end
       end
     end
   end
-  if #accesses == 0 then self.facts.unsure = true end -- PyTorch may refuse this: nothing needs a gradient
+  if self.by_itself then self.facts.unsure = "an edit by the value itself" end -- PyTorch refuses the backward
+  if #accesses == 0 then self.facts.unsure = "no access" end -- PyTorch may refuse this: nothing needs a gradient
   self:gradient_facts(loss, accesses)
   local function visit(node, g)
     found[node] = found[node] or tape.tensor(tape.constant(g))
@@ -802,6 +830,7 @@ function plain.run(program, net)
     finish(self)
   end, function(problem) return type(problem) == "table" and problem.refused and problem or debug.traceback(tostring(problem)) end)
   if not ok then
+    if type(problem) == "string" and problem:find "[Ss]izes? of" then problem = { refused = "torch", why = problem:match "^[^\n]+" } end
     if type(problem) ~= "table" or not problem.refused then error(problem, 0) end
     return { refused = problem.refused, why = problem.why, values = {}, facts = self.facts }
   end

@@ -14,10 +14,28 @@ for _, folder in ipairs { "lua", "bindings", "models" } do
 end
 package.path = build .. "/lua/?.lua;" .. package.path
 
+local ffi = require "ffi"
+
 local options = { programs = 1000, seed = 1 }
 for i = 1, #arg, 2 do options[arg[i]:match "^%-%-(.*)"] = tonumber(arg[i + 1]) or arg[i + 1] end
 
 local function flat(text) return (text:gsub("%s+", " "):sub(1, 400)) end
+
+---@param set table<string, any>
+local function joined(set)
+  local list = {}
+  for name in pairs(set) do list[#list + 1] = name end
+  table.sort(list)
+  return table.concat(list, ",")
+end
+
+---@param text string
+---@return table<string, boolean>
+local function split(text)
+  local set = {}
+  for name in text:gmatch "[^,]+" do set[name] = true end
+  return set
+end
 
 -- ---- one program -------------------------------------------------------------------------------------------------------
 
@@ -45,20 +63,21 @@ end
 -- ---- the process that runs them ------------------------------------------------------------------------------------------
 
 if options.worker then
+  io.stdout:setvbuf "line"
   local check, generate, features, known = require "check", require "generate", require "features", require "known"
+  ffi.cdef "unsigned alarm(unsigned);"
   for seed = options.seed, options.seed + options.programs - 1 do
-    io.write("begin ", seed, "\n")
     local program = generate.program(seed)
-    local difference, want = check.compare(program)
-    local has, list = features.of(program), {}
-    for name in pairs(has) do list[#list + 1] = name end
-    table.sort(list)
+    local want, has = check.plain(program), features.of(program)
+    io.write(("begin %d |%s|%s\n"):format(seed, joined(has), joined(want.facts)))
+    ffi.C.alarm(20) -- a program that never ends is ended
+    local difference, _, got = check.compare(program, want)
+    ffi.C.alarm(0)
     local entry = difference and known.find(has, want.facts, difference)
     local result = entry and "known" or difference and "differs" or want.facts.unsure and "unsure" or want.refused and "refused"
       or "same"
-    io.write(("%s %d %s|%s|%s\n"):format(result, seed, entry and entry.case or "", table.concat(list, ","),
-      difference and flat(difference) or ""))
-    io.flush()
+    local codes = want.refused and got.refused and want.refused .. "/" .. got.refused or ""
+    io.write(("%s %d %s|%s|%s\n"):format(result, seed, entry and entry.case or codes, joined(has), difference and flat(difference) or ""))
   end
   io.write "end\n"
   os.exit(0)
@@ -67,13 +86,14 @@ end
 -- ---- the process that asks -----------------------------------------------------------------------------------------------
 
 local counts, started = { differs = 0, known = 0, same = 0, refused = 0, unsure = 0, ended = 0 }, os.time()
-local cases, single, pairs_of = {}, {}, {}
+local cases, codes, single, pairs_of = {}, {}, {}, {}
 
 local function add(t, key) t[key] = (t[key] or 0) + 1 end
 
 ---Counts a program: by known fault, or where both executors agree by what it makes use of.
 local function count(word, case, has)
   if word == "known" then add(cases, case) end
+  if word == "refused" then add(codes, case) end
   if word ~= "same" then return end
   local list = {}
   for name in has:gmatch "[^,]+" do list[#list + 1] = name end
@@ -87,15 +107,17 @@ end
 local function ask(seed, last)
   local command = ("LUASIGHT_BUILD=%q luajit %q --worker 1 --seed %d --programs %d 2>&1"):format(build, arg[0], seed, last - seed + 1)
   local pipe = assert(io.popen(command))
-  local at, other, ended = seed, "", false
+  local at, other, ended, has, facts = seed, "", false, {}, {}
   for line in pipe:lines() do
     local word, number, rest = line:match "^(%l+) (%d+) ?(.*)$"
     if word == "begin" then
       at, other = tonumber(number), ""
+      local first, second = rest:match "^|(.-)|(.*)$"
+      has, facts = split(first), split(second)
     elseif counts[word] and number then
       counts[word] = counts[word] + 1
-      local case, has, difference = rest:match "^(.-)|(.-)|(.*)$"
-      count(word, case, has)
+      local case, used, difference = rest:match "^(.-)|(.-)|(.*)$"
+      count(word, case, used)
       if word == "differs" or options.verbose and word == "known" then print(number, case, difference) end
       at = tonumber(number) + 1
     elseif line == "end" then
@@ -106,6 +128,12 @@ local function ask(seed, last)
   end
   pipe:close()
   if ended then return last + 1 end
+  local entry = require "known".find(has, facts, "it ended the process")
+  if entry then
+    counts.known = counts.known + 1
+    add(cases, entry.case)
+    return at + 1
+  end
   counts.ended = counts.ended + 1
   print(("%d ended the process:%s"):format(at, other:sub(1, 600)))
   return at + 1
@@ -134,5 +162,6 @@ if options.programs >= 2000 then
     if n == 0 then print("no program shows " .. case .. " any more: its entry in known.lua can go") end
   end
 end
+show("refused by both: by the plain executor as / by the product as", codes)
 show("compared and the same, by feature", single)
 if options.pairs then show("by pair of features", pairs_of) end

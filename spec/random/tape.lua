@@ -154,7 +154,8 @@ function tape.view(x, way)
   if x.parts then
     local parts = {}
     for i, part in ipairs(x.parts) do parts[i] = tape.view(part, way) end
-    return { parts = parts, axis = way.kind == "t" and swapped(x.axis) or x.axis }
+    local axis = way.kind == "t" and swapped(x.axis) or x.axis
+    return { parts = parts, axis = math.min(axis, #tape.now(parts[1]).value.shape - 1) }
   end
   local path = { unpack(x.path) }
   path[#path + 1] = way

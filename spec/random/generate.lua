@@ -3,6 +3,7 @@
 --- A program is data: { net =, single =, edit = lines?, invokes = { { input =, rows =, body = lines } } }, and a line says what
 --- it does in `op`; `text.lua` shows all of them. Each program takes a few features of all, so that they meet in pairs.
 local dice = require "dice"
+local generate_box = require "generate_box"
 local nets = require "nets"
 local plain = require "plain"
 local tape = require "tape"
@@ -411,6 +412,7 @@ end
 ---@return table  # a program
 function generate.program(seed)
   local d = dice(seed)
+  if d:chance(0.08) then return generate_box.program(seed, d) end
   local net = d:of(nets)
   local program = { seed = seed, net = net.name, invokes = {} }
   local flags = { gradients = d:chance(0.4), skip = d:chance(0.12), stop = d:chance(0.08), hook = d:chance(0.15) }

@@ -13,6 +13,15 @@ entry("decision", "the input of a module that is skipped can be read", function(
   return raised(difference, "its module is skipped")
 end)
 
+entry("new", "in a generation with several inputs the input of a block cannot be told apart: its cache is among the arguments",
+  function(has, _, difference)
+    return has.generation and has["several inputs"] and raised(difference, "cannot be told apart")
+  end)
+
+entry("new", "in a batch, an invoke without input replaces a value by one with another number of rows", function(has, facts)
+  return has["several inputs"] and has["invoke without input"] and facts.rows_of_all
+end)
+
 entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
   return has["call with a hook"] and (has["point of an added module"] or has["edit of an added module"])
 end)

@@ -11,7 +11,7 @@ local torch = ls.torch
 
 local plain = {}
 
-local PASS, STEP = 1e6, 1e3 -- a time: pass, step of a generation, point
+local PASS, STEP, END = 1e6, 1e3, 900 -- a time: pass, step of a generation, point
 
 local function fail(code, why) error({ refused = code, why = why }, 0) end
 
@@ -145,6 +145,7 @@ function Trace:backward_of(s)
 end
 
 function Trace:find_root(s)
+  if s.op == "text" then return s end
   if s.op == "read" then
     for _, o in ipairs(self.lines) do
       if o.op == "read" and o.invoke == s.invoke and o.number == s.number and o.step == s.step and o.sub == s.sub then
@@ -173,6 +174,14 @@ function Trace:record(given, invoke, rename)
     s.a, s.b, s.value = other(s.a), other(s.b), other(s.value)
     s.stored = true
   end
+  -- A name that gets another value, in a loop, is another name from there on.
+  local function now(o) return o and o.var and { var = self.names[o.var] or o.var } or o end
+  s.of = s.of and (self.names[s.of] or s.of)
+  s.a, s.b, s.value = now(s.a), now(s.b), now(s.value)
+  if s.out then
+    local name = self.vars[s.out] and ("%s@%d"):format(s.out, #self.lines) or s.out
+    self.names[s.out], s.out = name, name
+  end
   s.line, s.invoke, s.needs = #self.lines + 1, invoke, operands_of(s)
   s.step = invoke.step or 0
   if s.point and s.point.added then
@@ -185,6 +194,7 @@ function Trace:record(given, invoke, rename)
     if not found then fail("unreached", "no such point") end
     s.number, s.key = found.number, found.key
   end
+  if s.op == "text" then s.number, s.step, s.key = END, self.program.steps - 1, "text" end
   if s.op == "hook" then
     s.subs = self.waiting[invoke] and self.waiting[invoke].subs or {}
     for _, sub in ipairs(s.subs) do sub.sub = s end
@@ -366,6 +376,7 @@ end
 local function take(s, value)
   if value == nil then return nil end
   local p = s.point
+  if not p then return value end
   if p.kind == "input" then return value.args[p.arg + 1] end
   if value.tuple then return value.tuple[p.piece + 1] end
   return value
@@ -406,6 +417,7 @@ end
 
 function Trace:check_rows(s)
   if s.sub then return end
+  if s.op == "text" then return 0 end
   local axis, known = walk.rows_axis(self.points[s.key].visit)
   if not known and s.invoke.input and #self:rows_of_pass() > 1 then fail("shape", "the rows cannot be told apart") end
   return axis
@@ -449,7 +461,10 @@ function Trace:replace(s)
   end
   local rows = 0
   for _, invoke in ipairs(invokes) do rows = rows + invoke.rows end
-  if #invokes > 1 and (#value.shape <= axis or value.shape[axis] ~= rows) then fail("shape", "rows of all invokes") end
+  if #invokes > 1 and (#value.shape <= axis or value.shape[axis] ~= rows) then
+    self.facts.rows_of_all = true
+    fail("shape", "rows of all invokes")
+  end
   for i, invoke in ipairs(invokes) do
     local old = s.op == "replace" and take(s, invoke.value)
     local count = invoke.rows
@@ -497,7 +512,7 @@ end
 function Trace:execute(s)
   s.done = true
   local op = s.op
-  if op == "read" then s.value = self:read(s)
+  if op == "read" or op == "text" then s.value = self:read(s)
   elseif op == "calc" then
     if s.f == "slice" then s.value = tape.view(self:tensor(s, s.a), { kind = "slice", spec = s.spec })
     elseif s.f == "t" then s.value = tape.view(self:tensor(s, s.a), { kind = "t" })
@@ -505,6 +520,10 @@ function Trace:execute(s)
   elseif op == "call" then
     local x = self:tensor(s, s.a)
     if x.parts then x = tape.tensor(tape.now(x)) end
+    if self.net.call then
+      s.value = self.net.call(s.path, x)
+      return
+    end
     s.value = walk.run(module_at(self.net.root, s.path), "", { x }, walk.silent())
   elseif op == "hook" then
     s.done = false
@@ -719,7 +738,8 @@ local function go_on(invoke, ...)
 end
 
 function Trace:begin_pass(pass)
-  self.pass, self.step, self.number, self.began = pass, 0, 0, pass
+  self.pass, self.step, self.number, self.began, self.texted = pass, 0, 0, pass, false
+  for _, invoke in ipairs(self.invokes) do invoke.state = nil end
   self.now, self.standing = pass * PASS, false
   self:begin_step()
 end
@@ -739,8 +759,19 @@ function Trace:advance()
     if invoke.thread and (not least or invoke.number < least) then least = invoke.number end
   end
   if not least then
-    if not (self.net.next_step and self.step + 1 < (self.program.steps or 1)) then return false end
-    for _, invoke in ipairs(self:rows_of_pass()) do self.net.next_step(invoke) end
+    if not self.program.steps or self.texted then return false end
+    for _, invoke in ipairs(self:rows_of_pass()) do
+      if self.net.next_step(invoke) then self.facts.unsure = "near tokens" end
+    end
+    if self.step + 1 == self.program.steps then
+      self.number, self.texted = END, true
+      for _, invoke in ipairs(self:rows_of_pass()) do
+        invoke.value = tape.tensor(tape.constant(invoke.state.text))
+      end
+      self.now, self.standing = self.pass * PASS + self.step * STEP + END, true
+      self:sweep()
+      return true
+    end
     self.step, self.number = self.step + 1, 0
     self:begin_step()
     return self:advance()
@@ -776,7 +807,7 @@ end
 local function renamed(list, index)
   local rename = {}
   for _, s in ipairs(list) do
-    if s.out then rename[s.out] = ("%s@%d"):format(s.out, index) end
+    if s.out then rename[s.out] = ("%s@%s"):format(s.out, index) end
   end
   return rename
 end
@@ -814,7 +845,7 @@ end
 ---@return { refused: string?, why: string?, values: table<string, any>, facts: table<string, boolean> }
 function plain.run(program, net)
   local self = setmetatable({ program = program, net = net, points = plain.points(net), lines = {}, vars = {}, invokes = {},
-    waiting = {}, hooks = {}, facts = {}, replaced = {} }, Trace)
+    waiting = {}, hooks = {}, facts = {}, replaced = {}, names = {} }, Trace)
   local ok, problem = xpcall(function()
     for i, given in ipairs(program.invokes) do
       local invoke = { index = i, input = given.input, rows = given.rows, skips = {}, pass = 0 }
@@ -822,8 +853,12 @@ function plain.run(program, net)
       invoke.least = invoke.pass
       self.invokes[i] = invoke
       if given.input and program.edit then
-        local rename = renamed(program.edit, i)
-        for _, s in ipairs(program.edit) do self:record(s, invoke, rename) end
+        for step = 0, (program.steps or 1) - 1 do
+          invoke.step = step
+          local rename = renamed(program.edit, i .. "/" .. step)
+          for _, s in ipairs(program.edit) do self:record(s, invoke, rename) end
+        end
+        invoke.step = 0
       end
       self:body(given.body, invoke)
     end
@@ -835,7 +870,8 @@ function plain.run(program, net)
     return { refused = problem.refused, why = problem.why, values = {}, facts = self.facts }
   end
   local values = {}
-  for name, s in pairs(self.vars) do
+  for name, now in pairs(self.names) do
+    local s = self.vars[now]
     if s.saved and not name:find "@" then values[name] = s.done and tape.now(s.value).value or "unset" end
   end
   return { values = values, facts = self.facts }

@@ -64,6 +64,7 @@ end
 
 if options.worker then
   io.stdout:setvbuf "line"
+  require "luasight".torch.set_num_threads(1)
   local check, generate, features, known = require "check", require "generate", require "features", require "known"
   ffi.cdef "unsigned alarm(unsigned);"
   for seed = options.seed, options.seed + options.programs - 1 do

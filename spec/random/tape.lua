@@ -90,6 +90,16 @@ local ways = {
     take = function(way, x) return x:reshape(way.shape) end,
     zeros = function(_, g, like) return g:reshape(like.shape) end,
   },
+  heads = { -- B T 3C to B H T D
+    take = function(way, x)
+      return x:narrow(2, way.first, way.width):unflatten(-1, { way.heads, way.width / way.heads }):transpose(1, 2)
+    end,
+    zeros = function(way, g, like)
+      local all = torch.zeros_like(like)
+      all:narrow(2, way.first, way.width):copy_(g:transpose(1, 2):flatten(2))
+      return all
+    end,
+  },
   narrow = {
     take = function(way, x) return x:narrow(way.axis, way.first, way.count) end,
     zeros = function(way, g, like)
@@ -189,13 +199,9 @@ end
 ---x[spec] = value
 ---@param value table|number  a node of the slice's shape, or a number
 function tape.set(x, spec, value)
-  local place = tape.view(x, { kind = "slice", spec = spec })
-  local like = tape.now(place)
-  if type(value) == "number" then
-    tape.write(place, node(torch.full_like(like.value, value)))
-  else
-    tape.write(place, tape.copy(value))
-  end
+  local way, old = { kind = "slice", spec = spec }, tape.now(x)
+  if type(value) == "number" then value = node(torch.full_like(ways.slice.take(way, old.value), value)) end
+  tape.write(x, put(way, old, tape.copy(value)))
 end
 
 -- ---- backward --------------------------------------------------------------------------------------------------------

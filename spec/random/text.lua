@@ -17,7 +17,7 @@ end
 text.operand = operand
 
 local function place(path, call)
-  local m = path == "" and "M" or "M." .. path
+  local m = path == "" and "M" or "M." .. path:gsub("%.(%d+)", "[%1]")
   return call and call > 0 and ("%s:call(%d)"):format(m, call) or m
 end
 
@@ -46,6 +46,7 @@ local forms = {
   replace = function(s) return ("%s = %s"):format(point(s.point), operand(s.value)) end,
   skip = function(s) return ("%s:skip(%s)"):format(place(s.path, s.call), operand(s.value)) end,
   stop = function() return "tracer:stop()" end,
+  text = function(s) return ("%s = tracer.generator.output"):format(s.out) end,
   next = function() return "tracer:next()" end,
   grad = function(s) return ("%s = %s.grad"):format(s.out, s.of) end,
   setgrad = function(s) return ("%s.grad = %s"):format(s.of, operand(s.value)) end,
@@ -90,7 +91,7 @@ function text.of(program)
     body(program.edit, "  ", out)
     out[#out + 1] = "end)"
   end
-  local start = program.steps and ("M:generate(%%s{ max_new_tokens = %d }, function(tracer)"):format(program.steps)
+  local start = program.steps and ("M:generate(%%s{ max_new_tokens = %d, eos_token_id = false }, function(tracer)"):format(program.steps)
     or "M:trace(%sfunction(tracer)"
   if program.single then
     out[#out + 1] = start:format("inputs[1], ")

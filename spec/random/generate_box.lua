@@ -57,7 +57,8 @@ function Maker:find(width, number, whole)
   for _, v in ipairs(self.pool) do
     local early = v.invoke ~= self.invoke and not self.steps or (v.step < self.step or (v.step == self.step and v.number <= number))
     local fits = v.width == width and v.whole == whole and (not whole or (v.step > 0) == (self.step > 0)) and v.rows == self.rows
-    if early and fits and (not v.deep or self.deep == v.deep) then list[#list + 1] = v end
+    if early and fits and (not v.deep or self.deep == v.deep)
+      and (not whole or v.deep == self.deep) then list[#list + 1] = v end
   end
   return #list > 0 and self.d:of(list) or nil
 end

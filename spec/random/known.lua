@@ -40,6 +40,15 @@ entry("9.24", "in a batch, a gradient that is set loses direct uses of the value
   return has["several inputs"] and facts.set
 end)
 
+entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit in place", function(_, facts)
+  return facts.view_of_foreign
+end)
+
+entry("new (9.12)", "an edit in place through a piece that was replaced since changes the script's own tensor",
+  function(has, facts, difference)
+    return facts.foreign_edit and has.replacement and difference:find("was changed", 1, true)
+  end)
+
 entry("1.3", "the gradient below an edit in place is the old value's", function(_, facts) return facts.below_edit end)
 
 entry("9.1", "a set gradient loses the ways around it", function(_, facts) return facts.around end)

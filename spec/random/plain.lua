@@ -195,6 +195,7 @@ function Trace:record(given, invoke, rename)
     s.number, s.key = found.number, found.key
   end
   if s.op == "text" then s.number, s.step, s.key = END, self.program.steps - 1, "text" end
+  if s.op == "grad" or s.op == "setgrad" then self.gradients = true end
   if s.op == "hook" then
     s.subs = self.waiting[invoke] and self.waiting[invoke].subs or {}
     for _, sub in ipairs(s.subs) do sub.sub = s end
@@ -280,7 +281,9 @@ function Trace:find_needs(demanded)
         s.never = true
       end
     end
-    s.needed = not s.never and (acts[s.op] or s.saved or s == demanded) and true or false
+    -- In a demand the script still holds its values, and lines to come may use them.
+    local held = demanded and s.out and s.op ~= "grad" and not (p and not s.sub and self:is_left_out(s))
+    s.needed = not s.never and (acts[s.op] or s.saved or s == demanded or held) and true or false
   end
   for i = #self.lines, 1, -1 do
     local s = self.lines[i]
@@ -326,7 +329,9 @@ local inplace = {
 
 function Trace:tensor(s, o)
   if o.var then return self:value(s, o.var) end
-  return tape.tensor(tape.constant(tensor_of(o)))
+  local x = tape.tensor(tape.constant(tensor_of(o)))
+  x.memory.foreign = true
+  return x
 end
 
 ---What lines above an edit have yet to use stays as it is.
@@ -356,6 +361,13 @@ end
 
 function Trace:edit_in_place(s)
   local x = self.vars[s.of].value
+  local seen = s.root.value -- what stands at the point
+  if s.root.op == "read" then
+    for _, part in ipairs(seen and seen.parts or { seen }) do
+      if #part.path > 0 and (part.memory.foreign or self.gradients) then self.facts.view_of_foreign = true end
+      if part.memory.foreign then self.facts.foreign_edit = true end
+    end
+  end
   local shown = self:keep_above(s)
   for _, r in ipairs(self.replaced) do
     if r.pass == self.pass and r.invoke ~= s.invoke then self.facts.cut_rows = true end
@@ -865,7 +877,7 @@ function plain.run(program, net)
     finish(self)
   end, function(problem) return type(problem) == "table" and problem.refused and problem or debug.traceback(tostring(problem)) end)
   if not ok then
-    if type(problem) == "string" and problem:find "[Ss]izes? of" then problem = { refused = "torch", why = problem:match "^[^\n]+" } end
+    if type(problem) == "string" and (problem:find "[Ss]izes? of" or problem:find "shape") then problem = { refused = "torch", why = problem:match "^[^\n]+" } end
     if type(problem) ~= "table" or not problem.refused then error(problem, 0) end
     return { refused = problem.refused, why = problem.why, values = {}, facts = self.facts }
   end

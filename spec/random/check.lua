@@ -15,7 +15,9 @@ local check = {}
 for _, net in ipairs(nets) do
   net.added = nets.added
   net.run = function(input, visitor)
-    return walk.run(net.root, "", { tape.tensor(tape.constant(torch.tensor(input.const, { dtype = "float64" }))) }, visitor)
+    local x = tape.tensor(tape.constant(torch.tensor(input.const, { dtype = "float64" })))
+    x.memory.foreign = true
+    return walk.run(net.root, "", { x }, visitor)
   end
 end
 
@@ -60,7 +62,7 @@ function check.product(program)
   end
   local values = {}
   local chunk = assert(loadstring(text.of(program), "=program"))
-  local ok, problem = pcall(chunk, torch, model_of(program.net), make, inputs, function(name, v) kept[name] = v end)
+  local ok, problem = pcall(chunk, torch, ls.tuple, model_of(program.net), make, inputs, function(name, v) kept[name] = v end)
   if not ok then
     return { refused = type(problem) == "table" and problem.code or "lua error", why = tostring(problem), values = {} }
   end
@@ -87,6 +89,8 @@ local function close(a, b, bound)
   local scale = 1 + b:abs():max():item()
   return (a - b):abs():max():item() <= bound * scale
 end
+
+check.close = close
 
 ---@param program table
 ---@return table  # as of plain.run

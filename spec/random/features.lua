@@ -8,6 +8,7 @@ local function scan(list, has, where)
     has[s.op] = true
     if s.point and s.point.piece then has.piece = true end
     if s.point and s.point.added then has[s.op == "read" and "point of an added module" or "edit of an added module"] = true end
+    if type(s.value) == "table" and s.value.tuple then has["whole tuple"] = true end
     if s.op == "set" or s.op == "inplace" then has["edit in place"] = true end
     if s.op == "calc" and (s.f == "t" or s.f == "slice") then has["view in the body"] = true end
     if s.op == "backward" then has.backwards = (has.backwards or 0) + 1 end

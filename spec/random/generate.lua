@@ -245,7 +245,14 @@ function makes.replace(m)
   local p = m:place()
   if not p then return end
   local value = m:own_value(with_rows(p, m:rows()), p.axis, p.number)
-  m:add { op = "replace", point = p.point, value = value }
+  local point = p.point
+  if point.piece and m.d:chance(0.3) then -- the whole tuple, or a tensor in its place, which has to be refused
+    point = {}
+    for k, x in pairs(p.point) do point[k] = x end
+    point.piece = nil
+    if m.d:chance(0.9) then value = { tuple = { value, m:own_value(with_rows(p, m:rows()), p.axis, p.number) } } end
+  end
+  m:add { op = "replace", point = point, value = value }
 end
 
 function makes.skip(m)
@@ -323,7 +330,7 @@ end
 
 -- The loss is taken late, and what is asked for lies before it.
 local function asks(m, v)
-  return v.invoke == m.invoke and not v.gradient and #v.shape == 2 and v.number <= m.loss.number
+  return v.invoke == m.invoke and not v.gradient and v.number <= m.loss.number
     and (not v.computed or m.d:chance(0.1))
 end
 

@@ -37,7 +37,7 @@ entry("9.18", "cycles of gradients that are none", function(_, facts, difference
 end)
 
 entry("9.24", "in a batch, a gradient that is set loses direct uses of the value", function(has, facts)
-  return has["several inputs"] and facts.set
+  return has["several inputs"] and facts.set_and_used
 end)
 
 entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit in place", function(_, facts)
@@ -54,7 +54,7 @@ entry("1.3", "the gradient below an edit in place is the old value's", function(
 entry("9.1", "a set gradient loses the ways around it", function(_, facts) return facts.around end)
 
 entry("9.2", "a gradient depends on through which of its names a tensor is asked for", function(_, facts)
-  return facts.used_before or facts.same_node
+  return facts.used_before or facts.other_name
 end)
 
 entry("9.19", "a saved value is overwritten when another invoke replaces the point", function(_, facts)

@@ -50,7 +50,8 @@ local is_edit = { inplace = true, set = true }
 
 local function operands_of(s)
   local list = {}
-  for _, o in ipairs { s.a or false, s.b or false, s.value or false, s.by or false } do
+  local pair = s.value and s.value.tuple or {}
+  for _, o in ipairs { s.a or false, s.b or false, s.value or false, s.by or false, pair[1] or false, pair[2] or false } do
     if o and o.var then list[#list + 1] = o.var end
   end
   if s.of then list[#list + 1] = s.of end
@@ -175,7 +176,11 @@ function Trace:record(given, invoke, rename)
     s.stored = true
   end
   -- A name that gets another value, in a loop, is another name from there on.
-  local function now(o) return o and o.var and { var = self.names[o.var] or o.var } or o end
+  local now
+  now = function(o)
+    if o and o.tuple then return { tuple = { now(o.tuple[1]), now(o.tuple[2]) } } end
+    return o and o.var and { var = self.names[o.var] or o.var } or o
+  end
   s.of = s.of and (self.names[s.of] or s.of)
   s.a, s.b, s.value = now(s.a), now(s.b), now(s.value)
   if s.out then
@@ -364,7 +369,7 @@ function Trace:edit_in_place(s)
   local seen = s.root.value -- what stands at the point
   if s.root.op == "read" then
     for _, part in ipairs(seen and seen.parts or { seen }) do
-      if #part.path > 0 and (part.memory.foreign or self.gradients) then self.facts.view_of_foreign = true end
+      if part.memory.viewed and (part.memory.foreign or self.gradients) then self.facts.view_of_foreign = true end
       if part.memory.foreign then self.facts.foreign_edit = true end
     end
   end
@@ -457,6 +462,14 @@ end
 local function same_shape(a, b) return tostring(a.shape) == tostring(b.shape) end
 
 function Trace:replace(s)
+  local whole = s.value.tuple
+  if whole then
+    for piece = 0, 1 do
+      local p = setmetatable({ piece = piece }, { __index = s.point })
+      self:replace(setmetatable({ point = p, value = whole[piece + 1] }, { __index = s }))
+    end
+    return
+  end
   local fresh = self:tensor(s, s.value)
   if s.sub then
     self.inside.value = with(s, self.inside.value, fresh)
@@ -478,6 +491,7 @@ function Trace:replace(s)
     fail("shape", "rows of all invokes")
   end
   for i, invoke in ipairs(invokes) do
+    if s.op == "replace" and invoke.value.tuple and not s.point.piece then fail("shape", "a tensor for a tuple") end
     local old = s.op == "replace" and take(s, invoke.value)
     local count = invoke.rows
     local part = fresh
@@ -522,6 +536,12 @@ function Trace:hooked(s)
 end
 
 function Trace:execute(s)
+  tape.of_script = s.op ~= "call" and s.op ~= "hook"
+  self:execute_line(s)
+  tape.of_script = false
+end
+
+function Trace:execute_line(s)
   s.done = true
   local op = s.op
   if op == "read" or op == "text" then s.value = self:read(s)
@@ -625,10 +645,12 @@ function Trace:gradient_facts(loss, accesses)
     if changes then
       self.facts.set = true
       for _, node in ipairs(set.bound) do
+        if tape.used_by_script(loss, node) then self.facts.set_and_used = true end
         for _, other in ipairs(accesses) do
           for _, m in ipairs(other.bound) do
             if m.id < node.id and tape.reaches(loss, m, node) then self.facts.around = true end
-            if m == node and other ~= set then self.facts.same_node = true end
+            local name = self.vars[other.of].root
+            if m == node and name ~= self.vars[set.of].root then self.facts.other_name = true end
           end
         end
       end

@@ -3,10 +3,13 @@
 ---     luajit spec/random/run.lua --programs 10000 --seed 1     prints what differs, and counts
 ---     luajit spec/random/run.lua --show 17                     the program of a seed, with both results
 ---     luajit spec/random/run.lua --shrink 17                   a smaller program that still differs
+---     luajit spec/random/run.lua --reference 1                 the nets of the plain executor against libtorch
+---
+--- Also `--pairs 1` (counts of pairs of features), `--verbose 1` (known differences too), `--first 1` (ends at the first).
 ---
 --- The programs run in a process of their own, so that one that ends it is a difference like any other.
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
-local root = os.getenv "LUASIGHT_ROOT" or here .. "/../.."
+local root = here .. "/../.."
 local build = os.getenv "LUASIGHT_BUILD" or root .. "/build"
 package.path = here .. "/?.lua;" .. package.path
 for _, folder in ipairs { "lua", "bindings", "models" } do
@@ -57,6 +60,33 @@ if options.show or options.shrink then
   print(difference or "no difference")
   if want.refused then print("has to raise: " .. want.refused .. ", " .. want.why) end
   if got.refused then print("raised: " .. got.why) end
+  os.exit(0)
+end
+
+-- ---- the plain executor against libtorch -----------------------------------------------------------------------------------
+
+-- What the nets compute, and their gradients, by modules on tensors with libtorch's autograd: no traces on either side.
+if options.reference then
+  local build, check, nets, tape = require "build", require "check", require "nets", require "tape"
+  local dice, torch, walk = require "dice", require "luasight".torch, require "walk"
+  local n = 0
+  for _, net in ipairs(nets) do
+    local numbers, by = dice(7):numbers { 2, 5 }, torch.tensor(dice(8):numbers { 2, 5 }, { dtype = "float64" })
+    local x = torch.tensor(numbers, { dtype = "float64" }):requires_grad_(true)
+    local out = build.module(net.root, {})(x)
+    torch.sum(out * by):backward()
+    local leaf = tape.tensor(tape.constant(torch.tensor(numbers, { dtype = "float64" })))
+    local mine = tape.now(walk.run(net.root, "", { leaf }, walk.silent()))
+    local gradient
+    tape.backward(tape.sum(tape.mul(mine, tape.constant(by))), torch.tensor(1, { dtype = "float64" }), function(node, g)
+      if node == leaf.node then gradient = g end
+      return g
+    end)
+    assert(check.close(mine.value, out:detach(), 1e-12), net.name .. ": another output")
+    assert(check.close(gradient, x.grad, 1e-12), net.name .. ": another gradient")
+    n = n + 1
+  end
+  print(("%d nets agree with libtorch"):format(n))
   os.exit(0)
 end
 
@@ -120,6 +150,7 @@ local function ask(seed, last)
       local case, used, difference = rest:match "^(.-)|(.-)|(.*)$"
       count(word, case, used)
       if word == "differs" or options.verbose and word == "known" then print(number, case, difference) end
+      if word == "differs" and options.first then os.exit(1) end
       at = tonumber(number) + 1
     elseif line == "end" then
       ended = true
@@ -136,7 +167,8 @@ local function ask(seed, last)
     return at + 1
   end
   counts.ended = counts.ended + 1
-  print(("%d ended the process:%s"):format(at, other:sub(1, 600)))
+  print(("%d\t\tit ended the process:%s"):format(at, other:sub(1, 600)))
+  if options.first then os.exit(1) end
   return at + 1
 end
 
@@ -158,7 +190,7 @@ end
 local known = require "known"
 for _, e in ipairs(known) do cases[e.case] = cases[e.case] or 0 end
 show("known differences", cases)
-if options.programs >= 2000 then
+if options.programs >= 10000 then
   for case, n in pairs(cases) do
     if n == 0 then print("no program shows " .. case .. " any more: its entry in known.lua can go") end
   end
@@ -166,3 +198,4 @@ end
 show("refused by both: by the plain executor as / by the product as", codes)
 show("compared and the same, by feature", single)
 if options.pairs then show("by pair of features", pairs_of) end
+os.exit(counts.differs + counts.ended > 0 and 1 or 0)

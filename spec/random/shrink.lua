@@ -4,7 +4,10 @@ local shrink = {}
 local function uses(s, gone)
   if s.of and gone[s.of] then return true end
   for _, key in ipairs { "a", "b", "value", "by" } do
-    if s[key] and s[key].var and gone[s[key].var] then return true end
+    local pair = s[key] and s[key].tuple or { s[key] or {} }
+    for _, o in ipairs(pair) do
+      if o.var and gone[o.var] then return true end
+    end
   end
   return false
 end

@@ -4,7 +4,7 @@
 local ls = require "luasight"
 local torch = ls.torch
 
-local tape = { clock = 0 }
+local tape = { clock = 0, of_script = false } -- of_script: the script makes the nodes that come, not the net
 
 -- ---- operators -------------------------------------------------------------------------------------------------------
 
@@ -13,7 +13,7 @@ local tape = { clock = 0 }
 ---@param back (fun(g: ffi.cdata*): ...)?  the gradients of the inputs from that of the value
 local function node(value, inputs, back)
   tape.clock = tape.clock + 1
-  return { id = tape.clock, value = value, inputs = inputs or {}, back = back }
+  return { id = tape.clock, value = value, inputs = inputs or {}, back = back, of_script = tape.of_script }
 end
 tape.constant = node
 
@@ -167,6 +167,7 @@ function tape.view(x, way)
     local axis = way.kind == "t" and swapped(x.axis) or x.axis
     return { parts = parts, axis = math.min(axis, #tape.now(parts[1]).value.shape - 1) }
   end
+  x.memory.viewed = x.memory.viewed or not tape.of_script
   local path = { unpack(x.path) }
   path[#path + 1] = way
   local a = tape.now(x)
@@ -234,6 +235,17 @@ function tape.reaches(loss, from, without)
     return false
   end
   return visit(loss)
+end
+
+---Whether the script itself uses a node for the loss.
+---@return boolean
+function tape.used_by_script(loss, of)
+  for _, a in ipairs((ancestors(loss))) do
+    for _, input in ipairs(a.inputs) do
+      if input == of and a.of_script then return true end
+    end
+  end
+  return false
 end
 
 ---Whether a node was used by another, made before `clock`, that the loss depends on.

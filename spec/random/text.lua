@@ -8,9 +8,11 @@ local function number(v)
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
-local function operand(o)
+local operand
+operand = function(o)
   if o.var then return o.var end
   if o.number then return number(o.number) end
+  if o.tuple then return ("tuple(%s, %s)"):format(operand(o.tuple[1]), operand(o.tuple[2])) end
   if o.ids then return "ids" .. number(o.ids) end
   return "T" .. number(o.const)
 end
@@ -78,13 +80,13 @@ local function names(list, all)
   return all
 end
 
----A chunk: torch, M (the model), T (makes a tensor) come in; a table of its values by name comes out.
+---A chunk: torch, tuple, M (the model), T (makes a tensor) come in; a table of its values by name comes out.
 ---@param program table
 ---@return string
 function text.of(program)
   local all = names(program.edit or {}, {})
   for _, invoke in ipairs(program.invokes) do names(invoke.body, all) end
-  local out = { "local torch, M, T, inputs, keep = ..." }
+  local out = { "local torch, tuple, M, T, inputs, keep = ..." }
   if #all > 0 then out[#out + 1] = "local " .. table.concat(all, ", ") end
   if program.edit then
     out[#out + 1] = "M = M:edit(function()"

@@ -7,20 +7,28 @@ local function entry(case, says, matches) known[#known + 1] = { case = case, say
 
 local function raised(difference, text) return difference:find("it raised", 1, true) and difference:find(text, 1, true) end
 
+---Another value, or a gradient that is said not to be there.
+local function is_value(difference) return not difference:find("^it ") or raised(difference, "the loss does not depend") end
+
 entry("9.23, 5.8", "a circle through a gradient gives numbers or never ends", function(_, facts) return facts.gradient_circle end)
 
 entry("decision", "the input of a module that is skipped can be read", function(_, _, difference)
   return raised(difference, "its module is skipped")
 end)
 
-entry("new", "in a generation with several inputs the input of a block cannot be told apart: its cache is among the arguments",
+entry("new 1", "in a generation with several inputs the input of a block cannot be told apart: its cache is among the arguments",
   function(has, _, difference)
     return has.generation and has["several inputs"] and raised(difference, "cannot be told apart")
   end)
 
-entry("new", "in a batch, an invoke without input replaces a value by one with another number of rows", function(has, facts)
+entry("new 2", "in a batch, an invoke without input replaces a value by one with another number of rows", function(has, facts)
   return has["several inputs"] and has["invoke without input"] and facts.rows_of_all
 end)
+
+entry("new 4", "in a batch, an edit in place by another invoke's rows of the same point fails in the backward",
+  function(has, _, difference)
+    return has["several inputs"] and has.carry and raised(difference, "modified by an inplace operation")
+  end)
 
 entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
   return has["call with a hook"] and (has["point of an added module"] or has["edit of an added module"])
@@ -36,32 +44,38 @@ entry("9.18", "cycles of gradients that are none", function(_, facts, difference
   return facts.set and raised(difference, "this gradient is set from one that comes only later")
 end)
 
-entry("9.24", "in a batch, a gradient that is set loses direct uses of the value", function(has, facts)
-  return has["several inputs"] and facts.set_and_used
+entry("9.24", "in a batch, a gradient that is set loses direct uses of the value", function(has, facts, difference)
+  return has["several inputs"] and facts.set_and_used and is_value(difference)
 end)
 
-entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit in place", function(_, facts)
-  return facts.view_of_foreign
+entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit in place", function(_, facts, difference)
+  return facts.view_of_foreign and is_value(difference)
 end)
 
-entry("new (9.12)", "an edit in place through a piece that was replaced since changes the script's own tensor",
+entry("new 3 (9.12)", "an edit in place through a piece that was replaced since changes the script's own tensor",
   function(has, facts, difference)
     return facts.foreign_edit and has.replacement and difference:find("was changed", 1, true)
   end)
 
-entry("1.3", "the gradient below an edit in place is the old value's", function(_, facts) return facts.below_edit end)
-
-entry("9.1", "a set gradient loses the ways around it", function(_, facts) return facts.around end)
-
-entry("9.2", "a gradient depends on through which of its names a tensor is asked for", function(_, facts)
-  return facts.used_before or facts.other_name
+entry("1.3", "the gradient below an edit in place is the old value's", function(_, facts, difference)
+  return facts.below_edit and (is_value(difference) or difference:find("it has to raise (state", 1, true))
 end)
 
-entry("9.19", "a saved value is overwritten when another invoke replaces the point", function(_, facts)
-  return facts.two_replaces
+entry("9.1", "a set gradient loses the ways around it", function(_, facts, difference)
+  return facts.around and is_value(difference)
 end)
 
-entry("9.20", "a replacement in one invoke cuts the rows of others off", function(_, facts) return facts.cut_rows end)
+entry("9.2", "a gradient depends on through which of its names a tensor is asked for", function(_, facts, difference)
+  return (facts.used_before or facts.other_name) and is_value(difference)
+end)
+
+entry("9.19", "a saved value is overwritten when another invoke replaces the point", function(_, facts, difference)
+  return facts.two_replaces and is_value(difference)
+end)
+
+entry("9.20", "a replacement in one invoke cuts the rows of others off", function(_, facts, difference)
+  return facts.cut_rows and is_value(difference)
+end)
 
 ---@return table?  # the first entry that a difference belongs to
 function known.find(has, facts, difference)

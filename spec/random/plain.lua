@@ -145,6 +145,13 @@ function Trace:backward_of(s)
   end
 end
 
+function Trace:is_edited_between(name, from, to)
+  for _, e in ipairs(self.vars[name].root.edits or {}) do
+    if e.line > from and e.line < to then return true end
+  end
+  return false
+end
+
 function Trace:find_root(s)
   if s.op == "text" then return s end
   if s.op == "read" then
@@ -157,7 +164,7 @@ function Trace:find_root(s)
   end
   if s.op == "grad" then
     for _, o in ipairs(self.lines) do
-      if o.op == "grad" and o.of == s.of then return o.root end
+      if o.op == "grad" and o.of == s.of and not self:is_edited_between(s.of, o.line, s.line) then return o.root end
     end
     return s
   end
@@ -591,12 +598,32 @@ local function whole_gradient(s, found)
   return tape.whole(parts, s.axis)
 end
 
+---Values at this point that gradients are asked of in lines below.
+function Trace:look_below(s)
+  for _, a in ipairs(self.lines) do
+    if (a.op == "grad" or a.op == "setgrad") and a.needed and not a.bound and self:backward_of(a) == s then
+      local function ready(v)
+        if v.done then return true end
+        for _, name in ipairs(v.needs) do
+          if not ready(self.vars[name]) then return false end
+        end
+        if not (v.op == "read" or v.op == "calc") or not self:can_run(v) then return false end
+        self:execute(v)
+        return true
+      end
+      ready(self.vars[a.of])
+    end
+  end
+end
+
 function Trace:backward(s)
+  self:look_below(s)
   local loss = tape.sum(tape.mul(self:node(s, { var = s.of }), self:node(s, s.by)))
   local accesses, found = {}, {} -- by node: the gradient as it is now
   for _, a in ipairs(self.lines) do
     if (a.op == "grad" or a.op == "setgrad") and a.needed and not a.done and self:backward_of(a) == s then
       if not a.bound and self:stands(a, a.of) then self:bind(a) end
+      if not a.bound and self:is_edited_between(a.of, 0, a.line) then self.facts.below_edit = true end
       if not a.bound then fail("state", "the value of a gradient comes after its backward, line " .. a.line) end
       accesses[#accesses + 1] = a
       for _, node in ipairs(a.bound) do

@@ -178,11 +178,18 @@ local function combine(m, v, number)
   return line, latest
 end
 
+local function editable(m)
+  return function(v) return v.invoke == m.invoke and not v.fixed and (not v.gradient or v.access) end
+end
+
 function makes.calc(m)
   local v = m:some()
   local line, latest = combine(m, v)
   line.out = m:name "v"
   m:add(line)
+  if latest > v.number and editable(m)(v) and m.d:chance(0.3) then -- what the operator has yet to use
+    m:add { op = "inplace", f = "mul_", of = v.name, b = m:number_operand() }
+  end
   m:value(line.out, v, latest, { gradient = v.gradient, computed = true })
 end
 
@@ -204,9 +211,6 @@ function makes.view(m)
     computed = v.computed })
 end
 
-local function editable(m)
-  return function(v) return v.invoke == m.invoke and not v.fixed and (not v.gradient or v.access) end
-end
 
 function makes.inplace(m)
   local v = m:some(editable(m))
@@ -214,9 +218,17 @@ function makes.inplace(m)
   local f = m.d:weighted { { "mul_", 3 }, { "add_", 3 }, { "zero_", 1 } }
   local line = { op = "inplace", f = f, of = v.name }
   if f ~= "zero_" then
-    line.b = m.d:chance(0.4) and m:number_operand() or m:operand(v.shape, v.axis, v.computed and math.huge or v.number)
+    local other
+    if m.d:chance(0.4) then line.b = m:number_operand()
+    else line.b, other = m:operand(v.shape, v.axis, v.computed and math.huge or v.number) end
+    if other and v.computed then v.number = math.max(v.number, other.number) end
   end
   m:add(line)
+  if v.computed and m.d:chance(0.4) then -- an operator that has to wait for the edit
+    local name = m:name "v"
+    m:add { op = "calc", f = "mul", a = { var = v.name }, b = m:number_operand(), out = name }
+    m:value(name, v, v.number, { gradient = v.gradient, computed = true })
+  end
 end
 
 function makes.set(m)

@@ -1,4 +1,4 @@
---- The model in the box for the plain executor: GPT-2's forward line by line over the checkpoint's weights (Radford et al. 2019),
+--- The model in the box for the plain executor: GPT-2's forward line by line over the checkpoint's weights,
 --- with keys and values of earlier steps kept by hand. No gradients.
 local ls = require "luasight"
 local tape = require "tape"

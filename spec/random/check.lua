@@ -75,7 +75,8 @@ function check.product(program)
   for _, invoke in ipairs(program.invokes) do save_names(invoke.body) end
   local result = { values = values }
   for i, invoke in ipairs(program.invokes) do
-    if invoke.input and invoke.input.const and not torch.equal(inputs[i], tensor(invoke.input.const)) then result.changed = "input " .. i end
+    local numbers = invoke.input and invoke.input.const
+    if numbers and not torch.equal(inputs[i], tensor(numbers)) then result.changed = "input " .. i end
   end
   for _, pair in ipairs(mine) do
     if not torch.equal(pair[1], tensor(pair[2])) then result.changed = "a tensor of the script" end

@@ -16,7 +16,9 @@ local function scan(list, has, where)
       local o = s[key]
       local name = type(o) == "table" and o.var or type(o) == "string" and o
       if name and where.owner[name] and where.owner[name] ~= where.invoke then has.carry = true end
-      if name and where.gradient[name] and (s.op == "set" or s.op == "inplace") and key == "of" then has["gradient edited"] = true end
+      if name and where.gradient[name] and (s.op == "set" or s.op == "inplace") and key == "of" then
+        has["gradient edited"] = true
+      end
       if name and where.gradient[name] and s.out then where.gradient[s.out] = true end
       if name and where.gradient[name] and s.op == "replace" then has["gradient in the forward"] = true end
       if name and where.gradient[name] and (s.op == "set" or s.op == "inplace") and key ~= "of"

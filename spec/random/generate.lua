@@ -299,7 +299,8 @@ function makes.call(m)
   m:value(name, v, v.number, { computed = true, fixed = true })
 end
 
-local inner = { { "code", "tap", "code" }, { "output", "output" }, { "e.output", "output", nil, "e" }, { "d.output", "output", nil, "d" } }
+local inner = { { "code", "tap", "code" }, { "output", "output" }, { "e.output", "output", nil, "e" },
+  { "d.output", "output", nil, "d" } }
 
 local function added_place(m, host)
   local one = m.d:of(inner)
@@ -333,7 +334,9 @@ function makes.hook(m)
   end
   if m.d:chance(0.15) then slice_edit() end
   if m.d:chance(0.7) then
-    local p = m:place(function(p) return p.number >= v.number and p.axis == 0 and same_shape(with_rows(p, m:rows()), v.shape) end)
+    local p = m:place(function(p)
+      return p.number >= v.number and p.axis == 0 and same_shape(with_rows(p, m:rows()), v.shape)
+    end)
     if p then m:add { op = "replace", point = p.point, value = { var = name } } end
   end
 end

@@ -55,8 +55,10 @@ end
 function Maker:find(width, number, whole)
   local list = {}
   for _, v in ipairs(self.pool) do
-    local early = v.invoke ~= self.invoke and not self.steps or (v.step < self.step or (v.step == self.step and v.number <= number))
-    local fits = v.width == width and v.whole == whole and (not whole or (v.step > 0) == (self.step > 0)) and v.rows == self.rows
+    local early = v.invoke ~= self.invoke and not self.steps
+      or (v.step < self.step or (v.step == self.step and v.number <= number))
+    local fits = v.width == width and v.whole == whole and (not whole or (v.step > 0) == (self.step > 0))
+      and v.rows == self.rows
     if early and fits and (not v.deep or self.deep == v.deep)
       and (not whole or v.deep == self.deep) then list[#list + 1] = v end
   end
@@ -98,8 +100,8 @@ function makes.calc(m)
   local v = m:own(function(v) return WIDTHS[v.width] end) or m:read(all[2])
   local other = m.d:chance(0.5) and m:find(v.width, v.number, v.whole)
   local name = m:name "v"
-  m:add { op = "calc", f = m.d:of { "add", "mul", "sub" }, a = { var = v.name }, b = other and { var = other.name } or m:number(),
-    out = name }
+  m:add { op = "calc", f = m.d:of { "add", "mul", "sub" }, a = { var = v.name }, out = name,
+    b = other and { var = other.name } or m:number() }
   m:value { name = name, width = v.width, whole = v.whole, number = v.number, rows = v.rows, computed = true }
 end
 
@@ -156,7 +158,8 @@ function makes.stop(m)
   m:add { op = "stop" }
 end
 
-local weights = { { "read", 4 }, { "slice", 3 }, { "calc", 3 }, { "inplace", 3 }, { "set", 3 }, { "replace", 3 }, { "call", 1 } }
+local weights = { { "read", 4 }, { "slice", 3 }, { "calc", 3 }, { "inplace", 3 }, { "set", 3 }, { "replace", 3 },
+  { "call", 1 } }
 
 function Maker:lines(count)
   for _ = 1, count do makes[self.d:weighted(self.weights)](self) end

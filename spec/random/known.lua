@@ -1,6 +1,6 @@
 --- Differences that are known: a number of ../shared/cases ("new" where it is not there), a sentence, and which programs it
---- may concern. `has` are the features of the program, `facts` is what the plain executor saw while it ran, `difference` the text
---- of what differs. A fault that is mended is reported by `run.lua`, and its entry goes.
+--- may concern. `has` are the features of the program, `facts` is what the plain executor saw while it ran, `difference` the
+--- text of what differs. A fault that is mended is reported by `run.lua`, and its entry goes.
 local known = {}
 
 local function entry(case, says, matches) known[#known + 1] = { case = case, says = says, matches = matches } end
@@ -10,13 +10,15 @@ local function raised(difference, text) return difference:find("it raised", 1, t
 ---Another value, or a gradient that is said not to be there.
 local function is_value(difference) return not difference:find("^it ") or raised(difference, "the loss does not depend") end
 
-entry("9.23, 5.8", "a circle through a gradient gives numbers or never ends", function(_, facts) return facts.gradient_circle end)
+entry("9.23, 5.8", "a circle through a gradient gives numbers or never ends", function(_, facts)
+  return facts.gradient_circle
+end)
 
 entry("decision", "the input of a module that is skipped can be read", function(_, _, difference)
   return raised(difference, "its module is skipped")
 end)
 
-entry("new 1", "in a generation with several inputs the input of a block cannot be told apart: its cache is among the arguments",
+entry("new 1", "in a generation with several inputs the input of a block cannot be told apart (its cache is in it)",
   function(has, _, difference)
     return has.generation and has["several inputs"] and raised(difference, "cannot be told apart")
   end)
@@ -28,6 +30,11 @@ end)
 entry("new 4", "in a batch, an edit in place by another invoke's rows of the same point fails in the backward",
   function(has, _, difference)
     return has["several inputs"] and has.carry and raised(difference, "modified by an inplace operation")
+  end)
+
+entry("new 5", "in a batch, a replacement and edits in place around it: now and then libtorch finds the operands in one place",
+  function(has, _, difference)
+    return has["several inputs"] and has.replacement and raised(difference, "refer to a single memory location")
   end)
 
 entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
@@ -48,9 +55,8 @@ entry("9.24", "in a batch, a gradient that is set loses direct uses of the value
   return has["several inputs"] and facts.set_and_used and is_value(difference)
 end)
 
-entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit in place", function(_, facts, difference)
-  return facts.view_of_foreign and is_value(difference)
-end)
+entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit",
+  function(_, facts, difference) return facts.view_of_foreign and is_value(difference) end)
 
 entry("new 3 (9.12)", "an edit in place through a piece that was replaced since changes the script's own tensor",
   function(has, facts, difference)

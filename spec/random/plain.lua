@@ -73,9 +73,14 @@ function plain.run(program, net)
       self:body(given.body, invoke)
     end
     finish(self)
-  end, function(problem) return type(problem) == "table" and problem.refused and problem or debug.traceback(tostring(problem)) end)
+  end, function(problem)
+    return type(problem) == "table" and problem.refused and problem or debug.traceback(tostring(problem))
+  end)
   if not ok then
-    if type(problem) == "string" and (problem:find "[Ss]izes? of" or problem:find "shape") then problem = { refused = "torch", why = problem:match "^[^\n]+" } end
+    -- What libtorch refuses here because of sizes, the product has to refuse too.
+    if type(problem) == "string" and (problem:find "[Ss]izes? of" or problem:find "shape") then
+      problem = { refused = "torch", why = problem:match "^[^\n]+" }
+    end
     if type(problem) ~= "table" or not problem.refused then error(problem, 0) end
     return { refused = problem.refused, why = problem.why, values = {}, facts = self.facts }
   end

@@ -2,7 +2,8 @@
 local rules = require "rules"
 
 local PASS, STEP, END, acts, at_point, edits_point, fail, is_edit, key_of, operands_of, Trace =
-  rules.PASS, rules.STEP, rules.END, rules.acts, rules.at_point, rules.edits_point, rules.fail, rules.is_edit, rules.key_of, rules.operands_of, rules.Trace
+  rules.PASS, rules.STEP, rules.END, rules.acts, rules.at_point, rules.edits_point, rules.fail, rules.is_edit,
+  rules.key_of, rules.operands_of, rules.Trace
 
 function Trace:own_time(s)
   local p = at_point(s)

@@ -141,8 +141,7 @@ function Trace:run(demanded)
   if demanded and demanded.never then fail("unset", "asked for what never comes") end
   if self.pass then self:sweep() end
   while not (demanded and demanded.done) do
-    if self.pass and self:advance() then -- on
-    else
+    if not (self.pass and self:advance()) then
       local pass = (self.pass or -1) + 1
       local more = false
       for _, invoke in ipairs(self.invokes) do more = more or invoke.pass >= pass end

@@ -52,8 +52,8 @@ local copy = must "mktemp -d":gsub("%s+$", "")
 local function build() return run(("cd %q && make BUILD=build"):format(copy)) end
 
 local function net()
-  local status, text = run(("cd %q && env -u LUASIGHT_BUILD luajit spec/random/run.lua --programs %d --seed %d --first 1"):format(copy,
-    options.programs, options.seed))
+  local command = "cd %q && env -u LUASIGHT_BUILD luajit spec/random/run.lua --programs %d --seed %d --first 1"
+  local status, text = run(command:format(copy, options.programs, options.seed))
   return status ~= 0 and (text:match "[^\n]+" or "?")
 end
 
@@ -75,7 +75,8 @@ local function main()
       if built ~= 0 then error(fault[2] .. ": " .. problem:sub(-3000), 0) end
       local found = net()
       if not found then missed = missed + 1 end
-      print(("%2d  %-9s  %-9s  %s\n      %s"):format(i, fault[1], found and "found" or "NOT FOUND", fault[2], (found or ""):sub(1, 150)))
+      local verdict = found and "found" or "NOT FOUND"
+      print(("%2d  %-9s  %-9s  %s\n      %s"):format(i, fault[1], verdict, fault[2], (found or ""):sub(1, 150)))
       io.flush()
       write(path, old)
     end

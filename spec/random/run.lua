@@ -67,13 +67,13 @@ end
 
 -- What the nets compute, and their gradients, by modules on tensors with libtorch's autograd: no traces on either side.
 if options.reference then
-  local build, check, nets, tape = require "build", require "check", require "nets", require "tape"
+  local builder, check, nets, tape = require "build", require "check", require "nets", require "tape"
   local dice, torch, walk = require "dice", require "luasight".torch, require "walk"
   local n = 0
   for _, net in ipairs(nets) do
     local numbers, by = dice(7):numbers { 2, 5 }, torch.tensor(dice(8):numbers { 2, 5 }, { dtype = "float64" })
     local x = torch.tensor(numbers, { dtype = "float64" }):requires_grad_(true)
-    local out = build.module(net.root, {})(x)
+    local out = builder.module(net.root, {})(x)
     torch.sum(out * by):backward()
     local leaf = tape.tensor(tape.constant(torch.tensor(numbers, { dtype = "float64" })))
     local mine = tape.now(walk.run(net.root, "", { leaf }, walk.silent()))
@@ -108,7 +108,8 @@ if options.worker then
     local result = entry and "known" or difference and "differs" or want.facts.unsure and "unsure" or want.refused and "refused"
       or "same"
     local codes = want.refused and got.refused and want.refused .. "/" .. got.refused or ""
-    io.write(("%s %d %s|%s|%s\n"):format(result, seed, entry and entry.case or codes, joined(has), difference and flat(difference) or ""))
+    io.write(("%s %d %s|%s|%s\n"):format(result, seed, entry and entry.case or codes, joined(has),
+      difference and flat(difference) or ""))
   end
   io.write "end\n"
   os.exit(0)
@@ -136,7 +137,8 @@ end
 
 ---Runs programs in another process; gives the first seed that is left to run.
 local function ask(seed, last)
-  local command = ("LUASIGHT_BUILD=%q luajit %q --worker 1 --seed %d --programs %d 2>&1"):format(build, arg[0], seed, last - seed + 1)
+  local command = "LUASIGHT_BUILD=%q luajit %q --worker 1 --seed %d --programs %d 2>&1"
+  command = command:format(build, arg[0], seed, last - seed + 1)
   local pipe = assert(io.popen(command))
   local at, other, ended, has, facts = seed, "", false, {}, {}
   for line in pipe:lines() do
@@ -174,8 +176,10 @@ end
 
 local seed, last = options.seed, options.seed + options.programs - 1
 while seed <= last do seed = ask(seed, last) end
-print(("%d programs in %d s: %d same, %d refused by both, %d known differences, %d differ, %d ended the process, %d are not decided by the rules"):format(
-  options.programs, os.difftime(os.time(), started), counts.same, counts.refused, counts.known, counts.differs, counts.ended, counts.unsure))
+local sum = "%d programs in %d s: %d same, %d refused by both, %d known differences, %d differ, %d ended the process, "
+  .. "%d are not decided by the rules"
+print(sum:format(options.programs, os.difftime(os.time(), started), counts.same, counts.refused, counts.known, counts.differs,
+  counts.ended, counts.unsure))
 
 local function show(title, t, least)
   local keys = {}

@@ -193,7 +193,7 @@ function tape.write(x, fresh)
     return
   end
   local memory = x.memory
-  if tostring(tape.now(x).value.shape) ~= tostring(fresh.value.shape) then error "an edit in place: the size of one is not that of the other" end
+  if tostring(tape.now(x).value.shape) ~= tostring(fresh.value.shape) then error "an edit in place of another shape" end
   memory.base = scatter(x.path, 1, memory.base, fresh)
   memory.version = memory.version + 1
 end

@@ -93,8 +93,8 @@ function text.of(program)
     body(program.edit, "  ", out)
     out[#out + 1] = "end)"
   end
-  local start = program.steps and ("M:generate(%%s{ max_new_tokens = %d, eos_token_id = false }, function(tracer)"):format(program.steps)
-    or "M:trace(%sfunction(tracer)"
+  local generate = "M:generate(%%s{ max_new_tokens = %d, eos_token_id = false }, function(tracer)"
+  local start = program.steps and generate:format(program.steps) or "M:trace(%sfunction(tracer)"
   if program.single then
     out[#out + 1] = start:format("inputs[1], ")
     body(program.invokes[1].body, "  ", out)

@@ -1,6 +1,5 @@
 /* The run of a program: a resumable interpreter with its own frames. It stops at the points that a trace watches, and
    stands there until it is told to go on; stretches without a watched point run without looking for any. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
@@ -11,71 +10,6 @@ typedef struct ls__frame {
   int32_t pc;
   int32_t base;     /* of its cells */
 } frame;
-
-static volatile sig_atomic_t interrupted;
-
-void ls_interrupt(void) { interrupted = 1; }
-
-/* Ctrl-C: while a run is going the first one stops it; any other goes to who was there before us. */
-static volatile sig_atomic_t running;
-static struct sigaction before;
-
-static void on_interrupt(int number, siginfo_t *info, void *context) {
-  if (running && !interrupted) {
-    interrupted = 1;
-  } else if (before.sa_flags & SA_SIGINFO) {
-    before.sa_sigaction(number, info, context);
-  } else if (before.sa_handler == SIG_DFL) {
-    signal(number, SIG_DFL);
-    raise(number);
-  } else if (before.sa_handler != SIG_IGN) {
-    before.sa_handler(number);
-  }
-}
-
-static bool is_ours(const struct sigaction *action) {
-  return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == on_interrupt;
-}
-
-bool ls__interrupt_handled;
-
-static bool wanted, installed;
-
-static void install(void) {
-  static const struct sigaction ours = {.sa_sigaction = on_interrupt, .sa_flags = SA_SIGINFO | SA_RESTART};
-  struct sigaction now;
-  wanted = false;
-  if (sigaction(SIGINT, &ours, &now)) return;
-  if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN) {
-    sigaction(SIGINT, &now, NULL);
-    return;
-  }
-  before = now;
-  installed = true;
-}
-
-/* Our handler is there from the first node of a run on; the handler of the process is put back when the run ends, unless somebody
-   set another one meanwhile. */
-void ls__interrupt_guard(bool on) {
-  struct sigaction now;
-  running = on;
-  interrupted = 0;
-  wanted = on && ls__interrupt_handled && !installed;
-  if (on || !installed) return;
-  installed = false;
-  if (!sigaction(SIGINT, &before, &now) && !is_ours(&now)) sigaction(SIGINT, &now, NULL);
-}
-
-ls_status ls__interrupt_listen(void) {
-  if (wanted) install();
-  return ls__interrupt_check();
-}
-
-ls_status ls__interrupt_check(void) {
-  if (!interrupted) return LS_OK;
-  interrupted = 0;
-  return ls__fail(LS_ERROR_INTERRUPTED, "interrupted");
-}
 
 /* ---- values of nodes -------------------------------------------------------------------------------------------- */
 

@@ -22,9 +22,7 @@
 ---@field only string?  the rows that it may use, where these are not all before it; "public" means the modules of `public`
 ---@field also string?  files and folders elsewhere that count as this one
 
-local BELOW = "the lower folder asks the higher one directly; a pointer or an argument should stand between"
 local BINDING = "calls the core where it is used; such calls belong into the binding"
-local FAMILIES = "the door does not offer it to families yet"
 local SPEC = "the tests of one subject, with their data; to be split by what they test"
 
 return {
@@ -44,6 +42,7 @@ return {
     { "lua/luasight/files" },
     { "lua/luasight/tensor" },
     { "lua/luasight/nn" },
+    { "lua/luasight/family.lua" }, -- what families of models may use
     { "lua/luasight/trace" },
     { "lua/luasight/model" },
     { "lua/luasight/text" },
@@ -59,7 +58,8 @@ return {
   lua = { "lua", "bindings", "models" },
   native = "bindings",
   public = {
-    "luasight",
+    "luasight", "luasight.family",
+    "luasight.command.options", -- examples read their options as commands do
     "luasight.models.decoder", "luasight.models.gpt2", "luasight.models.llama", "luasight.models.names",
   },
   clients = { "README.md", "docs", "examples" },
@@ -77,18 +77,6 @@ return {
       "tracer:graph():plot; the picture could register itself",
     ["lua/luasight/lm/loader.lua -> models/luasight/models/init.lua"] =
       "finds the family of a model; families could register themselves",
-    -- models
-    ["models -> lua/luasight/base/error.lua"] = FAMILIES,
-    ["models -> lua/luasight/base/near.lua"] = FAMILIES,
-    ["models -> lua/luasight/tensor/init.lua"] = FAMILIES,
-    ["models -> lua/luasight/nn/record.lua"] = FAMILIES,
-    ["models -> lua/luasight/nn/init.lua"] = FAMILIES,
-    ["models -> lua/luasight/nn/norm.lua"] = FAMILIES,
-    ["models -> lua/luasight/nn/parameter.lua"] = FAMILIES,
-    ["models -> lua/luasight/nn/text.lua"] = FAMILIES,
-    -- what users read
-    ["docs/adding-a-family.md -> lua/luasight/tensor/init.lua"] = FAMILIES,
-    ["examples/data/arguments.lua -> lua/luasight/command/options.lua"] = "examples read their options as commands do",
   },
 
   headers = {

@@ -1,7 +1,6 @@
 --- The activation functions that configurations name, with the classes that Hugging Face prints for them.
-local nn = require "luasight.nn"
-local failure = require "luasight.base.error"
-local near = require "luasight.base.near"
+local nn = require "luasight".nn
+local helpers = require "luasight.family"
 
 local activations = {}
 
@@ -54,7 +53,7 @@ function activations.new(name)
   local Class = classes[name]
   if Class then return Class() end
   local names = activations.names()
-  failure.raise("name", ("there is no activation function %q%s"):format(name, near.text(name, names)),
+  helpers.raise("name", ("there is no activation function %q%s"):format(name, helpers.near(name, names)),
     { hint = "luasight has " .. table.concat(names, ", ") })
 end
 

@@ -1,6 +1,5 @@
 --- The arguments of a language model's forward: positional or by name, and never one that nobody reads.
-local failure = require "luasight.base.error"
-local near = require "luasight.base.near"
+local helpers = require "luasight.family"
 
 local arguments = {}
 
@@ -13,19 +12,19 @@ function arguments.read(names, first, options)
   for _, name in ipairs(names) do known[name] = true end
   for name, v in pairs(options or {}) do
     if not known[name] then
-      failure.raise("name", ("this model has no argument %q%s"):format(tostring(name), near.text(tostring(name), names)),
+      helpers.raise("name", ("this model has no argument %q%s"):format(tostring(name), helpers.near(tostring(name), names)),
         { hint = "it takes " .. table.concat(names, ", ") })
     end
     rest[name] = v
   end
   local named = rest[names[1]]
   rest[names[1]] = nil
-  if first and named then failure.raise("argument", names[1] .. " is given twice") end
+  if first and named then helpers.raise("argument", names[1] .. " is given twice") end
   first = first or named
   if not first and not rest.inputs_embeds then
-    failure.raise("argument", ("this model needs %s"):format(names[1]), { hint = "or inputs_embeds" })
+    helpers.raise("argument", ("this model needs %s"):format(names[1]), { hint = "or inputs_embeds" })
   elseif first and rest.inputs_embeds then
-    failure.raise("argument", ("give %s or inputs_embeds, not both"):format(names[1]))
+    helpers.raise("argument", ("give %s or inputs_embeds, not both"):format(names[1]))
   end
   return first, rest
 end

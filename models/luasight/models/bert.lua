@@ -9,8 +9,7 @@ local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
-local parameter = require "luasight.nn.parameter"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -84,7 +83,7 @@ end
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
-  return tensor.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), options))
+  return helpers.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), options))
 end
 
 ---A linear layer whose result is added to what went in before, behind which all is normalised.
@@ -109,7 +108,7 @@ function Attention:init(config)
   self.output = self.family.SelfOutput(config)
 end
 
-function Attention:forward(x, options) return tensor.tuple(self.output(self["self"](x, options)[0], x)) end -- B T C
+function Attention:forward(x, options) return helpers.tuple(self.output(self["self"](x, options)[0], x)) end -- B T C
 
 local Intermediate = Bert.Intermediate
 
@@ -134,14 +133,14 @@ end
 
 function Layer:forward(x, options) -- B T C
   local middle = self.attention(x, options)[0] -- B T C
-  return tensor.tuple(self.output(self.intermediate(middle), middle)) -- B T C
+  return helpers.tuple(self.output(self.intermediate(middle), middle)) -- B T C
 end
 
 function Bert.Encoder:init(config) self.layer = decoder.layers(self.family.Layer, config) end
 
 function Bert.Encoder:forward(x, options) -- B T C
   for _, layer in self.layer:each() do x = layer(x, options)[0] end
-  return tensor.struct { { "last_hidden_state", x } } -- B T C
+  return helpers.struct { { "last_hidden_state", x } } -- B T C
 end
 
 -- ---- the model -------------------------------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ local Head = Bert.LMPredictionHead
 function Head:init(config)
   self.transform = self.family.PredictionHeadTransform(config)
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = parameter.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
 end
 
 function Head:forward(x) return self.decoder(self.transform(x)) end -- B T V
@@ -220,7 +219,7 @@ function ForMaskedLM:head(x) return self.cls(x) end
 function ForMaskedLM:forward(input_ids, options)
   input_ids, options = arguments.read(self.arguments, input_ids, options)
   local hidden = self[self.inner](input_ids, next(options) and options or nil).last_hidden_state -- B T C
-  return tensor.struct { { "logits", self:head(hidden) } } -- B T V
+  return helpers.struct { { "logits", self:head(hidden) } } -- B T V
 end
 
 -- ---- without the head ------------------------------------------------------------------------------------------------
@@ -263,7 +262,7 @@ function Bert.alone(family)
   function Alone:forward(input_ids, options)
     local hidden = family.Model.forward(self, input_ids, options).last_hidden_state -- B T C
     local mask = options and options.attention_mask
-    return tensor.struct { { "last_hidden_state", hidden },
+    return helpers.struct { { "last_hidden_state", hidden },
       { "pooler_output", self.pooler(hidden, mask and { attention_mask = mask }) } }
   end
 

@@ -6,10 +6,9 @@ local ls = require "luasight"
 local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
 
 local nn = ls.nn
 
@@ -43,7 +42,7 @@ end
 function Attention:forward(x, residual, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
   local y = self.dense(attention.attend(self, q, k, v, options)) -- B T C
-  return tensor.tuple(residual + names.tap("attn_out", decoder.dropout(self, y, self.p)))
+  return helpers.tuple(residual + names.tap("attn_out", decoder.dropout(self, y, self.p)))
 end
 
 local MLP = Bloom.MLP
@@ -82,7 +81,7 @@ function Block:forward(x, options) -- B T C
   local y = self.input_layernorm(x) -- B T C
   local middle = self.self_attention(y, self.after and y or x, options)[0] -- B T C
   y = self.post_attention_layernorm(middle)
-  return tensor.tuple(self.mlp(y, self.after and y or middle)) -- B T C
+  return helpers.tuple(self.mlp(y, self.after and y or middle)) -- B T C
 end
 
 local Model = Bloom.Model
@@ -107,7 +106,7 @@ function Model:forward(input_ids, options)
   local see = masks.new(x, options)
   local mask = see:biased(see:alibi(self.num_heads, self.word_embeddings.weight.device)) -- B H T S
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, { attention_mask = mask }))[0] end
-  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
 local ForCausalLM = Bloom.ForCausalLM
@@ -123,7 +122,7 @@ local aliases = { n_layer = "num_hidden_layers", n_head = "num_attention_heads",
 
 return decoder.architecture(ForCausalLM, function(given)
   if given.slow_but_exact and (given.pretraining_tp or 1) > 1 then
-    failure.raise("format", "slow_but_exact with a pretraining_tp above 1 is not implemented")
+    helpers.raise("format", "slow_but_exact with a pretraining_tp above 1 is not implemented")
   end
   return decoder.read_config(given, fields, aliases)
 end)

@@ -6,7 +6,7 @@
 ---
 --- A prompt fills it (T = S, causal); a step with the option `continues` adds one token (T = 1), which sees all that is there.
 local ls = require "luasight"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 
 local torch = ls.torch
 
@@ -57,7 +57,7 @@ end
 ---@param options table
 function cache.check(options)
   if options.continues and not options.cache then
-    failure.raise("argument", "continues = true goes on with the text in a cache, and there is no cache")
+    helpers.raise("argument", "continues = true goes on with the text in a cache, and there is no cache")
   end
 end
 

@@ -1,10 +1,10 @@
 --- Reading a configuration: the fields of an architecture with their defaults, other names for them, and values that are
 --- not what they must be refused by name.
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 
 local config = {}
 
-local function refuse(message, hint) failure.raise("format", message, { hint = hint }) end
+local function refuse(message, hint) helpers.raise("format", message, { hint = hint }) end
 
 local function text(v) return type(v) == "string" and ("%q"):format(v) or tostring(v) end
 

@@ -4,16 +4,15 @@ local ls = require "luasight"
 local arguments = require "luasight.models.arguments"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
-local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
 
 local decoder = {}
 
-local function refuse(...) failure.raise("format", (...):format(select(2, ...))) end
+local function refuse(...) helpers.raise("format", (...):format(select(2, ...))) end
 
 -- ---- configuration ---------------------------------------------------------------------------------------------------
 
@@ -199,7 +198,7 @@ function ForCausalLM:forward(input_ids, options)
   local keep = options.logits_to_keep
   options.logits_to_keep = nil
   local hidden = self:body()(input_ids, next(options) and options or nil).last_hidden_state -- B T C
-  return tensor.struct { { "logits", self:adjust(self.lm_head(cache.last(hidden, keep))) } } -- B T V
+  return helpers.struct { { "logits", self:adjust(self.lm_head(cache.last(hidden, keep))) } } -- B T V
 end
 
 ---A key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.

@@ -8,7 +8,7 @@ local attention = require "luasight.models.attention"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -52,7 +52,7 @@ end
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
-  return tensor.tuple(self.out_lin(attention.attend(self, heads(self.q_lin(x)), heads(self.k_lin(x)),
+  return helpers.tuple(self.out_lin(attention.attend(self, heads(self.q_lin(x)), heads(self.k_lin(x)),
     heads(self.v_lin(x)), options)))
 end
 
@@ -80,7 +80,7 @@ end
 
 function Block:forward(x, options) -- B T C
   local middle = self.sa_layer_norm(self.attention(x, options)[0] + x) -- B T C
-  return tensor.tuple(self.output_layer_norm(self.ffn(middle) + middle)) -- B T C
+  return helpers.tuple(self.output_layer_norm(self.ffn(middle) + middle)) -- B T C
 end
 
 local Transformer = nn.Module "Transformer"
@@ -89,7 +89,7 @@ function Transformer:init(config) self.layer = decoder.layers(Block, config) end
 
 function Transformer:forward(x, options) -- B T C
   for _, layer in self.layer:each() do x = layer(x, options)[0] end
-  return tensor.struct { { "last_hidden_state", x } } -- B T C
+  return helpers.struct { { "last_hidden_state", x } } -- B T C
 end
 
 local inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
@@ -142,7 +142,7 @@ function ForMaskedLM:forward(input_ids, options)
   input_ids, options = arguments.read(inputs, input_ids, options)
   local hidden = self.distilbert(input_ids, next(options) and options or nil).last_hidden_state -- B T C
   local x = self.vocab_layer_norm(self.activation(self.vocab_transform(hidden))) -- B T C
-  return tensor.struct { { "logits", self.vocab_projector(x) } } -- B T V
+  return helpers.struct { { "logits", self.vocab_projector(x) } } -- B T V
 end
 
 local fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 768, num_hidden_layers = 6,

@@ -4,9 +4,7 @@
 --- Axes: N tokens (B T, rows joined), C width, E experts, K experts for each token, I inner width of an expert.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
-local failure = require "luasight.base.error"
-local parameter = require "luasight.nn.parameter"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -24,11 +22,11 @@ experts.TopKRouter = TopKRouter
 ---@param normalized boolean  whether the K weights of a token add up to 1
 function TopKRouter:init(C, E, K, normalized)
   if K > E then
-    failure.raise("format", ("num_experts_per_tok is %d, but there are %d experts"):format(K, E))
+    helpers.raise("format", ("num_experts_per_tok is %d, but there are %d experts"):format(K, E))
   end
   self.top_k, self.normalized = K, normalized
-  self.weight = parameter.empty({ E, C }, {})
-  if not parameter.is_skipping() then nn.init.normal_(self.weight, { std = 0.02 }) end
+  self.weight = helpers.empty({ E, C }, {})
+  if not helpers.is_skipping() then nn.init.normal_(self.weight, { std = 0.02 }) end
 end
 
 ---@param x any  N C
@@ -37,7 +35,7 @@ function TopKRouter:forward(x)
   local logits = torch.linear(x, self.weight) -- N E
   local weights, chosen = logits:float():softmax(-1):topk(self.top_k, -1) -- N K each
   if self.normalized then weights = weights / weights:sum({ -1 }, true) end
-  return tensor.tuple(logits, weights:to(logits), chosen)
+  return helpers.tuple(logits, weights:to(logits), chosen)
 end
 
 -- ---- the experts -----------------------------------------------------------------------------------------------------
@@ -52,10 +50,10 @@ experts.Experts = Experts
 ---@param act string  name of the activation
 function Experts:init(C, I, E, act)
   self.count, self.inner = E, I
-  self.gate_up_proj = parameter.empty({ E, 2 * I, C }, {})
-  self.down_proj = parameter.empty({ E, C, I }, {})
+  self.gate_up_proj = helpers.empty({ E, 2 * I, C }, {})
+  self.down_proj = helpers.empty({ E, C, I }, {})
   self.act_fn = activations.new(act)
-  if parameter.is_skipping() then return end
+  if helpers.is_skipping() then return end
   nn.init.normal_(self.gate_up_proj, { std = 0.02 })
   nn.init.normal_(self.down_proj, { std = 0.02 })
 end

@@ -7,11 +7,10 @@ local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
-local tensor = require "luasight.tensor"
 
 local nn = ls.nn
 
@@ -44,7 +43,7 @@ function Attention:forward(x, options)
   local Hk, D = self.num_key_value_heads, self.head_dim
   local q, k, v = attention.split_groups(self.query_key_value(x), Hk, self.num_heads / Hk, D) -- B H T D
   if options.position_embeddings then q, k = rotary.apply(q, k, options.position_embeddings, D, D) end
-  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options)))
+  return helpers.tuple(self.dense(attention.attend(self, q, k, v, options)))
 end
 
 local MLP = Falcon.MLP
@@ -85,11 +84,11 @@ function DecoderLayer:forward(x, options) -- B T C
     attended = names.tap("attn_out", decoder.dropout(self, attended, self.between)) -- B T C
     local middle = names.tap("resid_mid", x + attended) -- B T C
     y = self.mlp(self.post_attention_layernorm(middle))
-    return tensor.tuple(middle + names.tap("mlp_out", decoder.dropout(self, y, self.p)))
+    return helpers.tuple(middle + names.tap("mlp_out", decoder.dropout(self, y, self.p)))
   end
   attended = names.tap("attn_out", attended)
   y = names.tap("mlp_out", self.mlp(self.ln_mlp and self.ln_mlp(x) or y)) + attended
-  return tensor.tuple(x + decoder.dropout(self, y, self.p)) -- B T C
+  return helpers.tuple(x + decoder.dropout(self, y, self.p)) -- B T C
 end
 
 local Model = Falcon.Model
@@ -118,7 +117,7 @@ function Model:forward(input_ids, options)
     inner.position_embeddings = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   end
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end
-  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------
@@ -141,10 +140,10 @@ local function check_norms(config)
   if config.new_decoder_architecture then
     config.num_ln_in_parallel_attn = config.num_ln_in_parallel_attn or 2
     if not config.parallel_attn then
-      failure.raise("format", "new_decoder_architecture without parallel_attn is not implemented")
+      helpers.raise("format", "new_decoder_architecture without parallel_attn is not implemented")
     end
   elseif config.num_ln_in_parallel_attn == 2 then
-    failure.raise("format", "num_ln_in_parallel_attn = 2 without new_decoder_architecture is not implemented")
+    helpers.raise("format", "num_ln_in_parallel_attn = 2 without new_decoder_architecture is not implemented")
   end
 end
 
@@ -155,7 +154,7 @@ return decoder.architecture(ForCausalLM, function(given)
   local shared = config.multi_query and 1 or H
   config.num_key_value_heads = config.new_decoder_architecture and (config.num_kv_heads or H) or shared
   if H % config.num_key_value_heads ~= 0 then
-    failure.raise("format", ("num_attention_heads is %d, no multiple of num_kv_heads, %d"):format(H,
+    helpers.raise("format", ("num_attention_heads is %d, no multiple of num_kv_heads, %d"):format(H,
       config.num_key_value_heads))
   end
   config.ffn_hidden_size = config.ffn_hidden_size or 4 * config.hidden_size

@@ -4,7 +4,7 @@ local decoder = require "luasight.models.decoder"
 local gemma = require "luasight.models.gemma".classes
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local Gemma2 = decoder.family("Gemma2", gemma)
 
@@ -30,7 +30,7 @@ function DecoderLayer:forward(x, options) -- B T C
   local attended = self.self_attn(self.input_layernorm(x), options)[0] -- B T C
   local middle = names.tap("resid_mid", x + self.post_attention_layernorm(attended)) -- B T C
   local inner = self.mlp(self.pre_feedforward_layernorm(middle)) -- B T C
-  return tensor.tuple(middle + self.post_feedforward_layernorm(inner)) -- B T C
+  return helpers.tuple(middle + self.post_feedforward_layernorm(inner)) -- B T C
 end
 
 function Gemma2.ForCausalLM:adjust(logits) -- B T V

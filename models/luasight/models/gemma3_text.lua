@@ -7,7 +7,7 @@ local gemma2 = require "luasight.models.gemma2".classes
 local llama = require "luasight.models.llama".classes
 local masks = require "luasight.models.masks"
 local rotary = require "luasight.models.rotary"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -66,7 +66,7 @@ function Model:forward(input_ids, options)
     local inner = { attention_mask = see:causal(self.windows[i + 1] or nil), position_embeddings = rotations[kind] }
     x = layer(x, cache.for_layer(options, i, inner))[0]
   end
-  return tensor.struct { { "last_hidden_state", self.norm(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.norm(x) } } -- B T C
 end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -46,7 +45,7 @@ local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, not_implemented)
   if config.n_embd % config.n_head ~= 0 then
-    failure.raise("format", ("n_embd is %d, which %d heads (n_head) cannot share evenly"):format(config.n_embd,
+    helpers.raise("format", ("n_embd is %d, which %d heads (n_head) cannot share evenly"):format(config.n_embd,
       config.n_head))
   end
   return config
@@ -79,7 +78,7 @@ function Attention:forward(x, options)
   local qkv = self.c_attn(x) -- B T 3C
   local function heads(i) return attention.split(qkv:narrow(2, i * C, C), H, C / H) end -- B H T D
   local z = attention.attend(self, heads(0), heads(1), heads(2), options) -- B T C
-  return tensor.tuple(self.resid_dropout(self.c_proj(z))) -- B T C
+  return helpers.tuple(self.resid_dropout(self.c_proj(z))) -- B T C
 end
 
 local MLP = nn.Module "GPT2MLP"
@@ -117,7 +116,7 @@ end
 ---@return any  # a tuple: B T C
 function Block:forward(x, options) -- B T C
   local middle = names.tap("resid_mid", self.attn(self.ln_1(x), options)[0] + x) -- B T C
-  return tensor.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
+  return helpers.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
 end
 
 local Model = nn.Module "GPT2Model"
@@ -144,7 +143,7 @@ function Model:forward(input_ids, options)
   local x = self.drop(embeds + self.wpe(options.position_ids or see:positions())) -- B T C
   local inner = { attention_mask = see:causal() }
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end
-  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
 local LMHeadModel = nn.Module("GPT2LMHeadModel", decoder.ForCausalLM)

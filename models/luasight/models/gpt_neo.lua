@@ -7,10 +7,9 @@ local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
 
 local nn = ls.nn
 
@@ -43,7 +42,7 @@ end
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
   local z = attention.attend(self, heads(self.q_proj(x)), heads(self.k_proj(x)), heads(self.v_proj(x)), options) -- B T C
-  return tensor.tuple(self.resid_dropout(self.out_proj(z)))
+  return helpers.tuple(self.resid_dropout(self.out_proj(z)))
 end
 
 function GPTNeo.Attention:init(config) self.attention = self.family.SelfAttention(config) end
@@ -76,7 +75,7 @@ end
 
 function Block:forward(x, options) -- B T C
   local middle = names.tap("resid_mid", self.attn(self.ln_1(x), options)[0] + x) -- B T C
-  return tensor.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
+  return helpers.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
 end
 
 local Model = GPTNeo.Model
@@ -102,7 +101,7 @@ function Model:forward(input_ids, options)
   for i, block in self.h:each() do
     x = block(x, cache.for_layer(options, i, { attention_mask = see:causal(self.windows[i + 1] or nil) }))[0]
   end
-  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
 local ForCausalLM = GPTNeo.ForCausalLM
@@ -123,14 +122,14 @@ local function read_windows(config)
   for _, pair in ipairs(config.attention_types or { { { "global", "local" }, config.num_hidden_layers / 2 } }) do
     for _ = 1, pair[2] do
       for _, kind in ipairs(pair[1]) do
-        if known[kind] == nil then failure.raise("format", ("attention_types has %q; global and local are implemented")
+        if known[kind] == nil then helpers.raise("format", ("attention_types has %q; global and local are implemented")
           :format(tostring(kind))) end
         windows[#windows + 1] = known[kind]
       end
     end
   end
   if #windows ~= config.num_hidden_layers then
-    failure.raise("format", ("attention_types is for %d layers, there are %d (num_layers)"):format(#windows,
+    helpers.raise("format", ("attention_types is for %d layers, there are %d (num_layers)"):format(#windows,
       config.num_hidden_layers))
   end
   return windows

@@ -10,7 +10,7 @@ local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -40,7 +40,7 @@ end
 function Attention:forward(x, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
   q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
-  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options)))
+  return helpers.tuple(self.dense(attention.attend(self, q, k, v, options)))
 end
 
 local MLP = GPTNeoX.MLP
@@ -74,7 +74,7 @@ function Layer:forward(x, options) -- B T C
   local middle = self.post_attention_dropout(self.attention(self.input_layernorm(x), options)[0]) + x -- B T C
   if not self.use_parallel_residual then middle = names.tap("resid_mid", middle) end
   local read = self.use_parallel_residual and x or middle
-  return tensor.tuple(self.post_mlp_dropout(self.mlp(self.post_attention_layernorm(read))) + middle) -- B T C
+  return helpers.tuple(self.post_mlp_dropout(self.mlp(self.post_attention_layernorm(read))) + middle) -- B T C
 end
 
 local Model = GPTNeoX.Model
@@ -97,7 +97,7 @@ function Model:forward(input_ids, options)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   local inner = { attention_mask = see:causal(), position_embeddings = rotation }
   for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end
-  return tensor.struct { { "last_hidden_state", self.final_layer_norm(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.final_layer_norm(x) } } -- B T C
 end
 
 local ForCausalLM = GPTNeoX.ForCausalLM

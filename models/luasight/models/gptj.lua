@@ -7,11 +7,10 @@ local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
 local rotary = require "luasight.models.rotary"
-local tensor = require "luasight.tensor"
 
 local nn = ls.nn
 
@@ -30,7 +29,7 @@ local GPTJ = decoder.family("GPTJ", {
 function GPTJ.RotaryEmbedding:forward(x, options)
   local half = self.parameters.size / 2
   local both = rotary.embed(self.parameters, self.channels, x, options.position_ids)
-  return tensor.tuple(both[1]:narrow(-1, 0, half), both[0]:narrow(-1, 0, half))
+  return helpers.tuple(both[1]:narrow(-1, 0, half), both[0]:narrow(-1, 0, half))
 end
 
 local Attention = GPTJ.Attention
@@ -56,7 +55,7 @@ function Attention:forward(x, options)
   local function twice(y) return y:repeat_interleave(2, -1) end -- B T R
   local rotation = { [0] = twice(options.position_embeddings[1]), twice(options.position_embeddings[0]) }
   q, k = rotary.apply(q, k, rotation, self.rotary_dim, self.head_dim, true)
-  return tensor.tuple(self.resid_dropout(self.out_proj(attention.attend(self, q, k, v, options))))
+  return helpers.tuple(self.resid_dropout(self.out_proj(attention.attend(self, q, k, v, options))))
 end
 
 local MLP = GPTJ.MLP
@@ -83,7 +82,7 @@ end
 
 function Block:forward(x, options) -- B T C
   local y = self.ln_1(x) -- B T C
-  return tensor.tuple(self.attn(y, options)[0] + self.mlp(y) + x) -- B T C
+  return helpers.tuple(self.attn(y, options)[0] + self.mlp(y) + x) -- B T C
 end
 
 local Model = GPTJ.Model
@@ -106,7 +105,7 @@ function Model:forward(input_ids, options)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   local inner = { attention_mask = see:causal(), position_embeddings = rotation }
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end
-  return tensor.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C
 end
 
 local ForCausalLM = GPTJ.ForCausalLM
@@ -125,7 +124,7 @@ return decoder.architecture(ForCausalLM, function(given)
   local config = decoder.read_config(given, fields, aliases)
   local R, D = config.rotary_dim, config.head_dim
   if R % 2 ~= 0 or R > D then
-    failure.raise("format", ("rotary_dim is %d; it must be even and at most the width of a head, %d"):format(R, D))
+    helpers.raise("format", ("rotary_dim is %d; it must be even and at most the width of a head, %d"):format(R, D))
   end
   config.rope_parameters = { rope_type = "default", rope_theta = 10000, size = R }
   return config

@@ -2,7 +2,7 @@
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local Granite = llama.family "Granite"
 
@@ -25,7 +25,7 @@ function DecoderLayer:forward(x, options) -- B T C
   local m = self.residual_multiplier
   local attended = names.tap("attn_out", self.self_attn(self.input_layernorm(x), options)[0] * m) -- B T C
   local middle = names.tap("resid_mid", x + attended) -- B T C
-  return tensor.tuple(middle + names.tap("mlp_out", self.mlp(self.post_attention_layernorm(middle)) * m)) -- B T C
+  return helpers.tuple(middle + names.tap("mlp_out", self.mlp(self.post_attention_layernorm(middle)) * m)) -- B T C
 end
 
 local Model = Granite.Model

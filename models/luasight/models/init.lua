@@ -7,8 +7,7 @@
 ---   tied            parameter -> the parameter it shares its tensor with where the configuration says so
 ---   alone           where it has one, the same of the model without its head, and the `class` by which a config.json asks
 ---                   for it
-local failure = require "luasight.base.error"
-local near = require "luasight.base.near"
+local helpers = require "luasight.family"
 
 local models = {}
 
@@ -48,9 +47,9 @@ function models.find(model_type, classes)
   local names = models.names()
   local hint = "luasight has " .. table.concat(names, ", ")
   if type(model_type) ~= "string" then
-    failure.raise("format", "there is no model_type, which says what kind of model this is", { hint = hint })
+    helpers.raise("format", "there is no model_type, which says what kind of model this is", { hint = hint })
   end
-  failure.raise("name", ("luasight has no model of the type %q%s"):format(model_type, near.text(model_type, names)),
+  helpers.raise("name", ("luasight has no model of the type %q%s"):format(model_type, helpers.near(model_type, names)),
     { hint = hint })
 end
 

@@ -12,7 +12,7 @@ local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
 local norms = require "luasight.models.norms"
 local rotary = require "luasight.models.rotary"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -72,7 +72,7 @@ end
 function Attention:forward(x, options)
   local q, k, v = self:project(x)
   q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
-  return tensor.tuple(self.o_proj(attention.attend(self, q, k, v, options)))
+  return helpers.tuple(self.o_proj(attention.attend(self, q, k, v, options)))
 end
 
 -- ---- layers ----------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ end
 ---@return any  # a tuple: B T C
 function DecoderLayer:forward(x, options)
   local middle = names.tap("resid_mid", x + self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
-  return tensor.tuple(middle + self.mlp(self.post_attention_layernorm(middle))) -- B T C
+  return helpers.tuple(middle + self.mlp(self.post_attention_layernorm(middle))) -- B T C
 end
 
 -- ---- the model -------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ function Model:forward(input_ids, options)
     local inner = { attention_mask = see:causal(window), position_embeddings = rotation }
     x = layer(x, cache.for_layer(options, i, inner))[0]
   end
-  return tensor.struct { { "last_hidden_state", self:leave(x) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self:leave(x) } } -- B T C
 end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------

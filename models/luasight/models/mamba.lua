@@ -7,12 +7,9 @@ local activations = require "luasight.models.activations"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local names = require "luasight.models.names"
 local norms = require "luasight.models.norms"
-local parameter = require "luasight.nn.parameter"
-local tensor = require "luasight.tensor"
-local text = require "luasight.nn.text"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -24,8 +21,8 @@ local Conv1d = nn.Module "Conv1d"
 ---@param bias boolean
 function Conv1d:init(channels, K, bias)
   self.channels, self.kernel = channels, K
-  self.weight = parameter.empty({ channels, 1, K }, {})
-  if bias then self.bias = parameter.empty({ channels }, {}) end
+  self.weight = helpers.empty({ channels, 1, K }, {})
+  if bias then self.bias = helpers.empty({ channels }, {}) end
 end
 
 function Conv1d:extra_repr()
@@ -50,7 +47,7 @@ end
 
 local RMSNorm = nn.Module("RMSNorm", norms.RMSNorm)
 
-function RMSNorm:extra_repr() return ("%d, eps=%s"):format(self.normalized_shape[1], text.float(self.eps)) end
+function RMSNorm:extra_repr() return ("%d, eps=%s"):format(self.normalized_shape[1], helpers.float_text(self.eps)) end
 
 local Mamba = decoder.family("Mamba", {
   Conv1d = Conv1d,
@@ -86,8 +83,8 @@ function Mixer:init(config)
   self.in_proj = nn.Linear(C, 2 * I, { bias = config.use_bias })
   self.x_proj = nn.Linear(I, R + 2 * N, { bias = false })
   self.dt_proj = nn.Linear(R, I)
-  self.A_log = parameter.empty({ I, N }, {})
-  self.D = parameter.empty({ I }, {})
+  self.A_log = helpers.empty({ I, N }, {})
+  self.D = helpers.empty({ I }, {})
   self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
 end
 
@@ -166,7 +163,7 @@ end
 ---@return any  # a tuple: B T C
 function Block:forward(x, options)
   local y = self.mixer(self.norm(x:to { dtype = self.norm.weight.dtype }), options) -- B T C
-  return tensor.tuple((self.precise and x:float() or x) + y)
+  return helpers.tuple((self.precise and x:float() or x) + y)
 end
 
 local Model = Mamba.Model
@@ -187,7 +184,7 @@ function Model:forward(input_ids, options)
   local x = options.inputs_embeds or self.embeddings(input_ids) -- B T C
   local inner = { attention_mask = options.attention_mask }
   for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end
-  return tensor.struct { { "last_hidden_state", self.norm_f(x:to { dtype = self.norm_f.weight.dtype }) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.norm_f(x:to { dtype = self.norm_f.weight.dtype }) } } -- B T C
 end
 
 local ForCausalLM = Mamba.ForCausalLM
@@ -233,7 +230,7 @@ function Mamba.read_config(given, fields)
   local R = config.time_step_rank
   if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
   if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then
-    failure.raise("format", ('time_step_rank is %s; it must be "auto" or a whole number above 0'):format(tostring(R)))
+    helpers.raise("format", ('time_step_rank is %s; it must be "auto" or a whole number above 0'):format(tostring(R)))
   end
   config.time_step_rank = R
   return config

@@ -5,10 +5,8 @@
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local mamba = require "luasight.models.mamba".classes
-local nn_text = require "luasight.nn.text"
-local parameter = require "luasight.nn.parameter"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -26,8 +24,8 @@ local RMSNormGated = nn.Module "MambaRMSNormGated"
 ---@param eps number
 function RMSNormGated:init(width, group, eps)
   self.groups, self.group, self.eps = width / group, group, eps
-  self.weight = parameter.empty({ width }, {})
-  if not parameter.is_skipping() then nn.init.ones_(self.weight) end
+  self.weight = helpers.empty({ width }, {})
+  if not helpers.is_skipping() then nn.init.ones_(self.weight) end
 end
 
 function RMSNormGated:extra_repr() return "" end
@@ -55,10 +53,10 @@ function Mixer:init(config)
   self.act = activations.new(config.hidden_act)
   self.conv1d = self.family.Conv1d(wide, config.conv_kernel, config.use_conv_bias)
   self.in_proj = nn.Linear(C, I + wide + H, { bias = config.use_bias })
-  self.dt_bias = parameter.empty({ H }, {})
-  self.A_log = parameter.empty({ H }, {})
+  self.dt_bias = helpers.empty({ H }, {})
+  self.A_log = helpers.empty({ H }, {})
   self.norm = RMSNormGated(I, I / G, config.layer_norm_epsilon)
-  self.D = parameter.empty({ H }, {})
+  self.D = helpers.empty({ H }, {})
   self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
 end
 
@@ -120,7 +118,7 @@ local fields = decoder.with(mamba.fields, { vocab_size = 32768, hidden_size = 40
   num_hidden_layers = 64, tie_word_embeddings = false, num_heads = { 128, kind = "size" },
   head_dim = { 64, kind = "size" }, n_groups = { 8, kind = "size" } })
 
-local function refuse(...) failure.raise("format", (...):format(select(2, ...))) end
+local function refuse(...) helpers.raise("format", (...):format(select(2, ...))) end
 
 local function read_config(given)
   local config = mamba.read_config(given, fields)
@@ -132,7 +130,7 @@ local function read_config(given)
   end
   local limit = config.time_step_limit or { 0, math.huge }
   if type(limit) ~= "table" or type(limit[1]) ~= "number" or type(limit[2]) ~= "number" then
-    refuse("time_step_limit is %s; it must be two numbers", nn_text.value(limit))
+    refuse("time_step_limit is %s; it must be two numbers", helpers.value_text(limit))
   end
   config.time_step_limit = limit
   return config

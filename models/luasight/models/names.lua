@@ -1,7 +1,7 @@
 --- Standard names: the words that every language model answers to, whatever its modules are called. docs/standard-names.md
 --- says what each means. A family says where they lead (see lua/luasight/model/aliases.lua) or why there is no such place; what
 --- stands nowhere else is a tap of that name in a forward.
-local record = require "luasight.nn.record"
+local helpers = require "luasight.family"
 
 local names = {}
 
@@ -9,7 +9,7 @@ local names = {}
 ---@param name string
 ---@param value any
 ---@return any
-names.tap = record.tap
+names.tap = helpers.tap
 
 ---@param reason string
 ---@return luasight.Alias

@@ -1,6 +1,6 @@
 --- Root mean square normalisation with the text that Hugging Face gives it (Zhang and Sennrich 2019).
 local ls = require "luasight"
-local text = require "luasight.nn.text"
+local helpers = require "luasight.family"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -8,14 +8,16 @@ local norms = {}
 
 ---x / sqrt(mean(x^2) + eps) * weight.
 ---@class luasight.models.RMSNorm: luasight.nn.RMSNorm
-local RMSNorm = nn.Module("RMSNorm", require "luasight.nn.norm".RMSNorm)
+local RMSNorm = nn.Module("RMSNorm", helpers.RMSNorm)
 norms.RMSNorm = RMSNorm
 
 ---@param width integer
 ---@param eps number
 function RMSNorm:init(width, eps) ls.nn.RMSNorm.init(self, width, { eps = eps }) end
 
-function RMSNorm:extra_repr() return ("%s, eps=%s"):format(text.tuple(self.normalized_shape), text.float(self.eps)) end
+function RMSNorm:extra_repr()
+  return ("%s, eps=%s"):format(helpers.tuple_text(self.normalized_shape), helpers.float_text(self.eps))
+end
 
 ---The same times 1 + weight: weights begin at 0.
 ---@class luasight.models.OffsetRMSNorm: luasight.models.RMSNorm

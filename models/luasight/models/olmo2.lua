@@ -4,7 +4,7 @@ local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
 local attention = require "luasight.models.attention"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local Olmo2 = llama.family "Olmo2"
 
@@ -39,7 +39,7 @@ end
 
 function DecoderLayer:forward(x, options) -- B T C
   local middle = names.tap("resid_mid", x + self.post_attention_layernorm(self.self_attn(x, options)[0])) -- B T C
-  return tensor.tuple(middle + self.post_feedforward_layernorm(self.mlp(middle))) -- B T C
+  return helpers.tuple(middle + self.post_feedforward_layernorm(self.mlp(middle))) -- B T C
 end
 
 local fields = decoder.with(llama.fields, { vocab_size = 50304, rms_norm_eps = 1e-5,

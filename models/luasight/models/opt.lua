@@ -10,7 +10,7 @@ local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -48,7 +48,7 @@ end
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
   local q = heads(self.q_proj(x) * self.head_dim ^ -0.5)
-  return tensor.tuple(self.out_proj(attention.attend(self, q, heads(self.k_proj(x)), heads(self.v_proj(x)), options)))
+  return helpers.tuple(self.out_proj(attention.attend(self, q, heads(self.k_proj(x)), heads(self.v_proj(x)), options)))
 end
 
 ---@param config table
@@ -84,7 +84,7 @@ function DecoderLayer:forward(x, options) -- B T C
   local middle = names.tap("resid_mid", around(self, x, self.self_attn_layer_norm, "attn_out", function(y)
     return self.self_attn(y, options)[0]
   end)) -- B T C
-  return tensor.tuple(around(self, middle, self.final_layer_norm, "mlp_out", function(y)
+  return helpers.tuple(around(self, middle, self.final_layer_norm, "mlp_out", function(y)
     return self.fc2(self.activation_fn(self.fc1(y)))
   end)) -- B T C
 end
@@ -116,7 +116,7 @@ function Decoder:forward(input_ids, options)
   for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end
   if self.final_layer_norm then x = self.final_layer_norm(x) end
   if self.project_out then x = self.project_out(x) end -- B T E
-  return tensor.struct { { "last_hidden_state", x } }
+  return helpers.struct { { "last_hidden_state", x } }
 end
 
 function OPT.Model:init(config) self.decoder = self.family.Decoder(config) end

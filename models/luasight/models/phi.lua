@@ -5,7 +5,7 @@ local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 local attention = require "luasight.models.attention"
 local rotary = require "luasight.models.rotary"
 
@@ -36,7 +36,7 @@ function Attention:forward(x, options) -- B T C
   local q, k, v = self:project(x) -- B H T D
   if self.q_layernorm then q, k = self.q_layernorm(q), self.k_layernorm(k) end
   q, k = rotary.apply(q, k, options.position_embeddings, self.rotary_dim, self.head_dim)
-  return tensor.tuple(self.dense(attention.attend(self, q, k, v, options))) -- B T C
+  return helpers.tuple(self.dense(attention.attend(self, q, k, v, options))) -- B T C
 end
 
 local MLP = Phi.MLP
@@ -63,7 +63,7 @@ end
 function DecoderLayer:forward(x, options) -- B T C
   local y = self.input_layernorm(x) -- B T C
   local attended = names.tap("attn_out", self.resid_dropout(self.self_attn(y, options)[0])) -- B T C
-  return tensor.tuple(attended + names.tap("mlp_out", self.resid_dropout(self.mlp(y))) + x) -- B T C
+  return helpers.tuple(attended + names.tap("mlp_out", self.resid_dropout(self.mlp(y))) + x) -- B T C
 end
 
 local Model = Phi.Model

@@ -6,7 +6,7 @@ local attention = require "luasight.models.attention"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -59,7 +59,7 @@ end
 function DecoderLayer:forward(x, options) -- B T C
   local attended = self.resid_attn_dropout(self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
   local middle = names.tap("resid_mid", x + attended) -- B T C
-  return tensor.tuple(middle + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(middle)))) -- B T C
+  return helpers.tuple(middle + self.resid_mlp_dropout(self.mlp(self.post_attention_layernorm(middle)))) -- B T C
 end
 
 local fields = decoder.with(llama.fields, { vocab_size = 32064, hidden_size = 3072, intermediate_size = 8192,

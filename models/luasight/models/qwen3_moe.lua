@@ -2,7 +2,7 @@
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local experts = require "luasight.models.experts"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
 local qwen3 = require "luasight.models.qwen3".classes
@@ -44,7 +44,7 @@ local fields = decoder.with(qwen3.fields, { hidden_size = 2048, intermediate_siz
 local function sparse_layers(config)
   local sparse, plain = {}, {}
   if config.mlp_only_layers ~= nil and type(config.mlp_only_layers) ~= "table" then
-    failure.raise("format", "mlp_only_layers must be a list of numbers of layers")
+    helpers.raise("format", "mlp_only_layers must be a list of numbers of layers")
   end
   for _, layer in ipairs(config.mlp_only_layers or {}) do plain[layer] = true end
   for layer = 0, config.num_hidden_layers - 1 do

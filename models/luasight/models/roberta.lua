@@ -4,7 +4,7 @@ local ls = require "luasight"
 local bert = require "luasight.models.bert".classes
 local decoder = require "luasight.models.decoder"
 local names = require "luasight.models.names"
-local parameter = require "luasight.nn.parameter"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -36,7 +36,7 @@ function Head:init(config)
   self.dense = nn.Linear(config.hidden_size, config.hidden_size)
   self.layer_norm = nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_eps })
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = parameter.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
 end
 
 function Head:forward(x) return self.decoder(self.layer_norm(self.dense(x):gelu())) end -- B T V

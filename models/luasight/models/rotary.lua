@@ -3,15 +3,13 @@
 ---
 --- Axes: B batch, T position, H heads, D head width, R the part of it that turns.
 local ls = require "luasight"
-local failure = require "luasight.base.error"
-local near = require "luasight.base.near"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local torch, nn = ls.torch, ls.nn
 
 local rotary = {}
 
-local function refuse(...) failure.raise("format", (...):format(select(2, ...))) end
+local function refuse(...) helpers.raise("format", (...):format(select(2, ...))) end
 
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
@@ -30,8 +28,8 @@ local function check(p)
   for kind in pairs(needs) do kinds[#kinds + 1] = kind end
   table.sort(kinds)
   if not needs[p.rope_type] then
-    failure.raise("format", ("there are no rotary embeddings of the type %q%s"):format(tostring(p.rope_type),
-      near.text(tostring(p.rope_type), kinds)), { hint = "rope_type is " .. table.concat(kinds, ", ") })
+    helpers.raise("format", ("there are no rotary embeddings of the type %q%s"):format(tostring(p.rope_type),
+      helpers.near(tostring(p.rope_type), kinds)), { hint = "rope_type is " .. table.concat(kinds, ", ") })
   end
   for _, name in ipairs(needs[p.rope_type]) do
     local is_list = name == "short_factor" or name == "long_factor"
@@ -179,7 +177,7 @@ function rotary.embed(p, channels, x, positions)
   angles = torch.cat({ angles, angles }, -1) -- B T R
   local cos, sin = angles:cos(), angles:sin()
   if factor ~= 1 then cos, sin = cos * factor, sin * factor end
-  return tensor.tuple(cos:to(x), sin:to(x))
+  return helpers.tuple(cos:to(x), sin:to(x))
 end
 
 -- ---- turning ---------------------------------------------------------------------------------------------------------

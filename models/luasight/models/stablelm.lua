@@ -4,7 +4,7 @@ local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -63,7 +63,7 @@ function DecoderLayer:forward(x, options) -- B T C
     middle = names.tap("resid_mid", middle)
     y = self.post_attention_layernorm(middle)
   end
-  return tensor.tuple(middle + self.dropout(self.mlp(y))) -- B T C
+  return helpers.tuple(middle + self.dropout(self.mlp(y))) -- B T C
 end
 
 local fields = decoder.with(llama.fields, { vocab_size = 50304, hidden_size = 2560, intermediate_size = 6912,

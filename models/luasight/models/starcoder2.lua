@@ -5,7 +5,7 @@ local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"
-local tensor = require "luasight.tensor"
+local helpers = require "luasight.family"
 
 local nn = ls.nn
 
@@ -25,7 +25,7 @@ function Attention:init(config, layer)
 end
 
 function Attention:forward(x, options) -- B T C
-  return tensor.tuple(drop(self, llama.Attention.forward(self, x, options)[0])) -- B T C
+  return helpers.tuple(drop(self, llama.Attention.forward(self, x, options)[0])) -- B T C
 end
 
 local MLP = Starcoder2.MLP

@@ -9,11 +9,10 @@ local attention = require "luasight.models.attention"
 local cache = require "luasight.models.cache"
 local config_reader = require "luasight.models.config"
 local decoder = require "luasight.models.decoder"
-local failure = require "luasight.base.error"
+local helpers = require "luasight.family"
 local masks = require "luasight.models.masks"
 local names = require "luasight.models.names"
 local norms = require "luasight.models.norms"
-local tensor = require "luasight.tensor"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -97,8 +96,8 @@ function Attention:forward(x, options)
     cache.extend(o.cache, k, v)
   end
   local z = attention.attend(self, heads(self.q(x)), k, v, given)
-  if not bias then return tensor.tuple(self.o(z)) end
-  return tensor.tuple(self.o(z), bias)
+  if not bias then return helpers.tuple(self.o(z)) end
+  return helpers.tuple(self.o(z), bias)
 end
 
 -- ---- layers ----------------------------------------------------------------------------------------------------------
@@ -113,7 +112,7 @@ end
 
 function SelfAttention:forward(x, options) -- B T C
   local attended = self.SelfAttention(self.layer_norm(x), options)
-  return tensor.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias
+  return helpers.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias
 end
 
 local CrossAttention = nn.Module "T5LayerCrossAttention"
@@ -125,7 +124,7 @@ function CrossAttention:init(config)
 end
 
 function CrossAttention:forward(x, options) -- B T C
-  return tensor.tuple(x + self.dropout(self.EncDecAttention(self.layer_norm(x), options)[0])) -- B T C
+  return helpers.tuple(x + self.dropout(self.EncDecAttention(self.layer_norm(x), options)[0])) -- B T C
 end
 
 local Dense = nn.Module "T5DenseActDense"
@@ -186,7 +185,7 @@ function Block:forward(x, options, cross)
   local attended = self.layer[0](x, options)
   x = attended[0]
   if cross then x = self.layer[1](x, cross)[0] end
-  return tensor.tuple(self.layer[-1](x), attended[1])
+  return helpers.tuple(self.layer[-1](x), attended[1])
 end
 
 -- ---- encoder and decoder ---------------------------------------------------------------------------------------------
@@ -232,7 +231,7 @@ function Stack:forward(input_ids, options)
     local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }
   end
-  return tensor.struct { { "last_hidden_state", self.dropout(self.final_layer_norm(x)) } } -- B T C
+  return helpers.struct { { "last_hidden_state", self.dropout(self.final_layer_norm(x)) } } -- B T C
 end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
@@ -279,7 +278,7 @@ function ForConditionalGeneration:forward(input_ids, options)
   end
   local x = cache.last(self.decoder(ids, inner).last_hidden_state, options.logits_to_keep) -- B T C
   if config.scale_decoder_outputs then x = x * config.d_model ^ -0.5 end
-  return tensor.struct { { "logits", self.lm_head(x) } } -- B T V
+  return helpers.struct { { "logits", self.lm_head(x) } } -- B T V
 end
 
 ---The token that each text of the decoder begins with: a generation reads its input with the encoder.
@@ -332,7 +331,7 @@ local function read_config(given)
   local gate, act = config.feed_forward_proj:match "^(gated)%-([%w_]+)$"
   act = act or config.feed_forward_proj:match "^[%w_]+$"
   if not act then
-    failure.raise("format", ("feed_forward_proj is %q; it is the name of an activation, with gated- before it or not")
+    helpers.raise("format", ("feed_forward_proj is %q; it is the name of an activation, with gated- before it or not")
       :format(config.feed_forward_proj))
   end
   config.is_gated_act, config.dense_act_fn = gate ~= nil, gate and act == "gelu" and "gelu_new" or act

@@ -133,14 +133,18 @@ static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t
   return LS_OK;
 }
 
+/* Moves the nodes and their kinds into one block with room for that many. */
 static bool set_room(ls__nodes *nodes, int32_t room) {
-  ls__node *at = realloc(nodes->at, sizeof *at * (size_t)room);
+  size_t n = (size_t)room, used = (size_t)nodes->count;
+  ls__node *at = malloc(n * (sizeof *at + 1));
   if (!at) return false;
-  nodes->at = at;
-  uint8_t *kinds = realloc(nodes->kinds, (size_t)room);
-  if (!kinds) return false;
-  nodes->kinds = kinds;
-  nodes->room = room;
+  uint8_t *kinds = (uint8_t *)(at + n);
+  if (used) {
+    memcpy(at, nodes->at, used * sizeof *at);
+    memcpy(kinds, nodes->kinds, used);
+  }
+  free(nodes->at);
+  *nodes = (ls__nodes){nodes->count, room, at, kinds};
   return true;
 }
 
@@ -167,8 +171,7 @@ void ls__node_take_back(ls__nodes *nodes) { ls__node_clear(&nodes->at[--nodes->c
 
 void ls__nodes_free(ls__nodes *nodes) {
   for (int32_t i = 0; i < nodes->count; i++) ls__node_clear(&nodes->at[i]);
-  free(nodes->at);
-  free(nodes->kinds);
+  free(nodes->at); /* and the kinds */
 }
 
 ls_status ls__node_add(ls__owner *o, const ls__node *like, const ls_value *stream, int32_t n, uint8_t result, int32_t *id) {

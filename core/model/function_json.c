@@ -98,9 +98,10 @@ const char *const ls__node_words[] = {"input", "operator", "get", "set", "tuple"
 
 static const char *name_of(const ls_function *f, int32_t id) {
   const ls__node *node = &f->owner.nodes.at[id];
-  const ls__slot *slot = node->slot >= 0 ? &f->slots[node->slot] : NULL;
   if (node->kind == LS__OP) return ls__op_name(node->op);
   if (node->kind == LS__INPUT) return f->keywords[id];
+  if (node->slot < 0) return NULL;
+  const ls__slot *slot = &f->slots[node->slot];
   if (node->kind == LS__TAP) return slot->name;
   if (node->kind != LS__CALL || !slot->module) return NULL;
   const char *child = f->module ? ls__module_child_name(f->module, slot->module) : NULL;

@@ -170,9 +170,9 @@ bool ls__trace_make_room(ls_trace *t) {
   return true;
 }
 
-void ls__trace_close(ls_trace *t, bool keep) {
+/* Ends a trace that somebody holds: handles held by what is released here may be the last ones. */
+static void end(ls_trace *t, bool keep) {
   t->owner.open = false;
-  t->owner.references++; /* handles held by what is released below may be the last ones */
   end_run(t);
   ls__grad_close(t);
   ls__own_put_back(t);
@@ -195,6 +195,11 @@ void ls__trace_close(ls_trace *t, bool keep) {
   free(t->run.map);
   t->run.map = NULL;
   clear(&t->run.text);
+}
+
+void ls__trace_close(ls_trace *t, bool keep) {
+  t->owner.references++;
+  end(t, keep);
   ls_trace_release(t);
 }
 
@@ -202,7 +207,7 @@ void ls_trace_release(ls_trace *t) {
   if (!t || --t->owner.references) return;
   t->owner.references++; /* what is freed below may hold handles to this trace */
   t->kept = false;
-  if (t->owner.open) ls__trace_close(t, false);
+  if (t->owner.open) end(t, false);
   else drop_recording(t);
   for (int32_t i = 0; i < t->owner.nodes.count; i++) clear(&t->run.values[i]);
   ls__nodes_free(&t->owner.nodes);

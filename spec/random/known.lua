@@ -60,8 +60,13 @@ entry("9.4", "a view that the model made stays on old memory when its base is co
 
 entry("new 3 (9.12)", "an edit in place through a piece that was replaced since changes the script's own tensor",
   function(has, facts, difference)
-    return facts.foreign_edit and has.replacement and difference:find("was changed", 1, true)
+    return facts.edit_of_replaced and has.replacement
+      and (difference:find("was changed", 1, true) or raised(difference, "leaf Variable that requires grad"))
   end)
+
+entry("new 7", "a value that skips a module shows no edit in place of the module's output", function(has, facts, difference)
+  return has.skip and facts.foreign_edit and is_value(difference)
+end)
 
 entry("1.3", "the gradient below an edit in place is the old value's", function(_, facts, difference)
   return facts.below_edit and (is_value(difference) or difference:find("it has to raise (state", 1, true))

@@ -61,6 +61,11 @@ function Trace:edit_in_place(s)
   local x = self.vars[s.of].value
   local seen = s.root.value -- what stands at the point
   if s.root.op == "read" then
+    for _, r in ipairs(self.lines) do
+      if r.op == "replace" and r.number == s.root.number and r.line > s.root.line and r.line < s.line then
+        self.facts.edit_of_replaced = true
+      end
+    end
     for _, part in ipairs(seen and seen.parts or { seen }) do
       if part.memory.viewed and (part.memory.foreign or self.gradients) then self.facts.view_of_foreign = true end
       if part.memory.foreign then self.facts.foreign_edit = true end
@@ -71,6 +76,9 @@ function Trace:edit_in_place(s)
     if r.pass == self.pass and r.invoke ~= s.invoke then self.facts.cut_rows = true end
   end
   if s.op == "set" then
+    local from = s.value.var and self:value(s, s.value.var)
+    -- What a copy onto itself gives, libtorch leaves open.
+    if from and from.memory and from.memory == x.memory then self.facts.unsure = "a copy onto itself" end
     tape.set(x, s.spec, self:node(s, s.value))
   elseif s.f == "zero_" then
     tape.set(x, "...", 0)

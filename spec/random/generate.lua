@@ -231,6 +231,18 @@ function makes.inplace(m)
   end
 end
 
+---A value that is edited by a later one, and an operator that has to wait for the edit.
+function makes.wait(m)
+  local v = m:some(function(v) return not v.gradient and #v.shape == 2 end)
+  if v.gradient or #v.shape ~= 2 then return end
+  local copy, name = m:name "v", m:name "v"
+  m:add { op = "calc", f = "mul", a = { var = v.name }, b = m:number_operand(), out = copy }
+  local late, other = m:operand(v.shape, v.axis, math.huge)
+  m:add { op = "inplace", f = m.d:of { "add_", "mul_" }, of = copy, b = late }
+  m:add { op = "calc", f = "mul", a = { var = copy }, b = m:number_operand(), out = name }
+  m:value(name, v, other and math.max(other.number, v.number) or v.number, { computed = true })
+end
+
 function makes.set(m)
   local v = m:some(function(v) return editable(m)(v) and #v.shape == 2 end)
   if not editable(m)(v) or #v.shape ~= 2 then return end
@@ -396,7 +408,8 @@ end
 
 -- ---- programs ---------------------------------------------------------------------------------------------------------------
 
-local common = { { "read", 5 }, { "calc", 4 }, { "view", 2 }, { "inplace", 3 }, { "set", 3 }, { "replace", 3 }, { "call", 1 } }
+local common = { { "read", 5 }, { "calc", 4 }, { "view", 2 }, { "inplace", 3 }, { "set", 3 }, { "replace", 3 },
+  { "call", 1 }, { "wait", 1 } }
 
 local function weights_of(flags)
   local list = { unpack(common) }

@@ -37,7 +37,7 @@ entry("new 5", "in a batch, a replacement and edits in place around it: now and 
     return has["several inputs"] and has.replacement and raised(difference, "refer to a single memory location")
   end)
 
-entry("new 6", "times that are found again put a line behind edits written below it, and see a cycle", function(has, _, difference)
+entry("new 6", "times that are found again put a line behind edits below it, a cycle", function(has, _, difference)
   return has["edit in place"] and (has["gradient read"] or has.carry) and raised(difference, "a value that exists only later")
 end)
 

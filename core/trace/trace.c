@@ -1,4 +1,4 @@
-/* Traces: opening and closing, invokes, and what the script asks of values. */
+/* Traces: opening and closing, and what the script asks of values. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -246,96 +246,6 @@ ls_status ls_trace_rewind(ls_trace *t) {
 
 ls_status ls__trace_check_open(const ls_trace *t) {
   return t && t->owner.open ? LS_OK : ls__fail(LS_ERROR_STATE, "this trace has already ended");
-}
-
-/* ---- invokes ---------------------------------------------------------------------------------------------------- */
-
-/* The first pass that an invoke opened now can join: one that has begun takes nobody any more. */
-static int32_t first_pass(const ls_trace *t, int32_t kind) {
-  int32_t least = t->run.now < 0 || kind == LS_INVOKE_ALL ? 0 : ls__pass_of(t->run.now) + 1;
-  if (least < t->fence) least = t->fence;
-  for (int32_t i = 0; i < t->invoke_count; i++) {
-    bool alone = kind == LS_INVOKE_WHOLE || t->invokes[i].kind == LS_INVOKE_WHOLE;
-    if (alone && t->plan.invokes[i].pass >= least) least = t->plan.invokes[i].pass + 1;
-  }
-  return least;
-}
-
-/* Moves the three arrays by invoke into one block with room for that many. */
-static bool set_invoke_room(ls_trace *t, int32_t room) {
-  size_t n = (size_t)room, used = (size_t)t->invoke_count;
-  ls__invoke *invokes = malloc(n * (sizeof(ls__invoke) + sizeof(ls__planned_invoke) + sizeof(ls__running_invoke)));
-  if (!invokes) return false;
-  ls__planned_invoke *planned = (ls__planned_invoke *)(void *)(invokes + n);
-  ls__running_invoke *running = (ls__running_invoke *)(void *)(planned + n);
-  if (used) {
-    memcpy(invokes, t->invokes, used * sizeof *invokes);
-    memcpy(planned, t->plan.invokes, used * sizeof *planned);
-    memcpy(running, t->run.invokes, used * sizeof *running);
-  }
-  free(t->invokes);
-  t->invokes = invokes;
-  t->plan.invokes = planned;
-  t->run.invokes = running;
-  t->invoke_room = room;
-  return true;
-}
-
-ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out) {
-  LS__NEED(t && kind >= LS_INVOKE_WHOLE && kind <= LS_INVOKE_ALL && p && out);
-  ls_status status = ls__trace_check_open(t);
-  if (status) return status;
-  if (t->invoke_count == t->invoke_room && !set_invoke_room(t, t->invoke_room ? 2 * t->invoke_room : 1))
-    return ls__fail(LS_ERROR_MEMORY, "out of memory for an invoke");
-  ls_value local[LS__LOCAL], *arguments;
-  const ls_value *given;
-  if ((status = ls__arguments_valid(args, n)) || (status = ls__arguments_check(args, n)) || (status = ls__resolve(args, n, local, &given))) return status;
-  status = ls__arguments_keep(given, n, &arguments);
-  ls__resolved_free(given, args, local);
-  if (status) return status;
-  int32_t least = first_pass(t, kind), i = t->invoke_count++;
-  t->invokes[i] = (ls__invoke){.kind = kind, .program = ls__program_retain(p), .arguments = arguments, .argument_count = n,
-                               .least = least, .steps = t->steps, .begin = t->owner.nodes.count, .stop = -1};
-  t->plan.invokes[i] = (ls__planned_invoke){.pass = least, .cause = -1};
-  t->run.invokes[i] = (ls__running_invoke){0};
-  ls_module *module = ls__function_module(ls__program_function(p));
-  if (!t->module && module) t->module = ls__module_retain(module);
-  *out = i;
-  return LS_OK;
-}
-
-ls_status ls_trace_scan(ls_trace *t) {
-  LS__NEED(t);
-  ls_status status = ls__trace_check_open(t);
-  if (!status) t->owner.shapes = true;
-  return status;
-}
-
-ls_status ls_trace_generate(ls_trace *t, int32_t steps) {
-  LS__NEED(t && steps >= 0 && steps <= LS__LAST);
-  ls_status status = ls__trace_check_open(t);
-  if (!status) t->steps = steps;
-  return status;
-}
-
-void ls_trace_fence(ls_trace *t) {
-  if (!t) return;
-  t->steps = 0;
-  for (int32_t i = 0; i < t->invoke_count; i++)
-    if (t->plan.invokes[i].pass >= t->fence) t->fence = t->plan.invokes[i].pass + 1;
-}
-
-int32_t ls_trace_pass(ls_trace *t, int32_t invoke) {
-  return t && invoke >= 0 && invoke < t->invoke_count ? t->plan.invokes[invoke].pass : -1;
-}
-
-const char *ls__trace_point_name(const ls_trace *t, int32_t invoke, int32_t point) {
-  bool known = invoke >= 0 && invoke < t->invoke_count && t->invokes[invoke].program;
-  return known ? ls_program_point_name(t->invokes[invoke].program, point) : "";
-}
-
-ls__point_info ls__trace_point(const ls_trace *t, const ls__node *node) {
-  return ls__program_point(t->invokes[node->invoke].program, node->slot);
 }
 
 /* ---- the end of need -------------------------------------------------------------------------------------------- */

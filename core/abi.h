@@ -205,7 +205,6 @@ ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, in
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out); /* the value while recording; guarded from then on */
 ls_status ls_function_result(ls_function *f, ls_value *out);                        /* what it gave, once */
 void ls_function_release(ls_function *f);
-const char *ls_function_json(ls_function *f);  /* for storing and sending; valid until the next call */
 ls_status ls_function_shape(const ls_value *node, int64_t site, ls_value *out); /* the sizes of a node's value, a list */
 
 ls_status ls_program_new(ls_function *function, ls_program **out);
@@ -213,6 +212,7 @@ void ls_program_release(ls_program *p);
 enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
 int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run calls the module */
 int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* -1: none */
+int32_t ls_program_find(ls_program *p, const char *name);                    /* the point of a name, "h.3.output"; -1: none */
 int32_t ls_program_points(ls_program *p);
 ls_module *ls_program_point_module(ls_program *p, int32_t point);             /* borrowed; NULL: of a form */
 const char *ls_program_point_name(ls_program *p, int32_t point);             /* valid until the next call */
@@ -286,9 +286,12 @@ int32_t ls_node_kind(const ls_value *node);                                   /*
 int32_t ls_node_is_open(const ls_value *node);  /* 1: of a function being recorded, 2: of an open trace, 0: of neither */
 int64_t ls_node_site(const ls_value *node);
 
-const char *ls_trace_describe(ls_trace *t);    /* readable, one node a line; valid until the next call */
+ls_program *ls_trace_program(ls_trace *t, int32_t node); /* that a call in a trace calls; borrowed, NULL: none */
+
+/* Texts are valid until the next call of the same function. */
+ls_status ls_trace_describe(ls_trace *t, const char **out); /* readable, one node a line */
 /* The recording as JSON: with the numbers of tensors for storing and sending, else with places and lines for looking. */
-const char *ls_trace_json(ls_trace *t, int32_t numbers);
+ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out);
 void ls_interrupt(void);                       /* the run in progress stops at its next node; safe in a signal handler */
 
 /* ---- weights --------------------------------------------------------------------------------------------------- */
@@ -316,6 +319,50 @@ int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* the memory of a view nobody uses any more; changes to it are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
                            const char *metadata); /* JSON object of strings or NULL; temporary file, synced, renamed */
+
+/* ---- graphs in files ------------------------------------------------------------------------------------------- */
+
+/* The function of a module with all that it calls, as JSON. A tensor that its module tree has under one of `names` is left to
+   a file of weights and written by its names ("h.0.attn.weight"); all others are written with their numbers. `names` NULL:
+   whatever the tree has is a weight. */
+ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, const char **out); /* until the next call */
+
+/* A text of a function or of stored edits that was read and found right: kinds, numbers and types of arguments, references,
+   names, sizes. It calls only operators from the list of those that a file may call. `name` is the file's, for errors: they name
+   the node and what is wrong with it. Nothing is made of the text before all of it is checked.
+
+   A C program goes: ls_function_read; for the names of its tensors that a file of weights has (ls_weights_find,
+   ls_weights_tensor) ls_reader_set_tensor; ls_reader_function; ls_program_new. */
+typedef struct ls_reader ls_reader;
+ls_status ls_function_read(const char *json, size_t length, const char *name, ls_reader **out);
+ls_status ls_edits_read(const char *json, size_t length, const char *name, ls_reader **out);
+void ls_reader_release(ls_reader *r);
+
+/* Of a function: its tensors, the weights among which have names (several where one tensor stands in several places) and have
+   to be given before the function is made. */
+int32_t ls_reader_tensors(ls_reader *r);
+ls_status ls_reader_tensor(ls_reader *r, int32_t i, ls_weights_entry *out);    /* its name is "" where it is no weight */
+const char *ls_reader_tensor_name(ls_reader *r, int32_t i, int32_t k);         /* NULL behind the last */
+ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* of the dtype and shape in the text */
+ls_status ls_reader_function(ls_reader *r, ls_function **out);                 /* finished; LS_ERROR_NAME: a weight is missing */
+
+/* Of stored edits: how many there are, and the calls of modules of the model in them, for which a program has to be given. */
+typedef struct ls_reader_call_info {
+  int32_t edit, node;
+  int32_t positional, keywords;
+  const char *path;             /* of the module */
+} ls_reader_call_info;
+int32_t ls_reader_edits(ls_reader *r);
+int32_t ls_reader_edit_steps(ls_reader *r, int32_t i);                         /* 1: it names its steps itself */
+int32_t ls_reader_calls(ls_reader *r);
+ls_status ls_reader_call(ls_reader *r, int32_t i, ls_reader_call_info *out);
+const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
+ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
+ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* adds its nodes to an invoke */
+
+/* A file with these bytes: a temporary one beside it, synced, then renamed. Whoever opens the path finds the old one or the
+   new. */
+ls_status ls_file_write(const char *path, const void *bytes, size_t size);
 
 /* ---- tokenizers ------------------------------------------------------------------------------------------------ */
 

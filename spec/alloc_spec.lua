@@ -20,8 +20,8 @@ describe("without memory #slow", function()
     os.remove(folder)
     assert(os.execute("mkdir -p " .. folder .. "/files"))
     local built, said = run(compiler .. " -std=c11 -O1 -Icore -o " .. folder .. "/fail_alloc spec/alloc/fail_alloc.c"
-      .. " core/tokenizer/[a-z]*.c core/files/weights.c core/files/safetensors*.c core/files/pickle*.c"
-      .. " core/files/torch_file.c core/files/zip.c core/base/json.c"
+      .. " core/tokenizer/[a-z]*.c core/files/weights.c core/files/file_write.c core/files/safetensors*.c core/files/pickle*.c"
+      .. " core/files/torch_file.c core/files/zip.c core/base/dtype.c core/base/json.c"
       .. " -ljansson -lutf8proc -lonig")
     local passed, report
     if built then passed, report = run(folder .. "/fail_alloc " .. folder .. "/files") end
@@ -32,6 +32,27 @@ describe("without memory #slow", function()
       "reading what torch saved", "reading what an old torch saved" } do
       local count = tonumber(report:match("\n" .. body .. ": (%d+) allocations") or report:match("^" .. body .. ": (%d+)"))
       assert.is_true((count or 0) > 10, body)
+    end
+  end)
+
+  it("5.10 graphs are written and read, or fail with an error; never is it another graph", function()
+    if not run(compiler .. " --version") then
+      pending("there is no C compiler " .. compiler)
+      return
+    end
+    local program = os.tmpname()
+    local built, said = run(compiler .. " -std=gnu11 -O1 -no-pie -Wl,--unresolved-symbols=ignore-all -Wl,-z,lazy"
+      .. " '-DLS_HEADER_HASH=\"\"' -Icore -Ispec/fuzz -o " .. program
+      .. " spec/alloc/fail_graph.c core/arguments.c core/e*.c core/function*.c core/gra*.c"
+      .. " core/include.c core/json_util.c core/module.c core/narrow.c core/plan.c core/points.c core/program.c core/r*.c"
+      .. " core/safetensors_header.c core/trace.c core/value.c -ljansson -lm")
+    local passed, report
+    if built then passed, report = run(program .. " spec/fuzz/graph") end
+    os.remove(program)
+    assert.is_true(built, said)
+    assert.is_true(passed, report)
+    for _, body in ipairs { "function", "edits" } do
+      assert.is_true((tonumber(report:match(body .. ": (%d+) allocations")) or 0) > 100, report)
     end
   end)
 end)

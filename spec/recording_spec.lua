@@ -7,7 +7,11 @@ local torch, nn = ls.torch, ls.nn
 local C, ffi = binding.C, binding.ffi
 local support = dofile "spec/support.lua"
 
-local function json_of(recording) return ffi.string(C.ls_trace_json(recording.graph, 1)) end
+local function json_of(recording)
+  local out = ffi.new "const char *[1]"
+  binding.check(C.ls_trace_json(recording.graph, 1, out))
+  return ffi.string(out[0])
+end
 
 ---The tensors behind handles to nodes, which stay handles to nodes.
 local function values_of(handles)

@@ -29,6 +29,15 @@ void ls__live_add(int32_t n);                   /* counts handles alive, for ls_
   } while (0)
 /* near.c: the near misses of `name` among `count` candidates as ` (did you mean "a" or "b"?)`, "" if none is near. */
 const char *ls__near(const char *name, const char *const *candidates, size_t count);
+/* dtype.c: a dtype whose numbers files can hold. */
+typedef struct ls__dtype {
+  const char *code; /* in files: "F32" */
+  const char *name; /* in luasight: "float32" */
+  int32_t size;     /* bytes of an element, and its alignment */
+} ls__dtype;
+enum { LS__DIMS = 64 }; /* the most that a tensor has */
+const ls__dtype *ls__dtype_coded(const char *code); /* NULL where there is none */
+const ls__dtype *ls__dtype_named(const char *name);
 /* intern.c */
 const char *ls__intern(const char *text, size_t length); /* one copy for the life of the process */
 

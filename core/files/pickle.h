@@ -35,12 +35,12 @@ typedef struct ls__pickle_value {
 
 typedef struct ls__pickle_storage {
   const char *key;               /* which file of the archive has its bytes */
-  const ls__weights_dtype *dtype; /* NULL: bytes */
+  const ls__dtype *dtype; /* NULL: bytes */
   int64_t elements;
 } ls__pickle_storage;
 
 typedef struct ls__pickle_tensor {
-  const ls__weights_dtype *dtype;
+  const ls__dtype *dtype;
   int32_t storage;
   int32_t dims;
   int64_t offset;                /* in elements of the storage */

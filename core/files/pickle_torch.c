@@ -114,7 +114,7 @@ ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   ls_status status = ls__pickle_grow(p, &p->storages, p->storage_count, &p->storage_room, sizeof *p->storages);
   if (status) return status;
   p->storages[p->storage_count] = (ls__pickle_storage){.key = key->as.text, .elements = elements->as.i,
-    .dtype = class->as.name->kind == STORAGE ? ls__weights_dtype_named(class->as.name->dtype) : NULL};
+    .dtype = class->as.name->kind == STORAGE ? ls__dtype_named(class->as.name->dtype) : NULL};
   ls__pickle_value *v = NULL;
   status = ls__pickle_add(p, LS__PICKLE_STORAGE, &v, out);
   if (status) return status;
@@ -139,13 +139,13 @@ static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arg
   const ls__pickle_value *strides = element(p, arguments, 3, LS__PICKLE_TUPLE);
   if (!storage || !offset || offset->as.i < 0 || !shape || !strides || shape->count != strides->count)
     return ls__pickle_fail(p, "a tensor is made of something else than storage, offset, shape and strides" BROKEN);
-  if (shape->count > LS__WEIGHTS_DIMS)
-    return ls__pickle_fail(p, "a tensor has %d dimensions, at most %d are possible" BROKEN, shape->count, LS__WEIGHTS_DIMS);
-  const ls__weights_dtype *dtype = p->storages[storage->as.i].dtype;
+  if (shape->count > LS__DIMS)
+    return ls__pickle_fail(p, "a tensor has %d dimensions, at most %d are possible" BROKEN, shape->count, LS__DIMS);
+  const ls__dtype *dtype = p->storages[storage->as.i].dtype;
   if (name->kind == REBUILD_3) {
     const ls__pickle_value *given = element(p, arguments, 6, LS__PICKLE_NAME);
     if (!given || given->as.name->kind != DTYPE) return ls__pickle_fail(p, "a tensor has no dtype" BROKEN);
-    dtype = ls__weights_dtype_named(given->as.name->dtype);
+    dtype = ls__dtype_named(given->as.name->dtype);
   }
   if (!dtype) return ls__pickle_fail(p, "a tensor has no dtype" BROKEN);
   ls_status status = ls__pickle_grow(p, &p->tensors, p->tensor_count, &p->tensor_room, sizeof *p->tensors);

@@ -12,41 +12,6 @@ enum {
   LONGEST_METADATA = 16777216
 };
 
-/* In the order in which the reference writer lays out a file, from the back: wide elements come first. */
-static const ls__weights_dtype dtypes[] = {
-  {"BOOL", "bool", 1},
-  {"U8", "uint8", 1},
-  {"I8", "int8", 1},
-  {"F8_E5M2", "float8_e5m2", 1},
-  {"F8_E4M3", "float8_e4m3fn", 1},
-  {"F8_E8M0", "float8_e8m0fnu", 1},
-  {"F8_E4M3FNUZ", "float8_e4m3fnuz", 1},
-  {"F8_E5M2FNUZ", "float8_e5m2fnuz", 1},
-  {"I16", "int16", 2},
-  {"U16", "uint16", 2},
-  {"F16", "float16", 2},
-  {"BF16", "bfloat16", 2},
-  {"I32", "int32", 4},
-  {"U32", "uint32", 4},
-  {"F32", "float32", 4},
-  {"C64", "complex64", 8},
-  {"F64", "float64", 8},
-  {"I64", "int64", 8},
-  {"U64", "uint64", 8},
-};
-
-const ls__weights_dtype *ls__weights_dtype_coded(const char *code) {
-  for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-    if (!strcmp(dtypes[i].code, code)) return &dtypes[i];
-  return NULL;
-}
-
-const ls__weights_dtype *ls__weights_dtype_named(const char *name) {
-  for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-    if (!strcmp(dtypes[i].name, name)) return &dtypes[i];
-  return NULL;
-}
-
 typedef struct reader {
   const char *file;
   const char *text;
@@ -79,10 +44,10 @@ static ls_status bad_json(const reader *r, const char *name, size_t start, const
 
 /* ---- one tensor -------------------------------------------------------------------------------------------------- */
 
-static ls_status read_dtype(const reader *r, const char *name, const json_t *value, const ls__weights_dtype **out) {
+static ls_status read_dtype(const reader *r, const char *name, const json_t *value, const ls__dtype **out) {
   if (!json_is_string(value)) return bad(r, name, "has no dtype (a text such as \"F32\"); " DAMAGED);
   const char *code = json_string_value(value);
-  *out = ls__weights_dtype_coded(code);
+  *out = ls__dtype_coded(code);
   if (*out) return LS_OK;
   char shown[LS__NAME_SHOWN];
   ls__printable(code, strlen(code), shown, sizeof shown);
@@ -157,15 +122,15 @@ static ls_status read_item(reader *r, const char *name, json_t *value) {
                  "unknown key \"%s\"; a tensor has dtype, shape and data_offsets, write the file again without it",
                  ls__printable(key, strlen(key), shown, sizeof shown));
   }
-  const ls__weights_dtype *dtype = NULL;
+  const ls__dtype *dtype = NULL;
   ls_status status = read_dtype(r, name, json_object_get(value, "dtype"), &dtype);
   if (status) return status;
   const json_t *shape = json_object_get(value, "shape"), *range = json_object_get(value, "data_offsets");
   if (!json_is_array(shape)) return bad(r, name, "has no shape (a list of whole numbers); " DAMAGED);
   if (!json_is_array(range)) return bad(r, name, "has no data_offsets (two whole numbers); " DAMAGED);
   size_t dims = json_array_size(shape);
-  if (dims > LS__WEIGHTS_DIMS)
-    return bad(r, name, "has %zu dimensions, a tensor has at most %d; " DAMAGED, dims, LS__WEIGHTS_DIMS);
+  if (dims > LS__DIMS)
+    return bad(r, name, "has %zu dimensions, a tensor has at most %d; " DAMAGED, dims, LS__DIMS);
 
   size_t head = sizeof(ls__weights_item) + dims * sizeof(int64_t), bytes = strlen(name) + 1;
   ls__weights_item *item = calloc(1, head + bytes);

@@ -1,18 +1,14 @@
-/* Writing safetensors: a temporary file beside the target, synced, then renamed over it. Whoever has the old file
-   mapped keeps it; whoever opens the path finds the old file or the complete new one, even after a crash. */
-#define _DEFAULT_SOURCE 1
+/* Writing safetensors: the header, and the tensors behind it. */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "weights.h"
 
 typedef struct source {
   const char *name;
-  const ls__weights_dtype *dtype;
+  const ls__dtype *dtype;
   const void *bytes;
   size_t size;
   ls_tensor_info info;
@@ -25,7 +21,7 @@ static ls_status describe(const char *path, const char *name, const ls_value *te
   ls_status status = ls_tensor_describe(tensor, &out->info);
   if (status) return status;
   out->name = name;
-  out->dtype = ls__weights_dtype_named(out->info.dtype);
+  out->dtype = ls__dtype_named(out->info.dtype);
   if (!strcmp(name, "__metadata__"))
     return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "this name is taken by the format; choose another");
   if (!out->dtype)
@@ -138,72 +134,19 @@ static ls_status make_header(const char *path, source **sources, int32_t n, cons
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
 
-/* False with errno set on failure. */
-static bool put(int fd, const void *bytes, size_t size) {
-  const char *at = bytes;
-  while (size) {
-    ssize_t n = write(fd, at, size < (1u << 30) ? size : 1u << 30);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      if (n == 0) errno = EIO;
-      return false;
-    }
-    at += n;
-    size -= (size_t)n;
-  }
-  return true;
-}
-
-static bool put_all(int fd, const char *header, source *const *sources, int32_t n) {
+static ls_status write_file(const char *path, const char *header, source *const *sources, int32_t n) {
   static const char blanks[LS__WEIGHTS_PREFIX] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
+  ls__file_part *parts = malloc(sizeof *parts * ((size_t)n + 3));
+  if (!parts) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
   size_t length = strlen(header), padding = (8 - length % 8) % 8;
   uint64_t prefix = length + padding;
-  if (!put(fd, &prefix, sizeof prefix) || !put(fd, header, length) || !put(fd, blanks, padding)) return false;
-  for (int32_t i = 0; i < n; i++)
-    if (!put(fd, sources[i]->bytes, sources[i]->size)) return false;
-  return fsync(fd) == 0;
-}
-
-/* A new file beside `path`, with the permissions that any new file gets; `name` has room for the longer path. */
-static int create_beside(const char *path, char *name, size_t room) {
-  for (int32_t i = 0; i < 1000; i++) {
-    snprintf(name, room, "%s.%ld-%d.tmp", path, (long)getpid(), i);
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0 || errno != EEXIST) return fd;
-  }
-  return -1;
-}
-
-/* Makes the rename last. A folder that cannot be opened for reading or synced at all is as safe as it gets. */
-static ls_status sync_folder(const char *path) {
-  char *folder = strdup(path);
-  if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
-  char *slash = strrchr(folder, '/');
-  if (slash) slash[slash == folder ? 1 : 0] = 0;
-  int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  free(folder);
-  if (fd < 0) return LS_OK;
-  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "sync its folder") : LS_OK;
-  close(fd);
+  parts[0] = (ls__file_part){&prefix, sizeof prefix};
+  parts[1] = (ls__file_part){header, length};
+  parts[2] = (ls__file_part){blanks, padding};
+  for (int32_t i = 0; i < n; i++) parts[3 + i] = (ls__file_part){sources[i]->bytes, sources[i]->size};
+  ls_status status = ls__file_write(path, parts, n + 3);
+  free(parts);
   return status;
-}
-
-static ls_status write_file(const char *path, const char *header, source *const *sources, int32_t n) {
-  size_t room = strlen(path) + 48;
-  char *name = malloc(room);
-  if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
-  int fd = create_beside(path, name, room);
-  if (fd < 0) {
-    ls_status status = ls__weights_fail_system(path, "make a file in its folder");
-    free(name);
-    return status;
-  }
-  ls_status status = put_all(fd, header, sources, n) ? LS_OK : ls__weights_fail_system(path, "write");
-  if (close(fd) && !status) status = ls__weights_fail_system(path, "write");
-  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "put the new file in its place");
-  if (status) unlink(name);
-  free(name);
-  return status ? status : sync_folder(path);
 }
 
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,

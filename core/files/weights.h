@@ -14,23 +14,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weight files are mapp
 enum {
   LS__WEIGHTS_PREFIX = 8,          /* bytes of the length in front */
   LS__WEIGHTS_HEADER = 100000000,  /* longest header of the format */
-  LS__WEIGHTS_DIMS = 64,
   LS__NAME_SHOWN = 160             /* room for a name in an error */
 };
-
-typedef struct ls__weights_dtype {
-  const char *code; /* in files: "F32" */
-  const char *name; /* in luasight: "float32" */
-  int32_t size;     /* bytes of an element, and its alignment */
-} ls__weights_dtype;
-
-const ls__weights_dtype *ls__weights_dtype_coded(const char *code); /* NULL where luasight cannot hold it */
-const ls__weights_dtype *ls__weights_dtype_named(const char *name);
 
 typedef struct ls__weights_range { uint64_t begin, end; } ls__weights_range;
 
 typedef struct ls__weights_item {
-  const ls__weights_dtype *dtype;
+  const ls__dtype *dtype;
   char *name;          /* behind shape and strides, in the same allocation */
   uint64_t begin, end; /* in the data */
   int64_t elements;
@@ -65,6 +55,13 @@ ls_status ls__pickle_read(int fd, const char *file, uint64_t size, bool zipped, 
 
 /* All of `size` bytes at `at`; a file that ends before is an error. */
 ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, uint64_t at);
+
+/* file_write.c: a file of several parts, in the place of what was at the path. */
+typedef struct ls__file_part {
+  const void *bytes;
+  size_t size;
+} ls__file_part;
+ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n);
 
 /* Fails with `<file>: tensor "name": ...`, or without the tensor where `name` is NULL. */
 ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...)

@@ -148,6 +148,14 @@ uint8_t ls__function_kind(const ls_function *f) {
 
 ls_module *ls__function_module(const ls_function *f) { return f->module; }
 
+int32_t ls__function_positional(const ls_function *f) { return f->positional; }
+
+bool ls__function_has_input(const ls_function *f, const char *keyword) {
+  for (int32_t i = f->positional; i < f->inputs; i++)
+    if (!strcmp(f->keywords[i], keyword)) return true;
+  return false;
+}
+
 static ls_status finished(const ls_function *callee) {
   return callee->owner.open ? ls__fail(LS_ERROR_STATE, "a function is called before it is finished") : LS_OK;
 }

@@ -1,140 +1,258 @@
-/* A function as JSON, for storing and sending; and the arguments of a node, in functions and traces. */
-#include <jansson.h>
-#include <math.h>
+/* A function as JSON, with all that it calls: what ls_function_read reads. Tensors, modules and functions stand in three lists
+   and are named by their number there; what a module or a function names comes before it, and the function itself is the last:
+
+     {"luasight_function": 1,
+      "tensors": [{"names": ["lin.weight"], "dtype": "float32", "shape": [2, 3]}, {"dtype": ..., "shape": ..., "data": base64}],
+      "modules": [{"class": "Linear", "tensors": {"weight": 0}}, {"class": "Net", "children": {"lin": 0}}],
+      "functions": [{"module": 0, "nodes": [...], "result": {"node": 1}}, ...]}
+
+   A tensor with names is a weight: its numbers are in another file, under one of its names. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include "model/graph_check.h"
 #include "model/private.h"
 
-/* ---- one argument ------------------------------------------------------------------------------------------------ */
+/* Numbers of pointers, in the order in which they come. */
+typedef struct table {
+  const void **keys;
+  int32_t *numbers;
+  int32_t used, room; /* room: a power of two */
+} table;
 
-static json_t *base64(const unsigned char *data, size_t n) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  char *out = malloc((n + 2) / 3 * 4 + 1), *at = out;
-  if (!out) return NULL;
-  for (size_t i = 0; i < n; i += 3) {
-    uint32_t three = (uint32_t)data[i] << 16 | (i + 1 < n ? (uint32_t)data[i + 1] << 8 : 0) | (i + 2 < n ? data[i + 2] : 0u);
-    for (int k = 0; k < 4; k++) *at++ = i + (size_t)k > n ? '=' : digits[three >> (18 - 6 * k) & 63];
+typedef struct ls__json_form {
+  table tensors, modules, functions;
+  const ls_value **values;    /* by number of the tensor; borrowed from nodes */
+  json_t **names;             /* by number of the tensor: the paths by which it is reached, NULL: none */
+  int32_t value_room;
+  json_t *module_list, *function_list;
+  const char **wanted;        /* sorted: the paths that a file of weights has; NULL: all */
+  size_t wanted_count;
+} ls__json_form;
+
+static size_t place_of(const table *t, const void *key) {
+  size_t at = ((uintptr_t)key >> 4) * 0x9E3779B97F4A7C15u >> 20 & (size_t)(t->room - 1);
+  while (t->keys[at] && t->keys[at] != key) at = (at + 1) & (size_t)(t->room - 1);
+  return at;
+}
+
+static int32_t find(const table *t, const void *key) {
+  if (!t->room) return -1;
+  size_t at = place_of(t, key);
+  return t->keys[at] ? t->numbers[at] : -1;
+}
+
+static bool widen(table *t) {
+  table bigger = {.room = t->room ? 2 * t->room : 64, .used = t->used};
+  bigger.keys = calloc((size_t)bigger.room, sizeof *bigger.keys);
+  bigger.numbers = calloc((size_t)bigger.room, sizeof *bigger.numbers);
+  if (!bigger.keys || !bigger.numbers) {
+    free(bigger.keys);
+    free(bigger.numbers);
+    return false;
   }
-  json_t *text = json_stringn(out, (size_t)(at - out));
-  free(out);
-  return text;
-}
-
-/* The numbers of a tensor that a trace names. */
-static json_t *numbers_json(const ls_value *v) {
-  ls_value keep;
-  const void *data;
-  if (ls__tensor_raw(v->as.p, &keep, &data)) return NULL;
-  json_t *text = base64(data, (size_t)ls_value_bytes(&keep));
-  ls_value_release(&keep);
-  return text;
-}
-
-json_t *ls__shape_json(const ls_tensor_info *info) {
-  json_t *shape = json_array();
-  for (int32_t i = 0; i < info->dims; i++) json_array_append_new(shape, json_integer(info->shape[i]));
-  return shape;
-}
-
-/* A tensor by name where it is a parameter of the module, else by what it looks like. */
-static json_t *tensor_json(const ls_module *m, bool numbers, const ls_value *v) {
-  const char *name = m ? ls__module_tensor_name(m, v->as.p) : NULL;
-  if (name) return json_pack("{s:s}", "parameter", name);
-  ls_tensor_info info;
-  if (ls_tensor_describe(v, &info)) return json_pack("{s:s}", "tensor", "?");
-  json_t *o = json_pack("{s:s,s:o}", "dtype", info.dtype, "shape", ls__shape_json(&info));
-  json_t *data = numbers ? numbers_json(v) : NULL;
-  if (data) json_object_set_new(o, "data", data);
-  return json_pack("{s:o}", "tensor", o);
-}
-
-/* The value that begins at s[*i]; *i moves behind it. */
-static json_t *value_json(const ls_module *m, bool numbers, const ls_value *s, int32_t n, int32_t *i) {
-  const ls_value *v = &s[(*i)++];
-  int32_t end;
-  switch (v->kind) {
-    case LS_BOOL: return json_boolean(v->as.i);
-    case LS_INT: return json_integer(v->as.i);
-    case LS_FLOAT: return isfinite(v->as.f) ? json_real(v->as.f) : json_pack("{s:s}", "float", isnan(v->as.f) ? "nan" : v->as.f > 0 ? "inf" : "-inf");
-    case LS_STRING: return json_string(v->as.s);
-    case LS_TENSOR: return tensor_json(m, numbers, v);
-    case LS_NODE: return json_pack("{s:i}", "node", v->aux);
-    case LS_ELLIPSIS: return json_pack("{s:s}", "index", "...");
-    case LS_SLICE: {
-      json_t *parts = json_array();
-      for (int32_t k = 0; k < 3; k++) json_array_append_new(parts, value_json(m, numbers, s, n, i));
-      return json_pack("{s:o}", "slice", parts);
+  for (int32_t i = 0; i < t->room; i++)
+    if (t->keys[i]) {
+      size_t at = place_of(&bigger, t->keys[i]);
+      bigger.keys[at] = t->keys[i];
+      bigger.numbers[at] = t->numbers[i];
     }
-    case LS_OPEN: {
-      end = ls__stream_value(s, *i - 1, n);
-      json_t *inside = ls__arguments_json(m, s + *i, end - *i, numbers);
-      *i = end;
-      return v->aux == LS_TUPLE ? json_pack("{s:o}", "tuple", inside) : v->aux == LS_STRUCT ? json_pack("{s:o}", "struct", inside) : inside;
+  free(t->keys);
+  free(t->numbers);
+  *t = bigger;
+  return true;
+}
+
+/* The next number for a pointer that has none; -1 when out of memory. */
+static int32_t add(table *t, const void *key, ls__json *out) {
+  if (2 * t->used >= t->room && !widen(t)) {
+    ls__json_made(out, NULL);
+    return -1;
+  }
+  size_t at = place_of(t, key);
+  t->keys[at] = key;
+  return t->numbers[at] = t->used++;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+
+int32_t ls__json_form_tensor(ls__json_form *form, ls__json *out, const ls_value *tensor) {
+  int32_t number = find(&form->tensors, tensor->as.p);
+  if (number >= 0) return number;
+  if (form->tensors.used == form->value_room) {
+    int32_t room = form->value_room ? 2 * form->value_room : 64;
+    const ls_value **values = realloc(form->values, sizeof *values * (size_t)room);
+    if (values) form->values = values;
+    json_t **names = realloc(form->names, sizeof(json_t *) * (size_t)room);
+    if (names) form->names = names;
+    if (!values || !names) {
+      ls__json_made(out, NULL);
+      return -1;
     }
-    case LS_TUPLE:
-    case LS_LIST:
-    case LS_STRUCT:
-      return json_pack("{s:o}", "tuple", ls__arguments_json(m, ls__seq_items(v), ls_seq_length(v), numbers));
-    default: return json_null();
+    form->value_room = room;
+  }
+  if ((number = add(&form->tensors, tensor->as.p, out)) < 0) return -1;
+  form->values[number] = tensor;
+  form->names[number] = NULL;
+  return number;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static bool is_wanted(const ls__json_form *form, const char *path) {
+  return !form->wanted || bsearch(&path, form->wanted, form->wanted_count, sizeof path, by_text);
+}
+
+enum { PATH_ROOM = 1024 };
+
+/* Notes the paths of the tensors that are used, below `m`, whose own path of `length` bytes is in `path`. */
+static void name_tensors(ls__json_form *form, ls__json *out, const ls_module *m, char *path, size_t length) {
+  for (int32_t i = 0; i < m->tensors; i++) {
+    int32_t number = m->tensor_values[i].kind == LS_TENSOR ? find(&form->tensors, m->tensor_values[i].as.p) : -1;
+    int n = snprintf(path + length, PATH_ROOM - length, "%s%s", length ? "." : "", m->tensor_names[i]);
+    if (number < 0 || n < 0 || (size_t)n >= PATH_ROOM - length || !is_wanted(form, path)) continue;
+    if (!form->names[number]) form->names[number] = ls__json_made(out, json_array());
+    ls__json_add(out, form->names[number], ls__json_string(out, path));
+  }
+  for (int32_t i = 0; i < m->children; i++) {
+    int n = snprintf(path + length, PATH_ROOM - length, "%s%s", length ? "." : "", m->child_names[i]);
+    if (m->child_modules[i] && n >= 0 && (size_t)n < PATH_ROOM - length)
+      name_tensors(form, out, m->child_modules[i], path, length + (size_t)n);
   }
 }
 
-json_t *ls__arguments_json(const ls_module *m, const ls_value *s, int32_t n, bool numbers) {
-  json_t *list = json_array();
-  for (int32_t i = 0; i < n;) {
-    if (s[i].kind == LS_KEY) {
-      const char *key = s[i++].as.s;
-      json_array_append_new(list, json_pack("{s:s,s:o}", "name", key, "value", value_json(m, numbers, s, n, &i)));
-    } else {
-      json_array_append_new(list, value_json(m, numbers, s, n, &i));
-    }
+static json_t *tensors_json(ls__json_form *form, ls__json *out) {
+  json_t *list = ls__json_made(out, json_array());
+  for (int32_t i = 0; i < form->tensors.used && !out->status; i++) {
+    json_t *o = ls__json_tensor(out, form->values[i], !form->names[i]);
+    if (form->names[i]) ls__json_put(out, o, "names", json_incref(form->names[i]));
+    ls__json_add(out, list, o);
   }
   return list;
 }
 
-/* ---- one function ------------------------------------------------------------------------------------------------ */
+/* ---- modules ----------------------------------------------------------------------------------------------------- */
 
-const char *const ls__node_words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "guard", "read",
-                                      "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
-
-static const char *name_of(const ls_function *f, int32_t id) {
-  const ls__node *node = &f->owner.nodes.at[id];
-  if (node->kind == LS__OP) return ls__op_name(node->op);
-  if (node->kind == LS__INPUT) return f->keywords[id];
-  if (node->slot < 0) return NULL;
-  const ls__slot *slot = &f->slots[node->slot];
-  if (node->kind == LS__TAP) return slot->name;
-  if (node->kind != LS__CALL || !slot->module) return NULL;
-  const char *child = f->module ? ls__module_child_name(f->module, slot->module) : NULL;
-  return child ? child : slot->module->class_name;
+/* The number of a module; it and those below it are added to the list where they are new. */
+static int32_t module_number(ls__json_form *form, ls__json *out, const ls_module *m) {
+  int32_t number = find(&form->modules, m);
+  if (number >= 0) return number;
+  json_t *o = ls__json_made(out, json_object()), *axes = ls__json_made(out, json_object()),
+      *children = ls__json_made(out, json_object());
+  ls__json_put(out, o, "class", ls__json_string(out, m->class_name));
+  for (int32_t i = 0; i < m->axes; i++) /* of two for one point the first counts */
+    if (!json_object_get(axes, m->axis_points[i]))
+      ls__json_put(out, axes, m->axis_points[i], ls__json_integer(out, m->axis_numbers[i]));
+  for (int32_t i = 0; i < m->children && !out->status; i++)
+    if (m->child_modules[i])
+      ls__json_put(out, children, m->child_names[i], ls__json_integer(out, module_number(form, out, m->child_modules[i])));
+  if (json_object_size(axes)) ls__json_put(out, o, "axes", json_incref(axes));
+  if (json_object_size(children)) ls__json_put(out, o, "children", json_incref(children));
+  json_decref(axes);
+  json_decref(children);
+  ls__json_add(out, form->module_list, o);
+  return add(&form->modules, m, out);
 }
 
-static json_t *function_json(const ls_function *f) {
-  json_t *nodes = json_array();
-  for (int32_t i = 0; i < f->owner.nodes.count; i++) {
-    const ls__node *node = &f->owner.nodes.at[i];
-    json_t *o = json_pack("{s:i,s:s}", "node", i, "do", ls__node_words[node->kind]);
-    const char *name = name_of(f, i);
-    if (name && *name) json_object_set_new(o, "name", json_string(name));
-    if (node->n) json_object_set_new(o, "arguments", ls__arguments_json(f->module, node->stream, node->n, false));
-    if (node->kind == LS__EITHER) {
-      json_object_set_new(o, "plain", function_json(f->slots[node->slot].callee));
-      json_object_set_new(o, "fused", function_json(f->slots[node->slot].fused));
+/* Tells each module which of its tensors are used: known only when all functions are written. */
+static void put_module_tensors(ls__json_form *form, ls__json *out) {
+  for (int32_t k = 0; k < form->modules.room && !out->status; k++) {
+    const ls_module *m = form->modules.keys[k];
+    json_t *o = m ? json_array_get(form->module_list, (size_t)form->modules.numbers[k]) : NULL;
+    json_t *tensors = m ? ls__json_made(out, json_object()) : NULL;
+    for (int32_t i = 0; m && i < m->tensors; i++) {
+      int32_t number = m->tensor_values[i].kind == LS_TENSOR ? find(&form->tensors, m->tensor_values[i].as.p) : -1;
+      if (number >= 0) ls__json_put(out, tensors, m->tensor_names[i], ls__json_integer(out, number));
     }
-    json_array_append_new(nodes, o);
+    if (json_object_size(tensors)) ls__json_put(out, o, "tensors", json_incref(tensors));
+    json_decref(tensors);
   }
-  json_t *o = json_pack("{s:s,s:o}", "graph", "function", "nodes", nodes);
-  int32_t at = 0;
-  if (!f->owner.open) json_object_set_new(o, "result", value_json(f->module, false, &f->result, 1, &at));
+}
+
+/* ---- functions --------------------------------------------------------------------------------------------------- */
+
+static int32_t function_number(ls__json_form *form, ls__json *out, const ls_function *f);
+
+static json_t *node_json(ls__json_form *form, ls__json *out, const ls_function *f, int32_t i) {
+  const ls__node *node = &f->owner.nodes.at[i];
+  const ls__slot *slot = node->slot >= 0 ? &f->slots[node->slot] : NULL;
+  const char *name = node->kind == LS__OP ? ls__op_name(node->op) : node->kind == LS__INPUT ? f->keywords[i]
+                     : node->kind == LS__TAP ? slot->name : NULL;
+  json_t *o = ls__json_made(out, json_object());
+  ls__json_put(out, o, "node", ls__json_integer(out, i));
+  ls__json_put(out, o, "do", ls__json_string(out, ls__node_word(node->kind)));
+  if (name) ls__json_put(out, o, "name", ls__json_string(out, name));
+  if (slot && slot->callee) {
+    const char *role = node->kind == LS__EITHER ? "plain" : "function";
+    ls__json_put(out, o, role, ls__json_integer(out, function_number(form, out, slot->callee)));
+  }
+  if (slot && slot->fused) ls__json_put(out, o, "fused", ls__json_integer(out, function_number(form, out, slot->fused)));
+  if (node->n) ls__json_put(out, o, "arguments", ls__json_arguments(out, node->stream, node->n));
   return o;
 }
 
-static _Thread_local char *kept;
-
-const char *ls__json_kept(json_t *o) {
-  free(kept);
-  kept = o ? ls__json_text(o) : NULL;
-  json_decref(o);
-  return kept ? kept : "{}";
+/* The number of a function; it and those that it calls are added to the list where they are new. */
+static int32_t function_number(ls__json_form *form, ls__json *out, const ls_function *f) {
+  int32_t number = find(&form->functions, f);
+  if (number >= 0) return number;
+  json_t *o = ls__json_made(out, json_object()), *nodes = ls__json_made(out, json_array());
+  if (f->module) ls__json_put(out, o, "module", ls__json_integer(out, module_number(form, out, f->module)));
+  for (int32_t i = 0; i < f->owner.nodes.count && !out->status; i++) ls__json_add(out, nodes, node_json(form, out, f, i));
+  ls__json_put(out, o, "nodes", nodes);
+  int32_t at = 0;
+  ls__json_put(out, o, "result", ls__json_value(out, &f->result, 1, &at));
+  ls__json_add(out, form->function_list, o);
+  return add(&form->functions, f, out);
 }
 
-const char *ls_function_json(ls_function *f) { return f ? ls__json_kept(function_json(f)) : ""; }
+static void free_form(ls__json_form *form) {
+  for (int32_t i = 0; i < form->tensors.used; i++) json_decref(form->names[i]);
+  table *tables[] = {&form->tensors, &form->modules, &form->functions};
+  for (int i = 0; i < 3; i++) {
+    free(tables[i]->keys);
+    free(tables[i]->numbers);
+  }
+  free(form->values);
+  free(form->names);
+  free(form->wanted);
+  json_decref(form->module_list);
+  json_decref(form->function_list);
+}
+
+/* Takes the paths that a file of weights has. */
+static void take_names(ls__json_form *form, ls__json *out, const char *const *names, int32_t n) {
+  if (!names) return;
+  form->wanted = malloc(sizeof *form->wanted * ((size_t)n + 1));
+  if (!form->wanted) {
+    ls__json_made(out, NULL);
+    return;
+  }
+  if (n) memcpy(form->wanted, names, sizeof *form->wanted * (size_t)n);
+  form->wanted_count = (size_t)n;
+  qsort(form->wanted, form->wanted_count, sizeof *form->wanted, by_text);
+}
+
+ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, const char **out) {
+  static _Thread_local char *kept;
+  LS__NEED(f && out && n >= 0 && (names || !n));
+  for (int32_t i = 0; i < n; i++) LS__NEED(names[i]);
+  if (f->owner.open || !f->module)
+    return ls__fail(LS_ERROR_ARGUMENT, "only the finished function of a module can be written as JSON");
+  ls__json json = {0};
+  ls__json_form form = {.module_list = ls__json_made(&json, json_array()), .function_list = ls__json_made(&json, json_array())};
+  json.form = &form;
+  char path[PATH_ROOM] = "";
+  take_names(&form, &json, names, n);
+  if (!json.status) function_number(&form, &json, f);
+  if (!json.status) name_tensors(&form, &json, f->module, path, 0);
+  if (!json.status) put_module_tensors(&form, &json);
+  json_t *o = ls__json_made(&json, json_object());
+  ls__json_put(&json, o, "luasight_function", ls__json_made(&json, json_integer(1)));
+  ls__json_put(&json, o, "tensors", tensors_json(&form, &json));
+  ls__json_put(&json, o, "modules", json_incref(form.module_list));
+  ls__json_put(&json, o, "functions", json_incref(form.function_list));
+  ls_status status = ls__json_finish(&json, o, &kept);
+  free_form(&form);
+  if (!status) *out = kept;
+  return status;
+}

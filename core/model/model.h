@@ -109,6 +109,8 @@ ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *valu
 ls_status ls__function_record(ls_function *f, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
 uint8_t ls__function_kind(const ls_function *f);  /* ls_kind expected of its result */
 ls_module *ls__function_module(const ls_function *f); /* borrowed, may be NULL */
+int32_t ls__function_positional(const ls_function *f); /* how many of its inputs have no name */
+bool ls__function_has_input(const ls_function *f, const char *keyword);
 bool ls__function_is_positionwise(const ls_function *f); /* one input, of which it treats every position alone */
 /* The names of the struct that a function gives; false where they are not known. `names` has room for LS__LOCAL. */
 bool ls__function_fields(const ls_function *f, const char **names, size_t *n);
@@ -122,6 +124,8 @@ bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size
 int32_t ls__module_axis(const ls_module *m, const char *point, int32_t otherwise); /* where the rows are, as declared */
 const char *ls__module_class(const ls_module *m);
 const char *ls__module_tensor_name(const ls_module *m, const void *tensor);       /* NULL: none of its own */
+const ls_value *ls__module_tensor(const ls_module *m, const char *name);          /* borrowed; NULL: it has none of its own */
+ls_module *ls__module_find(ls_module *root, const char *path, size_t length);     /* borrowed; NULL: there is none */
 const char *ls__module_child_name(const ls_module *m, const ls_module *child);    /* NULL: none of its own */
 
 /* ---- programs (program.c) ----------------------------------------------------------------------------------------- */
@@ -187,12 +191,111 @@ void ls__interrupt_guard(bool on);   /* while on, Ctrl-C stops the run */
 ls_status ls__interrupt_listen(void); /* before each node: fails once after Ctrl-C */
 ls_status ls__interrupt_check(void);  /* the same, at the end */
 
-/* ---- texts (function_json.c) ---------------------------------------------------------------------------------------- */
+/* ---- texts: writing (graph_json.c) ----------------------------------------------------------------------------------- */
 
-extern const char *const ls__node_words[]; /* by kind */
-json_t *ls__shape_json(const ls_tensor_info *info);
-/* The arguments of a node as JSON. A tensor is named where it is one of `m`'s own; else it is described, with its numbers
-   where they are asked for. */
-json_t *ls__arguments_json(const ls_module *m, const ls_value *stream, int32_t n, bool numbers);
-const char *ls__json_kept(json_t *o); /* the text of `o`, which is released; valid until the next call */
+/* A text being made. The first failure stays in `status`, and all that follows is in vain: whoever made the text looks at it
+   once, at the end. */
+typedef struct ls__json {
+  const ls_module *module;    /* of a trace: its tensors go by their names; NULL: none */
+  bool numbers;               /* of a trace: the other tensors have their numbers */
+  struct ls__json_form *form; /* of a function: its tensors are numbered there; NULL: of a trace */
+  ls_status status;
+} ls__json;
+
+json_t *ls__json_made(ls__json *out, json_t *value);                  /* NULL is out of memory */
+json_t *ls__json_string(ls__json *out, const char *text);             /* also fails where the text is no UTF-8 */
+json_t *ls__json_integer(ls__json *out, int64_t i);
+json_t *ls__json_with(ls__json *out, const char *key, json_t *value); /* an object with one field; takes the value */
+void ls__json_put(ls__json *out, json_t *object, const char *key, json_t *value); /* takes the value */
+void ls__json_add(ls__json *out, json_t *list, json_t *value);                    /* takes the value */
+json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers); /* its dtype, its shape and its numbers */
+json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n);
+json_t *ls__json_value(ls__json *out, const ls_value *s, int32_t n, int32_t *i); /* that begins at s[*i]; moves *i behind it */
+/* The compact text of `value`, which it takes, in `*kept`, which it replaces. */
+ls_status ls__json_finish(ls__json *out, json_t *value, char **kept);
+const char *ls__node_word(int32_t kind);
+int32_t ls__node_kind_of(const char *word); /* -1: of none */
+
+/* ---- texts: reading --------------------------------------------------------------------------------------------------
+
+   Texts of strangers are read in two parts, and all is checked before anything is made. Both parts go through the JSON as
+   jansson holds it; the second trusts what the first has checked.
+
+     graph_read.c                       the text, its size, its tensors
+     function_read.c                    the modules and functions of a function's text
+     graph_check.c, graph_check_value.c the nodes: kinds, arguments, references, names of operators
+     graph_build.c                      the nodes of a checked graph
+     function_build.c                   a function of all that; the weights that it takes from outside */
+
+enum { LS__READ_SHOWN = 96 }; /* room for a foreign name in an error */
+
+/* One function, or one stored edit. */
+typedef struct ls__read_graph {
+  const json_t *nodes, *result;
+  int32_t module;                 /* of a function, by number; -1: a form, which has none */
+  int32_t positional, inputs;
+  int32_t slots;
+  int32_t depth;                  /* functions below functions */
+  int64_t calls, points;          /* of one run of it */
+  int32_t steps;                  /* an edit that names its steps itself */
+} ls__read_graph;
+
+typedef struct ls__read_call {    /* of a module of the model, by an edit */
+  int32_t graph, node;
+  const json_t *arguments;
+  const char *path;
+  int32_t positional, keywords;
+  ls_program *program;            /* retained; NULL: not given yet */
+} ls__read_call;
+
+struct ls_reader {
+  char *name;                     /* of the file, for errors */
+  json_t *text;
+  bool is_function;
+  int32_t graph_count, tensor_count, module_count, call_count, call_room;
+  ls__read_graph *graphs;
+  const json_t *tensors, *modules;
+  ls_value *values;               /* of the tensors; LS_NONE: a weight that is not there yet */
+  ls__read_call *calls;
+};
+
+/* Where in the text something is wrong. */
+typedef struct ls__read_place {
+  ls_reader *reader;
+  int32_t graph, node;            /* -1: not in one */
+  const char *kind, *name;        /* of the node, as far as known */
+} ls__read_place;
+
+/* Fails with the file, the node and what is wrong with it. */
+ls_status ls__read_fail(const ls__read_place *at, ls_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+const char *ls__read_shown(const json_t *text, char *room); /* a foreign text, fit for an error, in LS__READ_SHOWN bytes */
+/* A list: an array, or the empty object that some writers of JSON give for one. */
+bool ls__read_is_list(const json_t *value);
+/* Fails where an object has a field that is not among `known`, which ends with NULL. */
+ls_status ls__read_known(const ls__read_place *at, const json_t *object, const char *const *known);
+ls_status ls__read_check(ls_reader *r, int32_t graph);       /* the nodes of a graph */
+/* Reads a text; `check` looks at all that is in it. */
+ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *), ls_reader **out);
+
+/* Nodes of a checked graph on their way into a function or a trace. */
+typedef struct ls__build {
+  ls__read_place at;
+  ls__owner *owner;
+  /* Adds a node to the owner. */
+  ls_status (*record)(void *owner, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
+  /* Makes the node under way where its kind is not one of those that functions and traces share. */
+  ls_status (*make)(struct ls__build *b, int32_t *id);
+  const void *context;            /* of `make` */
+  const ls_module *module;        /* whose parameters an edit names; NULL: none */
+  const json_t *node;
+  int32_t kind;
+  int32_t *ids;                   /* by number in the text, of the owner; -1: it has no value */
+  ls_value *stream;               /* the arguments of the node under way */
+  int32_t n, room;
+  ls_value *owned;                /* tensors in them that were made for them */
+  int32_t owned_count, owned_room;
+} ls__build;
+
+ls_status ls__build_nodes(ls__build *b);  /* errors of the recording get the place in the text */
+void ls__build_free(ls__build *b);
 #endif

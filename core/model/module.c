@@ -114,6 +114,26 @@ const char *ls__module_tensor_name(const ls_module *m, const void *tensor) {
   return NULL;
 }
 
+const ls_value *ls__module_tensor(const ls_module *m, const char *name) {
+  for (int32_t i = 0; m && i < m->tensors; i++)
+    if (m->tensor_values[i].kind == LS_TENSOR && !strcmp(m->tensor_names[i], name)) return &m->tensor_values[i];
+  return NULL;
+}
+
+ls_module *ls__module_find(ls_module *root, const char *path, size_t length) {
+  const char *end = path + length;
+  while (root && path < end) {
+    const char *dot = memchr(path, '.', (size_t)(end - path));
+    size_t n = (size_t)((dot ? dot : end) - path);
+    ls_module *below = NULL;
+    for (int32_t i = 0; i < root->children && !below; i++)
+      if (!strncmp(root->child_names[i], path, n) && !root->child_names[i][n]) below = root->child_modules[i];
+    root = below;
+    path += dot ? n + 1 : n;
+  }
+  return root;
+}
+
 const char *ls__module_child_name(const ls_module *m, const ls_module *child) {
   for (int32_t i = 0; i < m->children; i++)
     if (m->child_modules[i] == child) return m->child_names[i];

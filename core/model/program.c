@@ -164,6 +164,31 @@ int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *
   return -1;
 }
 
+int32_t ls_program_find(ls_program *p, const char *name) {
+  if (!p || !name) return -1;
+  size_t length = strlen(name);
+  const char *open = strstr(name, " (call "), *last = name;
+  long call = 0;
+  if (open) {
+    char *end;
+    call = strtol(open + strlen(" (call "), &end, 10);
+    if (strcmp(end, ")") || call < 0 || call > INT32_MAX) return -1;
+    length = (size_t)(open - name);
+  }
+  for (size_t i = 0; i < length; i++)
+    if (name[i] == '.') last = name + i + 1;
+  ls_module *m = p->function->module;
+  if (last > name) m = ls__module_find(m, name, (size_t)(last - name - 1));
+  if (!m) return -1;
+  char word[256];
+  size_t n = length - (size_t)(last - name);
+  if (n >= sizeof word) return -1;
+  memcpy(word, last, n);
+  word[n] = 0;
+  int32_t kind = !strcmp(word, "input") ? LS_POINT_INPUT : !strcmp(word, "output") ? LS_POINT_OUTPUT : LS_POINT_TAP;
+  return ls_program_point(p, m, kind, word, (int32_t)call);
+}
+
 static bool same_point(const ls_program *a, int32_t i, const ls_program *b, int32_t k) {
   const ls__point *x = &a->points[i], *y = &b->points[k];
   const ls__instance *p = &a->instances[x->instance], *q = &b->instances[y->instance];

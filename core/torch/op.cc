@@ -95,6 +95,12 @@ ls_status ls_op_find(const char* name, const ls_op** out) {
 
 const char* ls__op_name(const ls_op* op) { return op->name.c_str(); }
 
+int32_t ls__op_arguments(const ls_op* op) {
+  size_t most = 0;
+  for (auto& handle : op->overloads) most = std::max(most, handle.schema().arguments().size());
+  return static_cast<int32_t>(most);
+}
+
 const char* ls_op_names(const char* prefix) {
   static thread_local std::string text;
   if (!prefix) return "";
@@ -268,6 +274,21 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
   return ls__fail(LS_ERROR_ARGUMENT, "%s cannot be called with (%s); it takes %s%s", op->name.c_str(), given.c_str(),
                   forms.c_str(), next);
 }
+
+}  // namespace
+
+int32_t ls__op_argument(const ls_op* op, const char* name) {
+  int32_t kind = LS__ARGUMENT_NONE;
+  for (size_t i = 0; i < op->overloads.size(); i++) {
+    int place = find_argument(op->overloads[i].schema(), name);
+    if (place < 0) continue;
+    if (place == 0 || !(op->written[i].declared >> place & 1)) return LS__ARGUMENT_TAKEN;
+    kind = LS__ARGUMENT_WRITTEN;
+  }
+  return kind;
+}
+
+namespace {
 
 // ---- calling -----------------------------------------------------------------------------------------------------------
 
@@ -645,6 +666,9 @@ int32_t ls__call_written(const ls__call* call, int32_t k) {
 bool ls__call_changes_own(const ls__call* call) { return call->changes_own; }
 
 bool ls__op_addresses(const ls_op* op) { return op->addresses; }
+bool ls__call_writes_others(const ls__call* call) {
+  return call->op->written[static_cast<size_t>(call->handle - call->op->overloads.data())].declared > 1;
+}
 
 int32_t ls__call_view_of(const ls__call* call) {
   bool shares = false;

@@ -56,6 +56,13 @@ bool ls__op_addresses(const ls_op *op);                        /* its result lie
 int32_t ls__call_view_of(const ls__call *call);                /* node whose storage the result may share, else -1 */
 void ls__scan_enter(bool on); /* while on, operators without a form for shapes alone run on zeros */
 const char *ls__op_name(const ls_op *op);
+/* What a name is among the arguments of the overloads: none has it, some take it, or all that have it write to it and it is
+   not the first (out =). */
+enum { LS__ARGUMENT_NONE = 0, LS__ARGUMENT_TAKEN = 1, LS__ARGUMENT_WRITTEN = 2 };
+int32_t ls__op_argument(const ls_op *op, const char *name);
+int32_t ls__op_arguments(const ls_op *op);                     /* the most that an overload has */
+bool ls__call_writes_others(const ls__call *call);             /* changes an argument that is not the first */
+bool ls__operator_is_safe(const char *name);                   /* on the list of those that a file may call: operators_safe.txt */
 
 /* index.cc: values only, no LS_NODE inside */
 ls_status ls__index_get(const ls_value *self, const ls_value *index, int32_t n, ls_value *out);

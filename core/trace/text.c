@@ -26,57 +26,73 @@ static const char *subject(const ls_trace *t, const ls__node *node) {
   }
 }
 
+static void put_integer(ls__json *out, json_t *object, const char *key, int64_t i) {
+  ls__json_put(out, object, key, ls__json_integer(out, i));
+}
+
 /* Where a node runs and which line of the script wrote it: for looking, not for storing. */
-static void put_place(json_t *o, const ls_trace *t, int32_t id) {
+static void put_place(ls__json *out, json_t *o, const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int64_t time = t->plan.nodes[id].time;
   int32_t from = id; /* what an operator follows tells whose rows it works on */
   while (t->owner.nodes.at[from].invoke < 0 && t->plan.nodes[from].latest >= 0) from = t->plan.nodes[from].latest;
   int32_t invoke = t->owner.nodes.at[from].invoke;
   const char *at = ls__trace_point_name(t, invoke, ls__point_of(time));
-  if (*at) json_object_set_new(o, "at", json_string(at));
-  json_object_set_new(o, "point", json_integer(ls__point_of(time)));
-  json_object_set_new(o, "at step", json_integer(ls__step_of(time)));
-  if (invoke >= 0) json_object_set_new(o, "rows", json_integer(invoke));
-  if (node->site) json_object_set_new(o, "site", json_integer(node->site));
-  if (node->edits >= 0) json_object_set_new(o, "edits", json_integer(node->edits));
+  if (*at) ls__json_put(out, o, "at", ls__json_string(out, at));
+  put_integer(out, o, "point", ls__point_of(time));
+  put_integer(out, o, "at step", ls__step_of(time));
+  if (invoke >= 0) put_integer(out, o, "rows", invoke);
+  if (node->site) put_integer(out, o, "site", node->site);
+  if (node->edits >= 0) put_integer(out, o, "edits", node->edits);
 }
 
-static json_t *node_json(const ls_trace *t, int32_t id, bool numbers) {
+/* What a paused trace has computed: its dtype and its shape. */
+static void put_computed(ls__json *out, json_t *o, const ls_value *value) {
+  json_t *tensor = ls__json_tensor(out, value, false), *field;
+  const char *key;
+  json_object_foreach(tensor, key, field) ls__json_put(out, o, key, json_incref(field));
+  json_decref(tensor);
+}
+
+static json_t *node_json(ls__json *out, const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
-  json_t *o = json_pack("{s:i,s:s}", "node", id, "do", ls__node_words[node->kind]);
+  json_t *o = ls__json_made(out, json_object());
+  put_integer(out, o, "node", id);
+  ls__json_put(out, o, "do", ls__json_string(out, ls__node_word(node->kind)));
   const char *name = subject(t, node);
-  if (*name) json_object_set_new(o, "name", json_string(name));
-  if (node->n) json_object_set_new(o, "arguments", ls__arguments_json(t->module, node->stream, node->n, numbers));
-  if (node->saved) json_object_set_new(o, "saved", json_true());
-  if (t->owner.open && !numbers) put_place(o, t, id);
-  if (node->step) json_object_set_new(o, "step", json_integer(node->step));
-  if (t->invoke_count > 1 && node->invoke >= 0) json_object_set_new(o, "invoke", json_integer(node->invoke));
-  if (t->invoke_count > 1) json_object_set_new(o, "pass", json_integer(ls__pass_of(t->plan.nodes[id].time)));
-  if (node->flag && node->kind == LS__WRITE) json_object_set_new(o, "skips", json_true());
-  ls_tensor_info info;
-  const ls_value *v = &t->run.values[id];
-  if (t->owner.open && t->run.nodes[id].done && v->kind == LS_TENSOR && !ls_tensor_describe(v, &info)) {
-    json_object_set_new(o, "dtype", json_string(info.dtype));
-    json_object_set_new(o, "shape", ls__shape_json(&info));
-  }
+  if (*name) ls__json_put(out, o, "name", ls__json_string(out, name));
+  if (node->n) ls__json_put(out, o, "arguments", ls__json_arguments(out, node->stream, node->n));
+  if (node->saved) ls__json_put(out, o, "saved", json_true());
+  if (t->owner.open && !out->numbers) put_place(out, o, t, id);
+  if (node->step) put_integer(out, o, "step", node->step);
+  if (t->invoke_count > 1 && node->invoke >= 0) put_integer(out, o, "invoke", node->invoke);
+  if (t->invoke_count > 1) put_integer(out, o, "pass", ls__pass_of(t->plan.nodes[id].time));
+  if (node->flag && node->kind == LS__WRITE) ls__json_put(out, o, "skips", json_true());
+  if (t->owner.open && t->run.nodes[id].done && t->run.values[id].kind == LS_TENSOR) put_computed(out, o, &t->run.values[id]);
   return o;
 }
 
-static json_t *trace_json(const ls_trace *t, bool numbers) {
-  json_t *nodes = json_array();
-  for (int32_t i = 0; i < t->owner.nodes.count; i++) json_array_append_new(nodes, node_json(t, i, numbers));
-  return json_pack("{s:s,s:o}", "graph", "trace", "nodes", nodes);
+static json_t *trace_json(ls__json *out, const ls_trace *t) {
+  json_t *o = ls__json_with(out, "graph", ls__json_string(out, "trace")), *nodes = ls__json_made(out, json_array());
+  for (int32_t i = 0; i < t->owner.nodes.count && !out->status; i++) ls__json_add(out, nodes, node_json(out, t, i));
+  ls__json_put(out, o, "nodes", nodes);
+  return o;
 }
 
-const char *ls_trace_json(ls_trace *t, int32_t numbers) {
-  return t ? ls__json_kept(trace_json(t, numbers != 0)) : "";
+ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out) {
+  static _Thread_local char *kept;
+  LS__NEED(t && out);
+  ls__json json = {.module = t->module, .numbers = numbers != 0};
+  ls_status status = ls__json_finish(&json, trace_json(&json, t), &kept);
+  if (!status) *out = kept;
+  return status;
 }
 
 /* ---- the text to read --------------------------------------------------------------------------------------------------- */
 
 static _Thread_local char *text;
 static _Thread_local size_t used, room;
+static _Thread_local bool lost; /* there was no memory for a part of the text */
 
 __attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
   for (;;) {
@@ -84,13 +100,19 @@ __attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
     va_start(args, format);
     int n = vsnprintf(text + used, room - used, format, args);
     va_end(args);
-    if (n < 0) return;
+    if (n < 0) {
+      lost = true;
+      return;
+    }
     if (used + (size_t)n < room) {
       used += (size_t)n;
       return;
     }
     char *bigger = realloc(text, (used + (size_t)n + 1) * 2);
-    if (!bigger) return;
+    if (!bigger) {
+      lost = true;
+      return;
+    }
     text = bigger;
     room = (used + (size_t)n + 1) * 2;
   }
@@ -174,14 +196,21 @@ static void put_node(const json_t *o, int indent) {
   put("\n");
 }
 
-const char *ls_trace_describe(ls_trace *t) {
-  if (!t) return "";
-  json_t *o = trace_json(t, false);
+ls_status ls_trace_describe(ls_trace *t, const char **out) {
+  LS__NEED(t && out);
+  ls__json json = {.module = t->module};
+  json_t *o = trace_json(&json, t);
   used = 0;
-  put("%s", "");
-  size_t i;
-  json_t *node;
-  json_array_foreach(json_object_get(o, "nodes"), i, node) put_node(node, 0);
+  lost = false;
+  if (!json.status) {
+    put("%s", "");
+    size_t i;
+    json_t *node;
+    json_array_foreach(json_object_get(o, "nodes"), i, node) put_node(node, 0);
+  }
   json_decref(o);
-  return text ? text : "";
+  if (json.status) return json.status;
+  if (lost) return ls__fail(LS_ERROR_MEMORY, "out of memory for the text of a trace");
+  *out = text;
+  return LS_OK;
 }

@@ -13,7 +13,7 @@
 
    trace.c opens and closes, invoke.c takes the inputs, record.c and points.c record, time.c and plan.c decide what runs when, execute.c runs it, pass.c
    moves the model, edit.c changes values in place, own.c keeps it from memory that is not its own, rows.c cuts out the rows of an invoke, grad_plan.c and grad.c go backward,
-   narrow.c finds calls of which only a part is used, include.c copies stored edits, text.c prints. */
+   narrow.c finds calls of which only a part is used, include.c copies stored edits, edit_read.c reads them, text.c prints. */
 #ifndef LUASIGHT_TRACE_H
 #define LUASIGHT_TRACE_H
 #include "model/model.h"

@@ -80,7 +80,7 @@ end
 
 local release = { ["ls_module *"] = "ls_module_release", ["ls_function *"] = "ls_function_release",
   ["ls_program *"] = "ls_program_release", ["ls_trace *"] = "ls_trace_release", ["ls_weights *"] = "ls_weights_release",
-  ["ls_tokenizer *"] = "ls_tokenizer_release" }
+  ["ls_tokenizer *"] = "ls_tokenizer_release", ["ls_reader *"] = "ls_reader_release" }
 
 ---Keeps a handle until the world ends.
 function World:own(kind, handle)
@@ -136,6 +136,16 @@ local function tensor(w)
   check(C.ls_tensor_require_grad(v, 1))
   return v
 end
+
+local texts = {
+  f = '{"luasight_function":1,"tensors":[{"names":["w"],"dtype":"float32","shape":[2]}],"modules":[{"class":"M","tensors":{"w":0}}],'
+    .. '"functions":[{"module":0,"nodes":[{"node":0,"do":"input"}],"result":{"node":0}}]}',
+  c = '{"luasight_function":1,"tensors":[],"modules":[{"class":"M"}],'
+    .. '"functions":[{"module":0,"nodes":[{"node":0,"do":"input"}],"result":{"node":0}}]}',
+  e = '{"luasight_edits":1,"edits":[{"nodes":[{"node":0,"do":"read","name":"output"},'
+    .. '{"node":1,"do":"call","name":"a","arguments":[{"node":0}]}]}]}',
+  none = '{"luasight_edits":1,"edits":[{"nodes":[{"node":0,"do":"read","name":"output"}]}]}',
+}
 
 -- What calls take is made when they ask for it.
 local makers = {
@@ -212,6 +222,18 @@ local makers = {
     check(C.ls_trace_invoke(t, C.LS_INVOKE_WHOLE, w.program, w.tensor, 1, ffi.new "int32_t[1]"))
     check(C.ls_trace_write(t, 0, 0, 1, w.other, 0, 0))
     return t
+  end,
+  reader = function(w) -- of a function with a weight
+    return w:make("ls_reader *", function(out) return C.ls_function_read(texts.f, #texts.f, "function.json", out) end)
+  end,
+  edits_reader = function(w) -- of an edit that calls a module
+    return w:make("ls_reader *", function(out) return C.ls_edits_read(texts.e, #texts.e, "edits.json", out) end)
+  end,
+  edits_alone = function(w)
+    return w:make("ls_reader *", function(out) return C.ls_edits_read(texts.none, #texts.none, "edits.json", out) end)
+  end,
+  constant = function(w) -- of a function without a weight
+    return w:make("ls_reader *", function(out) return C.ls_function_read(texts.c, #texts.c, "function.json", out) end)
   end,
   weights = function(w) return w:make("ls_weights *", function(out) return C.ls_weights_open(shared.weights_path, out) end) end,
   tokenizer = function(w)
@@ -302,12 +324,33 @@ local calls = {
   ls_function_demand = function(w) return w.eager_value, 0, V(w) end,
   ls_function_result = function(w) return w.made, V(w) end,
   ls_function_release = function() local out = ffi.new "ls_function *[1]" check(C.ls_function_new(nil, out)) return out[0] end,
-  ls_function_json = function(w) return w.made end,
+  ls_function_json = function(w) return w.made, ffi.new("const char *[1]", { "weight" }), 1, w:out "const char *" end,
+  ls_function_read = function(w) return texts.f, #texts.f, "function.json", w:out "ls_reader *" end,
+  ls_edits_read = function(w) return texts.e, #texts.e, "edits.json", w:out "ls_reader *" end,
+  ls_reader_release = function()
+    local out = ffi.new "ls_reader *[1]"
+    check(C.ls_function_read(texts.f, #texts.f, "function.json", out))
+    return out[0]
+  end,
+  ls_reader_tensors = function(w) return w.reader end,
+  ls_reader_tensor = function(w) return w.reader, 0, w:out "ls_weights_entry" end,
+  ls_reader_tensor_name = function(w) return w.reader, 0, 0 end,
+  ls_reader_set_tensor = function(w) return w.reader, "w", w.tensor end,
+  ls_reader_function = function(w) return w.constant, w:out "ls_function *" end,
+  ls_reader_edits = function(w) return w.edits_reader end,
+  ls_reader_edit_steps = function(w) return w.edits_reader, 0 end,
+  ls_reader_calls = function(w) return w.edits_reader end,
+  ls_reader_call = function(w) return w.edits_reader, 0, w:out "ls_reader_call_info" end,
+  ls_reader_call_keyword = function(w) return w.edits_reader, 0, 0 end,
+  ls_reader_set_program = function(w) return w.edits_reader, 0, w.program end,
+  ls_reader_record = function(w) return w.edits_alone, 0, w.trace, 0 end,
+  ls_file_write = function() return path, "bytes", 5 end,
   ls_function_shape = function(w) return w.input, 0, V(w) end,
   ls_program_new = function(w) return w.made, w:out "ls_program *" end,
   ls_program_release = function(w) local out = ffi.new "ls_program *[1]" check(C.ls_program_new(w.made, out)) return out[0] end,
   ls_program_calls = function(w) return w.program, w.child end,
   ls_program_point = function(w) return w.program, w.child, C.LS_POINT_OUTPUT, "x", 0 end,
+  ls_program_find = function(w) return w.program, "output" end,
   ls_program_points = function(w) return w.program end,
   ls_program_point_module = function(w) return w.program, 1 end,
   ls_program_point_name = function(w) return w.program, 1 end,
@@ -349,8 +392,11 @@ local calls = {
   ls_node_is_set = function(w) return w.read end, ls_node_is_eager = function(w) return w.read end,
   ls_node_kind = function(w) return w.read end, ls_node_is_open = function(w) return w.read end,
   ls_node_site = function(w) return w.read end,
-  ls_trace_describe = function(w) return w.read and w.trace end,
-  ls_trace_json = function(w) return w.read and w.trace, 0 end,
+  ls_trace_program = function(w) return w.trace, w:value(function(out)
+      return C.ls_trace_call(w.trace, w.program, w.read, 1, 0, out)
+    end)[0].aux end,
+  ls_trace_describe = function(w) return w.read and w.trace, w:out "const char *" end,
+  ls_trace_json = function(w) return w.read and w.trace, 0, w:out "const char *" end,
   ls_interrupt = function() end,
 
   ls_weights_open = function(w) return shared.weights_path, w:out "ls_weights *" end,

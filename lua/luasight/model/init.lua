@@ -216,6 +216,24 @@ function root_methods:load_edits(path)
   for _, edit in ipairs(require "luasight.trace.edits".load(network, path)) do table.insert(network.edits, edit) end
 end
 
+---Writes the function of the model, as it is recorded for this input, as JSON: operators, modules, points and constants, with
+---the names of its weights in place of their numbers. C programs run and trace it without Lua (`ls_function_read` in abi.h).
+---@param path string
+---@param ... any  input, options?
+---@overload fun(self: luasight.Model, path: string, input: any)
+---@overload fun(self: luasight.Model, path: string, input: any, options: table)
+function root_methods:save_graph(path, ...)
+  local network = getfenv(self).network
+  if type(path) ~= "string" then
+    binding.raise("argument", "save_graph takes a path and an input: model:save_graph(path, input)")
+  end
+  check_numbers(network)
+  local call = inputs.sort(network, "save_graph", network.options, ...)
+  check_input(call)
+  if call.body then binding.raise("argument", "save_graph takes no body") end
+  require "luasight.model.save_graph"(path, network.module, network.prepare(call.input, call.options))
+end
+
 -- ---- making models -----------------------------------------------------------------------------------------------------
 
 local model = { is_handle = is_handle }

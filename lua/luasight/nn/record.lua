@@ -352,6 +352,38 @@ end
 
 record.call_forward = call_forward
 
+---The program of a module for a call with tensors alone: so many positional ones, and those of these names.
+---@param module table
+---@param positional integer
+---@param keywords string[]
+---@return ffi.cdata* program
+function record.program(module, positional, keywords)
+  if record_of(module).dynamic then
+    binding.raise("state", ("%s branches on numbers, so it has to be called with values"):format(module._class_name))
+  end
+  local any = binding.new_ref() -- what stands for a tensor: nothing is looked at but that it is a handle
+  local args, named = {}, nil
+  for i = 1, positional do args[i] = any end
+  for _, name in ipairs(keywords) do
+    named = named or {}
+    named[name] = any
+  end
+  if named then args[positional + 1] = named end
+  return program_of(module, signature(unpack(args)))
+end
+
+---The function of a module for one way of calling it.
+---@param module table
+---@param ... any
+---@return ffi.cdata*
+function record.function_for(module, ...)
+  local s = signature(...)
+  if not record_of(module).dynamic then return (function_of(module, s)) end
+  local g = record_without_autograd(module, s, "copies")
+  result_of(g)
+  return g
+end
+
 -- ---- calls in a body, line by line --------------------------------------------------------------------------------------
 
 local inlines = extent() -- { enter =, tap = } while the forward of an added module runs in a body

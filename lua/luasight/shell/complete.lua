@@ -26,7 +26,7 @@ local points = { "output", "input" }
 local taps = { "q", "k", "v", "scores", "pattern", "z" }
 -- Words that a module or a model may have; offered where they are there.
 local words = { "get", "each", "named_modules", "points", "next", "call", "skip", "trace", "tracer", "generate", "stream",
-  "scan", "edit", "clear_edits", "save_edits", "load_edits" }
+  "scan", "edit", "clear_edits", "save_edits", "load_edits", "save_graph" }
 local tracer_words = { "run", "abandon", "graph", "invoke", "next", "iter", "all", "step", "stop", "apply", "cache" }
 local public = { "tokenizer", "config", "generator" }
 

@@ -32,8 +32,9 @@ local function node_text(nodes, number, depth)
 end
 
 local function proxy_text(proxy)
-  local graph = ffi.cast("ls_trace *", proxy.v.as.p)
-  local nodes, number = cjson.decode(ffi.string(C.ls_trace_json(graph, 0))).nodes, proxy.v.aux
+  local graph, text = ffi.cast("ls_trace *", proxy.v.as.p), ffi.new "const char *[1]"
+  binding.check(C.ls_trace_json(graph, 0, text))
+  local nodes, number = cjson.decode(ffi.string(text[0])).nodes, proxy.v.aux
   local node = nodes[number + 1]
   local notes = { "proxy" }
   if node.shape then notes[2] = ("%s %s"):format(node.dtype, words.argument(node.shape)) end

@@ -182,9 +182,13 @@ function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() e
 ---The recorded graph: prints one node a line; `:json()` for sending, `:dot()` for pictures.
 ---@return luasight.GraphText
 function methods:graph()
-  local graph = open(self).graph
-  return setmetatable({ text = ffi.string(C.ls_trace_describe(graph)), text_json = ffi.string(C.ls_trace_json(graph, 1)),
-    places = ffi.string(C.ls_trace_json(graph, 0)) }, Graph)
+  local graph, text = open(self).graph, ffi.new "const char *[1]"
+  binding.check(C.ls_trace_describe(graph, text))
+  local readable = ffi.string(text[0])
+  binding.check(C.ls_trace_json(graph, 1, text))
+  local with_numbers = ffi.string(text[0])
+  binding.check(C.ls_trace_json(graph, 0, text))
+  return setmetatable({ text = readable, text_json = with_numbers, places = ffi.string(text[0]) }, Graph)
 end
 
 ---@return string  the recorded graph in the language of graphviz

@@ -60,7 +60,7 @@ end
 
 ---The weight of one expert. The number is a value of the recording, so that this is taken in each run anew: what is computed
 ---of parameters alone would be computed once.
-local function weight_of(x, all, e) return all:select(0, x:new_empty({ e, 0 }).shape[0]) end
+local function weight_of(x, all, e) return all:select(0, x:new_zeros({ e, 0 }).shape[0]) end
 
 ---@param x any        N C
 ---@param chosen any   N K, which experts each token asks

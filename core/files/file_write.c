@@ -1,0 +1,79 @@
+/* Writing a file: a temporary one beside the target, synced, then renamed over it. Whoever has the old file mapped keeps it;
+   whoever opens the path finds the old file or the complete new one, even after a crash. */
+#define _DEFAULT_SOURCE 1
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "weights.h"
+
+/* False with errno set on failure. */
+static bool put(int fd, const void *bytes, size_t size) {
+  const char *at = bytes;
+  while (size) {
+    ssize_t n = write(fd, at, size < (1u << 30) ? size : 1u << 30);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      if (n == 0) errno = EIO;
+      return false;
+    }
+    at += n;
+    size -= (size_t)n;
+  }
+  return true;
+}
+
+static bool put_all(int fd, const ls__file_part *parts, int32_t n) {
+  for (int32_t i = 0; i < n; i++)
+    if (!put(fd, parts[i].bytes, parts[i].size)) return false;
+  return fsync(fd) == 0;
+}
+
+/* A new file beside `path`, with the permissions that any new file gets; `name` has room for the longer path. */
+static int create_beside(const char *path, char *name, size_t room) {
+  for (int32_t i = 0; i < 1000; i++) {
+    snprintf(name, room, "%s.%ld-%d.tmp", path, (long)getpid(), i);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return -1;
+}
+
+/* Makes the rename last. A folder that cannot be opened for reading or synced at all is as safe as it gets. */
+static ls_status sync_folder(const char *path) {
+  char *folder = strdup(path);
+  if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  char *slash = strrchr(folder, '/');
+  if (slash) slash[slash == folder ? 1 : 0] = 0;
+  int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  free(folder);
+  if (fd < 0) return LS_OK;
+  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "sync its folder") : LS_OK;
+  close(fd);
+  return status;
+}
+
+ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n) {
+  size_t room = strlen(path) + 48;
+  char *name = malloc(room);
+  if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  int fd = create_beside(path, name, room);
+  if (fd < 0) {
+    ls_status status = ls__weights_fail_system(path, "make a file in its folder");
+    free(name);
+    return status;
+  }
+  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "write");
+  if (close(fd) && !status) status = ls__weights_fail_system(path, "write");
+  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "put the new file in its place");
+  if (status) unlink(name);
+  free(name);
+  return status ? status : sync_folder(path);
+}
+
+ls_status ls_file_write(const char *path, const void *bytes, size_t size) {
+  if (!path || (!bytes && size)) return ls__fail(LS_ERROR_ARGUMENT, "a file is written from bytes to a path");
+  return ls__file_write(path, &(ls__file_part){bytes, size}, 1);
+}

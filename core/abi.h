@@ -329,9 +329,7 @@ ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, 
 
 /* A text of a function or of stored edits that was read and found right: kinds, numbers and types of arguments, references,
    names, sizes. It calls only operators from the list of those that a file may call. `name` is the file's, for errors: they name
-   the node and what is wrong with it. Nothing is made of the text before all of it is checked.
-
-   A C program goes: ls_function_read; for the names of its tensors that a file of weights has (ls_weights_find,
+   the node and what is wrong with it. Nothing is made of the text before all of it is checked. A C program goes: ls_function_read; for the names of its tensors that a file of weights has (ls_weights_find,
    ls_weights_tensor) ls_reader_set_tensor; ls_reader_function; ls_program_new. */
 typedef struct ls_reader ls_reader;
 ls_status ls_function_read(const char *json, size_t length, const char *name, ls_reader **out);
@@ -360,9 +358,7 @@ const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
 ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* adds its nodes to an invoke */
 
-/* A file with these bytes: a temporary one beside it, synced, then renamed. Whoever opens the path finds the old one or the
-   new. */
-ls_status ls_file_write(const char *path, const void *bytes, size_t size);
+ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* a temporary file, synced, renamed */
 
 /* ---- tokenizers ------------------------------------------------------------------------------------------------ */
 

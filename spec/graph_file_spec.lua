@@ -323,7 +323,7 @@ describe("files of edits", function()
       resize_ = function(h) return (h * 1):resize_ { 1 } end,
       slice_inverse = pcall(function() return torch.slice_inverse end) and function(h) return torch.slice_inverse(h["0:1"], h) end or nil,
       batch_norm = function(h)
-        return torch.batch_norm(h, nil, nil, torch.zeros(4), torch.ones(4), true, .1, 1e-5, false)
+        return torch.batch_norm(h, nil, nil, torch.zeros(4), torch.ones(4), false, .1, 1e-5, false)
       end,
       _print = function(h) return h:_cast_Float() end,
     } do

@@ -269,18 +269,24 @@ end)
 
 describe("ls_function_json", function()
   it("has the inputs, nodes and result of a function", function()
-    local out, value = ffi.new "ls_function *[1]", ffi.new "ls_value[3]"
-    binding.check(C.ls_function_new(nil, out))
+    local out, value, module = ffi.new "ls_function *[1]", ffi.new "ls_value[3]", ffi.new "ls_module *[1]"
+    binding.check(C.ls_module_new("Net", module))
+    binding.check(C.ls_function_new(module[0], out))
+    C.ls_module_release(module[0])
     local f = ffi.gc(out[0], C.ls_function_release)
     binding.check(C.ls_function_input(f, nil, value))
     binding.check(C.ls_function_input(f, "mask", value + 1))
     local op, n = ffi.new "const ls_op *[1]", ffi.new "int32_t[1]"
     binding.check(C.ls_op_find("mul", op))
     binding.check(C.ls_op_call(op[0], value, 2, 0, value + 2, n))
+    local text = ffi.new "const char *[1]"
+    assert.equal(C.LS_ERROR_STATE, tonumber(C.ls_function_json(f, nil, 0, text)))
     binding.check(C.ls_function_finish(f, value + 2))
     for i = 0, 2 do C.ls_value_release(value + i) end
-    assert.equal('{"graph":"function","nodes":[{"node":0,"do":"input"},{"node":1,"do":"input","name":"mask"},' ..
-      '{"node":2,"do":"operator","name":"mul","arguments":[{"node":0},{"node":1}]}],"result":{"node":2}}',
-      ffi.string(C.ls_function_json(f)))
+    binding.check(C.ls_function_json(f, nil, 0, text))
+    assert.equal('{"luasight_function":1,"tensors":[],"modules":[{"class":"Net"}],"functions":[{"module":0,"nodes":[' ..
+      '{"node":0,"do":"input"},{"node":1,"do":"input","name":"mask"},' ..
+      '{"node":2,"do":"operator","name":"mul","arguments":[{"node":0},{"node":1}]}],"result":{"node":2}}]}',
+      ffi.string(text[0]))
   end)
 end)

@@ -237,7 +237,7 @@ ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, 
   LS__NEED(f && out && n >= 0 && (names || !n));
   for (int32_t i = 0; i < n; i++) LS__NEED(names[i]);
   if (f->owner.open || !f->module)
-    return ls__fail(LS_ERROR_ARGUMENT, "only the finished function of a module can be written as JSON");
+    return ls__fail(LS_ERROR_STATE, "only the finished function of a module can be written as JSON");
   ls__json json = {0};
   ls__json_form form = {.module_list = ls__json_made(&json, json_array()), .function_list = ls__json_made(&json, json_array())};
   json.form = &form;

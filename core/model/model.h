@@ -126,7 +126,6 @@ const char *ls__module_class(const ls_module *m);
 const char *ls__module_tensor_name(const ls_module *m, const void *tensor);       /* NULL: none of its own */
 const ls_value *ls__module_tensor(const ls_module *m, const char *name);          /* borrowed; NULL: it has none of its own */
 ls_module *ls__module_find(ls_module *root, const char *path, size_t length);     /* borrowed; NULL: there is none */
-const char *ls__module_child_name(const ls_module *m, const ls_module *child);    /* NULL: none of its own */
 
 /* ---- programs (program.c) ----------------------------------------------------------------------------------------- */
 

@@ -134,12 +134,6 @@ ls_module *ls__module_find(ls_module *root, const char *path, size_t length) {
   return root;
 }
 
-const char *ls__module_child_name(const ls_module *m, const ls_module *child) {
-  for (int32_t i = 0; i < m->children; i++)
-    if (m->child_modules[i] == child) return m->child_names[i];
-  return NULL;
-}
-
 /* Appends the path from `m` down to `wanted`; false where it is not below. */
 static bool find_path(const ls_module *m, const ls_module *wanted, char *path, size_t room) {
   if (m == wanted) return true;

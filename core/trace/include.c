@@ -4,6 +4,10 @@
 
 int32_t ls_trace_count(ls_trace *t) { return t ? t->owner.nodes.count : -1; }
 
+ls_program *ls_trace_program(ls_trace *t, int32_t node) {
+  return t && node >= 0 && node < t->owner.nodes.count ? t->owner.nodes.at[node].program : NULL;
+}
+
 /* The point of one program in another. */
 static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int32_t *out) {
   int32_t *map;

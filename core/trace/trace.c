@@ -248,10 +248,6 @@ ls_status ls__trace_check_open(const ls_trace *t) {
   return t && t->owner.open ? LS_OK : ls__fail(LS_ERROR_STATE, "this trace has already ended");
 }
 
-ls_program *ls_trace_program(ls_trace *t, int32_t node) {
-  return t && node >= 0 && node < t->owner.nodes.count ? t->owner.nodes.at[node].program : NULL;
-}
-
 /* ---- the end of need -------------------------------------------------------------------------------------------- */
 
 ls_status ls_trace_save(const ls_value *node) {

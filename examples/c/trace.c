@@ -109,7 +109,9 @@ static void trace(ls_program *program, ls_module *block, const ls_value *ids) {
   check(ls_setitem(&hidden, columns, 5, &zero, 0));
   check(ls_trace_read(t, invoke, 0, behind, 0, &output));
   check(ls_trace_save(&output));
-  printf("%s", ls_trace_describe(t));
+  const char *text;
+  check(ls_trace_describe(t, &text));
+  printf("%s", text);
 
   check(ls_trace_run(t, NULL, 0, &event)); /* nothing ran before this line */
   check(ls_trace_value(&before, &value));

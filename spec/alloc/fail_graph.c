@@ -5,8 +5,7 @@
    Stands alone, without libtorch, for which spec/fuzz/texts.h stands in; what is left unresolved is never called:
 
      cc -O1 -no-pie -Wl,--unresolved-symbols=ignore-all -Wl,-z,lazy -DLS_HEADER_HASH='""' -I core -I spec/fuzz spec/alloc/fail_graph.c \
-       core/arguments.c core/e*.c core/function*.c core/gra*.c core/include.c core/json_util.c core/module.c core/narrow.c core/plan.c \
-       core/points.c core/program.c core/r*.c core/safetensors_header.c core/trace.c core/value.c -ljansson -lm
+       core/base/*.c core/value/*.c core/model/*.c core/trace/*.c -ljansson -lm
      ./a.out spec/fuzz/graph       (in the root of the project) */
 #include "allocations.h"
 #include "texts.h"
@@ -73,6 +72,7 @@ static int run(const char *name, body *f, const char *text) {
 int main(int count, char **arguments) {
   if (count != 2) return fputs("give the folder of the texts\n", stderr), 2;
   texts[0][0] = texts[1][0] = 0;
+  start();
   if (load(arguments[1], "function", texts[0]) || load(arguments[1], "edits", texts[1])) return 2;
   int bad = run("function", read_function, texts[0]);
   if (ls_edits_read(texts[1] + 1, strlen(texts[1] + 1), "edits", &edits) || make_model(&model)) return fputs(ls_error_message(), stderr), 2;

@@ -4,9 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "graph_read.h"
-#include "trace.h"
-#include "weights.h"
+#include "trace/trace.h"
+
+/* ---- values -------------------------------------------------------------------------------------------------------- */
+
+static void retain_tensor(void *tensor, int32_t aux);
+static void release_tensor(void *tensor, int32_t aux);
+static int64_t bytes_of_tensor(void *tensor);
+
+/* What ls_start does without libtorch. */
+static void start(void) {
+  static const ls__value_class tensors = {retain_tensor, release_tensor, bytes_of_tensor};
+  ls__value_define(LS_TENSOR, &tensors);
+  ls__nodes_start();
+}
 
 /* ---- tensors ------------------------------------------------------------------------------------------------------- */
 
@@ -30,8 +41,16 @@ void ls__tensor_release(void *p) {
   if (t->done) t->done(t->data);
   free(t);
 }
+static void retain_tensor(void *tensor, int32_t aux) {
+  (void)aux;
+  ls__tensor_retain(tensor);
+}
+static void release_tensor(void *tensor, int32_t aux) {
+  (void)aux;
+  ls__tensor_release(tensor);
+}
+static int64_t bytes_of_tensor(void *t) { return (int64_t)((tensor *)t)->bytes; }
 int64_t ls__tensor_version(void *t) { return t ? 0 : 1; }
-int64_t ls__tensor_bytes(void *t) { return (int64_t)((tensor *)t)->bytes; }
 
 ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
                          void (*done)(void *), void *context, ls_value *out) {
@@ -127,10 +146,9 @@ uint8_t ls__call_kind(const ls__call *call, int32_t result) {
   if (result < 0 || result >= call->op->results) abort();
   return LS_TENSOR;
 }
-bool ls__call_writes(const ls__call *call, int32_t *node) {
-  if (call->op->writes) *node = call->first;
-  return call->op->writes;
-}
+int32_t ls__call_written(const ls__call *call, int32_t k) { return call->op->writes && !k ? call->first : -1; }
+bool ls__call_changes_own(const ls__call *call) { return call->op->writes && call->first < 0; }
+bool ls__op_addresses(const ls_op *op) { return op == NULL; }
 bool ls__call_writes_others(const ls__call *call) { return call == NULL; }
 int32_t ls__call_view_of(const ls__call *call) { return call->op->writes ? call->first : -1; }
 
@@ -139,7 +157,7 @@ int32_t ls__call_view_of(const ls__call *call) { return call->op->writes ? call-
 /* A model with a module "a" below it, whose points edits can name. */
 static ls_status make_model(ls_program **out) {
   ls_module *root = NULL, *a = NULL;
-  ls_graph *inner = NULL, *outer = NULL;
+  ls_function *inner = NULL, *outer = NULL;
   ls_value x = {0}, y = {0}, weight = {0};
   ls_status status = ls_module_new("Root", &root);
   if (!status) status = ls_module_new("A", &a);
@@ -161,8 +179,8 @@ static ls_status make_model(ls_program **out) {
   ls_value_release(&y);
   ls_value_release(&weight);
   if (!status) status = ls_program_new(outer, out);
-  ls_graph_release(inner);
-  ls_graph_release(outer);
+  ls_function_release(inner);
+  ls_function_release(outer);
   ls_module_release(root);
   ls_module_release(a);
   return status;
@@ -177,7 +195,7 @@ static ls_status record_edits(ls_reader *r, ls_program *model, const char **writ
     status = ls_reader_set_program(r, i, model);
   }
   for (int32_t i = 0; !status && i < ls_reader_edits(r); i++) {
-    ls_graph *trace = NULL;
+    ls_trace *trace = NULL;
     int32_t invoke;
     ls_value x = {0};
     status = ls_trace_open(&trace);
@@ -185,10 +203,10 @@ static ls_status record_edits(ls_reader *r, ls_program *model, const char **writ
     if (!status) status = ls__tensor_map(NULL, NULL, NULL, 0, "float32", NULL, NULL, &x);
     if (!status) status = ls_trace_invoke(trace, LS_INVOKE_WHOLE, model, &x, 1, &invoke);
     if (!status) status = ls_reader_record(r, i, trace, invoke);
-    if (!status) status = ls_graph_json(trace, 0, written);
-    if (!status) status = ls_graph_text(trace, written);
+    if (!status) status = ls_trace_json(trace, 0, written);
+    if (!status) status = ls_trace_describe(trace, written);
     ls_value_release(&x);
-    ls_graph_release(trace);
+    ls_trace_release(trace);
   }
   return status;
 }
@@ -196,7 +214,7 @@ static ls_status record_edits(ls_reader *r, ls_program *model, const char **writ
 /* A text of a function becomes the function, a program, and a text again. */
 static ls_status read_function(const char *text, size_t length, const char **written) {
   ls_reader *r = NULL;
-  ls_graph *f = NULL;
+  ls_function *f = NULL;
   ls_program *p = NULL;
   ls_status status = ls_function_read(text, length, "function", &r);
   for (int32_t i = 0; !status && i < ls_reader_tensors(r); i++) {
@@ -216,6 +234,6 @@ static ls_status read_function(const char *text, size_t length, const char **wri
   for (int32_t i = 0; !status && i < ls_program_points(p); i++) (void)strlen(ls_program_point_name(p, i));
   ls_program_release(p);
   if (!status) status = ls_function_json(f, NULL, 0, written);
-  ls_graph_release(f);
+  ls_function_release(f);
   return status;
 }

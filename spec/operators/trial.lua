@@ -1,5 +1,5 @@
--- Tries the operators that a file may call (core/torch/operators_safe.txt), or those named: each is called many times with random
--- arguments of its schemas, in processes of their own.
+-- Tries the operators that a file may call (core/torch/operators_safe.txt), or those named: each is called many times with
+-- random arguments of its schemas, in processes of their own.
 --
 --   LUASIGHT_BUILD=$PWD/build luajit spec/operators/trial.lua [calls=200] [seed=1] [operator ...]
 --

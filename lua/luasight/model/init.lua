@@ -216,6 +216,21 @@ function root_methods:load_edits(path)
   for _, edit in ipairs(require "luasight.trace.edits".load(network, path)) do table.insert(network.edits, edit) end
 end
 
+---Writes the function of a module for one call as JSON that names its weights.
+local function write_graph(path, module, ...)
+  local f = record.function_for(module, ...)
+  local names, kept = ffi.new("const char *[?]", 1), {}
+  for name in module:named_state() do kept[#kept + 1] = name end
+  if #kept > 0 then names = ffi.new("const char *[?]", #kept, kept) end
+  local out, reader = ffi.new "const char *[1]", ffi.new "ls_reader *[1]"
+  binding.check(C.ls_function_json(f, names, #kept, out))
+  local text = ffi.string(out[0])
+  -- What could not be read again is not written.
+  binding.check(C.ls_function_read(text, #text, "this graph", reader))
+  C.ls_reader_release(reader[0])
+  binding.check(C.ls_file_write(path, text, #text))
+end
+
 ---Writes the function of the model, as it is recorded for this input, as JSON: operators, modules, points and constants, with
 ---the names of its weights in place of their numbers. C programs run and trace it without Lua (`ls_function_read` in abi.h).
 ---@param path string
@@ -231,7 +246,7 @@ function root_methods:save_graph(path, ...)
   local call = inputs.sort(network, "save_graph", network.options, ...)
   check_input(call)
   if call.body then binding.raise("argument", "save_graph takes no body") end
-  require "luasight.model.save_graph"(path, network.module, network.prepare(call.input, call.options))
+  write_graph(path, network.module, network.prepare(call.input, call.options))
 end
 
 -- ---- making models -----------------------------------------------------------------------------------------------------

@@ -138,7 +138,8 @@ local function tensor(w)
 end
 
 local texts = {
-  f = '{"luasight_function":1,"tensors":[{"names":["w"],"dtype":"float32","shape":[2]}],"modules":[{"class":"M","tensors":{"w":0}}],'
+  f = '{"luasight_function":1,"tensors":[{"names":["w"],"dtype":"float32","shape":[2]}],'
+    .. '"modules":[{"class":"M","tensors":{"w":0}}],'
     .. '"functions":[{"module":0,"nodes":[{"node":0,"do":"input"}],"result":{"node":0}}]}',
   c = '{"luasight_function":1,"tensors":[],"modules":[{"class":"M"}],'
     .. '"functions":[{"module":0,"nodes":[{"node":0,"do":"input"}],"result":{"node":0}}]}',

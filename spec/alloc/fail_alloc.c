@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "allocations.h"
 #include "base/base.h"
 
 /* ---- in place of the rest of the core ------------------------------------------------------------------------------ */

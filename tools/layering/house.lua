@@ -88,6 +88,8 @@ return {
     ["spec/abi/arguments.lua"] = "a valid call of every function of the header",
     ["spec/random/generate.lua"] = "the forms of all lines that a program may have",
     ["spec/safety_spec.lua"] = SPEC,
+    ["spec/graph_file_spec.lua"] = SPEC,
+    ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
     ["spec/state_spec.lua"] = SPEC,
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
     ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",

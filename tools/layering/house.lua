@@ -83,8 +83,6 @@ return {
   },
 
   long = {
-    ["spec/graph_file_spec.lua"] = SPEC,
-    ["spec/operators/trial.lua"] = "one trial, and what it knows of arguments",
     ["spec/abi/arguments.lua"] = "a valid call of every function of the header",
     ["spec/random/generate.lua"] = "the forms of all lines that a program may have",
     ["spec/safety_spec.lua"] = SPEC,

@@ -6,7 +6,7 @@
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */
 
-ls_status ls__check_wrong(const ls__check *c, const char *format, ...) {
+ls_status (ls__check_wrong)(const ls__check *c, const char *format, ...) {
   char text[512];
   va_list args;
   va_start(args, format);

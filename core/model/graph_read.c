@@ -25,7 +25,7 @@ static void write_place(const ls__read_place *at, char *text, size_t room) {
   if (used < room) snprintf(text + used, room - used, ": ");
 }
 
-ls_status ls__read_fail(const ls__read_place *at, ls_status code, const char *format, ...) {
+ls_status (ls__read_fail)(const ls__read_place *at, ls_status code, const char *format, ...) {
   char place[512], text[1024];
   write_place(at, place, sizeof place);
   va_list args;
@@ -134,19 +134,16 @@ static ls_status read_shape(const ls__read_place *at, const json_t *object, int6
 }
 
 static ls_status read_numbers(const ls__read_place *at, const json_t *text, const int64_t *shape, int32_t dims,
-    const ls__dtype *dtype,
-                              size_t bytes, ls_value *made) {
+                              const ls__dtype *dtype, size_t bytes, ls_value *made) {
   if (!json_is_string(text)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has no numbers (data)");
   if (!read_base64(json_string_value(text), json_string_length(text), bytes, NULL))
     return ls__read_fail(at, LS_ERROR_FORMAT, "the numbers of a tensor are not the %zu bytes in base64 that its shape asks for", bytes);
   if (!made) return LS_OK;
-  unsigned char *numbers = malloc(bytes ? bytes : 1);
+  unsigned char *numbers = calloc(bytes ? bytes : 1, 1);
   if (!numbers) return no_memory(at->reader);
   read_base64(json_string_value(text), json_string_length(text), bytes, numbers);
   for (size_t i = 0; !strcmp(dtype->name, "bool") && i < bytes; i++) numbers[i] = numbers[i] != 0;
-  ls_status status = ls__tensor_map(numbers, shape, NULL, dims, dtype->name, free, numbers, made);
-  if (status) free(numbers);
-  return status;
+  return ls__tensor_map(numbers, shape, NULL, dims, dtype->name, free, numbers, made);
 }
 
 ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool numbers, ls_value *made) {

@@ -267,6 +267,9 @@ typedef struct ls__read_place {
 
 /* Fails with the file, the node and what is wrong with it. */
 ls_status ls__read_fail(const ls__read_place *at, ls_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#ifdef __clang_analyzer__ /* it cannot see into another file that this is never LS_OK */
+#define ls__read_fail(at, code, ...) ((ls__read_fail)(at, code, __VA_ARGS__), (code))
+#endif
 const char *ls__read_shown(const json_t *text, char *room); /* a foreign text, fit for an error, in LS__READ_SHOWN bytes */
 /* A list: an array, or the empty object that some writers of JSON give for one. */
 bool ls__read_is_list(const json_t *value);

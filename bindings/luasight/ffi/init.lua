@@ -203,9 +203,7 @@ end
 ---Gives handles their behaviour, once.
 ---@param meta table
 function binding.metatype(meta)
-  meta.__gc = function(r)
-    if r._kind >= TENSOR then C.ls_value_release(r.v) end
-  end
+  meta.__gc = binding.release -- a finalizer that runs later may still hold the handle: it finds it released
   ffi.metatype(ref_t, meta)
 end
 

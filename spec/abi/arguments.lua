@@ -553,4 +553,4 @@ for name, left in pairs(calls) do
 end
 os.remove(path)
 print(#problems == 0 and ("%d wrong calls are refused"):format(cases) or table.concat(problems, "\n"))
-os.exit(#problems == 0 and 0 or 1)
+os.exit(#problems == 0 and 0 or 1, true)

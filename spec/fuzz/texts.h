@@ -56,7 +56,10 @@ ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *stride
                          void (*done)(void *), void *context, ls_value *out) {
   const ls__dtype *known = ls__dtype_named(dtype);
   tensor *t = calloc(1, sizeof *t);
-  if (!t) return ls__fail(LS_ERROR_MEMORY, "no memory for a tensor");
+  if (!t) {
+    if (done) done(context); /* the memory is given back here, as by the core's own */
+    return ls__fail(LS_ERROR_MEMORY, "no memory for a tensor");
+  }
   if (strides || !known || dims > LS__DIMS || (context && context != data)) abort();
   int64_t bytes = known->size;
   for (int32_t i = 0; i < dims; i++) bytes *= t->shape[i] = shape[i];

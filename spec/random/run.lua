@@ -60,7 +60,7 @@ if options.show or options.shrink then
   print(difference or "no difference")
   if want.refused then print("has to raise: " .. want.refused .. ", " .. want.why) end
   if got.refused then print("raised: " .. got.why) end
-  os.exit(0)
+  os.exit(0, true)
 end
 
 -- ---- the plain executor against libtorch -----------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ if options.reference then
     n = n + 1
   end
   print(("%d nets agree with libtorch"):format(n))
-  os.exit(0)
+  os.exit(0, true)
 end
 
 -- ---- the process that runs them ------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ if options.worker then
       difference and flat(difference) or ""))
   end
   io.write "end\n"
-  os.exit(0)
+  os.exit(0, true)
 end
 
 -- ---- the process that asks -----------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ local function ask(seed, last)
       local case, used, difference = rest:match "^(.-)|(.-)|(.*)$"
       count(word, case, used)
       if word == "differs" or options.verbose and word == "known" then print(number, case, difference) end
-      if word == "differs" and options.first then os.exit(1) end
+      if word == "differs" and options.first then os.exit(1, true) end
       at = tonumber(number) + 1
     elseif line == "end" then
       ended = true
@@ -170,7 +170,7 @@ local function ask(seed, last)
   end
   counts.ended = counts.ended + 1
   print(("%d\t\tit ended the process:%s"):format(at, other:sub(1, 600)))
-  if options.first then os.exit(1) end
+  if options.first then os.exit(1, true) end
   return at + 1
 end
 
@@ -202,4 +202,4 @@ end
 show("refused by both: by the plain executor as / by the product as", codes)
 show("compared and the same, by feature", single)
 if options.pairs then show("by pair of features", pairs_of) end
-os.exit(counts.differs + counts.ended > 0 and 1 or 0)
+os.exit(counts.differs + counts.ended > 0 and 1 or 0, true)

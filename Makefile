@@ -13,7 +13,7 @@ compile = cmake --build $(BUILD) --parallel $(JOBS)
 help:
 	@echo 'make          builds what is not built'
 	@echo 'make demo     the main job: looks into a language model, MODEL=folder for one of yours'
-	@echo 'make test     all tests; SPEC=spec/trace_spec.lua for one file'
+	@echo 'make test     all tests; SPEC=spec/trace/trace_spec.lua for one file'
 	@echo 'make shell    the shell'
 	@echo 'make bench    measures, MODEL=folder of a GPT-2'
 	@echo 'make docs     the manual as web pages, in build/docs'

@@ -1,5 +1,5 @@
 /* A host that lets the library change as little as it can, or all: what it finds before, meanwhile and afterwards. Prints what
-   is not as it should be; spec/abi_spec.lua builds and runs it. */
+   is not as it should be; spec/abi/abi_spec.lua builds and runs it. */
 #define _GNU_SOURCE 1
 #include <jansson.h>
 #include <luasight/luasight.h>

@@ -227,7 +227,7 @@ static ls_status read_function(const char *text, size_t length, const char **wri
     if (!*entry.name) continue;
     void *numbers = entry.bytes >= 0 && entry.bytes < 1 << 20 ? calloc((size_t)entry.bytes + 1, 1) : NULL;
     if (!numbers) status = ls__fail(LS_ERROR_MEMORY, "no memory for a weight");
-    if (!status && (status = ls__tensor_map(numbers, entry.shape, NULL, entry.dims, entry.dtype, free, numbers, &weight))) free(numbers);
+    if (!status) status = ls__tensor_map(numbers, entry.shape, NULL, entry.dims, entry.dtype, free, numbers, &weight);
     if (!status) status = ls_reader_set_tensor(r, entry.name, &weight);
     ls_value_release(&weight);
   }

@@ -1,4 +1,4 @@
-"""References for spec/jinja_spec.lua, from jinja2 set up as transformers does for chat templates.
+"""References for spec/text/jinja_spec.lua, from jinja2 set up as transformers does for chat templates.
 
     python3 spec/reference/jinja.py
 

@@ -1,4 +1,4 @@
-"""References for spec/tokenizer_spec.lua, from the `tokenizers` package.
+"""References for spec/text/tokenizer_spec.lua, from the `tokenizers` package.
 
     python3 spec/reference/tokenizer.py
 

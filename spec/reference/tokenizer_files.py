@@ -1,4 +1,4 @@
-"""References for spec/tokenizer_files_spec.lua: whole tokenizers, from the `tokenizers` package.
+"""References for spec/text/tokenizer_files_spec.lua: whole tokenizers, from the `tokenizers` package.
 
     python3 spec/reference/tokenizer_files.py FOLDER_WITH_A_FOLDER_FOR_EACH_TOKENIZER
 

@@ -1,4 +1,4 @@
-"""References for spec/tokenizer_stages_spec.lua: every stage by itself, from the `tokenizers` package.
+"""References for spec/text/tokenizer_stages_spec.lua: every stage by itself, from the `tokenizers` package.
 
     python3 spec/reference/tokenizer_stages.py
 

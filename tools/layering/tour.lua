@@ -98,7 +98,7 @@ local tokenizer = ls.Tokenizer(folder) -- without tokenizer.json
 tokenizer:apply_chat_template({ { role = "user", content = "ab" } },
   { chat_template = "{{ messages[0].content | upper }}", tokenize = false })
 ls.tokenizer_trainer.train({ "abab ab" }, { vocab_size = 258 })
-run "luajit spec/run.lua --ignore-lua '--filter=at a revision is that one' spec/hub_spec.lua"
+run "luajit spec/run.lua --ignore-lua '--filter=at a revision is that one' spec/lm/hub_spec.lua"
 
 local models = require "luasight.models"
 for _, name in ipairs(models.names()) do models.find(name) end

@@ -1,6 +1,6 @@
 -- The Lua code blocks of the README and of the manual run, print what their `-->` comments say, and raise what their `--!`
 -- comments say; document.lua has the rules.
-local document = dofile "spec/document.lua"
+local document = dofile "spec/manual/document.lua"
 local failure = require "luasight.base.error"
 
 local function pages()

@@ -142,7 +142,7 @@ describe("a body", function()
         return box.output
       end))
     end)
-    assert.matches(("see spec/bad_input_spec.lua:%d"):format(line + 6), e.message, 1, true)
+    assert.matches(("see spec/trace/bad_input_spec.lua:%d"):format(line + 6), e.message, 1, true)
   end)
 end)
 

@@ -1,7 +1,7 @@
 -- What torch.save writes: files of spec/reference/torch_files.py against what Python put into them, and files that Python
 -- would never write.
 local ls = require "luasight"
-local archive = dofile "spec/archive.lua"
+local archive = dofile "spec/files/archive.lua"
 local cjson = require "cjson"
 local torch = ls.torch
 

@@ -1,4 +1,4 @@
--- Models of the hub by name: a hub of our own on loopback (spec/hub/server.lua), which is as bad as told, and caches as Python
+-- Models of the hub by name: a hub of our own on loopback (spec/lm/hub_server.lua), which is as bad as told, and caches as Python
 -- leaves them. Nothing here reaches out.
 local ls = require "luasight"
 local cache = require "luasight.lm.hub.cache"
@@ -74,7 +74,7 @@ local function forget_log() put(folder .. "/server/log", "") end
 
 local function start()
   os.execute(("mkdir -p %s/server && : > %s/server/log"):format(folder, folder))
-  os.execute(("env -u LD_PRELOAD luajit spec/hub/server.lua %s/server >/dev/null 2>%s/server/error &"):format(folder, folder))
+  os.execute(("env -u LD_PRELOAD luajit spec/lm/hub_server.lua %s/server >/dev/null 2>%s/server/error &"):format(folder, folder))
   for _ = 1, 500 do
     if checkpoint.exists(folder .. "/server/port") then break end
     system.sleep(0.02)

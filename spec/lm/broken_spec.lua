@@ -1,7 +1,7 @@
 -- Every broken folder gives one line with the file and what in it is wrong, and leaves nothing behind: no handle (helper.lua
 -- looks), no file, no change.
 local ls = require "luasight"
-local archive = dofile "spec/archive.lua"
+local archive = dofile "spec/files/archive.lua"
 local cjson = require "cjson"
 
 local reference, box = "spec/reference/gpt2/new/", "models/pretrained/ioi/"

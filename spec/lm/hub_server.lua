@@ -1,4 +1,4 @@
--- A hub on loopback, for spec/hub_spec.lua, that can be as bad as told: luajit spec/hub/server.lua FOLDER
+-- A hub on loopback, for spec/lm/hub_spec.lua, that can be as bad as told: luajit spec/lm/hub_server.lua FOLDER
 -- Writes its port into FOLDER/port. FOLDER/model.lua gives { run, id, commit, files = { [name] = { etag, bytes, large } } } and
 -- faults, which begin anew with another `run`:
 -- by "METHOD path" a list, of which each request takes the next one:

@@ -1,5 +1,5 @@
 -- Every path that a README or CONTRIBUTING.md names is there.
-local document = dofile "spec/document.lua"
+local document = dofile "spec/manual/document.lua"
 
 local function listed(command)
   local list, pipe = {}, assert(io.popen(command))

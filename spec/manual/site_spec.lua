@@ -1,7 +1,7 @@
 -- The manual: all pages are in the navigation, all links lead somewhere, in Markdown and on the web pages, which load nothing
 -- from elsewhere.
 package.path = "tools/?.lua;" .. package.path
-local document = dofile "spec/document.lua"
+local document = dofile "spec/manual/document.lua"
 local public = require "manual.public"
 local reference = require "manual.reference"
 local site = require "manual.site"

@@ -6,7 +6,7 @@ local ls = require "luasight"
 local loader = require "luasight.lm.loader"
 local record = require "luasight.nn.record"
 local failure = require "spec.support".failure
-local mutations = require "spec.mutations"
+local mutations = require "spec.trace.mutations"
 local torch, nn = ls.torch, ls.nn
 local C, ffi = binding.C, binding.ffi
 

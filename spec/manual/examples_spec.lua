@@ -120,7 +120,7 @@ describe("examples", function()
     if name:find "%.lua$" then
       it(("has %s, which runs"):format(name), function()
         local arguments, pattern, needs, check, picture = unpack(assert(runs[name], name
-          .. " has no line in spec/examples_spec.lua"), 1, 5)
+          .. " has no line in spec/manual/examples_spec.lua"), 1, 5)
         if needs and not exists(needs) then pending("there is no " .. needs) end
         local folder = os.tmpname()
         os.remove(folder)

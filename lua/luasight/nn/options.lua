@@ -1,13 +1,13 @@
---- What constructors are given: names and kinds of options, sizes.
+--- Checks of the arguments of constructors: names and types of options, sizes, shares.
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 
 local options = {}
 
----The options of a call, checked; an empty table where there are none.
----@param name string                  of the function, for errors
+---Checks and returns the options of a call; returns an empty table where there are none.
+---@param name string                  the name of the function in error messages
 ---@param given table?
----@param kinds table<string, string>  option -> type of its value
+---@param kinds table<string, string>  the type of each option's value, by the option's name
 ---@return table
 function options.read(name, given, kinds)
   if given == nil then return {} end
@@ -24,33 +24,33 @@ function options.read(name, given, kinds)
         { hint = "options are " .. table.concat(names, ", ") })
     end
     if kind ~= "any" and type(value) ~= kind then
-      binding.raise("argument", ("%s: %s is a %s, not a %s"):format(name, key, kind, type(value)))
+      binding.raise("argument", ("%s: the option %s is a %s, not a %s"):format(name, key, kind, type(value)))
     end
   end
   return given
 end
 
----A whole number from 0 on.
+---Returns a whole number of at least 0, or raises an error.
 ---@param name string
 ---@param what string
 ---@param v any
 ---@return integer
 function options.size(name, what, v)
   if type(v) ~= "number" or v < 0 or v % 1 ~= 0 then
-    binding.raise("argument", ("%s: %s is a whole number from 0 on, not %s"):format(name, what,
+    binding.raise("argument", ("%s: the setting %s is a whole number from 0 on, not %s"):format(name, what,
       type(v) == "number" and tostring(v) or "a " .. type(v)))
   end
   return v
 end
 
----A share from 0 to 1.
+---Returns a number from 0 to 1, or raises an error.
 ---@param name string
 ---@param what string
 ---@param v any
 ---@return number
 function options.share(name, what, v)
   if type(v) ~= "number" or not (v >= 0 and v <= 1) then
-    binding.raise("argument", ("%s: %s is a number from 0 to 1, not %s"):format(name, what,
+    binding.raise("argument", ("%s: the setting %s is a number from 0 to 1, not %s"):format(name, what,
       type(v) == "number" and tostring(v) or "a " .. type(v)))
   end
   return v

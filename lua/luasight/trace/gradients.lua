@@ -1,17 +1,18 @@
---- Gradients inside a body: `h.grad`, `h.grad = v`, `loss:backward()` become nodes; see core/trace/grad.c for what they do.
+--- Gradients inside a body: `h.grad`, `h.grad = v` and `loss:backward()` are recorded as nodes; core/trace/grad.c runs
+--- them.
 local binding = require "luasight.ffi"
 local trace = require "luasight.trace"
 local values = require "luasight.tensor.values"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t = binding.ref_t
-local FUNCTION = 1 -- of ls_node_is_open
+local FUNCTION = 1 -- a result of ls_node_is_open: the node belongs to a forward being recorded
 
 local hooks = values.hooks
 
 local function check_trace(node, what)
   if C.ls_node_is_open(node.v) == FUNCTION then
-    binding.raise("state", ("%s belongs into the body of a trace, not into a forward"):format(what))
+    binding.raise("state", ("%s can only be used in the body of a trace, not in a forward"):format(what))
   end
 end
 
@@ -25,7 +26,7 @@ function hooks.grad(node)
   return out
 end
 
----The gradient of a parameter read in a body, where one is being recorded.
+---Returns the gradient of a parameter that a body reads, or nil where no body is being recorded.
 ---@param parameter ffi.cdata*
 ---@return ffi.cdata*?
 function hooks.parameter_grad(parameter)
@@ -41,7 +42,7 @@ end
 ---@param value any
 function hooks.set_grad(node, value)
   check_trace(node, "a gradient")
-  if not ffi.istype(ref_t, value) then binding.raise("argument", "a gradient is a tensor") end
+  if not ffi.istype(ref_t, value) then binding.raise("argument", "a gradient can only be set to a tensor") end
   local _, invoke = trace.recording_of(node)
   binding.check(C.ls_trace_set_grad(node.v, value.v, invoke, binding.site()))
 end

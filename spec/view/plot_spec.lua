@@ -347,10 +347,10 @@ describe("plot.attention", function()
 
   it("refuses another shape", function()
     raises("a tensor with 3 axes; the shape is %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
-    raises("tokens: a list of 3 labels is needed, one for each, not of 2", plot.attention, ls.torch.ones(4, 3, 3),
-      { tokens = { "a", "b" } })
-    raises("columns: a list of 2 labels is needed, one for each, not of 3", plot.heatmap, { { 1, 2 } },
-      { columns = { "a", "b", "c" } })
+    raises("the option tokens of a picture needs a list of 3 labels, one for each place, not of 2", plot.attention,
+      ls.torch.ones(4, 3, 3), { tokens = { "a", "b" } })
+    raises("the option columns of a picture needs a list of 2 labels, one for each place, not of 3", plot.heatmap,
+      { { 1, 2 } }, { columns = { "a", "b", "c" } })
   end)
 end)
 

@@ -278,7 +278,7 @@ function methods:apply_chat_template(messages, options)
   end
   local template = options and options.chat_template or state.chat_template
   if type(template) ~= "string" then
-    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", { hint = "{ chat_template = text } sets one" })
+    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", { hint = "set { chat_template = text }" })
   end
   state.templates = state.templates or {}
   local render = state.templates[template] or require("luasight.text.jinja").compile(template, "chat_template")

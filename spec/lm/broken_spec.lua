@@ -118,7 +118,7 @@ local cases = {
   { "a vocab_size that is not that of the weights", function() configure { vocab_size = 1000 } end, "format",
     "F: the weights do not fit config.json: size mismatch for transformer.wte.weight: [" },
   { "a vocab_size that is no number", function() configure { vocab_size = "many" } end, "format",
-    'F/config.json: vocab_size is "many"; it must be a whole number above 0' },
+    'F/config.json: vocab_size is "many", but it must be a whole number above 0' },
   { "a config.json that is cut short", function() put("config.json", '{"model_type":"gpt2",') end, "format",
     "F/config.json: not valid JSON, or cut short" },
 

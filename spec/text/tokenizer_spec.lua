@@ -262,7 +262,7 @@ describe("a tokenizer", function()
       fails("argument", "max_length is a whole number", tokenizer, "a", { truncation = true, max_length = 0 })
       fails("argument", "truncation is true or false", tokenizer, "a", { truncation = 1 })
       fails("name", 'did you mean "eos_token"', function() return tokenizer.eos_tokn end)
-      fails("argument", "vocab_size cannot be set", function() tokenizer.vocab_size = 1 end)
+      fails("argument", "the field vocab_size of a tokenizer cannot be set", function() tokenizer.vocab_size = 1 end)
     end)
   end)
 

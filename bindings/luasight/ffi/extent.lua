@@ -5,7 +5,6 @@
 --- The current entry for running code is the one that its own coroutine opened last; where there is none, the one opened
 --- last by the coroutines that wait for it (those that resumed it, and the main program). The stack itself refers to
 --- entries weakly: the function that opened an entry holds it.
---- the main program. Who holds an entry (the frame of the function, mostly) keeps it in the stack.
 local running, status = coroutine.running, coroutine.status
 
 ---@class luasight.Extent

@@ -1,4 +1,4 @@
---- Operators: one path calls, or records, every operator of libtorch.
+--- Operators: every operator of libtorch is called, or recorded, by the code of this file.
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
@@ -9,15 +9,15 @@ local TENSOR, NODE = 5, 9
 
 local operators = {}
 
--- ---- finding ---------------------------------------------------------------------------------------------------------
+-- ---- finding operators -----------------------------------------------------------------------------------------------
 
--- Names that PyTorch's Python functions have and ATen spells otherwise.
+-- Names of PyTorch's Python functions for which ATen has another name.
 local alias = { cross_entropy = "cross_entropy_loss" }
 
-local known = {} -- name -> const ls_op *, false where there is none
+local known = {} -- name -> const ls_op *, or false where there is no operator
 local op_out = ffi.typeof "const ls_op *[1]"
 
----The operator of a name, or nil.
+---Returns the operator of a name, or nil.
 ---@param name string
 ---@return ffi.cdata*?
 function operators.find(name)
@@ -30,7 +30,7 @@ function operators.find(name)
   return op or nil
 end
 
----The operator of a name; an unknown one raises with near misses.
+---Returns the operator of a name; an unknown name raises an error with near misses.
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
@@ -41,9 +41,9 @@ function operators.get(name)
   return found[0]
 end
 
--- ---- calling ---------------------------------------------------------------------------------------------------------
+-- ---- calling operators -----------------------------------------------------------------------------------------------
 
----The results in an encoder as handles, first, then what may run the collector.
+---Returns the results in an encoder. All are made handles before the first step that may run the collector.
 local function take_all(e, n)
   local taken = {}
   for i = 1, n do
@@ -55,7 +55,7 @@ local function take_all(e, n)
   return unpack(taken, 1, n)
 end
 
----The results of a call; the encoder goes back.
+---Returns the results of a call, and the encoder to its pool.
 local function results_of(e)
   local n = e.count[0]
   if n == 1 then
@@ -67,7 +67,8 @@ local function results_of(e)
   return take_all(e, n)
 end
 
----Raises what failed. Without memory an operator that changed nothing is called again, when what nobody holds is freed.
+---Raises the error of a failed call. An operator that changed nothing and lacked memory is called again, after unused
+---memory was freed.
 local function failed(e, status, op, ...)
   give(e)
   if C.ls_error_again() ~= 0 then
@@ -82,9 +83,9 @@ local function failed(e, status, op, ...)
 end
 
 ---Calls an operator, or records it where an argument is a node of an open graph.
----@param op ffi.cdata*  of `operators.get`
+---@param op ffi.cdata*  the result of `operators.get`
 ---@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
----@return any ...       one Lua value for each result
+---@return any ...       # one Lua value for each result
 local function call(op, ...)
   local e = take()
   local stream, n, has_node = e.encode_args(...)
@@ -94,7 +95,7 @@ local function call(op, ...)
 end
 operators.call = call
 
----The same for two arguments that are no keyword arguments: arithmetic.
+---Calls an operator of arithmetic, which has two arguments and no keyword arguments.
 ---@param op ffi.cdata*
 ---@param a any
 ---@param b any
@@ -107,10 +108,10 @@ function operators.call_two(op, a, b)
   return results_of(e)
 end
 
--- ---- argument habits -------------------------------------------------------------------------------------------------
+-- ---- arguments in several forms --------------------------------------------------------------------------------------
 
--- Operators whose last positional argument is a list that may be written out: x:view(2, 3), torch.zeros(2, 3).
--- The number is the place of the list among the arguments.
+-- Operators with a list as their last positional argument, whose elements may be separate arguments: x:view(2, 3),
+-- torch.zeros(2, 3). The number is the position of the list among the arguments.
 local list_at = {
   view = 2, reshape = 2, expand = 2, permute = 2, ["repeat"] = 2, tile = 2, flip = 2, broadcast_to = 2,
   new_zeros = 2, new_ones = 2, new_empty = 2, zeros = 1, ones = 1, rand = 1, randn = 1, empty = 1,
@@ -121,12 +122,12 @@ local function is_element(v, alone)
   if type(v) == "number" then return true end
   if type(v) ~= "cdata" or not ffi.istype(ref_t, v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a lone node may be a whole shape
+  return kind == TENSOR or kind == NODE and not alone -- a node alone may be a whole shape
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
 
----The arguments with the run of elements from place `at` on made a list.
+---Returns the arguments with the elements from position `at` on collected in a list.
 local function collected(at, ...)
   local n = select("#", ...)
   local options
@@ -146,7 +147,7 @@ local function collected(at, ...)
   return (...), list, options
 end
 
--- Factories take `requires_grad`, which is no argument of any operator.
+-- These functions, which make tensors, take the argument `requires_grad`, which no operator has.
 local factories = {
   zeros = true, ones = true, rand = true, randn = true, empty = true, full = true, arange = true, linspace = true,
   logspace = true, eye = true, randint = true, randperm = true, zeros_like = true, ones_like = true, full_like = true,
@@ -174,14 +175,14 @@ end
 
 local functions = {}
 
-local came_later = { scaled_dot_product_attention = "scale" } -- arguments that came after their operators (2.1)
+local came_later = { scaled_dot_product_attention = "scale" } -- arguments that libtorch added to operators later (in 2.1)
 
 local function is_whole(op, name)
   local argument = came_later[name]
   return not argument or ffi.string(C.ls_op_schemas(op)):find(" " .. argument .. "=", 1, true) ~= nil
 end
 
----An operator as a Lua function, nil where there is none.
+---Returns an operator as a Lua function, or nil where there is none.
 ---@param name string
 ---@return (fun(...): any)?
 function operators.get_function(name)
@@ -204,7 +205,7 @@ function operators.get_function(name)
   return f or nil
 end
 
----The names of the operators that begin with `prefix`.
+---Returns the names of the operators that begin with `prefix`.
 ---@param prefix string?
 ---@return string[]
 function operators.names(prefix)

@@ -1,4 +1,4 @@
---- Values behind handles: demands, fields, length and text.
+--- The values behind handles: demands, fields, length and text.
 local binding = require "luasight.ffi"
 local operators = require "luasight.tensor.operators"
 local print_tensor = require "luasight.tensor.print"
@@ -6,11 +6,11 @@ local print_tensor = require "luasight.tensor.print"
 local C, ffi = binding.C, binding.ffi
 local ref_t, stream = binding.ref_t, binding.stream
 local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
-local FUNCTION, TRACE = 1, 2 -- of ls_node_is_open: what is being recorded, a module's forward or a trace
+local FUNCTION, TRACE = 1, 2 -- results of ls_node_is_open: the node belongs to a forward, or to a trace
 
 local values = {
-  ---What later layers add: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node), set_grad(node, v),
-  ---parameter_grad(tensor), backward(node, ...).
+  ---Functions that later layers set: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node),
+  ---set_grad(node, v), parameter_grad(tensor), backward(node, ...).
   hooks = {},
 }
 
@@ -22,8 +22,8 @@ local function is_handle(v) return ffi.istype(ref_t, v) end
 
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
----The value of a node: of a saved one after the trace, and by running the model up to it inside. A handle whose trace is
----over becomes its value, which lets the trace go.
+---Returns the value of a node: after the trace that of a saved node, inside it by running the model up to the node. After
+---the trace the handle itself becomes the value, so that it no longer holds the trace.
 ---@param self ffi.cdata*
 ---@return any
 function values.resolve(self)
@@ -32,7 +32,7 @@ function values.resolve(self)
   if state == FUNCTION then
     if C.ls_node_is_eager(self.v) == 0 then
       binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later",
-        { hint = "compute with it, or use x.shape and x:size(d), which are values too; a module whose forward branches on " ..
+        { hint = "use operators on it, or x.shape and x:size(d), which are values too; a module whose forward branches on " ..
           "numbers declares itself: dynamic = true" })
     end
     binding.check(C.ls_function_demand(self.v, binding.site(), out.v))
@@ -55,7 +55,7 @@ end
 
 local resolve = values.resolve
 
----The tensor behind a handle; anything else is an error that says what was wanted of it.
+---Returns the tensor behind a handle; for any other value raises an error that names `what` was wanted.
 ---@param self ffi.cdata*
 ---@param what string
 ---@return ffi.cdata*
@@ -73,9 +73,9 @@ end
 local tensor_of = values.tensor_of
 
 local info_t = ffi.typeof "ls_tensor_info"
-local idle = info_t() -- of `ask`; nil while one runs, so that a finalizer that asks has another
+local idle = info_t() -- memory for `ask`; nil while in use, so that a finalizer that calls `ask` makes its own
 
----What the core says about a tensor.
+---Returns the core's description of a tensor.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 local function describe(t)
@@ -84,7 +84,7 @@ local function describe(t)
   return info
 end
 
----What `read` takes from what the core says about a tensor.
+---Returns what `read` takes from the core's description of a tensor.
 ---@param t ffi.cdata*
 ---@param read fun(info: ffi.cdata*, argument: any): any
 ---@param argument any
@@ -105,7 +105,7 @@ local ask = values.ask
 local fields, setters = {}, {}
 values.fields, values.setters = fields, setters
 
----The value itself: of a proxy what it stands for.
+---Returns the value of a proxy; any other handle is returned itself.
 ---@return any
 function fields.value(self) return resolve(self) end
 
@@ -122,7 +122,7 @@ local function device_of(info) return ffi.string(info.device) end
 local function is_recorded(info) return info.requires_grad ~= 0 end
 local function first_size(info) return info.dims > 0 and tonumber(info.shape[0]) end
 
----A list of sizes that counts from 0.
+---Returns the sizes of the axes as a list that counts from 0.
 ---@return ffi.cdata*
 function fields.shape(self)
   local out = binding.new_ref()
@@ -137,10 +137,10 @@ function fields.shape(self)
   return out
 end
 
----@return string  # "float32"
+---@return string  # such as "float32"
 function fields.dtype(self) return ask(tensor_of(self, "dtype"), dtype_of) end
 
----@return string  # "cpu"
+---@return string  # such as "cpu"
 function fields.device(self) return ask(tensor_of(self, "device"), device_of) end
 
 ---@return boolean
@@ -153,7 +153,7 @@ end
 
 local function is_open(self) return self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 end
 
----The gradient of a tensor that has one.
+---Returns the gradient of a tensor, or nil.
 ---@return ffi.cdata*?
 function fields.grad(self)
   if is_open(self) then
@@ -179,24 +179,24 @@ function setters.grad(self, v)
   end
   local t = tensor_of(self, "grad")
   if t._aux == C.LS_READ_ONLY then
-    binding.raise("state", "the gradient of a parameter can be read in a trace, not set",
+    binding.raise("state", "the gradient of a parameter can be read in a trace, but not set",
       { hint = "set the gradient of a value: model.layer1.output.grad = g" })
   end
   if type(v) == "nil" then
     return binding.check(C.ls_tensor_set_grad(t.v, binding.new_ref().v))
   end
-  if not is_handle(v) then binding.raise("argument", "a gradient is a tensor or nil") end
+  if not is_handle(v) then binding.raise("argument", "the field grad can only be set to a tensor or nil") end
   binding.check(C.ls_tensor_set_grad(t.v, tensor_of(v, "numbers").v))
 end
 
 local function is_trace(self) return self._kind == NODE and C.ls_node_is_open(self.v) == TRACE end
 
 local function no_tokens()
-  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
-    { hint = "x:t() transposes; x[i] takes a row" })
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input, but this value has no tokens",
+    { hint = "x:t() transposes, and x[i] takes a row" })
 end
 
--- x:t() transposes, x.t[i] counts tokens.
+-- x:t() transposes a tensor, and x.t[i] takes the token i.
 local Tokens = {
   __call = function(_, t, ...) return operators.call(operators.get "t", t, ...) end,
   __index = function(tokens, i)
@@ -209,13 +209,13 @@ local Tokens = {
   end,
 }
 
----x:t() transposes; x.t[i] counts tokens where the value has any.
+---Returns an object for which x:t() transposes the tensor and x.t[i] takes token i, where the value has tokens.
 ---@return table
 function fields.t(self) return setmetatable({ tensor = self }, Tokens) end
 
 -- ---- sequences -------------------------------------------------------------------------------------------------------
 
----Element i of a sequence, from 0.
+---Returns element i of a sequence, from 0.
 ---@param self ffi.cdata*
 ---@param i integer
 ---@return any
@@ -225,7 +225,7 @@ function values.element(self, i)
   return binding.settle(out)
 end
 
----#x: the size of axis 0, the length of a sequence.
+---Returns #x: the size of axis 0, or the length of a sequence.
 ---@return integer
 function values.length(self)
   if is_forward(self) then return fields.shape(self)[0] end
@@ -259,7 +259,7 @@ local function sequence_text(self)
   return "(" .. inside .. (n == 1 and ",)" or ")")
 end
 
----As PyTorch prints tensors; (a, b), [1, 10] and {name = value} for sequences.
+---Returns a tensor as PyTorch prints it, and a sequence as (a, b), [1, 10] or {name = value}.
 ---@return string
 function values.text(self)
   if self._kind < TENSOR then return "(released)" end
@@ -291,7 +291,7 @@ local address_t = ffi.typeof "void *[1]"
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 
--- The edges of each long axis are enough for the text of a large tensor.
+-- Returns a tensor of the edges of each long axis, which are enough for the text of a large tensor.
 local function edges_only(t, shape)
   local edge = print_tensor.edge
   for axis, size in ipairs(shape) do
@@ -303,7 +303,8 @@ local function edges_only(t, shape)
   return t
 end
 
----A tensor's numbers where Lua can read them; `keep` holds the memory, `whole` says that no number may be left out.
+---Returns a tensor's numbers in memory that Lua can read; `keep` holds that memory, and `whole` says that all numbers are
+---needed.
 ---@param t ffi.cdata*
 ---@param whole boolean?
 ---@return luasight.TensorView

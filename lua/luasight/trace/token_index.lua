@@ -19,8 +19,8 @@ local int_out = ffi.typeof "int32_t[1]"
 ---@field moves boolean     whether the pass may put more padding in front of the tokens
 
 local function no_tokens()
-  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
-    { hint = "x:t() transposes; x[i] takes a row" })
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input, but this value has no tokens",
+    { hint = "x:t() transposes, and x[i] takes a row" })
 end
 
 ---@return luasight.Tokens

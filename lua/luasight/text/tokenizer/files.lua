@@ -104,7 +104,7 @@ function files.text(folder)
   for _, role in ipairs(files.roles) do named[#named + 1] = tokens[role] end
   local text, from = require("luasight.text.tokenizer.older").text(folder, config, named)
   if text then return text, from end
-  binding.raise("io", ("%s: the folder has no %s and no older files of a tokenizer"):format(folder, JSON),
+  binding.raise("io", ("%s: there is no %s in this folder, nor older files of a tokenizer"):format(folder, JSON),
     { hint = "pass the folder of a model or tokenizer as Hugging Face stores it" })
 end
 

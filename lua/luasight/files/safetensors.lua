@@ -1,5 +1,5 @@
---- Files of tensors: safetensors, to read and to write, and what torch.save writes, to read. What is read is mapped, not
---- copied: loading costs no memory until a tensor is used, and a tensor changed in place never reaches the file.
+--- Files of tensors: reads and writes safetensors, and reads what torch.save writes. A file is mapped into memory, not
+--- copied: loading costs no memory until a tensor is used, and changes of a tensor in place do not reach the file.
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 local cjson = require "cjson"
@@ -9,7 +9,7 @@ local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
 ---@class luasight.safetensors
 local safetensors = {}
 
----A name from a file or a script, made fit for a one-line error.
+---Returns a name of a file or a script in quotes, cut and without line ends, for an error of one line.
 ---@param name any
 ---@return string
 function safetensors.quoted(name)
@@ -21,7 +21,7 @@ local quoted = safetensors.quoted
 
 ---@class luasight.safetensors.File
 ---@field path string
----@field private _core ffi.cdata*?  nil once released
+---@field private _core ffi.cdata*?  nil once the file is released
 local File = {}
 File.__index = File
 
@@ -30,7 +30,7 @@ local function core_of(file)
   return file._core
 end
 
----The number of the tensor called `name`; raises with the nearest names where there is none.
+---Returns the number of the tensor called `name`; raises an error with the nearest names where there is none.
 local function find(file, name)
   local core = core_of(file)
   if type(name) ~= "string" then
@@ -53,10 +53,10 @@ end
 local function tensor_at(core, i)
   local out = binding.new_ref()
   binding.check(C.ls_weights_tensor(core, i, out.v))
-  return out -- not settled: what is mapped is no debt to the collector
+  return out -- not counted with `settle`: mapped memory is not the collector's concern
 end
 
----The names of all tensors, in the order of the file; of a file of PyTorch those in the dict at its top.
+---Returns the names of all tensors, in the order of the file; for a file of PyTorch, the names in its outermost dict.
 ---@return string[]
 function File:keys()
   local core = core_of(self)
@@ -65,7 +65,7 @@ function File:keys()
   return names
 end
 
----Whether there is a tensor called `name`.
+---Returns whether there is a tensor called `name`.
 ---@param name string
 ---@return boolean
 function File:has(name)
@@ -73,7 +73,7 @@ function File:has(name)
   return type(name) == "string" and not name:find("%z") and C.ls_weights_find(core, name) >= 0
 end
 
----The tensor called `name`: a view of the file.
+---Returns the tensor called `name`, a view of the file.
 ---@param name string
 ---@return luasight.Tensor
 function File:get(name)
@@ -81,14 +81,14 @@ function File:get(name)
   return tensor_at(core, i)
 end
 
----The memory of a tensor that nobody uses any more; changes made to it are lost.
+---Frees the memory of a tensor that nothing uses any more; changes made to the tensor are lost.
 ---@param name string
 function File:forget(name)
   local core, i = find(self, name)
   C.ls_weights_forget(core, i)
 end
 
----What the header says of the tensor called `name`; `shape` is a list that counts from 0, as `x.shape`.
+---Returns what the header says about the tensor called `name`; `shape` is a list that counts from 0, like `x.shape`.
 ---@param name string
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
 function File:describe(name)
@@ -102,7 +102,7 @@ function File:describe(name)
   return { dtype = ffi.string(entry.dtype), shape = shape, bytes = tonumber(entry.bytes) }
 end
 
--- A value of the stream of ls_weights_content, and the place behind it.
+-- Reads a value of the stream of ls_weights_content; returns it and the position behind it.
 local function content_at(file, stream, i, tensors)
   local v = stream[i]
   local kind = tonumber(v.kind)
@@ -117,7 +117,7 @@ local function content_at(file, stream, i, tensors)
       elseif n % 2 == 1 then key = element
       elseif type(key) == "string" or type(key) == "number" or type(key) == "boolean" then result[key] = element
       else
-        binding.raise("format", ("%s: a dict has a key that is neither text nor number nor boolean"):format(file.path))
+        binding.raise("format", ("%s: a dict in it has a key that is neither text nor number nor boolean"):format(file.path))
       end
     end
     return result, i
@@ -131,21 +131,21 @@ local function content_at(file, stream, i, tensors)
   return binding.settle(plain), i + 1
 end
 
----All that is in a file of PyTorch, as torch.load gives it; nil for safetensors.
---- any
+---Returns the content of a file of PyTorch in the form of torch.load; nil for safetensors.
+---@return any
 function File:content()
   local stream = ffi.new "const ls_value *[1]"
   if C.ls_weights_content(core_of(self), stream) == 0 then return nil end
   return (content_at(self, stream[0], 0, {}))
 end
 
----The texts that were stored beside the tensors.
+---Returns the texts that were stored beside the tensors.
 ---@return table<string, string>
 function File:metadata()
   return cjson.decode(ffi.string(C.ls_weights_metadata(core_of(self))))
 end
 
----Lets go of the file; tensors taken from it stay valid.
+---Closes the file; tensors taken from it stay valid.
 function File:release()
   local core = self._core
   if not core then return end
@@ -166,7 +166,7 @@ local function check_path(path)
   end
 end
 
----Opens a file: its header is read and checked, its tensors are there on demand.
+---Opens a file: reads and checks its header; the tensors are read when they are used.
 ---@param path string
 ---@return luasight.safetensors.File
 function safetensors.open(path)
@@ -176,7 +176,7 @@ function safetensors.open(path)
   return setmetatable({ path = path, _core = ffi.gc(out[0], C.ls_weights_release) }, File)
 end
 
----All tensors of a file by name.
+---Returns all tensors of a file by name.
 ---@param path string
 ---@return table<string, luasight.Tensor>
 function safetensors.load(path)
@@ -192,11 +192,11 @@ end
 
 -- ---- writing --------------------------------------------------------------------------------------------------------
 
----The tensor as the file wants it: on the CPU, contiguous, with no conjugation or sign left to be applied.
+---Returns a tensor in the form that files have: on the CPU, contiguous, with conjugation and sign applied.
 local function plain(name, t)
   if ffi.istype(ref_t, t) and t.v.kind == C.LS_NODE then t = t.value end
   if not ffi.istype(ref_t, t) or t.v.kind ~= C.LS_TENSOR then
-    binding.raise("argument", ("%s is not a tensor but a %s"):format(quoted(name), type(t)))
+    binding.raise("argument", ("the value of %s is not a tensor but a %s"):format(quoted(name), type(t)))
   end
   local resolved = binding.new_ref()
   binding.check(C.ls_tensor_plain(t:detach().v, resolved.v))
@@ -210,11 +210,11 @@ end
 local function metadata_text(metadata)
   if metadata == nil then return nil end
   if type(metadata) ~= "table" then
-    binding.raise("argument", "metadata is a table of texts, not a " .. type(metadata))
+    binding.raise("argument", "the option metadata is a table of texts, not a " .. type(metadata))
   end
   for key, value in pairs(metadata) do
     if type(key) ~= "string" or type(value) ~= "string" then
-      binding.raise("argument", ("metadata %s is a %s; names and values there are texts"):format(quoted(key),
+      binding.raise("argument", ("the metadata %s is a %s, but names and values of metadata are texts"):format(quoted(key),
         type(key) ~= "string" and type(key) or type(value)), { hint = "use tostring(value)" })
     end
   end
@@ -228,13 +228,13 @@ local function check_options(options)
   for name in pairs(options or {}) do
     if name ~= "metadata" then
       binding.raise("name", "safetensors.save has no option " .. quoted(name),
-        { hint = "texts to store beside the tensors go into { metadata = { ... } }" })
+        { hint = "store texts beside the tensors with { metadata = { ... } }" })
     end
   end
 end
 
----Writes tensors by name. The file appears whole or not at all, and one that is there is replaced, not overwritten:
----tensors loaded from it stay as they are.
+---Writes tensors by name. The file appears as a whole or not at all. An existing file is replaced, not overwritten, so that
+---tensors loaded from it do not change.
 ---@param path string
 ---@param tensors table<string, luasight.Tensor>
 ---@param options? { metadata: table<string, string>? }
@@ -245,7 +245,7 @@ function safetensors.save(path, tensors, options)
     binding.raise("argument", "safetensors.save takes a table of tensors by name, not a " .. type(tensors))
   end
   local metadata = metadata_text(options and options.metadata)
-  local names, kept = {}, {} -- `kept` holds the plain tensors until they are written
+  local names, kept = {}, {} -- `kept` holds the converted tensors until they are written
   for name, t in pairs(tensors) do
     if type(name) ~= "string" or name:find("%z") then
       binding.raise("argument", quoted(name) .. " cannot be the name of a tensor")
@@ -260,7 +260,7 @@ function safetensors.save(path, tensors, options)
     values[i - 1] = kept[i].v
   end
   local status = C.ls_weights_write(path, name_list, values, n, metadata)
-  kept[n + 1] = names -- a use behind the call: neither is collected before it
+  kept[n + 1] = names -- this use after the call keeps both tables from being collected before it
   binding.check(status)
 end
 

@@ -1,4 +1,4 @@
---- Prompts: what a language model is given (text, ids, tensors, named arguments) becomes its named arguments.
+--- Prompts: converts the input of a language model (text, ids, tensors, named arguments) to its named arguments.
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 local torch = require "luasight.tensor.torch"
@@ -7,14 +7,14 @@ local ffi, ref_t = binding.ffi, binding.ref_t
 
 local prompt = {}
 
----@class luasight.Reader  what is known of the model that reads
----@field names string[]             the arguments it takes
----@field tokenizer fun(): any       raises where there is none
----@field pad fun(): integer         the id that fills short rows
----@field context integer?           most tokens it was trained to read
----@field reads_beyond boolean?      more are no error
----@field vocabulary integer?        how many ids there are
----@field folder string?             of the model
+---@class luasight.Reader  the properties of the model that reads a prompt
+---@field names string[]             the names of the model's arguments
+---@field tokenizer fun(): any       returns the tokenizer; raises an error where there is none
+---@field pad fun(): integer         returns the id that fills short rows
+---@field context integer?           the largest number of tokens of a text in training
+---@field reads_beyond boolean?      whether longer texts are allowed
+---@field vocabulary integer?        the number of ids
+---@field folder string?             the folder of the model
 ---@field device string
 
 local function is_tensor(v) return ffi.istype(ref_t, v) end
@@ -23,7 +23,7 @@ local function is_named(v) return type(v) == "table" and getmetatable(v) == nil 
 
 local function empty(what)
   binding.raise("argument", what .. " is empty: there is no token to read",
-    { hint = "give at least one token, for instance the model's first one" })
+    { hint = "pass at least one token, for instance the model's first one" })
 end
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
@@ -32,12 +32,12 @@ local tokenizer_options = { truncation = true, max_length = true, add_special_to
 prompt.invoke_options = { invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
 prompt.options = { trace = true, invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
 
----The tokenizer's options, from among those of the call and from its invoker_args.
+---Returns the tokenizer's options among those of the call and of its invoker_args.
 local function options_for(options, reader)
   if next(options) == nil then return options end
   local out, inner = {}, options.invoker_args
   if inner ~= nil and type(inner) ~= "table" then
-    binding.raise("argument", "invoker_args is a table, not a " .. type(inner))
+    binding.raise("argument", "the option invoker_args is a table, not a " .. type(inner))
   end
   for name, v in pairs(inner or {}) do
     if not tokenizer_options[name] then
@@ -52,9 +52,9 @@ local function options_for(options, reader)
   end
   local most = out.max_length
   if most ~= nil and (type(most) ~= "number" or most < 1 or most % 1 ~= 0) then
-    binding.raise("argument", ("max_length is a whole number above 0, not %s"):format(tostring(most)))
+    binding.raise("argument", ("the option max_length is a whole number above 0, not %s"):format(tostring(most)))
   elseif most and not out.truncation then
-    binding.raise("argument", "max_length shortens a prompt only together with truncation = true")
+    binding.raise("argument", "the option max_length shortens a prompt only together with truncation = true")
   elseif out.truncation and not most then
     if not reader.context then binding.raise("argument", "truncation needs max_length: this model has no longest input") end
     out.max_length = reader.context
@@ -81,7 +81,7 @@ local function check_row(row, what)
   if #row == 0 then empty(what) end
 end
 
----What was given as rows of ids, nil where it is no text and no list; `text` says that a tokenizer made them.
+---Returns an input as rows of ids, nil where it is neither text nor list; `text` says that a tokenizer made the ids.
 ---@return integer[][]? rows, boolean text
 local function rows_of(input, options, reader)
   if type(input) == "string" then return { encode(input, options, reader) }, true end
@@ -100,7 +100,7 @@ local function rows_of(input, options, reader)
   return rows, kind == "string"
 end
 
----Rows as a tensor [B, T], padded on the left, and where they were, the mask; the least and the greatest id.
+---Returns rows as a tensor [B, T], padded on the left, the mask where there is padding, and the least and the greatest id.
 local function from_rows(rows, options, reader)
   local longest, shortest, low, high, padded, mask = 0, math.huge, math.huge, -math.huge, {}, {}
   for i, row in ipairs(rows) do
@@ -129,9 +129,9 @@ end
 
 local integer = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 = true }
 
----A tensor of ids as [B, T] int64.
+---Returns a tensor of ids as int64 [B, T].
 local function from_tensor(t, options)
-  t = t.value -- a proxy saved by an earlier trace
+  t = t.value -- the tensor may be a proxy that an earlier trace saved
   if not integer[t.dtype] then
     binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
   end
@@ -142,13 +142,13 @@ local function from_tensor(t, options)
   return t.dtype == "int64" and t or t:to("int64")
 end
 
----Fails unless the ids, `low` to `high`, are those that the model knows and the text fits.
+---Raises an error unless the ids, from `low` to `high`, are in the model's vocabulary and the text is not too long.
 local function check_ids(ids, reader, text, low, high)
   local rows, length = ids:size(0), ids:size(1)
   if rows == 0 or length == 0 then empty "the prompt" end
   if reader.context and not reader.reads_beyond and length > reader.context then
     binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context),
-      { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
+      { hint = "shorten the prompt, or pass { truncation = true, max_length = " .. reader.context .. " }" })
   end
   if not low then
     low, high = ids:aminmax()
@@ -157,17 +157,17 @@ local function check_ids(ids, reader, text, low, high)
   if reader.vocabulary and text and high >= reader.vocabulary then
     local tokenizer = reader.tokenizer()
     local from = type(tokenizer) == "userdata" and tokenizer.folder
-    binding.raise("index", ("%s gives the token id %d, but vocab_size of %s is %d"):format(
+    binding.raise("index", ("%s makes the token id %d, but vocab_size of %s is %d"):format(
       from and "the tokenizer of " .. from or "the tokenizer", high,
       reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary),
-      { hint = "the tokenizer is not the one that this model was trained with: take both from the same place" })
+      { hint = "this model was trained with another tokenizer: take both from the same folder" })
   elseif reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
     binding.raise("index", ("token id %d is out of range: the model knows 0 to %d"):format(low < 0 and low or high,
       reader.vocabulary - 1))
   end
 end
 
----input_ids, and the mask where rows were padded.
+---Returns input_ids, and the mask where rows were padded.
 local function ids_of(input, options, reader)
   if is_tensor(input) then
     local ids = from_tensor(input, options)
@@ -185,7 +185,7 @@ end
 
 -- ---- named arguments -------------------------------------------------------------------------------------------------
 
----An argument that belongs to each token: [B, T] like the ids.
+---Returns an argument that has one value for each token, as a tensor [B, T] like the ids.
 local function like_ids(name, v, ids)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
   if not is_tensor(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
@@ -217,7 +217,7 @@ local function from_names(input, options, reader)
     if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
-    binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that",
+    binding.raise("argument", "the rows of input_ids differ in length, so attention_mask cannot be given: it is made of them",
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask
@@ -230,7 +230,7 @@ local function from_names(input, options, reader)
   return result
 end
 
----The model's named arguments for an input: input_ids [B, T], attention_mask [B, T] where rows were padded.
+---Returns the model's named arguments for an input: input_ids [B, T], and attention_mask [B, T] where rows were padded.
 ---@param input any
 ---@param options table
 ---@param reader luasight.Reader
@@ -254,8 +254,8 @@ end
 
 -- ---- several inputs as one batch --------------------------------------------------------------------------------------
 
----The tokens of each row of an input, and the width of the input with its padding.
----@param args table  with the named arguments at place 1
+---Returns the number of tokens of each row of an input, and the width of the input with its padding.
+---@param args table  the arguments; the first is the table of named arguments
 ---@return integer[]? lengths, integer? width
 function prompt.lengths(args)
   local named = args[1]
@@ -275,10 +275,10 @@ local function pad_left(v, missing, fill)
   return torch.constant_pad_nd(v, pads, fill)
 end
 
----The inputs of several invokes as one, padded on the left to the longest.
+---Joins the inputs of several invokes into one, padded on the left to the longest.
 ---@param members luasight.Input[]
 ---@param reader luasight.Reader
----@return table args  with `n`
+---@return table args  the arguments, with their number `n`
 function prompt.merge(members, reader)
   local longest, uneven, names = 0, false, {}
   for _, member in ipairs(members) do

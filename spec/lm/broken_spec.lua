@@ -93,9 +93,9 @@ local cases = {
   { "an index without a tensor", function() with_index(function(map) map[WTE] = nil end) end, "format",
     "F: the weights do not fit config.json: missing keys: transformer.wte.weight" },
   { "an index with an absolute path", function() with_index(function(map) map[WTE] = "/etc/passwd" end) end, "format",
-    "F/" .. INDEX .. ': names the file "/etc/passwd", which is not inside the folder' },
+    "F/" .. INDEX .. ': the index names the file "/etc/passwd", which is not inside the folder' },
   { "an index that leads out of the folder", function() with_index(function(map) map[WTE] = "a/../../b" end) end, "format",
-    "F/" .. INDEX .. ': names the file "a/../../b", which is not inside the folder' },
+    "F/" .. INDEX .. ': the index names the file "a/../../b", which is not inside the folder' },
   { "an index that names itself", function() with_index(function(map) map[WTE] = INDEX end) end, "format",
     "F/" .. INDEX .. ": its header claims " },
   { "a piece that is a link to itself", function()
@@ -105,7 +105,8 @@ local cases = {
   end, "io", "F: 1 of 2 weight files are missing, the first is 1.safetensors" },
   { "an index that is no JSON", function() in_two(); put(INDEX, '{"weight_map":') end, "format",
     "F/" .. INDEX .. ": not valid JSON, or cut short" },
-  { "an index without a map", function() in_two(); put(INDEX, "{}") end, "format", "F/" .. INDEX .. ": has no weight_map" },
+  { "an index without a map", function() in_two(); put(INDEX, "{}") end, "format",
+    "F/" .. INDEX .. ": the index has no weight_map" },
   { "no weights", function() remove "model.safetensors" end, "io", "F: there is no model.safetensors in this folder" },
 
   { "no config.json", function() remove "config.json" end, "io", "F: there is no config.json in this folder" },

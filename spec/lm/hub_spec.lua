@@ -198,7 +198,7 @@ describe("a model of the hub", function()
     forget_log()
     assert.equal("spec/reference", hub.locate("spec/reference", EVERYTHING))
     assert.equal("", log())
-    assert.matches("a revision is for models of the hub", failure(ls.LanguageModel, "spec/reference/gpt2/new",
+    assert.matches("the option revision is for models of the hub", failure(ls.LanguageModel, "spec/reference/gpt2/new",
       { revision = "main" }).message, 1, true)
     environment.HF_HUB_OFFLINE = "1"
     assert.is_true(ls.torch.equal(expected, ls.LanguageModel(ID)(ids).logits))

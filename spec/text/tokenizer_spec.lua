@@ -173,7 +173,7 @@ describe("a tokenizer", function()
       fails("index", "token id 263 is out of range: the vocabulary has 0 to 262", decode, tokenizer, { 1, 263 })
       fails("index", "token id -1", decode, tokenizer, -1)
       fails("index", "token id 999", tokenizer.convert_ids_to_tokens, tokenizer, { 999 })
-      fails("argument", "1.5, which stands at [2]", decode, tokenizer, { 1, 1.5 })
+      fails("argument", "1.5, which is element 2", decode, tokenizer, { 1, 1.5 })
       fails("argument", "not 1.5", decode, tokenizer, 1.5)
       fails("argument", "encode turns text into ids", decode, tokenizer, "1")
       fails("argument", "not a nil", decode, tokenizer)
@@ -343,7 +343,7 @@ describe("a tokenizer", function()
         ['{"model_max_length":"x"}'] = '"model_max_length" is not a number',
         ['{"padding_side":"up"}'] = '"padding_side" is neither',
         ['{"added_tokens_decoder":{"7":{"content":"<x>"}}}'] = "gives the id 7",
-        ['{"add_prefix_space":true}'] = '"add_prefix_space" is true, but tokenizer.json has it false',
+        ['{"add_prefix_space":true}'] = '"add_prefix_space" is true, but in tokenizer.json it is false',
       } do
         local err = fails("format", says, small, {}, config)
         assert.is_truthy(err.message:find("tokenizer_config.json", 1, true))

@@ -105,7 +105,7 @@ describe("every picture", function()
   end
 
   it("refuses what it does not know", function()
-    raises("no plot.lines %(did you mean \"line\"", function() return plot.lines end)
+    raises("no picture ls.plot.lines %(did you mean \"line\"", function() return plot.lines end)
     raises("plot.line has no option \"tilte\" %(did you mean \"title\"", plot.line, { 1 }, { tilte = "x" })
     raises("range is { lowest, highest }", plot.heatmap, { { 1 } }, { range = { 1, 1 } })
     raises('colours are "sequential" or "diverging", not red', plot.heatmap, { { 1 } }, { colours = "red" })
@@ -126,7 +126,7 @@ describe("every picture", function()
     local status = os.execute(("PATH=/nowhere %s bin/luasight %s > %s.out 2> %s.err"):format(path, file, file, file))
     assert.equal(1, status / 256)
     assert.matches("2%.0", read(file .. ".out"))
-    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed %(apt%-get install gnuplot%-nox",
+    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed %(run apt%-get install gnuplot%-nox",
       read(file .. ".err"))
   end)
 
@@ -346,7 +346,7 @@ describe("plot.attention", function()
   end)
 
   it("refuses another shape", function()
-    raises("a tensor with 3 axes; the shape is %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
+    raises("a tensor with 3 axes; its shape is %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
     raises("the option tokens of a picture needs a list of 3 labels, one for each place, not of 2", plot.attention,
       ls.torch.ones(4, 3, 3), { tokens = { "a", "b" } })
     raises("the option columns of a picture needs a list of 2 labels, one for each place, not of 3", plot.heatmap,

@@ -145,7 +145,7 @@ function doctor.run(_, options)
   end
   if not complete then
     io.stdout:flush()
-    error("something that luasight needs is missing; see above", 0)
+    error("something that luasight needs is missing; the list above has it", 0)
   end
 end
 

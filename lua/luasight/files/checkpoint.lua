@@ -52,7 +52,7 @@ function checkpoint.text(path)
     text, reason = file:read "*a"
     file:close()
   end
-  if not text then binding.raise("io", ("%s: cannot read: %s"):format(path, reason or "not a plain file")) end
+  if not text then binding.raise("io", ("%s: the file cannot be read: %s"):format(path, reason or "not a plain file")) end
   return text
 end
 
@@ -67,7 +67,7 @@ function checkpoint.object(path)
     binding.raise("format", ("%s: %s"):format(path, what),
       { hint = "download the file again", cause = tostring(value) })
   elseif type(value) ~= "table" or not text:find("^%s*{") then
-    binding.raise("format", path .. ": does not hold a JSON object", { hint = "download the file again" })
+    binding.raise("format", path .. ": the file does not hold a JSON object", { hint = "download the file again" })
   end
   return value
 end
@@ -193,7 +193,7 @@ local function check_shard(path, shard)
     end
   end
   if not inside then
-    binding.raise("format", ("%s: names the file %s, which is not inside the folder"):format(path, quoted(shard)),
+    binding.raise("format", ("%s: the index names the file %s, which is not inside the folder"):format(path, quoted(shard)),
       { hint = "do not trust this checkpoint; download it again from its source" })
   end
 end
@@ -205,7 +205,7 @@ end
 function checkpoint.weight_map(path)
   local map = checkpoint.object(path).weight_map
   if type(map) ~= "table" or next(map) == nil then
-    binding.raise("format", path .. ": has no weight_map, the table of the file of each tensor",
+    binding.raise("format", path .. ": the index has no weight_map, the table of the file of each tensor",
       { hint = "download the file again" })
   end
   for _, shard in pairs(map) do check_shard(path, shard) end

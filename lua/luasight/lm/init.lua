@@ -152,7 +152,7 @@ local function network_of(source, options)
   if not is_module(source) then
     binding.raise("argument", "ls.LanguageModel takes a folder, a name on the hub or an nn.Module, not a " .. type(source))
   end
-  if options.revision ~= nil then binding.raise("argument", "a revision is for models of the hub, not for an nn.Module") end
+  if options.revision ~= nil then binding.raise("argument", "the option revision is for the hub, not for an nn.Module") end
   if options.device ~= nil or options.dtype ~= nil then
     local loader = require "luasight.lm.loader"
     source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }

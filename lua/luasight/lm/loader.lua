@@ -24,7 +24,7 @@ end
 
 -- ---- the place of each tensor ----------------------------------------------------------------------------------------
 
-local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- the dtypes of computation
+local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- dtypes that operators take
 
 ---Returns the source of each parameter's numbers by module path.
 ---@return table<string, luasight.Source>

@@ -192,7 +192,7 @@ local function like_ids(name, v, ids)
   v = v.value
   if v:dim() == 1 then v = v:unsqueeze(0) end
   if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
-    binding.raise("shape", ("%s has the shape %s, the tokens have [%d, %d]"):format(name, tostring(v.shape),
+    binding.raise("shape", ("the argument %s has the shape %s, but the tokens have [%d, %d]"):format(name, tostring(v.shape),
       ids:size(0), ids:size(1)))
   end
   return v

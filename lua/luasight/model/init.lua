@@ -247,7 +247,7 @@ function root_methods:save_graph(path, ...)
   check_numbers(network)
   local call = inputs.sort(network, "save_graph", network.options, ...)
   check_input(call)
-  if call.body then binding.raise("argument", "save_graph takes no body") end
+  if call.body then binding.raise("argument", "model:save_graph takes no body") end
   write_graph(path, network.module, network.prepare(call.input, call.options))
 end
 

@@ -52,7 +52,7 @@ function rename.places(module, names, is_word)
     local parent, last = parts(name)
     if not counts_from_model then parent = parts(path) .. (parent == "" and "" or "." .. parent) end
     local holder = module_at(module, parent)
-    if not holder then problem("there is no module %q for %q to stand in", parent, last) end
+    if not holder then problem("there is no module %q in which %q could be a name", parent, last) end
     local known = places[holder] or {}
     if is_word(last) or has(holder, last) or known[last] and known[last] ~= path then
       problem("the name %q is taken%s", last, parent == "" and "" or " in " .. parent)

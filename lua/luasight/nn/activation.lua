@@ -13,8 +13,8 @@ local activation = {}
 
 -- ---- the settings of a module ----------------------------------------------------------------------------------------
 
----Sets the fields of a module from settings given by position or by name: nn.LeakyReLU(0.2), nn.LeakyReLU { negative_slope
----= 0.2 }.
+---Sets the fields of a module from settings given by position or by name:
+---nn.LeakyReLU(0.2), nn.LeakyReLU { negative_slope = 0.2 }.
 local function take(self, settings, ...)
   local n = select("#", ...)
   local given, by_name = { ... }, nil

@@ -15,7 +15,7 @@ local function check(o)
   if o.mask ~= nil and not parameter.is_handle(o.mask) then
     binding.raise("argument", ("scaled_dot_product_attention: mask is a tensor, not a %s"):format(type(o.mask)))
   elseif o.mask and o.is_causal then
-    binding.raise("argument", "scaled_dot_product_attention: the options mask and is_causal cannot stand together")
+    binding.raise("argument", "scaled_dot_product_attention: the options mask and is_causal cannot be used together")
   end
   options.share("scaled_dot_product_attention", "dropout", o.dropout or 0)
 end

@@ -114,7 +114,7 @@ end
 local function refuse(self, message) binding.raise("format", ("%s:load_state_dict: %s"):format(self.name, message)) end
 
 local function check_state(self, state)
-  if type(state.step) == "nil" or type(state.lr) == "nil" then refuse(self, "step or lr is missing") end
+  if type(state.step) == "nil" or type(state.lr) == "nil" then refuse(self, "the state has no step or no lr") end
   if state.step:numel() ~= #self.params then
     refuse(self, ("the state belongs to %d parameters, but this optimizer has %d"):format(state.step:numel(), #self.params))
   end

@@ -127,7 +127,7 @@ local function name_of_node(self, name)
   if C.ls_node_is_open(self.v) == 0 then
     local value = resolve(self)
     if type(value) ~= "cdata" then
-      binding.raise("name", ("a %s has no %q"):format(type(value), name))
+      binding.raise("name", ("a value that is a %s has no field %q"):format(type(value), name))
     end
     return value[name]
   end
@@ -141,7 +141,7 @@ local function name_of_sequence(self, name)
   if method then return method end
   if name == "value" then return self end
   if self._kind == STRUCT then return get_field(self, name) end
-  binding.raise("name", ("a %s has no %q"):format(self._kind == TUPLE and "tuple" or "list", name),
+  binding.raise("name", ("a value that is a %s has no field %q"):format(self._kind == TUPLE and "tuple" or "list", name),
     { hint = "use the operator on an element: x[0]:" .. name .. "(...)" })
 end
 

@@ -40,7 +40,7 @@ local function flatten(v, shape, axis, flat, place)
   if shape[axis] == nil then
     shape[axis] = n
   elseif shape[axis] ~= n then
-    refuse(("a list of %d elements among lists of %d"):format(n, shape[axis]), place)
+    refuse(("there is a list of %d elements among lists of %d"):format(n, shape[axis]), place)
   end
   for i = 1, n do
     place[#place + 1] = i

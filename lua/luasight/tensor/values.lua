@@ -64,10 +64,10 @@ function values.tensor_of(self, what)
   if is_handle(v) then
     if v._kind == TENSOR then return v end
     if v._kind < TENSOR then binding.raise("state", "this value has been released") end
-    binding.raise("argument", ("a %s has no %s"):format(words[v._kind], what),
+    binding.raise("argument", ("a value that is a %s has no %s"):format(words[v._kind], what),
       { hint = v._kind == STRUCT and "take one of its fields" or "take an element: x[0]" })
   end
-  binding.raise("argument", ("a %s has no %s"):format(type(v), what))
+  binding.raise("argument", ("a value that is a %s has no %s"):format(type(v), what))
 end
 
 local tensor_of = values.tensor_of

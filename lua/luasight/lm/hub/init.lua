@@ -150,7 +150,7 @@ function hub.folder(id, want, revision)
     local pieces = pieces_of(path)
     for _, name in ipairs(pieces) do
       if not has(name) then
-        binding.raise("format", ("%s: names the file %s, which the model %s does not have"):format(path, quoted(name),
+        binding.raise("format", ("%s: the index names the file %s, which the model %s does not have"):format(path, quoted(name),
           quoted(id)))
       end
     end
@@ -176,7 +176,7 @@ function hub.locate(name, want, revision)
     error(result, 0)
   end
   if revision ~= nil then
-    binding.raise("argument", ("a revision is for models of the hub; %s is %s"):format(quoted(name),
+    binding.raise("argument", ("the option revision is for models of the hub, but %s is %s"):format(quoted(name),
       type(name) == "string" and exists(name .. "/.") and "a folder here" or "not the name of one"))
   end
   return name

@@ -34,7 +34,7 @@ end
 
 local function replace(text, what, with, count)
   local out, at = {}, 1
-  if what == "" then fail "replace needs something to look for" end
+  if what == "" then fail "the method replace needs a text to look for" end
   for _ = 1, (count == nil or count == none or count < 0) and math.huge or count do
     local from, to = text:find(what, at, true)
     if not from then break end
@@ -60,7 +60,7 @@ local function split(text, separator, most)
     end
     return list(out)
   end
-  if separator == "" then fail "split needs something to split at" end
+  if separator == "" then fail "the method split needs a text to split at" end
   while #out < most do
     local from, to = text:find(separator, at, true)
     if not from then break end
@@ -226,7 +226,7 @@ local function sorted(items, named, reverse)
   table.sort(out, function(a, b)
     local x, y = key(a[2]), key(b[2])
     if x == y then return a[3] < b[3] end
-    if type(x) ~= type(y) then fail "sort needs values of one kind" end
+    if type(x) ~= type(y) then fail "the filter sort needs values of one kind" end
     return backwards == (x > y)
   end)
   for i, entry in ipairs(out) do out[i] = entry[1] end

@@ -47,14 +47,14 @@ local function check_padding(options)
   local padding = options.padding
   if type(padding) ~= "string" then return check_flag(options, "padding") end
   if padding ~= "left" and padding ~= "right" and padding ~= "max_length" then
-    binding.raise("argument", ('padding is true, "left", "right" or "max_length", not %s'):format(quoted(padding)))
+    binding.raise("argument", ('the option padding is true, "left", "right" or "max_length", not %s'):format(quoted(padding)))
   end
 end
 
 local function check_truncation(options)
   local truncation = options.truncation
   if type(truncation) == "string" and not cuts[truncation] then
-    binding.raise("argument", ('truncation is true, "longest_first", "only_first" or "only_second", not %s'):format(
+    binding.raise("argument", ('the option truncation is true, "longest_first", "only_first" or "only_second", not %s'):format(
       quoted(truncation)))
   elseif type(truncation) ~= "string" then
     check_flag(options, "truncation")

@@ -29,7 +29,7 @@ local function from_list(list)
     local id = list[i]
     if type(id) == "table" then refuse("a list of lists", "decode one row at a time") end
     if type(id) == "cdata" and ffi.istype(ref_t, id) then id = id:item() end
-    if not is_id(id) then refuse(("%s, which stands at [%d]"):format(tostring(id), i)) end
+    if not is_id(id) then refuse(("%s, which is element %d"):format(tostring(id), i)) end
     array[i - 1] = id
   end
   return array, n

@@ -124,8 +124,8 @@ local function check(texts, options)
   end
   local special = options.special_tokens or { "<|endoftext|>" }
   if size - #special < 256 then
-    failure.raise("argument", ("vocab_size %d is too small: 256 bytes and %d special tokens come first"):format(size,
-      #special))
+    failure.raise("argument", ("vocab_size %d is too small, because 256 bytes and %d special tokens need an id each"):format(
+      size, #special))
   end
   return size - #special, special
 end

@@ -41,7 +41,7 @@ function numbers.nested(v, depth, what)
   if type(v) == "cdata" then
     local shape = tostring(v.shape)
     while #v.shape > depth and v.shape[0] == 1 do v = v[0] end
-    if #v.shape ~= depth then failure.raise("shape", ("%s; the shape is %s"):format(words(what, depth), shape)) end
+    if #v.shape ~= depth then failure.raise("shape", ("%s; its shape is %s"):format(words(what, depth), shape)) end
     v = v:tolist()
   end
   local out = copy(v, depth, what, depth)

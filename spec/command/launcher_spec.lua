@@ -193,7 +193,7 @@ fail()
     it("goes on after errors of one line", function()
       local status, out, err = run("", "error('no', 0)\n)\ntorch.no_such_operator(1)\n:wrong\n:bt\n7\n")
       assert.matches("\n7\n$", out)
-      assert.matches("no :wrong.*\nstack traceback:\n", out)
+      assert.matches("no command :wrong.*\nstack traceback:\n", out)
       local lines = {}
       for line in err:gmatch "[^\n]+" do lines[#lines + 1] = line end
       assert.equal(4, #lines)

@@ -104,7 +104,7 @@ local cases = {
     os.execute(("ln -s 1.safetensors %s/1.safetensors"):format(folder))
   end, "io", "F: 1 of 2 weight files are missing, the first is 1.safetensors" },
   { "an index that is no JSON", function() in_two(); put(INDEX, '{"weight_map":') end, "format",
-    "F/" .. INDEX .. ": not valid JSON, or cut short" },
+    "F/" .. INDEX .. ": the JSON cannot be read: not valid JSON, or cut short" },
   { "an index without a map", function() in_two(); put(INDEX, "{}") end, "format",
     "F/" .. INDEX .. ": the index has no weight_map" },
   { "no weights", function() remove "model.safetensors" end, "io", "F: there is no model.safetensors in this folder" },
@@ -121,7 +121,7 @@ local cases = {
   { "a vocab_size that is no number", function() configure { vocab_size = "many" } end, "format",
     'F/config.json: vocab_size is "many", but it must be a whole number above 0' },
   { "a config.json that is cut short", function() put("config.json", '{"model_type":"gpt2",') end, "format",
-    "F/config.json: not valid JSON, or cut short" },
+    "F/config.json: the JSON cannot be read: not valid JSON, or cut short" },
 
   { "the tokenizer of another model", function() put("tokenizer.json", read(box .. "tokenizer.json")) end, "index",
     "the tokenizer of F gives the token id ", text = "When Mary and John went to the store" },

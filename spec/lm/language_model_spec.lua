@@ -175,7 +175,7 @@ describe("a language model", function()
       ["prompt 2: element 1 is a string"] = { { 1 }, { "cat" } },
       ['no argument "attention_maks" (did you mean "attention_mask"?)'] = { input_ids = ids, attention_maks = ids },
       ["attention_mask has the shape [1, 2], but the tokens have [1, 6]"] = { input_ids = ids, attention_mask = { 1, 1 } },
-      ["position 10 is out of range: the model has 0 to 9"] = { input_ids = { 1, 2 }, position_ids = { 9, 10 } },
+      ["position 10 is out of range: the positions are 0 to 9"] = { input_ids = { 1, 2 }, position_ids = { 9, 10 } },
       ["the rows of input_ids differ in length"] = { input_ids = { { 1 }, { 1, 1 } }, attention_mask = { { 0, 1 }, { 1, 1 } } },
       ["not a boolean"] = true,
     } do

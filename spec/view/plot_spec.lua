@@ -324,7 +324,7 @@ describe("plot.heatmap", function()
   end)
 
   it("refuses rows and texts that do not fit", function()
-    raises("row 1 has 1 numbers and row 0 has 2", plot.heatmap, { { 1, 2 }, { 3 } })
+    raises("row 1 has 1 numbers, but row 0 has 2", plot.heatmap, { { 1, 2 }, { 3 } })
     raises("the text has to have 1 rows of 2 cells", plot.heatmap, { { 1, 2 } }, { text = { { "a" } } })
     raises("the shape is %[3%]", plot.heatmap, ls.torch.ones(3))
   end)
@@ -346,7 +346,7 @@ describe("plot.attention", function()
   end)
 
   it("refuses another shape", function()
-    raises("a tensor with 3 axes; its shape is %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
+    raises("a tensor with 3 axes; the given tensor has the shape %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
     raises("the option tokens of a picture needs a list of 3 labels, one for each place, not of 2", plot.attention,
       ls.torch.ones(4, 3, 3), { tokens = { "a", "b" } })
     raises("the option columns of a picture needs a list of 2 labels, one for each place, not of 3", plot.heatmap,

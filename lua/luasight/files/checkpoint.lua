@@ -64,7 +64,7 @@ function checkpoint.object(path)
   local ok, value = pcall(cjson.decode, text)
   if not ok then
     local what = text:find("^%s*$") and "the file is empty" or "not valid JSON, or cut short"
-    binding.raise("format", ("%s: %s"):format(path, what),
+    binding.raise("format", ("%s: the JSON cannot be read: %s"):format(path, what),
       { hint = "download the file again", cause = tostring(value) })
   elseif type(value) ~= "table" or not text:find("^%s*{") then
     binding.raise("format", path .. ": the file does not hold a JSON object", { hint = "download the file again" })

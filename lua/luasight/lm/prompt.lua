@@ -224,7 +224,7 @@ local function from_names(input, options, reader)
   if reader.context and not reader.reads_beyond and result.position_ids then
     local last = result.position_ids:max():item()
     if last >= reader.context or result.position_ids:min():item() < 0 then
-      binding.raise("index", ("position %d is out of range: the model has 0 to %d"):format(last, reader.context - 1))
+      binding.raise("index", ("position %d is out of range: the positions are 0 to %d"):format(last, reader.context - 1))
     end
   end
   return result

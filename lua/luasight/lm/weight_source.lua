@@ -81,7 +81,7 @@ function Source:describe()
   return { shape = ("[%d, %d, %s]"):format(experts, rows, rest), dtype = dtype }
 end
 
----Returns the tensor: a view of the file, or a new tensor of the joined ones, whose memory in the file is freed.
+---Returns the tensor: a view of the file, or a new tensor of several joined tensors, whose memory in the file is freed.
 ---@return luasight.Tensor
 function Source:get()
   if not self._grid then return self._weights:get(self.name) end

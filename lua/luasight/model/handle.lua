@@ -205,9 +205,9 @@ local function unknown(place, key)
     for name in pairs(root_methods) do names[#names + 1] = name end
     for name in pairs(place.network.public) do names[#names + 1] = name end
   end
-  local owner = place.path == "" and "the model has" or "has" -- elsewhere the error's point names the module
+  local owner = place.path == "" and "the model" or "this module"
   local guess = near.text(tostring(key), names)
-  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess),
+  binding.raise("name", ("%s has no %q%s"):format(owner, tostring(key), guess),
     { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
 end
 
@@ -224,7 +224,7 @@ local function follow(self, place, key)
   local alias = aliases.of(place.module, key)
   if not alias then return nil end
   if type(alias) == "table" then
-    binding.raise("name", ("has no %s: %s"):format(key, alias[1]), { point = place.path })
+    binding.raise("name", ("this module has no %s: %s"):format(key, alias[1]), { point = place.path })
   end
   local tracer = alias:find(":", 1, true) and tracer_of(place, key)
   if alias == ":" .. key then reach(place, tracer, key) end -- the alias stands for a tap that the module does not have

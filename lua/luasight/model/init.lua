@@ -39,7 +39,7 @@ end
 
 local function check_numbers(network)
   if not network.only_shapes then return end
-  binding.raise("state", 'this model was opened with device = "meta": it has shapes and no numbers to run on',
+  binding.raise("state", "this model was opened with device = \"meta\": it has shapes and no numbers to run on",
     { hint = "model:scan(input, body) runs on shapes" })
 end
 

@@ -45,7 +45,7 @@ local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 ---@return table<table, table<string, string>>  # for each module, paths below it by their new names
 function rename.places(module, names, is_word)
   if type(names) ~= "table" then
-    binding.raise("argument", 'rename takes a table: { layer1 = "embed" }, not a ' .. type(names))
+    binding.raise("argument", "rename takes a table: { layer1 = \"embed\" }, not a " .. type(names))
   end
   local places = {}
   local function add(path, name, counts_from_model)

@@ -104,7 +104,7 @@ end
 
 local function kaiming(t, a, mode, nonlinearity)
   if mode ~= "fan_in" and mode ~= "fan_out" then
-    binding.raise("argument", ('nn.init: mode is "fan_in" or "fan_out", not %q'):format(mode))
+    binding.raise("argument", ("nn.init: mode is \"fan_in\" or \"fan_out\", not %q"):format(mode))
   end
   local fan_in, fan_out = fans(t)
   return init.calculate_gain(nonlinearity, a) / math.sqrt(mode == "fan_in" and fan_in or fan_out)

@@ -188,7 +188,7 @@ local function class_text(class) return "nn.Module " .. class._class_name end
 ---@return table
 function module.class(name, parent)
   if type(name) ~= "string" or name == "" then
-    binding.raise("argument", ('the name of a class of modules is a text, not a %s: nn.Module "MLP"'):format(type(name)))
+    binding.raise("argument", ("the name of a class of modules is a text, not a %s: nn.Module \"MLP\""):format(type(name)))
   end
   if parent ~= nil and (type(parent) ~= "table" or not rawget(parent, "_meta")) then
     binding.raise("argument", ("the parent of the class %s is not a class of modules"):format(name))

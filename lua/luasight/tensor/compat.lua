@@ -30,7 +30,7 @@ end
 ---@return any
 function functions._safe_softmax(x, dim)
   local nothing = call("all", x:eq(-math.huge), dim, true)
-  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- twice, to keep gradients finite
+  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- again, so that gradients are finite
 end
 
 -- ---- attention, for a libtorch before 2.0 ----------------------------------------------------------------------------

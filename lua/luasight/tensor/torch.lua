@@ -20,7 +20,8 @@ local function place_text(place)
 end
 
 local function refuse(message, place, hint)
-  binding.raise("shape", ("torch.tensor: %s at %s"):format(message, place_text(place)), { hint = hint })
+  binding.raise("shape", ("torch.tensor cannot make a tensor of the lists: %s at %s"):format(
+    message, place_text(place)), { hint = hint })
 end
 
 ---Walks nested lists of equal length; `flat` collects the numbers in order.

@@ -182,7 +182,7 @@ local Head = Bert.LMPredictionHead
 function Head:init(config)
   self.transform = self.family.PredictionHeadTransform(config)
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = helpers.empty({ config.vocab_size }, {}) -- the bias of the decoder too, where the two are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- also the bias of self.decoder where weights are tied
 end
 
 function Head:forward(x) return self.decoder(self.transform(x)) end -- B T V

@@ -99,7 +99,7 @@ end
 local inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options, inputs)

@@ -1,13 +1,13 @@
 --- The architectures that luasight knows, by the `model_type` of a config.json.
 ---
 --- An architecture is a module with
----   new(config)     makes the network of a configuration, in the old or new spelling, as nn.Module with Hugging Face's
---- module paths
----   place(name)     returns the module path of a checkpoint's tensor, nil for a tensor that is not needed; for the weight
---- of an expert also the numbers of the expert and of the part, from 0
+---   new(config)     makes the network of a configuration, in the old or new spelling, as nn.Module with the module paths of
+---                   Hugging Face
+---   place(name)     returns the module path of a checkpoint's tensor, nil for a tensor that is not needed; for the weight of
+---                   an expert also the numbers of the expert and of the part, from 0
 ---   tied            maps a parameter to the one whose tensor it shares where the configuration says so
 ---   alone           the architecture of the model without its head, if there is one, with the `class` that a config.json
---- names for it
+---                   names for it
 local helpers = require "luasight.family"
 
 local models = {}

@@ -180,7 +180,7 @@ end
 Mamba.inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options, Mamba.inputs)
@@ -233,7 +233,7 @@ function Mamba.read_config(given, fields)
   local R = config.time_step_rank
   if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
   if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then
-    helpers.raise("format", ('time_step_rank is %s, but it must be "auto" or a whole number above 0'):format(tostring(R)))
+    helpers.raise("format", ("time_step_rank is %s, but it must be \"auto\" or a whole number above 0"):format(tostring(R)))
   end
   config.time_step_rank = R
   return config

@@ -105,7 +105,8 @@ function Decoder:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T E
 function Decoder:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)

@@ -36,7 +36,7 @@ function Head:init(config)
   self.dense = nn.Linear(config.hidden_size, config.hidden_size)
   self.layer_norm = nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_eps })
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = helpers.empty({ config.vocab_size }, {}) -- the bias of the decoder too, where the two are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- also the bias of self.decoder where weights are tied
 end
 
 function Head:forward(x) return self.decoder(self.layer_norm(self.dense(x):gelu())) end -- B T V

@@ -214,7 +214,7 @@ end
 ---@param logits any  R T V; those of the last position are used
 ---@return table?     # the arguments for the next step; nil: all texts have ended
 function Run:advance(logits)
-  if self.over then binding.raise("state", "this generation is over") end
+  if self.over then binding.raise("state", "this generation has already ended") end
   local goes_on = torch.no_grad(append, self, logits)
   self.over = not goes_on
   return goes_on and self:arguments() or nil

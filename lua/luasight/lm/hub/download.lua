@@ -45,7 +45,7 @@ local function close(job)
 end
 
 local function refuse(job, repository, code, what, hint, cause)
-  binding.raise(code, ("%s of the model %s: %s"):format(job.file.name, quoted(repository.id), what),
+  binding.raise(code, ("the file %s of the model %s: %s"):format(job.file.name, quoted(repository.id), what),
     { hint = hint, cause = cause })
 end
 

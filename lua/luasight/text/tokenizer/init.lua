@@ -110,7 +110,7 @@ function meta.__newindex(self, name, value)
       binding.raise("argument", "the field model_max_length of a tokenizer is a number from 1 on, or nil")
     end
   elseif value ~= "left" and value ~= "right" then
-    binding.raise("argument", ('the field %s of a tokenizer is "left" or "right", not %s'):format(name, quoted(value)))
+    binding.raise("argument", ("the field %s of a tokenizer is \"left\" or \"right\", not %s"):format(name, quoted(value)))
   end
   state[name] = value
 end
@@ -311,7 +311,7 @@ local function check_prefix(state, wanted)
   local prefixed = #a == #b
   for i = 1, #a do prefixed = prefixed and a[i] == b[i] end
   if wanted ~= prefixed then
-    binding.raise("format", ('%s/tokenizer_config.json: "add_prefix_space" is %s, but in tokenizer.json it is %s'):format(
+    binding.raise("format", ("%s/tokenizer_config.json: \"add_prefix_space\" is %s, but in tokenizer.json it is %s"):format(
       state.folder, tostring(wanted), tostring(prefixed)), { hint = "make both files say the same" })
   end
 end

@@ -27,7 +27,7 @@ function Plot:text(style)
   style = style or {}
   local depth = style.colours or colours.depth()
   if depth ~= "true" and depth ~= "256" and depth ~= "none" then
-    failure.raise("argument", ('colours in a terminal are "true", "256" or "none", not %s'):format(tostring(depth)))
+    failure.raise("argument", ("colours in a terminal are \"true\", \"256\" or \"none\", not %s"):format(tostring(depth)))
   end
   local text = self:_text(depth, style.width or system.columns(1))
   return text:gsub("[ \t]+\n", "\n"):gsub("%s+$", "") .. "\n"
@@ -38,7 +38,7 @@ end
 local function theme_of(name)
   local theme = colours.themes[name or "light"]
   if theme then return theme end
-  failure.raise("argument", ('a theme is "light" or "dark", not %s'):format(tostring(name)))
+  failure.raise("argument", ("a theme is \"light\" or \"dark\", not %s"):format(tostring(name)))
 end
 
 ---Returns the picture as the text of an SVG file.
@@ -133,7 +133,7 @@ function figure.options(class, options)
     failure.raise("argument", "the option range of a picture is { lowest, highest }, two different numbers in this order")
   end
   if options.colours ~= nil and options.colours ~= "sequential" and options.colours ~= "diverging" then
-    failure.raise("argument", ('the colours of a picture are "sequential" or "diverging", not %s'):format(
+    failure.raise("argument", ("the colours of a picture are \"sequential\" or \"diverging\", not %s"):format(
       tostring(options.colours)))
   end
   return options

@@ -25,7 +25,7 @@ local function copy(v, depth, what, level)
     return finite(v)
   end
   if type(v) == "cdata" then v = v:tolist() end
-  if type(v) ~= "table" then failure.raise("argument", ("%s, not a %s"):format(words(what, level), type(v))) end
+  if type(v) ~= "table" then failure.raise("argument", ("%s; the given value is a %s"):format(words(what, level), type(v))) end
   local out = {}
   for i = 1, #v do out[i] = copy(v[i], depth - 1, what, level) end
   return out
@@ -41,11 +41,12 @@ function numbers.nested(v, depth, what)
   if type(v) == "cdata" then
     local shape = tostring(v.shape)
     while #v.shape > depth and v.shape[0] == 1 do v = v[0] end
-    if #v.shape ~= depth then failure.raise("shape", ("%s; its shape is %s"):format(words(what, depth), shape)) end
+    if #v.shape ~= depth then failure.raise("shape", ("%s; the given tensor has the shape %s"):format(
+      words(what, depth), shape)) end
     v = v:tolist()
   end
   local out = copy(v, depth, what, depth)
-  if #out == 0 then failure.raise("argument", words(what, depth) .. ", but the list is empty") end
+  if #out == 0 then failure.raise("argument", words(what, depth) .. "; the given list is empty") end
   return out
 end
 
@@ -56,7 +57,7 @@ end
 function numbers.width(rows, what)
   for i, row in ipairs(rows) do
     if #row ~= #rows[1] or #row == 0 then
-      failure.raise("shape", ("%s: row %d has %d numbers and row 0 has %d"):format(what, i - 1, #row, #rows[1]))
+      failure.raise("shape", ("%s: row %d has %d numbers, but row 0 has %d"):format(what, i - 1, #row, #rows[1]))
     end
   end
   return #rows[1]

@@ -326,8 +326,8 @@ local fields = {
 local aliases = { hidden_size = "d_model", num_attention_heads = "num_heads", num_hidden_layers = "num_layers",
   head_dim = "d_kv" }
 
----Reads a configuration. Version 1.1 does not scale the input of the head; old files express this by tie_word_embeddings =
----false, although the weights are tied.
+---Reads a configuration. Version 1.1 does not scale the input of the head. Old files say this by tie_word_embeddings = false,
+---which in them says nothing about shared weights.
 local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, { "is_decoder", "quantization_config" })

@@ -83,7 +83,7 @@ transformer.h.1.attn: GPT2Attention
     local model = block()
     local err = failure(function() return model.block:points() end)
     assert.equal("argument", err.code)
-    assert.matches("give one", err.message, 1, true)
+    assert.matches("so pass one", err.message, 1, true)
     assert.same({ "input", "q", "output" }, names_of(model.block:points(torch.rand(3, 4))))
     assert.equal("[3, 4]", model.block:points(torch.rand(3, 4))[2].shape)
   end)

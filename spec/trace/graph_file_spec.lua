@@ -299,7 +299,7 @@ describe("files of edits", function()
     function Power:forward(v, n) return v ^ (n or 1) end
     local other = ls.Model(nn.Sequential { { "a", Power() }, { "b", Power() } })
     local squared = other:edit(function() other.b.output = other.a(other.b.input[0][0], 2) end)
-    assert.matches("other than tensors", failure(function() squared:save_edits(path) end).message, 1, true)
+    assert.matches("an argument that is no tensor", failure(function() squared:save_edits(path) end).message, 1, true)
     write '{"luasight_edits":1,"edits":[{"nodes":[{"node":0,"do":"read","name":"first.output"},{"node":1,"do":"call","name":"third","arguments":[{"node":0}]}]}]}'
     assert.matches("calls the module third, which this model does not have", failure(function() model:load_edits(path) end).message, 1, true)
   end)

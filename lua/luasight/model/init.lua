@@ -88,7 +88,7 @@ function root_methods:trace(...)
   end
   if call.input ~= nil then return trace.run(open(network, call.input, call.options), call.body) end
   if next(call.options) then
-    binding.raise("argument", "a trace that has options needs an input",
+    binding.raise("argument", "a trace needs an input where it has options",
       { hint = "pass the options of an invoke with its input: tracer:invoke(input, options, body)" })
   end
   local tracer = trace.open(network)

@@ -215,7 +215,7 @@ local meta = {
 local function no_comparison(sign, method)
   return function()
     binding.raise("argument", ("%s cannot compare tensors in Lua"):format(sign),
-      { hint = ("use x:%s(y) for each element, or x:item() %s 0 for one number"):format(method, sign) })
+      { hint = ("x:%s(y) compares element by element, x:item() %s 0 compares a number"):format(method, sign) })
   end
 end
 

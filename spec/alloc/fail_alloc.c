@@ -4,8 +4,8 @@
 
    Stands alone, without libtorch and the rest of the core, which it replaces by what follows:
 
-     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer/[a-z]*.c core/files/weights.c core/files/file_write.c core/files/safetensors*.c core/files/pickle*.c core/files/torch_file.c \
-       core/files/zip.c core/base/dtype.c core/base/json.c -ljansson -lutf8proc -lonig
+     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer/[a-z]*.c core/files/[a-z]*.c core/base/dtype.c core/base/json.c \
+       -ljansson -lutf8proc -lonig
      ./a.out FOLDER       (in the root of the project)
 
    glibc only: the program's own malloc takes the place of the library's, for jansson too. */

@@ -90,8 +90,6 @@ return {
     ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
     ["spec/tensor/state_spec.lua"] = SPEC,
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
-    ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",
-    ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
     ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
     ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
     ["spec/trace/more_spec.lua"] = SPEC,

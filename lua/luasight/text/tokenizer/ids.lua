@@ -1,5 +1,6 @@
 --- Token ids on their way between Lua and the core: lists, tensors and single numbers as an array, and rows as tensors.
 local binding = require "luasight.ffi"
+local sequences = require "luasight.ffi.sequences"
 local values = require "luasight.tensor.values"
 
 local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
@@ -52,9 +53,7 @@ local function from_handle(handle)
   if is_id(v) then return array_t(1, v), 1 end
   if not ffi.istype(ref_t, v) then refuse("a " .. type(v)) end
   if v._kind == LIST or v._kind == C.LS_TUPLE then
-    local list = {}
-    for i = 0, C.ls_seq_length(v.v) - 1 do list[i + 1] = values.element(v, i) end
-    return from_list(list)
+    return from_list(sequences.elements(v))
   end
   local dtype = values.tensor_of(v, "token ids").dtype
   if not whole[dtype] then refuse("a tensor of " .. dtype) end

@@ -13,6 +13,11 @@ local nodes = {}
 local CLOSED, FUNCTION, TRACE = 0, 1, 2
 nodes.CLOSED, nodes.FUNCTION, nodes.TRACE = CLOSED, FUNCTION, TRACE
 
+---Whether a value is a handle of a node.
+---@param v any
+---@return boolean
+function nodes.is_node(v) return binding.is_handle(v) and v._kind == NODE end
+
 ---What is being recorded with a node in it: nodes.FUNCTION, a module's forward; nodes.TRACE; nodes.CLOSED, neither.
 ---@param node ffi.cdata*  a handle of kind LS_NODE
 ---@return integer

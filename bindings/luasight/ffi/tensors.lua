@@ -4,7 +4,7 @@ local constants = require "luasight.ffi.constants"
 local sequences = require "luasight.ffi.sequences"
 
 local C, ffi = binding.C, binding.ffi
-local istype = ffi.istype
+local istype, ref_t = ffi.istype, binding.ref_t
 local TENSOR = constants.LS_TENSOR
 
 local tensors = {}
@@ -37,6 +37,11 @@ local function read_size(info, axis)
   local at = axis < 0 and axis + info.dims or axis
   return at >= 0 and at < info.dims and tonumber(info.shape[at])
 end
+
+---Whether a value is a handle of a tensor.
+---@param v any
+---@return boolean
+function tensors.is_tensor(v) return istype(ref_t, v) and v._kind == TENSOR end
 
 ---A list of sizes that counts from 0.
 ---@param t ffi.cdata*

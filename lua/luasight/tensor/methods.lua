@@ -2,6 +2,7 @@
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
 local operators = require "luasight.tensor.operators"
+local options_of = require "luasight.base.options"
 local values = require "luasight.tensor.values"
 
 local C, ffi = binding.C, binding.ffi
@@ -136,18 +137,19 @@ end
 
 ---Runs the backward pass from a tensor.
 ---@param grad ffi.cdata*?
----@param options { retain_graph: boolean? }?
+---@param options { retain_graph: boolean?, gradient: ffi.cdata*? }?  gradient: `grad` by name
 function methods.backward(self, grad, options)
+  if type(grad) == "table" then grad, options = nil, grad end
+  options = options_of.read("backward", options, { retain_graph = "boolean", gradient = true })
+  if type(options.gradient) ~= "nil" then grad = options.gradient end
   if self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 then
     local hook = values.hooks.backward
-    if hook then return hook(self, grad, options) end
+    if hook then return hook(self, grad, options.retain_graph) end
     binding.raise("state", "backward cannot be called on a value inside a body or a forward",
       { hint = "save the value and call backward after the trace" })
   end
-  if type(grad) == "table" then grad, options = nil, grad end
-  if options and options.gradient then grad = options.gradient end
   local given = type(grad) == "nil" and binding.new_ref() or tensor_of(grad, "numbers")
-  local keep = options and options.retain_graph and 1 or 0
+  local keep = options.retain_graph and 1 or 0
   binding.check(C.ls_tensor_backward(tensor_of(self, "gradient").v, given.v, keep))
 end
 

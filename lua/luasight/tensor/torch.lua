@@ -1,6 +1,7 @@
 --- `ls.torch`: tensors from Lua numbers, and every operator of libtorch by name.
 local binding = require "luasight.ffi"
 local operators = require "luasight.tensor.operators"
+local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
 
 local C, ffi = binding.C, binding.ffi
@@ -74,18 +75,14 @@ local storage = {
   boolean = { from = "bool", ctype = ffi.typeof "bool[?]", dtype = "bool" },
 }
 
+local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
+
 ---A tensor of nested lists, or of one number: float32 unless told, bool for booleans, int64 for 64-bit cdata.
 ---@param numbers any
 ---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
 ---@return ffi.cdata*
 function torch.tensor(numbers, options)
-  options = options or {}
-  for name in pairs(options) do
-    if name ~= "dtype" and name ~= "device" and name ~= "requires_grad" then
-      binding.raise("argument", ("torch.tensor has no option %q"):format(tostring(name)),
-        { hint = "dtype, device, requires_grad" })
-    end
-  end
+  options = options_of.read("torch.tensor", options, kinds)
   if type(numbers) == "nil" then binding.raise("argument", "torch.tensor needs a number or a list, not nil") end
   local out
   if tensor.is_handle(numbers) then

@@ -50,6 +50,14 @@ end
 ---@return boolean
 function failure.is(e) return getmetatable(e) == Error end
 
+---A name or a value of a file or a script, made fit for a one-line error.
+---@param name any
+---@return string
+function failure.quoted(name)
+  local text = tostring(name):gsub("%c", "?")
+  return '"' .. (#text > 160 and text:sub(1, 157) .. "..." or text) .. '"'
+end
+
 ---Any error as one line, the hint in brackets behind it.
 ---@param e any
 ---@return string

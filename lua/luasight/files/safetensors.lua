@@ -1,7 +1,9 @@
 --- Files of tensors: safetensors, to read and to write, and what torch.save writes, to read. What is read is mapped, not
 --- copied: loading costs no memory until a tensor is used, and a tensor changed in place never reaches the file.
 local binding = require "luasight.ffi"
+local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local cjson = require "cjson"
 
 local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
@@ -9,15 +11,8 @@ local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
 ---@class luasight.safetensors
 local safetensors = {}
 
----A name from a file or a script, made fit for a one-line error.
----@param name any
----@return string
-function safetensors.quoted(name)
-  local text = tostring(name):gsub("%c", "?")
-  return '"' .. (#text > 160 and text:sub(1, 157) .. "..." or text) .. '"'
-end
-
-local quoted = safetensors.quoted
+local quoted = failure.quoted
+safetensors.quoted = quoted
 
 ---@class luasight.safetensors.File
 ---@field path string
@@ -221,17 +216,7 @@ local function metadata_text(metadata)
   return cjson.encode(metadata)
 end
 
-local function check_options(options)
-  if options ~= nil and type(options) ~= "table" then
-    binding.raise("argument", "the options of safetensors.save are a table, not a " .. type(options))
-  end
-  for name in pairs(options or {}) do
-    if name ~= "metadata" then
-      binding.raise("name", "safetensors.save has no option " .. quoted(name),
-        { hint = "texts to store beside the tensors go into { metadata = { ... } }" })
-    end
-  end
-end
+local texts_hint = { hint = "texts to store beside the tensors go into { metadata = { ... } }" }
 
 ---Writes tensors by name. The file appears whole or not at all, and one that is there is replaced, not overwritten:
 ---tensors loaded from it stay as they are.
@@ -240,11 +225,11 @@ end
 ---@param options? { metadata: table<string, string>? }
 function safetensors.save(path, tensors, options)
   check_path(path)
-  check_options(options)
+  options = options_of.read("safetensors.save", options, { metadata = true }, texts_hint)
   if type(tensors) ~= "table" then
     binding.raise("argument", "safetensors.save takes a table of tensors by name, not a " .. type(tensors))
   end
-  local metadata = metadata_text(options and options.metadata)
+  local metadata = metadata_text(options.metadata)
   local names, kept = {}, {} -- `kept` holds the plain tensors until they are written
   for name, t in pairs(tensors) do
     if type(name) ~= "string" or name:find("%z") then

@@ -3,6 +3,7 @@ local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 local nodes = require "luasight.ffi.nodes"
+local options = require "luasight.base.options"
 local place_of = require "luasight.model.place"
 local sequences = require "luasight.ffi.sequences"
 local tensor = require "luasight.tensor"
@@ -19,15 +20,10 @@ local function to_pattern(text)
   return "^" .. escaped:gsub("%*+", function(stars) return #stars > 1 and ".*" or "[^.]*" end) .. "$"
 end
 
-local option_names = { "modules", "inputs", "device" }
+local kinds = { modules = true, inputs = "boolean", device = "string" }
 
 local function read_options(given)
-  given = given or {}
-  for name in pairs(given) do
-    if name ~= "modules" and name ~= "inputs" and name ~= "device" then
-      binding.raise("name", ("cache has no option %q%s"):format(tostring(name), near.text(tostring(name), option_names)))
-    end
-  end
+  given = options.read("cache", given, kinds)
   local modules = given.modules
   if type(modules) == "string" then modules = { modules } end
   if modules ~= nil and (type(modules) ~= "table" or #modules == 0) then

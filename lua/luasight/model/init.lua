@@ -4,7 +4,7 @@ local binding = require "luasight.ffi"
 local graph_files = require "luasight.ffi.graph_files"
 local handle = require "luasight.model.handle"
 local inputs = require "luasight.trace.inputs"
-local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local place_of = require "luasight.model.place"
 local record = require "luasight.nn.record"
 local rename = require "luasight.model.rename"
@@ -192,11 +192,7 @@ function root_methods:edit(...)
   if type(options) ~= "table" or type(body) ~= "function" then
     binding.raise("argument", "edit takes a body: model:edit(function() ... end)")
   end
-  for name in pairs(options) do
-    if name ~= "inplace" then
-      binding.raise("name", ("edit has no option %q%s"):format(tostring(name), near.text(tostring(name), { "inplace" })))
-    end
-  end
+  options_of.read("edit", options, { inplace = "boolean" })
   local target = options.inplace and network or getfenv(copy_of(network)).network
   table.insert(target.edits, require "luasight.trace.edits".record(network, body))
   return target.root
@@ -314,12 +310,7 @@ function model.Model(module, options)
   if type(module) ~= "table" or not module._children then
     binding.raise("argument", "ls.Model takes an nn.Module, not a " .. type(module))
   end
-  for name in pairs(options or {}) do
-    if name ~= "rename" then
-      binding.raise("name", ("ls.Model has no option %q%s"):format(tostring(name), near.text(tostring(name), { "rename" })))
-    end
-  end
-  return model.new(module, { rename = options and options.rename })
+  return model.new(module, { rename = options_of.read("ls.Model", options, { rename = true }).rename })
 end
 
 return model

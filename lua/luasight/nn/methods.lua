@@ -2,6 +2,7 @@
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local record = require "luasight.nn.record"
 local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
@@ -144,6 +145,7 @@ end
 
 -- ---- dtype and device ------------------------------------------------------------------------------------------------
 
+local kinds = { dtype = "string", device = "string" }
 local floats = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
 
 local function read_target(...)
@@ -153,13 +155,7 @@ local function read_target(...)
     if type(v) == "string" then
       target[(v:match "^cpu" or v:match "^cuda" or v:match "^mps" or v:match "^meta") and "device" or "dtype"] = v
     elseif type(v) == "table" and getmetatable(v) == nil then
-      for name, value in pairs(v) do
-        if name ~= "dtype" and name ~= "device" then
-          binding.raise("argument", ("module:to has no option %q%s"):format(tostring(name),
-            near.text(tostring(name), { "dtype", "device" })))
-        end
-        target[name] = value
-      end
+      for name, value in pairs(options_of.read("module:to", v, kinds)) do target[name] = value end
     elseif v ~= nil then
       binding.raise("argument", ("module:to takes names of a dtype and a device, not a %s"):format(type(v)))
     end

@@ -2,7 +2,7 @@
 --- set as a field; a marked tensor that is set in two places is shared.
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
-local options = require "luasight.nn.options"
+local options = require "luasight.base.options"
 local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 

@@ -1,7 +1,7 @@
 --- The state of a module: its parameters and persistent buffers by name.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
-local options_of = require "luasight.nn.options"
+local options_of = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"

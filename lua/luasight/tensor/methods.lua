@@ -4,6 +4,7 @@ local colon = require "luasight.base.colon"
 local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
 local operators = require "luasight.tensor.operators"
+local options_of = require "luasight.base.options"
 local sequences = require "luasight.ffi.sequences"
 local tensors = require "luasight.ffi.tensors"
 local values = require "luasight.tensor.values"
@@ -119,18 +120,19 @@ end
 
 ---Runs the backward pass from a tensor.
 ---@param grad ffi.cdata*?
----@param options { retain_graph: boolean? }?
+---@param options { retain_graph: boolean?, gradient: ffi.cdata*? }?  gradient: `grad` by name
 function methods.backward(self, grad, options)
+  if type(grad) == "table" then grad, options = nil, grad end
+  options = options_of.read("backward", options, { retain_graph = "boolean", gradient = true })
+  if type(options.gradient) ~= "nil" then grad = options.gradient end
   if nodes.is_open(self) then
     local hook = values.hooks.backward
-    if hook then return hook(self, grad, options) end
+    if hook then return hook(self, grad, options.retain_graph) end
     binding.raise("state", "backward cannot be called on a value inside a body or a forward",
       { hint = "save the value and call backward after the trace" })
   end
-  if type(grad) == "table" then grad, options = nil, grad end
-  if options and options.gradient then grad = options.gradient end
   local given = type(grad) ~= "nil" and tensor_of(grad, "numbers") or nil
-  tensors.backward(tensor_of(self, "gradient"), given, options and options.retain_graph)
+  tensors.backward(tensor_of(self, "gradient"), given, options.retain_graph)
 end
 
 ---Autograd records what is computed with this tensor, or no longer does.

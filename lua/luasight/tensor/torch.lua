@@ -3,6 +3,7 @@ local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local libtorch = require "luasight.ffi.torch"
 local operators = require "luasight.tensor.operators"
+local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
 local tensors = require "luasight.ffi.tensors"
 
@@ -75,18 +76,14 @@ local storage = {
   boolean = { from = "bool", dtype = "bool" },
 }
 
+local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
+
 ---A tensor of nested lists, or of one number: float32 unless told, bool for booleans, int64 for 64-bit cdata.
 ---@param numbers any
 ---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
 ---@return ffi.cdata*
 function torch.tensor(numbers, options)
-  options = options or {}
-  for name in pairs(options) do
-    if name ~= "dtype" and name ~= "device" and name ~= "requires_grad" then
-      binding.raise("argument", ("torch.tensor has no option %q"):format(tostring(name)),
-        { hint = "dtype, device, requires_grad" })
-    end
-  end
+  options = options_of.read("torch.tensor", options, kinds)
   if type(numbers) == "nil" then binding.raise("argument", "torch.tensor needs a number or a list, not nil") end
   local out
   if tensor.is_handle(numbers) then

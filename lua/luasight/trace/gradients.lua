@@ -42,20 +42,11 @@ end
 
 ---@param node ffi.cdata*
 ---@param gradient ffi.cdata*?
----@param options { retain_graph: boolean?, gradient: ffi.cdata*? }?
-function hooks.backward(node, gradient, options)
+---@param keeps boolean  whether the graph of autograd stays
+function hooks.backward(node, gradient, keeps)
   check_trace(node, "backward")
-  if type(gradient) == "table" then gradient, options = nil, gradient end
-  options = options or {}
-  gradient = gradient or options.gradient
-  for name in pairs(options) do
-    if name ~= "retain_graph" and name ~= "gradient" then
-      binding.raise("name", ("backward has no option %q"):format(tostring(name)),
-        { hint = "it takes retain_graph and gradient" })
-    end
-  end
   local _, invoke = trace.recording_of(node)
-  nodes.backward(node, gradient, options.retain_graph, invoke)
+  nodes.backward(node, gradient, keeps, invoke)
 end
 
 return hooks

@@ -6,6 +6,7 @@ local binding = require "luasight.ffi"
 local batch = require "luasight.text.tokenizer.batch"
 local files = require "luasight.text.tokenizer.files"
 local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
 local quoted = require("luasight.files.safetensors").quoted
 
@@ -158,22 +159,7 @@ end
 
 local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
 
-local decode_options = { "skip_special_tokens", "clean_up_tokenization_spaces" }
-
-local function check_decode(options)
-  if options ~= nil and type(options) ~= "table" then
-    binding.raise("argument", "the options of decode are a table, not a " .. type(options))
-  end
-  for name, value in pairs(options or {}) do
-    if name ~= decode_options[1] and name ~= decode_options[2] then
-      binding.raise("name", ("decode has no option %s%s"):format(quoted(name),
-        near.text(tostring(name), decode_options)))
-    elseif type(value) ~= "boolean" then
-      binding.raise("argument", ("%s is true or false, not a %s"):format(name, type(value)))
-    end
-  end
-  return options or {}
-end
+local decode_kinds = { skip_special_tokens = "boolean", clean_up_tokenization_spaces = "boolean" }
 
 local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" },
   { " 'm", "'m" }, { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } }
@@ -204,7 +190,7 @@ end
 ---@return string
 function methods:decode(ids, options)
   local state = state_of(self)
-  options = check_decode(options)
+  options = options_of.read("decode", options, decode_kinds)
   local skip, clean = options.skip_special_tokens, options.clean_up_tokenization_spaces
   local array, n = token_ids.array(ids)
   if skip then n = without_roles(state, array, n) end

@@ -69,6 +69,16 @@ function binding.format(pattern, x)
   return written
 end
 
+local float_bytes = ffi.new "union { char bytes[4]; float value; }"
+
+---The number in four bytes: a float as this machine has it in memory.
+---@param bytes string
+---@return number
+function binding.float_of(bytes)
+  ffi.copy(float_bytes.bytes, bytes, 4)
+  return tonumber(float_bytes.value)
+end
+
 ---Columns that a character takes in a terminal: 0, 1 or 2.
 ---@param code integer
 ---@return integer

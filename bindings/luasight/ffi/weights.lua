@@ -122,7 +122,9 @@ function weights.write(path, names, tensors, metadata)
     list[i - 1] = names[i]
     values[i - 1] = tensors[i].v
   end
-  binding.check(C.ls_weights_write(path, list, values, n, metadata))
+  local status = C.ls_weights_write(path, list, values, n, metadata)
+  if status ~= 0 then binding.check(status) end
+  assert(names[n] and tensors[n] or n == 0) -- a use behind the call: neither is collected before it
 end
 
 return weights

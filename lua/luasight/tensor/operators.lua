@@ -7,7 +7,7 @@ local tensors = require "luasight.ffi.tensors"
 local call, is_handle = core.call, binding.is_handle
 local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE
 
-local operators = { call = call, call_two = core.call_two, schemas = core.schemas }
+local operators = { call = call, call_two = core.call_two, call_view = core.call_view, schemas = core.schemas }
 
 -- ---- finding ---------------------------------------------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ describe("scaled dot-product attention", function()
       local ok, err = pcall(function() nn.scaled_dot_product_attention(q, k, v, case[1]) end)
       assert.is_false(ok)
       assert.matches(case[2], err.message, 1, true)
-      assert.matches("nn_layers_spec.lua$", err.file)
+      assert.matches("layers_spec.lua$", err.file)
     end
   end)
 end)

@@ -70,7 +70,7 @@ describe("loading a state", function()
       'torch.Size([2, 2]) from checkpoint, the shape in current model is torch.Size([3, 2]).', err.message)
     assert.same({ "a.bias" }, err.missing_keys)
     assert.same({ "a.bais" }, err.unexpected_keys)
-    assert.matches("nn_state_spec.lua$", err.file)
+    assert.matches("state_spec.lua$", err.file)
     assert.is_true(torch.equal(before, net.b.weight))
   end)
 

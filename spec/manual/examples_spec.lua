@@ -18,7 +18,9 @@ local function numbers_of(text, line)
   return list
 end
 
-local function within(wanted, got, by) assert.is_true(math.abs(wanted - got) <= by, ("%g is not near %g"):format(got, wanted)) end
+local function within(wanted, got, by)
+  assert.is_true(math.abs(wanted - got) <= by, ("%g is not near %g"):format(got, wanted))
+end
 
 local checks = {}
 

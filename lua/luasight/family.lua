@@ -1,6 +1,7 @@
 --- The functions that a file of a model family may use in addition to `luasight` itself; see docs/adding-a-family.md.
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
+local options = require "luasight.base.options"
 local tensor = require "luasight.tensor"
 local norm = require "luasight.nn.norm"
 local parameter = require "luasight.nn.parameter"
@@ -22,6 +23,9 @@ local family = {
   -- for a setting of config.json that is refused: the error with its code and text, and the nearest of the names that exist
   raise = failure.raise,
   near = near.text,
+
+  -- a table of options or named arguments, its names and values checked
+  options = options.read,
 
   -- for the attributes of a module, as texts in the form in which PyTorch prints them
   float_text = text.float,

@@ -2,12 +2,12 @@
 --- Flatten.
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
-local options = require "luasight.nn.options"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
 local torch = require "luasight.tensor.torch"
 
-local size = options.size
+local function size(what, name, v) return options.value(what, name, v, options.size) end
 
 local linear = {}
 
@@ -132,7 +132,7 @@ local Dropout = module.class "Dropout"
 linear.Dropout = Dropout
 
 ---@param p number?  0.5 by default
-function Dropout:init(p) self.p = options.share("nn.Dropout", "p", p == nil and 0.5 or p) end
+function Dropout:init(p) self.p = options.value("nn.Dropout", "p", p == nil and 0.5 or p, options.share) end
 
 function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
 

@@ -3,16 +3,19 @@
 --- The kind of a handle decides what a key means. On a tensor, a name is a field (`shape`), a method or an operator; on a
 --- struct, the struct's own names come first; all other keys (numbers, slice texts, tables, tensors) are indices.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
 local index = require "luasight.tensor.index"
 local operators = require "luasight.tensor.operators"
 local methods = require "luasight.tensor.methods"
+local nodes = require "luasight.ffi.nodes"
+local sequences = require "luasight.ffi.sequences"
 local values = require "luasight.tensor.values"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t, stream, site = binding.ref_t, binding.stream, binding.site
+local stream, is_handle, get_field = binding.stream, binding.is_handle, sequences.get_field
 local call, call_two, get_function = operators.call, operators.call_two, operators.get_function
 local resolve, fields = values.resolve, values.fields
-local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
+local TENSOR, TUPLE, LIST = constants.LS_TENSOR, constants.LS_TUPLE, constants.LS_LIST
+local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 
 ---@class luasight.Tensor: ffi.cdata*  a tensor, or a proxy of one inside a body; every operator of libtorch is a method
 ---@field value any                 the value of a proxy, after the trace
@@ -74,14 +77,8 @@ end
 local function get_item(self, key)
   local e = stream.take()
   local n = put_key(e, key)
-  local status = C.ls_getitem(self.v, e.scratch(), n, (e.has_node() or self._kind == NODE) and site() or 0, e.results)
-  if status ~= 0 then
-    stream.give(e)
-    binding.check(status)
-  end
-  local r = ref_t(e.handles[0])
-  stream.give(e)
-  return binding.take(r)
+  local item = sequences.get_item(self, e, n)
+  return item -- no tail call: `key` holds the handles in the encoder
 end
 
 ---Assigns to an index or a field; with `names`, a key that is a name is a field.
@@ -99,44 +96,31 @@ local function set_item(self, key, value, names)
     n = put_key(e, key)
   end
   e.put(n, value) -- the value follows the index in the stream
-  local has_node = e.has_node() or self._kind == NODE
-  local status = C.ls_setitem(self.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
+  sequences.set_item(self, e, n)
 end
 
 -- ---- names -----------------------------------------------------------------------------------------------------------
 
 local function released() binding.raise("state", "this value has been released") end
 
----Returns a field of a struct, or an element of an open node.
-local function get_field(self, name)
-  local out, e = binding.new_ref(), stream.take()
-  local scratch, n = e.encode_one(name)
-  local status = C.ls_getitem(self.v, scratch, n, self._kind == NODE and site() or 0, out.v)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
-  return binding.settle(out)
-end
-
 local function name_of_node(self, name)
   local method = methods[name]
   if method then return method end
   local field = fields[name]
   if field then return field(self) end
-  if C.ls_node_is_open(self.v) == 0 then
+  if nodes.state(self) == nodes.CLOSED then
     local value = resolve(self)
     if type(value) ~= "cdata" then
       binding.raise("name", ("a value that is a %s has no field %q"):format(type(value), name))
     end
     return value[name]
   end
-  if C.ls_node_kind(self.v) == STRUCT then return get_field(self, name) end
+  if nodes.kind(self) == STRUCT then return get_field(self, name) end
   return get_function(name) or get_field(self, name)
 end
 
 local function name_of_sequence(self, name)
-  if self._kind == STRUCT and C.ls_seq_find(self.v, name) >= 0 then return get_field(self, name) end
+  if self._kind == STRUCT and sequences.has(self, name) then return get_field(self, name) end
   local method = methods[name]
   if method then return method end
   if name == "value" then return self end
@@ -240,32 +224,16 @@ binding.metatype(meta)
 ---Makes a tuple of values; Lua lists among them become tuples.
 ---@param ... any
 ---@return ffi.cdata*
-function tensor.tuple(...)
-  local out, e = binding.new_ref(), stream.take()
-  local scratch, n, has_node = e.encode_sequence(TUPLE, ...)
-  local status = C.ls_seq_build(scratch, n, has_node and site() or 0, out.v)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
-  return binding.settle(out)
-end
+function tensor.tuple(...) return sequences.tuple(...) end
 
 ---Makes a struct from pairs of name and value, in order.
 ---@param pairs_in_order table[]  { { "logits", x }, ... }
 ---@return ffi.cdata*
-function tensor.struct(pairs_in_order)
-  local out, e = binding.new_ref(), stream.take()
-  e.restart()
-  local n = e.put_item(0, index.OPEN, STRUCT, #pairs_in_order)
-  for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
-  local status = C.ls_seq_build(e.scratch(), n, e.has_node() and site() or 0, out.v)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
-  return binding.settle(out)
-end
+function tensor.struct(pairs_in_order) return sequences.struct(pairs_in_order) end
 
 local function keep(kept, v, seen)
   if type(v) == "cdata" then
-    if ffi.istype(ref_t, v) then kept[tostring(ffi.cast("void *", v))] = true end
+    if is_handle(v) then kept[v] = true end
   elseif type(v) == "table" and not seen[v] then
     seen[v] = true
     for _, inner in pairs(v) do keep(kept, inner, seen) end
@@ -279,7 +247,7 @@ local function leave_scope(entry, ok, ...)
     for i = 1, select("#", ...) do keep(kept, (select(i, ...)), {}) end
   end
   for _, r in ipairs(made) do
-    if not kept[tostring(ffi.cast("void *", r))] then
+    if not kept[r] then
       binding.release(r)
     elseif around then
       around[#around + 1] = r
@@ -301,8 +269,7 @@ function tensor.scope(f, ...)
 end
 
 ---Returns whether a value is a handle of luasight.
----@param v any
----@return boolean
-function tensor.is_handle(v) return ffi.istype(ref_t, v) end
+---@type fun(v: any): boolean
+tensor.is_handle = is_handle
 
 return tensor

@@ -6,8 +6,7 @@ local colon = require "luasight.base.colon"
 local inputs = require "luasight.trace.inputs"
 local steps = require "luasight.trace.steps"
 local trace = require "luasight.trace"
-
-local C, ffi = binding.C, binding.ffi
+local traces = require "luasight.ffi.traces"
 
 local methods = colon("tracer", function(v) return type(v) == "table" and v._recording ~= nil end)
 
@@ -58,11 +57,9 @@ function methods:invoke(...)
     if not program then
       binding.raise("argument", "an invoke without an input reads the rows of other invokes: add an invoke with an input first")
     end
-    local out = ffi.new "int32_t[1]"
-    binding.check(C.ls_trace_invoke(recording.graph, C.LS_INVOKE_ALL, program, nil, 0, out))
-    self._program, self._invoke = program, out[0]
+    self._program, self._invoke = program, traces.invoke(recording.graph, traces.ALL, program, nil, 0)
   else
-    self:_add_input(C.LS_INVOKE_ROWS, call)
+    self:_add_input(traces.ROWS, call)
   end
   return run_body(self, call.body)
 end
@@ -94,9 +91,7 @@ local function invoke_of(tracer)
 end
 
 ---Stops the model after the last point that the script has named so far; values of later points stay unset.
-function methods:stop()
-  binding.check(C.ls_trace_stop(open(self).graph, invoke_of(self)))
-end
+function methods:stop() traces.stop(open(self).graph, invoke_of(self)) end
 
 ---Calls a Lua function with real values while the model runs: `local y = tracer:apply(function(t) ... end, h)`.
 ---@param f fun(...): any
@@ -105,14 +100,9 @@ end
 function methods:apply(f, ...)
   local recording = open(self)
   if type(f) ~= "function" then binding.raise("argument", "tracer:apply takes a function first, not a " .. type(f)) end
-  local out = binding.new_ref()
-  local e = binding.stream.take()
-  local stream, n = e.encode_sequence(C.LS_TUPLE, ...)
-  local status = C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(), out.v)
-  binding.stream.give(e)
-  binding.check(status)
-  recording.functions[out.v.aux] = f
-  return out
+  local result, node = traces.host(recording.graph, self._invoke, ...)
+  recording.functions[node] = f
+  return result
 end
 
 ---Saves the outputs of many modules: tracer:cache { modules = { "transformer.h.*" }, inputs = false, device = "cpu" }.
@@ -184,13 +174,9 @@ function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() e
 ---Returns the recorded graph, which prints one line for each node; `:json()` returns it as data, `:dot()` as a drawing.
 ---@return luasight.GraphText
 function methods:graph()
-  local graph, text = open(self).graph, ffi.new "const char *[1]"
-  binding.check(C.ls_trace_describe(graph, text))
-  local readable = ffi.string(text[0])
-  binding.check(C.ls_trace_json(graph, 1, text))
-  local with_numbers = ffi.string(text[0])
-  binding.check(C.ls_trace_json(graph, 0, text))
-  return setmetatable({ text = readable, text_json = with_numbers, places = ffi.string(text[0]) }, Graph)
+  local graph = open(self).graph
+  return setmetatable({ text = traces.describe(graph), text_json = traces.json(graph, true),
+    places = traces.json(graph, false) }, Graph)
 end
 
 ---@return string  # the recorded graph in the language of graphviz

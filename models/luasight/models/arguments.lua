@@ -4,6 +4,8 @@ local helpers = require "luasight.family"
 
 local arguments = {}
 
+local argument = { noun = "argument" }
+
 ---@param names string[]      the names of all arguments; the first may be positional
 ---@param first any           the positional argument
 ---@param options table?      the arguments given by name
@@ -11,13 +13,7 @@ local arguments = {}
 function arguments.read(names, first, options)
   local rest, known = {}, {}
   for _, name in ipairs(names) do known[name] = true end
-  for name, v in pairs(options or {}) do
-    if not known[name] then
-      helpers.raise("name", ("this model has no argument %q%s"):format(tostring(name), helpers.near(tostring(name), names)),
-        { hint = "it takes " .. table.concat(names, ", ") })
-    end
-    rest[name] = v
-  end
+  for name, v in pairs(helpers.options("this model", options, known, argument)) do rest[name] = v end
   local named = rest[names[1]]
   rest[names[1]] = nil
   if first and named then helpers.raise("argument", "the argument " .. names[1] .. " is given twice") end

@@ -18,23 +18,13 @@ local record = require "luasight.nn.record"
 local settings = require "luasight.lm.generation.settings"
 local torch = require "luasight.tensor.torch"
 
-local C = binding.C
-
 local generation = { names = settings.names, settings = settings.read, lengths = settings.lengths }
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 
 ---Returns `t:narrow(axis, 0, length)` as a handle whose bytes are not counted: they belong to the cache, which is counted
 ---once.
-local function first(t, axis, length)
-  local out = binding.new_ref()
-  local narrow, e = operators.get "narrow", binding.stream.take()
-  local stream, n = e.encode_args(t, axis, 0, length)
-  binding.check(C.ls_op_call(narrow, stream, n, 0, e.results, e.count))
-  out.v = e.results[0]
-  binding.stream.give(e)
-  return out
-end
+local function first(t, axis, length) return operators.call_view(operators.get "narrow", t, axis, 0, length) end
 
 ---Returns a tensor for N tokens that begins with the prompt.
 local function with_room(prompt, N, fill) -- R T -> R N

@@ -1,5 +1,6 @@
 --- Trains a byte-level BPE tokenizer like GPT-2's and writes it as tokenizer.json.
 local failure = require "luasight.base.error"
+local options_of = require "luasight.base.options"
 
 ---@class luasight.TokenizerTrainer
 local trainer = {}
@@ -118,8 +119,9 @@ local function check(texts, options)
       failure.raise("argument", ("the trainer takes a list of texts, but there is a %s at [%d]"):format(type(text), i))
     end
   end
-  local size = type(options) == "table" and options.vocab_size
-  if type(size) ~= "number" then
+  options = options_of.read("the trainer", options, { vocab_size = "number", special_tokens = "table" })
+  local size = options.vocab_size
+  if not size then
     failure.raise("argument", "the trainer of a tokenizer needs the option vocab_size, the number of tokens")
   end
   local special = options.special_tokens or { "<|endoftext|>" }

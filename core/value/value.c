@@ -107,7 +107,7 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
     ls_value_retain(v);
     return LS_OK;
   }
-  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "a sequence has an unknown kind or length");
+  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "a sequence has a wrong kind or length");
   if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "sequences are nested deeper than %d", DEEPEST);
   ls_value made;
   ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it

@@ -229,7 +229,7 @@ static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
   t->run.mode = &saved;
   if (t->owner.shapes) ls__scan_enter(true);
   ls__interrupt_guard(true);
-  status = go(t, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded), event);
+  status = go(t, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded, INT32_MAX), event);
   if (!status && (status = ls__interrupt_check())) {
     ls_value_release(&event->value);
     *event = (ls_event){0};

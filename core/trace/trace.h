@@ -51,6 +51,7 @@ typedef struct ls__planned {
   int32_t latest;    /* the input that exists last, -1 where the node has no input */
   int32_t root;      /* the first node whose memory this node's value may share (for reads the first read of the point), else -1 */
   int32_t edited;    /* of a root: the last node that changes the root's memory in place, else -1 */
+  int32_t earlier;   /* of such a node: the node before it that changes the same root in place, else -1 */
   int32_t uses;      /* the number of needed nodes that still wait for the value */
   int32_t narrow;    /* of a call: the indexing node after which the call's argument is cut, else -1 */
   int32_t backward;  /* of a gradient: the backward that computes it */
@@ -59,7 +60,7 @@ typedef struct ls__planned {
   uint8_t tracked;   /* LS__ASKED where the gradient of the value is asked for, with LS__EDITED where the gradient is also set or edited */
 } ls__planned;
 
-static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .narrow = -1, .backward = -1};
+static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .earlier = -1, .narrow = -1, .backward = -1};
 
 enum { LS__ASKED = 1, LS__EDITED = 2 };
 
@@ -165,7 +166,8 @@ int64_t ls__own_time(const ls_trace *t, int32_t id);    /* the time of a node th
 int64_t ls__edit_time(const ls_trace *t, const ls__node *node); /* the time of the first point whose value the node changes in place,
                                                                    else -1 */
 bool ls__time_passed(const ls_trace *t, int64_t time);
-int64_t ls__settled_time(const ls_trace *t, int32_t id); /* the time at which the value has all edits that are recorded so far */
+/* The time at which the value of node `id` has all edits that nodes before the node `before` make. */
+int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before);
 void ls__time_root(ls_trace *t, int32_t id);            /* finds the root of a node just recorded (ls__planned.root) */
 ls_status ls__time_new(ls_trace *t, int32_t id);  /* finds the time of a node just recorded; may move the node's invoke to a later pass */
 ls_status ls__time_all(ls_trace *t, int32_t count);     /* finds the times of the first `count` nodes, until no invoke moves any more */

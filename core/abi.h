@@ -215,7 +215,7 @@ int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* 
 int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* -1 where there is no such point */
 int32_t ls_program_find(ls_program *p, const char *name);                    /* the point named "h.3.output"; -1 where there is none */
 int32_t ls_program_points(ls_program *p);
-ls_module *ls_program_point_module(ls_program *p, int32_t point);  /* borrowed; NULL for the input or output of a form of an attention */
+ls_module *ls_program_point_module(ls_program *p, int32_t point);  /* borrowed; NULL where the point belongs to no module */
 const char *ls_program_point_name(ls_program *p, int32_t point);             /* the name is valid until the next call */
 ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out);
 

@@ -23,7 +23,7 @@ static ls_status describe(const char *path, const char *name, const ls_value *te
   out->name = name;
   out->dtype = ls__dtype_named(out->info.dtype);
   if (!strcmp(name, "__metadata__"))
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "this name is taken by the format; choose another");
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "the format reserves this name; choose another");
   if (!out->dtype)
     return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "dtype %s does not exist in safetensors; convert the tensor first",
                             out->info.dtype);
@@ -87,7 +87,7 @@ static ls_status add_item(const char *path, const source *s, uint64_t begin, jso
   if (!name) {
     json_decref(shape);
     if (errno == ENOMEM) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, s->name, "its name is not valid UTF-8");
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, s->name, "the tensor's name is not valid UTF-8");
   }
   json_decref(name);
   bool failed = !shape;
@@ -117,7 +117,7 @@ static ls_status make_header(const char *path, source **sources, int32_t n, cons
   uint64_t begin = 0;
   for (int32_t i = 0; i < n && !status; i++) {
     if (json_object_get(header, sources[i]->name))
-      status = ls__weights_fail(LS_ERROR_ARGUMENT, path, sources[i]->name, "the name is given twice");
+      status = ls__weights_fail(LS_ERROR_ARGUMENT, path, sources[i]->name, "two tensors have this name");
     else status = add_item(path, sources[i], begin, header);
     begin += sources[i]->size;
   }

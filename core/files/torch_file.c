@@ -22,7 +22,7 @@ typedef struct reader {
   ls__weights_header *out;
   ls__weights_range *storages; /* for each storage where its bytes are in the file */
   int32_t *items;              /* for each tensor the number of its item plus one; 0: it has none yet */
-  int32_t room;                /* the room of out->content */
+  int32_t room;                /* the number of values for which out->content has room */
   int64_t most;                /* the most values that the stream may get */
   char path[LONGEST_PATH];     /* the path of the value that is being written */
 } reader;

@@ -10,7 +10,7 @@ enum { ANY = 1 << 20, MOST_INPUTS = 256, MOST_STEPS = 1 << 20 };
 
 typedef struct rule {
   int32_t where, name;
-  int32_t least, most;       /* the number of arguments */
+  int32_t least, most;       /* the fewest and the most arguments */
   bool gives;                /* whether the node has a value */
   bool keywords;             /* whether its arguments can have names */
   bool indices;              /* whether its last arguments are indices */

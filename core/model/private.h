@@ -29,7 +29,7 @@ struct ls_function {
   ls__slot *slots;
   int32_t slot_count, slot_room;
   ls_value result;       /* a stream of one value */
-  ls__end *ends;         /* for each node the range in `dies` */
+  ls__end *ends;         /* for each node the values that no later node uses, as a range in `dies` */
   int32_t *dies;
   ls_value *values;      /* for each node its value, while the function is recorded with values */
   int32_t value_room;
@@ -55,7 +55,7 @@ typedef struct ls__instance {
   ls_module *module;   /* NULL for the forms of an LS__EITHER, which belong to their parent's module */
   int32_t parent;
   int32_t number;      /* the how many-th call of the module this is, from 0 */
-  int32_t input, output; /* the points of the call */
+  int32_t input, output; /* the numbers of the call's input point and output point */
   int32_t slots;       /* an index into program.slots, where each slot of the function has its instance or tap point */
 } ls__instance;
 
@@ -88,7 +88,7 @@ struct ls_program {
 struct ls__run {
   ls_program *program;
   const ls__watcher *watcher; /* NULL: no trace watches the run */
-  void *who;               /* an argument of the watcher's functions; borrowed */
+  void *who;               /* the first argument of the watcher's functions; borrowed */
   struct ls__frame *frames;
   int32_t depth;           /* the number of frames in use */
   ls_value *cells;

@@ -255,7 +255,7 @@ static size_t read_escape(const char *text, size_t length, char *out, size_t *wr
 static ls_status read_escaped(ls__cursor *c, size_t item, size_t end, const char **text, size_t *length) {
   const char *from = c->part->text;
   c->scratch.length = 0;
-  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* an escape is longer than its bytes */
+  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* an escape is longer than the bytes that it stands for */
   while (c->at < end) {
     const char *slash = memchr(from + c->at, '\\', end - c->at);
     size_t plain = (slash ? (size_t)(slash - from) : end) - c->at, written;
@@ -303,7 +303,7 @@ ls_status ls__cursor_integer(ls__cursor *c, size_t item, int64_t *out) {
   ls__cursor_peek(c);
   for (; c->at < c->part->length && c->part->text[c->at] >= '0' && c->part->text[c->at] <= '9'; c->at++, digits++) {
     value = value * 10 + (c->part->text[c->at] - '0');
-    if (value > INT32_MAX) return ls__cursor_fail(c, item, "the id is beyond 2147483647");
+    if (value > INT32_MAX) return ls__cursor_fail(c, item, "the id is larger than 2147483647");
   }
   char next = c->at < c->part->length ? c->part->text[c->at] : 0;
   if (!digits || next == '.' || next == 'e' || next == 'E') return ls__cursor_fail(c, item, "the id is not a whole number from 0 on");

@@ -44,7 +44,8 @@ void ls__rewrite_copy(ls__rewriter *r, size_t to);                     /* copies
 void ls__rewrite_skip(ls__rewriter *r, size_t to);                     /* leaves out the bytes of `in` up to `to` */
 void ls__rewrite_put(ls__rewriter *r, int32_t code, bool added);       /* writes a character that replaces the next one, or is additional */
 void ls__rewrite_add(ls__rewriter *r, const char *text, size_t length); /* writes additional text */
-void ls__rewrite_front(ls__rewriter *r, const char *text, size_t length); /* writes text in front of a part, with the part's first origin */
+/* Writes text in front of a part; the text's origin is that of the part's first byte. */
+void ls__rewrite_front(ls__rewriter *r, const char *text, size_t length);
 void ls__rewrite_lose(ls__rewriter *r, size_t characters);             /* leaves out characters that follow the last one written */
 
 static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /* the next character of `in`; only where at < end */

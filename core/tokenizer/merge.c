@@ -41,7 +41,7 @@ typedef struct candidate {
 
 typedef struct chain {
   const ls__merges *m;
-  ls__symbol *symbols; /* a symbol that was joined to the one before it has id -1 */
+  ls__symbol *symbols; /* the id of a symbol is -1 once it is joined to the symbol before it */
   int32_t *next, *before;
   candidate *heap;
   size_t heap_count;

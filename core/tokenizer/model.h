@@ -142,8 +142,8 @@ typedef enum ls__model_part {
   LS__MODEL_FUSE_UNKNOWN,
   LS__MODEL_BYTE_FALLBACK,
   LS__MODEL_IGNORE_MERGES,
-  LS__MODEL_LONGEST_WORD, /* only of WordPiece */
-  LS__MODEL_UNKNOWN_ID,   /* only of Unigram */
+  LS__MODEL_LONGEST_WORD, /* a member of WordPiece models only */
+  LS__MODEL_UNKNOWN_ID,   /* a member of Unigram models only */
   LS__MODEL_PARTS
 } ls__model_part;
 

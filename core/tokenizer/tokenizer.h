@@ -73,7 +73,7 @@ typedef struct ls__post {
   ls__post_items single, pair; /* the special tokens and texts for one text, and for two */
   bool has_template;
   bool trims;                  /* places leave out the white space at the ends of tokens */
-  bool keeps_first;            /* with `trims`: a space that was added in front of a text stays in the place */
+  bool keeps_first;            /* where `trims` is set: whether a place keeps a space that was added in front of the text */
 } ls__post;
 
 ls_status ls__post_read(ls__post *p, const ls__vocab *v, const ls__part *part);

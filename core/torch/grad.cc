@@ -114,14 +114,15 @@ ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t fi
     }
     auto place = fresh.narrow(axis, first, rows.size(axis));
     if (place.sizes() != rows.sizes())
-      return ls__fail(LS_ERROR_SHAPE, "among several invokes a replaced value keeps its shape on all other axes");
+      return ls__fail(LS_ERROR_SHAPE, "among several invokes the value that an invoke sets must have the old value's sizes "
+                                      "on all axes but that of the rows");
     place.copy_(rows);
     *out = give(fresh);
     return LS_OK;
   });
 }
 
-// The range of bytes in its storage over which a tensor reaches. It is in bytes, since two tensors on one storage may have
+// The range of bytes that a tensor covers in its storage. It is in bytes, since two tensors on one storage may have
 // different dtypes.
 static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   auto size = static_cast<int64_t>(t.itemsize());

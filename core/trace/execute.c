@@ -81,7 +81,7 @@ static int32_t looks_into(const ls_trace *t, int32_t id) {
   if (above < 0) return -1;
   const ls_value *v = &t->run.values[id], *of = &t->run.values[above];
   if (t->owner.nodes.at[id].kind == LS__ROWS) return above;
-  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* an element of a tuple of one invoke's rows */
+  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* an element of a tuple */
   if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && t->owner.nodes.at[above].kind == LS__OP ? above : -1;
   return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
 }

@@ -207,7 +207,8 @@ static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_valu
     if (node->kind == LS__GRAD) {
       status = read_gradient(t, i, gradient);
     } else if (node->kind == LS__SETGRAD) {
-      status = gradient->kind ? set_gradient(t, i, gradient) : ls__fail(LS_ERROR_STATE, "the loss does not depend on this value");
+      status = gradient->kind ? set_gradient(t, i, gradient)
+                               : ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so its gradient cannot be set");
     } else if (node->edits >= 0) {
       status = force(t, i, 0); /* reads share the gradient's memory, so they see the edit */
     }

@@ -161,7 +161,7 @@ ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name)
 
 /* time.c */
 int32_t ls__trace_above(const ls_trace *t, int32_t id); /* the node of which the value of `id` is a view or an element, -1: none */
-int32_t ls__point_node(const ls_trace *t, int32_t id);  /* of an edit in place the root of what it changes, of any other node `id` itself */
+int32_t ls__point_node(const ls_trace *t, int32_t id);  /* the root of what an edit in place changes; for any other node `id` itself */
 int64_t ls__own_time(const ls_trace *t, int32_t id);    /* the time of a node that is tied to a point, else -1 */
 int64_t ls__edit_time(const ls_trace *t, const ls__node *node); /* the time of the first point whose value the node changes in place,
                                                                    else -1 */

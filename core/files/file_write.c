@@ -50,7 +50,7 @@ static ls_status sync_folder(const char *path) {
   int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   free(folder);
   if (fd < 0) return LS_OK;
-  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "sync its folder") : LS_OK;
+  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "cannot sync its folder") : LS_OK;
   close(fd);
   return status;
 }
@@ -61,13 +61,13 @@ ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n
   if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
   int fd = create_beside(path, name, room);
   if (fd < 0) {
-    ls_status status = ls__weights_fail_system(path, "make a file in its folder");
+    ls_status status = ls__weights_fail_system(path, "cannot make a file in its folder");
     free(name);
     return status;
   }
-  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "write");
-  if (close(fd) && !status) status = ls__weights_fail_system(path, "write");
-  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "put the new file in its place");
+  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "cannot write");
+  if (close(fd) && !status) status = ls__weights_fail_system(path, "cannot write");
+  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "cannot put the new file in its place");
   if (status) unlink(name);
   free(name);
   return status ? status : sync_folder(path);

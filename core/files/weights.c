@@ -5,11 +5,8 @@
    against another program that makes the file shorter while it is mapped: the kernel then answers a read beyond the end with SIGBUS.
    ls_weights_write does not make a file shorter, it puts a new file in place of the old one. */
 #define _DEFAULT_SOURCE 1
-#include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,25 +37,6 @@ static void mapping_drop(void *context) {
   free(m);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
-
-ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...) {
-  char what[600], shown[LS__NAME_SHOWN];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(what, sizeof what, format, arguments);
-  va_end(arguments);
-  if (!name) return ls__fail(code, "%s: %s", file, what);
-  return ls__fail(code, "%s: tensor \"%s\": %s", file, ls__printable(name, strlen(name), shown, sizeof shown), what);
-}
-
-ls_status ls__weights_fail_system(const char *file, const char *what) {
-  const char *reason = strerror(errno);
-  ls_status status = ls__fail(LS_ERROR_IO, "%s: cannot %s: %s", file, what, reason);
-  ls__fail_cause(reason);
-  return status;
-}
-
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 /* What an unknown file seems to be, and what to do about it. */
@@ -77,20 +55,6 @@ static const char *guess(const char *start, size_t n) {
     if (n >= length && !memcmp(start, known[i].start, length)) return known[i].what;
   }
   return "this is not a safetensors file, or it is damaged";
-}
-
-ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, uint64_t at) {
-  char *to = buffer;
-  while (size) {
-    ssize_t n = pread(fd, to, size, (off_t)at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ls__weights_fail_system(path, "read");
-    if (n == 0) return ls__fail(LS_ERROR_IO, "%s: the file became shorter while it was read; wait until it is complete", path);
-    to += n;
-    size -= (size_t)n;
-    at += (uint64_t)n;
-  }
-  return LS_OK;
 }
 
 /* Reads the header into memory of its own, so that a file that changes meanwhile cannot change the text during the parse. */
@@ -128,7 +92,7 @@ static ls_status map_file(int fd, const char *path, size_t size, mapping **out) 
   /* No swap is reserved, since the system would otherwise refuse a writable private mapping of a model larger than memory. */
   void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
   if (bytes == MAP_FAILED) {
-    ls_status status = ls__weights_fail_system(path, "map the file");
+    ls_status status = ls__weights_fail_system(path, "cannot map the file");
     free(m);
     return status;
   }
@@ -141,7 +105,7 @@ static ls_status map_file(int fd, const char *path, size_t size, mapping **out) 
 
 static ls_status open_fd(int fd, const char *path, ls_weights *w) {
   struct stat info;
-  if (fstat(fd, &info)) return ls__weights_fail_system(path, "look at the file");
+  if (fstat(fd, &info)) return ls__weights_fail_system(path, "cannot look at the file");
   if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: this is a folder; give the file of weights in it", path);
   if (!S_ISREG(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: this is not a plain file and cannot be mapped", path);
   ls_status status = read_header(fd, path, (size_t)info.st_size, w);
@@ -159,7 +123,7 @@ ls_status ls_weights_open(const char *path, ls_weights **out) {
   w->path = copy;
   ls__live_add(1);
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: opening a pipe must not wait for a writer */
-  ls_status status = fd < 0 ? ls__weights_fail_system(path, "open") : open_fd(fd, path, w);
+  ls_status status = fd < 0 ? ls__weights_fail_system(path, "cannot open") : open_fd(fd, path, w);
   if (fd >= 0) close(fd);
   if (status) ls_weights_release(w);
   else *out = w;

@@ -53,9 +53,6 @@ ls_status ls__weights_sort_names(const char *file, ls__weights_header *header);
 bool ls__pickle_is(const char *start, size_t n); /* whether a file with these first bytes is from torch.save */
 ls_status ls__pickle_read(int fd, const char *file, uint64_t size, bool zipped, ls__weights_header *out);
 
-/* Reads all of `size` bytes at `at`; fails where the file ends before. */
-ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, uint64_t at);
-
 /* file_write.c: replaces the file at a path by a new one, written from several parts. */
 typedef struct ls__file_part {
   const void *bytes;
@@ -63,9 +60,15 @@ typedef struct ls__file_part {
 } ls__file_part;
 ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n);
 
+/* source.c */
+
+/* Reads all of `size` bytes at `at`; fails where the file ends before. */
+ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, uint64_t at);
+
 /* Fails with `<file>: tensor "name": ...`, or without the tensor where `name` is NULL. */
 ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...)
   __attribute__((format(printf, 4, 5)));
-ls_status ls__weights_fail_system(const char *file, const char *what); /* `<file>: cannot <what>: <errno in words>` */
+ls_status ls__weights_fail_system(const char *file, const char *what); /* `<file>: <what>: <errno in words>` */
+#define LS__DAMAGED "the file is damaged or cut short, fetch it again"
 
 #endif

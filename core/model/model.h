@@ -287,7 +287,8 @@ bool ls__read_is_list(const json_t *value);
 ls_status ls__read_known(const ls__read_place *at, const json_t *object, const char *const *known);
 ls_status ls__read_check(ls_reader *r, int32_t graph);       /* checks all nodes of a graph */
 /* Reads a text; `check` then checks all that the text holds. */
-ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *), ls_reader **out);
+ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *),
+                       ls_reader **out);
 
 /* The state while nodes of a checked graph are recorded in a function or a trace. */
 typedef struct ls__build {

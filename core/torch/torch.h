@@ -6,7 +6,7 @@
 extern "C" {
 #endif
 
-/* tensor.cc */
+/* tensor.cc, tensor_ask.cc */
 void ls__tensors_start(void);                             /* has to run before the first value of kind LS_TENSOR is made */
 void ls__torch_stop(void);                                /* afterwards no tensor can be made until the library is started again */
 void ls__tensor_retain(void *tensor);
@@ -44,8 +44,8 @@ bool ls__tensor_overlaps(void *a, void *b);               /* whether both may ha
 uint64_t ls__tensor_layout(void *tensor);                 /* a number, not 0, that stands for its storage, offset, sizes and strides */
 bool ls__tensor_fills(void *tensor);                      /* whether its elements reach over all bytes of its storage */
 
-/* op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` has for each node the
-   ls_kind that its value will have (LS_NONE where unknown). */
+/* op.cc, call.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` has for each
+   node the ls_kind that its value will have (LS_NONE where unknown). */
 typedef struct ls__call ls__call;
 ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* `args` without nodes */
 ls_status ls__call_prepare(const ls_op *op, const ls_value *args, int32_t n, const uint8_t *kinds, ls__call **out);

@@ -10,7 +10,8 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
   const ls__node *node = ls__seen(t, id);
   ls_value local[LS__LOCAL], cut = {0};
   bool copies = ls__program_edits(node->program);
-  ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local), *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
+  ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local);
+  ls_value *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
   int32_t narrow = t->plan.nodes[id].narrow;
   ls_status status = s && (own || !copies) ? ls__own_keep(t, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   if (!status && copies) status = ls__own_arguments(t, node, s, own);

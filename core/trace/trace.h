@@ -11,10 +11,7 @@
    An invoke is a body with its rows: it belongs to one pass. The time of a node is the pass, the step and the point at which
    the last of its inputs exists.
 
-   trace.c opens and closes traces, invoke.c takes inputs, record.c and points.c record nodes, time.c and plan.c decide what
-   runs when, execute.c runs it, pass.c moves the model, edit.c changes values in place, own.c copies memory that the run may
-   not change, rows.c cuts out the rows of an invoke, grad_plan.c and grad.c compute gradients, narrow.c lets a head run at the
-   positions that are used, include.c copies stored edits, edit_read.c reads them from JSON, text.c prints. */
+   The README says what each file does. */
 #ifndef LUASIGHT_TRACE_H
 #define LUASIGHT_TRACE_H
 #include "model/model.h"

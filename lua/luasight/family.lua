@@ -1,6 +1,7 @@
 --- What a family of models may use beside `luasight` itself; see docs/adding-a-family.md.
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
+local options = require "luasight.base.options"
 local tensor = require "luasight.tensor"
 local norm = require "luasight.nn.norm"
 local parameter = require "luasight.nn.parameter"
@@ -21,6 +22,9 @@ local family = {
   -- a setting that is refused, by its code and a sentence; the nearest of the names that exist
   raise = failure.raise,
   near = near.text,
+
+  -- a table of options or named arguments, its names and values checked
+  options = options.read,
 
   -- attributes of a module as PyTorch prints them
   float_text = text.float,

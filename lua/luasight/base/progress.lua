@@ -6,6 +6,7 @@
 ---
 --- `ls.progress.enabled = false` or LUASIGHT_PROGRESS=0 turn it off.
 local failure = require "luasight.base.error"
+local options_of = require "luasight.base.options"
 local system = require "luasight.ffi.system"
 
 local WIDTH, EVERY = 30, 0.1 -- columns of the bar; seconds between two pictures
@@ -114,13 +115,7 @@ function Bar:elapsed() return progress.clock(system.now() - self._start) end
 ---@param options luasight.ProgressOptions?
 ---@return luasight.ProgressBar
 function progress.new(options)
-  options = options or {}
-  for name in pairs(options) do
-    if name ~= "total" and name ~= "done" and name ~= "label" and name ~= "after" then
-      failure.raise("name", ("ls.progress has no option %q"):format(tostring(name)),
-        { hint = "options are total, done, label, after" })
-    end
-  end
+  options = options_of.read("ls.progress", options, { total = "number", done = "number", label = "string", after = "number" })
   local first = options.done or 0
   return setmetatable({ _done = first, _first = first, _total = options.total, _label = options.label,
     _after = options.after or 0, _start = system.now(), _live = system.is_terminal(2) }, Bar)

@@ -2,33 +2,18 @@
 local binding = require "luasight.ffi"
 local generation = require "luasight.lm.generation"
 local model = require "luasight.model"
-local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local prompt = require "luasight.lm.prompt"
 local torch = require "luasight.tensor.torch"
 local trace = require "luasight.trace"
-
-local C = binding.C
+local traces = require "luasight.ffi.traces"
 
 local language_model = {}
 
 local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
 
-local option_names = { "device", "dtype", "tokenizer", "rename", "revision" }
+local kinds = { device = true, dtype = true, tokenizer = true, rename = true, revision = true }
 local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
-
-local function check_options(options)
-  if options ~= nil and type(options) ~= "table" then
-    binding.raise("argument", "the options of ls.LanguageModel are a table, not a " .. type(options))
-  end
-  for name in pairs(options or {}) do
-    local known = false
-    for _, option in ipairs(option_names) do known = known or option == name end
-    if not known then
-      binding.raise("name", ("ls.LanguageModel has no option %q%s"):format(tostring(name), near.text(tostring(name),
-        option_names)), { hint = "options are " .. table.concat(option_names, ", ") })
-    end
-  end
-end
 
 local function is_module(v) return type(v) == "table" and type(v._children) == "function" end
 
@@ -91,9 +76,7 @@ function Generator.__index(generator, name)
   if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
     binding.raise("state", "exists only inside the body of a generation", { point = "generator.output" })
   end
-  local out = binding.new_ref()
-  binding.check(C.ls_trace_text(tracer._recording.graph, tracer._invoke, binding.site(), out.v))
-  return out
+  return traces.text(tracer._recording.graph, tracer._invoke)
 end
 
 ---What model/init.lua needs to generate with a network.
@@ -172,8 +155,7 @@ end
 ---  told; rename: more names for modules, see model/rename.lua
 ---@return luasight.LanguageModel
 function language_model.LanguageModel(source, options)
-  check_options(options)
-  options = options or {}
+  options = options_of.read("ls.LanguageModel", options, kinds)
   local net, folder, forget = network_of(source, options)
   local tokenizer, has_tokenizer = tokenizer_source(options.tokenizer, folder)
   local reader = reader_of(net, tokenizer, has_tokenizer, folder)

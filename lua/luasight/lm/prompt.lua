@@ -1,9 +1,9 @@
 --- Prompts: what a language model is given (text, ids, tensors, named arguments) becomes its named arguments.
 local binding = require "luasight.ffi"
-local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
 
-local ffi, ref_t = binding.ffi, binding.ref_t
+local is_handle = binding.is_handle
 
 local prompt = {}
 
@@ -17,8 +17,6 @@ local prompt = {}
 ---@field folder string?             of the model
 ---@field device string
 
-local function is_tensor(v) return ffi.istype(ref_t, v) end
-
 local function is_named(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
 
 local function empty(what)
@@ -28,32 +26,23 @@ end
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
 
-local tokenizer_options = { truncation = true, max_length = true, add_special_tokens = true }
-prompt.invoke_options = { invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
-prompt.options = { trace = true, invoker_args = true, truncation = true, max_length = true, add_special_tokens = true }
+local tokenizer_options = { truncation = true, max_length = options_of.count, add_special_tokens = "boolean" }
+prompt.invoke_options = { invoker_args = "table" }
+prompt.options = { trace = "boolean", invoker_args = "table" }
+for _, known in ipairs { prompt.invoke_options, prompt.options } do
+  for name, kind in pairs(tokenizer_options) do known[name] = kind end
+end
 
 ---The tokenizer's options, from among those of the call and from its invoker_args.
 local function options_for(options, reader)
   if next(options) == nil then return options end
   local out, inner = {}, options.invoker_args
-  if inner ~= nil and type(inner) ~= "table" then
-    binding.raise("argument", "invoker_args is a table, not a " .. type(inner))
-  end
-  for name, v in pairs(inner or {}) do
-    if not tokenizer_options[name] then
-      local names = {}
-      for known in pairs(tokenizer_options) do names[#names + 1] = known end
-      binding.raise("name", ("invoker_args has no option %q%s"):format(tostring(name), near.text(tostring(name), names)))
-    end
-    out[name] = v
-  end
+  for name, v in pairs(options_of.read("invoker_args", inner, tokenizer_options)) do out[name] = v end
   for name in pairs(tokenizer_options) do
     if options[name] ~= nil then out[name] = options[name] end
   end
   local most = out.max_length
-  if most ~= nil and (type(most) ~= "number" or most < 1 or most % 1 ~= 0) then
-    binding.raise("argument", ("max_length is a whole number above 0, not %s"):format(tostring(most)))
-  elseif most and not out.truncation then
+  if most and not out.truncation then
     binding.raise("argument", "max_length shortens a prompt only together with truncation = true")
   elseif out.truncation and not most then
     if not reader.context then binding.raise("argument", "truncation needs max_length: this model has no longest input") end
@@ -66,7 +55,7 @@ end
 
 local function encode(text, options, reader)
   local ids = reader.tokenizer()(text, options).input_ids
-  if is_tensor(ids) then ids = ids:flatten():tolist() end
+  if is_handle(ids) then ids = ids:flatten():tolist() end
   return ids
 end
 
@@ -92,7 +81,7 @@ local function rows_of(input, options, reader)
   local rows = {}
   for i, element in ipairs(input) do
     if type(element) ~= kind or kind ~= "string" and kind ~= "table" then
-      binding.raise("argument", ("element %d of the input is a %s"):format(i, is_tensor(element) and "tensor" or
+      binding.raise("argument", ("element %d of the input is a %s"):format(i, is_handle(element) and "tensor" or
         type(element)), { hint = "a list holds token ids, or texts, or lists of token ids" })
     end
     rows[i] = kind == "string" and encode(element, options, reader) or element
@@ -169,7 +158,7 @@ end
 
 ---input_ids, and the mask where rows were padded.
 local function ids_of(input, options, reader)
-  if is_tensor(input) then
+  if is_handle(input) then
     local ids = from_tensor(input, options)
     check_ids(ids, reader, false)
     return ids
@@ -188,7 +177,7 @@ end
 ---An argument that belongs to each token: [B, T] like the ids.
 local function like_ids(name, v, ids)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
-  if not is_tensor(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
+  if not is_handle(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
   v = v.value
   if v:dim() == 1 then v = v:unsqueeze(0) end
   if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
@@ -198,16 +187,12 @@ local function like_ids(name, v, ids)
   return v
 end
 
+local argument = { noun = "argument" }
+
 local function from_names(input, options, reader)
   local known, result = {}, {}
   for _, name in ipairs(reader.names) do known[name] = true end
-  for name, v in pairs(input) do
-    if not known[name] then
-      binding.raise("name", ("this model has no argument %q%s"):format(tostring(name), near.text(tostring(name),
-        reader.names)), { hint = "it takes " .. table.concat(reader.names, ", ") })
-    end
-    result[name] = v
-  end
+  for name, v in pairs(options_of.read("this model", input, known, argument)) do result[name] = v end
   local mask
   if input.input_ids ~= nil then result.input_ids, mask = ids_of(input.input_ids, options, reader) end
   for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
@@ -246,7 +231,7 @@ function prompt.arguments(input, options, reader)
   end
   if reader.device ~= "cpu" then
     for name, v in pairs(result) do
-      if is_tensor(v) then result[name] = v:to(reader.device) end
+      if is_handle(v) then result[name] = v:to(reader.device) end
     end
   end
   return result

@@ -2,11 +2,12 @@
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
+local nodes = require "luasight.ffi.nodes"
+local options = require "luasight.base.options"
 local place_of = require "luasight.model.place"
+local sequences = require "luasight.ffi.sequences"
 local tensor = require "luasight.tensor"
 local trace = require "luasight.trace"
-
-local C = binding.C
 
 local cache = {}
 
@@ -19,15 +20,10 @@ local function to_pattern(text)
   return "^" .. escaped:gsub("%*+", function(stars) return #stars > 1 and ".*" or "[^.]*" end) .. "$"
 end
 
-local option_names = { "modules", "inputs", "device" }
+local kinds = { modules = true, inputs = "boolean", device = "string" }
 
 local function read_options(given)
-  given = given or {}
-  for name in pairs(given) do
-    if name ~= "modules" and name ~= "inputs" and name ~= "device" then
-      binding.raise("name", ("cache has no option %q%s"):format(tostring(name), near.text(tostring(name), option_names)))
-    end
-  end
+  given = options.read("cache", given, kinds)
   local modules = given.modules
   if type(modules) == "string" then modules = { modules } end
   if modules ~= nil and (type(modules) ~= "table" or #modules == 0) then
@@ -136,7 +132,7 @@ function cache.new(tracer, locate, given)
         inputs = inputs and not chosen.value and {} or nil }
       local function add(list, step, at)
         local value = trace.read(tracer, step, at):save()
-        if not chosen.full then C.ls_trace_optional(value.v) end
+        if not chosen.full then nodes.make_optional(value) end
         list[#list + 1] = value
       end
       for step = tracer._step, (tracer._steps or 1) - 1 do
@@ -155,7 +151,7 @@ end
 
 local function moved(v, device)
   if not device then return v end
-  if C.ls_seq_length(v.v) > 0 then
+  if sequences.length(v) > 0 then
     local parts = {}
     for i, inner in v:each() do parts[i + 1] = moved(inner, device) end
     return tensor.tuple(unpack(parts))

@@ -3,7 +3,7 @@ local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
-local options = require "luasight.nn.options"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
 local torch = require "luasight.tensor.torch"
@@ -27,10 +27,7 @@ local function take(self, settings, ...)
     local v = by_name[setting.name]
     if v == nil and i <= n then v = given[i] end
     if v == nil then v = setting.default end
-    if type(v) ~= kinds[setting.name] then
-      binding.raise("argument", ("%s: %s is a %s, not a %s"):format(self._class_name, setting.name, kinds[setting.name],
-        type(v)))
-    end
+    options.value("nn." .. self._class_name, setting.name, v, kinds[setting.name])
     if setting.choices and not setting.choices[v] then
       local names = {}
       for name in pairs(setting.choices) do names[#names + 1] = name end
@@ -104,7 +101,7 @@ activation.PReLU = PReLU
 ---@param given? { init: number?, dtype: string?, device: string? }
 function PReLU:init(num_parameters, given)
   given = options.read("nn.PReLU", given, { init = "number", dtype = "string", device = "string" })
-  self.num_parameters = options.size("nn.PReLU", "num_parameters", num_parameters or 1)
+  self.num_parameters = options.value("nn.PReLU", "num_parameters", num_parameters or 1, options.size)
   self.weight = parameter.empty({ self.num_parameters }, given)
   if not parameter.is_skipping() then init.constant_(self.weight, given.init or 0.25) end
 end

@@ -1,14 +1,14 @@
 --- Scaled dot-product attention, as a function of a forward. It names what is inside: q, k, v, scores (masked and
 --- scaled), pattern (B H T S) and z (B H T D). One fused kernel runs, unless scores or pattern are asked for.
 local binding = require "luasight.ffi"
-local options = require "luasight.nn.options"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local record = require "luasight.nn.record"
 local torch = require "luasight.tensor.torch"
 
 local attention = {}
 
-local kinds = { mask = "any", is_causal = "boolean", scale = "number", dropout = "number", upcast = "boolean",
+local kinds = { mask = true, is_causal = "boolean", scale = "number", dropout = options.share, upcast = "boolean",
   softcap = "number", groups = "number" }
 
 local function check(o)
@@ -17,7 +17,6 @@ local function check(o)
   elseif o.mask and o.is_causal then
     binding.raise("argument", "scaled_dot_product_attention: a mask and is_causal cannot stand together")
   end
-  options.share("scaled_dot_product_attention", "dropout", o.dropout or 0)
 end
 
 local function untapped(_, value) return value end

@@ -2,6 +2,7 @@
 --- PyTorch's order or in a table: nn.init.normal_(t, 0, 0.02), nn.init.normal_(t, { std = 0.02 }).
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local torch = require "luasight.tensor.torch"
 
@@ -24,33 +25,24 @@ local init = {}
 
 ---Defines init[name](tensor, ...): `settings` are { name, default } in order; `fill` gets their values.
 local function define(name, settings, fill)
+  local kinds, what = {}, "nn.init." .. name
+  for _, setting in ipairs(settings) do kinds[setting[1]] = type(setting[2]) end
   local function read(...)
     local n, values = select("#", ...), { ... }
-    local named = n > 0 and type(values[n]) == "table" and values[n] or {}
-    if n > 0 and type(values[n]) == "table" then n = n - 1 end
-    if n > #settings then binding.raise("argument", ("nn.init.%s takes at most %d settings"):format(name, #settings)) end
-    local known, names = {}, {}
+    local named = {}
+    if n > 0 and type(values[n]) == "table" then named, n = options.read(what, values[n], kinds), n - 1 end
+    if n > #settings then binding.raise("argument", ("%s takes at most %d settings"):format(what, #settings)) end
     for i, setting in ipairs(settings) do
       local v = named[setting[1]]
       if v == nil and i <= n then v = values[i] end
       if v == nil then v = setting[2] end
-      if type(v) ~= type(setting[2]) then
-        binding.raise("argument", ("nn.init.%s: %s is a %s, not a %s"):format(name, setting[1], type(setting[2]),
-          type(v)))
-      end
-      values[i], known[setting[1]], names[i] = v, true, setting[1]
-    end
-    for key in pairs(named) do
-      if not known[key] then
-        binding.raise("argument", ("nn.init.%s has no setting %q%s"):format(name, tostring(key),
-          near.text(tostring(key), names)))
-      end
+      values[i] = options.value(what, setting[1], v, kinds[setting[1]])
     end
     return unpack(values, 1, #settings)
   end
   init[name] = function(t, ...)
     if not parameter.is_handle(t) then
-      binding.raise("argument", ("nn.init.%s fills a tensor, not a %s"):format(name, type(t)))
+      binding.raise("argument", ("%s fills a tensor, not a %s"):format(what, type(t)))
     end
     torch.no_grad(fill, t, read(...))
     return t

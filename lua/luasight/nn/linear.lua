@@ -1,12 +1,12 @@
 --- Layers with weights that are no norms: Linear, Conv1D, Embedding; and Dropout, Identity, Flatten.
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
-local options = require "luasight.nn.options"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
 local torch = require "luasight.tensor.torch"
 
-local size = options.size
+local function size(what, name, v) return options.value(what, name, v, options.size) end
 
 local linear = {}
 
@@ -130,7 +130,7 @@ local Dropout = module.class "Dropout"
 linear.Dropout = Dropout
 
 ---@param p number?  0.5 unless told
-function Dropout:init(p) self.p = options.share("nn.Dropout", "p", p == nil and 0.5 or p) end
+function Dropout:init(p) self.p = options.value("nn.Dropout", "p", p == nil and 0.5 or p, options.share) end
 
 function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
 

@@ -2,10 +2,12 @@
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local record = require "luasight.nn.record"
+local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
-local C, ffi = binding.C, binding.ffi
+local identity = tensors_of.identity
 local Module = module.Module
 
 -- ---- the tree --------------------------------------------------------------------------------------------------------
@@ -35,9 +37,6 @@ local function modules(self)
   walk(self, "", {}, function(path, m) names[#names + 1], values[#values + 1] = path, m end)
   return names, values
 end
-
----One number for each tensor, whatever handle holds it.
-local function identity(t) return tonumber(ffi.cast("intptr_t", t.v.as.p)) end
 
 ---Names and tensors of this module and all below, a shared one under its first name.
 local function tensors(self, parameters)
@@ -146,6 +145,7 @@ end
 
 -- ---- dtype and device ------------------------------------------------------------------------------------------------
 
+local kinds = { dtype = "string", device = "string" }
 local floats = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
 
 local function read_target(...)
@@ -155,13 +155,7 @@ local function read_target(...)
     if type(v) == "string" then
       target[(v:match "^cpu" or v:match "^cuda" or v:match "^mps" or v:match "^meta") and "device" or "dtype"] = v
     elseif type(v) == "table" and getmetatable(v) == nil then
-      for name, value in pairs(v) do
-        if name ~= "dtype" and name ~= "device" then
-          binding.raise("argument", ("module:to has no option %q%s"):format(tostring(name),
-            near.text(tostring(name), { "dtype", "device" })))
-        end
-        target[name] = value
-      end
+      for name, value in pairs(options_of.read("module:to", v, kinds)) do target[name] = value end
     elseif v ~= nil then
       binding.raise("argument", ("module:to takes names of a dtype and a device, not a %s"):format(type(v)))
     end
@@ -181,7 +175,7 @@ local function convert(t, target)
   if not next(wanted) then return end
   local moved = t:detach():to(wanted)
   local grad = t.grad
-  binding.check(C.ls_tensor_set_data(t.v, moved.v))
+  tensors_of.set_data(t, moved)
   if type(grad) ~= "nil" then t.grad = grad:detach():to(wanted) end
 end
 

@@ -2,7 +2,7 @@
 local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
-local options = require "luasight.nn.options"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
 local torch = require "luasight.tensor.torch"
@@ -13,7 +13,7 @@ local norm = {}
 local function shape_of(name, shape)
   local list = type(shape) == "table" and shape or { shape }
   if #list == 0 then binding.raise("argument", name .. ": normalized_shape is a size or a list of sizes") end
-  for _, n in ipairs(list) do options.size(name, "normalized_shape", n) end
+  for _, n in ipairs(list) do options.value(name, "normalized_shape", n, options.size) end
   return { unpack(list) }
 end
 

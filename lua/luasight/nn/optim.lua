@@ -1,7 +1,7 @@
 --- Optimizers, a learning rate schedule and gradient clipping, with PyTorch's numbers.
 local binding = require "luasight.ffi"
-local near = require "luasight.base.near"
 local operators = require "luasight.tensor.operators"
+local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
 
 ---@class luasight.optim
@@ -18,20 +18,9 @@ local function op(name, ...) return operators.call(operators.get(name), ...) end
 ---@field steps table<integer, integer>  how often each parameter was updated
 
 local function read_options(name, given, defaults)
-  local options = {}
-  for key, value in pairs(defaults) do options[key] = value end
-  for key, value in pairs(given or {}) do
-    if defaults[key] == nil then
-      local names = {}
-      for known in pairs(defaults) do names[#names + 1] = known end
-      table.sort(names)
-      binding.raise("argument", ("%s has no option %q%s"):format(name, tostring(key), near.text(tostring(key), names)))
-    end
-    if type(value) ~= type(defaults[key]) then
-      binding.raise("argument", ("%s: %s is a %s, not a %s"):format(name, key, type(defaults[key]), type(value)))
-    end
-    options[key] = value
-  end
+  local options, kinds = {}, {}
+  for key, value in pairs(defaults) do options[key], kinds[key] = value, type(value) end
+  for key, value in pairs(options_of.read(name, given, kinds)) do options[key] = value end
   return options
 end
 

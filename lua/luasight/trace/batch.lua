@@ -2,9 +2,9 @@
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local torch = require "luasight.tensor.torch"
+local traces = require "luasight.ffi.traces"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
+local is_handle = binding.is_handle
 
 local batch = {}
 
@@ -18,14 +18,12 @@ local batch = {}
 ---@field settings luasight.GenerationSettings?  of a generation
 ---@field width integer?    of the input's own padding to the left: the longest row
 
-local function is_tensor(v) return ffi.istype(ref_t, v) end
-
 ---How many rows an input has: those of its first tensor.
 ---@param args table
 ---@return integer
 function batch.rows(args)
   local function first(v)
-    if is_tensor(v) then return v:dim() > 0 and v:size(0) or nil end
+    if is_handle(v) then return v:dim() > 0 and v:size(0) or nil end
     if type(v) ~= "table" then return nil end
     for _, inner in pairs(v) do
       local rows = first(inner)
@@ -68,7 +66,7 @@ join = function(list, n, where)
     end
   end
   local first = list[1]
-  if is_tensor(first) then
+  if is_handle(first) then
     for i = 2, n do
       local a, b = first.shape, list[i].shape
       for axis = 1, math.max(#a, #b) - 1 do
@@ -112,7 +110,7 @@ end
 local function members_of(recording, pass)
   local members = {}
   for index, input in pairs(recording.invokes) do
-    if C.ls_trace_pass(recording.graph, index) == pass then members[#members + 1] = input end
+    if traces.pass(recording.graph, index) == pass then members[#members + 1] = input end
   end
   table.sort(members, function(a, b) return a.index < b.index end)
   return members
@@ -138,11 +136,11 @@ function batch.begin(recording, pass)
   end
   local first = 0
   for _, member in ipairs(members) do
-    binding.check(C.ls_trace_rows(recording.graph, member.index, first, member.rows * copies, member.pad or 0))
+    traces.rows(recording.graph, member.index, first, member.rows * copies, member.pad)
     first = first + member.rows * copies
   end
   local program, stream, n = record.prepare(network.module, unpack(args, 1, args.n))
-  binding.check(C.ls_trace_begin(recording.graph, pass, 0, program, stream, n, first))
+  traces.begin(recording.graph, pass, 0, program, stream, n, first)
 end
 
 ---After a step of a generation: the next one, or the end.
@@ -154,13 +152,12 @@ function batch.next_step(recording, pass, step, result)
   local generation = recording.generation
   local args = generation and generation:advance(result.logits)
   if not args then
-    local text = generation and generation:text():clone() or binding.new_ref()
-    binding.check(C.ls_trace_end(recording.graph, text.v))
+    traces.end_steps(recording.graph, generation and generation:text():clone())
     return
   end
   note_steps(recording.members, step + 2)
   local program, stream, n = record.prepare(recording.network.module, args)
-  binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, generation.rows))
+  traces.begin(recording.graph, pass, step + 1, program, stream, n, generation.rows)
 end
 
 return batch

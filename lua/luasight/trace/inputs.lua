@@ -1,6 +1,6 @@
 --- What trace, invoke and generate are called with: (input, options, body), any of them left out where it may be.
 local binding = require "luasight.ffi"
-local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 
 local inputs = {}
 
@@ -34,16 +34,7 @@ function inputs.sort(network, what, known, ...)
     n == 1 and inputs.is_options(last) and not network.is_input(last) then
     options, n = last, n - 1
   end
-  for name in pairs(options) do
-    if not known[name] then
-      local names = {}
-      for option in pairs(known) do names[#names + 1] = option end
-      table.sort(names)
-      local guess = near.text(tostring(name), names)
-      binding.raise("name", ("%s has no option %q%s"):format(what, tostring(name), guess),
-        { hint = guess == "" and (#names == 1 and "it has " or "its options are ") .. table.concat(names, ", ") or nil })
-    end
-  end
+  options_of.read(what, options, known)
   if n > 1 or n == 1 and given[1] == nil then
     binding.raise("argument", n == 1 and "the input is nil" or
       ("%s takes one input; give ls.args(a, b) for several"):format(what))

@@ -3,6 +3,8 @@ local helpers = require "luasight.family"
 
 local arguments = {}
 
+local argument = { noun = "argument" }
+
 ---@param names string[]      the arguments there are; the first may be positional
 ---@param first any           the positional one
 ---@param options table?      those given by name
@@ -10,13 +12,7 @@ local arguments = {}
 function arguments.read(names, first, options)
   local rest, known = {}, {}
   for _, name in ipairs(names) do known[name] = true end
-  for name, v in pairs(options or {}) do
-    if not known[name] then
-      helpers.raise("name", ("this model has no argument %q%s"):format(tostring(name), helpers.near(tostring(name), names)),
-        { hint = "it takes " .. table.concat(names, ", ") })
-    end
-    rest[name] = v
-  end
+  for name, v in pairs(helpers.options("this model", options, known, argument)) do rest[name] = v end
   local named = rest[names[1]]
   rest[names[1]] = nil
   if first and named then helpers.raise("argument", names[1] .. " is given twice") end

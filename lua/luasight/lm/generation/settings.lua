@@ -1,13 +1,12 @@
 --- The options of a generation, as transformers names them: defaults, checks, contradictions.
 local failure = require "luasight.base.error"
-local near = require "luasight.base.near"
+local options = require "luasight.base.options"
 
 local settings = {}
 
 -- ---- kinds of values -------------------------------------------------------------------------------------------------
 
 local function is_number(v) return type(v) == "number" and v == v end
-local function is_whole(v, from) return is_number(v) and v % 1 == 0 and v >= from and v < 2 ^ 53 end
 
 local function all(list, test)
   if type(list) ~= "table" or #list == 0 then return false end
@@ -17,14 +16,12 @@ local function all(list, test)
   return true
 end
 
-local function is_id(v) return is_whole(v, 0) end
+local is_id = options.size[2]
 local function is_stop(v) return type(v) == "string" and v ~= "" end
 
 local flag = { "true or false", function(v) return type(v) == "boolean" end }
-local count = { "a whole number above 0", function(v) return is_whole(v, 1) end }
-local size = { "a whole number from 0 on", function(v) return is_whole(v, 0) end }
+local count, size, share = options.count, options.size, options.share
 local above_zero = { "a number above 0", function(v) return is_number(v) and v > 0 and v < math.huge end }
-local share = { "a number from 0 to 1", function(v) return is_number(v) and v >= 0 and v <= 1 end }
 local number = { "a number", function(v) return is_number(v) and math.abs(v) < math.huge end }
 
 ---@class luasight.GenerationOptions  named as in transformers; what is not told, the folder's generation_config.json says
@@ -78,39 +75,16 @@ local neutral = {
 
 -- ---- checks ----------------------------------------------------------------------------------------------------------
 
-local function text(v) return type(v) == "string" and ("%q"):format(v) or type(v) == "table" and "a table" or tostring(v) end
-
-local function sorted(set)
-  local names = {}
-  for name in pairs(set) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function refuse(message, hint) failure.raise("argument", message, { hint = hint }) end
-
-local function check_given(given)
-  if type(given) ~= "table" then refuse("the options of a generation are a table, not a " .. type(given)) end
-  for name, v in pairs(given) do
-    local kind = kinds[name]
-    if not kind then
-      local names = sorted(kinds)
-      failure.raise("name", ("a generation has no option %s%s"):format(text(name), near.text(tostring(name), names)),
-        { hint = "options are " .. table.concat(names, ", ") })
-    elseif not kind[2](v) then
-      refuse(("%s is %s, not %s"):format(name, kind[1], text(v)))
-    end
-  end
-end
 
 local function check_config(config)
   for name, v in pairs(config) do
     local kind, off = kinds[name], neutral[name]
     if kind and not kind[2](v) and not (name == "pad_token_id" and v == -1) then
-      failure.raise("format", ("generation_config.json: %s is %s, not %s"):format(name, kind[1], text(v)),
+      failure.raise("format", ("generation_config.json: %s is %s, not %s"):format(name, kind[1], options.text(v)),
         { hint = "correct the file" })
     elseif off ~= nil and v ~= off and not (type(v) == "table" and next(v) == nil) then
-      failure.raise("format", ("generation_config.json: %s = %s is not implemented"):format(name, text(v)),
+      failure.raise("format", ("generation_config.json: %s = %s is not implemented"):format(name, options.text(v)),
         { hint = "take it out of the file to generate without it" })
     end
   end
@@ -206,7 +180,7 @@ function settings.read(given, net, reader)
   if net.cannot_generate then
     failure.raise("state", "this model does not generate text: " .. net.cannot_generate)
   end
-  check_given(given)
+  options.read("a generation", given, kinds)
   local from_file = type(net.generation_config) == "table" and net.generation_config or nil
   local config = type(net.config) == "table" and net.config or {}
   check_config(from_file or {})

@@ -1,10 +1,8 @@
 --- What a tokenizer's options do to the ids of texts: special tokens, truncation, padding, tensors.
 local binding = require "luasight.ffi"
-local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
-local quoted = require("luasight.files.safetensors").quoted
-
-local C, ffi = binding.C, binding.ffi
+local tokenizers = require "luasight.ffi.tokenizers"
 
 local batch = {}
 
@@ -24,49 +22,31 @@ local batch = {}
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
 
-local names = { "add_special_tokens", "text_pair", "truncation", "max_length" }
-local more = { "return_tensors", "padding", "return_offsets_mapping", "return_word_ids", "return_special_tokens_mask",
-  "return_token_type_ids" }
-local known = { encode = names, call = {} }
-for _, list in ipairs { names, more } do
-  for _, name in ipairs(list) do table.insert(known.call, name) end
+local cuts = tokenizers.cuts
+local paddings = { left = true, right = true, max_length = true }
+
+local function flag_or(words, is_word)
+  return { "true or false" .. words, function(v) return type(v) == "boolean" or is_word(v) end }
 end
 
-local cuts = { longest_first = 0, only_first = 1, only_second = 2 } -- as in ls_cut
-
-local function check_flag(options, name)
-  local value = options[name]
-  if value ~= nil and type(value) ~= "boolean" then
-    binding.raise("argument", ("%s is true or false, not %s"):format(name, quoted(value)))
-  end
-end
-
-local function check_padding(options)
-  local padding = options.padding
-  if type(padding) ~= "string" then return check_flag(options, "padding") end
-  if padding ~= "left" and padding ~= "right" and padding ~= "max_length" then
-    binding.raise("argument", ('padding is true, "left", "right" or "max_length", not %s'):format(quoted(padding)))
-  end
-end
-
-local function check_truncation(options)
-  local truncation = options.truncation
-  if type(truncation) == "string" and not cuts[truncation] then
-    binding.raise("argument", ('truncation is true, "longest_first", "only_first" or "only_second", not %s'):format(
-      quoted(truncation)))
-  elseif type(truncation) ~= "string" then
-    check_flag(options, "truncation")
-  end
-end
+local kinds = { encode = {
+  add_special_tokens = "boolean", text_pair = true,
+  truncation = flag_or(', "longest_first", "only_first" or "only_second"', function(v) return cuts[v] ~= nil end),
+  max_length = { "a whole number of tokens from 1 on", function(v)
+    return type(v) == "number" and v >= 1 and v == math.floor(v) and v <= 2 ^ 31 - 1
+  end },
+}, call = {
+  return_tensors = flag_or("", function(v) return v == "pt" end),
+  padding = flag_or(', "left", "right" or "max_length"', function(v) return paddings[v] end),
+  return_offsets_mapping = "boolean", return_word_ids = "boolean", return_special_tokens_mask = "boolean",
+  return_token_type_ids = "boolean",
+} }
+for name, kind in pairs(kinds.encode) do kinds.call[name] = kind end
 
 ---The number of tokens at which to cut or to which to fill, nil where nothing is.
 local function limit_of(state, options, wanted, what)
-  local limit = options.max_length
-  if limit ~= nil and (type(limit) ~= "number" or limit < 1 or limit ~= math.floor(limit) or limit > 2 ^ 31 - 1) then
-    binding.raise("argument", "max_length is a whole number of tokens from 1 on, not " .. quoted(limit))
-  end
   if not wanted then return nil end
-  limit = limit or state.model_max_length
+  local limit = options.max_length or state.model_max_length
   if not limit then
     binding.raise("argument", what .. " needs max_length: this tokenizer knows no longest text",
       { hint = "{ truncation = true, max_length = 8 }" })
@@ -80,29 +60,13 @@ end
 ---@param form string
 ---@return table
 function batch.options(state, options, form)
-  if options == nil then options = {} end
-  if type(options) ~= "table" then
-    binding.raise("argument", "the options of a tokenizer are a table, not a " .. type(options))
-  end
-  for name in pairs(options) do
-    local found = false
-    for _, other in ipairs(known[form]) do found = found or name == other end
-    if not found then
-      binding.raise("name", ("%s has no option %s%s"):format(form == "encode" and "encode" or "a tokenizer", quoted(name),
-        near.text(tostring(name), known[form])))
-    end
-  end
-  check_flag(options, "add_special_tokens")
-  check_truncation(options)
-  if options.return_tensors ~= "pt" then check_flag(options, "return_tensors") end
-  check_padding(options)
-  for i = 3, #more do check_flag(options, more[i]) end
+  options = options_of.read(form == "encode" and "encode" or "a tokenizer", options, kinds[form])
   local padding = options.padding
   return {
     special = options.add_special_tokens ~= false,
     pair = options.text_pair,
     limit = limit_of(state, options, options.truncation, "truncation"),
-    cut = cuts[options.truncation] or 0,
+    cut = cuts[options.truncation] or cuts.longest_first,
     tensors = options.return_tensors and true or false,
     padding = (padding == "left" or padding == "right") and padding or padding and state.padding_side or nil,
     fill_to = limit_of(state, options, padding == "max_length", 'padding "max_length"'),
@@ -115,16 +79,9 @@ end
 
 -- ---- one text --------------------------------------------------------------------------------------------------------
 
-local tokens_t, count_t, encoding_t = ffi.typeof "const ls_token *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_encoding"
-
 ---What the core makes of a text, valid until the next: the tokens as an array, and how many.
 local function tokens_of(state, text, pair, o)
-  local tokens_out, count_out, how = tokens_t(), count_t(), encoding_t()
-  how.pair, how.pair_length = pair, pair and #pair or 0
-  how.special, how.places, how.limit, how.cut = o.special and 1 or 0, o.places and 1 or 0, o.limit or 0, o.cut
-  how.cut_left = state.truncation_side == "left" and 1 or 0
-  binding.check(C.ls_tokenizer_encode(state.core, text, #text, how, tokens_out, count_out))
-  return tokens_out[0], count_out[0]
+  return tokenizers.encode(state.core, text, pair, o, state.truncation_side == "left")
 end
 
 ---The ids of one text, cut as the options say: special tokens stay, the text gives way.

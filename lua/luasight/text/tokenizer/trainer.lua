@@ -1,5 +1,6 @@
 --- Trains a byte-level BPE tokenizer in the manner of GPT-2 and writes it as tokenizer.json.
 local failure = require "luasight.base.error"
+local options_of = require "luasight.base.options"
 
 ---@class luasight.TokenizerTrainer
 local trainer = {}
@@ -116,8 +117,9 @@ local function check(texts, options)
       failure.raise("argument", ("the trainer takes texts; there is a %s at [%d]"):format(type(text), i))
     end
   end
-  local size = type(options) == "table" and options.vocab_size
-  if type(size) ~= "number" then
+  options = options_of.read("the trainer", options, { vocab_size = "number", special_tokens = "table" })
+  local size = options.vocab_size
+  if not size then
     failure.raise("argument", "the trainer needs { vocab_size = }, the number of tokens")
   end
   local special = options.special_tokens or { "<|endoftext|>" }

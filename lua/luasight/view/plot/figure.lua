@@ -4,7 +4,7 @@
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
 local labels = require "luasight.view.plot.labels"
-local near = require "luasight.base.near"
+local options_of = require "luasight.base.options"
 local page = require "luasight.view.plot.page"
 local program = require "luasight.view.plot.program"
 local system = require "luasight.ffi.system"
@@ -23,7 +23,7 @@ local Plot = {}
 ---@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none", unless told what standard output shows
 ---@return string
 function Plot:text(style)
-  style = style or {}
+  style = options_of.read("picture:text", style, { colours = true, width = "number" })
   local depth = style.colours or colours.depth()
   if depth ~= "true" and depth ~= "256" and depth ~= "none" then
     failure.raise("argument", ('colours in a terminal are "true", "256" or "none", not %s'):format(tostring(depth)))
@@ -74,7 +74,7 @@ function Plot:save(path, options)
     failure.raise("argument", ("cannot save a picture as %q: the name must end in .svg, .png, .html or .txt"):format(
       tostring(path)))
   end
-  local content = make(self, options and options.theme)
+  local content = make(self, options_of.read("picture:save", options, { theme = true }).theme)
   local file, problem = io.open(path, "wb")
   local ok = file
   if file then
@@ -101,7 +101,8 @@ end
 ---@param options string[]  names of those that it takes besides `title`
 ---@return table
 function figure.class(kind, options)
-  local class = { kind = kind, known = options }
+  local class = { kind = kind, known = { title = true } }
+  for _, name in ipairs(options) do class.known[name] = true end
   class.__index = function(_, key) return class[key] or Plot[key] end
   class.__tostring = function(self) return self:text() end
   return class
@@ -112,19 +113,7 @@ end
 ---@param options table?
 ---@return table
 function figure.options(class, options)
-  if options == nil then return {} end
-  if type(options) ~= "table" then
-    failure.raise("argument", ("the options of plot.%s are a table, not a %s"):format(class.kind, type(options)))
-  end
-  local known = { "title", unpack(class.known) }
-  local is_known = {}
-  for _, name in ipairs(known) do is_known[name] = true end
-  for name in pairs(options) do
-    if not is_known[name] then
-      failure.raise("name", ("plot.%s has no option %q%s"):format(class.kind, tostring(name),
-        near.text(tostring(name), known)), { hint = "options are " .. table.concat(known, ", ") })
-    end
-  end
+  options = options_of.read("plot." .. class.kind, options, class.known)
   local range = options.range
   if range ~= nil and (type(range) ~= "table" or type(range[1]) ~= "number" or type(range[2]) ~= "number"
     or range[1] >= range[2] or range[1] ~= range[1] or range[2] ~= range[2]) then

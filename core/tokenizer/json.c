@@ -255,7 +255,7 @@ static size_t read_escape(const char *text, size_t length, char *out, size_t *wr
 static ls_status read_escaped(ls__cursor *c, size_t item, size_t end, const char **text, size_t *length) {
   const char *from = c->part->text;
   c->scratch.length = 0;
-  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* an escape is longer than the bytes that it stands for */
+  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* an escape is longer than the bytes it means */
   while (c->at < end) {
     const char *slash = memchr(from + c->at, '\\', end - c->at);
     size_t plain = (slash ? (size_t)(slash - from) : end) - c->at, written;

@@ -104,7 +104,7 @@ function functions.finish(f, result)
   local e = binding.stream.take()
   local scratch, n = e.encode_one(result)
   local status = n == 1 and C.ls_function_finish(f, scratch) or 0
-  binding.stream.give(e)
+  binding.stream.put_back(e)
   if n == 1 then binding.check(status) end
   return n == 1
 end
@@ -150,10 +150,10 @@ end
 ---@param fused ffi.cdata*
 ---@param inputs ffi.cdata*[]
 ---@return ffi.cdata*
-function functions.either(f, plain, fused, inputs)
+function functions.two_forms(f, plain, fused, inputs)
   local out, stream = binding.new_ref(), stream_t(#inputs)
   for i, v in ipairs(inputs) do stream[i - 1] = v.v end
-  binding.check(C.ls_function_either(f, plain, fused, stream, #inputs, binding.site(), out.v))
+  binding.check(C.ls_function_two_forms(f, plain, fused, stream, #inputs, binding.site(), out.v))
   return out
 end
 

@@ -2,7 +2,7 @@
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
-local take, give = binding.stream.take, binding.stream.give
+local take, give = binding.stream.take, binding.stream.put_back
 local settle, take_one, site = binding.settle, binding.take, binding.site
 local ref_t = binding.ref_t
 

@@ -4,7 +4,7 @@ local constants = require "luasight.ffi.constants"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t, site = binding.ref_t, binding.site
-local take, give = binding.stream.take, binding.stream.give
+local take, give = binding.stream.take, binding.stream.put_back
 local OPEN, TUPLE, LIST, STRUCT = constants.LS_OPEN, constants.LS_TUPLE, constants.LS_LIST, constants.LS_STRUCT
 local NODE = constants.LS_NODE
 

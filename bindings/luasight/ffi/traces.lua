@@ -80,7 +80,7 @@ end
 
 ---What follows joins no pass of what is recorded so far.
 ---@param t ffi.cdata*
-function traces.fence(t) C.ls_trace_fence(t) end
+function traces.new_pass(t) C.ls_trace_new_pass(t) end
 
 ---Tensors named in the trace count by shape and dtype only.
 ---@param t ffi.cdata*
@@ -114,7 +114,7 @@ end
 function traces.write(t, invoke, step, point, value, skips)
   local e = stream.take()
   local status = C.ls_trace_write(t, invoke, step, point, (e.encode_one(value)), skips and 1 or 0, site())
-  stream.give(e)
+  stream.put_back(e)
   if status ~= 0 then check(status) end
 end
 
@@ -140,7 +140,7 @@ function traces.host(t, invoke, ...)
   local out, e = new_ref(), stream.take()
   local arguments, n = e.encode_sequence(TUPLE, ...)
   local status = C.ls_trace_host(t, invoke or -1, arguments, n, site(), out.v)
-  stream.give(e)
+  stream.put_back(e)
   check(status)
   return out, out.v.aux
 end
@@ -261,7 +261,7 @@ end
 function traces.supply(t, node, value)
   local e = stream.take()
   local status = C.ls_trace_supply(t, node, (e.encode_one(value)))
-  stream.give(e)
+  stream.put_back(e)
   check(status)
 end
 

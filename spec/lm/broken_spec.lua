@@ -82,7 +82,7 @@ local cases = {
     in_two()
     remove "1.safetensors"
     os.execute("mkdir " .. folder .. "/1.safetensors")
-  end, "io", "F/1.safetensors: is a folder" },
+  end, "io", "F/1.safetensors: this is a folder" },
   { "a piece that is a Git LFS pointer", function()
     in_two()
     put("1.safetensors", "version https://git-lfs.github.com/spec/v1\n")
@@ -132,9 +132,9 @@ local cases = {
   { "no tokenizer", function() end, "io", "F: there is no tokenizer.json in this folder", text = "a" },
 
   { "a file of PyTorch that wants to import", function() pickled(read "spec/reference/torch_files/evil.pt") end, "format",
-    "F/pytorch_model.bin: its pickle, at byte 183: it wants to call posix.system of Python" },
+    "F/pytorch_model.bin: its pickle, at byte 183: the pickle wants to call posix.system of Python" },
   { "an old file of PyTorch that wants to import", function() pickled(read "spec/reference/torch_files/evil-old.pt") end,
-    "format", "F/pytorch_model.bin: its pickle, at byte 164: it wants to call posix.system of Python" },
+    "format", "F/pytorch_model.bin: its pickle, at byte 164: the pickle wants to call posix.system of Python" },
   { "a file of PyTorch that is cut short", function()
     pickled(read("spec/reference/bins/gpt2/pytorch_model.bin"):sub(1, -1000))
   end, "format", "F/pytorch_model.bin: the directory of the zip archive is not at its end" },
@@ -146,7 +146,8 @@ local cases = {
   { "a file of PyTorch with a tensor beyond its storage", function()
     pickled(archive.torch(archive.state { { WTE, archive.tensor(archive.storage("0", 4), 2, { 3 }, { 1 }) } },
       { ["0"] = ("x"):rep(16) }))
-  end, "format", 'F/pytorch_model.bin: tensor "transformer.wte.weight": it has element 5, but its storage ends at 4' },
+  end, "format",
+    'F/pytorch_model.bin: tensor "transformer.wte.weight": the tensor needs 5 elements of its storage, which has only 4' },
   { "a file of PyTorch of another model", function() pickled(read "spec/reference/bins/llama/pytorch_model.bin") end, "format",
     "F: the weights do not fit config.json: missing keys: transformer.h.0.attn.c_attn.bias, " },
   { "a file of PyTorch without tensors", function() pickled(archive.torch "K\1.") end, "format", "missing keys: " },

@@ -379,8 +379,7 @@ function record.call(module, ...)
   if node and nodes.is_forward(node) then
     local g, r = function_of(module, s)
     local stream, n = stream_of(s)
-    local result = functions.call(node, r.core, g, stream, n)
-    return result -- no tail call: `s` holds the handles in the stream
+    return functions.call(node, r.core, g, stream, n, s)
   end
   if record_of(module).dynamic then
     if not node then return functions.result(record_function(module, record_of(module), s, "run")) end
@@ -389,8 +388,8 @@ function record.call(module, ...)
   end
   local p = program_of(module, s)
   local stream, n = stream_of(s)
-  local result = node and traces.call(node, p, stream, n) or functions.run(p, stream, n, true)
-  return result -- as above
+  if node then return traces.call(node, p, stream, n, s) end
+  return functions.run(p, stream, n, true, s)
 end
 
 ---Runs a module without autograd.
@@ -401,9 +400,8 @@ function record.run(module, ...)
   if record_of(module).dynamic then
     return functions.result(record_without_autograd(module, signature(...), "run"))
   end
-  local program, stream, n = record.prepare(module, ...)
-  local result = functions.run(program, stream, n, false)
-  return result -- no tail call: the arguments are held meanwhile
+  local program, stream, n, s = record.prepare(module, ...)
+  return functions.run(program, stream, n, false, s)
 end
 
 -- ---- taps, and computations in two forms -----------------------------------------------------------------------------

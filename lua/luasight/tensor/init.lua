@@ -77,8 +77,7 @@ end
 local function get_item(self, key)
   local e = stream.take()
   local n = put_key(e, key)
-  local item = sequences.get_item(self, e, n)
-  return item -- no tail call: `key` holds the handles in the encoder
+  return sequences.get_item(self, e, n, key)
 end
 
 ---Assigns to an index or a field; with `names`, a key that is a name is a field.
@@ -96,7 +95,7 @@ local function set_item(self, key, value, names)
     n = put_key(e, key)
   end
   e.put(n, value) -- the value follows the index in the stream
-  sequences.set_item(self, e, n)
+  return sequences.set_item(self, e, n, key, value)
 end
 
 -- ---- names -----------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ function hooks.set_grad(node, value)
   check_trace(node, "a gradient")
   if not binding.is_handle(value) then binding.raise("argument", "a gradient is a tensor") end
   local _, invoke = trace.recording_of(node)
-  nodes.set_grad(node, value, invoke)
+  return nodes.set_grad(node, value, invoke)
 end
 
 ---@param node ffi.cdata*

@@ -73,7 +73,8 @@ end
 
 ---Returns a column of the pass: a number, or a node where the padding is known only later.
 local function column(node, t, offset)
-  return t.moves and nodes.padded(node, t.invoke, t.step, offset) or offset
+  if not t.moves then return offset end
+  return nodes.padded(node, t.invoke, t.step, offset)
 end
 
 local function everything(axis)

@@ -39,7 +39,7 @@ enum { LS__DIMS = 64 }; /* the most that a tensor has */
 const ls__dtype *ls__dtype_coded(const char *code); /* NULL where there is none */
 const ls__dtype *ls__dtype_named(const char *name);
 /* intern.c */
-const char *ls__intern(const char *text, size_t length); /* one copy for the life of the process */
+const char *ls__intern(const char *text, size_t length); /* one copy for the life of the process; NULL without memory */
 
 #ifdef __cplusplus
 }

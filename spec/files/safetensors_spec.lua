@@ -1,6 +1,7 @@
 -- Safetensors files: what is written comes back, and a hostile header is refused with a reason.
 local ffi = require "ffi"
 local ls = require "luasight"
+local support = require "spec.support"
 local torch, safetensors = ls.torch, ls.safetensors
 
 local DATA = os.getenv "LUASIGHT_DATA" or "../shared/data"
@@ -149,14 +150,12 @@ describe("safetensors", function()
     collectgarbage()
     collectgarbage()
     live = ls.live()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
+    folder = support.folder()
     path = folder .. "/x.safetensors"
   end)
 
   after_each(function()
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
     collectgarbage()
     collectgarbage()
     assert.are.equal(live, ls.live())
@@ -345,9 +344,7 @@ describe("safetensors", function()
       fails("name", "no option \"step\"", path, { x = x }, { step = "1" })
       fails("argument", "takes a table", path, nil)
       assert.are.equal(before, bytes_of(path))
-      local list = assert(io.popen("ls -A " .. folder))
-      assert.are.equal("x.safetensors\n", list:read "*a")
-      list:close()
+      assert.are.equal("x.safetensors\n", support.output("ls -A " .. folder))
     end)
 
     it("nothing on a full disk", function()

@@ -287,10 +287,7 @@ print(problem or "right")
         local file = assert(io.open(path, "w"))
         file:write(script)
         file:close()
-        local pipe = io.popen("bin/luasight " .. path .. " " .. how .. " 2>&1")
-        local printed = pipe:read "*a"
-        pipe:close()
-        assert.equal("right\n", printed)
+        assert.equal("right\n", (support.run("bin/luasight " .. path .. " " .. how .. " 2>&1")))
       end)
     end)
   end
@@ -311,10 +308,7 @@ for i = 1, 50 do
 end
 ]]
       file:close()
-      local pipe = io.popen("bin/luasight " .. path .. " 2>&1")
-      local printed = pipe:read "*a"
-      pipe:close()
-      assert.equal("", printed)
+      assert.equal("", (support.run("bin/luasight " .. path .. " 2>&1")))
     end)
   end)
 end)
@@ -564,9 +558,7 @@ print(failed)
 
   it("5.4: is released once, whatever fails while a tensor is made on it #slow", function()
     if (os.getenv "LD_PRELOAD" or ""):find "asan" then pending "with another operator new" return end
-    local folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir -p " .. folder))
+    local folder = support.folder()
     local function write(name, text)
       local file = assert(io.open(folder .. "/" .. name, "w"))
       file:write(text)
@@ -575,13 +567,11 @@ print(failed)
     write("fail_new.cc", source)
     write("script.lua", script)
     local compiler = os.getenv "CXX" or "c++"
-    if os.execute(compiler .. " --version >/dev/null 2>&1") ~= 0 then pending("there is no C++ compiler") return end
-    assert.equal(0, os.execute(("%s -O1 -shared -fPIC -o %s/fail_new.so %s/fail_new.cc"):format(compiler, folder, folder)))
-    local pipe = io.popen(("LD_PRELOAD=%s/fail_new.so bin/luasight %s/script.lua %s/x.safetensors 2>&1"):format(folder, folder,
-      folder))
-    local printed = pipe:read "*a"
-    pipe:close()
-    os.execute("rm -r " .. folder)
+    if select(2, support.run(compiler .. " --version")) ~= 0 then pending("there is no C++ compiler") return end
+    support.output(("%s -O1 -shared -fPIC -o %s/fail_new.so %s/fail_new.cc"):format(compiler, folder, folder))
+    local command = "LD_PRELOAD=%s/fail_new.so bin/luasight %s/script.lua %s/x.safetensors 2>&1"
+    local printed = support.run(command:format(folder, folder, folder))
+    support.remove(folder)
     assert.is_true((tonumber(printed) or 0) >= 2, printed)
   end)
 end)

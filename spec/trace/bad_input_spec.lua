@@ -2,6 +2,7 @@
 -- error of one line with what, where and what next; the process goes on and nothing stays behind. Loading has its own
 -- specs: loader, checkpoint, safetensors, tokenizer, language_model.
 local ls = require "luasight"
+local support = require "spec.support"
 local torch, nn = ls.torch, ls.nn
 
 local function small()
@@ -67,9 +68,7 @@ describe("Ctrl-C", function()
       print(small(torch.ones(2)):sum():item())
     ]]
     file:close()
-    local pipe = io.popen(([[bin/luasight -e 'require "ffi".cdef "int getpid(void);" dofile "%s"' 2>&1]]):format(path))
-    local text = pipe:read "*a"
-    pipe:close()
+    local text = support.run(([[bin/luasight -e 'require "ffi".cdef "int getpid(void);" dofile "%s"' 2>&1]]):format(path))
     os.remove(path)
     assert.equal("false\tinterrupted\ttrue\n2\n", text)
   end)
@@ -177,9 +176,7 @@ describe("traces in a loop", function()
       print(some(%d) - before)
     ]]):format(first, last - first)))
     file:close()
-    local pipe = io.popen("bin/luasight " .. path)
-    local more = tonumber((pipe:read "*a"))
-    pipe:close()
+    local more = tonumber(support.output("bin/luasight " .. path))
     os.remove(path)
     return more
   end

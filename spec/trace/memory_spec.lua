@@ -1,6 +1,7 @@
 -- What traces hold while they run and afterwards, in bytes of a process of their own (the size now, and the largest it had)
 -- and in handles. Large blocks go back to the system at once there, so the sizes are those of what is held.
 local ls = require "luasight"
+local support = require "spec.support"
 local torch, nn = ls.torch, ls.nn
 
 local MB = 1024 -- sizes are in kB
@@ -38,10 +39,8 @@ local function measure(script)
   local file = assert(io.open(path, "w"))
   file:write(prelude, script)
   file:close()
-  local pipe = io.popen("env MALLOC_MMAP_THRESHOLD_=65536 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_ARENA_MAX=1 bin/luasight "
-    .. path .. " 2>&1")
-  local text = pipe:read "*a"
-  pipe:close()
+  local text = support.output("env MALLOC_MMAP_THRESHOLD_=65536 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_ARENA_MAX=1 bin/luasight "
+    .. path)
   os.remove(path)
   local numbers = {}
   for number in text:gmatch "%S+" do

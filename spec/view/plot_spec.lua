@@ -1,6 +1,7 @@
 -- Pictures: their numbers, their text in terminals with and without colours, the structure of SVG and HTML, hostile labels,
 -- what is said where a program is missing. Pixels are not compared.
 local ls = require "luasight"
+local support = require "spec.support"
 local cjson = require "cjson"
 local plot = ls.plot
 
@@ -23,10 +24,8 @@ end
 
 -- A folder of its own, removed at the end of the test.
 local function folder()
-  local path = os.tmpname()
-  os.remove(path)
-  assert(os.execute("mkdir " .. path) == 0)
-  finally(function() os.execute("rm -r " .. path) end)
+  local path = support.folder()
+  finally(function() support.remove(path) end)
   return path
 end
 
@@ -35,10 +34,8 @@ local function assert_xml(content)
   local file = assert(io.open(path, "wb"))
   file:write(content)
   file:close()
-  local status = os.execute(("xmllint --noout --nonet %s 2> %s.err"):format(path, path))
-  local problems = read(path .. ".err")
+  local _, status, problems = support.run("xmllint --noout --nonet " .. path)
   os.remove(path)
-  os.remove(path .. ".err")
   assert.equal(0, status, problems)
 end
 
@@ -120,14 +117,12 @@ describe("every picture", function()
     local script = assert(io.open(file, "wb"))
     script:write 'local p = require "luasight".plot.bar { 1, 2 }\nprint(p)\np:svg()\n'
     script:close()
-    local luajit = io.popen "command -v luajit"
-    local path = luajit:read "*l"
-    luajit:close()
-    local status = os.execute(("PATH=/nowhere %s bin/luasight %s > %s.out 2> %s.err"):format(path, file, file, file))
-    assert.equal(1, status / 256)
-    assert.matches("2%.0", read(file .. ".out"))
-    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed %(apt%-get install gnuplot%-nox",
-      read(file .. ".err"))
+    local path = support.output "command -v luajit":gsub("\n$", "")
+    local out, status, err = support.run(("PATH=/nowhere %s bin/luasight %s"):format(path, file))
+    assert.equal(1, status)
+    assert.matches("2%.0", out)
+    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed (apt-get install gnuplot-nox",
+      err, 1, true)
   end)
 
   it("keeps texts out of the shell, out of the drawing programs and out of the page", function()
@@ -156,9 +151,7 @@ describe("every picture", function()
       assert.equal(2, count(page, "<script"), i)
       assert.is_nil(text_of(p):find("\255", 1, true))
     end
-    local list = io.popen("ls " .. path)
-    assert.equal("", list:read "*a")
-    list:close()
+    assert.equal("", support.output("ls " .. path))
   end)
 end)
 

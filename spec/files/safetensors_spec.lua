@@ -185,7 +185,11 @@ describe("safetensors", function()
     it("every prefix of a good file", function()
       safetensors.save(path, { a = torch.tensor { 1, 2 }, b = torch.tensor({ 3 }, { dtype = "int64" }) })
       local bytes = bytes_of(path)
-      for n = 0, #bytes - 1 do assert.is_false((pcall(safetensors.load, put(bytes:sub(1, n)) or path))) end
+      for n = 0, #bytes - 1 do
+        put(bytes:sub(1, n))
+        local few = n == 0 and "the file is empty" or n < 8 and "too few for a file of weights"
+        support.refused("format", few or "it is cut short, fetch it again", function() safetensors.load(path) end)
+      end
     end)
   end)
 

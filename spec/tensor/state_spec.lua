@@ -155,13 +155,13 @@ describe("an operator that fails", function()
     local free = binding.free_memory
     binding.free_memory = function() collected = collected + 1 end
     local ok, problem = pcall(function()
-      failure(torch.ones, { ROWS, 3 })
+      assert.equal("memory", failure(torch.ones, { ROWS, 3 }).code)
       assert.equal(1, collected)
       local x = torch.ones(4)
-      failure(x.resize_, x, { ROWS, 3 })
-      failure(torch.add, x[0]:expand({ ROWS, 3 }), 1, { out = torch.empty(0) })
+      assert.equal("memory", failure(x.resize_, x, { ROWS, 3 }).code)
+      assert.equal("memory", failure(torch.add, x[0]:expand({ ROWS, 3 }), 1, { out = torch.empty(0) }).code)
       assert.equal(1, collected)
-      failure(torch.add, torch.ones(2), torch.ones(3))
+      assert.equal("torch", failure(torch.add, torch.ones(2), torch.ones(3)).code)
       assert.equal(1, collected)
     end)
     binding.free_memory = free

@@ -85,22 +85,16 @@ return {
   long = {
     ["spec/abi/arguments.lua"] = "a valid call of every function of the header",
     ["spec/random/generate.lua"] = "the forms of all lines that a program may have",
-    ["spec/tensor/safety_spec.lua"] = SPEC,
     ["spec/trace/graph_file_spec.lua"] = SPEC,
     ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
-    ["spec/tensor/state_spec.lua"] = SPEC,
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
     ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",
     ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
     ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
     ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
-    ["spec/trace/more_spec.lua"] = SPEC,
     ["spec/text/tokenizer_spec.lua"] = SPEC,
     ["spec/command/launcher_spec.lua"] = SPEC,
-    ["spec/trace/invoke_spec.lua"] = SPEC,
     ["spec/lm/hub_spec.lua"] = SPEC,
-    ["spec/view/plot_spec.lua"] = SPEC,
-    ["spec/trace/trace_spec.lua"] = SPEC,
   },
 
   raw = {

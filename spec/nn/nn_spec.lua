@@ -156,7 +156,7 @@ describe("the fields of a module", function()
       { function() net.train = nn.ReLU() end, "name", "MLP.train: the name is taken" },
       { function() net["a.b"] = nn.ReLU() end, "name", '"a.b"' },
       { function() nn.Parameter(3) end, "argument", "nn.Parameter takes a tensor, not a number" },
-      { function() nn.Buffer(torch.ones(1), { persistant = true }) end, "argument", 'did you mean "persistent"' },
+      { function() nn.Buffer(torch.ones(1), { persistant = true }) end, "name", 'did you mean "persistent"' },
     } do
       local err = failure(case[1])
       assert.equal(case[2], err.code)
@@ -279,16 +279,16 @@ describe("a wrong call", function()
   it("is an error at its line, with near misses", function()
     for _, case in ipairs {
       { function() return nn.Liner end, 'did you mean "Linear"' },
-      { function() nn.Linear(2) end, "out_features is a whole number from 0 on, not a nil" },
+      { function() nn.Linear(2) end, "out_features is a whole number from 0 on, not nil" },
       { function() nn.Linear(2, 2.5) end, "not 2.5" },
       { function() nn.Linear(2, 3, { bais = false }) end, 'did you mean "bias"' },
-      { function() nn.Linear(2, 3, { bias = 1 }) end, "bias is a boolean, not a number" },
-      { function() nn.Linear(2, 3, false) end, "the options are a table, not a boolean" },
-      { function() nn.Embedding(3, 2, { padding_idx = 3 }) end, "padding_idx is 3, there are 3 rows" },
+      { function() nn.Linear(2, 3, { bias = 1 }) end, "nn.Linear: bias is true or false, not 1" },
+      { function() nn.Linear(2, 3, false) end, "the options of nn.Linear are a table, not a boolean" },
+      { function() nn.Embedding(3, 2, { padding_idx = 3 }) end, "padding_idx is 3, but the weight has 3 rows" },
       { function() nn.Dropout(1.5) end, "p is a number from 0 to 1, not 1.5" },
       { function() nn.LayerNorm {} end, "normalized_shape" },
       { function() nn.GELU { approximate = "tan" } end, 'did you mean "tanh"' },
-      { function() nn.Softmax() end, "dim is a number, not a nil" },
+      { function() nn.Softmax() end, "nn.Softmax: dim is a number, not nil" },
       { function() nn.LeakyReLU(1, 2) end, "at most 1 settings" },
       { function() nn.init.normal_(3) end, "fills a tensor, not a number" },
       { function() nn.init.normal_(torch.ones(1), { sdt = 1 }) end, 'did you mean "std"' },

@@ -16,7 +16,6 @@ end
 local support = require "spec.support"
 local failure, near = support.failure, support.near
 
-
 ---Output and gradients of the parts of the network, by hand: `edit` maps the gradient at the activation.
 local function by_hand(net, x, edit)
   local h1 = net.layer1(x):detach():requires_grad_(true)
@@ -306,5 +305,22 @@ describe("gradients (S10)", function()
     model.lm_head(model.transformer.ln_f(out))["0, -1, 5"]:backward()
     near(h.grad, grads[n - 2])
     assert.is_true(grads[0]:abs():sum():item() > 0)
+  end)
+
+  it("wait for the edits of lines above only: an edit below that needs a gradient makes no circle", function()
+    local model, net, x = small()
+    local doubled, gradient, out
+    model:trace(x, function()
+      local y = model.layer1.input[0][0] * 2
+      gradient = model.act.output.grad:save()
+      model.layer1.input[0][0] = y:clone()
+      out = model.output:save()
+      out:sum():backward()
+      y:add_(gradient:sum())
+      doubled = y:save()
+    end)
+    near(net(x * 2), out)
+    near(net.layer2.weight:sum(0, { keepdim = true }), gradient)
+    near(x * 2 + gradient:sum(), doubled)
   end)
 end)

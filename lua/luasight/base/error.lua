@@ -1,14 +1,15 @@
---- Errors: tables that print themselves, raised at the script's line.
+--- Errors are tables with a `__tostring`, raised at the line of the script.
+local constants = require "luasight.ffi.constants"
 local site = require "luasight.ffi.site"
 
 ---@class luasight.Error
----@field code string      what kind: "name", "index", "shape", ...; see `codes`
----@field message string   one line
----@field point string?    the model point, "transformer.h.3.output"
----@field file string?     the script
+---@field code string      the kind of the error: "name", "index", "shape", ...; see `codes`
+---@field message string   one line of text
+---@field point string?    the point of the model, such as "transformer.h.3.output"
+---@field file string?     the script in which the error occurred
 ---@field line integer?
 ---@field hint string?     what to do next
----@field cause string?    the libtorch or system error beneath
+---@field cause string?    the error of libtorch or of the system behind it
 local Error = {}
 Error.__index = Error
 
@@ -25,13 +26,15 @@ Error.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
 local failure = {}
 
----Names of the status numbers of the core.
-failure.codes = {
-  "argument", "name", "index", "shape", "torch", "memory", "io", "format", "unset", "passed", "cycle", "unreached",
-  "interrupted", "state", "changed",
-}
+---Names of the status numbers of the core: "argument" for LS_ERROR_ARGUMENT.
+---@type string[]
+failure.codes = {}
+for name, number in pairs(constants) do
+  local code = name:match "^LS_ERROR_(.+)$"
+  if code then failure.codes[number] = code:lower() end
+end
 
----Raises at the first line of the stack that is not luasight's own; `file` and `line` in `fields` say otherwise.
+---Raises an error at the first line up the stack that is not luasight's own, unless `fields` has a `file` and a `line`.
 ---@param code string
 ---@param message string
 ---@param fields table?
@@ -42,12 +45,20 @@ function failure.raise(code, message, fields)
   error(setmetatable(e, Error), 0)
 end
 
----Whether a caught value is one of ours.
+---Returns whether a caught value is an error of luasight.
 ---@param e any
 ---@return boolean
 function failure.is(e) return getmetatable(e) == Error end
 
----Any error as one line, the hint in brackets behind it.
+---A name or a value of a file or a script, made fit for a one-line error.
+---@param name any
+---@return string
+function failure.quoted(name)
+  local text = tostring(name):gsub("%c", "?")
+  return '"' .. (#text > 160 and text:sub(1, 157) .. "..." or text) .. '"'
+end
+
+---Returns any error as one line; its hint follows in brackets.
 ---@param e any
 ---@return string
 function failure.line(e)

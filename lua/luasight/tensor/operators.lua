@@ -1,116 +1,44 @@
---- Operators: one path calls, or records, every operator of libtorch.
+--- Operators of libtorch by name, as Lua functions with the habits that PyTorch's have.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local core = require "luasight.ffi.operators"
+local tensors = require "luasight.ffi.tensors"
 
-local C, ffi = binding.C, binding.ffi
-local take, give = binding.stream.take, binding.stream.give
-local settle, take_one, site = binding.settle, binding.take, binding.site
-local ref_t = binding.ref_t
-local TENSOR, NODE = 5, 9
+local call, is_handle = core.call, binding.is_handle
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE
 
-local operators = {}
+local operators = { call = call, call_two = core.call_two, call_view = core.call_view, schemas = core.schemas }
 
--- ---- finding ---------------------------------------------------------------------------------------------------------
+-- ---- finding operators -----------------------------------------------------------------------------------------------
 
--- Names that PyTorch's Python functions have and ATen spells otherwise.
+-- Names of PyTorch's Python functions for which ATen has another name.
 local alias = { cross_entropy = "cross_entropy_loss" }
 
-local known = {} -- name -> const ls_op *, false where there is none
-local op_out = ffi.typeof "const ls_op *[1]"
+local known = {} -- name -> const ls_op *, or false where there is no operator
 
----The operator of a name, or nil.
+---Returns the operator of a name, or nil.
 ---@param name string
 ---@return ffi.cdata*?
 function operators.find(name)
   local op = known[name]
   if op == nil then
-    local found = op_out()
-    op = C.ls_op_find(alias[name] or name, found) == 0 and found[0] or false
+    op = core.find(alias[name] or name) or false
     known[name] = op
   end
   return op or nil
 end
 
----The operator of a name; an unknown one raises with near misses.
+---Returns the operator of a name; an unknown name raises an error with near misses.
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
-  local op = operators.find(name)
-  if op then return op end
-  local found = op_out()
-  binding.check(C.ls_op_find(name, found))
-  return found[0]
+  return operators.find(name) or core.get(name)
 end
 
--- ---- calling ---------------------------------------------------------------------------------------------------------
+-- ---- arguments in several forms --------------------------------------------------------------------------------------
 
----The results in an encoder as handles, first, then what may run the collector.
-local function take_all(e, n)
-  local taken = {}
-  for i = 1, n do
-    taken[i] = binding.new_ref()
-    taken[i].v = e.results[i - 1]
-  end
-  give(e)
-  for i = 1, n do taken[i] = settle(taken[i]) end
-  return unpack(taken, 1, n)
-end
-
----The results of a call; the encoder goes back.
-local function results_of(e)
-  local n = e.count[0]
-  if n == 1 then
-    local r = ref_t(e.handles[0])
-    give(e)
-    return take_one(r)
-  end
-  if n == 0 then return give(e) end
-  return take_all(e, n)
-end
-
----Raises what failed. Without memory an operator that changed nothing is called again, when what nobody holds is freed.
-local function failed(e, status, op, ...)
-  give(e)
-  if C.ls_error_again() ~= 0 then
-    binding.free_memory()
-    local again = take()
-    local stream, n, has_node = again.encode_args(...)
-    status = C.ls_op_call(op, stream, n, has_node and site() or 0, again.results, again.count)
-    if status == 0 then return results_of(again) end
-    give(again)
-  end
-  binding.check(status)
-end
-
----Calls an operator, or records it where an argument is a node of an open graph.
----@param op ffi.cdata*  of `operators.get`
----@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
----@return any ...       one Lua value for each result
-local function call(op, ...)
-  local e = take()
-  local stream, n, has_node = e.encode_args(...)
-  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
-  if status ~= 0 then return failed(e, status, op, ...) end
-  return results_of(e)
-end
-operators.call = call
-
----The same for two arguments that are no keyword arguments: arithmetic.
----@param op ffi.cdata*
----@param a any
----@param b any
----@return any ...
-function operators.call_two(op, a, b)
-  local e = take()
-  local stream, n, has_node = e.encode_two(a, b)
-  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
-  if status ~= 0 then return failed(e, status, op, a, b) end
-  return results_of(e)
-end
-
--- ---- argument habits -------------------------------------------------------------------------------------------------
-
--- Operators whose last positional argument is a list that may be written out: x:view(2, 3), torch.zeros(2, 3).
--- The number is the place of the list among the arguments.
+-- Operators with a list as their last positional argument, whose elements may be separate arguments: x:view(2, 3),
+-- torch.zeros(2, 3). The number is the position of the list among the arguments.
 local list_at = {
   view = 2, reshape = 2, expand = 2, permute = 2, ["repeat"] = 2, tile = 2, flip = 2, broadcast_to = 2,
   new_zeros = 2, new_ones = 2, new_empty = 2, zeros = 1, ones = 1, rand = 1, randn = 1, empty = 1,
@@ -119,14 +47,14 @@ local list_at = {
 
 local function is_element(v, alone)
   if type(v) == "number" then return true end
-  if type(v) ~= "cdata" or not ffi.istype(ref_t, v) then return false end
+  if not is_handle(v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a lone node may be a whole shape
+  return kind == TENSOR or kind == NODE and not alone -- a node alone may be a whole shape
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
 
----The arguments with the run of elements from place `at` on made a list.
+---Returns the arguments with the elements from position `at` on collected in a list.
 local function collected(at, ...)
   local n = select("#", ...)
   local options
@@ -146,7 +74,7 @@ local function collected(at, ...)
   return (...), list, options
 end
 
--- Factories take `requires_grad`, which is no argument of any operator.
+-- These functions, which make tensors, take the argument `requires_grad`, which no operator has.
 local factories = {
   zeros = true, ones = true, rand = true, randn = true, empty = true, full = true, arange = true, linspace = true,
   logspace = true, eye = true, randint = true, randperm = true, zeros_like = true, ones_like = true, full_like = true,
@@ -168,20 +96,20 @@ end
 
 local function make(op, wanted, ...)
   local t = call(op, ...)
-  if wanted ~= nil then binding.check(C.ls_tensor_require_grad(t.v, wanted and 1 or 0)) end
+  if wanted ~= nil then tensors.require_grad(t, wanted) end
   return t
 end
 
 local functions = {}
 
-local came_later = { scaled_dot_product_attention = "scale" } -- arguments that came after their operators (2.1)
+local came_later = { scaled_dot_product_attention = "scale" } -- arguments that libtorch added to operators later (in 2.1)
 
 local function is_whole(op, name)
   local argument = came_later[name]
-  return not argument or ffi.string(C.ls_op_schemas(op)):find(" " .. argument .. "=", 1, true) ~= nil
+  return not argument or core.schemas(op):find(" " .. argument .. "=", 1, true) ~= nil
 end
 
----An operator as a Lua function, nil where there is none.
+---Returns an operator as a Lua function, or nil where there is none.
 ---@param name string
 ---@return (fun(...): any)?
 function operators.get_function(name)
@@ -204,14 +132,10 @@ function operators.get_function(name)
   return f or nil
 end
 
----The names of the operators that begin with `prefix`.
+---Returns the names of the operators that begin with `prefix`.
 ---@param prefix string?
 ---@return string[]
-function operators.names(prefix)
-  local list = {}
-  for name in ffi.string(C.ls_op_names(prefix or "")):gmatch "[^\n]+" do list[#list + 1] = name end
-  return list
-end
+function operators.names(prefix) return core.names(prefix or "") end
 
 operators.list_at = list_at
 return operators

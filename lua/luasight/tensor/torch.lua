@@ -1,17 +1,19 @@
---- `ls.torch`: tensors from Lua numbers, and every operator of libtorch by name.
+--- `ls.torch`: makes tensors from Lua numbers, and has every operator of libtorch by name.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local libtorch = require "luasight.ffi.torch"
 local operators = require "luasight.tensor.operators"
+local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
+local tensors = require "luasight.ffi.tensors"
 
-local C, ffi = binding.C, binding.ffi
+local TENSOR = constants.LS_TENSOR
 
 ---@class luasight.torch
----@field [string] fun(...): any  every operator
+---@field [string] fun(...): any  every operator of libtorch
 local torch = {}
 
 -- ---- tensors from lists ----------------------------------------------------------------------------------------------
-
-local int64_t = ffi.typeof "int64_t"
 
 local function place_text(place)
   local parts = {}
@@ -20,27 +22,28 @@ local function place_text(place)
 end
 
 local function refuse(message, place, hint)
-  binding.raise("shape", ("torch.tensor: %s at %s"):format(message, place_text(place)), { hint = hint })
+  binding.raise("shape", ("torch.tensor cannot make a tensor of the lists: %s at %s"):format(
+    message, place_text(place)), { hint = hint })
 end
 
----Walks nested lists of equal length; `flat` takes the leaves in order.
+---Walks nested lists of equal length; `flat` collects the numbers in order.
 local function flatten(v, shape, axis, flat, place)
   if type(v) ~= "table" then
     if axis <= #shape or shape.closed and axis ~= shape.closed then
-      if axis <= #shape then refuse("a value stands where a list is expected", place) end
-      refuse("lists are nested to different depths", place)
+      if axis <= #shape then refuse("there is a value where a list is expected", place) end
+      refuse("the lists are nested to different depths", place)
     end
     shape.closed = axis
     flat[#flat + 1] = v
     return
   end
-  if shape.closed and axis >= shape.closed then refuse("a list stands where a value is expected", place) end
+  if shape.closed and axis >= shape.closed then refuse("there is a list where a value is expected", place) end
   local n = #v
-  if n == 0 and next(v) ~= nil then refuse("a table of names is no list", place) end
+  if n == 0 and next(v) ~= nil then refuse("a table with names is not a list", place) end
   if shape[axis] == nil then
     shape[axis] = n
   elseif shape[axis] ~= n then
-    refuse(("a list of %d elements among lists of %d"):format(n, shape[axis]), place)
+    refuse(("there is a list of %d elements among lists of %d"):format(n, shape[axis]), place)
   end
   for i = 1, n do
     place[#place + 1] = i
@@ -54,14 +57,15 @@ local function kind_of(flat)
   for i = 1, #flat do
     local v = flat[i]
     local this = type(v)
-    if this == "cdata" and ffi.istype(int64_t, v) then
+    if this == "cdata" and tensors.is_int64(v) then
       this = "int64"
     elseif this ~= "number" and this ~= "boolean" then
       local hint = tensor.is_handle(v) and "torch.stack joins tensors" or nil
-      binding.raise("argument", ("torch.tensor: element %d is a %s"):format(i, hint and "tensor" or this), { hint = hint })
+      binding.raise("argument", ("torch.tensor: element %d is a %s, not a number or a boolean"):format(i,
+        hint and "tensor" or this), { hint = hint })
     end
     if kind and this ~= kind and (this == "boolean" or kind == "boolean") then
-      binding.raise("argument", "torch.tensor: booleans among numbers")
+      binding.raise("argument", "torch.tensor: the list has booleans and numbers")
     end
     if kind ~= "int64" then kind = this end
   end
@@ -69,23 +73,19 @@ local function kind_of(flat)
 end
 
 local storage = {
-  number = { from = "float64", ctype = ffi.typeof "double[?]", dtype = "float32" },
-  int64 = { from = "int64", ctype = ffi.typeof "int64_t[?]", dtype = "int64" },
-  boolean = { from = "bool", ctype = ffi.typeof "bool[?]", dtype = "bool" },
+  number = { from = "float64", dtype = "float32" },
+  int64 = { from = "int64", dtype = "int64" },
+  boolean = { from = "bool", dtype = "bool" },
 }
 
----A tensor of nested lists, or of one number: float32 unless told, bool for booleans, int64 for 64-bit cdata.
+local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
+
+---Makes a tensor of nested lists, or of one number: float32 by default, bool for booleans, int64 for 64-bit cdata.
 ---@param numbers any
 ---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
 ---@return ffi.cdata*
 function torch.tensor(numbers, options)
-  options = options or {}
-  for name in pairs(options) do
-    if name ~= "dtype" and name ~= "device" and name ~= "requires_grad" then
-      binding.raise("argument", ("torch.tensor has no option %q"):format(tostring(name)),
-        { hint = "dtype, device, requires_grad" })
-    end
-  end
+  options = options_of.read("torch.tensor", options, kinds)
   if type(numbers) == "nil" then binding.raise("argument", "torch.tensor needs a number or a list, not nil") end
   local out
   if tensor.is_handle(numbers) then
@@ -95,12 +95,7 @@ function torch.tensor(numbers, options)
     local flat, shape = {}, {}
     flatten(numbers, shape, 1, flat, {})
     local as = storage[kind_of(flat)]
-    local data, dims = as.ctype(math.max(#flat, 1)), ffi.new("int64_t[?]", #shape + 1)
-    for i = 1, #flat do data[i - 1] = flat[i] end
-    for i = 1, #shape do dims[i - 1] = shape[i] end
-    out = binding.new_ref()
-    binding.check(C.ls_tensor_from(data, as.from, dims, #shape, options.dtype or as.dtype, options.device or "cpu", out.v))
-    binding.settle(out)
+    out = tensors.of_numbers(flat, as.from, shape, options.dtype or as.dtype, options.device or "cpu")
   end
   if options.requires_grad then out:requires_grad_(true) end
   return out
@@ -108,14 +103,14 @@ end
 
 ---@param v any
 ---@return boolean
-function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == C.LS_TENSOR end
+function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == TENSOR end
 
 -- ---- files -----------------------------------------------------------------------------------------------------------
 
----What torch.save wrote: tensors that are views of the file, in tables. A dict becomes a table by its keys, a list or tuple
----one that counts from 1, None nothing. Whatever else Python can save is refused by name: nothing in a file can run.
---- path string
---- any
+---Loads what torch.save wrote: tables of tensors that are views of the file. A dict becomes a table by its keys, a list or
+---tuple a table from 1, None becomes nil. Any other Python object is refused by name: no code in a file can run.
+---@param path string
+---@return any
 function torch.load(path)
   local file = require "luasight.files.safetensors".open(path)
   local content = file:content()
@@ -129,43 +124,41 @@ end
 
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
----The same random numbers from here on.
+---Restarts the random numbers from a seed.
 ---@param seed integer
-function torch.manual_seed(seed) binding.check(C.ls_manual_seed(seed)) end
+function torch.manual_seed(seed) libtorch.seed(seed) end
 
 ---@return integer
-function torch.get_num_threads() return C.ls_threads() end
+function torch.get_num_threads() return libtorch.threads() end
 
 ---@param n integer
-function torch.set_num_threads(n) binding.check(C.ls_set_threads(n)) end
+function torch.set_num_threads(n) libtorch.set_threads(n) end
 
 ---@return boolean
-function torch.is_grad_enabled()
-  if binding.modes.shared then binding.modes.set() end
-  return C.ls_grad_enabled() ~= 0
-end
+function torch.is_grad_enabled() return binding.records_autograd() end
 
----Runs a function while autograd records nothing. In a coroutine that is so while it runs, not while it has yielded.
+---Runs a function while autograd records nothing. In a coroutine this holds while the coroutine runs, not while it has
+---yielded.
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
 
----Runs a function while autograd records, inside `no_grad` too.
+---Runs a function while autograd records, even inside `no_grad`.
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 
----How many devices of a kind there are.
+---Returns the number of devices of a kind.
 ---@param kind string  "cuda"
 ---@return integer
-function torch.device_count(kind) return C.ls_device_count(kind) end
+function torch.device_count(kind) return libtorch.devices(kind) end
 
 return setmetatable(torch, {
   __index = function(_, name)
     local f = operators.get_function(name)
     if f then return f end
-    operators.get(name) -- raises with the nearest names
+    operators.get(name) -- raises an error with the nearest names
   end,
 })

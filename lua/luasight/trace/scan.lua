@@ -1,22 +1,21 @@
---- model:scan(input, body): shapes and dtypes of everything, without weights and without arithmetic.
+--- model:scan(input, body): runs a body over the shapes and dtypes of all values, without weights and without arithmetic.
 ---
 --- The network is recorded once more with tensors that have a shape and no numbers (libtorch's device "meta"); a trace of
---- that twin goes through every module in microseconds.
+--- that copy passes through every module in microseconds.
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
+local traces = require "luasight.ffi.traces"
 
-local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
+local is_handle = binding.is_handle
 
 local scan = {}
 
-local function is_tensor(v) return ffi.istype(ref_t, v) end
-
----The same without numbers: a tensor, or tensors inside plain tables.
+---Returns a tensor, or a plain table of tensors, with the same shapes and without numbers.
 ---@param v any
 ---@return any
 function scan.shape_only(v)
-  if is_tensor(v) then return v.device == "meta" and v or v:detach():to("meta") end
+  if is_handle(v) then return v.device == "meta" and v or v:detach():to("meta") end
   if type(v) ~= "table" or getmetatable(v) ~= nil then return v end
   local out = {}
   for key, inner in pairs(v) do out[key] = scan.shape_only(inner) end
@@ -25,9 +24,9 @@ end
 
 local function is_module(v) return type(v) == "table" and rawget(v, "_values") ~= nil end
 
----A module with all below it, its tensors without numbers. Shared tensors and modules stay shared.
+---Returns a copy of a module and of all below it whose tensors have no numbers. Shared tensors and modules stay shared.
 ---@param module table  an nn.Module
----@param twins table<any, any>  what was made so far, by original
+---@param twins table<any, any>  the copies made so far, by their originals
 ---@return table
 function scan.twin(module, twins)
   if twins[module] then return twins[module] end
@@ -36,15 +35,15 @@ function scan.twin(module, twins)
   twins[module] = twin
   for name, v in pairs(module._values) do
     if is_module(v) then v = scan.twin(v, twins)
-    elseif is_tensor(v) then v = scan.shape_only(v) end
+    elseif is_handle(v) then v = scan.shape_only(v) end
     twin._values[name] = v
   end
   return twin
 end
 
----The twin of a network's module, made once and again after every change of its structure.
+---Returns the copies of a network's modules; they are made again after every change of the network's structure.
 ---@param network luasight.Network
----@return table<table, table>  # twins by original
+---@return table<table, table>  # the copies by their originals
 function scan.twins(network)
   local version = record.version()
   if not network.twins or network.twins_version ~= version then
@@ -61,10 +60,10 @@ end
 function scan.open(network, ...)
   local tracer, args, shapes = trace.open(network), { n = select("#", ...), ... }, {}
   tracer._twins = scan.twins(network)
-  binding.check(C.ls_trace_scan(tracer._recording.graph))
+  traces.scan(tracer._recording.graph)
   for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end
-  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, unpack(shapes, 1, args.n))
-  tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE, args = args }
+  local index = trace.invoke(tracer, traces.WHOLE, unpack(shapes, 1, args.n))
+  tracer._recording.invokes[index] = { index = index, network = network, kind = traces.WHOLE, args = args }
   return tracer
 end
 

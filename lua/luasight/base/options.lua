@@ -1,0 +1,84 @@
+--- Tables of options: which names a function takes, and what their values have to be.
+---
+---     local kinds = { bias = "boolean", groups = options.count, mask = true }
+---     given = options.read("nn.Thing", given, kinds)
+---
+--- A name that is not there raises `name` with the nearest ones, a wrong value raises `argument`.
+local failure = require "luasight.base.error"
+local near = require "luasight.base.near"
+
+local options = {}
+
+---@class luasight.OptionRange
+---@field [1] string                what a value is, in words: "a whole number above 0"
+---@field [2] fun(v: any): boolean  whether it is that
+
+---What a value has to be: a type of Lua, a range, or true for anything.
+---@alias luasight.OptionKind "boolean"|"number"|"string"|"table"|"function"|true|luasight.OptionRange
+
+local function is_whole(v, from) return type(v) == "number" and v % 1 == 0 and v >= from and v < 2 ^ 53 end
+
+options.count = { "a whole number above 0", function(v) return is_whole(v, 1) end }
+options.size = { "a whole number from 0 on", function(v) return is_whole(v, 0) end }
+options.share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end }
+
+local words = { boolean = "true or false", number = "a number", string = "a text", table = "a table",
+  ["function"] = "a function" }
+
+---A value as an error shows it.
+---@param v any
+---@return string
+function options.text(v)
+  if type(v) == "string" then return failure.quoted(v) end
+  if type(v) == "number" or type(v) == "boolean" or type(v) == "nil" then return tostring(v) end
+  return "a " .. type(v)
+end
+
+---A value that is what it has to be, else an error.
+---@param what string               whose value it is: the name of a function
+---@param name string
+---@param value any
+---@param kind luasight.OptionKind
+---@return any
+function options.value(what, name, value, kind)
+  local fits, wanted = true, kind
+  if type(kind) == "table" then
+    wanted, fits = kind[1], kind[2](value)
+  elseif kind ~= true then
+    wanted, fits = words[kind], type(value) == kind
+  end
+  if fits then return value end
+  failure.raise("argument", ("%s: %s is %s, not %s"):format(what, name, wanted, options.text(value)))
+end
+
+local function unknown(what, name, kinds, form)
+  local names, noun = {}, form and form.noun or "option"
+  for known in pairs(kinds) do names[#names + 1] = known end
+  table.sort(names)
+  local guess = near.text(tostring(name), names)
+  local hint = #names > 1 and ("its %ss are %s"):format(noun, table.concat(names, ", ")) or "it has " .. (names[1] or "none")
+  failure.raise("name", ("%s has no %s %s%s"):format(what, noun, options.text(name), guess),
+    { hint = guess == "" and (form and form.hint or hint) or nil })
+end
+
+---The options of a call, checked; an empty table where there are none.
+---@param what string   how the function is called: "nn.Linear"
+---@param given table?
+---@param kinds table<string, luasight.OptionKind>
+---@param form? { noun: string?, hint: string? }  noun: what a name is, an "option" unless told; hint: where no name is near
+---@return table
+function options.read(what, given, kinds, form)
+  if given == nil then return {} end
+  if type(given) ~= "table" then
+    failure.raise("argument", ("the %ss of %s are a table, not a %s"):format(form and form.noun or "option", what,
+      type(given)))
+  end
+  for name, value in pairs(given) do
+    local kind = kinds[name]
+    if not kind then unknown(what, name, kinds, form) end
+    if kind ~= true then options.value(what, name, value, kind) end
+  end
+  return given
+end
+
+return options

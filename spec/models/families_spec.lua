@@ -200,12 +200,10 @@ describe("weights of experts that a file holds one by one", function()
   local folder
 
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
-    assert(os.execute(("cp %smixtral/config.json %s"):format(reference, folder)) == 0)
+    folder = support.folder()
+    support.output(("cp %smixtral/config.json %s"):format(reference, folder))
   end)
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   local first = "model.layers.0.block_sparse_moe.experts."
 
@@ -234,11 +232,9 @@ describe("a folder with a model without its head", function()
   local folder
 
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
   end)
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   local prefixes = { mistral = "model.", ["gpt_neox-old"] = "gpt_neox.", gptj = "transformer.", ["bloom-old"] = "transformer.",
     mixtral = "model.", ["mamba-old"] = "backbone." }
@@ -297,9 +293,7 @@ describe("a folder with a model without its head", function()
 
   it("is shown as what it is", function()
     write("mistral", "MistralModel")
-    local pipe = io.popen("bin/luasight inspect --json " .. folder)
-    local shown = cjson.decode(pipe:read "*a")
-    pipe:close()
+    local shown = cjson.decode(support.output("bin/luasight inspect --json " .. folder))
     assert.equal("MistralModel", shown.class)
     for _, t in ipairs(shown.tensors) do assert.is_nil(t.path:find "^model%." or t.path:find "^lm_head") end
   end)

@@ -60,7 +60,7 @@ return {
   public = {
     "luasight", "luasight.family",
     "luasight.command.options", -- examples read their options as commands do
-    "luasight.models.decoder", "luasight.models.gpt2", "luasight.models.llama", "luasight.models.names",
+    "luasight.models.parts.decoder", "luasight.models.gpt2", "luasight.models.llama", "luasight.models.parts.names",
   },
   clients = { "README.md", "docs", "examples" },
   others = { "examples", "spec", "tools" },
@@ -83,6 +83,7 @@ return {
   },
 
   long = {
+    ["core/abi.h"] = "the contract, in one file for C, C++ and ffi.cdef",
     ["spec/abi/arguments.lua"] = "a valid call of every function of the header",
     ["spec/random/generate.lua"] = "the forms of all lines that a program may have",
     ["spec/trace/graph_file_spec.lua"] = SPEC,

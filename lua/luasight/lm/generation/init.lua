@@ -48,7 +48,7 @@ end
 ---@field net table        the network
 ---@field encoded table?    the input of the encoder, where there is one: input_ids and attention_mask, R positions
 ---@field offset integer    the number of the encoder's positions, which are the first in the cache
----@field cache any       see models/cache.lua; nil: each step reads the whole text
+---@field cache any       see models/luasight/models/parts/cache.lua; nil: each step reads the whole text
 ---@field axes luasight.CacheAxes  the axes of the cache
 ---@field pads table<integer, true>?  the numbers of padding tokens in rows; nil: the cache serves texts of any length
 ---@field endings any     the ids that end a text; nil where there are none

@@ -183,7 +183,7 @@ ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *valu
   return slotted(f, LS__TAP, (ls__slot){.name = kept}, value, 1, site, kind, out);
 }
 
-ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
+ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out) {
   LS__NEED(f && plain && fused && out);
   ls_status status = ls__arguments_valid(args, n);
@@ -195,7 +195,7 @@ ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fu
     status = ls__fail(LS_ERROR_ARGUMENT, "the plain and the fused form need the same inputs and the same kind of result");
   if (!status) status = recording(f);
   if (status) return status;
-  return slotted(f, LS__EITHER, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
+  return slotted(f, LS__TWO_FORMS, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
 }
 
 ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) {

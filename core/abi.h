@@ -359,9 +359,7 @@ int32_t ls_reader_calls(ls_reader *r);
 ls_status ls_reader_call(ls_reader *r, int32_t i, ls_reader_call_info *out);
 const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
-/* Adds the nodes of an edit to an invoke. Where it fails on the way, those that it has added stay in the trace, which is then to
-   be abandoned. */
-ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke);
+ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* where it fails nodes stay: abandon the trace */
 
 ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* replaces `path` with a synced temporary file */
 

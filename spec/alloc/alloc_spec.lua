@@ -48,5 +48,6 @@ describe("without memory #slow", function()
     for _, body in ipairs { "function", "edits" } do
       assert.is_true((tonumber(report:match(body .. ": (%d+) allocations")) or 0) > 100, report)
     end
+    assert.is_true((tonumber(report:match "names: (%d+) allocations") or 0) > 5, report)
   end)
 end)

@@ -310,9 +310,9 @@ describe("a configuration", function()
 
   it("that means what is not there is refused by name", function()
     refused("llama", { rope_scaling = { type = "ntk" } }, 'no rotary embeddings of the type "ntk"')
-    refused("llama", { rope_scaling = { type = "linear" } }, "rope_type linear needs factor, a number")
+    refused("llama", { rope_scaling = { type = "linear" } }, "the rope_type linear needs the setting factor, a number")
     refused("phi3", { rope_scaling = { type = "su", short_factor = { 1 }, long_factor = 2 } },
-      "rope_type longrope needs long_factor, a list of numbers")
+      "rope_type longrope needs the setting long_factor, a list of numbers")
     refused("llama", { num_attention_heads = 3, num_key_value_heads = 2 }, "no multiple of num_key_value_heads")
     refused("qwen2", { layer_types = { "full_attention" } }, "layer_types must be a list of num_hidden_layers (2) names")
     refused("qwen2", { layer_types = { "full_attention", "chunked_attention" } }, 'layer_types has "chunked_attention"')

@@ -118,49 +118,58 @@ local function members_of(recording, pass)
   return members
 end
 
-local function note_steps(members, steps)
-  for _, member in ipairs(members) do member.steps = steps end
+---@class luasight.Pass: luasight.GenerationEngine  a pass under way: the steps of a generation, or one alone
+---@field recording luasight.Recording
+---@field number integer
+---@field members luasight.Input[]
+---@field module table    what runs
+---@field rows integer    of all steps
+---@field generation luasight.GenerationRun?
+local Pass = {}
+Pass.__index = Pass
+
+---A step begins.
+---@param step integer
+---@param ... any  what the model is given
+function Pass:begin(step, ...)
+  for _, member in ipairs(self.members) do member.steps = step + 1 end
+  local program, stream, n = record.prepare(self.module, ...)
+  binding.check(C.ls_trace_begin(self.recording.graph, self.number, step, program, stream, n, self.rows))
+end
+
+---There are no more steps.
+function Pass:finish()
+  local text = self.generation and self.generation:text():clone() or binding.new_ref()
+  binding.check(C.ls_trace_end(self.recording.graph, text.v))
 end
 
 ---Begins a pass that has the inputs of several invokes, or is a generation.
 ---@param recording luasight.Recording
----@param pass integer
-function batch.begin(recording, pass)
-  local members = members_of(recording, pass)
+---@param number integer
+function batch.begin(recording, number)
+  local members = members_of(recording, number)
   local network, total, copies = members[1].network, 0, 1
   local args = network.merge(members)
   for _, member in ipairs(members) do total = total + member.rows end
-  recording.network, recording.generation, recording.members = network, nil, members
-  note_steps(members, 1)
-  if members[1].settings then
-    recording.generation = network.start_generation(members[1].settings, args[1])
-    copies, args = recording.generation.rows / total, { n = 1, recording.generation:arguments() }
-  end
+  local settings = members[1].settings
+  local generation = settings and network.start_generation(settings, args[1])
+  if generation then copies = generation.rows / total end
   local first = 0
   for _, member in ipairs(members) do
     binding.check(C.ls_trace_rows(recording.graph, member.index, first, member.rows * copies, member.pad or 0))
     first = first + member.rows * copies
   end
-  local program, stream, n = record.prepare(network.module, unpack(args, 1, args.n))
-  binding.check(C.ls_trace_begin(recording.graph, pass, 0, program, stream, n, first))
+  local pass = setmetatable({ recording = recording, number = number, members = members, module = network.module,
+    rows = first, generation = generation }, Pass)
+  recording.pass = pass
+  if generation then generation:begin(pass) else pass:begin(0, unpack(args, 1, args.n)) end
 end
 
----After a step of a generation: the next one, or the end.
----@param recording luasight.Recording
----@param pass integer
----@param step integer
+---After a step: the next one of a generation, or the end.
+---@param pass luasight.Pass
 ---@param result any  of the model
-function batch.next_step(recording, pass, step, result)
-  local generation = recording.generation
-  local args = generation and generation:advance(result.logits)
-  if not args then
-    local text = generation and generation:text():clone() or binding.new_ref()
-    binding.check(C.ls_trace_end(recording.graph, text.v))
-    return
-  end
-  note_steps(recording.members, step + 2)
-  local program, stream, n = record.prepare(recording.network.module, args)
-  binding.check(C.ls_trace_begin(recording.graph, pass, step + 1, program, stream, n, generation.rows))
+function batch.take(pass, result)
+  if pass.generation then pass.generation:take(pass, result.logits) else pass:finish() end
 end
 
 return batch

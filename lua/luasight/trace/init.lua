@@ -25,8 +25,7 @@ local trace = {}
 ---@field graph ffi.cdata*?
 ---@field invokes table<integer, luasight.Input>  by the core's number
 ---@field functions table<integer, fun(...): any>  of tracer:apply, by node
----@field generation luasight.GenerationRun?  of the pass under way
----@field members luasight.Input[]?  of the pass under way
+---@field pass luasight.Pass?  the one under way
 ---@field failed any  what ended it
 ---@field is_session boolean?
 ---@field stands_in luasight.Tracer?  of a session: the body that it stands in
@@ -71,9 +70,10 @@ end
 
 ---Opens a trace without an input.
 ---@param network luasight.Network
+---@param apart boolean?  it is no part of the session around it
 ---@return luasight.Tracer
-function trace.open(network)
-  local recording = sessions:current()
+function trace.open(network, apart)
+  local recording = not apart and sessions:current()
   if recording and recording.stands_in == bodies:current() then
     C.ls_trace_fence(recording.graph)
   else
@@ -109,7 +109,7 @@ end
 
 local act = {
   [1] = function(recording, pass) batch.begin(recording, pass) end,
-  [2] = function(recording, pass, step, result) batch.next_step(recording, pass, step, result) end,
+  [2] = function(recording, _, _, result) batch.take(recording.pass, result) end,
   [3] = function(recording, _, _, arguments, node)
     local list = {}
     for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
@@ -124,8 +124,9 @@ local act = {
   end,
 }
 
----Runs to what `node` needs, or (nil) to the end; acts where the core asks for it.
-local function run(recording, node)
+---Runs to what `node` needs, or (nil) to the end; acts where the core asks for it, and returns early behind an act of the
+---kind `last`.
+local function run(recording, node, last)
   local event = idle_event or event_t()
   idle_event = nil
   repeat
@@ -135,7 +136,7 @@ local function run(recording, node)
       local pass, step, at = event.pass, event.step, event.node
       act[kind](recording, pass, step, binding.wrap(event.value), at)
     end
-  until kind == 0
+  until kind == 0 or kind == last
   idle_event = event
 end
 
@@ -147,9 +148,9 @@ local function give_up(recording, problem)
   error(problem, 0)
 end
 
-local function run_or_give_up(recording, node)
+local function run_or_give_up(recording, node, last)
   if recording.failed then error(recording.failed, 0) end
-  local ok, problem = pcall(run, recording, node)
+  local ok, problem = pcall(run, recording, node, last)
   if not ok then give_up(recording, problem) end
 end
 
@@ -216,6 +217,11 @@ end
 ---Runs a recording to the end of need, which closes it.
 ---@param recording luasight.Recording
 function trace.run_to_end(recording) run_or_give_up(recording, nil) end
+
+---Runs a recording until the script has acted on an event of this kind.
+---@param recording luasight.Recording
+---@param kind integer  LS_EVENT_*
+function trace.run_until(recording, kind) run_or_give_up(recording, nil, kind) end
 
 ---Runs a recording to the end of need and lets it go.
 ---@param recording luasight.Recording

@@ -1,8 +1,9 @@
---- Text generation: a run that is driven step by step, by a trace or by the plain loop at the end.
+--- Text generation: a run has the text so far and drives, step by step, an engine that runs the model. There are two of them:
+--- the model alone (at the end of this file), and a pass of a trace (trace/batch.lua), where a body or stored edits act.
 ---
 ---     local run = generation.start(net, settings, { input_ids = ids, attention_mask = mask })
----     local arguments = run:arguments()
----     while arguments do arguments = run:advance(net(arguments).logits) end
+---     run:begin(engine)         the engine is told what step 0 reads: engine:begin(0, arguments)
+---     run:take(engine, logits)  after each step: one token more; engine:begin(step, arguments), or engine:finish()
 ---     local text = run:text()
 ---
 --- Step 0 reads the prompt; with a cache each later one reads one token. Row b of the prompt is row b k .. b k + k - 1 of the
@@ -219,6 +220,22 @@ function Run:advance(logits)
   return goes_on and self:arguments() or nil
 end
 
+---@class luasight.GenerationEngine  who runs the model
+---@field begin fun(engine: luasight.GenerationEngine, step: integer, arguments: table)  the model is to run with these
+---@field finish fun(engine: luasight.GenerationEngine)                                  the text is done
+
+---Has an engine begin the first step.
+---@param engine luasight.GenerationEngine
+function Run:begin(engine) engine:begin(0, self:arguments()) end
+
+---Takes the logits of the step that ran, and has the engine begin the next one or finish.
+---@param engine luasight.GenerationEngine
+---@param logits any  R T V
+function Run:take(engine, logits)
+  local arguments = self:advance(logits)
+  if arguments then engine:begin(self.step, arguments) else engine:finish() end
+end
+
 ---The prompt with the new tokens; rows that ended early are filled with the pad token.
 ---@return any  # B num_return_sequences, T + new
 function Run:text()
@@ -237,12 +254,63 @@ function Run:new_tokens()
   return ids
 end
 
--- ---- without a trace -------------------------------------------------------------------------------------------------
+-- ---- the model alone -------------------------------------------------------------------------------------------------
 
----Runs the model once; gives its logits, where the network can those of the last position only.
-local function forward(net, arguments)
+---@class luasight.GenerationSteps  a generation whose steps are asked for one by one
+---@field run luasight.GenerationRun
+---@field step fun(steps: luasight.GenerationSteps): boolean  runs one step; whether there was one
+
+---@class luasight.ModelAlone: luasight.GenerationEngine, luasight.GenerationSteps  no trace is opened
+---@field arguments table?  of the step to come
+local Alone = {}
+Alone.__index = Alone
+
+function Alone:begin(_, arguments) self.arguments = arguments end
+function Alone:finish() self.arguments = nil end
+
+---Of the logits, where the network can, only those of the last position are computed.
+function Alone:step()
+  local net, arguments = self.run.net, self.arguments
+  if not arguments then return false end
   if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
-  return record.run(net, arguments).logits
+  self.run:take(self, record.run(net, arguments).logits)
+  return true
+end
+
+---The steps of a generation without a body and without edits.
+---@param net table
+---@param s luasight.GenerationSettings
+---@param inputs { input_ids: any, attention_mask: any? }
+---@return luasight.GenerationSteps
+function generation.alone(net, s, inputs)
+  local steps = setmetatable({ run = generation.start(net, s, inputs) }, Alone)
+  steps.run:begin(steps)
+  return steps
+end
+
+-- ---- what comes of the steps -----------------------------------------------------------------------------------------
+
+---Runs all steps.
+---@param steps luasight.GenerationSteps
+---@return any  # B num_return_sequences, T + new
+function generation.text(steps)
+  while steps:step() do end -- luacheck: ignore
+  return steps.run:text()
+end
+
+---The tokens of one text as their steps run: `for id, text in ...`. The text is that of whole characters: "" while one is
+---not complete, and for special tokens; nil where there is no tokenizer.
+---@param steps luasight.GenerationSteps
+---@return fun(): integer?, string?
+function generation.tokens(steps)
+  local run = steps.run
+  if run.beams or run.rows > 1 then refuse("a stream gives one text, not several", "generate gives all of them at once") end
+  local text = run.settings.tokenizer and pieces.new(run.settings.tokenizer())
+  return function()
+    if not steps:step() then return nil end
+    local id = run:new_tokens()[1]
+    return id, text and text:add(id, run.over)
+  end
 end
 
 ---Runs a generation to its end.
@@ -250,29 +318,13 @@ end
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
 ---@return any  # B num_return_sequences, T + new
-function generation.generate(net, s, inputs)
-  local run = generation.start(net, s, inputs)
-  local arguments = run:arguments()
-  while arguments do arguments = run:advance(forward(net, arguments)) end
-  return run:text()
-end
+function generation.generate(net, s, inputs) return generation.text(generation.alone(net, s, inputs)) end
 
----Runs a generation of one text step by step: `for id, text in ...`. The text is that of whole characters: "" while one is
----not complete, and for special tokens; nil where there is no tokenizer.
+---Runs a generation of one text step by step, as `tokens` gives them.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
 ---@return fun(): integer?, string?
-function generation.stream(net, s, inputs)
-  local run = generation.start(net, s, inputs)
-  if run.beams or run.rows > 1 then refuse("a stream gives one text, not several", "generate gives all of them at once") end
-  local arguments, text = run:arguments(), s.tokenizer and pieces.new(s.tokenizer())
-  return function()
-    if not arguments then return nil end
-    arguments = run:advance(forward(net, arguments))
-    local id = run:new_tokens()[1]
-    return id, text and text:add(id, not arguments)
-  end
-end
+function generation.stream(net, s, inputs) return generation.tokens(generation.alone(net, s, inputs)) end
 
 return generation

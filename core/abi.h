@@ -329,8 +329,9 @@ ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, 
 
 /* A text of a function or of stored edits that was read and found right: kinds, numbers and types of arguments, references,
    names, sizes. It calls only operators from the list of those that a file may call. `name` is the file's, for errors: they name
-   the node and what is wrong with it. Nothing is made of the text before all of it is checked. A C program goes: ls_function_read; for the names of its tensors that a file of weights has (ls_weights_find,
-   ls_weights_tensor) ls_reader_set_tensor; ls_reader_function; ls_program_new. */
+   the node and what is wrong with it. Nothing is made of the text before all of it is checked. A C program calls ls_function_read,
+   then ls_reader_set_tensor for each tensor that has a name in a file of weights (ls_weights_find, ls_weights_tensor), then
+   ls_reader_function and ls_program_new. */
 typedef struct ls_reader ls_reader;
 ls_status ls_function_read(const char *json, size_t length, const char *name, ls_reader **out);
 ls_status ls_edits_read(const char *json, size_t length, const char *name, ls_reader **out);

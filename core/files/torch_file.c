@@ -13,8 +13,6 @@ enum {
   LONGEST_PATH = 4096
 };
 
-#define DAMAGED "the file is damaged or cut short, fetch it again"
-
 typedef struct reader {
   const char *file;
   uint64_t size;
@@ -28,7 +26,7 @@ typedef struct reader {
 } reader;
 
 static ls_status bad(const reader *r, const char *what) {
-  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " DAMAGED, what);
+  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " LS__DAMAGED, what);
 }
 
 static ls_status no_memory(const reader *r) { return ls__pickle_no_memory(&r->pickle); }
@@ -67,10 +65,10 @@ static ls_status make_item(const reader *r, const ls__pickle_tensor *t, const ch
   const ls__weights_range *storage = &r->storages[t->storage];
   int64_t elements = 0, end = 0;
   if (!measure(t, strides, &elements, &end))
-    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "its shape overflows 64 bits; " DAMAGED);
+    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "its shape overflows 64 bits; " LS__DAMAGED);
   uint64_t have = (storage->end - storage->begin) / (uint64_t)t->dtype->size;
   if (elements && (uint64_t)end > have)
-    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "it has element %lld, but its storage ends at %llu; " DAMAGED,
+    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "it has element %lld, but its storage ends at %llu; " LS__DAMAGED,
                             (long long)end, (unsigned long long)have);
   size_t dims = (size_t)t->dims, sizes = dims * sizeof(int64_t), length = strlen(name) + 1;
   ls__weights_item *item = calloc(1, sizeof *item + 2 * sizes + length);

@@ -4,11 +4,8 @@
    guarded here is a file that another program makes shorter while it is mapped: the kernel answers a read beyond its
    end with SIGBUS. ls_weights_write never does that, it puts a new file in the old one's place. */
 #define _DEFAULT_SOURCE 1
-#include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,25 +35,6 @@ static void mapping_drop(void *context) {
   free(m);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
-
-ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...) {
-  char what[600], shown[LS__NAME_SHOWN];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(what, sizeof what, format, arguments);
-  va_end(arguments);
-  if (!name) return ls__fail(code, "%s: %s", file, what);
-  return ls__fail(code, "%s: tensor \"%s\": %s", file, ls__printable(name, strlen(name), shown, sizeof shown), what);
-}
-
-ls_status ls__weights_fail_system(const char *file, const char *what) {
-  const char *reason = strerror(errno);
-  ls_status status = ls__fail(LS_ERROR_IO, "%s: cannot %s: %s", file, what, reason);
-  ls__fail_cause(reason);
-  return status;
-}
-
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 /* What a file that is none of ours seems to be, with what to do about it. */
@@ -75,20 +53,6 @@ static const char *guess(const char *start, size_t n) {
     if (n >= length && !memcmp(start, known[i].start, length)) return known[i].what;
   }
   return "this is no safetensors file, or a damaged one";
-}
-
-ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, uint64_t at) {
-  char *to = buffer;
-  while (size) {
-    ssize_t n = pread(fd, to, size, (off_t)at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ls__weights_fail_system(path, "read");
-    if (n == 0) return ls__fail(LS_ERROR_IO, "%s: became shorter while it was read; wait until it is complete", path);
-    to += n;
-    size -= (size_t)n;
-    at += (uint64_t)n;
-  }
-  return LS_OK;
 }
 
 /* The header is read into memory of its own, so that a file changing meanwhile cannot change under the parser. */

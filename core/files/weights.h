@@ -53,9 +53,6 @@ ls_status ls__weights_sort_names(const char *file, ls__weights_header *header);
 bool ls__pickle_is(const char *start, size_t n); /* whether a file that starts so is one */
 ls_status ls__pickle_read(int fd, const char *file, uint64_t size, bool zipped, ls__weights_header *out);
 
-/* All of `size` bytes at `at`; a file that ends before is an error. */
-ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, uint64_t at);
-
 /* file_write.c: a file of several parts, in the place of what was at the path. */
 typedef struct ls__file_part {
   const void *bytes;
@@ -63,9 +60,15 @@ typedef struct ls__file_part {
 } ls__file_part;
 ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n);
 
+/* source.c */
+
+/* All of `size` bytes at `at`; a file that ends before is an error. */
+ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, uint64_t at);
+
 /* Fails with `<file>: tensor "name": ...`, or without the tensor where `name` is NULL. */
 ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...)
   __attribute__((format(printf, 4, 5)));
 ls_status ls__weights_fail_system(const char *file, const char *what); /* `<file>: cannot <what>: <errno in words>` */
+#define LS__DAMAGED "the file is damaged or cut short, fetch it again"
 
 #endif

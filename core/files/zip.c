@@ -13,8 +13,6 @@ enum {
   LONGEST_DIRECTORY = 100000000
 };
 
-#define DAMAGED "the file is damaged or cut short, fetch it again"
-
 static uint16_t u16(const char *at) {
   uint16_t n;
   memcpy(&n, at, sizeof n);
@@ -42,7 +40,7 @@ typedef struct reader {
 } reader;
 
 static ls_status bad(const reader *r, const char *what) {
-  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " DAMAGED, what);
+  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " LS__DAMAGED, what);
 }
 
 static ls_status bad_entry(const reader *r, const char *name, const char *what) {
@@ -119,13 +117,13 @@ static bool read_extra(const char *extra, size_t n, uint64_t *const *wanted) {
 
 static ls_status read_local(const reader *r, ls__zip_entry *entry, uint64_t at) {
   char local[LOCAL];
-  if (at > r->size || r->size - at < LOCAL) return bad_entry(r, entry->name, "is beyond the end of the file; " DAMAGED);
+  if (at > r->size || r->size - at < LOCAL) return bad_entry(r, entry->name, "is beyond the end of the file; " LS__DAMAGED);
   ls_status status = ls__weights_read(r->fd, r->file, local, LOCAL, at);
   if (status) return status;
-  if (memcmp(local, "PK\003\004", 4)) return bad_entry(r, entry->name, "is not where the directory says; " DAMAGED);
+  if (memcmp(local, "PK\003\004", 4)) return bad_entry(r, entry->name, "is not where the directory says; " LS__DAMAGED);
   entry->begin = at + LOCAL + u16(local + 26) + u16(local + 28);
   if (entry->begin > r->size || entry->size > r->size - entry->begin)
-    return bad_entry(r, entry->name, "reaches beyond the end of the file; " DAMAGED);
+    return bad_entry(r, entry->name, "reaches beyond the end of the file; " LS__DAMAGED);
   return LS_OK;
 }
 
@@ -143,7 +141,7 @@ static ls_status read_entry(const reader *r, char *at, size_t left, ls__zip_entr
   *used = all;
   if (strlen(entry->name) != name) return bad(r, "its zip directory has a name with a zero byte");
   if (!read_extra(at + ENTRY + name, extra, (uint64_t *const[]){&entry->size, &packed, &place, NULL}))
-    return bad_entry(r, entry->name, "has a broken extra field; " DAMAGED);
+    return bad_entry(r, entry->name, "has a broken extra field; " LS__DAMAGED);
   if (flags & 1) return bad_entry(r, entry->name, "is encrypted; PyTorch stores them plainly, this is no file of weights");
   if (method != 0 || packed != entry->size)
     return bad_entry(r, entry->name, "is compressed; PyTorch stores them plainly, save the weights again with torch.save");
@@ -164,7 +162,7 @@ static ls_status read_entries(const reader *r) {
   if (zip->count) qsort(zip->entries, (size_t)zip->count, sizeof *zip->entries, by_name);
   for (int32_t i = 1; i < zip->count; i++)
     if (!by_name(&zip->entries[i - 1], &zip->entries[i]))
-      return bad_entry(r, zip->entries[i].name, "is there twice; " DAMAGED);
+      return bad_entry(r, zip->entries[i].name, "is there twice; " LS__DAMAGED);
   return LS_OK;
 }
 

@@ -35,9 +35,9 @@ static ls_status check_fits(const ls_reader *r, const ls_weights_entry *want, co
   if (status) return status;
   bool same = have.dims == want->dims && !strcmp(have.dtype, want->dtype);
   for (int32_t d = 0; d < want->dims && same; d++) same = have.shape[d] == want->shape[d];
-  return same ? LS_OK
-              : ls__fail(LS_ERROR_SHAPE, "%s: the weight \"%s\" has another shape or dtype (%s) than the function was recorded with (%s)", r->name,
-                         ls__printable(name, strlen(name), shown, sizeof shown), have.dtype, want->dtype);
+  if (same) return LS_OK;
+  return ls__fail(LS_ERROR_SHAPE, "%s: the weight \"%s\" has another shape or dtype (%s) than the function was recorded with (%s)",
+                  r->name, ls__printable(name, strlen(name), shown, sizeof shown), have.dtype, want->dtype);
 }
 
 static ls_status set_tensor(ls_reader *r, int32_t i, const char *name, const ls_value *tensor) {

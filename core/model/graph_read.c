@@ -197,7 +197,8 @@ static ls_status read_text(ls_reader *r, const char *json, size_t length, const 
   return LS_OK;
 }
 
-ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *), ls_reader **out) {
+ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *),
+                       ls_reader **out) {
   ls_reader *r = calloc(1, sizeof *r);
   if (!r) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", name);
   ls__live_add(1);

@@ -277,7 +277,8 @@ bool ls__read_is_list(const json_t *value);
 ls_status ls__read_known(const ls__read_place *at, const json_t *object, const char *const *known);
 ls_status ls__read_check(ls_reader *r, int32_t graph);       /* the nodes of a graph */
 /* Reads a text; `check` looks at all that is in it. */
-ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *), ls_reader **out);
+ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *),
+                       ls_reader **out);
 
 /* Nodes of a checked graph on their way into a function or a trace. */
 typedef struct ls__build {

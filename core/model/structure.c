@@ -27,7 +27,8 @@ static ls_status wrong_field(const char *key) {
 }
 
 static ls_status wrong_kind(const ls_value *old, const ls_value *fresh) {
-  static const char *names[] = {"nothing", "a boolean", "a whole number", "a number", "a text", "a tensor", "a tuple", "a list", "a struct"};
+  static const char *names[] = {"nothing", "a boolean", "a whole number", "a number", "a text", "a tensor",
+                                "a tuple", "a list", "a struct"};
   return ls__fail(LS_ERROR_SHAPE, "the value there is %s; it cannot be replaced by %s%s", names[old->kind], names[fresh->kind],
                   old->kind == LS_TUPLE ? "; set its element [0], or give ls.tuple(x)" : "");
 }

@@ -117,7 +117,8 @@ static word word_at(const ls__texts *t, size_t i) {
 /* ---- one text after the other -------------------------------------------------------------------------------------- */
 
 /* Appends a text with every `what` in it replaced. */
-static bool add_replaced(ls__text *out, const char *text, size_t length, const char *what, size_t size, const char *with, size_t with_size) {
+static bool add_replaced(ls__text *out, const char *text, size_t length, const char *what, size_t size, const char *with,
+                         size_t with_size) {
   size_t done = 0;
   for (size_t at = 0; size && at + size <= length;) {
     if (memcmp(text + at, what, size)) {

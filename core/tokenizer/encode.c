@@ -204,7 +204,8 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
     if (first >= limit) return ls__fail(LS_ERROR_ARGUMENT, "the first text alone has %zu tokens, and only the second may be cut", first);
     second = limit - first;
   } else {
-    if (second && second >= limit) return ls__fail(LS_ERROR_ARGUMENT, "the second text alone has %zu tokens, and only the first may be cut", second);
+    if (second && second >= limit)
+      return ls__fail(LS_ERROR_ARGUMENT, "the second text alone has %zu tokens, and only the first may be cut", second);
     first = limit - second;
   }
   keep(a, first, how->cut_left);

@@ -85,7 +85,9 @@ static ls_status read_kind(ls__model *m, const ls__part *parts) {
   char shown[80];
   const char *text = json_string_value(name);
   if (!text) status = ls__part_fail(type, "is not a text");
-  else status = ls__part_fail(type, "%s is not implemented in this version of luasight", ls__printable(text, strlen(text), shown, sizeof shown));
+  else
+    status = ls__part_fail(type, "%s is not implemented in this version of luasight",
+                           ls__printable(text, strlen(text), shown, sizeof shown));
   json_decref(name);
   return status;
 }

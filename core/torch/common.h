@@ -74,8 +74,9 @@ ls_status guarded(const char* what, Body body) {
 
 // Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros that take none.
 bool is_lazy(const at::Tensor& t);
-at::Tensor plain(const at::Tensor& t);  // the same, or a copy where it is lazy
-ls_status need_start(); // nothing is made before ls_start
+at::Tensor plain(const at::Tensor& t);      // the same, or a copy where it is lazy
+ls_status need_tensor(const ls_value* v);
+ls_status need_start();                     // nothing is made before ls_start
 
 const char* dtype_name(at::ScalarType type);
 bool find_dtype(const char* name, at::ScalarType* out);

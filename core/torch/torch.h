@@ -6,7 +6,7 @@
 extern "C" {
 #endif
 
-/* tensor.cc */
+/* tensor.cc, tensor_ask.cc */
 void ls__tensors_start(void);                             /* values may point to tensors from here on */
 void ls__torch_stop(void);                                /* no new tensors until the next start */
 void ls__tensor_retain(void *tensor);
@@ -41,7 +41,7 @@ bool ls__tensor_overlaps(void *a, void *b);               /* may have a byte in 
 uint64_t ls__tensor_layout(void *tensor);                 /* a number, never 0, for its storage, place, sizes and strides */
 bool ls__tensor_fills(void *tensor);                      /* it reaches over all of its storage */
 
-/* op.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives
+/* op.cc, call.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` gives
    for each node id the ls_kind expected (LS_NONE where unknown). */
 typedef struct ls__call ls__call;
 ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* no LS_NODE inside */

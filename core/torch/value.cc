@@ -172,7 +172,8 @@ static IValue convert_items(const Type& item, const ls_value* items, int32_t n) 
     });
   switch (want_of(item)) {
     case Want::tensor: return list_of<at::Tensor>(items, n, tensor_of);
-    case Want::integer: return list_of<int64_t>(items, n, [](const ls_value& v) { return v.kind == LS_INT ? v.as.i : number_of(v).toLong(); });
+    case Want::integer:
+      return list_of<int64_t>(items, n, [](const ls_value& v) { return v.kind == LS_INT ? v.as.i : number_of(v).toLong(); });
     case Want::real: return list_of<double>(items, n, [](const ls_value& v) { return number_of(v).toDouble(); });
     case Want::boolean: return list_of<bool>(items, n, [](const ls_value& v) { return v.as.i != 0; });
     case Want::number: {

@@ -11,7 +11,8 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
   const ls__node *node = ls__seen(t, id);
   ls_value local[LS__LOCAL], cut = {0};
   bool copies = ls__program_edits(node->program);
-  ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local), *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
+  ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local);
+  ls_value *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
   int32_t narrow = t->plan.nodes[id].narrow;
   ls_status status = s && (own || !copies) ? ls__own_keep(t, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   if (!status && copies) status = ls__own_arguments(t, node, s, own);
@@ -228,7 +229,7 @@ static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
   t->run.mode = &saved;
   if (t->owner.shapes) ls__scan_enter(true);
   ls__interrupt_guard(true);
-  status = go(t, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded), event);
+  status = go(t, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded, INT32_MAX), event);
   if (!status && (status = ls__interrupt_check())) {
     ls_value_release(&event->value);
     *event = (ls_event){0};

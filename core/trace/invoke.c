@@ -42,7 +42,10 @@ ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_val
     return ls__fail(LS_ERROR_MEMORY, "out of memory for an invoke");
   ls_value local[LS__LOCAL], *arguments;
   const ls_value *given;
-  if ((status = ls__arguments_valid(args, n)) || (status = ls__arguments_check(args, n)) || (status = ls__resolve(args, n, local, &given))) return status;
+  status = ls__arguments_valid(args, n);
+  if (!status) status = ls__arguments_check(args, n);
+  if (!status) status = ls__resolve(args, n, local, &given);
+  if (status) return status;
   status = ls__arguments_keep(given, n, &arguments);
   ls__resolved_free(given, args, local);
   if (status) return status;

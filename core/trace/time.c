@@ -31,6 +31,11 @@ static int32_t first_read(const ls_trace *t, int32_t id) {
   return -1;
 }
 
+/* Whether two gradients are those of one node, or of one tensor (a parameter, whose `aux` is a version). */
+static bool same_value(const ls_value *a, const ls_value *b) {
+  return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
+}
+
 void ls__time_root(ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t of = -1;
@@ -43,7 +48,7 @@ void ls__time_root(ls_trace *t, int32_t id) {
     of = ls__call_view_of(node->call);
   } else if (node->kind == LS__GRAD) {
     for (int32_t i = 0; i < id && of < 0; i++)
-      if (nodes[i].kind == LS__GRAD && nodes[i].stream[0].aux == node->stream[0].aux) of = i;
+      if (nodes[i].kind == LS__GRAD && same_value(&nodes[i].stream[0], &node->stream[0])) of = i;
   }
   t->plan.nodes[id].root = of >= 0 ? t->plan.nodes[of].root : id;
 }
@@ -71,9 +76,10 @@ bool ls__time_passed(const ls_trace *t, int64_t time) {
   return time < t->run.now || (time == t->run.now && !t->run.standing);
 }
 
-int64_t ls__settled_time(const ls_trace *t, int32_t id) {
+int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
   const ls__planned *plan = t->plan.nodes;
   int32_t edited = plan[id].root >= 0 ? plan[plan[id].root].edited : -1;
+  while (edited >= before) edited = plan[edited].earlier;
   return edited >= 0 && plan[edited].time > plan[id].time ? plan[edited].time : plan[id].time;
 }
 
@@ -134,7 +140,7 @@ static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
   for (int32_t k = -1; k < node->n; k++) {
     int32_t input = k < 0 ? own->backward : node->stream[k].kind == LS_NODE ? node->stream[k].aux : -1;
     if (input < 0) continue;
-    int64_t ready = k < 0 ? plan[input].time : ls__settled_time(t, input);
+    int64_t ready = k < 0 ? plan[input].time : ls__settled_time(t, input, id);
     if (own->latest < 0 || ready > time) {
       time = ready;
       own->latest = input;
@@ -224,7 +230,10 @@ ls_status ls__time_new(ls_trace *t, int32_t id) {
   if (!status && t->plan.passes) status = ls__time_all(t, id + 1);
   if (status) return status;
   int32_t edits = t->owner.nodes.at[id].edits;
-  if (edits >= 0) t->plan.nodes[t->plan.nodes[edits].root].edited = id;
+  if (edits < 0) return LS_OK;
+  ls__planned *root = &t->plan.nodes[t->plan.nodes[edits].root];
+  t->plan.nodes[id].earlier = root->edited;
+  root->edited = id;
   return LS_OK;
 }
 

@@ -11,9 +11,7 @@
    An invoke is a body with its rows: it belongs to one pass. The time of a node is the pass, the step and the point at which
    the last of its inputs exists.
 
-   trace.c opens and closes, invoke.c takes the inputs, record.c and points.c record, time.c and plan.c decide what runs when, execute.c runs it, pass.c
-   moves the model, edit.c changes values in place, own.c keeps it from memory that is not its own, rows.c cuts out the rows of an invoke, grad_plan.c and grad.c go backward,
-   narrow.c finds calls of which only a part is used, include.c copies stored edits, edit_read.c reads them, text.c prints. */
+   The README says what each file does. */
 #ifndef LUASIGHT_TRACE_H
 #define LUASIGHT_TRACE_H
 #include "model/model.h"
@@ -50,6 +48,7 @@ typedef struct ls__planned {
   int32_t latest;    /* the input that exists last, -1: none */
   int32_t root;      /* the first node whose memory its value may share, of reads that of the point; else -1 */
   int32_t edited;    /* of a root the last node that changes its memory in place, else -1 */
+  int32_t earlier;   /* of such a node the one before it of the same root, else -1 */
   int32_t uses;      /* needed nodes that still wait for its value */
   int32_t narrow;    /* of a call the indexing node after which its argument is cut, else -1 */
   int32_t backward;  /* of a gradient the backward that gives it */
@@ -58,7 +57,7 @@ typedef struct ls__planned {
   uint8_t tracked;   /* its gradient is asked for: LS__ASKED, or LS__EDITED too */
 } ls__planned;
 
-static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .narrow = -1, .backward = -1};
+static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .earlier = -1, .narrow = -1, .backward = -1};
 
 enum { LS__ASKED = 1, LS__EDITED = 2 };
 
@@ -161,7 +160,7 @@ int32_t ls__point_node(const ls_trace *t, int32_t id);  /* of an edit in place t
 int64_t ls__own_time(const ls_trace *t, int32_t id);    /* of what happens at a point, else -1 */
 int64_t ls__edit_time(const ls_trace *t, const ls__node *node); /* of the first point whose value it changes in place, else -1 */
 bool ls__time_passed(const ls_trace *t, int64_t time);
-int64_t ls__settled_time(const ls_trace *t, int32_t id); /* when its value has all edits that are recorded so far */
+int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before); /* when the value of a node has all edits that nodes before `before` make */
 void ls__time_root(ls_trace *t, int32_t id);            /* finds whose memory a node just recorded may share */
 ls_status ls__time_new(ls_trace *t, int32_t id);        /* plans a node just recorded; may move its invoke to a later pass */
 ls_status ls__time_all(ls_trace *t, int32_t count);     /* of the first nodes, until nothing moves any more */

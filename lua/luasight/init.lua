@@ -1,5 +1,6 @@
 --- luasight: see inside a neural network from Lua. `local ls = require "luasight"`.
 local binding = require "luasight.ffi"
+local libtorch = require "luasight.ffi.torch"
 local tensor = require "luasight.tensor"
 local model = require "luasight.model"
 local trace = require "luasight.trace"
@@ -25,14 +26,14 @@ local ls = {
 
 ---How many handles are alive in the core.
 ---@return integer
-function ls.live() return tonumber(binding.C.ls_live()) end
+function ls.live() return binding.live() end
 
 ---The version of luasight.
 ls.version = "0.1.0"
 
 ---The version of the libtorch that is loaded.
 ---@return string
-function ls.torch_version() return binding.ffi.string(binding.C.ls_torch_version()) end
+function ls.torch_version() return libtorch.version() end
 
 -- What not every script needs is loaded at its first use.
 local later = {

@@ -1,4 +1,4 @@
--- docs/errors.md has every error code: those of core/abi.h, of lua/luasight/base/error.lua and those that the Lua files raise.
+-- docs/errors.md has every error code: those of core/abi.h and those that the Lua files raise.
 -- Its blocks, which readme_spec runs, provoke each one; Ctrl-C is provoked here.
 local document = dofile "spec/manual/document.lua"
 local failure = require "luasight.base.error"

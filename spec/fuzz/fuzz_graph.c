@@ -5,7 +5,8 @@
    unresolved is never called:
 
      clang -g -O1 -fsanitize=fuzzer,address,undefined -no-pie -Wl,--unresolved-symbols=ignore-all -DLS_HEADER_HASH='""' -I core \
-       spec/fuzz/fuzz_graph.c core/base/[a-z]*.c core/value/[a-z]*.c core/model/[a-z]*.c core/trace/[a-z]*.c -ljansson -lm -o build/fuzz_graph
+       spec/fuzz/fuzz_graph.c core/base/[a-z]*.c core/value/[a-z]*.c core/model/[a-z]*.c core/trace/[a-z]*.c -ljansson -lm \
+       -o build/fuzz_graph
      build/fuzz_graph -dict=spec/fuzz/graph.dict -max_total_time=300 build/corpus_graph spec/fuzz/graph */
 #include "texts.h"
 

@@ -3,8 +3,9 @@
    Input: a byte that chooses, then a whole file, or a pickle, around which there is then an archive with storages "0" and "1"
    of 64 bytes each, or what stands behind the magic number of an old file. Stands alone, as fuzz_safetensors.c does:
 
-     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_pickle.c core/files/weights.c core/files/pickle*.c core/files/torch_file.c \
-       core/files/zip.c core/files/safetensors_header.c core/base/dtype.c core/base/json.c -ljansson -o build/fuzz_pickle
+     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_pickle.c core/files/weights.c core/files/source.c \
+       core/files/pickle*.c core/files/torch_file.c core/files/zip.c core/files/safetensors_header.c core/base/dtype.c \
+       core/base/json.c -ljansson -o build/fuzz_pickle
      build/fuzz_pickle -dict=spec/fuzz/pickle.dict -max_total_time=300 build/corpus spec/reference/torch_files */
 #include "files.h"
 

@@ -37,10 +37,6 @@ entry("new 5", "in a batch, a replacement and edits in place around it: now and 
     return has["several inputs"] and has.replacement and raised(difference, "refer to a single memory location")
   end)
 
-entry("new 6", "times that are found again put a line behind edits below it, a cycle", function(has, _, difference)
-  return has["edit in place"] and (has["gradient read"] or has.carry) and raised(difference, "a value that exists only later")
-end)
-
 entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
   return has["call with a hook"] and (has["point of an added module"] or has["edit of an added module"])
 end)

@@ -132,6 +132,10 @@ describe("tools/layers", function()
   it("finds a call of C outside of the binding", function()
     finds("lua/luasight/low/init.lua calls the C library or ffi by itself: that belongs into bindings",
       { ["lua/luasight/low/init.lua"] = 'local C = require "luasight.ffi".C\nreturn function() C.ls_low() end\n' })
+    for _, text in ipairs { 'return { require "ffi", require "luasight.ffi" }\n', 'return require "luasight.ffi".C\n' } do
+      finds("lua/luasight/low/init.lua calls the C library or ffi by itself: that belongs into bindings",
+        { ["lua/luasight/low/init.lua"] = text })
+    end
     assert.matches("house.lua, raw: 1 entries, at most 0 are allowed", (check(
       { ["lua/luasight/low/init.lua"] = 'return require "luasight.ffi".C.ls_low\n' }, "raw",
       '["lua/luasight/low/init.lua"] = "a reason long enough"')), 1, true)

@@ -207,9 +207,12 @@ os.remove(record .. ".log")
 for _, path in ipairs(files) do
   if path:find "%.lua$" then
     local text = text_of(path)
-    for module in written_requires(code_of(text)) do requires(path, module) end
     local code = code_of(text, true)
-    local raw = code:find "%f[%w_]ffi%.%a" or code:find "%f[%w_]C%.ls_"
+    local raw = code:find "%f[%w_]ffi%.%a" or code:find "%f[%w_]C%.ls_" or code:find "%.C%f[^%w_]"
+    for module in written_requires(code_of(text)) do
+      requires(path, module)
+      raw = raw or module == "ffi"
+    end
     if raw and path:sub(1, #house.native + 1) ~= house.native .. "/" and not excused("raw", path) then
       fault("%s calls the C library or ffi by itself: that belongs into %s", path, house.native)
     end

@@ -22,7 +22,6 @@
 ---@field only string?  the rows that it may use, where these are not all before it; "public" means the modules of `public`
 ---@field also string?  files and folders elsewhere that count as this one
 
-local BINDING = "calls the core where it is used; such calls belong into the binding"
 local SPEC = "the tests of one subject, with their data; to be split by what they test"
 
 return {
@@ -65,7 +64,7 @@ return {
   clients = { "README.md", "docs", "examples" },
   others = { "examples", "spec", "tools" },
   runs = { "tools/with-build luajit tools/layering/tour.lua" },
-  most = { exceptions = 5 },
+  most = { exceptions = 5, raw = 0 },
 
   exceptions = {
     -- lua
@@ -90,8 +89,6 @@ return {
     ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
     ["spec/tensor/state_spec.lua"] = SPEC,
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
-    ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",
-    ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
     ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
     ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
     ["spec/trace/more_spec.lua"] = SPEC,
@@ -103,44 +100,7 @@ return {
     ["spec/trace/trace_spec.lua"] = SPEC,
   },
 
-  raw = {
-    ["lua/luasight/trace/batch.lua"] = BINDING,
-    ["lua/luasight/model/cache.lua"] = BINDING,
-    ["lua/luasight/trace/edits.lua"] = BINDING,
-    ["lua/luasight/lm/generation/init.lua"] = BINDING,
-    ["lua/luasight/trace/gradients.lua"] = BINDING,
-    ["lua/luasight/model/handle.lua"] = BINDING,
-    ["lua/luasight/init.lua"] = BINDING,
-    ["lua/luasight/lm/init.lua"] = BINDING,
-    ["lua/luasight/lm/layout.lua"] = BINDING,
-    ["lua/luasight/lm/loader.lua"] = BINDING,
-    ["lua/luasight/tensor/methods.lua"] = BINDING,
-    ["lua/luasight/model/init.lua"] = BINDING,
-    ["lua/luasight/nn/methods.lua"] = BINDING,
-    ["lua/luasight/nn/parameter.lua"] = BINDING,
-    ["lua/luasight/nn/state.lua"] = BINDING,
-    ["lua/luasight/tensor/operators.lua"] = BINDING,
-    ["lua/luasight/model/place.lua"] = BINDING,
-    ["lua/luasight/view/plot/tree.lua"] = BINDING,
-    ["lua/luasight/model/points.lua"] = BINDING,
-    ["lua/luasight/lm/prompt.lua"] = BINDING,
-    ["lua/luasight/nn/record.lua"] = BINDING,
-    ["lua/luasight/files/safetensors.lua"] = BINDING,
-    ["lua/luasight/trace/scan.lua"] = BINDING,
-    ["lua/luasight/shell/commands.lua"] = BINDING,
-    ["lua/luasight/shell/complete.lua"] = BINDING,
-    ["lua/luasight/shell/show.lua"] = BINDING,
-    ["lua/luasight/tensor/init.lua"] = BINDING,
-    ["lua/luasight/text/tokenizer/init.lua"] = BINDING,
-    ["lua/luasight/text/tokenizer/batch.lua"] = BINDING,
-    ["lua/luasight/text/tokenizer/ids.lua"] = BINDING,
-    ["lua/luasight/text/tokenizer/sentencepiece.lua"] = BINDING,
-    ["lua/luasight/trace/token_index.lua"] = BINDING,
-    ["lua/luasight/tensor/torch.lua"] = BINDING,
-    ["lua/luasight/trace/init.lua"] = BINDING,
-    ["lua/luasight/trace/tracer.lua"] = BINDING,
-    ["lua/luasight/tensor/values.lua"] = BINDING,
-  },
+  raw = {},
 
   unloaded = {},
 }

@@ -1,8 +1,11 @@
---- The one place that knows the C ABI: declarations, the library, handles, argument streams, status to error.
+--- The one place that knows the C ABI: declarations, the library, handles, argument streams, status to error. What can be
+--- done with handles stands beside it by subject: operators.lua, tensors.lua, sequences.lua, nodes.lua, functions.lua,
+--- traces.lua, graph_files.lua, weights.lua, tokenizers.lua.
 ---
 --- Everything a script holds is one kind of cdata, `ls_ref`, around the 16 bytes of an ls_value: a tensor, a sequence or
 --- a node of a graph. `luasight.tensor` gives it its behaviour.
 local ffi = require "ffi"
+local constants = require "luasight.ffi.constants"
 local header = require "luasight.ffi.header"
 local extent = require "luasight.ffi.extent"
 local site = require "luasight.ffi.site"
@@ -34,16 +37,22 @@ if ffi.string(C.ls_header_hash()) ~= header.hash then
   failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path),
     { hint = "run `make` again" })
 end
-C.ls_start(C.LS_START_ALL)
+C.ls_start(constants.LS_START_ALL)
 
 ---@class luasight.binding
----@field C table            the library; call through it, do not cache its functions
----@field ffi table
+---@field C table            the library, for the modules of the binding; call through it, do not cache its functions
+---@field ffi table          for them too
 ---@field ref_t ffi.ctype*   the type of every handle
 local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.here, where = site.text }
 
 local ref_t = binding.ref_t
-local BOOL, INT, FLOAT, STRING, TENSOR, NODE = 1, 2, 3, 4, 5, 9 -- as in ls_kind
+local istype = ffi.istype
+local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle of a lower kind than TENSOR holds nothing any more
+
+---How many handles are alive in the core.
+---@return integer
+function binding.live() return tonumber(C.ls_live()) end
 
 local text_t = ffi.typeof "char[512]"
 local text = text_t() -- taken while a number is written: a finalizer that writes one gets another
@@ -58,6 +67,16 @@ function binding.format(pattern, x)
   local written = ffi.string(buffer, ffi.C.luasight_snprintf(buffer, 512, pattern, ffi.cast("double", x)))
   text = buffer
   return written
+end
+
+local float_bytes = ffi.new "union { char bytes[4]; float value; }"
+
+---The number in four bytes: a float as this machine has it in memory.
+---@param bytes string
+---@return number
+function binding.float_of(bytes)
+  ffi.copy(float_bytes.bytes, bytes, 4)
+  return tonumber(float_bytes.value)
 end
 
 ---Columns that a character takes in a terminal: 0, 1 or 2.
@@ -130,6 +149,11 @@ local function note(r)
   if list then list[#list + 1] = r
   elseif scopes:is_empty() then scoped = false end
 end
+
+---Whether a value is a handle.
+---@param v any
+---@return boolean
+function binding.is_handle(v) return istype(ref_t, v) end
 
 ---A handle of kind LS_NONE: pass its `v` as `out`.
 ---@return ffi.cdata*
@@ -217,6 +241,13 @@ binding.modes = modes
 function modes.set()
   local on = modes:current()
   C.ls_grad_enable(on == nil and outside or on)
+end
+
+---Whether autograd records.
+---@return boolean
+function binding.records_autograd()
+  if modes.shared then modes.set() end
+  return C.ls_grad_enabled() ~= 0
 end
 
 local function restore(entry, ok, ...)

@@ -12,10 +12,13 @@
 --- A finalizer may run at any moment in between, from compiled code too, and may call operators itself: it takes another
 --- encoder. One that is not given back, since an error came in between, is replaced when the next is taken. What the
 --- collector must not free is held by the arguments of the Lua call: it does not see the handles in an array.
+local constants = require "luasight.ffi.constants"
+
 local floor = math.floor
 
-local OPEN, KEY = 10, 11
-local BOOL, INT, FLOAT, STRING, TENSOR, LIST, NODE = 1, 2, 3, 4, 5, 7, 9
+local OPEN, KEY, LIST = constants.LS_OPEN, constants.LS_KEY, constants.LS_LIST
+local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
+local NONE, TENSOR, NODE = constants.LS_NONE, constants.LS_TENSOR, constants.LS_NODE
 local REDUCTIONS = { none = 0, mean = 1, sum = 2 }
 
 ---@param binding luasight.binding
@@ -43,7 +46,7 @@ return function(binding)
     end
     grow(64)
 
-    local results = ffi.new("ls_value[?]", binding.C.LS_RESULTS)
+    local results = ffi.new("ls_value[?]", constants.LS_RESULTS)
     ---@class luasight.Encoder  arguments of a call, and room for its results
     local e = { results = results, handles = ffi.cast("ls_ref *", results), count = ffi.new "int32_t[1]" }
     local put
@@ -96,7 +99,7 @@ return function(binding)
           kinds[4 * n], floats[2 * n + 1] = FLOAT, v
         end
       elseif t == "nil" then
-        kinds[4 * n] = 0
+        kinds[4 * n] = NONE
       elseif t == "boolean" then
         kinds[4 * n], ints[2 * n + 1] = BOOL, v and 1 or 0
       elseif t == "string" then

@@ -1,4 +1,5 @@
 --- Errors: tables that print themselves, raised at the script's line.
+local constants = require "luasight.ffi.constants"
 local site = require "luasight.ffi.site"
 
 ---@class luasight.Error
@@ -25,11 +26,13 @@ Error.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
 local failure = {}
 
----Names of the status numbers of the core.
-failure.codes = {
-  "argument", "name", "index", "shape", "torch", "memory", "io", "format", "unset", "passed", "cycle", "unreached",
-  "interrupted", "state", "changed",
-}
+---Names of the status numbers of the core: "argument" for LS_ERROR_ARGUMENT.
+---@type string[]
+failure.codes = {}
+for name, number in pairs(constants) do
+  local code = name:match "^LS_ERROR_(.+)$"
+  if code then failure.codes[number] = code:lower() end
+end
 
 ---Raises at the first line of the stack that is not luasight's own; `file` and `line` in `fields` say otherwise.
 ---@param code string

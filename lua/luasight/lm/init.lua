@@ -6,8 +6,7 @@ local options_of = require "luasight.base.options"
 local prompt = require "luasight.lm.prompt"
 local torch = require "luasight.tensor.torch"
 local trace = require "luasight.trace"
-
-local C = binding.C
+local traces = require "luasight.ffi.traces"
 
 local language_model = {}
 
@@ -77,9 +76,7 @@ function Generator.__index(generator, name)
   if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
     binding.raise("state", "exists only inside the body of a generation", { point = "generator.output" })
   end
-  local out = binding.new_ref()
-  binding.check(C.ls_trace_text(tracer._recording.graph, tracer._invoke, binding.site(), out.v))
-  return out
+  return traces.text(tracer._recording.graph, tracer._invoke)
 end
 
 ---What model/init.lua needs to generate with a network.

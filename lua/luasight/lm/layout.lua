@@ -2,12 +2,9 @@
 --- multiply faster where the same numbers lie the other way round. What is faster here is measured, once for each shape,
 --- when a model has run a few times: a script that runs it once does not pay for it. The file's pages go as the copies
 --- come, so no second copy stays.
-local binding = require "luasight.ffi"
 local system = require "luasight.ffi.system"
+local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
-local values = require "luasight.tensor.values"
-
-local C = binding.C
 
 local layout = {}
 
@@ -39,8 +36,6 @@ local function is_candidate(module, weight)
     and not weight.requires_grad and weight:is_contiguous() and weight:numel() >= SMALLEST
 end
 
-local function was_changed(t) return values.ask(t, function(info) return info.version > 0 end) end
-
 ---Turns the weights that this machine multiplies faster that way.
 ---@param net table  an nn.Module
 ---@param forget? fun(path: string)  the file's memory of a parameter is not needed any more
@@ -53,9 +48,9 @@ function layout.settle(net, forget)
         local shape = tostring(weight.shape)
         if better[shape] == nil then better[shape] = is_faster_turned(weight) end
         if better[shape] then
-          local untouched = not was_changed(weight)
+          local untouched = tensors.version(weight) == 0
           local copy = turned(weight)
-          binding.check(C.ls_tensor_set_data(weight.v, copy.v))
+          tensors.set_data(weight, copy)
           copy:release()
           if forget and untouched then forget(path .. ".weight") end
         end

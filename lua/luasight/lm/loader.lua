@@ -1,6 +1,5 @@
 --- A folder as Hugging Face lays it out becomes a network: configuration, architecture, weights. The weights are the
 --- file's own memory: nothing is copied, and pages are read when a run first needs them.
-local binding = require "luasight.ffi"
 local checkpoint = require "luasight.files.checkpoint"
 local failure = require "luasight.base.error"
 local models = require "luasight.models"
@@ -8,9 +7,8 @@ local near = require "luasight.base.near"
 local nn = require "luasight.nn"
 local pieces = require "luasight.lm.weight_source"
 local progress = require "luasight.base.progress"
+local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
-
-local C, ffi = binding.C, binding.ffi
 
 local loader = {}
 
@@ -48,12 +46,6 @@ local function places(weights, architecture)
   return found
 end
 
-local function address(t)
-  local out = ffi.new "void *[1]"
-  binding.check(C.ls_tensor_pointer(t.v, out))
-  return out[0]
-end
-
 ---Whether a parameter is to share another's tensor: the configuration says so, and the file does not say otherwise. Files of
 ---PyTorch hold shared numbers once: those are not read to see that they are equal.
 local function is_tied(found, parameter, base)
@@ -61,7 +53,7 @@ local function is_tied(found, parameter, base)
   if not a or not b then return true end
   if a:describe().shape ~= b:describe().shape then return false end
   local x, y = a:get(), b:get()
-  return address(x) == address(y) or torch.equal(x, y)
+  return tensors.address(x) == tensors.address(y) or torch.equal(x, y)
 end
 
 local function first_of(names, total)

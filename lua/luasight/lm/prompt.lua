@@ -3,7 +3,7 @@ local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
 
-local ffi, ref_t = binding.ffi, binding.ref_t
+local is_handle = binding.is_handle
 
 local prompt = {}
 
@@ -16,8 +16,6 @@ local prompt = {}
 ---@field vocabulary integer?        how many ids there are
 ---@field folder string?             of the model
 ---@field device string
-
-local function is_tensor(v) return ffi.istype(ref_t, v) end
 
 local function is_named(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
 
@@ -57,7 +55,7 @@ end
 
 local function encode(text, options, reader)
   local ids = reader.tokenizer()(text, options).input_ids
-  if is_tensor(ids) then ids = ids:flatten():tolist() end
+  if is_handle(ids) then ids = ids:flatten():tolist() end
   return ids
 end
 
@@ -83,7 +81,7 @@ local function rows_of(input, options, reader)
   local rows = {}
   for i, element in ipairs(input) do
     if type(element) ~= kind or kind ~= "string" and kind ~= "table" then
-      binding.raise("argument", ("element %d of the input is a %s"):format(i, is_tensor(element) and "tensor" or
+      binding.raise("argument", ("element %d of the input is a %s"):format(i, is_handle(element) and "tensor" or
         type(element)), { hint = "a list holds token ids, or texts, or lists of token ids" })
     end
     rows[i] = kind == "string" and encode(element, options, reader) or element
@@ -160,7 +158,7 @@ end
 
 ---input_ids, and the mask where rows were padded.
 local function ids_of(input, options, reader)
-  if is_tensor(input) then
+  if is_handle(input) then
     local ids = from_tensor(input, options)
     check_ids(ids, reader, false)
     return ids
@@ -179,7 +177,7 @@ end
 ---An argument that belongs to each token: [B, T] like the ids.
 local function like_ids(name, v, ids)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
-  if not is_tensor(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
+  if not is_handle(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
   v = v.value
   if v:dim() == 1 then v = v:unsqueeze(0) end
   if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
@@ -233,7 +231,7 @@ function prompt.arguments(input, options, reader)
   end
   if reader.device ~= "cpu" then
     for name, v in pairs(result) do
-      if is_tensor(v) then result[name] = v:to(reader.device) end
+      if is_handle(v) then result[name] = v:to(reader.device) end
     end
   end
   return result

@@ -2,12 +2,12 @@
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
+local nodes = require "luasight.ffi.nodes"
 local options = require "luasight.base.options"
 local place_of = require "luasight.model.place"
+local sequences = require "luasight.ffi.sequences"
 local tensor = require "luasight.tensor"
 local trace = require "luasight.trace"
-
-local C = binding.C
 
 local cache = {}
 
@@ -132,7 +132,7 @@ function cache.new(tracer, locate, given)
         inputs = inputs and not chosen.value and {} or nil }
       local function add(list, step, at)
         local value = trace.read(tracer, step, at):save()
-        if not chosen.full then C.ls_trace_optional(value.v) end
+        if not chosen.full then nodes.make_optional(value) end
         list[#list + 1] = value
       end
       for step = tracer._step, (tracer._steps or 1) - 1 do
@@ -151,7 +151,7 @@ end
 
 local function moved(v, device)
   if not device then return v end
-  if C.ls_seq_length(v.v) > 0 then
+  if sequences.length(v) > 0 then
     local parts = {}
     for i, inner in v:each() do parts[i + 1] = moved(inner, device) end
     return tensor.tuple(unpack(parts))

@@ -8,12 +8,12 @@ local inputs = require "luasight.trace.inputs"
 local is_module = require "luasight.nn.module".is_module
 local near = require "luasight.base.near"
 local place_of = require "luasight.model.place"
+local nodes = require "luasight.ffi.nodes"
 local points = require "luasight.model.points"
 local record = require "luasight.nn.record"
+local tensors = require "luasight.ffi.tensors"
 local trace = require "luasight.trace"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
 local getfenv = debug.getfenv
 local new_handle, meta, join = place_of.new_handle, place_of.meta, place_of.join
 local tracer_of, twin_of, find_point = place_of.tracer_of, place_of.twin_of, place_of.find_point
@@ -50,15 +50,6 @@ local root_methods = handle.root_methods
 ---@overload fun(input: any, options?: table): luasight.Tensor
 
 -- ---- words of every handle ---------------------------------------------------------------------------------------------
-
----The same tensor as an argument that no operator may change in place: a parameter inside a body.
-local function read_only(t)
-  local r = binding.new_ref()
-  C.ls_value_retain(t.v)
-  r.v = t.v
-  r._aux = C.LS_READ_ONLY
-  return r
-end
 
 local methods = colon("module", place_of.is_handle)
 
@@ -172,7 +163,7 @@ function methods:named_parameters()
   local following, inside = place.module:named_parameters(), trace.of(place.network) ~= nil
   return function()
     local path, t = following()
-    return path, path and inside and read_only(t) or t
+    return path, path and inside and tensors.read_only(t) or t
   end
 end
 
@@ -250,7 +241,7 @@ function meta.__index(self, key)
   if at then return at[last] end
   local value = place.module[key]
   if value == nil or type(value) == "function" then unknown(place, key) end
-  return tracer and ffi.istype(ref_t, value) and read_only(value) or value
+  return tracer and binding.is_handle(value) and tensors.read_only(value) or value
 end
 
 ---Whether a name means something at every module.
@@ -307,7 +298,7 @@ end
 local function has_open(...)
   for i = 1, select("#", ...) do
     local v = select(i, ...)
-    if ffi.istype(ref_t, v) and v.v.kind == C.LS_NODE and C.ls_node_is_open(v.v) > 0 then return true end
+    if binding.is_handle(v) and nodes.is_open(v) then return true end
   end
   return false
 end

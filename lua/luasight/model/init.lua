@@ -1,6 +1,7 @@
 --- Models: what a whole model can do besides what every module can, and how models are made.
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
+local graph_files = require "luasight.ffi.graph_files"
 local handle = require "luasight.model.handle"
 local inputs = require "luasight.trace.inputs"
 local options_of = require "luasight.base.options"
@@ -11,12 +12,11 @@ local scan = require "luasight.trace.scan"
 local stepwise = require "luasight.trace.stepwise"
 local torch = require "luasight.tensor.torch"
 local trace = require "luasight.trace"
+local traces = require "luasight.ffi.traces"
 require "luasight.trace.gradients"
 require "luasight.trace.token_index"
 require "luasight.trace.tracer"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
 local getfenv = debug.getfenv
 local new_handle, is_handle, find_point = place_of.new_handle, place_of.is_handle, place_of.find_point
 local find_module = place_of.find_module
@@ -29,7 +29,7 @@ local copy_of -- defined with what makes models
 ---A run without a body; stored edits make it a trace of its own.
 local function run_edited(network, ...)
   local tracer = trace.open(network)
-  trace.invoke(tracer, C.LS_INVOKE_WHOLE, ...)
+  trace.invoke(tracer, traces.WHOLE, ...)
   return trace.run(tracer, function() return network.root.output end).value
 end
 
@@ -58,8 +58,8 @@ function handle.run(network, ...)
 end
 
 local function add_input(tracer, ...)
-  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, ...)
-  tracer._recording.invokes[index] = { index = index, network = tracer._network, kind = C.LS_INVOKE_WHOLE,
+  local index = trace.invoke(tracer, traces.WHOLE, ...)
+  tracer._recording.invokes[index] = { index = index, network = tracer._network, kind = traces.WHOLE,
     args = { n = select("#", ...), ... } }
   return tracer
 end
@@ -117,9 +117,9 @@ end
 local function open_generation(network, call, settings, apart)
   local tracer = trace.open(network, apart)
   tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
-  binding.check(C.ls_trace_generate(tracer._recording.graph, tracer._steps))
+  traces.generate(tracer._recording.graph, tracer._steps)
   if call.input ~= nil then
-    tracer:_add_input(C.LS_INVOKE_WHOLE, { input = call.input, options = prompt_options(call.options) })
+    tracer:_add_input(traces.WHOLE, { input = call.input, options = prompt_options(call.options) })
   end
   return tracer
 end
@@ -221,16 +221,9 @@ end
 ---Writes the function of a module for one call as JSON that names its weights.
 local function write_graph(path, module, ...)
   local f = record.function_for(module, ...)
-  local names, kept = ffi.new("const char *[?]", 1), {}
-  for name in module:named_state() do kept[#kept + 1] = name end
-  if #kept > 0 then names = ffi.new("const char *[?]", #kept, kept) end
-  local out, reader = ffi.new "const char *[1]", ffi.new "ls_reader *[1]"
-  binding.check(C.ls_function_json(f, names, #kept, out))
-  local text = ffi.string(out[0])
-  -- What could not be read again is not written.
-  binding.check(C.ls_function_read(text, #text, "this graph", reader))
-  C.ls_reader_release(reader[0])
-  binding.check(C.ls_file_write(path, text, #text))
+  local names = {}
+  for name in module:named_state() do names[#names + 1] = name end
+  graph_files.write(path, graph_files.of_function(f, names))
 end
 
 ---Writes the function of the model, as it is recorded for this input, as JSON: operators, modules, points and constants, with
@@ -269,7 +262,7 @@ function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args
 
 local function plain_input(input)
   if getmetatable(input) == Args then return unpack(input, 1, input.n) end
-  if ffi.istype(ref_t, input) or inputs.is_options(input) then return input end
+  if binding.is_handle(input) or inputs.is_options(input) then return input end
   binding.raise("argument", "the input of this model is a tensor, ls.args(...) or a table of named arguments, not a " ..
     type(input))
 end

@@ -1,11 +1,11 @@
 --- Places: the state behind the handles of a model's modules, where their points are, and which modules stand below.
 local attached = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
+local functions = require "luasight.ffi.functions"
 local near = require "luasight.base.near"
 local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
 
-local C = binding.C
 local getfenv, setfenv = debug.getfenv, debug.setfenv
 
 ---@class luasight.Network  what all handles of one model share
@@ -54,8 +54,6 @@ local function tracer_of(place, what)
   binding.raise("state", "exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
-local kinds = { input = C.LS_POINT_INPUT, output = C.LS_POINT_OUTPUT }
-
 ---The module itself, or in a scan its twin without numbers.
 local function twin_of(place, tracer)
   local twins = tracer and tracer._twins
@@ -74,10 +72,7 @@ local function find_point(place, tracer, name, number)
   local key = number > 0 and number .. name or name
   local point = known[key]
   if point == nil then
-    local kind = kinds[name]
-    point = C.ls_program_point(program, record.core(twin_of(place, tracer)), kind or C.LS_POINT_TAP, not kind and name or nil,
-      number)
-    if point < 0 then point = false end
+    point = functions.point(program, record.core(twin_of(place, tracer)), name, number)
     known[key] = point
   end
   return point
@@ -93,7 +88,7 @@ local function locate(place, tracer, name)
   local step, number = tracer._step, 0
   local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
   if moved then
-    local calls = math.max(1, C.ls_program_calls(tracer._program, record.core(twin_of(place, tracer))))
+    local calls = math.max(1, functions.calls(tracer._program, record.core(twin_of(place, tracer))))
     local call = moved.call or step * calls + moved.by
     step, number = math.floor(call / calls), call % calls
     if not tracer._steps and step > 0 then

@@ -4,12 +4,15 @@
 --- other sizes tell which sizes are those of the batch (B) and of the tokens (T); else an input says them.
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local functions = require "luasight.ffi.functions"
 local record = require "luasight.nn.record"
 local scan = require "luasight.trace.scan"
+local sequences = require "luasight.ffi.sequences"
 local trace = require "luasight.trace"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
+local is_handle = binding.is_handle
+local TENSOR, LIST, STRUCT = constants.LS_TENSOR, constants.LS_LIST, constants.LS_STRUCT
 
 local points = {}
 
@@ -38,13 +41,13 @@ end
 
 ---The sizes of a value: `shape` and `dtype` of a tensor, a list of parts with names where they have some.
 local function sizes(v)
-  v = ffi.istype(ref_t, v) and v.value or v
-  if not ffi.istype(ref_t, v) then return { plain = v == nil and "none" or type(v) } end
-  if v._kind == C.LS_TENSOR then return { shape = v.shape:tolist(), dtype = v.dtype } end
-  local parts = { open = v._kind == C.LS_LIST and "[" or v._kind == C.LS_STRUCT and "{" or "(" }
+  v = is_handle(v) and v.value or v
+  if not is_handle(v) then return { plain = v == nil and "none" or type(v) } end
+  if v._kind == TENSOR then return { shape = v.shape:tolist(), dtype = v.dtype } end
+  local parts = { open = v._kind == LIST and "[" or v._kind == STRUCT and "{" or "(" }
   for i = 0, #v - 1 do
     parts[i + 1] = sizes(v[i])
-    if v._kind == C.LS_STRUCT then parts[i + 1].name = ffi.string(C.ls_seq_key(v.v, i)) end
+    if v._kind == STRUCT then parts[i + 1].name = sequences.name(v, i) end
   end
   return parts
 end
@@ -86,13 +89,11 @@ end
 ---@return { name: string, number: integer }[]
 function points.names(program, module)
   local list, seen = {}, {}
-  for i = 0, C.ls_program_points(program) - 1 do
-    if C.ls_program_point_module(program, i) == module then
-      local name = ffi.string(C.ls_program_point_name(program, i)):gsub(" %(call %d+%)$", ""):match "[^.]+$"
-      if not seen[name] then
-        seen[name] = true
-        list[#list + 1] = { name = name, number = i }
-      end
+  for _, point in ipairs(functions.points(program, module)) do
+    local name = point.path:gsub(" %(call %d+%)$", ""):match "[^.]+$"
+    if not seen[name] then
+      seen[name] = true
+      list[#list + 1] = { name = name, number = point.number }
     end
   end
   return list

@@ -4,9 +4,10 @@ local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
 local options_of = require "luasight.base.options"
 local record = require "luasight.nn.record"
+local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
-local C, ffi = binding.C, binding.ffi
+local identity = tensors_of.identity
 local Module = module.Module
 
 -- ---- the tree --------------------------------------------------------------------------------------------------------
@@ -36,9 +37,6 @@ local function modules(self)
   walk(self, "", {}, function(path, m) names[#names + 1], values[#values + 1] = path, m end)
   return names, values
 end
-
----One number for each tensor, whatever handle holds it.
-local function identity(t) return tonumber(ffi.cast("intptr_t", t.v.as.p)) end
 
 ---Names and tensors of this module and all below, a shared one under its first name.
 local function tensors(self, parameters)
@@ -177,7 +175,7 @@ local function convert(t, target)
   if not next(wanted) then return end
   local moved = t:detach():to(wanted)
   local grad = t.grad
-  binding.check(C.ls_tensor_set_data(t.v, moved.v))
+  tensors_of.set_data(t, moved)
   if type(grad) ~= "nil" then t.grad = grad:detach():to(wanted) end
 end
 

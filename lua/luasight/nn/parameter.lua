@@ -3,10 +3,10 @@
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local options = require "luasight.base.options"
+local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
-local ffi, ref_t = binding.ffi, binding.ref_t
-local TENSOR = 5
+local is_handle = binding.is_handle
 
 local parameter = {}
 
@@ -19,24 +19,23 @@ local kinds = setmetatable({}, { __mode = "k" }) ---@type table<ffi.cdata*, luas
 ---@return luasight.TensorKind?
 function parameter.kind(handle) return kinds[handle] end
 
----@param v any
----@return boolean
-function parameter.is_handle(v) return ffi.istype(ref_t, v) end
+---@type fun(v: any): boolean
+parameter.is_handle = is_handle
 
 ---Whether two handles are one tensor.
 ---@param a ffi.cdata*
 ---@param b ffi.cdata*
 ---@return boolean
-function parameter.same(a, b) return a._kind == TENSOR and b._kind == TENSOR and binding.C.ls_tensor_same(a.v, b.v) ~= 0 end
+function parameter.same(a, b) return tensors.same(a, b) end
 
 ---The same memory as a tensor of its own, outside of autograd.
 local function alias(name, t)
-  if ffi.istype(ref_t, t) then t = t.value end
-  if not ffi.istype(ref_t, t) or t._kind ~= TENSOR then
-    binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, ffi.istype(ref_t, t) and "tuple" or type(t)))
+  if is_handle(t) then t = t.value end
+  if not tensors.is_tensor(t) then
+    binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
   end
   local other = t:detach()
-  binding.owe(-tonumber(binding.C.ls_value_bytes(other.v))) -- nothing new
+  binding.owe(-tensors.bytes(other)) -- nothing new
   return other
 end
 

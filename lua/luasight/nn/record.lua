@@ -6,13 +6,13 @@
 --- are kept in the module's record.
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
+local functions = require "luasight.ffi.functions"
+local nodes = require "luasight.ffi.nodes"
 local site = require "luasight.ffi.site"
 local tensor = require "luasight.tensor"
+local traces = require "luasight.ffi.traces"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
-local NODE, KEY = C.LS_NODE, C.LS_KEY
-local TRACE = 2 -- of ls_node_is_open
+local is_handle = binding.is_handle
 
 local record = {}
 
@@ -47,20 +47,14 @@ function record.version() return structure * 65536 + modes end
 local core_of
 
 local function fill(module, core)
-  for name, t in module:_tensors() do binding.check(C.ls_module_set_tensor(core, name, t.v)) end
-  for point, axis in pairs(module.batch_axis or {}) do
-    binding.check(C.ls_module_set_axis(core, point, axis or -1))
-  end
-  for point, axis in pairs(module.token_axis or {}) do
-    binding.check(C.ls_module_set_axis(core, "tokens of " .. point, axis or -1))
-  end
-  for name, child in module:_children() do binding.check(C.ls_module_set_child(core, name, core_of(child))) end
+  for name, t in module:_tensors() do functions.set_tensor(core, name, t) end
+  for point, axis in pairs(module.batch_axis or {}) do functions.set_batch_axis(core, point, axis) end
+  for point, axis in pairs(module.token_axis or {}) do functions.set_token_axis(core, point, axis) end
+  for name, child in module:_children() do functions.set_child(core, name, core_of(child)) end
 end
 
 local function fresh(module)
-  local out = ffi.new("ls_module *[1]")
-  binding.check(C.ls_module_new(module._class_name, out))
-  return { core = ffi.gc(out[0], C.ls_module_release), functions = {}, programs = {}, structure = structure }
+  return { core = functions.new_module(module._class_name), functions = {}, programs = {}, structure = structure }
 end
 
 local record_of
@@ -112,7 +106,7 @@ end
 
 ---Adds one argument to the signature; handles go into `inputs` in the order of the signature.
 local function describe(v, parts, inputs)
-  if ffi.istype(ref_t, v) then
+  if is_handle(v) then
     parts[#parts + 1] = "v"
     inputs[#inputs + 1] = v
   elseif type(v) == "table" then
@@ -134,7 +128,7 @@ end
 
 ---The same argument with the function's inputs in the place of the handles.
 local function with_inputs(v, take)
-  if ffi.istype(ref_t, v) then return take() end
+  if is_handle(v) then return take() end
   if type(v) ~= "table" then return v end
   local copy = {}
   for _, k in ipairs(sorted_keys(v)) do copy[k] = with_inputs(v[k], take) end
@@ -152,7 +146,7 @@ local no_names = {}
 
 local function signature(...)
   local n, first = select("#", ...), ...
-  if n == 1 and ffi.istype(ref_t, first) then
+  if n == 1 and is_handle(first) then
     return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
   end
   local s = { args = { n = n, ... }, inputs = {}, named = {} }
@@ -168,7 +162,7 @@ local function signature(...)
     for _, name in ipairs(sorted_keys(s.options)) do
       local v = s.options[name]
       parts[#parts + 1] = ";" .. tostring(name) .. "="
-      if ffi.istype(ref_t, v) then
+      if is_handle(v) then
         parts[#parts + 1] = "v"
         s.named[#s.named + 1] = { name, v }
       else
@@ -180,37 +174,12 @@ local function signature(...)
   return s
 end
 
-local stream_t = ffi.typeof "ls_value[?]"
-
 ---The argument stream of a call: the positional handles, then the keyword ones.
-local function stream_of(s)
-  local n = #s.inputs + 2 * #s.named
-  local stream = stream_t(n > 0 and n or 1)
-  for i, v in ipairs(s.inputs) do stream[i - 1] = v.v end
-  for i, pair in ipairs(s.named) do
-    local at = #s.inputs + 2 * (i - 1)
-    stream[at].kind = KEY
-    stream[at].as.s = pair[1]
-    stream[at + 1] = pair[2].v
-  end
-  return stream, n
-end
+local function stream_of(s) return functions.arguments(s.inputs, s.named) end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
 local recordings = extent() -- the functions being recorded: { graph =, module = }
-
-local function new_function(core)
-  local out = ffi.new("ls_function *[1]")
-  binding.check(C.ls_function_new(core, out))
-  return ffi.gc(out[0], C.ls_function_release)
-end
-
-local function input(g, name)
-  local r = binding.new_ref()
-  binding.check(C.ls_function_input(g, name, r.v))
-  return r
-end
 
 ---What a function gave, as one value: several results are a tuple.
 ---@param ... any
@@ -225,13 +194,8 @@ end
 ---Records `body(...)` as function `g`; an error in it leaves nothing behind.
 local function record_body(g, module, body)
   local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
-  local e = binding.stream.take()
-  local scratch, n = e.encode_one(result)
-  local status = n == 1 and C.ls_function_finish(g, scratch) or 0
-  binding.stream.give(e)
-  if n ~= 1 then binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list") end
-  binding.check(status)
-  return g
+  if functions.finish(g, result) then return g end
+  binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list")
 end
 
 ---forward(self, x, mask, options): keyword arguments arrive as a table in the last place that forward names.
@@ -257,10 +221,10 @@ end
 ---Records a module for one way of calling it. `values` says that it is recorded with the values of this call: "copies" where
 ---it will run once more, "run" where this is its run.
 local function record_function(module, r, s, with_values)
-  local g = new_function(r.core)
+  local g = functions.new(r.core)
   local args, options = { n = s.args.n }, nil
   local fresh_inputs = {}
-  for i = 1, #s.inputs do fresh_inputs[i] = input(g, nil) end
+  for i = 1, #s.inputs do fresh_inputs[i] = functions.input(g, nil) end
   local at = 0
   local function take()
     at = at + 1
@@ -270,14 +234,14 @@ local function record_function(module, r, s, with_values)
   if s.options then
     options = {}
     local named = {}
-    for _, pair in ipairs(s.named) do named[pair[1]] = input(g, pair[1]) end
+    for _, pair in ipairs(s.named) do named[pair[1]] = functions.input(g, pair[1]) end
     for _, name in ipairs(sorted_keys(s.options)) do
       options[name] = named[name] or with_inputs(s.options[name], take)
     end
   end
   if with_values then
     local stream, n = stream_of(s)
-    binding.check(C.ls_function_eager(g, stream, n, with_values == "copies" and 1 or 0))
+    functions.record_with_values(g, stream, n, with_values == "copies")
   end
   record_body(g, module, function() return call_forward(module, args, options) end)
   return g -- no tail call: this function has to be found on the stack
@@ -305,19 +269,6 @@ local function function_of(module, s)
   return g, r
 end
 
-local function new_program(g)
-  local out = ffi.new("ls_program *[1]")
-  binding.check(C.ls_program_new(g, out))
-  return ffi.gc(out[0], C.ls_program_release)
-end
-
----What a function gave while it was recorded.
-local function result_of(g)
-  local out = binding.new_ref()
-  binding.check(C.ls_function_result(g, out.v))
-  return binding.settle(out)
-end
-
 ---Records a module with the values of this call; gives the function.
 local function record_without_autograd(module, s, with_values)
   return binding.with_autograd(0, record_function, module, record_of(module), s, with_values)
@@ -327,13 +278,13 @@ local function program_of(module, s)
   local r = record_of(module)
   if r.dynamic then
     local g = record_without_autograd(module, s, "copies")
-    result_of(g)
-    return new_program(g)
+    functions.result(g)
+    return functions.program(g)
   end
   local known = of_mode(r.programs, mode_of(module, r))
   local p = known[s.key]
   if not p then
-    p = new_program((function_of(module, s)))
+    p = functions.program((function_of(module, s)))
     known[s.key] = p
   end
   return p
@@ -380,7 +331,7 @@ function record.function_for(module, ...)
   local s = signature(...)
   if not record_of(module).dynamic then return (function_of(module, s)) end
   local g = record_without_autograd(module, s, "copies")
-  result_of(g)
+  functions.result(g)
   return g
 end
 
@@ -402,7 +353,7 @@ end
 
 local function open_graph(s)
   local function look(v)
-    return v.v.kind == NODE and C.ls_node_is_open(v.v) > 0 and v or nil
+    return nodes.is_open(v) and v or nil
   end
   for _, v in ipairs(s.inputs) do
     if look(v) then return v end
@@ -421,32 +372,25 @@ function record.call(module, ...)
   local s = signature(...)
   local node = open_graph(s)
   local inline = node and inlines:current()
-  if inline and C.ls_node_is_open(node.v) == TRACE then return inline.enter(module, s.args, s.options) end
-  local out = binding.new_ref()
+  if inline and nodes.is_trace(node) then return inline.enter(module, s.args, s.options) end
   if not node and recordings:current() and #s.inputs + #s.named == 0 then
     binding.raise("argument", "a module called inside a forward needs at least one of its values")
   end
-  if node and C.ls_node_is_open(node.v) == 1 then
+  if node and nodes.is_forward(node) then
     local g, r = function_of(module, s)
     local stream, n = stream_of(s)
-    local caller = ffi.cast("ls_function *", node.v.as.p)
-    binding.check(C.ls_function_call(caller, r.core, g, stream, n, binding.site(), out.v))
-    return out
+    local result = functions.call(node, r.core, g, stream, n)
+    return result -- no tail call: `s` holds the handles in the stream
   end
   if record_of(module).dynamic then
-    if not node then return result_of(record_function(module, record_of(module), s, "run")) end
+    if not node then return functions.result(record_function(module, record_of(module), s, "run")) end
     for _, v in ipairs(s.inputs) do record.demand(v) end
     for _, pair in ipairs(s.named) do record.demand(pair[2]) end
   end
   local p = program_of(module, s)
   local stream, n = stream_of(s)
-  if node then
-    binding.check(C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), p, stream, n, binding.site(), out.v))
-    return out
-  end
-  if binding.modes.shared then binding.modes.set() end
-  binding.check(C.ls_program_run(p, stream, n, 1, out.v))
-  return binding.settle(out)
+  local result = node and traces.call(node, p, stream, n) or functions.run(p, stream, n, true)
+  return result -- as above
 end
 
 ---Runs a module without autograd.
@@ -455,12 +399,11 @@ end
 ---@return any
 function record.run(module, ...)
   if record_of(module).dynamic then
-    return result_of(record_without_autograd(module, signature(...), "run"))
+    return functions.result(record_without_autograd(module, signature(...), "run"))
   end
   local program, stream, n = record.prepare(module, ...)
-  local out = binding.new_ref()
-  binding.check(C.ls_program_run(program, stream, n, 0, out.v))
-  return binding.settle(out)
+  local result = functions.run(program, stream, n, false)
+  return result -- no tail call: the arguments are held meanwhile
 end
 
 -- ---- taps and forms --------------------------------------------------------------------------------------------------
@@ -473,16 +416,14 @@ function record.tap(name, value)
   local recording = recordings:current()
   local inline = not recording and inlines:current()
   if inline then return inline.tap(name, value) end
-  if not recording or not ffi.istype(ref_t, value) or value.v.kind ~= NODE then return value end
-  local out = binding.new_ref()
-  binding.check(C.ls_function_tap(recording.graph, name, value.v, binding.site(), out.v))
-  return out
+  if not recording or not nodes.is_node(value) then return value end
+  return functions.tap(recording.graph, name, value)
 end
 
 local function record_form(module, form, inputs)
-  local g = new_function(nil)
+  local g = functions.new(nil)
   local fresh_inputs = {}
-  for i = 1, #inputs do fresh_inputs[i] = input(g, nil) end
+  for i = 1, #inputs do fresh_inputs[i] = functions.input(g, nil) end
   return record_body(g, module, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
 end
 
@@ -494,15 +435,9 @@ end
 function record.either(plain, fused, ...)
   local inputs, recording = { ... }, recordings:current()
   if not recording then return fused(...) end
-  local g = recording.graph
   local plain_graph = record_form(recording.module, plain, inputs)
   local fused_graph = record_form(recording.module, fused, inputs)
-  local stream = ffi.new("ls_value[?]", #inputs)
-  for i, v in ipairs(inputs) do stream[i - 1] = v.v end
-  local out = binding.new_ref()
-  binding.check(C.ls_function_either(g, plain_graph, fused_graph, stream, #inputs, binding.site(), out.v))
-  return out
+  return functions.either(recording.graph, plain_graph, fused_graph, inputs)
 end
-
 
 return record

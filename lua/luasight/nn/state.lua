@@ -3,9 +3,8 @@ local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local options_of = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
+local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
-
-local C, ffi = binding.C, binding.ffi
 
 local state = {}
 
@@ -43,18 +42,7 @@ end
 
 local function size_text(t) return ("torch.Size(%s)"):format(tostring(t.shape)) end
 
-local info_t = ffi.typeof "ls_tensor_info"
-
-local function fits(t, place)
-  local have, want = info_t(), info_t()
-  binding.check(C.ls_tensor_describe(t.v, have))
-  binding.check(C.ls_tensor_describe(place.v, want))
-  if have.dims ~= want.dims then return false end
-  for i = 0, have.dims - 1 do
-    if have.shape[i] ~= want.shape[i] then return false end
-  end
-  return true
-end
+local fits = tensors_of.same_shape
 
 ---One number in a list, where one without axes belongs, is taken as such, as PyTorch takes those of old files.
 local function fitted(t, place) return t:dim() == 1 and t:numel() == 1 and place:dim() == 0 and t[0] or t end

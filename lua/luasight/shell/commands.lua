@@ -4,9 +4,8 @@ local chunk = require "luasight.shell.chunk"
 local near = require "luasight.base.near"
 local operators = require "luasight.tensor.operators"
 local system = require "luasight.ffi.system"
+local traces = require "luasight.ffi.traces"
 local wrap = require "luasight.shell.wrap"
-
-local C, ffi = binding.C, binding.ffi
 
 local commands = {}
 
@@ -36,7 +35,7 @@ local function operator_help(name)
     binding.raise("name", ("there is no operator %q%s"):format(name, near.text(name, operators.names(name:sub(1, 1)))))
   end
   local lines = {}
-  for line in ffi.string(C.ls_op_schemas(op)):gmatch "[^\n]+" do lines[#lines + 1] = "  " .. line:gsub("^aten::", "") end
+  for line in operators.schemas(op):gmatch "[^\n]+" do lines[#lines + 1] = "  " .. line:gsub("^aten::", "") end
   return ("%s is an operator of libtorch: torch.%s(x, ...) and x:%s(...), keyword arguments in a table behind them\n%s")
     :format(name, name, name, table.concat(lines, "\n"))
 end
@@ -71,10 +70,7 @@ local function recording_of(v) return type(v) == "table" and rawget(v, "_network
 -- Whether the core still records: a trace that failed keeps its graph, and the core has emptied it.
 local function is_open_trace(v)
   local recording = recording_of(v)
-  if not recording or not recording.graph then return false end
-  local node = ffi.new "ls_value"
-  node.kind, node.as.p = C.LS_NODE, recording.graph
-  return C.ls_node_is_open(node) == 2
+  return recording ~= nil and recording.graph ~= nil and traces.is_open(recording.graph)
 end
 
 local function open_traces()

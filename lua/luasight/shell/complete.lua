@@ -2,18 +2,19 @@
 --- tables, operators and their keywords, files inside of texts. Nothing is run for it: where a value would have to be
 --- computed, or an access would be recorded in an open trace, it is only known to be a tensor.
 local aliases = require "luasight.model.aliases"
-local binding = require "luasight.ffi"
 local commands = require "luasight.shell.commands"
+local constants = require "luasight.ffi.constants"
 local methods = require "luasight.tensor.methods"
 local model = require "luasight.model"
 local module = require "luasight.nn.module"
 local operators = require "luasight.tensor.operators"
+local sequences = require "luasight.ffi.sequences"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
 local torch = require "luasight.tensor.torch"
 local values = require "luasight.tensor.values"
 
-local C, ffi = binding.C, binding.ffi
+local STRUCT = constants.LS_STRUCT
 
 local complete = {}
 
@@ -123,8 +124,8 @@ end
 
 local function of_tensor(v, colon, prefix)
   local names = {}
-  if not is_unknown(v) and v._kind == C.LS_STRUCT and not colon then
-    for i = 0, C.ls_seq_length(v.v) - 1 do names[#names + 1] = ffi.string(C.ls_seq_key(v.v, i)) end
+  if not is_unknown(v) and v._kind == STRUCT and not colon then
+    for i = 0, sequences.length(v) - 1 do names[#names + 1] = sequences.name(v, i) end
     return names
   end
   if colon then
@@ -191,7 +192,7 @@ local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") 
 local function get(v, name)
   if is_unknown(v) or tensor.is_handle(v) then
     if methods[name] or operators.find(name) then return TENSOR end -- what calling it gives
-    if not is_unknown(v) and v._kind == C.LS_STRUCT and C.ls_seq_find(v.v, name) >= 0 then return v[name] end
+    if not is_unknown(v) and v._kind == STRUCT and sequences.has(v, name) then return v[name] end
     return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- a field of an output
   end
   if model.is_handle(v) then
@@ -251,7 +252,7 @@ end
 function complete.keywords(name)
   local op, found, names = operators.find(name), {}, {}
   if not op then return names end
-  for arguments in ffi.string(C.ls_op_schemas(op)):gmatch "%((.-)%) %->" do
+  for arguments in operators.schemas(op):gmatch "%((.-)%) %->" do
     arguments = arguments:gsub("%b[]", ""):gsub("%b()", "")
     for argument in arguments:gmatch "[^,]+" do
       local word = argument:match "^%s*%S+%s+([%w_]+)"

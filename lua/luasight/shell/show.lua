@@ -1,12 +1,11 @@
 --- Results as text: models and tensors as PyTorch prints them, tables by their content, and proxies by where they are from,
 --- since to print their value the model would have to run.
-local binding = require "luasight.ffi"
+local nodes_of = require "luasight.ffi.nodes"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
+local traces = require "luasight.ffi.traces"
 local words = require "luasight.trace.graph_text"
 local cjson = require("cjson").new()
-
-local C, ffi = binding.C, binding.ffi
 
 local show = {}
 
@@ -32,9 +31,8 @@ local function node_text(nodes, number, depth)
 end
 
 local function proxy_text(proxy)
-  local graph, text = ffi.cast("ls_trace *", proxy.v.as.p), ffi.new "const char *[1]"
-  binding.check(C.ls_trace_json(graph, 0, text))
-  local nodes, number = cjson.decode(ffi.string(text[0])).nodes, proxy.v.aux
+  local json, number = traces.json_of_node(proxy)
+  local nodes = cjson.decode(json).nodes
   local node = nodes[number + 1]
   local notes = { "proxy" }
   if node.shape then notes[2] = ("%s %s"):format(node.dtype, words.argument(node.shape)) end
@@ -42,10 +40,7 @@ local function proxy_text(proxy)
   return ("%s  (%s)"):format(node_text(nodes, number, 0), table.concat(notes, ", "))
 end
 
--- 1: a forward is being recorded, 2: a trace.
-local function is_open_proxy(v)
-  return tensor.is_handle(v) and v._kind == C.LS_NODE and C.ls_node_is_open(v.v) == 2
-end
+local function is_open_proxy(v) return tensor.is_handle(v) and nodes_of.is_trace(v) end
 
 -- ---- tables ----------------------------------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 --- A compiled index is two arrays and a length: kinds[i] is the ls_kind of an item, values[i] what it holds.
 ---   "2:5, -1"      SLICE, INT 2, INT 5, NONE, INT -1
 ---   "[0, 2], :"    OPEN 2, INT 0, INT 2, SLICE, NONE, NONE, NONE
+local constants = require "luasight.ffi.constants"
 local failure = require "luasight.base.error"
 
-local NONE, BOOL, INT, STRING = 0, 1, 2, 4
-local OPEN, SLICE, ELLIPSIS = 10, 12, 13
+local NONE, BOOL, INT, STRING = constants.LS_NONE, constants.LS_BOOL, constants.LS_INT, constants.LS_STRING
+local OPEN, SLICE, ELLIPSIS = constants.LS_OPEN, constants.LS_SLICE, constants.LS_ELLIPSIS
 local VALUE = -1 -- a handle: written as what it is
 
 local index = { NONE = NONE, BOOL = BOOL, INT = INT, STRING = STRING, OPEN = OPEN, SLICE = SLICE, ELLIPSIS = ELLIPSIS,

@@ -3,16 +3,19 @@
 --- A handle's kind decides what a key means. A name on a tensor is a field (`shape`), a method or an operator; on a struct
 --- it is first one of its own names; everything else (numbers, slice texts, tables, tensors) is an index.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
 local index = require "luasight.tensor.index"
 local operators = require "luasight.tensor.operators"
 local methods = require "luasight.tensor.methods"
+local nodes = require "luasight.ffi.nodes"
+local sequences = require "luasight.ffi.sequences"
 local values = require "luasight.tensor.values"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t, stream, site = binding.ref_t, binding.stream, binding.site
+local stream, is_handle, get_field = binding.stream, binding.is_handle, sequences.get_field
 local call, call_two, get_function = operators.call, operators.call_two, operators.get_function
 local resolve, fields = values.resolve, values.fields
-local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
+local TENSOR, TUPLE, LIST = constants.LS_TENSOR, constants.LS_TUPLE, constants.LS_LIST
+local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 
 ---@class luasight.Tensor: ffi.cdata*  a tensor, or inside a body a proxy of one; every operator of libtorch is a method
 ---@field value any                 what a proxy stands for
@@ -74,14 +77,8 @@ end
 local function get_item(self, key)
   local e = stream.take()
   local n = put_key(e, key)
-  local status = C.ls_getitem(self.v, e.scratch(), n, (e.has_node() or self._kind == NODE) and site() or 0, e.results)
-  if status ~= 0 then
-    stream.give(e)
-    binding.check(status)
-  end
-  local r = ref_t(e.handles[0])
-  stream.give(e)
-  return binding.take(r)
+  local item = sequences.get_item(self, e, n)
+  return item -- no tail call: `key` holds the handles in the encoder
 end
 
 ---A name as key is a field; `names` says that a text is one.
@@ -98,44 +95,31 @@ local function set_item(self, key, value, names)
     n = put_key(e, key)
   end
   e.put(n, value) -- behind the index
-  local has_node = e.has_node() or self._kind == NODE
-  local status = C.ls_setitem(self.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
+  sequences.set_item(self, e, n)
 end
 
 -- ---- names -----------------------------------------------------------------------------------------------------------
 
 local function released() binding.raise("state", "this value has been released") end
 
----A field of a struct, an element of an open node.
-local function get_field(self, name)
-  local out, e = binding.new_ref(), stream.take()
-  local scratch, n = e.encode_one(name)
-  local status = C.ls_getitem(self.v, scratch, n, self._kind == NODE and site() or 0, out.v)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
-  return binding.settle(out)
-end
-
 local function name_of_node(self, name)
   local method = methods[name]
   if method then return method end
   local field = fields[name]
   if field then return field(self) end
-  if C.ls_node_is_open(self.v) == 0 then
+  if nodes.state(self) == nodes.CLOSED then
     local value = resolve(self)
     if type(value) ~= "cdata" then
       binding.raise("name", ("a %s has no %q"):format(type(value), name))
     end
     return value[name]
   end
-  if C.ls_node_kind(self.v) == STRUCT then return get_field(self, name) end
+  if nodes.kind(self) == STRUCT then return get_field(self, name) end
   return get_function(name) or get_field(self, name)
 end
 
 local function name_of_sequence(self, name)
-  if self._kind == STRUCT and C.ls_seq_find(self.v, name) >= 0 then return get_field(self, name) end
+  if self._kind == STRUCT and sequences.has(self, name) then return get_field(self, name) end
   local method = methods[name]
   if method then return method end
   if name == "value" then return self end
@@ -239,32 +223,16 @@ binding.metatype(meta)
 ---A tuple of values; Lua lists inside become tuples.
 ---@param ... any
 ---@return ffi.cdata*
-function tensor.tuple(...)
-  local out, e = binding.new_ref(), stream.take()
-  local scratch, n, has_node = e.encode_sequence(TUPLE, ...)
-  local status = C.ls_seq_build(scratch, n, has_node and site() or 0, out.v)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
-  return binding.settle(out)
-end
+function tensor.tuple(...) return sequences.tuple(...) end
 
 ---A struct: pairs of name and value, in order.
 ---@param pairs_in_order table[]  { { "logits", x }, ... }
 ---@return ffi.cdata*
-function tensor.struct(pairs_in_order)
-  local out, e = binding.new_ref(), stream.take()
-  e.restart()
-  local n = e.put_item(0, index.OPEN, STRUCT, #pairs_in_order)
-  for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
-  local status = C.ls_seq_build(e.scratch(), n, e.has_node() and site() or 0, out.v)
-  stream.give(e)
-  if status ~= 0 then binding.check(status) end
-  return binding.settle(out)
-end
+function tensor.struct(pairs_in_order) return sequences.struct(pairs_in_order) end
 
 local function keep(kept, v, seen)
   if type(v) == "cdata" then
-    if ffi.istype(ref_t, v) then kept[tostring(ffi.cast("void *", v))] = true end
+    if is_handle(v) then kept[v] = true end
   elseif type(v) == "table" and not seen[v] then
     seen[v] = true
     for _, inner in pairs(v) do keep(kept, inner, seen) end
@@ -278,7 +246,7 @@ local function leave_scope(entry, ok, ...)
     for i = 1, select("#", ...) do keep(kept, (select(i, ...)), {}) end
   end
   for _, r in ipairs(made) do
-    if not kept[tostring(ffi.cast("void *", r))] then
+    if not kept[r] then
       binding.release(r)
     elseif around then
       around[#around + 1] = r
@@ -299,8 +267,7 @@ function tensor.scope(f, ...)
 end
 
 ---Whether a value is a handle of luasight.
----@param v any
----@return boolean
-function tensor.is_handle(v) return ffi.istype(ref_t, v) end
+---@type fun(v: any): boolean
+tensor.is_handle = is_handle
 
 return tensor

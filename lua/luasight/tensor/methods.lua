@@ -1,72 +1,63 @@
 --- What handles can do besides operators: `x:tolist()`, `x:save()`, `x:to("float64")`, ...
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
+local constants = require "luasight.ffi.constants"
+local nodes = require "luasight.ffi.nodes"
 local operators = require "luasight.tensor.operators"
 local options_of = require "luasight.base.options"
+local sequences = require "luasight.ffi.sequences"
+local tensors = require "luasight.ffi.tensors"
 local values = require "luasight.tensor.values"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
-local TENSOR, NODE = 5, 9
-local tensor_of, ask, resolve, fields = values.tensor_of, values.ask, values.resolve, values.fields
+local is_handle = binding.is_handle
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE
+local tensor_of, resolve, fields = values.tensor_of, values.resolve, values.fields
 
-local methods = colon("x", function(v) return ffi.istype(ref_t, v) end)
+local methods = colon("x", is_handle)
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
-
-local function is_handle(v) return ffi.istype(ref_t, v) end
-local function is_forward(self) return self._kind == NODE and C.ls_node_is_open(self.v) == 1 end
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 
 ---Keeps the value past the trace; gives the proxy back.
 ---@return ffi.cdata*
 function methods.save(self)
-  if self._kind == NODE then binding.check(C.ls_trace_save(self.v)) end
+  if self._kind == NODE then nodes.save(self) end
   return self
 end
 
 ---Whether a saved value came.
 ---@return boolean
-function methods.is_set(self) return self._kind ~= NODE or C.ls_node_is_set(self.v) ~= 0 end
+function methods.is_set(self) return self._kind ~= NODE or nodes.is_set(self) end
 
 ---Lets go at once instead of when the collector comes by; a second time does nothing.
 function methods.release(self) binding.release(self) end
 
 -- ---- sizes -----------------------------------------------------------------------------------------------------------
 
-local function dims_of(info) return info.dims end
-local function elements_of(info) return tonumber(info.elements) end
-local function is_dense(info) return info.is_contiguous ~= 0 end
-
-local function size_of(info, axis)
-  local at = axis < 0 and axis + info.dims or axis
-  return at >= 0 and at < info.dims and tonumber(info.shape[at])
-end
-
 ---The shape, or the size of one axis.
 ---@param axis integer?
 ---@return any  # a list that counts from 0, or an integer
 function methods.size(self, axis)
   if type(axis) == "nil" then return fields.shape(self) end
-  if is_forward(self) then return fields.shape(self)[axis] end
+  if nodes.is_forward(self) then return fields.shape(self)[axis] end
   local t = tensor_of(self, "size")
-  local size = ask(t, size_of, axis)
+  local size = tensors.size(t, axis)
   if size then return size end
-  binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), ask(t, dims_of)))
+  binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), tensors.dims(t)))
 end
 
 ---The number of dimensions.
 ---@return integer
-function methods.dim(self) return ask(tensor_of(self, "dimensions"), dims_of) end
+function methods.dim(self) return tensors.dims(tensor_of(self, "dimensions")) end
 
 ---Whether the elements lie one behind the other in the order of the axes.
 ---@return boolean
-function methods.is_contiguous(self) return ask(tensor_of(self, "memory"), is_dense) end
+function methods.is_contiguous(self) return tensors.is_contiguous(tensor_of(self, "memory")) end
 
 ---The number of elements.
 ---@return integer
-function methods.numel(self) return ask(tensor_of(self, "elements"), elements_of) end
+function methods.numel(self) return tensors.elements(tensor_of(self, "elements")) end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 
@@ -75,9 +66,7 @@ function methods.numel(self) return ask(tensor_of(self, "elements"), elements_of
 function methods.item(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
-  local out = binding.new_ref()
-  binding.check(C.ls_tensor_item(tensor_of(v, "single number").v, out.v))
-  return binding.settle(out)
+  return tensors.item(tensor_of(v, "single number"))
 end
 
 local function plain(x)
@@ -100,11 +89,7 @@ end
 function methods.tolist(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
-  if v._kind ~= TENSOR then
-    local list = {}
-    for i = 0, C.ls_seq_length(v.v) - 1 do list[i + 1] = values.element(v, i) end
-    return list
-  end
+  if v._kind ~= TENSOR then return sequences.elements(v) end
   local view = values.view(v, true)
   if view.opaque then binding.raise("argument", ("numbers of %s cannot be read"):format(v.dtype)) end
   if #view.shape == 0 then return plain(view.data[0]) end
@@ -115,10 +100,8 @@ end
 ---pointer keeps the tensor alive; pointers computed from it do not.
 ---@return any
 function methods.data_ptr(self)
-  local t, out = tensor_of(self, "memory"), ffi.new "void *[1]"
-  binding.check(C.ls_tensor_pointer(t.v, out))
-  local pointer = ffi.cast(values.pointers[t.dtype] or "uint16_t *", out[0])
-  return ffi.gc(pointer, function() return t end)
+  local t = tensor_of(self, "memory")
+  return tensors.owning_pointer(t, t.dtype)
 end
 
 ---Counts from 0 over the elements of a sequence or the rows of a tensor: `for i, row in x:each() do`.
@@ -142,15 +125,14 @@ function methods.backward(self, grad, options)
   if type(grad) == "table" then grad, options = nil, grad end
   options = options_of.read("backward", options, { retain_graph = "boolean", gradient = true })
   if type(options.gradient) ~= "nil" then grad = options.gradient end
-  if self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 then
+  if nodes.is_open(self) then
     local hook = values.hooks.backward
     if hook then return hook(self, grad, options.retain_graph) end
     binding.raise("state", "backward cannot be called on a value inside a body or a forward",
       { hint = "save the value and call backward after the trace" })
   end
-  local given = type(grad) == "nil" and binding.new_ref() or tensor_of(grad, "numbers")
-  local keep = options.retain_graph and 1 or 0
-  binding.check(C.ls_tensor_backward(tensor_of(self, "gradient").v, given.v, keep))
+  local given = type(grad) ~= "nil" and tensor_of(grad, "numbers") or nil
+  tensors.backward(tensor_of(self, "gradient"), given, options.retain_graph)
 end
 
 ---Autograd records what is computed with this tensor, or no longer does.

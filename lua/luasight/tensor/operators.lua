@@ -1,13 +1,13 @@
---- Operators: one path calls, or records, every operator of libtorch.
+--- Operators of libtorch by name, as Lua functions with the habits that PyTorch's have.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local core = require "luasight.ffi.operators"
+local tensors = require "luasight.ffi.tensors"
 
-local C, ffi = binding.C, binding.ffi
-local take, give = binding.stream.take, binding.stream.give
-local settle, take_one, site = binding.settle, binding.take, binding.site
-local ref_t = binding.ref_t
-local TENSOR, NODE = 5, 9
+local call, is_handle = core.call, binding.is_handle
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE
 
-local operators = {}
+local operators = { call = call, call_two = core.call_two, call_view = core.call_view, schemas = core.schemas }
 
 -- ---- finding ---------------------------------------------------------------------------------------------------------
 
@@ -15,7 +15,6 @@ local operators = {}
 local alias = { cross_entropy = "cross_entropy_loss" }
 
 local known = {} -- name -> const ls_op *, false where there is none
-local op_out = ffi.typeof "const ls_op *[1]"
 
 ---The operator of a name, or nil.
 ---@param name string
@@ -23,8 +22,7 @@ local op_out = ffi.typeof "const ls_op *[1]"
 function operators.find(name)
   local op = known[name]
   if op == nil then
-    local found = op_out()
-    op = C.ls_op_find(alias[name] or name, found) == 0 and found[0] or false
+    op = core.find(alias[name] or name) or false
     known[name] = op
   end
   return op or nil
@@ -34,77 +32,7 @@ end
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
-  local op = operators.find(name)
-  if op then return op end
-  local found = op_out()
-  binding.check(C.ls_op_find(name, found))
-  return found[0]
-end
-
--- ---- calling ---------------------------------------------------------------------------------------------------------
-
----The results in an encoder as handles, first, then what may run the collector.
-local function take_all(e, n)
-  local taken = {}
-  for i = 1, n do
-    taken[i] = binding.new_ref()
-    taken[i].v = e.results[i - 1]
-  end
-  give(e)
-  for i = 1, n do taken[i] = settle(taken[i]) end
-  return unpack(taken, 1, n)
-end
-
----The results of a call; the encoder goes back.
-local function results_of(e)
-  local n = e.count[0]
-  if n == 1 then
-    local r = ref_t(e.handles[0])
-    give(e)
-    return take_one(r)
-  end
-  if n == 0 then return give(e) end
-  return take_all(e, n)
-end
-
----Raises what failed. Without memory an operator that changed nothing is called again, when what nobody holds is freed.
-local function failed(e, status, op, ...)
-  give(e)
-  if C.ls_error_again() ~= 0 then
-    binding.free_memory()
-    local again = take()
-    local stream, n, has_node = again.encode_args(...)
-    status = C.ls_op_call(op, stream, n, has_node and site() or 0, again.results, again.count)
-    if status == 0 then return results_of(again) end
-    give(again)
-  end
-  binding.check(status)
-end
-
----Calls an operator, or records it where an argument is a node of an open graph.
----@param op ffi.cdata*  of `operators.get`
----@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
----@return any ...       one Lua value for each result
-local function call(op, ...)
-  local e = take()
-  local stream, n, has_node = e.encode_args(...)
-  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
-  if status ~= 0 then return failed(e, status, op, ...) end
-  return results_of(e)
-end
-operators.call = call
-
----The same for two arguments that are no keyword arguments: arithmetic.
----@param op ffi.cdata*
----@param a any
----@param b any
----@return any ...
-function operators.call_two(op, a, b)
-  local e = take()
-  local stream, n, has_node = e.encode_two(a, b)
-  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
-  if status ~= 0 then return failed(e, status, op, a, b) end
-  return results_of(e)
+  return operators.find(name) or core.get(name)
 end
 
 -- ---- argument habits -------------------------------------------------------------------------------------------------
@@ -119,7 +47,7 @@ local list_at = {
 
 local function is_element(v, alone)
   if type(v) == "number" then return true end
-  if type(v) ~= "cdata" or not ffi.istype(ref_t, v) then return false end
+  if not is_handle(v) then return false end
   local kind = v._kind
   return kind == TENSOR or kind == NODE and not alone -- a lone node may be a whole shape
 end
@@ -168,7 +96,7 @@ end
 
 local function make(op, wanted, ...)
   local t = call(op, ...)
-  if wanted ~= nil then binding.check(C.ls_tensor_require_grad(t.v, wanted and 1 or 0)) end
+  if wanted ~= nil then tensors.require_grad(t, wanted) end
   return t
 end
 
@@ -178,7 +106,7 @@ local came_later = { scaled_dot_product_attention = "scale" } -- arguments that 
 
 local function is_whole(op, name)
   local argument = came_later[name]
-  return not argument or ffi.string(C.ls_op_schemas(op)):find(" " .. argument .. "=", 1, true) ~= nil
+  return not argument or core.schemas(op):find(" " .. argument .. "=", 1, true) ~= nil
 end
 
 ---An operator as a Lua function, nil where there is none.
@@ -207,11 +135,7 @@ end
 ---The names of the operators that begin with `prefix`.
 ---@param prefix string?
 ---@return string[]
-function operators.names(prefix)
-  local list = {}
-  for name in ffi.string(C.ls_op_names(prefix or "")):gmatch "[^\n]+" do list[#list + 1] = name end
-  return list
-end
+function operators.names(prefix) return core.names(prefix or "") end
 
 operators.list_at = list_at
 return operators

@@ -1,18 +1,19 @@
 --- `ls.torch`: tensors from Lua numbers, and every operator of libtorch by name.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local libtorch = require "luasight.ffi.torch"
 local operators = require "luasight.tensor.operators"
 local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
+local tensors = require "luasight.ffi.tensors"
 
-local C, ffi = binding.C, binding.ffi
+local TENSOR = constants.LS_TENSOR
 
 ---@class luasight.torch
 ---@field [string] fun(...): any  every operator
 local torch = {}
 
 -- ---- tensors from lists ----------------------------------------------------------------------------------------------
-
-local int64_t = ffi.typeof "int64_t"
 
 local function place_text(place)
   local parts = {}
@@ -55,7 +56,7 @@ local function kind_of(flat)
   for i = 1, #flat do
     local v = flat[i]
     local this = type(v)
-    if this == "cdata" and ffi.istype(int64_t, v) then
+    if this == "cdata" and tensors.is_int64(v) then
       this = "int64"
     elseif this ~= "number" and this ~= "boolean" then
       local hint = tensor.is_handle(v) and "torch.stack joins tensors" or nil
@@ -70,9 +71,9 @@ local function kind_of(flat)
 end
 
 local storage = {
-  number = { from = "float64", ctype = ffi.typeof "double[?]", dtype = "float32" },
-  int64 = { from = "int64", ctype = ffi.typeof "int64_t[?]", dtype = "int64" },
-  boolean = { from = "bool", ctype = ffi.typeof "bool[?]", dtype = "bool" },
+  number = { from = "float64", dtype = "float32" },
+  int64 = { from = "int64", dtype = "int64" },
+  boolean = { from = "bool", dtype = "bool" },
 }
 
 local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
@@ -92,12 +93,7 @@ function torch.tensor(numbers, options)
     local flat, shape = {}, {}
     flatten(numbers, shape, 1, flat, {})
     local as = storage[kind_of(flat)]
-    local data, dims = as.ctype(math.max(#flat, 1)), ffi.new("int64_t[?]", #shape + 1)
-    for i = 1, #flat do data[i - 1] = flat[i] end
-    for i = 1, #shape do dims[i - 1] = shape[i] end
-    out = binding.new_ref()
-    binding.check(C.ls_tensor_from(data, as.from, dims, #shape, options.dtype or as.dtype, options.device or "cpu", out.v))
-    binding.settle(out)
+    out = tensors.of_numbers(flat, as.from, shape, options.dtype or as.dtype, options.device or "cpu")
   end
   if options.requires_grad then out:requires_grad_(true) end
   return out
@@ -105,7 +101,7 @@ end
 
 ---@param v any
 ---@return boolean
-function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == C.LS_TENSOR end
+function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == TENSOR end
 
 -- ---- files -----------------------------------------------------------------------------------------------------------
 
@@ -128,19 +124,16 @@ end
 
 ---The same random numbers from here on.
 ---@param seed integer
-function torch.manual_seed(seed) binding.check(C.ls_manual_seed(seed)) end
+function torch.manual_seed(seed) libtorch.seed(seed) end
 
 ---@return integer
-function torch.get_num_threads() return C.ls_threads() end
+function torch.get_num_threads() return libtorch.threads() end
 
 ---@param n integer
-function torch.set_num_threads(n) binding.check(C.ls_set_threads(n)) end
+function torch.set_num_threads(n) libtorch.set_threads(n) end
 
 ---@return boolean
-function torch.is_grad_enabled()
-  if binding.modes.shared then binding.modes.set() end
-  return C.ls_grad_enabled() ~= 0
-end
+function torch.is_grad_enabled() return binding.records_autograd() end
 
 ---Runs a function while autograd records nothing. In a coroutine that is so while it runs, not while it has yielded.
 ---@param f fun(...): ...
@@ -157,7 +150,7 @@ function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 ---How many devices of a kind there are.
 ---@param kind string  "cuda"
 ---@return integer
-function torch.device_count(kind) return C.ls_device_count(kind) end
+function torch.device_count(kind) return libtorch.devices(kind) end
 
 return setmetatable(torch, {
   __index = function(_, name)

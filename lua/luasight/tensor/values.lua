@@ -1,12 +1,17 @@
 --- Values behind handles: demands, fields, length and text.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local nodes = require "luasight.ffi.nodes"
 local operators = require "luasight.tensor.operators"
 local print_tensor = require "luasight.tensor.print"
+local sequences = require "luasight.ffi.sequences"
+local tensors = require "luasight.ffi.tensors"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t, stream = binding.ref_t, binding.stream
-local TENSOR, TUPLE, LIST, STRUCT, NODE = 5, 6, 7, 8, 9
-local FUNCTION, TRACE = 1, 2 -- of ls_node_is_open: what is being recorded, a module's forward or a trace
+local is_handle = binding.is_handle
+local is_forward, is_trace, is_open = nodes.is_forward, nodes.is_trace, nodes.is_open
+local TENSOR, TUPLE, LIST = constants.LS_TENSOR, constants.LS_TUPLE, constants.LS_LIST
+local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
+local FUNCTION, CLOSED = nodes.FUNCTION, nodes.CLOSED
 
 local values = {
   ---What later layers add: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node), set_grad(node, v),
@@ -16,10 +21,6 @@ local values = {
 
 local words = { [TENSOR] = "tensor", [TUPLE] = "tuple", [LIST] = "list", [STRUCT] = "struct" }
 
----@param v any
----@return boolean
-local function is_handle(v) return ffi.istype(ref_t, v) end
-
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
 ---The value of a node: of a saved one after the trace, and by running the model up to it inside. A handle whose trace is
@@ -28,29 +29,18 @@ local function is_handle(v) return ffi.istype(ref_t, v) end
 ---@return any
 function values.resolve(self)
   if self._kind ~= NODE then return self end
-  local state, out = C.ls_node_is_open(self.v), binding.new_ref()
+  local state = nodes.state(self)
+  if state == CLOSED then return nodes.become_value(self) end
   if state == FUNCTION then
-    if C.ls_node_is_eager(self.v) == 0 then
+    if not nodes.is_eager(self) then
       binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later",
         { hint = "compute with it, or use x.shape and x:size(d), which are values too; a module whose forward branches on " ..
           "numbers declares itself: dynamic = true" })
     end
-    binding.check(C.ls_function_demand(self.v, binding.site(), out.v))
-    return binding.settle(out)
+    return nodes.demand(self)
   end
-  if state == 0 then
-    binding.check(C.ls_trace_value(self.v, out.v))
-    if out._kind >= TENSOR then
-      C.ls_value_release(self.v)
-      self.v = out.v
-      out._kind = 0
-      return self
-    end
-  else
-    values.hooks.demand(self)
-    binding.check(C.ls_trace_value(self.v, out.v))
-  end
-  return binding.settle(out)
+  values.hooks.demand(self)
+  return nodes.value(self)
 end
 
 local resolve = values.resolve
@@ -72,34 +62,6 @@ end
 
 local tensor_of = values.tensor_of
 
-local info_t = ffi.typeof "ls_tensor_info"
-local idle = info_t() -- of `ask`; nil while one runs, so that a finalizer that asks has another
-
----What the core says about a tensor.
----@param t ffi.cdata*
----@return ffi.cdata*
-local function describe(t)
-  local info = info_t()
-  binding.check(C.ls_tensor_describe(t.v, info))
-  return info
-end
-
----What `read` takes from what the core says about a tensor.
----@param t ffi.cdata*
----@param read fun(info: ffi.cdata*, argument: any): any
----@param argument any
----@return any
-function values.ask(t, read, argument)
-  local info = idle or info_t()
-  idle = nil
-  binding.check(C.ls_tensor_describe(t.v, info))
-  local answer = read(info, argument)
-  idle = info
-  return answer
-end
-
-local ask = values.ask
-
 -- ---- fields ----------------------------------------------------------------------------------------------------------
 
 local fields, setters = {}, {}
@@ -109,49 +71,24 @@ values.fields, values.setters = fields, setters
 ---@return any
 function fields.value(self) return resolve(self) end
 
-local function is_forward(self) return self._kind == NODE and C.ls_node_is_open(self.v) == FUNCTION end
-
-local function put_shape(info, e)
-  local n = e.put_item(0, 10, LIST, info.dims)
-  for i = 0, info.dims - 1 do n = e.put(n, tonumber(info.shape[i])) end
-  return n
-end
-
-local function dtype_of(info) return ffi.string(info.dtype) end
-local function device_of(info) return ffi.string(info.device) end
-local function is_recorded(info) return info.requires_grad ~= 0 end
-local function first_size(info) return info.dims > 0 and tonumber(info.shape[0]) end
-
 ---A list of sizes that counts from 0.
 ---@return ffi.cdata*
 function fields.shape(self)
-  local out = binding.new_ref()
-  if is_forward(self) then
-    binding.check(C.ls_function_shape(self.v, binding.site(), out.v))
-    return out
-  end
-  local t, e = tensor_of(self, "shape"), stream.take()
-  local n = ask(t, put_shape, e)
-  binding.check(C.ls_value_build(e.scratch(), n, out.v))
-  stream.give(e)
-  return out
+  if is_forward(self) then return nodes.shape(self) end
+  return tensors.shape(tensor_of(self, "shape"))
 end
 
 ---@return string  # "float32"
-function fields.dtype(self) return ask(tensor_of(self, "dtype"), dtype_of) end
+function fields.dtype(self) return tensors.dtype(tensor_of(self, "dtype")) end
 
 ---@return string  # "cpu"
-function fields.device(self) return ask(tensor_of(self, "device"), device_of) end
+function fields.device(self) return tensors.device(tensor_of(self, "device")) end
 
 ---@return boolean
-function fields.requires_grad(self) return ask(tensor_of(self, "requires_grad"), is_recorded) end
+function fields.requires_grad(self) return tensors.requires_grad(tensor_of(self, "requires_grad")) end
 
 ---@param on boolean
-function setters.requires_grad(self, on)
-  binding.check(C.ls_tensor_require_grad(tensor_of(self, "requires_grad").v, on and 1 or 0))
-end
-
-local function is_open(self) return self._kind == NODE and C.ls_node_is_open(self.v) ~= 0 end
+function setters.requires_grad(self, on) tensors.require_grad(tensor_of(self, "requires_grad"), on) end
 
 ---The gradient of a tensor that has one.
 ---@return ffi.cdata*?
@@ -163,11 +100,8 @@ function fields.grad(self)
       { hint = "call backward after the trace, on real tensors" })
   end
   local t = tensor_of(self, "grad")
-  local proxy = t._aux == C.LS_READ_ONLY and values.hooks.parameter_grad and values.hooks.parameter_grad(t)
-  if proxy then return proxy end
-  local out = binding.new_ref()
-  binding.check(C.ls_tensor_grad(t.v, out.v))
-  return binding.settle(out)
+  local proxy = tensors.is_read_only(t) and values.hooks.parameter_grad and values.hooks.parameter_grad(t)
+  return proxy or tensors.grad(t)
 end
 
 ---@param v ffi.cdata*?
@@ -178,18 +112,14 @@ function setters.grad(self, v)
     binding.raise("state", "the gradient of a value inside a body or a forward cannot be set")
   end
   local t = tensor_of(self, "grad")
-  if t._aux == C.LS_READ_ONLY then
+  if tensors.is_read_only(t) then
     binding.raise("state", "the gradient of a parameter can be read in a trace, not set",
       { hint = "set the gradient of a value: model.layer1.output.grad = g" })
   end
-  if type(v) == "nil" then
-    return binding.check(C.ls_tensor_set_grad(t.v, binding.new_ref().v))
-  end
+  if type(v) == "nil" then return tensors.set_grad(t, nil) end
   if not is_handle(v) then binding.raise("argument", "a gradient is a tensor or nil") end
-  binding.check(C.ls_tensor_set_grad(t.v, tensor_of(v, "numbers").v))
+  tensors.set_grad(t, tensor_of(v, "numbers"))
 end
-
-local function is_trace(self) return self._kind == NODE and C.ls_node_is_open(self.v) == TRACE end
 
 local function no_tokens()
   binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
@@ -215,16 +145,6 @@ function fields.t(self) return setmetatable({ tensor = self }, Tokens) end
 
 -- ---- sequences -------------------------------------------------------------------------------------------------------
 
----Element i of a sequence, from 0.
----@param self ffi.cdata*
----@param i integer
----@return any
-function values.element(self, i)
-  local out = binding.new_ref()
-  binding.check(C.ls_seq_get(self.v, i, out.v))
-  return binding.settle(out)
-end
-
 ---#x: the size of axis 0, the length of a sequence.
 ---@return integer
 function values.length(self)
@@ -233,9 +153,9 @@ function values.length(self)
   if not is_handle(v) then return #v end
   if v._kind ~= TENSOR then
     if v._kind < TENSOR then binding.raise("state", "this value has been released") end
-    return C.ls_seq_length(v.v)
+    return sequences.length(v)
   end
-  return ask(v, first_size) or binding.raise("shape", "a tensor without dimensions has no length")
+  return tensors.size(v, 0) or binding.raise("shape", "a tensor without dimensions has no length")
 end
 
 -- ---- text ------------------------------------------------------------------------------------------------------------
@@ -247,10 +167,10 @@ local function element_text(v)
 end
 
 local function sequence_text(self)
-  local parts, n = {}, C.ls_seq_length(self.v)
+  local parts, n = {}, sequences.length(self)
   for i = 0, n - 1 do
-    local text = element_text(values.element(self, i))
-    if self._kind == STRUCT then text = ("%s = %s"):format(ffi.string(C.ls_seq_key(self.v, i)), text) end
+    local text = element_text(sequences.element(self, i))
+    if self._kind == STRUCT then text = ("%s = %s"):format(sequences.name(self, i), text) end
     parts[i + 1] = text
   end
   local inside = table.concat(parts, ", ")
@@ -264,30 +184,19 @@ end
 function values.text(self)
   if self._kind < TENSOR then return "(released)" end
   if is_forward(self) then
-    return ("<a value of forward, made at %s>"):format(binding.where(tonumber(C.ls_node_site(self.v))))
+    return ("<a value of forward, made at %s>"):format(nodes.where(self))
   end
   local v = resolve(self)
   if not is_handle(v) then return element_text(v) end
   if v._kind ~= TENSOR then return sequence_text(v) end
-  local d, name = describe(v), C.ls_tensor_grad_fn(v.v)
-  local notes = {
-    dtype = ffi.string(d.dtype), device = ffi.string(d.device), requires_grad = d.requires_grad ~= 0,
-    grad_fn = name ~= nil and ffi.string(name) or nil,
-  }
+  local notes = { dtype = tensors.dtype(v), device = tensors.device(v), requires_grad = tensors.requires_grad(v),
+    grad_fn = tensors.grad_fn(v) }
   return print_tensor.text(values.view(v), notes)
 end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 
-local pointers = {
-  float32 = ffi.typeof "float *", float64 = ffi.typeof "double *", int64 = ffi.typeof "int64_t *",
-  int32 = ffi.typeof "int32_t *", int16 = ffi.typeof "int16_t *", int8 = ffi.typeof "int8_t *",
-  uint8 = ffi.typeof "uint8_t *", bool = ffi.typeof "bool *",
-}
-values.pointers = pointers
-
 local read_as = { float16 = "float32", bfloat16 = "float32", uint16 = "int64", uint32 = "int64" }
-local address_t = ffi.typeof "void *[1]"
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 
@@ -308,20 +217,17 @@ end
 ---@param whole boolean?
 ---@return luasight.TensorView
 function values.view(t, whole)
-  local d = describe(t)
-  local shape, strides = {}, {}
-  for i = 0, d.dims - 1 do shape[i + 1] = tonumber(d.shape[i]) end
-  local dtype, device = ffi.string(d.dtype), ffi.string(d.device)
-  local view = { shape = shape, strides = strides, elements = tonumber(d.elements), keep = t }
-  local as = read_as[dtype] or pointers[dtype] and dtype
+  local d = tensors.layout(t)
+  local shape, dtype, device = d.shape, d.dtype, d.device
+  local view = { shape = shape, strides = d.strides, elements = d.elements, keep = t }
+  local as = read_as[dtype] or tensors.is_readable(dtype) and dtype
   if not as or device == "meta" then
     view.opaque = true
     return view
   end
-  if d.is_lazy ~= 0 then
-    t = binding.new_ref()
-    binding.check(C.ls_tensor_plain(view.keep.v, t.v))
-    view.keep, d = t, describe(t)
+  if d.is_lazy then
+    t = tensors.plain(t)
+    view.keep = t
   end
   if as ~= dtype or device ~= "cpu" then
     t = op("detach", t)
@@ -329,12 +235,9 @@ function values.view(t, whole)
       t, view.edges = edges_only(t, shape), true
     end
     view.keep = op("to", t, { dtype = as, device = "cpu" })
-    d = describe(view.keep)
   end
-  for i = 0, d.dims - 1 do strides[i + 1] = tonumber(d.strides[i]) end
-  local address = address_t()
-  binding.check(C.ls_tensor_pointer(view.keep.v, address))
-  view.data = ffi.cast(pointers[as], address[0])
+  if d.is_lazy or as ~= dtype or device ~= "cpu" then view.strides = tensors.layout(view.keep).strides end
+  view.data = tensors.pointer(view.keep, as)
   return view
 end
 

@@ -2,9 +2,9 @@
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local torch = require "luasight.tensor.torch"
+local traces = require "luasight.ffi.traces"
 
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
+local is_handle = binding.is_handle
 
 local batch = {}
 
@@ -18,14 +18,12 @@ local batch = {}
 ---@field settings luasight.GenerationSettings?  of a generation
 ---@field width integer?    of the input's own padding to the left: the longest row
 
-local function is_tensor(v) return ffi.istype(ref_t, v) end
-
 ---How many rows an input has: those of its first tensor.
 ---@param args table
 ---@return integer
 function batch.rows(args)
   local function first(v)
-    if is_tensor(v) then return v:dim() > 0 and v:size(0) or nil end
+    if is_handle(v) then return v:dim() > 0 and v:size(0) or nil end
     if type(v) ~= "table" then return nil end
     for _, inner in pairs(v) do
       local rows = first(inner)
@@ -68,7 +66,7 @@ join = function(list, n, where)
     end
   end
   local first = list[1]
-  if is_tensor(first) then
+  if is_handle(first) then
     for i = 2, n do
       local a, b = first.shape, list[i].shape
       for axis = 1, math.max(#a, #b) - 1 do
@@ -112,7 +110,7 @@ end
 local function members_of(recording, pass)
   local members = {}
   for index, input in pairs(recording.invokes) do
-    if C.ls_trace_pass(recording.graph, index) == pass then members[#members + 1] = input end
+    if traces.pass(recording.graph, index) == pass then members[#members + 1] = input end
   end
   table.sort(members, function(a, b) return a.index < b.index end)
   return members
@@ -134,13 +132,12 @@ Pass.__index = Pass
 function Pass:begin(step, ...)
   for _, member in ipairs(self.members) do member.steps = step + 1 end
   local program, stream, n = record.prepare(self.module, ...)
-  binding.check(C.ls_trace_begin(self.recording.graph, self.number, step, program, stream, n, self.rows))
+  traces.begin(self.recording.graph, self.number, step, program, stream, n, self.rows)
 end
 
 ---There are no more steps.
 function Pass:finish()
-  local text = self.generation and self.generation:text():clone() or binding.new_ref()
-  binding.check(C.ls_trace_end(self.recording.graph, text.v))
+  traces.end_steps(self.recording.graph, self.generation and self.generation:text():clone())
 end
 
 ---Begins a pass that has the inputs of several invokes, or is a generation.
@@ -156,7 +153,7 @@ function batch.begin(recording, number)
   if generation then copies = generation.rows / total end
   local first = 0
   for _, member in ipairs(members) do
-    binding.check(C.ls_trace_rows(recording.graph, member.index, first, member.rows * copies, member.pad or 0))
+    traces.rows(recording.graph, member.index, first, member.rows * copies, member.pad)
     first = first + member.rows * copies
   end
   local pass = setmetatable({ recording = recording, number = number, members = members, module = network.module,

@@ -3,10 +3,10 @@
 --- A stored edit is a recorded graph that never runs itself; opening a trace copies its nodes to the front. Its text form is
 --- the JSON of the graph, so that an edit can be kept in a file and loaded as data.
 local binding = require "luasight.ffi"
+local graph_files = require "luasight.ffi.graph_files"
 local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
-
-local C, ffi = binding.C, binding.ffi
+local traces = require "luasight.ffi.traces"
 
 local edits = {}
 
@@ -22,8 +22,8 @@ local function open(network)
   local tracer = trace.open(network)
   tracer._recording.stored = true
   tracer._steps = math.huge -- an edit may name any step of a generation
-  binding.check(C.ls_trace_generate(tracer._recording.graph, 2 ^ 20))
-  trace.invoke(tracer, C.LS_INVOKE_WHOLE, network.example())
+  traces.generate(tracer._recording.graph, 2 ^ 20)
+  trace.invoke(tracer, traces.WHOLE, network.example())
   return tracer
 end
 
@@ -43,12 +43,10 @@ end
 function edits.include(tracer, index)
   local recording = tracer._recording
   for _, edit in ipairs(tracer._network.edits) do
-    local graph = edit.recording.graph
-    local map = ffi.new("int32_t[?]", C.ls_trace_count(graph) + 1)
     local first, last = 0, (tracer._steps or 1) - 1
     if edit.steps then first, last = -1, -1 end
     for step = first, last do
-      binding.check(C.ls_trace_include(recording.graph, graph, index, step, map))
+      local map = traces.include(recording.graph, edit.recording.graph, index, step)
       for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end
     end
   end
@@ -56,25 +54,12 @@ end
 
 -- ---- files -------------------------------------------------------------------------------------------------------------
 
-local text_out, reader_out, call = ffi.new "const char *[1]", ffi.new "ls_reader *[1]", ffi.new "ls_reader_call_info"
-
----What a text of edits holds, checked; `name` is the file's, for errors.
----@param text string
----@param name string
----@return ffi.cdata*
-local function read(text, name)
-  binding.check(C.ls_edits_read(text, #text, name, reader_out))
-  return ffi.gc(reader_out[0], C.ls_reader_release)
-end
-
----The programs of the modules that the edits of a text call: visit(call, handle, program); the handle is nil where the model
----has no such module.
+---The programs of the modules that the edits of a text call: visit(call, handle, program, number); the handle is nil where
+---the model has no such module.
 local function each_program(network, reader, visit)
-  for i = 0, C.ls_reader_calls(reader) - 1 do
-    binding.check(C.ls_reader_call(reader, i, call))
-    local handle, keywords = network.find(ffi.string(call.path)), {}
-    for k = 0, call.keywords - 1 do keywords[k + 1] = ffi.string(C.ls_reader_call_keyword(reader, i, k)) end
-    visit(i, handle, handle and record.program(debug.getfenv(handle).module, call.positional, keywords))
+  for i, call in ipairs(graph_files.calls(reader)) do
+    local handle = network.find(call.path)
+    visit(call, handle, handle and record.program(debug.getfenv(handle).module, call.positional, call.keywords), i)
   end
 end
 
@@ -82,8 +67,7 @@ end
 local function text_of(network)
   local parts = {}
   for i, edit in ipairs(network.edits) do
-    binding.check(C.ls_trace_json(edit.recording.graph, 1, text_out))
-    local text = ffi.string(text_out[0])
+    local text = traces.json(edit.recording.graph, true)
     parts[i] = edit.steps and text:sub(1, -2) .. ',"steps":true}' or text
   end
   return ('{"luasight_edits":1,"edits":[%s]}'):format(table.concat(parts, ","))
@@ -91,14 +75,14 @@ end
 
 ---Refuses what `load` would refuse, and calls of modules that a file cannot name.
 local function check(network, text)
-  local ok, reader = pcall(read, text, "these edits")
+  local ok, reader = pcall(graph_files.read_edits, text, "these edits")
   if not ok then
     if type(reader) == "table" and reader.code ~= "memory" then binding.raise("state", reader.message) end
     error(reader, 0)
   end
-  each_program(network, reader, function(_, handle, program)
-    local path = ffi.string(call.path)
-    local recorded = C.ls_trace_program(network.edits[call.edit + 1].recording.graph, call.node)
+  each_program(network, reader, function(call, handle, program)
+    local path = call.path
+    local recorded = traces.program_of(network.edits[call.edit + 1].recording.graph, call.node)
     if not handle then
       binding.raise("state", ("the edit calls a %s that is no part of the model, so it cannot be saved as data"):format(path))
     elseif program ~= recorded then
@@ -112,7 +96,7 @@ end
 function edits.save(network, path)
   local text = text_of(network)
   check(network, text)
-  binding.check(C.ls_file_write(path, text, #text))
+  graph_files.write(path, text)
 end
 
 ---@param network luasight.Network
@@ -126,22 +110,22 @@ function edits.load(network, path)
     file:close()
   end
   if not text then binding.raise("io", ("cannot read %s: %s"):format(path, why or problem)) end
-  local reader = read(text, path)
-  each_program(network, reader, function(i, handle, program)
+  local reader = graph_files.read_edits(text, path)
+  each_program(network, reader, function(call, handle, program, number)
     if not handle then
-      binding.raise("name", ("%s calls the module %s, which this model does not have"):format(path, ffi.string(call.path)))
+      binding.raise("name", ("%s calls the module %s, which this model does not have"):format(path, call.path))
     end
-    binding.check(C.ls_reader_set_program(reader, i, program))
+    graph_files.set_program(reader, number, program)
   end)
   local list = {}
-  for i = 0, C.ls_reader_edits(reader) - 1 do
+  for i = 0, graph_files.edits(reader) - 1 do
     local tracer = open(network)
     local recording = tracer._recording
-    binding.check(C.ls_reader_record(reader, i, recording.graph, tracer._invoke))
+    graph_files.record(reader, i, recording.graph, tracer._invoke)
     tracer._invoke = nil
-    list[i + 1] = { recording = recording, functions = {}, steps = C.ls_reader_edit_steps(reader, i) == 1 or nil }
+    list[i + 1] = { recording = recording, functions = {}, steps = graph_files.names_steps(reader, i) or nil }
   end
-  C.ls_reader_release(ffi.gc(reader, nil))
+  graph_files.release(reader)
   return list
 end
 

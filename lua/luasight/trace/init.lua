@@ -12,12 +12,10 @@ local attached = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
+local nodes = require "luasight.ffi.nodes"
 local record = require "luasight.nn.record"
+local traces = require "luasight.ffi.traces"
 local values = require "luasight.tensor.values"
-
-local C, ffi = binding.C, binding.ffi
-local ref_t = binding.ref_t
-local NODE = C.LS_NODE
 
 local trace = {}
 
@@ -40,8 +38,6 @@ local trace = {}
 
 local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the graph
 
-local function address(graph) return tonumber(ffi.cast("uintptr_t", graph)) end
-
 -- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over. And the
 -- recordings of ls.session. Both belong to coroutines, so that two that take turns can each have their own.
 local bodies, sessions = extent(), extent()
@@ -53,18 +49,10 @@ function trace.of(network) return bodies:current("_network", network) end
 
 -- ---- opening -----------------------------------------------------------------------------------------------------------
 
--- Where results arrive: taken for one call, so that a finalizer that opens a trace meanwhile has its own.
-local graph_t, index_t, event_t = ffi.typeof "ls_trace *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
-local graph_out, index_out, idle_event = graph_t(), index_t(), event_t()
-
 ---@return luasight.Recording
 function trace.new_recording()
-  local out = graph_out or graph_t()
-  graph_out = nil
-  binding.check(C.ls_trace_open(out))
-  local recording = { graph = ffi.gc(out[0], C.ls_trace_release), invokes = {}, functions = {} }
-  graph_out = out
-  recordings[address(recording.graph)] = recording
+  local recording = { graph = traces.open(), invokes = {}, functions = {} }
+  recordings[traces.address(recording.graph)] = recording
   return recording
 end
 
@@ -75,7 +63,7 @@ end
 function trace.open(network, apart)
   local recording = not apart and sessions:current()
   if recording and recording.stands_in == bodies:current() then
-    C.ls_trace_fence(recording.graph)
+    traces.fence(recording.graph)
   else
     recording = trace.new_recording()
   end
@@ -86,18 +74,14 @@ end
 
 ---Adds an invoke to a trace; what is recorded next belongs to it.
 ---@param tracer luasight.Tracer
----@param kind integer  LS_INVOKE_*
+---@param kind integer  traces.WHOLE, .ROWS or .ALL
 ---@param ... any  the arguments of one call of the model
 ---@return integer
 function trace.invoke(tracer, kind, ...)
   local recording = tracer._recording
   local module = tracer._network.module
   local program, stream, n = record.prepare(tracer._twins and tracer._twins[module] or module, ...)
-  local out = index_out or index_t()
-  index_out = nil
-  binding.check(C.ls_trace_invoke(recording.graph, kind, program, stream, n, out))
-  local index = out[0]
-  index_out = out
+  local index = traces.invoke(recording.graph, kind, program, stream, n)
   tracer._program, tracer._invoke = program, index
   if #tracer._network.edits > 0 and not recording.stored then
     require "luasight.trace.edits".include(tracer, index)
@@ -108,43 +92,28 @@ end
 -- ---- running -----------------------------------------------------------------------------------------------------------
 
 local act = {
-  [1] = function(recording, pass) batch.begin(recording, pass) end,
-  [2] = function(recording, _, _, result) batch.take(recording.pass, result) end,
-  [3] = function(recording, _, _, arguments, node)
+  [traces.PASS] = function(recording, pass) batch.begin(recording, pass) end,
+  [traces.STEP] = function(recording, _, _, result) batch.take(recording.pass, result) end,
+  [traces.HOST] = function(recording, _, _, arguments, node)
     local list = {}
     for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
     local result = record.one_result(recording.functions[node](unpack(list, 1, #arguments)))
     if type(result) == "table" then
       binding.raise("argument", "a function given to apply returns tensors, numbers or ls.tuple(...), not a table")
     end
-    local e = binding.stream.take()
-    local status = C.ls_trace_supply(recording.graph, node, (e.encode_one(result)))
-    binding.stream.give(e)
-    binding.check(status)
+    traces.supply(recording.graph, node, result)
   end,
 }
 
 ---Runs to what `node` needs, or (nil) to the end; acts where the core asks for it, and returns early behind an act of the
 ---kind `last`.
-local function run(recording, node, last)
-  local event = idle_event or event_t()
-  idle_event = nil
-  repeat
-    binding.check(C.ls_trace_run(recording.graph, node, node and binding.site() or 0, event))
-    local kind = event.kind
-    if kind ~= 0 then
-      local pass, step, at = event.pass, event.step, event.node
-      act[kind](recording, pass, step, binding.wrap(event.value), at)
-    end
-  until kind == 0 or kind == last
-  idle_event = event
-end
+local function run(recording, node, last) traces.run(recording.graph, node, act, recording, last) end
 
 local function give_up(recording, problem)
   local first = recording.failed
   if first and type(problem) == "table" and problem.code == "state" then problem = first end -- of a trace that had failed
   recording.failed = first or problem
-  if recording.graph then C.ls_trace_abandon(recording.graph) end
+  if recording.graph then traces.abandon(recording.graph) end
   error(problem, 0)
 end
 
@@ -158,14 +127,14 @@ end
 ---@param node ffi.cdata*
 ---@return luasight.Recording, integer
 function trace.recording_of(node)
-  local recording, tracer = recordings[address(node.v.as.p)], bodies:current()
+  local recording, tracer = recordings[nodes.owner(node)], bodies:current()
   return recording, tracer and tracer._recording == recording and tracer._invoke or -1
 end
 
 ---The model runs up to where a node's value exists.
 ---@param node ffi.cdata*
 function values.hooks.demand(node)
-  local recording = recordings[address(node.v.as.p)]
+  local recording = recordings[nodes.owner(node)]
   if not recording then
     binding.raise("state", "the trace of this value was left open and is gone, with its model",
       { hint = "keep what model:tracer gives, and call its :run()" })
@@ -174,20 +143,20 @@ function values.hooks.demand(node)
     binding.raise("state", "a stored edit is only recorded, so it has no values to ask for",
       { hint = "compute with it, or do this in the body of a trace" })
   end
-  run_or_give_up(recording, node.v)
+  run_or_give_up(recording, node)
 end
 
 ---Of a dynamic module called in a body: it is recorded with the values of its arguments.
 function record.demand(v)
-  if v._kind == NODE and C.ls_node_is_open(v.v) > 0 then values.hooks.demand(v) end
+  if nodes.is_open(v) then values.hooks.demand(v) end
 end
 
 -- ---- ending ------------------------------------------------------------------------------------------------------------
 
 ---Saves every proxy of this graph inside a value that a body returns.
 local function save_returned(graph, v, seen)
-  if ffi.istype(ref_t, v) then
-    if v.v.kind == NODE and v.v.as.p == graph then binding.check(C.ls_trace_save(v.v)) end
+  if binding.is_handle(v) then
+    traces.save(graph, v)
   elseif type(v) == "table" and not seen[v] then
     seen[v] = true
     for _, inner in pairs(v) do save_returned(graph, inner, seen) end
@@ -220,16 +189,14 @@ function trace.run_to_end(recording) run_or_give_up(recording, nil) end
 
 ---Runs a recording until the script has acted on an event of this kind.
 ---@param recording luasight.Recording
----@param kind integer  LS_EVENT_*
+---@param kind integer  traces.PASS or .STEP
 function trace.run_until(recording, kind) run_or_give_up(recording, nil, kind) end
 
 ---Runs a recording to the end of need and lets it go.
 ---@param recording luasight.Recording
 function trace.finish(recording)
   trace.run_to_end(recording)
-  local graph = recording.graph
-  binding.owe(tonumber(C.ls_trace_bytes(graph)))
-  C.ls_trace_release(ffi.gc(graph, nil))
+  traces.release(recording.graph)
   recording.graph = nil
 end
 
@@ -302,7 +269,7 @@ function trace.abandon(tracer)
   if not recording.graph then return end
   leave(tracer)
   tracer._network.standing[tracer] = nil
-  C.ls_trace_abandon(recording.graph)
+  traces.abandon(recording.graph)
   recording.graph = nil
 end
 
@@ -337,10 +304,7 @@ end
 ---@param point integer
 ---@return ffi.cdata*
 function trace.read(tracer, step, point)
-  local out = binding.new_ref()
-  local status = C.ls_trace_read(tracer._recording.graph, tracer._invoke, step, point, binding.site(), out.v)
-  if status ~= 0 then binding.check(status) end
-  return out
+  return traces.read(tracer._recording.graph, tracer._invoke, step, point)
 end
 
 ---Replaces the value at a point.
@@ -353,11 +317,7 @@ function trace.write(tracer, step, point, value, skips)
   if type(value) == "table" then
     binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values")
   end
-  local e = binding.stream.take()
-  local status = C.ls_trace_write(tracer._recording.graph, tracer._invoke, step, point, (e.encode_one(value)),
-    skips and 1 or 0, binding.site())
-  binding.stream.give(e)
-  if status ~= 0 then binding.check(status) end
+  traces.write(tracer._recording.graph, tracer._invoke, step, point, value, skips)
 end
 
 return trace

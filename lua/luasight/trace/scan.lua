@@ -5,18 +5,17 @@
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
+local traces = require "luasight.ffi.traces"
 
-local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
+local is_handle = binding.is_handle
 
 local scan = {}
-
-local function is_tensor(v) return ffi.istype(ref_t, v) end
 
 ---The same without numbers: a tensor, or tensors inside plain tables.
 ---@param v any
 ---@return any
 function scan.shape_only(v)
-  if is_tensor(v) then return v.device == "meta" and v or v:detach():to("meta") end
+  if is_handle(v) then return v.device == "meta" and v or v:detach():to("meta") end
   if type(v) ~= "table" or getmetatable(v) ~= nil then return v end
   local out = {}
   for key, inner in pairs(v) do out[key] = scan.shape_only(inner) end
@@ -36,7 +35,7 @@ function scan.twin(module, twins)
   twins[module] = twin
   for name, v in pairs(module._values) do
     if is_module(v) then v = scan.twin(v, twins)
-    elseif is_tensor(v) then v = scan.shape_only(v) end
+    elseif is_handle(v) then v = scan.shape_only(v) end
     twin._values[name] = v
   end
   return twin
@@ -61,10 +60,10 @@ end
 function scan.open(network, ...)
   local tracer, args, shapes = trace.open(network), { n = select("#", ...), ... }, {}
   tracer._twins = scan.twins(network)
-  binding.check(C.ls_trace_scan(tracer._recording.graph))
+  traces.scan(tracer._recording.graph)
   for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end
-  local index = trace.invoke(tracer, C.LS_INVOKE_WHOLE, unpack(shapes, 1, args.n))
-  tracer._recording.invokes[index] = { index = index, network = network, kind = C.LS_INVOKE_WHOLE, args = args }
+  local index = trace.invoke(tracer, traces.WHOLE, unpack(shapes, 1, args.n))
+  tracer._recording.invokes[index] = { index = index, network = network, kind = traces.WHOLE, args = args }
   return tracer
 end
 

@@ -1,9 +1,7 @@
 --- A generation beside a trace of which the script asks step by step: what a stream reads, and what generate runs, where
 --- edits are stored. Its trace is one of its own, whatever session or body is open around it.
-local binding = require "luasight.ffi"
 local trace = require "luasight.trace"
-
-local PASS, STEP = binding.C.LS_EVENT_PASS, binding.C.LS_EVENT_STEP
+local traces = require "luasight.ffi.traces"
 
 local stepwise = {}
 
@@ -19,7 +17,7 @@ Steps.__index = Steps
 function stepwise.open(tracer, output)
   local recording = tracer._recording
   trace.record_only(tracer, function() trace.save_all(recording.graph, output()) end)
-  trace.run_until(recording, PASS)
+  trace.run_until(recording, traces.PASS)
   return setmetatable({ run = recording.pass.generation, _recording = recording }, Steps)
 end
 
@@ -28,7 +26,7 @@ end
 function Steps:step()
   local recording = self._recording
   if not recording.graph then return false end
-  trace.run_until(recording, STEP)
+  trace.run_until(recording, traces.STEP)
   if self.run.over then trace.finish(recording) end
   return true
 end

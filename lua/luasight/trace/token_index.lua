@@ -2,12 +2,11 @@
 ---
 --- How much padding a pass puts before an input is known when the pass begins; so the position is a number of the graph.
 local binding = require "luasight.ffi"
+local nodes = require "luasight.ffi.nodes"
 local torch = require "luasight.tensor.torch"
 local trace = require "luasight.trace"
+local traces = require "luasight.ffi.traces"
 local values = require "luasight.tensor.values"
-
-local C, ffi = binding.C, binding.ffi
-local int_out = ffi.typeof "int32_t[1]"
 
 ---@class luasight.Tokens  what is known of the tokens behind a value
 ---@field axis integer      where they are
@@ -25,14 +24,14 @@ end
 
 ---@return luasight.Tokens
 local function tokens_of(node)
-  local recording, invoke_out, step_out = trace.recording_of(node), int_out(), int_out()
-  local axis = C.ls_trace_token_axis(node.v, invoke_out, step_out)
-  local input = recording and recording.invokes[invoke_out[0]]
+  local recording = trace.recording_of(node)
+  local axis, invoke, step = nodes.token_axis(node)
+  local input = recording and recording.invokes[invoke]
   if axis < 0 or not input then no_tokens() end
   if not input.lengths then input.lengths, input.width = input.network.lengths(input.args) end
   if not input.lengths then no_tokens() end
-  local step, t = step_out[0], { axis = axis, lengths = input.lengths, before = {}, same = true }
-  t.invoke, t.step, t.moves = invoke_out[0], step, input.kind ~= C.LS_INVOKE_WHOLE and step == 0
+  local t = { axis = axis, lengths = input.lengths, before = {}, same = true }
+  t.invoke, t.step, t.moves = invoke, step, input.kind ~= traces.WHOLE and step == 0
   if step > 0 then -- one new token in each row
     t.lengths = {}
     for i in ipairs(input.lengths) do t.lengths[i] = 1 end
@@ -74,10 +73,7 @@ end
 
 ---A column of the pass, as a number or a node.
 local function column(node, t, offset)
-  if not t.moves then return offset end
-  local out = binding.new_ref()
-  binding.check(C.ls_trace_pad(ffi.cast("ls_trace *", node.v.as.p), t.invoke, t.step, offset, binding.site(), out.v))
-  return out
+  return t.moves and nodes.padded(node, t.invoke, t.step, offset) or offset
 end
 
 local function everything(axis)

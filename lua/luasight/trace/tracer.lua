@@ -6,8 +6,7 @@ local colon = require "luasight.base.colon"
 local inputs = require "luasight.trace.inputs"
 local steps = require "luasight.trace.steps"
 local trace = require "luasight.trace"
-
-local C, ffi = binding.C, binding.ffi
+local traces = require "luasight.ffi.traces"
 
 local methods = colon("tracer", function(v) return type(v) == "table" and v._recording ~= nil end)
 
@@ -57,11 +56,9 @@ function methods:invoke(...)
     if not program then
       binding.raise("argument", "an invoke without input sees the rows of others: give one an input first")
     end
-    local out = ffi.new "int32_t[1]"
-    binding.check(C.ls_trace_invoke(recording.graph, C.LS_INVOKE_ALL, program, nil, 0, out))
-    self._program, self._invoke = program, out[0]
+    self._program, self._invoke = program, traces.invoke(recording.graph, traces.ALL, program, nil, 0)
   else
-    self:_add_input(C.LS_INVOKE_ROWS, call)
+    self:_add_input(traces.ROWS, call)
   end
   return run_body(self, call.body)
 end
@@ -93,9 +90,7 @@ local function invoke_of(tracer)
 end
 
 ---Nothing of the model behind the last point named above runs; what lies beyond stays unset.
-function methods:stop()
-  binding.check(C.ls_trace_stop(open(self).graph, invoke_of(self)))
-end
+function methods:stop() traces.stop(open(self).graph, invoke_of(self)) end
 
 ---Calls a Lua function with real values while the model runs: `local y = tracer:apply(function(t) ... end, h)`.
 ---@param f fun(...): any
@@ -104,14 +99,9 @@ end
 function methods:apply(f, ...)
   local recording = open(self)
   if type(f) ~= "function" then binding.raise("argument", "apply takes a function first, not a " .. type(f)) end
-  local out = binding.new_ref()
-  local e = binding.stream.take()
-  local stream, n = e.encode_sequence(C.LS_TUPLE, ...)
-  local status = C.ls_trace_host(recording.graph, self._invoke or -1, stream, n, binding.site(), out.v)
-  binding.stream.give(e)
-  binding.check(status)
-  recording.functions[out.v.aux] = f
-  return out
+  local result, node = traces.host(recording.graph, self._invoke, ...)
+  recording.functions[node] = f
+  return result
 end
 
 ---Keeps the outputs of many modules: tracer:cache { modules = { "transformer.h.*" }, inputs = false, device = "cpu" }.
@@ -182,13 +172,9 @@ function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() e
 ---The recorded graph: prints one node a line; `:json()` for sending, `:dot()` for pictures.
 ---@return luasight.GraphText
 function methods:graph()
-  local graph, text = open(self).graph, ffi.new "const char *[1]"
-  binding.check(C.ls_trace_describe(graph, text))
-  local readable = ffi.string(text[0])
-  binding.check(C.ls_trace_json(graph, 1, text))
-  local with_numbers = ffi.string(text[0])
-  binding.check(C.ls_trace_json(graph, 0, text))
-  return setmetatable({ text = readable, text_json = with_numbers, places = ffi.string(text[0]) }, Graph)
+  local graph = open(self).graph
+  return setmetatable({ text = traces.describe(graph), text_json = traces.json(graph, true),
+    places = traces.json(graph, false) }, Graph)
 end
 
 ---@return string  the recorded graph in the language of graphviz

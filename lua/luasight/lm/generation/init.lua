@@ -19,22 +19,12 @@ local record = require "luasight.nn.record"
 local settings = require "luasight.lm.generation.settings"
 local torch = require "luasight.tensor.torch"
 
-local C = binding.C
-
 local generation = { names = settings.names, settings = settings.read, lengths = settings.lengths }
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 
 ---`t:narrow(axis, 0, length)` as a handle behind which no bytes are counted: they are the cache's, which is counted once.
-local function first(t, axis, length)
-  local out = binding.new_ref()
-  local narrow, e = operators.get "narrow", binding.stream.take()
-  local stream, n = e.encode_args(t, axis, 0, length)
-  binding.check(C.ls_op_call(narrow, stream, n, 0, e.results, e.count))
-  out.v = e.results[0]
-  binding.stream.give(e)
-  return out
-end
+local function first(t, axis, length) return operators.call_view(operators.get "narrow", t, axis, 0, length) end
 
 ---Room for N tokens, with the prompt in it.
 local function with_room(prompt, N, fill) -- R T -> R N

@@ -2,8 +2,7 @@
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
-
-local C, ffi = binding.C, binding.ffi
+local tokenizers = require "luasight.ffi.tokenizers"
 
 local batch = {}
 
@@ -23,7 +22,7 @@ local batch = {}
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
 
-local cuts = { longest_first = 0, only_first = 1, only_second = 2 } -- as in ls_cut
+local cuts = tokenizers.cuts
 local paddings = { left = true, right = true, max_length = true }
 
 local function flag_or(words, is_word)
@@ -67,7 +66,7 @@ function batch.options(state, options, form)
     special = options.add_special_tokens ~= false,
     pair = options.text_pair,
     limit = limit_of(state, options, options.truncation, "truncation"),
-    cut = cuts[options.truncation] or 0,
+    cut = cuts[options.truncation] or cuts.longest_first,
     tensors = options.return_tensors and true or false,
     padding = (padding == "left" or padding == "right") and padding or padding and state.padding_side or nil,
     fill_to = limit_of(state, options, padding == "max_length", 'padding "max_length"'),
@@ -80,16 +79,9 @@ end
 
 -- ---- one text --------------------------------------------------------------------------------------------------------
 
-local tokens_t, count_t, encoding_t = ffi.typeof "const ls_token *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_encoding"
-
 ---What the core makes of a text, valid until the next: the tokens as an array, and how many.
 local function tokens_of(state, text, pair, o)
-  local tokens_out, count_out, how = tokens_t(), count_t(), encoding_t()
-  how.pair, how.pair_length = pair, pair and #pair or 0
-  how.special, how.places, how.limit, how.cut = o.special and 1 or 0, o.places and 1 or 0, o.limit or 0, o.cut
-  how.cut_left = state.truncation_side == "left" and 1 or 0
-  binding.check(C.ls_tokenizer_encode(state.core, text, #text, how, tokens_out, count_out))
-  return tokens_out[0], count_out[0]
+  return tokenizers.encode(state.core, text, pair, o, state.truncation_side == "left")
 end
 
 ---The ids of one text, cut as the options say: special tokens stay, the text gives way.

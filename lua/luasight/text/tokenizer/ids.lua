@@ -1,11 +1,12 @@
 --- Token ids on their way between Lua and the core: lists, tensors and single numbers as an array, and rows as tensors.
 local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+local sequences = require "luasight.ffi.sequences"
+local tensors = require "luasight.ffi.tensors"
 local values = require "luasight.tensor.values"
 
-local C, ffi, ref_t = binding.C, binding.ffi, binding.ref_t
-local int64_t, uint64_t = ffi.typeof "int64_t", ffi.typeof "uint64_t"
-local array_t = ffi.typeof "int64_t[?]"
-local LIST = 7
+local is_handle, new_array = binding.is_handle, tensors.int64_array
+local LIST, TUPLE = constants.LS_LIST, constants.LS_TUPLE
 
 local ids = {}
 
@@ -18,17 +19,17 @@ end
 ---A whole number, as Lua or FFI have it.
 local function is_id(v)
   if type(v) == "number" then return v == math.floor(v) and v > -2 ^ 53 and v < 2 ^ 53 end
-  return type(v) == "cdata" and (ffi.istype(int64_t, v) or ffi.istype(uint64_t, v))
+  return type(v) == "cdata" and tensors.is_whole(v)
 end
 
 local function from_list(list)
   local n = #list
   if n == 0 and next(list) ~= nil then refuse("a table of names", "its input_ids, if it is what a tokenizer gave") end
-  local array = array_t(n + 1)
+  local array = new_array(n)
   for i = 1, n do
     local id = list[i]
     if type(id) == "table" then refuse("a list of lists", "decode one row at a time") end
-    if type(id) == "cdata" and ffi.istype(ref_t, id) then id = id:item() end
+    if is_handle(id) then id = id:item() end
     if not is_id(id) then refuse(("%s, which stands at [%d]"):format(tostring(id), i)) end
     array[i - 1] = id
   end
@@ -42,19 +43,23 @@ local function from_tensor(t)
     refuse("a tensor of " .. dims .. " axes", view.shape[1] == 1 and "take its row: ids[0]" or "take one row: ids[0]")
   end
   local n, stride = view.shape[1] or 1, view.strides[1] or 1
-  local array = array_t(n + 1)
+  local array = new_array(n)
   for i = 0, n - 1 do array[i] = view.data[i * stride] end
   return array, n
 end
 
+local function of_one(id)
+  local array = new_array(1)
+  array[0] = id
+  return array, 1
+end
+
 local function from_handle(handle)
   local v = values.resolve(handle)
-  if is_id(v) then return array_t(1, v), 1 end
-  if not ffi.istype(ref_t, v) then refuse("a " .. type(v)) end
-  if v._kind == LIST or v._kind == C.LS_TUPLE then
-    local list = {}
-    for i = 0, C.ls_seq_length(v.v) - 1 do list[i + 1] = values.element(v, i) end
-    return from_list(list)
+  if is_id(v) then return of_one(v) end
+  if not is_handle(v) then refuse("a " .. type(v)) end
+  if v._kind == LIST or v._kind == TUPLE then
+    return from_list(sequences.elements(v))
   end
   local dtype = values.tensor_of(v, "token ids").dtype
   if not whole[dtype] then refuse("a tensor of " .. dtype) end
@@ -65,9 +70,9 @@ end
 ---@param v any  a number, a list, a tensor of at most one axis
 ---@return ffi.cdata* array, integer n
 function ids.array(v)
-  if is_id(v) then return array_t(1, v), 1 end
+  if is_id(v) then return of_one(v) end
   if type(v) == "table" then return from_list(v) end
-  if type(v) == "cdata" and ffi.istype(ref_t, v) then return from_handle(v) end
+  if is_handle(v) then return from_handle(v) end
   refuse(type(v) == "number" and tostring(v) or "a " .. type(v), type(v) == "string" and "encode turns text into ids" or nil)
 end
 
@@ -76,24 +81,20 @@ end
 ---@return boolean
 function ids.is_single(v)
   if is_id(v) then return true end
-  if type(v) ~= "cdata" or not ffi.istype(ref_t, v) then return false end
+  if not is_handle(v) then return false end
   v = values.resolve(v)
-  return is_id(v) or ffi.istype(ref_t, v) and v._kind == C.LS_TENSOR and #v.shape == 0
+  return is_id(v) or tensors.is_tensor(v) and #v.shape == 0
 end
 
 ---Rows of equal length as an int64 tensor.
 ---@param rows integer[][]
 ---@return ffi.cdata* tensor  [B, T]
 function ids.tensor(rows)
-  local width = #rows[1]
-  local numbers, shape = array_t(#rows * width + 1), array_t(2)
+  local width, numbers = #rows[1], {}
   for i, row in ipairs(rows) do
-    for k = 1, width do numbers[(i - 1) * width + k - 1] = row[k] end
+    for k = 1, width do numbers[(i - 1) * width + k] = row[k] end
   end
-  shape[0], shape[1] = #rows, width
-  local out = binding.new_ref()
-  binding.check(C.ls_tensor_from(numbers, "int64", shape, 2, "int64", "cpu", out.v))
-  return binding.settle(out)
+  return tensors.of_numbers(numbers, "int64", { #rows, width }, "int64", "cpu")
 end
 
 return ids

@@ -8,9 +8,9 @@ local files = require "luasight.text.tokenizer.files"
 local near = require "luasight.base.near"
 local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
+local tokenizers = require "luasight.ffi.tokenizers"
 local quoted = require("luasight.files.safetensors").quoted
 
-local C, ffi = binding.C, binding.ffi
 local getfenv, setfenv = debug.getfenv, debug.setfenv
 
 local prototype = newproxy(true)
@@ -44,18 +44,14 @@ local function state_of(self)
   return state
 end
 
-local function size_of(state) return C.ls_tokenizer_size(state.core) end
+local function size_of(state) return tokenizers.size(state.core) end
 
 local function id_of(state, token)
   if type(token) ~= "string" or token:find("%z") then return nil end
-  local id = tonumber(C.ls_tokenizer_id(state.core, token))
-  return id >= 0 and id or nil
+  return tokenizers.id(state.core, token)
 end
 
-local function token_of(state, id)
-  local token = C.ls_tokenizer_token(state.core, id)
-  return token ~= nil and ffi.string(token) or nil
-end
+local function token_of(state, id) return tokenizers.token(state.core, id) end
 
 local function names()
   local list = { "vocab_size", "folder" }
@@ -157,8 +153,6 @@ end
 
 -- ---- ids to text -----------------------------------------------------------------------------------------------------
 
-local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
-
 local decode_kinds = { skip_special_tokens = "boolean", clean_up_tokenization_spaces = "boolean" }
 
 local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" },
@@ -194,9 +188,7 @@ function methods:decode(ids, options)
   local skip, clean = options.skip_special_tokens, options.clean_up_tokenization_spaces
   local array, n = token_ids.array(ids)
   if skip then n = without_roles(state, array, n) end
-  local text_out, length_out = text_t(), length_t()
-  binding.check(C.ls_tokenizer_decode(state.core, array, n, skip and 1 or 0, text_out, length_out))
-  local text = ffi.string(text_out[0], length_out[0])
+  local text = tokenizers.decode(state.core, array, n, skip)
   if clean == nil then clean = state.clean end
   return clean and clean_up(text) or text
 end
@@ -282,7 +274,7 @@ end
 function methods:release()
   local state = getfenv(self)
   if not state.core then return end
-  C.ls_tokenizer_release(ffi.gc(state.core, nil))
+  tokenizers.release(state.core)
   state.core = nil
 end
 
@@ -303,9 +295,7 @@ end
 
 local function open(folder)
   local text, path = files.text(folder)
-  local out = ffi.new "ls_tokenizer *[1]"
-  binding.check(C.ls_tokenizer_load(text, #text, path, out))
-  local state = { core = ffi.gc(out[0], C.ls_tokenizer_release), folder = folder }
+  local state = { core = tokenizers.load(text, path), folder = folder }
   local settings = files.settings(folder, function(token) return id_of(state, token) ~= nil end,
     function(id) return token_of(state, id) end)
   state.tokens, state.model_max_length = settings.tokens, settings.model_max_length

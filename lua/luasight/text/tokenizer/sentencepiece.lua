@@ -1,7 +1,6 @@
 --- The tokenizer.model of SentencePiece: as much of its protobuf as says how a text becomes pieces.
 local binding = require "luasight.ffi"
 local cjson = require("cjson").new()
-local ffi = require "ffi"
 
 local sentencepiece = {}
 
@@ -46,13 +45,6 @@ local function fields(text, path, each)
   end
 end
 
-local float_of = ffi.new "union { char bytes[4]; float value; }"
-
-local function float(bytes)
-  ffi.copy(float_of.bytes, bytes, 4)
-  return tonumber(float_of.value)
-end
-
 -- ---- the model -------------------------------------------------------------------------------------------------------
 
 local NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
@@ -83,7 +75,7 @@ local function read_parts(text, path)
       local piece = { score = 0, kind = NORMAL }
       fields(value, path, function(f, v)
         if f == 1 then piece.text = v
-        elseif f == 2 then piece.score = type(v) == "string" and #v == 4 and float(v) or broken(path)
+        elseif f == 2 then piece.score = type(v) == "string" and #v == 4 and binding.float_of(v) or broken(path)
         elseif f == 3 then piece.kind = v end
       end)
       if type(piece.text) ~= "string" then broken(path) end

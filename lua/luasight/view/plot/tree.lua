@@ -5,6 +5,7 @@ local failure = require "luasight.base.error"
 local figure = require "luasight.view.plot.figure"
 local labels = require "luasight.view.plot.labels"
 local outline = require "luasight.view.module_tree"
+local tensors = require "luasight.ffi.tensors"
 
 local Tree = figure.class("tree", { "all", "depth" })
 
@@ -19,9 +20,9 @@ end
 
 -- A tensor that stands in several modules belongs to the first.
 local function outline_of(module)
-  local ffi, first = require "ffi", {}
+  local first = {}
   return outline.of_network(module, function(path, name, t)
-    local key = tonumber(ffi.cast("intptr_t", t.v.as.p))
+    local key = tensors.identity(t)
     local tied = first[key]
     first[key] = tied or path
     local sizes = outline.sizes(t.shape)

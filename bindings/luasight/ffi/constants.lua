@@ -1,0 +1,17 @@
+--- The constants of core/abi.h by their names, read from its text: kinds of values, codes of errors, flags.
+---
+---     local NODE = constants.LS_NODE
+---
+--- A name that the header does not have raises an error, so that a misspelled one is no nil.
+local header = require "luasight.ffi.header"
+
+---@type table<string, integer>
+local constants = {}
+
+for name, number in header.text:gsub("/%*.-%*/", ""):gmatch "%f[%w_](LS_[%u%d_]+) = (%-?%d+)" do
+  constants[name] = tonumber(number)
+end
+
+return setmetatable(constants, { __index = function(_, name)
+  error(("core/abi.h has no constant %q"):format(tostring(name)), 2)
+end })

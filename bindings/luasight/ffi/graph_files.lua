@@ -1,0 +1,97 @@
+--- Functions and stored edits as JSON texts, written and read by the core, which checks all of a text before it makes
+--- anything of it.
+local binding = require "luasight.ffi"
+
+local C, ffi = binding.C, binding.ffi
+
+local graph_files = {}
+
+local function new_text_out() return ffi.new "const char *[1]" end
+local function new_reader_out() return ffi.new "ls_reader *[1]" end
+
+---Writes a text: the file appears whole or not at all.
+---@param path string
+---@param text string
+function graph_files.write(path, text) binding.check(C.ls_file_write(path, text, #text)) end
+
+-- ---- functions -------------------------------------------------------------------------------------------------------
+
+---A function with all that it calls, as JSON; the tensors of these names are left to a file of weights. What could not be
+---read again is refused.
+---@param f ffi.cdata*
+---@param names string[]
+---@return string
+function graph_files.of_function(f, names)
+  local list, text_out, reader_out = ffi.new("const char *[?]", math.max(#names, 1)), new_text_out(), new_reader_out()
+  for i, name in ipairs(names) do list[i - 1] = name end
+  binding.check(C.ls_function_json(f, list, #names, text_out))
+  local text = ffi.string(text_out[0])
+  binding.check(C.ls_function_read(text, #text, "this graph", reader_out))
+  C.ls_reader_release(reader_out[0])
+  return text
+end
+
+-- ---- stored edits ----------------------------------------------------------------------------------------------------
+
+---What a text of edits holds, checked.
+---@param text string
+---@param name string  the file's, for errors
+---@return ffi.cdata* reader
+function graph_files.read_edits(text, name)
+  local out = new_reader_out()
+  binding.check(C.ls_edits_read(text, #text, name, out))
+  return ffi.gc(out[0], C.ls_reader_release)
+end
+
+---@class luasight.EditedCall  a call of a module of the model in a stored edit
+---@field edit integer  from 0
+---@field node integer  of the edit
+---@field path string  of the module
+---@field positional integer
+---@field keywords string[]
+
+---The calls of modules in the edits of a text, from 1.
+---@param reader ffi.cdata*
+---@return luasight.EditedCall[]
+function graph_files.calls(reader)
+  local list, info = {}, ffi.new "ls_reader_call_info"
+  for i = 0, C.ls_reader_calls(reader) - 1 do
+    binding.check(C.ls_reader_call(reader, i, info))
+    local keywords = {}
+    for k = 0, info.keywords - 1 do keywords[k + 1] = ffi.string(C.ls_reader_call_keyword(reader, i, k)) end
+    list[i + 1] = { edit = info.edit, node = info.node, path = ffi.string(info.path), positional = info.positional,
+      keywords = keywords }
+  end
+  return list
+end
+
+---The program that a call of `calls` is to call.
+---@param reader ffi.cdata*
+---@param number integer  in that list
+---@param program ffi.cdata*
+function graph_files.set_program(reader, number, program)
+  binding.check(C.ls_reader_set_program(reader, number - 1, program))
+end
+
+---How many edits a text has.
+---@param reader ffi.cdata*
+---@return integer
+function graph_files.edits(reader) return C.ls_reader_edits(reader) end
+
+---Whether an edit names its steps itself.
+---@param reader ffi.cdata*
+---@param edit integer  from 0
+---@return boolean
+function graph_files.names_steps(reader, edit) return C.ls_reader_edit_steps(reader, edit) == 1 end
+
+---Adds the nodes of an edit to an invoke.
+---@param reader ffi.cdata*
+---@param edit integer  from 0
+---@param t ffi.cdata*
+---@param invoke integer
+function graph_files.record(reader, edit, t, invoke) binding.check(C.ls_reader_record(reader, edit, t, invoke)) end
+
+---@param reader ffi.cdata*
+function graph_files.release(reader) C.ls_reader_release(ffi.gc(reader, nil)) end
+
+return graph_files

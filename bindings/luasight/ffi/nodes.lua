@@ -1,0 +1,174 @@
+--- Nodes: values that come later, of a forward that is being recorded or of a trace.
+local binding = require "luasight.ffi"
+local constants = require "luasight.ffi.constants"
+
+local C, ffi = binding.C, binding.ffi
+local NONE, TENSOR, NODE = constants.LS_NONE, constants.LS_TENSOR, constants.LS_NODE
+
+local nodes = {}
+
+-- ---- what a node belongs to -------------------------------------------------------------------------------------------
+
+-- What `state` says, as ls_node_is_open does.
+local CLOSED, FUNCTION, TRACE = 0, 1, 2
+nodes.CLOSED, nodes.FUNCTION, nodes.TRACE = CLOSED, FUNCTION, TRACE
+
+---Whether a value is a handle of a node.
+---@param v any
+---@return boolean
+function nodes.is_node(v) return binding.is_handle(v) and v._kind == NODE end
+
+---What is being recorded with a node in it: nodes.FUNCTION, a module's forward; nodes.TRACE; nodes.CLOSED, neither.
+---@param node ffi.cdata*  a handle of kind LS_NODE
+---@return integer
+function nodes.state(node) return C.ls_node_is_open(node.v) end
+
+---Whether a handle is a node of a forward that is being recorded.
+---@param v ffi.cdata*
+---@return boolean
+function nodes.is_forward(v) return v._kind == NODE and C.ls_node_is_open(v.v) == FUNCTION end
+
+---Whether a handle is a node of an open trace.
+---@param v ffi.cdata*
+---@return boolean
+function nodes.is_trace(v) return v._kind == NODE and C.ls_node_is_open(v.v) == TRACE end
+
+---Whether a handle is a node of either.
+---@param v ffi.cdata*
+---@return boolean
+function nodes.is_open(v) return v._kind == NODE and C.ls_node_is_open(v.v) ~= CLOSED end
+
+---The node's address in the trace or function that it belongs to, as a key of a table.
+---@param node ffi.cdata*
+---@return number
+function nodes.owner(node) return tonumber(ffi.cast("uintptr_t", node.v.as.p)) end
+
+---The kind of a node's value, as far as it is known.
+---@param node ffi.cdata*
+---@return integer  # LS_*
+function nodes.kind(node) return C.ls_node_kind(node.v) end
+
+---The line of the script that made it: "examples/x.lua:14".
+---@param node ffi.cdata*
+---@return string
+function nodes.where(node) return binding.where(tonumber(C.ls_node_site(node.v))) end
+
+-- ---- values ----------------------------------------------------------------------------------------------------------
+
+---The value of a node that was saved or demanded.
+---@param node ffi.cdata*
+---@return any
+function nodes.value(node)
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_value(node.v, out.v))
+  return binding.settle(out)
+end
+
+---The value of a node whose trace is over: a handle of a tensor or a sequence becomes that itself, so that it lets go of the
+---trace.
+---@param node ffi.cdata*
+---@return any
+function nodes.become_value(node)
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_value(node.v, out.v))
+  if out._kind >= TENSOR then
+    C.ls_value_release(node.v)
+    node.v = out.v
+    out._kind = NONE
+    return node
+  end
+  return binding.settle(out)
+end
+
+---Whether a forward is recorded with values.
+---@param node ffi.cdata*
+---@return boolean
+function nodes.is_eager(node) return C.ls_node_is_eager(node.v) ~= 0 end
+
+---The value of a node of a forward that is recorded with values; the function is guarded by it from then on.
+---@param node ffi.cdata*
+---@return any
+function nodes.demand(node)
+  local out = binding.new_ref()
+  binding.check(C.ls_function_demand(node.v, binding.site(), out.v))
+  return binding.settle(out)
+end
+
+---The sizes of the value of a node of a forward, as a node.
+---@param node ffi.cdata*
+---@return ffi.cdata*
+function nodes.shape(node)
+  local out = binding.new_ref()
+  binding.check(C.ls_function_shape(node.v, binding.site(), out.v))
+  return out
+end
+
+-- ---- nodes of a trace ------------------------------------------------------------------------------------------------
+
+---Keeps the value past the trace.
+---@param node ffi.cdata*
+function nodes.save(node) binding.check(C.ls_trace_save(node.v)) end
+
+---Whether a saved value came.
+---@param node ffi.cdata*
+---@return boolean
+function nodes.is_set(node) return C.ls_node_is_set(node.v) ~= 0 end
+
+---The value read at a point is no error where a skip leaves the point out: it stays unset.
+---@param node ffi.cdata*
+function nodes.make_optional(node) C.ls_trace_optional(node.v) end
+
+local int_out = ffi.typeof "int32_t[1]"
+
+---On which axis a value at a point has the tokens, -1 where it has none; of which invoke and step it is.
+---@param node ffi.cdata*
+---@return integer axis, integer invoke, integer step
+function nodes.token_axis(node)
+  local invoke, step = int_out(), int_out()
+  local axis = C.ls_trace_token_axis(node.v, invoke, step)
+  return axis, invoke[0], step[0]
+end
+
+---`offset` and what a pass puts before the tokens of an invoke, in the trace of a node: a number known when the pass begins.
+---@param node ffi.cdata*
+---@param invoke integer
+---@param step integer
+---@param offset integer
+---@return ffi.cdata*
+function nodes.padded(node, invoke, step, offset)
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_pad(ffi.cast("ls_trace *", node.v.as.p), invoke, step, offset, binding.site(), out.v))
+  return out
+end
+
+-- ---- gradients in a trace --------------------------------------------------------------------------------------------
+
+---The gradient of a node's value, as a node.
+---@param node ffi.cdata*
+---@param invoke integer  whose body asks; -1: none
+---@return ffi.cdata*
+function nodes.grad(node, invoke)
+  local out = binding.new_ref()
+  binding.check(C.ls_trace_grad(node.v, invoke, binding.site(), out.v))
+  return out
+end
+
+---Another gradient for a node's value.
+---@param node ffi.cdata*
+---@param value ffi.cdata*
+---@param invoke integer
+function nodes.set_grad(node, value, invoke)
+  binding.check(C.ls_trace_set_grad(node.v, value.v, invoke, binding.site()))
+end
+
+---A backward pass from a node.
+---@param node ffi.cdata*
+---@param gradient ffi.cdata*?  nil: 1
+---@param retain_graph boolean
+---@param invoke integer
+function nodes.backward(node, gradient, retain_graph, invoke)
+  local given = gradient or binding.new_ref()
+  binding.check(C.ls_trace_backward(node.v, given.v, retain_graph and 1 or 0, invoke, binding.site()))
+end
+
+return nodes

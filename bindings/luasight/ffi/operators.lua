@@ -1,0 +1,129 @@
+--- Operators of libtorch in the core: found by name, and called, or recorded where an argument is a node.
+local binding = require "luasight.ffi"
+
+local C, ffi = binding.C, binding.ffi
+local take, give = binding.stream.take, binding.stream.give
+local settle, take_one, site = binding.settle, binding.take, binding.site
+local ref_t = binding.ref_t
+
+local operators = {}
+
+-- ---- finding ---------------------------------------------------------------------------------------------------------
+
+local op_out = ffi.typeof "const ls_op *[1]"
+
+---The operator of a name, nil where there is none.
+---@param name string
+---@return ffi.cdata*?
+function operators.find(name)
+  local found = op_out()
+  return C.ls_op_find(name, found) == 0 and found[0] or nil
+end
+
+---The operator of a name; an unknown one raises with near misses.
+---@param name string
+---@return ffi.cdata*
+function operators.get(name)
+  local found = op_out()
+  binding.check(C.ls_op_find(name, found))
+  return found[0]
+end
+
+---The schemas of an operator's overloads, one a line.
+---@param op ffi.cdata*
+---@return string
+function operators.schemas(op) return ffi.string(C.ls_op_schemas(op)) end
+
+---The names of the operators that begin with `prefix`.
+---@param prefix string
+---@return string[]
+function operators.names(prefix)
+  local list = {}
+  for name in ffi.string(C.ls_op_names(prefix)):gmatch "[^\n]+" do list[#list + 1] = name end
+  return list
+end
+
+-- ---- calling ---------------------------------------------------------------------------------------------------------
+
+---The results in an encoder as handles, first, then what may run the collector.
+local function take_all(e, n)
+  local taken = {}
+  for i = 1, n do
+    taken[i] = binding.new_ref()
+    taken[i].v = e.results[i - 1]
+  end
+  give(e)
+  for i = 1, n do taken[i] = settle(taken[i]) end
+  return unpack(taken, 1, n)
+end
+
+---The results of a call; the encoder goes back.
+local function results_of(e)
+  local n = e.count[0]
+  if n == 1 then
+    local r = ref_t(e.handles[0])
+    give(e)
+    return take_one(r)
+  end
+  if n == 0 then return give(e) end
+  return take_all(e, n)
+end
+
+---Raises what failed. Without memory an operator that changed nothing is called again, when what nobody holds is freed.
+local function failed(e, status, op, ...)
+  give(e)
+  if C.ls_error_again() ~= 0 then
+    binding.free_memory()
+    local again = take()
+    local stream, n, has_node = again.encode_args(...)
+    status = C.ls_op_call(op, stream, n, has_node and site() or 0, again.results, again.count)
+    if status == 0 then return results_of(again) end
+    give(again)
+  end
+  binding.check(status)
+end
+
+---Calls an operator, or records it where an argument is a node of an open graph.
+---@param op ffi.cdata*  of `operators.get`
+---@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
+---@return any ...       one Lua value for each result
+function operators.call(op, ...)
+  local e = take()
+  local stream, n, has_node = e.encode_args(...)
+  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
+  if status ~= 0 then return failed(e, status, op, ...) end
+  return results_of(e)
+end
+
+---The same for two arguments that are no keyword arguments: arithmetic.
+---@param op ffi.cdata*
+---@param a any
+---@param b any
+---@return any ...
+function operators.call_two(op, a, b)
+  local e = take()
+  local stream, n, has_node = e.encode_two(a, b)
+  local status = C.ls_op_call(op, stream, n, has_node and site() or 0, e.results, e.count)
+  if status ~= 0 then return failed(e, status, op, a, b) end
+  return results_of(e)
+end
+
+---The same for an operator that gives a view of its argument: a handle behind which no bytes are counted, since those of
+---the argument are.
+---@param op ffi.cdata*
+---@param ... any
+---@return ffi.cdata*
+function operators.call_view(op, ...)
+  local out, e = binding.new_ref(), take()
+  local stream, n = e.encode_args(...)
+  local status = C.ls_op_call(op, stream, n, 0, e.results, e.count)
+  if status ~= 0 then
+    give(e)
+    binding.check(status)
+  end
+  out.v = e.results[0]
+  give(e)
+  return out
+end
+
+return operators

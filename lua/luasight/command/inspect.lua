@@ -1,6 +1,7 @@
 --- `luasight inspect FOLDER`: the modules of a model with shapes, dtypes and numbers of parameters, from config.json and the
 --- headers of the weight files; no weights are read.
 local outline = require "luasight.view.module_tree"
+local tensors = require "luasight.ffi.tensors"
 
 local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
   arguments = { "FOLDER" },
@@ -27,7 +28,7 @@ local function read_headers(folder, architecture)
     if architecture then path = architecture.place(name) end
     local entry = weights:describe(name)
     bytes = bytes + entry.bytes
-    if path then found[path] = { shape = outline.sizes(entry.shape), dtype = entry.dtype } end
+    if path then found[path] = { shape = entry.shape, dtype = entry.dtype } end
   end
   weights:release()
   return found, bytes
@@ -46,7 +47,7 @@ end
 -- From the network: classes and order are known.
 local function of_network(net, found, tied)
   return outline.of_network(net, function(path, name, t)
-    if found[path] or tied[path] then return tensor_of(path, name, found, tied, outline.sizes(t.shape)) end
+    if found[path] or tied[path] then return tensor_of(path, name, found, tied, tensors.sizes(t)) end
   end)
 end
 

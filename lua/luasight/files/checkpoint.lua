@@ -169,10 +169,10 @@ function Checkpoint:has(name) return self._where[name] ~= nil end
 ---@return luasight.Tensor
 function Checkpoint:get(name) return (locate(self, name):get(name)) end
 
----dtype, shape and bytes of the tensor called `name`.
+---What its file says of the tensor called `name`.
 ---@param name string
----@return { dtype: string, shape: luasight.Sequence, bytes: integer }
-function Checkpoint:describe(name) return (locate(self, name):describe(name)) end
+---@return luasight.WeightsEntry
+function Checkpoint:describe(name) return (locate(self, name):_entry(name)) end
 
 ---The memory of a tensor that nobody uses any more; changes made to it are lost.
 ---@param name string

@@ -112,6 +112,17 @@ local function assign(jobs)
   end
 end
 
+---Tensors take the places of all parameters and buffers. Nothing is compared: whoever calls has done that.
+---@param self luasight.nn.Module
+---@param given table<string, ffi.cdata*>  what has no entry stays
+function state.put(self, given)
+  local jobs = {}
+  each(self, "", function(key, m, name, place)
+    jobs[#jobs + 1] = { module = m, name = name, place = place, tensor = given[key] }
+  end)
+  assign(jobs)
+end
+
 ---@param self luasight.nn.Module
 ---@param given table<string, ffi.cdata*>
 ---@param options table?

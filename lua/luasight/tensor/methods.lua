@@ -139,8 +139,7 @@ end
 ---@param on boolean?
 ---@return ffi.cdata*
 function methods.requires_grad_(self, on)
-  fields.requires_grad(self) -- a proxy becomes its value
-  values.setters.requires_grad(self, on ~= false)
+  values.setters.requires_grad(self, on ~= false) -- a proxy becomes its value
   return self
 end
 

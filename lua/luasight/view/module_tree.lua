@@ -10,15 +10,6 @@ local outline = {}
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
----The sizes of a shape as a list.
----@param shape any
----@return integer[]
-function outline.sizes(shape)
-  local list = {}
-  for i, size in shape:each() do list[i + 1] = size end
-  return list
-end
-
 ---@param list integer[]
 ---@return integer
 function outline.product(list)

@@ -25,7 +25,7 @@ local function outline_of(module)
     local key = tensors.identity(t)
     local tied = first[key]
     first[key] = tied or path
-    local sizes = outline.sizes(t.shape)
+    local sizes = tensors.sizes(t)
     return { name = name, shape = sizes, dtype = t.dtype, count = tied and 0 or outline.product(sizes), tied = tied }
   end)
 end

@@ -1,11 +1,7 @@
 /* Fuzzes the tokenizers. The first byte chooses: the rest is a tokenizer.json that is loaded and used, or (`t`) it is a text
    that a small tokenizer must give back, or (`1`, `2`, ...) a text for one with every kind of stage, or (`i`) ids that a
-   tokenizer must decode or refuse. Stands alone, without libtorch and the
-   rest of the core, which it replaces by what follows:
-
-     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_tokenizer.c core/tokenizer/[a-z]*.c \
-       core/base/json.c -ljansson -lutf8proc -lonig -o build/fuzz_tokenizer
-     build/fuzz_tokenizer -dict=spec/fuzz/tokenizer.dict -max_len=8192 -max_total_time=300 build/corpus */
+   tokenizer must decode or refuse. Stands alone, without libtorch and the rest of the core, which it replaces by what follows.
+   `tools/fuzz 300 tokenizer` builds it and runs it for five minutes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
--- Models of the hub by name: a hub of our own on loopback (spec/lm/hub_server.lua), which is as bad as told, and caches as Python
--- leaves them. Nothing here reaches out.
+-- Models of the hub by name: a hub of our own on loopback (spec/lm/hub_server.lua), which is as bad as told, and caches as
+-- Python leaves them. Nothing here reaches out.
 local ls = require "luasight"
 local cache = require "luasight.lm.hub.cache"
 local checkpoint = require "luasight.files.checkpoint"
@@ -74,7 +74,8 @@ local function forget_log() put(folder .. "/server/log", "") end
 
 local function start()
   os.execute(("mkdir -p %s/server && : > %s/server/log"):format(folder, folder))
-  os.execute(("env -u LD_PRELOAD luajit spec/lm/hub_server.lua %s/server >/dev/null 2>%s/server/error &"):format(folder, folder))
+  local line = "env -u LD_PRELOAD luajit spec/lm/hub_server.lua %s/server >/dev/null 2>%s/server/error &"
+  os.execute(line:format(folder, folder))
   for _ = 1, 500 do
     if checkpoint.exists(folder .. "/server/port") then break end
     system.sleep(0.02)

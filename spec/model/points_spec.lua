@@ -2,7 +2,8 @@
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
 local function names_of(points)
   local names = {}
@@ -119,8 +120,8 @@ describe("module.children", function()
       out = b.output:save()
     end)
     local q = net.block.q(x)
-    assert.is_true((child - q):abs():max():item() < 1e-6)
-    assert.is_true((tap - q * 2):abs():max():item() < 1e-6)
+    near(q, child)
+    near(q * 2, tap)
     assert.equal(0, (inner - out):abs():max():item())
     assert.equal("Identity()", tostring(model.block.children.next))
     assert.equal("function", type(model.block.next))
@@ -131,7 +132,7 @@ describe("module.children", function()
     local x = torch.rand(1, 4)
     assert.equal(16, model.block.q.weight:numel()) -- outside of a body there are no taps
     local tap = model:trace(x, function() return model.block.q end)
-    assert.is_true((tap - net.block.q(x) * 2):abs():max():item() < 1e-6)
+    near(net.block.q(x) * 2, tap)
   end)
 
   it("names what is near", function()

@@ -12,7 +12,8 @@ end
 
 local reference = read "spec/reference/nn.json"
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
 local function collect(iterator)
   local names = {}
@@ -64,7 +65,7 @@ describe("a class of modules", function()
     local net = Louder(3, 4)
     local x = torch.rand(1, 3)
     local loud = net(x)
-    assert.is_true(torch.allclose(loud, net.second(net.first(x):relu()) * 10))
+    near(net.second(net.first(x):relu()) * 10, loud)
     assert.matches("^Louder%(", tostring(net))
   end)
 

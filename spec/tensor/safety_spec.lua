@@ -2,7 +2,7 @@
 -- way an operator reaches it.
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
-local failure = dofile "spec/support.lua".failure
+local failure = require "spec.support".failure
 
 local function two(into)
   local net = nn.Sequential { { "a", nn.Linear(2, into or 2) }, { "b", nn.Linear(into or 2, into or 2) } }

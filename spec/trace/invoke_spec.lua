@@ -12,9 +12,9 @@ local function small()
   return ls.Model(net), net
 end
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
-local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
 
 describe("invokes (S6)", function()
   it("become one batch of which each body sees its own rows", function()
@@ -26,9 +26,9 @@ describe("invokes (S6)", function()
       tracer:invoke(y, function() b = model.output:save() end)
       tracer:invoke(function() all = model.output:save() end)
     end)
-    assert.is_true(close(a, net.layer1(x)))
-    assert.is_true(close(b, net(y)))
-    assert.is_true(close(all, net(torch.cat({ x, y }, 0))))
+    near(net.layer1(x), a, nil, "order")
+    near(net(y), b, nil, "order")
+    near(net(torch.cat({ x, y }, 0)), all, nil, "order")
   end)
 
   it("edit their own rows only, in place and by replacing", function()
@@ -49,8 +49,8 @@ describe("invokes (S6)", function()
     end)
     local h = net.layer1(x)
     h[":, 0"] = 0
-    assert.is_true(close(outs[1], net.layer2(net.act(h))))
-    assert.is_true(close(outs[3], net.layer2(net.act(net.layer1(z) * 2) + 1)))
+    near(net.layer2(net.act(h)), outs[1], nil, "order")
+    near(net.layer2(net.act(net.layer1(z) * 2) + 1), outs[3], nil, "order")
     model:trace(torch.cat({ x, y, z }, 0), function() plain = model.output:save() end)
     assert.is_true(torch.equal(outs[2], plain["1:3"]))
   end)
@@ -62,8 +62,8 @@ describe("invokes (S6)", function()
       p = tracer:invoke(x, function() return model.layer1.output end)
       q = tracer:invoke(x, function() return { model.output } end)[1]
     end)
-    assert.is_true(close(p, net.layer1(x)))
-    assert.is_true(close(q, net(x)))
+    near(net.layer1(x), p, nil, "order")
+    near(net(x), q, nil, "order")
   end)
 
   it("may be many, in a loop", function()
@@ -81,7 +81,7 @@ describe("invokes (S6)", function()
     for i = 1, 40 do
       local h = net.act(net.layer1(inputs[i]))
       h[("0, %d"):format(i % 10)] = i
-      assert.is_true(close(outs[i], net.layer2(h)))
+      near(net.layer2(h), outs[i], nil, "order")
     end
   end)
 
@@ -97,8 +97,8 @@ describe("invokes (S6)", function()
       end)
       tracer:invoke(y, function() b = model.output:save() end)
     end)
-    assert.is_true(close(a, net.layer2(net.act(net.layer1(x)) * net.layer1(x):sum():item())))
-    assert.is_true(close(b, net(y)))
+    near(net.layer2(net.act(net.layer1(x)) * net.layer1(x):sum():item()), a, nil, "order")
+    near(net(y), b, nil, "order")
   end)
 
   it("allow operators in the outer body, but no access to points", function()
@@ -110,7 +110,7 @@ describe("invokes (S6)", function()
       local b = tracer:invoke(y, function() return model.output end)
       difference = (a - b):save()
     end)
-    assert.is_true(close(difference, net(x) - net(y)))
+    near(net(x) - net(y), difference, nil, "order")
     local err = failure(function()
       model:trace(function(tracer)
         tracer:invoke(x, function() end)
@@ -194,7 +194,7 @@ describe("invokes (S6)", function()
     end)
     assert.same({ 3, 2 }, seen:size():tolist())
     assert.equal(10, seen["0"]:sum():item())
-    assert.is_true(close(seen["1:"], y[":, 1:"]:t() * 2))
+    near(y[":, 1:"]:t() * 2, seen["1:"], nil, "order")
   end)
 
   it("set one element of a tuple for their rows", function()
@@ -255,8 +255,8 @@ describe("values between invokes (S7)", function()
         b = model.output:save()
       end)
     end)
-    assert.is_true(close(a, net.layer2(net.act(torch.zeros(1, 10)))))
-    assert.is_true(close(b, net.layer2(net.act(net.layer1(y) + net.layer1(x)))))
+    near(net.layer2(net.act(torch.zeros(1, 10))), a, nil, "order")
+    near(net.layer2(net.act(net.layer1(y) + net.layer1(x))), b, nil, "order")
   end)
 
   it("run the using invoke in a later pass where the value exists too late", function()
@@ -278,10 +278,10 @@ describe("values between invokes (S7)", function()
         third = model.output:save()
       end)
     end)
-    assert.is_true(close(clean, net(x)))
+    near(net(x), clean, nil, "order")
     local h = net.layer2(net.act(net.act(net.layer1(x))))
-    assert.is_true(close(edited, h))
-    assert.is_true(close(third, net.layer2(net.act(net.layer1(x) + h:sum()))))
+    near(h, edited, nil, "order")
+    near(net.layer2(net.act(net.layer1(x) + h:sum())), third, nil, "order")
   end)
 
   it("make the earlier invoke the later one where the need goes back", function()
@@ -296,7 +296,7 @@ describe("values between invokes (S7)", function()
       end)
       tracer:invoke(y, function() early[":"] = model.act.output end)
     end)
-    assert.is_true(close(first, net.layer2(net.act(net.act(net.layer1(y))))))
+    near(net.layer2(net.act(net.act(net.layer1(y)))), first, nil, "order")
   end)
 
   it("are shown by the recorded graph, with their passes", function()
@@ -350,7 +350,7 @@ describe("values between invokes (S7)", function()
         all = model.output:save()
       end)
     end)
-    assert.is_true(close(all, net.layer2(net.act(net.act(net.layer1(x))))))
+    near(net.layer2(net.act(net.act(net.layer1(x)))), all, nil, "order")
   end)
 end)
 
@@ -390,7 +390,7 @@ describe("padding (S8)", function()
         local n = want.shape[1]
         local got = batched[i][path][{ {}, { -n } }]
         assert.equal(tostring(want.shape), tostring(got.shape), path)
-        assert.is_true((got - want):abs():max():item() < 2e-5, path)
+        near(want, got, path, "order")
         compared = compared + 1
       end
     end
@@ -418,11 +418,11 @@ describe("padding (S8)", function()
       end)
       tracer:invoke(long, function() return model.output end)
     end)
-    assert.is_true((first - want[":, 0"]):abs():max():item() < 2e-5)
-    assert.is_true((last - want[":, -1"]):abs():max():item() < 2e-5)
-    assert.is_true((range - want[":, 1:3"]):abs():max():item() < 2e-5)
-    assert.is_true((got - logits):abs():max():item() < 1e-4)
-    assert.is_true(math.abs(pattern:sum():item() - model.config.n_head) < 1e-4)
+    near(want[":, 0"], first, nil, "order")
+    near(want[":, -1"], last, nil, "order")
+    near(want[":, 1:3"], range, nil, "order")
+    near(logits, got, nil, "order")
+    near(model.config.n_head, pattern:sum():item(), nil, "order")
   end)
 
   it("is left out of batches of one invoke with rows of different lengths", function()
@@ -443,11 +443,11 @@ describe("padding (S8)", function()
       return model.output.logits[":, -1"]
     end)
     for i in ipairs(ends) do
-      assert.is_true((first[i - 1] - want[i]["0, 0"]):abs():max():item() < 2e-5)
-      assert.is_true((second[i - 1] - want[i]["0, 1:3"]):abs():max():item() < 2e-5)
+      near(want[i]["0, 0"], first[i - 1], nil, "order")
+      near(want[i]["0, 1:3"], second[i - 1], nil, "order")
     end
     assert.same({ 3, model.config.n_head, model.config.n_embd / model.config.n_head }, q:size():tolist())
-    assert.is_true((logits[1] - alone[0]):abs():max():item() < 1e-4)
+    near(alone[0], logits[1], nil, "order")
   end)
 
   it("beyond the input's length is an error at the line", function()

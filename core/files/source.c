@@ -1,4 +1,4 @@
-/* Reading bytes of a file, and the errors of all that reads and writes files: each names the file. */
+/* Reading bytes of a file, and the errors of all code that reads and writes files, which name the file. */
 #define _DEFAULT_SOURCE 1
 #include <errno.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@ ls_status ls__weights_fail(ls_status code, const char *file, const char *name, c
 
 ls_status ls__weights_fail_system(const char *file, const char *what) {
   const char *reason = strerror(errno);
-  ls_status status = ls__fail(LS_ERROR_IO, "%s: cannot %s: %s", file, what, reason);
+  ls_status status = ls__fail(LS_ERROR_IO, "%s: %s: %s", file, what, reason);
   ls__fail_cause(reason);
   return status;
 }
@@ -33,8 +33,8 @@ ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, 
   while (size) {
     ssize_t n = pread(fd, to, size, (off_t)at);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ls__weights_fail_system(path, "read");
-    if (n == 0) return ls__fail(LS_ERROR_IO, "%s: became shorter while it was read; wait until it is complete", path);
+    if (n < 0) return ls__weights_fail_system(path, "cannot read");
+    if (n == 0) return ls__fail(LS_ERROR_IO, "%s: the file became shorter while it was read; wait until it is complete", path);
     to += n;
     size -= (size_t)n;
     at += (uint64_t)n;

@@ -1,5 +1,5 @@
-// Calls an operator through the dispatcher: as a product where that is faster, on zeros where only shapes are asked for, and
-// so that an operator that fails leaves the shapes of what it writes to.
+// Calls an operator through libtorch's dispatcher. A matrix product goes to the faster library; where only shapes are wanted,
+// the operator runs on zeros if need be; an operator that fails leaves the shapes of the tensors that it writes to unchanged.
 #include "torch/boxed.h"
 #include <ATen/DimVector.h>
 #include <ATen/ops/zeros.h>
@@ -18,14 +18,15 @@ namespace luasight {
 
 namespace {
 
-// A tensor of the same shape with numbers, which takes no memory where nobody writes to it.
+// A tensor of the same shape whose numbers are zeros. Where the operator does not write to it, it takes no memory.
 at::Tensor stand_in(const at::Tensor& t, bool written) {
   if (!t.defined() || !t.is_meta()) return t;
   auto options = t.options().device(at::kCPU);
   return written ? at::zeros(t.sizes(), options) : at::zeros({}, options).expand(t.sizes());
 }
 
-// Operators whose shapes libtorch cannot tell without numbers run on zeros; what comes out keeps its shape only.
+// Runs an operator on zeros, where libtorch cannot tell the shapes of its results otherwise; only the shapes of the results are
+// kept.
 void call_with_stand_ins(const OperatorHandle& handle, torch::jit::Stack* stack) {
   auto& arguments = handle.schema().arguments();
   for (size_t i = 0; i < stack->size() && i < arguments.size(); i++) {
@@ -56,8 +57,9 @@ void call_or_stand_in(const OperatorHandle& handle, torch::jit::Stack* stack) {
 
 // ---- tensors that are written to ---------------------------------------------------------------------------------------
 
-// Libtorch gives a tensor that is written to (x:resize_(...), { out = x }) its new shape before it has the memory for it.
-// Where the operator fails, `put_back` undoes that: no tensor is left larger than its memory.
+// Keeps the shapes of the tensors that an operator writes to. Libtorch sets the new shape of such a tensor (x:resize_(...), {
+// out = x }) before it has the memory for it. Where the operator fails, `put_back` restores the shapes, so that no tensor is
+// larger than its memory.
 class Shapes {
  public:
   Shapes(const FunctionSchema& schema, const torch::jit::Stack& stack) {

@@ -1,5 +1,5 @@
-// Calls of operators: once with values, or prepared and run many times. What a call may change of its arguments is known before
-// it runs.
+// Calls of operators: once with values, or prepared and run many times. Before a call runs, it is known which arguments it may
+// change.
 #include <algorithm>
 #include <memory>
 #include "torch/boxed.h"
@@ -17,7 +17,7 @@ IValue argument_of(const c10::Argument& argument, const Given& given) {
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 
-// The arguments that this call changes in place, a bit for each.
+// The arguments that this call changes in place, one bit for each.
 uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
   auto& written = op->written[static_cast<size_t>(handle - op->overloads.data())];
   if (written.unless < 0) return written.declared | written.undeclared;
@@ -27,7 +27,7 @@ uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Matched
   return off ? written.declared : written.declared | written.undeclared;
 }
 
-// Calls `each` with the tensors among `n` values, those in lists and sequences too.
+// Calls `each` with the tensors among `n` values, in lists and sequences too.
 template <class Each>
 void each_tensor(const ls_value* s, int32_t n, Each each) {
   for (int32_t i = 0; i < n; i++) {
@@ -40,8 +40,8 @@ void each_tensor(const ls_value* s, int32_t n, Each each) {
 }
 
 struct ReadOnly {
-  bool changed = false;        // one is written to
-  std::vector<void*> tensors;  // all that are given
+  bool changed = false;        // whether the call changes one of them
+  std::vector<void*> tensors;  // all read-only tensors among the arguments
 };
 
 ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
@@ -61,7 +61,7 @@ ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const
   return found;
 }
 
-// What lies in the memory of a read-only argument, in whichever way it was obtained, is read-only too.
+// Marks a result as read-only where it lies in the memory of a read-only argument, whether as a view or in another way.
 void mark_read_only(const ReadOnly& given, ls_value* v) {
   if (v->kind == LS_TUPLE || v->kind == LS_LIST) {
     for (int32_t i = 0; i < ls_seq_length(v); i++) mark_read_only(given, &ls__seq_items(v)[i]);
@@ -72,7 +72,7 @@ void mark_read_only(const ReadOnly& given, ls_value* v) {
 }
 
 void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
-  TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "too many results");
+  TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "the operator returns more results than Lua takes");
   int32_t n = 0;
   try {
     for (auto& v : *stack) {
@@ -116,9 +116,9 @@ namespace {
 
 struct Slot {  // an argument that holds nodes
   int32_t argument;
-  int32_t node;    // the argument is this node alone, -1: nodes inside a list
-  uint8_t kind;    // expected of the node's value
-  int32_t at, n;   // its part of the stream
+  int32_t node;    // the node that is the whole argument; -1: the nodes are inside a list
+  uint8_t kind;    // the ls_kind that the node's value will have
+  int32_t at, n;   // the range of the stream that is the argument
 };
 
 }  // namespace
@@ -128,11 +128,11 @@ struct ls__call {
   const OperatorHandle* handle;
   Product product;
   bool is_writing;
-  std::vector<IValue> arguments;  // constants converted, the slots empty
+  std::vector<IValue> arguments;  // constants are converted, arguments with nodes are empty
   std::vector<Slot> slots;
-  std::vector<ls_value> stream;   // borrowed from the node, which keeps it
-  std::vector<int32_t> written;   // nodes whose values it changes in place
-  bool changes_own;               // it changes a tensor that is no node
+  std::vector<ls_value> stream;   // borrowed from the recorded node, which keeps it
+  std::vector<int32_t> written;   // the nodes whose values the call changes in place
+  bool changes_own;               // whether it changes a tensor that is no node's value
   int32_t results;
 };
 
@@ -142,7 +142,7 @@ static bool has_node(const Given& given) {
   return false;
 }
 
-// Notes what the call changes in place.
+// Notes the nodes whose values the call changes in place, and whether it changes other tensors.
 static void note_written(ls__call* call, const Matched& chosen) {
   uint32_t written = written_by(call->op, call->handle, chosen);
   call->changes_own = false;
@@ -201,7 +201,8 @@ static void substitute(const ls__call* call, const Slot& slot, const ls_value* v
     out->push_back(call->stream[i].kind == LS_NODE ? values[call->stream[i].aux] : call->stream[i]);
 }
 
-// Fills the slots; false where a value is of another kind than was expected and another overload has to be looked for.
+// Fills in the arguments with nodes. False where a value has another kind than expected, so that another overload has to be
+// chosen.
 static bool fill(const ls__call* call, const ls_value* values, torch::jit::Stack* stack) {
   auto& arguments = call->handle->schema().arguments();
   for (auto& slot : call->slots) {
@@ -263,7 +264,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
 
 // ---- what a call does to its arguments ---------------------------------------------------------------------------------
 
-// The node that is argument `i`, -1 where it is none.
+// The node that is argument `i`, or the first one inside it; -1 where there is none.
 static int32_t node_of(const ls__call* call, size_t i) {
   for (auto& slot : call->slots)
     if (slot.argument == static_cast<int32_t>(i)) {

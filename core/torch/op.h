@@ -1,4 +1,4 @@
-// An operator: what libtorch has registered under one name.
+// An operator: all overloads that libtorch has registered under one name.
 #ifndef LUASIGHT_TORCH_OP_H
 #define LUASIGHT_TORCH_OP_H
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -7,11 +7,11 @@
 #include "torch/written.h"
 
 struct ls_op {
-  std::string name;  // without "aten::"
+  std::string name;  // the name without "aten::"
   std::vector<c10::OperatorHandle> overloads;
-  std::vector<luasight::Written> written;  // by overload
-  bool addresses;                          // see goes_by_places
-  bool views;                              // see gives_undeclared_views
+  std::vector<luasight::Written> written;  // for each overload what it does to its arguments
+  bool addresses;                          // whether numbers place its result in memory, see goes_by_places
+  bool views;                              // whether its result is a view although the schema does not say so, see gives_undeclared_views
 };
 
 #endif

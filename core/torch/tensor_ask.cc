@@ -1,4 +1,4 @@
-// What can be asked of a tensor: its form, its memory, its numbers, and what it shares with another.
+// Facts about a tensor: its shape and dtype, its memory, its numbers, and whether it shares memory with another.
 #include <torch/csrc/autograd/function.h>
 #include "torch/common.h"
 
@@ -58,7 +58,7 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
   if (status) return status;
   return guarded("looking at a tensor", [&] {
     auto t = borrow(tensor->as.p);
-    if (t.dim() > 64) return ls__fail(LS_ERROR_SHAPE, "a tensor of %d dimensions; 64 are possible", static_cast<int>(t.dim()));
+    if (t.dim() > 64) return ls__fail(LS_ERROR_SHAPE, "a tensor has %d dimensions, but at most 64 are possible", static_cast<int>(t.dim()));
     ls_tensor_info info{};
     info.elements = t.numel();
     info.bytes = t.has_storage() ? static_cast<int64_t>(t.storage().nbytes()) : 0;
@@ -132,7 +132,7 @@ ls_status ls_tensor_item(const ls_value* tensor, ls_value* out) {
   return guarded("item", [&] {
     auto t = borrow(tensor->as.p);
     if (t.numel() != 1)
-      return ls__fail(LS_ERROR_SHAPE, "item needs a tensor of one element, this one has %lld", static_cast<long long>(t.numel()));
+      return ls__fail(LS_ERROR_SHAPE, "item needs a tensor of one element, but this one has %lld", static_cast<long long>(t.numel()));
     auto number = t.item();
     ls_value v{};
     if (number.isBoolean()) {

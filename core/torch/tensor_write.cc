@@ -1,4 +1,4 @@
-// Changing a tensor: its gradient, its data, whether autograd records for it; and the backward that makes gradients.
+// Changing a tensor: its gradient, its data, whether autograd records for it; and the backward that computes gradients.
 #include "torch/common.h"
 
 using namespace luasight;
@@ -37,7 +37,7 @@ ls_status ls_tensor_grad(const ls_value* tensor, ls_value* out) {
   if (status) return status;
   return guarded("the gradient of a tensor", [&] {
     auto t = borrow(tensor->as.p);
-    // `grad()` of a tensor that keeps none warns; there is nothing to say.
+    // `grad()` warns for a tensor that keeps no gradient; the warning would say nothing new.
     *out = t.is_leaf() || t.retains_grad() ? give(t.grad()) : ls_value{};
     return LS_OK;
   });
@@ -53,10 +53,10 @@ ls_status ls_tensor_set_grad(const ls_value* tensor, const ls_value* grad) {
       t.mutable_grad() = at::Tensor();
       return LS_OK;
     }
-    if (need_tensor(grad)) return ls__fail(LS_ERROR_ARGUMENT, "a gradient is a tensor or nil");
+    if (need_tensor(grad)) return ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor or nil");
     auto g = borrow(grad->as.p);
     if (g.sizes() != t.sizes() || g.scalar_type() != t.scalar_type() || g.device() != t.device())
-      return ls__fail(LS_ERROR_SHAPE, "a gradient has the shape, dtype and device of its tensor");
+      return ls__fail(LS_ERROR_SHAPE, "a gradient must have the shape, dtype and device of its tensor");
     t.mutable_grad() = g;
     return LS_OK;
   });

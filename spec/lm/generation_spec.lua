@@ -192,7 +192,7 @@ describe("a run", function()
     assert.equal(3, steps)
     assert.equal(run.step, steps)
     assert.same({ 4, 6 }, { run:text().shape[0], run:text().shape[1] })
-    assert.error_matches(function() run:advance(torch.zeros(4, 1, 29)) end, "this generation is over")
+    assert.error_matches(function() run:advance(torch.zeros(4, 1, 29)) end, "this generation has already ended")
   end)
 
   it("can be driven by traces, which see each step and may save what is in the cache", function()

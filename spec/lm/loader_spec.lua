@@ -78,7 +78,7 @@ describe("a folder that is no model", function()
     os.remove(folder .. "/config.json")
     refuses("io", "there is no config.json in this folder", "as Hugging Face stores it")
     write("config.json", '{ "model_type": "gpt2", ')
-    refuses("format", folder .. "/config.json: not valid JSON, or cut short", "fetch the file again")
+    refuses("format", folder .. "/config.json: the JSON cannot be read: not valid JSON", "download the file again")
     write("config.json", "[1, 2]")
     refuses("format", "does not hold a JSON object")
   end)
@@ -94,13 +94,13 @@ describe("a folder that is no model", function()
 
   it("has settings that mean nothing, or what is not implemented", function()
     for message, changes in pairs {
-      ['there is no activation function "gelu_neww" (did you mean "gelu_new"'] = { activation_function = "gelu_neww" },
+      ['luasight has no activation function "gelu_neww" (did you mean "gelu_new"'] = { activation_function = "gelu_neww" },
       ["n_embd is 16, which 3 heads (n_head) cannot share evenly"] = { n_head = 3 },
-      ["n_layer is -1; it must be a whole number above 0"] = { n_layer = -1 },
-      ["n_layer is 1.5; it must be"] = { n_layer = 1.5 },
-      ['n_embd is "16"; it must be a whole number'] = { n_embd = "16" },
-      ["attn_pdrop is 2; it must be a number from 0 to 1"] = { attn_pdrop = 2 },
-      ["scale_attn_weights is 1; it must be true or false"] = { scale_attn_weights = 1 },
+      ["n_layer is -1, but it must be a whole number above 0"] = { n_layer = -1 },
+      ["n_layer is 1.5, but it must be"] = { n_layer = 1.5 },
+      ['n_embd is "16", but it must be a whole number'] = { n_embd = "16" },
+      ["attn_pdrop is 2, but it must be a number from 0 to 1"] = { attn_pdrop = 2 },
+      ["scale_attn_weights is 1, but it must be true or false"] = { scale_attn_weights = 1 },
       ["n_embd is 16, but hidden_size, another name for it, is 32"] = { hidden_size = 32 },
       ["add_cross_attention = true is not implemented"] = { add_cross_attention = true },
       ["quantization_config is not implemented"] = { quantization_config = { bits = 4 } },
@@ -224,8 +224,8 @@ describe("a parameter that the file holds in pieces", function()
   it("is refused where the pieces differ, where one is missing, and where the whole has another shape", function()
     local function narrow(t) return t:narrow(1, 0, t:size(1) - 1):clone() end
     for message, changes in pairs {
-      ["experts.0.w1.weight and its like differ in shape or dtype"] = { [gate] = narrow },
-      ["experts.0.w2.weight and its like differ in shape or dtype"] = { [down] = function(t) return t:half() end },
+      ["experts.0.w1.weight and of the other experts differ in shape or dtype"] = { [gate] = narrow },
+      ["experts.0.w2.weight and of the other experts differ in shape or dtype"] = { [down] = function(t) return t:half() end },
       ["are not all there: number 0 of expert 1 is missing"] = { [down] = false },
     } do
       local err = failure(opened, changes)

@@ -151,7 +151,7 @@ describe("several handles on one network", function()
     assert.is_nil(next(gone))
     local err = failure(function() return left.shape end)
     assert.equal("state", err.code)
-    assert.matches("left open", err.message, 1, true)
+    assert.matches("no longer exists", err.message, 1, true)
     assert.is_true(torch.equal(net(x), want))
   end)
 

@@ -363,7 +363,7 @@ describe("a GPT-2 of one's own", function()
     for message, f in pairs {
       ['no argument "attention_maks" (did you mean "attention_mask"?)'] = function() net(ids, { attention_maks = ids }) end,
       ["input_ids or inputs_embeds, not both"] = function() net(ids, { inputs_embeds = torch.zeros(1, 2, 8) }) end,
-      ["this model needs input_ids"] = function() net { attention_mask = ids } end,
+      ["this model needs the argument input_ids"] = function() net { attention_mask = ids } end,
     } do
       local ok, err = pcall(f)
       assert.is_false(ok)

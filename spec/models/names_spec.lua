@@ -113,7 +113,7 @@ for _, row in ipairs(rows) do
         local ok, err = pcall(f)
         assert.is_false(ok, name)
         assert.equal("name", err.code)
-        assert.equal(("has no %s: %s"):format(name, reason), err.message)
+        assert.equal(("this module has no %s: %s"):format(name, reason), err.message)
       end
       refused(function() return place[name] end)
       model:trace(ids, function()

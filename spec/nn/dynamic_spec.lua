@@ -70,7 +70,7 @@ describe("a dynamic module", function()
       end)
     end)
     assert.equal("state", err.code)
-    assert.matches("chose its way", err.message, 1, true)
+    assert.matches("on which this dynamic module branches", err.message, 1, true)
     assert.equal("gate.input", err.point)
   end)
 

@@ -178,7 +178,7 @@ describe("scaled dot-product attention", function()
   it("refuses a mask beside is_causal, and unknown options", function()
     local _, q, k, v = prepared(a.cases[1])
     for _, case in ipairs {
-      { { mask = masks.boolean, is_causal = true }, "cannot stand together" }, { { mask = 3 }, "mask is a tensor" },
+      { { mask = masks.boolean, is_causal = true }, "cannot be used together" }, { { mask = 3 }, "mask is a tensor" },
       { { casual = true }, 'casual' }, { { dropout = 2 }, "dropout is a number from 0 to 1" },
     } do
       local ok, err = pcall(function() nn.scaled_dot_product_attention(q, k, v, case[1]) end)

@@ -249,7 +249,7 @@ describe("ls_trace_rewind", function()
     model:trace(torch.rand(1, 5), function() handle = model.output:save() end)
     local graph = ffi.cast("ls_trace *", handle.v.as.p)
     assert.equal(C.LS_ERROR_STATE, C.ls_trace_rewind(graph))
-    assert.equal("this trace has ended and has not kept its recording; ask for that before it ends",
+    assert.equal("this trace has ended and has not kept its recording; call ls_trace_keep before it ends",
       ffi.string(C.ls_error_message()))
   end)
 

@@ -124,8 +124,9 @@ end
 ---@param callee ffi.cdata*  its function
 ---@param stream ffi.cdata*
 ---@param n integer
+---@param _arguments any  what holds the handles in the stream until the call
 ---@return ffi.cdata*
-function functions.call(node, child, callee, stream, n)
+function functions.call(node, child, callee, stream, n, _arguments)
   local out = binding.new_ref()
   local caller = ffi.cast("ls_function *", node.v.as.p)
   binding.check(C.ls_function_call(caller, child, callee, stream, n, binding.site(), out.v))
@@ -172,8 +173,9 @@ end
 ---@param stream ffi.cdata*
 ---@param n integer
 ---@param autograd boolean  as it is set where this runs; else none
+---@param _arguments any  what holds the handles in the stream until the call
 ---@return any
-function functions.run(program, stream, n, autograd)
+function functions.run(program, stream, n, autograd, _arguments)
   local out = binding.new_ref()
   if autograd and binding.modes.shared then binding.modes.set() end
   binding.check(C.ls_program_run(program, stream, n, autograd and 1 or 0, out.v))

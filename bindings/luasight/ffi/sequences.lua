@@ -103,13 +103,13 @@ end
 
 -- ---- indices ---------------------------------------------------------------------------------------------------------
 
----v[...] by the `n` items of an index that are in an encoder, which goes back. The caller holds the handles in it meanwhile:
----this is no tail call of it.
+---v[...] by the `n` items of an index that are in an encoder, which goes back.
 ---@param v ffi.cdata*  a tensor, a sequence or a node
 ---@param e luasight.Encoder
 ---@param n integer
+---@param _key any  the index; here since it holds the handles in the encoder until the call
 ---@return any
-function sequences.get_item(v, e, n)
+function sequences.get_item(v, e, n, _key)
   local status = C.ls_getitem(v.v, e.scratch(), n, (e.has_node() or v._kind == NODE) and site() or 0, e.results)
   if status ~= 0 then
     give(e)
@@ -124,7 +124,9 @@ end
 ---@param v ffi.cdata*
 ---@param e luasight.Encoder
 ---@param n integer
-function sequences.set_item(v, e, n)
+---@param _key any
+---@param _value any
+function sequences.set_item(v, e, n, _key, _value)
   local has_node = e.has_node() or v._kind == NODE
   local status = C.ls_setitem(v.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
   give(e)

@@ -123,8 +123,9 @@ end
 ---@param program ffi.cdata*
 ---@param arguments ffi.cdata*
 ---@param n integer
+---@param _held any  what holds the handles in the stream until the call
 ---@return ffi.cdata*
-function traces.call(node, program, arguments, n)
+function traces.call(node, program, arguments, n, _held)
   local out = new_ref()
   check(C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), program, arguments, n, site(), out.v))
   return out

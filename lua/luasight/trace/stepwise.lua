@@ -1,5 +1,5 @@
---- A generation beside a trace of which the script asks step by step: what a stream reads, and what generate runs, where
---- edits are stored. Its trace is one of its own, whatever session or body is open around it.
+--- A generation beside a trace whose steps run one by one: model:stream and model:generate without a body use it where edits
+--- are stored. The trace belongs to no session and to no body that is open meanwhile.
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
 
@@ -10,9 +10,9 @@ local stepwise = {}
 local Steps = {}
 Steps.__index = Steps
 
----Begins the generation; the model has yet to run.
----@param tracer luasight.Tracer  with the one invoke of a generation
----@param output fun(): any       in its body: the text that is wanted
+---Begins the generation; no step runs yet.
+---@param tracer luasight.Tracer  has the invoke of the generation
+---@param output fun(): any       the body of that invoke; returns the generated text
 ---@return luasight.StepwiseTrace
 function stepwise.open(tracer, output)
   local recording = tracer._recording
@@ -21,8 +21,8 @@ function stepwise.open(tracer, output)
   return setmetatable({ run = recording.pass.generation, _recording = recording }, Steps)
 end
 
----Runs one step. Behind the last one the trace ends.
----@return boolean  # whether there was one
+---Runs one step. The trace ends behind the last step.
+---@return boolean  # false where there is no step left
 function Steps:step()
   local recording = self._recording
   if not recording.graph then return false end

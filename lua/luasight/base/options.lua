@@ -1,19 +1,19 @@
---- Tables of options: which names a function takes, and what their values have to be.
+--- Tables of options: checks their names and their values.
 ---
 ---     local kinds = { bias = "boolean", groups = options.count, mask = true }
 ---     given = options.read("nn.Thing", given, kinds)
 ---
---- A name that is not there raises `name` with the nearest ones, a wrong value raises `argument`.
+--- A name that the function does not take raises the error `name` with the nearest names; a wrong value raises `argument`.
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
 
 local options = {}
 
 ---@class luasight.OptionRange
----@field [1] string                what a value is, in words: "a whole number above 0"
----@field [2] fun(v: any): boolean  whether it is that
+---@field [1] string                the range in words: "a whole number above 0"
+---@field [2] fun(v: any): boolean  returns whether a value is in the range
 
----What a value has to be: a type of Lua, a range, or true for anything.
+---The kind of a value: a type of Lua, a range, or true for any value.
 ---@alias luasight.OptionKind "boolean"|"number"|"string"|"table"|"function"|true|luasight.OptionRange
 
 local function is_whole(v, from) return type(v) == "number" and v % 1 == 0 and v >= from and v < 2 ^ 53 end
@@ -25,7 +25,7 @@ options.share = { "a number from 0 to 1", function(v) return type(v) == "number"
 local words = { boolean = "true or false", number = "a number", string = "a text", table = "a table",
   ["function"] = "a function" }
 
----A value as an error shows it.
+---Returns a value as text for an error.
 ---@param v any
 ---@return string
 function options.text(v)
@@ -34,8 +34,8 @@ function options.text(v)
   return "a " .. type(v)
 end
 
----A value that is what it has to be, else an error.
----@param what string               whose value it is: the name of a function
+---Returns a value that is of a kind; raises an error where it is not.
+---@param what string               the name of the function, for the error
 ---@param name string
 ---@param value any
 ---@param kind luasight.OptionKind
@@ -61,11 +61,11 @@ local function unknown(what, name, kinds, form)
     { hint = guess == "" and (form and form.hint or hint) or nil })
 end
 
----The options of a call, checked; an empty table where there are none.
----@param what string   how the function is called: "nn.Linear"
+---Checks the options of a call and returns them; returns an empty table where there are none.
+---@param what string   the name of the function, "nn.Linear"
 ---@param given table?
 ---@param kinds table<string, luasight.OptionKind>
----@param form? { noun: string?, hint: string? }  noun: what a name is, an "option" unless told; hint: where no name is near
+---@param form? { noun: string?, hint: string? }  noun: the word for a name ("option"); hint: shown where no name is near
 ---@return table
 function options.read(what, given, kinds, form)
   if given == nil then return {} end

@@ -197,7 +197,7 @@ ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee
                            ls_value *out);
 ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out);
 /* Calls one of two functions with the same inputs and result: `fused`, or `plain` where a point inside of it is watched. */
-ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
+ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
 ls_status ls_function_finish(ls_function *f, const ls_value *result);
 /* A function that branches on numbers is recorded with values: those in `given` are its inputs, copied first where `copies` is not 0. */
@@ -235,7 +235,7 @@ ls_status ls_trace_generate(ls_trace *t, int32_t steps); /* invokes opened after
 ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* where `skips` is not 0, the module does not run */
-void ls_trace_fence(ls_trace *t);  /* invokes opened afterwards join no pass of those opened so far, and generate nothing */
+void ls_trace_new_pass(ls_trace *t);  /* invokes opened afterwards join no pass of those opened so far, and generate nothing */
 /* A whole number that is known once the pass begins: `offset`, in step 0 plus the invoke's columns of padding to the left. */
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* The axis on which a value at a point has the tokens, or -1 where it has none; writes the value's invoke and step. */
@@ -359,7 +359,9 @@ int32_t ls_reader_calls(ls_reader *r);
 ls_status ls_reader_call(ls_reader *r, int32_t i, ls_reader_call_info *out);
 const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
-ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* adds the edit's nodes to an invoke */
+/* Adds the nodes of an edit to an invoke. Where it fails on the way, those that it has added stay in the trace, which is then to
+   be abandoned. */
+ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke);
 
 ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* replaces `path` with a synced temporary file */
 

@@ -170,6 +170,9 @@ end
 ---@return string
 function support.folder() return (support.output "mktemp -d":gsub("\n$", "")) end
 
+---The folder of the project, from where tests run.
+support.root = support.output "pwd -P":gsub("\n$", "")
+
 ---@param path string  a file or folder
 function support.remove(path) support.output("rm -rf " .. support.quote(path)) end
 

@@ -40,7 +40,8 @@ enum { LS__DIMS = 64 }; /* the most axes that a tensor has */
 const ls__dtype *ls__dtype_coded(const char *code); /* NULL where no dtype has that name in files */
 const ls__dtype *ls__dtype_named(const char *name);
 /* intern.c */
-const char *ls__intern(const char *text, size_t length); /* one copy of each text, which lives as long as the process */
+/* One copy of each text, which lives as long as the process; NULL without memory for it. */
+const char *ls__intern(const char *text, size_t length);
 
 #ifdef __cplusplus
 }

@@ -35,13 +35,13 @@ static bool grow_table(void) {
 }
 
 const char *ls__intern(const char *text, size_t length) {
-  if (table_used * 2 >= table_size && !grow_table()) return "";
+  if (table_used * 2 >= table_size && !grow_table()) return NULL;
   uint64_t hash = hash_of(text, length);
   size_t at = hash & (table_size - 1);
   for (; table[at]; at = (at + 1) & (table_size - 1))
     if (table[at]->hash == hash && table[at]->length == length && !memcmp(table[at]->text, text, length)) return table[at]->text;
   entry *e = malloc(sizeof *e + length + 1);
-  if (!e) return "";
+  if (!e) return NULL;
   e->length = length;
   e->hash = hash;
   memcpy(e->text, text, length);

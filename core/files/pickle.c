@@ -186,7 +186,7 @@ static ls_status memo_put(ls__pickle *p, uint64_t index) {
 
 static ls_status memo_get(ls__pickle *p, uint64_t index) {
   if (index >= (uint64_t)p->memo_room || !p->memo[index])
-    return ls__pickle_fail(p, "a value is recalled that was never remembered" BROKEN);
+    return ls__pickle_fail(p, "the pickle recalls a value that was never remembered" BROKEN);
   return push(p, p->memo[index] - 1);
 }
 

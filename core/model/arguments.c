@@ -127,8 +127,12 @@ ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
   if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   for (int32_t i = 0; i < n; i++) {
     kept[i] = args[i];
-    if (kept[i].kind == LS_KEY || kept[i].kind == LS_STRING) kept[i].as.s = ls__intern(kept[i].as.s, strlen(kept[i].as.s));
-    else ls_value_retain(&kept[i]);
+    bool is_text = kept[i].kind == LS_KEY || kept[i].kind == LS_STRING;
+    if (is_text && !(kept[i].as.s = ls__intern(kept[i].as.s, strlen(kept[i].as.s)))) {
+      ls__stream_free(kept, i);
+      return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+    }
+    if (!is_text) ls_value_retain(&kept[i]);
     if (kept[i].kind == LS_TENSOR) kept[i].aux = (int32_t)ls__tensor_version(kept[i].as.p);
   }
   *out = kept;

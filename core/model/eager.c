@@ -62,7 +62,7 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, f->values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   ls_status status = node->kind == LS__TAP ? ls__own(s, 1, out)
-                                           : run_function(node->kind == LS__EITHER ? slot->fused : slot->callee, s, node->n, out);
+                                           : run_function(node->kind == LS__TWO_FORMS ? slot->fused : slot->callee, s, node->n, out);
   if (s != local) free(s);
   return status;
 }

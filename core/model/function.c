@@ -110,10 +110,12 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) 
   const char **bigger = realloc(f->keywords, sizeof *bigger * (size_t)(f->inputs + 1));
   if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   f->keywords = bigger;
+  const char *name = keyword ? ls__intern(keyword, strlen(keyword)) : NULL;
+  if (keyword && !name) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   ls__node node = ls__node_of(LS__INPUT, 0);
   int32_t id;
   if ((status = ls__function_record(f, &node, NULL, 0, LS_NONE, &id))) return status;
-  f->keywords[f->inputs++] = keyword ? ls__intern(keyword, strlen(keyword)) : NULL;
+  f->keywords[f->inputs++] = name;
   if (!keyword) f->positional++;
   ls__node_handle(&f->owner, id, out);
   return LS_OK;
@@ -175,11 +177,13 @@ ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *valu
   ls_status status = ls__value_check(value);
   if (!status) status = recording(f);
   if (status) return status;
+  const char *kept = ls__intern(name, strlen(name));
+  if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   uint8_t kind = value->kind == LS_NODE && value->as.p == f ? f->owner.nodes.kinds[value->aux] : (uint8_t)LS_NONE;
-  return slotted(f, LS__TAP, (ls__slot){.name = ls__intern(name, strlen(name))}, value, 1, site, kind, out);
+  return slotted(f, LS__TAP, (ls__slot){.name = kept}, value, 1, site, kind, out);
 }
 
-ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
+ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out) {
   LS__NEED(f && plain && fused && out);
   ls_status status = ls__arguments_valid(args, n);
@@ -191,7 +195,7 @@ ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fu
     status = ls__fail(LS_ERROR_ARGUMENT, "the plain and the fused form need the same inputs and the same kind of result");
   if (!status) status = recording(f);
   if (status) return status;
-  return slotted(f, LS__EITHER, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
+  return slotted(f, LS__TWO_FORMS, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
 }
 
 ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) {

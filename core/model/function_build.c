@@ -87,8 +87,8 @@ static ls_status make_node(ls__build *b, int32_t *id) {
       callee = callee_of(b, p, "function");
       status = ls_function_call(f, callee->module, callee, b->stream, b->n, 0, &made);
       break;
-    case LS__EITHER:
-      status = ls_function_either(f, callee_of(b, p, "plain"), callee_of(b, p, "fused"), b->stream, b->n, 0, &made);
+    case LS__TWO_FORMS:
+      status = ls_function_two_forms(f, callee_of(b, p, "plain"), callee_of(b, p, "fused"), b->stream, b->n, 0, &made);
       break;
     default: { /* LS__GUARD */
       ls__node node = ls__node_of((ls__node_kind)b->kind, 0);

@@ -183,7 +183,7 @@ static json_t *node_json(ls__json_form *form, ls__json *out, const ls_function *
   ls__json_put(out, o, "do", ls__json_string(out, ls__node_word(node->kind)));
   if (name) ls__json_put(out, o, "name", ls__json_string(out, name));
   if (slot && slot->callee) {
-    const char *role = node->kind == LS__EITHER ? "plain" : "function";
+    const char *role = node->kind == LS__TWO_FORMS ? "plain" : "function";
     ls__json_put(out, o, role, ls__json_integer(out, function_number(form, out, slot->callee)));
   }
   if (slot && slot->fused) ls__json_put(out, o, "fused", ls__json_integer(out, function_number(form, out, slot->fused)));

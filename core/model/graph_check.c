@@ -26,7 +26,7 @@ static const rule rules[] = {
   [LS__SHAPE] = {FUNCTION, FREE, 1, 1, true, false, false, true},
   [LS__CALL] = {FUNCTION | EDIT, FREE, 1, ANY, true, true, false, true},
   [LS__TAP] = {FUNCTION, NAME, 1, 1, true, false, false, true},
-  [LS__EITHER] = {FUNCTION, FREE, 1, ANY, true, false, false, true},
+  [LS__TWO_FORMS] = {FUNCTION, FREE, 1, ANY, true, false, false, true},
   [LS__GUARD] = {FUNCTION, FREE, 2, 2, false, false, false, true},
   [LS__READ] = {EDIT, POINT, 0, 0, true, false, false, false},
   [LS__WRITE] = {EDIT, POINT, 1, 1, false, false, false, false},
@@ -164,7 +164,7 @@ static ls_status check_call(ls__check *c) {
   return status ? status : count_call(c, callee);
 }
 
-static ls_status check_either(ls__check *c) {
+static ls_status check_two_forms(ls__check *c) {
   const ls__read_graph *plain = NULL, *fused = NULL;
   ls_status status = check_callee(c, "plain", &plain);
   if (!status) status = check_callee(c, "fused", &fused);
@@ -220,10 +220,10 @@ static ls_status check_input(ls__check *c) {
 static ls_status check_fields(ls__check *c) {
   static const char *const all[] = {"node", "do", "name", "arguments", NULL};
   static const char *const call[] = {"node", "do", "arguments", "function", NULL};
-  static const char *const either[] = {"node", "do", "arguments", "plain", "fused", NULL};
+  static const char *const two_forms[] = {"node", "do", "arguments", "plain", "fused", NULL};
   static const char *const edit[] = {"node", "do", "name", "arguments", "saved", "step", "skips", NULL};
   bool in_function = c->at.reader->is_function;
-  const char *const *known = !in_function ? edit : c->kind == LS__CALL ? call : c->kind == LS__EITHER ? either : all;
+  const char *const *known = !in_function ? edit : c->kind == LS__CALL ? call : c->kind == LS__TWO_FORMS ? two_forms : all;
   ls_status status = ls__read_known(&c->at, c->node, known);
   const json_t *step = json_object_get(c->node, "step"), *skips = json_object_get(c->node, "skips"),
                *saved = json_object_get(c->node, "saved");
@@ -270,7 +270,7 @@ static ls_status check_node(ls__check *c) {
   if (!status) status = check_first(c);
   if (!status && c->kind == LS__INPUT) status = check_input(c);
   if (!status && c->kind == LS__CALL) status = c->at.reader->is_function ? check_call(c) : note_call(c);
-  if (!status && c->kind == LS__EITHER) status = check_either(c);
+  if (!status && c->kind == LS__TWO_FORMS) status = check_two_forms(c);
   if (!status && c->kind == LS__TAP) {
     c->graph->slots++;
     c->graph->points++;

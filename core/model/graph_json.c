@@ -159,7 +159,7 @@ json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n) {
 
 /* ---- kinds of nodes ----------------------------------------------------------------------------------------------- */
 
-static const char *const words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "either", "guard", "read",
+static const char *const words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "two_forms", "guard", "read",
                                     "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
 enum { WORDS = sizeof words / sizeof *words };
 

@@ -19,7 +19,7 @@ typedef enum ls__node_kind {
   LS__SHAPE,   /* in a function: the sizes of a tensor; the stream: the tensor */
   LS__CALL,  /* a call of the function in the node's slot, or in a trace of the node's program; the stream: the arguments, keywords last */
   LS__TAP,     /* in a function: a value with a name; the stream: the value */
-  LS__EITHER,  /* in a function: a call of one of the two functions in the node's slot (plain, fused); the stream: the arguments */
+  LS__TWO_FORMS,  /* in a function: a call of one of the two functions in the node's slot (plain, fused); the stream: the arguments */
   LS__GUARD,   /* in a function: fails where a value differs from the one that chose a branch; the stream: the value, and that value */
   LS__READ,    /* in a trace: the value at a point */
   LS__WRITE,   /* in a trace: a replacement; the stream: the value that replaces the one at the point */
@@ -116,7 +116,8 @@ bool ls__function_has_input(const ls_function *f, const char *keyword);
 bool ls__function_is_positionwise(const ls_function *f); /* whether it has one input and treats every position of that alone */
 /* Writes the names of the fields of the struct that a function returns; false where they are not known. `names` has room for LS__LOCAL. */
 bool ls__function_fields(const ls_function *f, const char **names, size_t *n);
-ls_status ls__function_gives(const ls_function *f, const ls_value *given); /* fails where `given` cannot replace the function's result */
+/* fails where `given` cannot replace the function's result */
+ls_status ls__function_may_return(const ls_function *f, const ls_value *given);
 ls_status ls__same_structure(const ls_value *old, const ls_value *fresh);  /* fails where `fresh` cannot replace `old` */
 
 /* ---- modules (module.c) ------------------------------------------------------------------------------------------- */
@@ -187,7 +188,7 @@ void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who);
 void ls__run_narrow(ls__run *r, int32_t instance);  /* lets the watcher cut the argument of this call; -1: of no call */
 ls_status ls__run_until(ls__run *r, int32_t point); /* until the run is paused at the point, or has ended */
 ls_status ls__run_finish(ls__run *r, ls_value *out); /* runs to the end; `out` is the result */
-bool ls__run_stands_at(const ls__run *r, int32_t point);
+bool ls__run_is_paused_at(const ls__run *r, int32_t point);
 ls_value *ls__run_value(ls__run *r);  /* the value at the point where the run is paused; at an input the pair ((positional), {keywords}) */
 ls_program *ls__run_program(const ls__run *r);      /* borrowed */
 ls_value *ls__run_arguments(ls__run *r, int32_t *n);  /* the stream of the run's arguments, as long as the run has not begun */

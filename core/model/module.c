@@ -6,10 +6,11 @@
 
 ls_status ls_module_new(const char *class_name, ls_module **out) {
   LS__NEED(class_name && out);
-  ls_module *m = calloc(1, sizeof *m);
+  const char *kept = ls__intern(class_name, strlen(class_name));
+  ls_module *m = kept ? calloc(1, sizeof *m) : NULL;
   if (!m) return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
   m->references = 1;
-  m->class_name = ls__intern(class_name, strlen(class_name));
+  m->class_name = kept;
   ls__live_add(1);
   *out = m;
   return LS_OK;
@@ -55,7 +56,7 @@ ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *t
   LS__NEED(m && name && tensor && (tensor->kind != LS_TENSOR || tensor->as.p));
   if (tensor->kind != LS_TENSOR && tensor->kind != LS_NONE)
     return ls__fail(LS_ERROR_ARGUMENT, "\"%s\" of %s must be a tensor", name, m->class_name);
-  name = ls__intern(name, strlen(name));
+  if (!(name = ls__intern(name, strlen(name)))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a parameter");
   int32_t i = find(m->tensor_names, m->tensors, name);
   if (i < 0) {
     if (tensor->kind == LS_NONE) return LS_OK;
@@ -73,7 +74,7 @@ ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *t
 
 ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) {
   LS__NEED(m && name && child != m);
-  name = ls__intern(name, strlen(name));
+  if (!(name = ls__intern(name, strlen(name)))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
   int32_t i = find(m->child_names, m->children, name);
   if (i < 0) {
     if (!child) return LS_OK;
@@ -91,9 +92,9 @@ ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) 
 
 ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis) {
   LS__NEED(m && point);
-  if (!grow(&m->axis_points, (void **)&m->axis_numbers, m->axes, sizeof(int32_t)))
+  if (!(point = ls__intern(point, strlen(point))) || !grow(&m->axis_points, (void **)&m->axis_numbers, m->axes, sizeof(int32_t)))
     return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
-  m->axis_points[m->axes] = ls__intern(point, strlen(point));
+  m->axis_points[m->axes] = point;
   m->axis_numbers[m->axes++] = axis;
   return LS_OK;
 }

@@ -120,8 +120,12 @@ static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t
       }
     }
     if (v.kind == LS_NODE) v.as.p = NULL;
-    else if (v.kind == LS_STRING || v.kind == LS_KEY) v.as.s = ls__intern(v.as.s, strlen(v.as.s));
-    else if (v.kind != LS_TENSOR || !o->shapes) ls_value_retain(&v);
+    else if (v.kind == LS_STRING || v.kind == LS_KEY) {
+      if (!(v.as.s = ls__intern(v.as.s, strlen(v.as.s)))) {
+        ls__stream_free(copy, i);
+        return ls__fail(LS_ERROR_MEMORY, "out of memory for a node");
+      }
+    } else if (v.kind != LS_TENSOR || !o->shapes) ls_value_retain(&v);
     else if (ls__tensor_shape_only(v.as.p, &v)) {
       ls__stream_free(copy, i);
       return LS_ERROR_MEMORY;

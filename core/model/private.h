@@ -8,7 +8,7 @@
 #define LUASIGHT_MODEL_PRIVATE_H
 #include "model/model.h"
 
-/* What a node with a slot names: a call, a tap, or a choice of two forms (LS__EITHER). */
+/* What a node with a slot names: a call, a tap, or a choice of two forms (LS__TWO_FORMS). */
 typedef struct ls__slot {
   const char *name;      /* the name of a tap */
   ls_module *module;     /* the module that a call calls; retained */
@@ -52,7 +52,7 @@ struct ls_module {
 /* One call of a function while a program runs. */
 typedef struct ls__instance {
   ls_function *function;
-  ls_module *module;   /* NULL for the forms of an LS__EITHER, which belong to their parent's module */
+  ls_module *module;   /* NULL for the forms of an LS__TWO_FORMS, which belong to their parent's module */
   int32_t parent;
   int32_t number;      /* the how many-th call of the module this is, from 0 */
   int32_t input, output; /* the numbers of the call's input point and output point */

@@ -147,7 +147,7 @@ static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap)
     if (node->slot < 0) continue;
     int32_t to = p->slots[in->slots + node->slot];
     if (node->kind == LS__TAP && !strcmp(in->function->slots[node->slot].name, tap)) return to;
-    if (node->kind == LS__EITHER && (to = tap_point(p, to, tap)) >= 0) return to;
+    if (node->kind == LS__TWO_FORMS && (to = tap_point(p, to, tap)) >= 0) return to;
   }
   return -1;
 }

@@ -196,7 +196,7 @@ static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value 
   }
   const ls__instance *in = to >= 0 ? &r->program->instances[to] : NULL;
   const ls__slot *slot = &f->function->slots[node->slot];
-  if (node->kind == LS__EITHER && !(in && r->target >= in->input && r->target <= in->output))
+  if (node->kind == LS__TWO_FORMS && !(in && r->target >= in->input && r->target <= in->output))
     status = push(r, slot->fused, -1, s, node->n);
   else
     status = push(r, slot->callee, to, s, node->n);
@@ -311,7 +311,7 @@ void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who) {
 
 void ls__run_narrow(ls__run *r, int32_t instance) { r->narrow_instance = instance; }
 
-bool ls__run_stands_at(const ls__run *r, int32_t point) { return r->standing && r->at == point; }
+bool ls__run_is_paused_at(const ls__run *r, int32_t point) { return r->standing && r->at == point; }
 
 ls_value *ls__run_value(ls__run *r) { return &r->value; }
 

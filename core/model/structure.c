@@ -48,11 +48,11 @@ ls_status ls__same_structure(const ls_value *old, const ls_value *fresh) {
 }
 
 /* Fails where `given` cannot replace the value that `stream` stands for in a function, as far as the recording tells. */
-static ls_status gives(const ls_function *f, const ls_value *stream, const ls_value *given) {
+static ls_status may_return(const ls_function *f, const ls_value *stream, const ls_value *given) {
   const ls__nodes *nodes = &f->owner.nodes;
   const ls__node *node = stream->kind == LS_NODE ? &nodes->at[stream->aux] : NULL;
-  if (node && node->kind == LS__CALL) return ls__function_gives(f->slots[node->slot].callee, given);
-  if (node && node->kind == LS__TAP) return gives(f, node->stream, given);
+  if (node && node->kind == LS__CALL) return ls__function_may_return(f->slots[node->slot].callee, given);
+  if (node && node->kind == LS__TAP) return may_return(f, node->stream, given);
   ls_value old = {.kind = stream->kind == LS_NODE ? nodes->kinds[stream->aux] : stream->kind};
   if (old.kind == LS_NONE || old.kind >= LS_NODE) return LS_OK;
   if (old.kind != given->kind) return wrong_kind(&old, given);
@@ -66,10 +66,10 @@ static ls_status gives(const ls_function *f, const ls_value *stream, const ls_va
       const char *key = node->stream[i++].as.s;
       if (!keys || strcmp(key, keys[k])) return wrong_field(key);
     }
-    if (node->stream[i].kind == LS_NODE) status = gives(f, &node->stream[i], &ls__seq_items(given)[k]);
+    if (node->stream[i].kind == LS_NODE) status = may_return(f, &node->stream[i], &ls__seq_items(given)[k]);
     i = ls__stream_value(node->stream, i, node->n);
   }
   return status;
 }
 
-ls_status ls__function_gives(const ls_function *f, const ls_value *given) { return gives(f, &f->result, given); }
+ls_status ls__function_may_return(const ls_function *f, const ls_value *given) { return may_return(f, &f->result, given); }

@@ -15,15 +15,15 @@ typedef struct speller {
   uint32_t unknown; /* the number of bytes without a token whose unknown token is not written yet */
 } speller;
 
-static void give(speller *s, int32_t id, size_t length) { s->out[s->count++] = (ls__symbol){id, (uint32_t)length}; }
+static void append_symbol(speller *s, int32_t id, size_t length) { s->out[s->count++] = (ls__symbol){id, (uint32_t)length}; }
 
-static void give_unknown(speller *s) {
-  if (s->unknown) give(s, s->b->unknown, s->unknown);
+static void append_unknown(speller *s) {
+  if (s->unknown) append_symbol(s, s->b->unknown, s->unknown);
   s->unknown = 0;
 }
 
 static void add_unknown(speller *s, size_t length) {
-  if (!s->b->fuse_unknown) give_unknown(s);
+  if (!s->b->fuse_unknown) append_unknown(s);
   s->unknown += (uint32_t)length;
 }
 
@@ -38,8 +38,8 @@ static ls_status spell_bytes(speller *s, const char *piece, size_t length) {
       add_unknown(s, 1);
       continue;
     }
-    give_unknown(s);
-    give(s, id, 1);
+    append_unknown(s);
+    append_symbol(s, id, 1);
   }
   return LS_OK;
 }
@@ -58,7 +58,7 @@ static bool fall_back(speller *s, const char *text, size_t length) {
   const int32_t *byte = s->b->byte;
   for (size_t i = 0; i < length; i++)
     if (byte[(unsigned char)text[i]] < 0) return false;
-  for (size_t i = 0; i < length; i++) give(s, byte[(unsigned char)text[i]], 1);
+  for (size_t i = 0; i < length; i++) append_symbol(s, byte[(unsigned char)text[i]], 1);
   return true;
 }
 
@@ -68,8 +68,8 @@ static ls_status spell_characters(speller *s, ls__bpe *b, const ls__vocab *v, co
     n = ls__utf8_next(piece + at, length - at, &code);
     int32_t id = find(b, v, piece + at, n, !at, at + n == length);
     if (id >= 0) {
-      give_unknown(s);
-      give(s, id, n);
+      append_unknown(s);
+      append_symbol(s, id, n);
     } else if (!b->byte_fallback || !fall_back(s, piece + at, n)) {
       char shown[16];
       if (b->unknown < 0)
@@ -106,7 +106,7 @@ ls_status ls__bpe_encode(ls__bpe *b, const ls__vocab *v, const char *piece, size
   }
   ls_status status = b->bytes ? spell_bytes(&s, piece, length) : spell_characters(&s, b, v, piece, length);
   if (status) return status;
-  give_unknown(&s);
+  append_unknown(&s);
   size_t count = ls__merge_symbols(&b->merges, s.out, s.count, &b->work);
   if (count == SIZE_MAX || !ls__tokens_reserve(out, count)) return no_memory();
   uint32_t at = 0;

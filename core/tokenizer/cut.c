@@ -10,7 +10,7 @@ typedef struct cutter {
   ls__span last;        /* the last piece, which the next one may still join */
 } cutter;
 
-static void give(cutter *c) {
+static void append_span(cutter *c) {
   if (c->started && c->last.from < c->last.to && !ls__spans_add(c->out, c->base + c->last.from, c->base + c->last.to)) c->no_memory = true;
 }
 
@@ -26,7 +26,7 @@ static void take(cutter *c, size_t from, size_t to, bool match) {
   if (c->started && join) {
     c->last.to = (uint32_t)to;
   } else {
-    give(c);
+    append_span(c);
     c->last = (ls__span){(uint32_t)from, (uint32_t)to};
   }
   c->started = true;
@@ -48,6 +48,6 @@ ls_status ls__cut(const ls__pattern *pattern, ls__behavior behavior, bool invert
     done = match.to;
   }
   if (done < length) take(&c, done, length, false);
-  if (behavior != LS__ISOLATED && behavior != LS__REMOVED) give(&c);
+  if (behavior != LS__ISOLATED && behavior != LS__REMOVED) append_span(&c);
   return c.no_memory ? ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized") : LS_OK;
 }

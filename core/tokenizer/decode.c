@@ -225,7 +225,7 @@ static int32_t byte_of(word w) {
 }
 
 /* Turns neighbouring bytes into characters; where the bytes are not UTF-8, each becomes U+FFFD. */
-static bool give_bytes(ls__text *bytes, ls__texts *out) {
+static bool append_bytes(ls__text *bytes, ls__texts *out) {
   bool good = ls__utf8_valid(bytes->data, bytes->length) == bytes->length, added = true;
   if (good && bytes->length) added = ls__texts_add(out, bytes->data, bytes->length);
   for (size_t i = 0; !good && added && i < bytes->length; i++) added = ls__texts_add(out, "\xEF\xBF\xBD", 3);
@@ -240,9 +240,9 @@ static ls_status fall_back(const ls__texts *in, ls__texts *out) {
     word w = word_at(in, i);
     int32_t byte = byte_of(w);
     char one = (char)byte;
-    good = byte >= 0 ? ls__text_add(&bytes, &one, 1) : give_bytes(&bytes, out) && ls__texts_add(out, w.text, w.length);
+    good = byte >= 0 ? ls__text_add(&bytes, &one, 1) : append_bytes(&bytes, out) && ls__texts_add(out, w.text, w.length);
   }
-  good = good && give_bytes(&bytes, out);
+  good = good && append_bytes(&bytes, out);
   free(bytes.data);
   return good ? LS_OK : no_memory();
 }

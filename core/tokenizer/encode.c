@@ -39,7 +39,7 @@ static ls__span blanks(const char *text, size_t length) {
 }
 
 /* Adds a token. `origin` is its place in bytes of the text, `trim` the white space at both of its ends. */
-static ls_status give(way *w, int32_t id, ls__span origin, ls__span trim) {
+static ls_status append(way *w, int32_t id, ls__span origin, ls__span trim) {
   ls__found *f = w->found;
   ls_token *token = ls__reserve(f->token, &f->room, f->count, 1, sizeof *token);
   if (!token) return no_memory();
@@ -76,7 +76,7 @@ static ls_status encode_pieces(way *w) {
         const char *text = ls__vocab_token(&t->vocab, token->id, &length);
         trim = blanks(text, length);
       }
-      status = give(w, token->id, origin, trim);
+      status = append(w, token->id, origin, trim);
     }
     if (status) return status;
   }
@@ -108,7 +108,7 @@ static ls_status encode_stretch(way *w, size_t from, size_t to) {
       status = encode_plain(w, s.from, s.to);
       continue;
     }
-    status = give(w, s.id, origin_of(&t->line, s.from, s.to), blanks(search.text + s.from, s.to - s.from));
+    status = append(w, s.id, origin_of(&t->line, s.from, s.to), blanks(search.text + s.from, s.to - s.from));
     w->word++;
   }
   return status;
@@ -122,7 +122,7 @@ static ls_status encode_text(way *w) {
       status = encode_stretch(w, s.from, s.to);
       continue;
     }
-    status = give(w, s.id, (ls__span){(uint32_t)s.from, (uint32_t)s.to}, blanks(w->text + s.from, s.to - s.from));
+    status = append(w, s.id, (ls__span){(uint32_t)s.from, (uint32_t)s.to}, blanks(w->text + s.from, s.to - s.from));
     w->word++;
   }
   return status;

@@ -51,7 +51,7 @@ static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__p
     if (json_object_size(item) != 1 || !id || (sequence && (!bit || seen & bit)))
       return ls__part_fail(part, "\"%s\"[%zu] is neither a special token nor a text that is still missing", name, i);
     ls_status status = ls__part_integer(part, one, "type_id", 0, 0, &type);
-    if (!status && type > INT16_MAX) status = ls__part_fail(part, "\"%s\"[%zu]: the type is beyond %d", name, i, INT16_MAX);
+    if (!status && type > INT16_MAX) status = ls__part_fail(part, "\"%s\"[%zu]: the type is larger than %d", name, i, INT16_MAX);
     if (!status && sequence) status = add(out, part, bit == 1 ? LS__FIRST_TEXT : LS__SECOND_TEXT, type);
     else if (!status) status = add_special(out, v, part, template, id, type);
     if (status) return status;

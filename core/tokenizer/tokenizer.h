@@ -125,8 +125,8 @@ struct ls_tokenizer {
   ls__decoder decoder;
   ls__found text_found[2], found; /* the tokens of the two texts of the last encode, and all tokens with the special ones */
   ls__text text;                  /* the text of the last decode */
-  ls__text replaced;              /* that text with U+FFFD where it was not UTF-8 */
-  ls__text clean;                 /* the text to encode, with U+FFFD where it was not UTF-8 */
+  ls__text replaced;              /* the text of the last decode with U+FFFD where it was not UTF-8 */
+  ls__text clean;                 /* the text to encode with U+FFFD where it was not UTF-8 */
   ls__text characters;            /* for each byte of the text to encode the number of its character */
   ls__line line, cut, work;       /* scratch memory */
   ls__spans pieces, spare;        /* scratch memory */

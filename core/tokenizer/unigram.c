@@ -119,7 +119,7 @@ static ls_status search(const ls__unigram *u, const char *piece, size_t length, 
 }
 
 /* Adds the tokens of a stretch without a token: the tokens of its bytes where each byte has one, else the unknown token. */
-static ls_status give_unknown(const ls__unigram *u, const ls__vocab *v, const char *piece, size_t from, size_t to, ls__tokens *out) {
+static ls_status append_unknown(const ls__unigram *u, const ls__vocab *v, const char *piece, size_t from, size_t to, ls__tokens *out) {
   int32_t id = ls__vocab_find(v, piece + from, to - from); /* several unknown characters together may be a token with a low score */
   bool all = u->byte_fallback && id < 0;
   for (size_t i = from; all && i < to; i++) all = u->byte[(unsigned char)piece[i]] >= 0;
@@ -144,7 +144,7 @@ ls_status ls__unigram_encode(ls__unigram *u, const ls__vocab *v, const char *pie
   }
   for (size_t i = u->back.count; !status && i-- > 0;) {
     const ls__piece_token *t = &u->back.data[i];
-    if (t->id == u->unknown) status = give_unknown(u, v, piece, t->from, t->to, out);
+    if (t->id == u->unknown) status = append_unknown(u, v, piece, t->from, t->to, out);
     else status = ls__tokens_add(out, t->id, t->from, t->to);
   }
   return status;

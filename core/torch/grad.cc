@@ -20,17 +20,17 @@ ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
   });
 }
 
-// Lets autograd record for a parameter that does not train; `lent` says whether the parameter did not train before.
-ls_status ls__tensor_lend(void* tensor, bool* lent) {
+// Lets autograd record for a parameter that does not train; `made_trainable` says whether the parameter did not train before.
+ls_status ls__tensor_make_trainable(void* tensor, bool* made_trainable) {
   return guarded("recording for the gradient of a parameter", [&] {
     auto t = borrow(tensor);
-    *lent = !t.requires_grad();
-    if (*lent) t.set_requires_grad(true);
+    *made_trainable = !t.requires_grad();
+    if (*made_trainable) t.set_requires_grad(true);
     return LS_OK;
   });
 }
 
-void ls__tensor_give_back(void* tensor) {
+void ls__tensor_make_untrainable(void* tensor) {
   try {
     auto t = borrow(tensor);
     t.mutable_grad() = at::Tensor();

@@ -11,7 +11,7 @@ struct ls_op {
   std::vector<c10::OperatorHandle> overloads;
   std::vector<luasight::Written> written;  // for each overload what it does to its arguments
   bool addresses;                          // whether numbers place its result in memory, see goes_by_places
-  bool views;                              // whether its result is a view although the schema does not say so, see gives_undeclared_views
+  bool views;                              // whether its result is a view although the schema does not say so, see returns_undeclared_views
 };
 
 #endif

@@ -70,6 +70,7 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
     } else {
       auto text = device.str();
       info.device = ls__intern(text.data(), text.size());
+      if (!info.device) return ls__fail(LS_ERROR_MEMORY, "out of memory for the name of a device");
     }
     info.dims = static_cast<int32_t>(t.dim());
     info.requires_grad = t.requires_grad();

@@ -32,9 +32,9 @@ void ls__capture_free(ls__capture *capture);
 bool ls__tensor_requires_grad(void *tensor);
 ls_status ls__tensor_leaf(void *tensor, ls_value *out);   /* a leaf with the same numbers whose gradient autograd records; LS_NONE for
                                                              whole numbers */
-ls_status ls__tensor_lend(void *tensor, bool *lent);      /* lets autograd record for a parameter that does not train; `lent` says
-                                                             whether it changed that */
-void ls__tensor_give_back(void *tensor);
+/* Lets autograd record for a parameter that does not train; `made_trainable` says whether it changed that. */
+ls_status ls__tensor_make_trainable(void *tensor, bool *made_trainable);
+void ls__tensor_make_untrainable(void *tensor);
 void ls__value_detach(ls_value *v);                       /* replaces the tensors in a value by tensors without autograd history */
 ls_status ls__tensor_same_sizes(void *given, void *like);
 ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t count, ls_value *out);

@@ -235,6 +235,7 @@ ls_value from_ivalue(IValue&& v) {
     auto& text = v.toStringRef();
     out.kind = LS_STRING;
     out.as.s = ls__intern(text.data(), text.size());
+    if (!out.as.s) throw std::bad_alloc();
     return out;
   }
   if (v.isTensorList()) {

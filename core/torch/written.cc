@@ -60,7 +60,7 @@ Written written_by_schema(const std::string& name, const c10::FunctionSchema& sc
   return written;
 }
 
-bool gives_undeclared_views(const std::string& name) {
+bool returns_undeclared_views(const std::string& name) {
   return name == "unsafe_chunk" || name == "unsafe_split" || name == "unsafe_split_with_sizes" || name == "_unsafe_view";
 }
 

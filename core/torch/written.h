@@ -17,7 +17,7 @@ struct Written {
 Written written_by_schema(const std::string& name, const c10::FunctionSchema& schema);
 
 // Whether the result lies in the memory of the first argument although the schema does not say so.
-bool gives_undeclared_views(const std::string& name);
+bool returns_undeclared_views(const std::string& name);
 
 // Whether numbers in the arguments place the result, counted from the beginning of the memory or beyond the tensor argument.
 bool goes_by_places(const std::string& name);

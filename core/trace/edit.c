@@ -145,7 +145,7 @@ static ls_value argument_of(const ls_trace *t, const ls_value *arg) { return arg
 ls_status ls__edit_write(ls_trace *t, int32_t id) {
   const ls__node *node = ls__seen(t, id);
   ls_value given = argument_of(t, &node->stream[0]), fresh, *there = ls__run_value(t->run.model);
-  ls_status status = there->kind ? ls__same_structure(there, &given) : ls__function_gives(ls__trace_point(t, node).function, &given);
+  ls_status status = there->kind ? ls__same_structure(there, &given) : ls__function_may_return(ls__trace_point(t, node).function, &given);
   if (status) return status;
   if (!ls__rows_all(t, node->invoke)) {
     if (there->kind && (status = ls__own(there, 1, &fresh))) return status; /* values read earlier keep the old sequence */

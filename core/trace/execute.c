@@ -183,12 +183,12 @@ ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
 
 /* Fails where an edit's point or value was not reached, since the edit would otherwise be lost silently. Other nodes stay without a
    value. */
-static ls_status never_came(const ls_trace *t, int32_t id) {
+static ls_status unreachable_need(const ls_trace *t, int32_t id) {
   int32_t point = ls__point_node(t, id);
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[point];
   bool changes = node->kind == LS__WRITE || (node->edits >= 0 && at->kind == LS__READ);
   if (!changes || at->stored || !t->run.model) return LS_OK;
-  if (t->run.standing && t->plan.nodes[point].time == t->run.now)
+  if (t->run.paused && t->plan.nodes[point].time == t->run.now)
     ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the run did not compute the value that it needs");
   else
     ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the model does not run this part in step %d", at->step);
@@ -207,10 +207,10 @@ static ls_status go(ls_trace *t, int64_t until, ls_event *event) {
       if (status || event->kind) return status;
     }
     uint8_t kind = t->owner.nodes.at[id].kind;
-    bool here = t->run.model && t->run.standing && t->plan.nodes[id].time == t->run.now;
+    bool here = t->run.model && t->run.paused && t->plan.nodes[id].time == t->run.now;
     bool came = ((kind != LS__READ && kind != LS__WRITE) || here) && ls__has_inputs(t, id);
     if (came && kind == LS__HOST) return ask_script(t, id, event);
-    ls_status status = came ? ls__execute_now(t, id) : never_came(t, id);
+    ls_status status = came ? ls__execute_now(t, id) : unreachable_need(t, id);
     if (status) return status;
   }
   return LS_OK;

@@ -22,8 +22,8 @@ void ls__grad_close(ls_trace *t) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     const ls__node *node = &t->owner.nodes.at[i];
     ls__ran *ran = &t->run.nodes[i];
-    if (ran->lent) ls__tensor_give_back(node->stream[0].as.p);
-    ran->lent = 0;
+    if (ran->made_trainable) ls__tensor_make_untrainable(node->stream[0].as.p);
+    ran->made_trainable = 0;
     ls__capture_free(ran->capture);
     ran->capture = NULL;
     if (t->gradients && node->saved && ran->done) ls__value_detach(&t->run.values[i]);
@@ -60,7 +60,7 @@ static ls_status make_leaves(ls_trace *t, const ls_value *v) {
 
 ls_status ls__grad_arrive(ls_trace *t) {
   record_from_here(t);
-  if (!t->run.standing) return LS_OK;
+  if (!t->run.paused) return LS_OK;
   const ls__planned *plan = t->plan.nodes;
   for (int32_t k = t->run.next; k < t->plan.ordered && plan[t->plan.order[k]].time <= t->run.now; k++) {
     int32_t id = t->plan.order[k], root = plan[id].root >= 0 ? plan[id].root : id;

@@ -134,10 +134,10 @@ static ls_status watch_parameter(ls_trace *t, int32_t id) {
     ls__fail_site(node->site, t->run.demand_site);
     return LS_ERROR_PASSED;
   }
-  bool lent;
-  ls_status status = ls__tensor_lend(node->stream[0].as.p, &lent);
+  bool made_trainable;
+  ls_status status = ls__tensor_make_trainable(node->stream[0].as.p, &made_trainable);
   if (status) return status;
-  ran->lent = lent;
+  ran->made_trainable = made_trainable;
   return ls__capture_new(node->stream[0].as.p, &ran->capture);
 }
 

@@ -51,6 +51,16 @@ static ls_status copy_point(ls_trace *t, const ls_trace *edits, const ls__node *
   return status;
 }
 
+/* What stands for the padding or the text of an invoke stands for those of the invoke that it is copied to. */
+static ls_status copy_of_invoke(ls_trace *t, const ls__node *node, int32_t invoke, int32_t step, int32_t *out) {
+  ls_value made = {.aux = -1};
+  ls_status status = node->kind == LS__TEXT ? ls_trace_text(t, invoke, node->site, &made)
+                                            : ls_trace_pad(t, invoke, step, (int32_t)node->stream[0].as.i, node->site, &made);
+  *out = made.aux;
+  ls_value_release(&made);
+  return status;
+}
+
 static ls_status copy_other(ls_trace *t, const ls_trace *edits, int32_t id, const ls_value *s, int32_t invoke, int32_t *out) {
   const ls__node *node = &edits->owner.nodes.at[id];
   ls__node copy = ls__node_of(node->kind, node->site);
@@ -70,6 +80,8 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
     if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for an edit");
     int32_t at = step < 0 ? node->step : step;
     if (node->kind == LS__READ || node->kind == LS__WRITE) status = copy_point(t, edits, node, s, invoke, at, &map[i]);
+    else if (node->kind == LS__PAD || node->kind == LS__TEXT) status = copy_of_invoke(t, node, invoke, at, &map[i]);
+    else if (node->kind == LS__ROWS) map[i] = s[0].aux; /* the copied read gives the rows of its invoke */
     else status = copy_other(t, edits, i, s, invoke, &map[i]);
     free(s);
   }

@@ -6,7 +6,7 @@
 /* The first pass that an invoke opened now can join; a pass that has begun takes no more invokes. */
 static int32_t first_pass(const ls_trace *t, int32_t kind) {
   int32_t least = t->run.now < 0 || kind == LS_INVOKE_ALL ? 0 : ls__pass_of(t->run.now) + 1;
-  if (least < t->fence) least = t->fence;
+  if (least < t->joinable) least = t->joinable;
   for (int32_t i = 0; i < t->invoke_count; i++) {
     bool alone = kind == LS_INVOKE_WHOLE || t->invokes[i].kind == LS_INVOKE_WHOLE;
     if (alone && t->plan.invokes[i].pass >= least) least = t->plan.invokes[i].pass + 1;
@@ -74,11 +74,11 @@ ls_status ls_trace_generate(ls_trace *t, int32_t steps) {
   return status;
 }
 
-void ls_trace_fence(ls_trace *t) {
+void ls_trace_new_pass(ls_trace *t) {
   if (!t) return;
   t->steps = 0;
   for (int32_t i = 0; i < t->invoke_count; i++)
-    if (t->plan.invokes[i].pass >= t->fence) t->fence = t->plan.invokes[i].pass + 1;
+    if (t->plan.invokes[i].pass >= t->joinable) t->joinable = t->plan.invokes[i].pass + 1;
 }
 
 int32_t ls_trace_pass(ls_trace *t, int32_t invoke) {

@@ -62,7 +62,7 @@ static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, c
   ls__run_watch(t->run.model, &watcher, t);
   ls__run_narrow(t->run.model, t->plan.narrow_instance);
   t->run.now = LS__TIME(pass, step, 0) - 1;
-  t->run.standing = false;
+  t->run.paused = false;
   for (int32_t i = first; i < t->invoke_count; i++)
     if (t->plan.invokes[i].pass == pass) t->run.invokes[i].came = step + 1;
   return ls__grad_arrive(t);
@@ -130,7 +130,7 @@ ls_status ls_trace_end(ls_trace *t, const ls_value *text) {
   ls_value_retain(text);
   ls__replace(&t->run.text, *text);
   t->run.now = LS__TIME(ls__pass_of(t->run.now), LS__LAST, LS__LAST);
-  t->run.standing = true;
+  t->run.paused = true;
   return LS_OK;
 }
 
@@ -157,7 +157,7 @@ static ls_status end_step(ls_trace *t, ls_event *event) {
   if (status) return after_edit(t, status);
   int32_t pass = ls__pass_of(t->run.now + 1), step = ls__step_of(t->run.now + 1);
   t->run.now = LS__TIME(pass, step, LS__LAST);
-  t->run.standing = true;
+  t->run.paused = true;
   *event = (ls_event){.kind = LS_EVENT_STEP, .pass = pass, .step = step, .value = result};
   end_run(t);
   return LS_OK;
@@ -185,7 +185,7 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
   }
   if (!t->run.model) { /* the generation of this pass has ended */
     t->run.now = time;
-    t->run.standing = false;
+    t->run.paused = false;
     return LS_OK;
   }
   if (ls__step_of(now + 1) != step) return end_step(t, event);
@@ -193,7 +193,7 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
   ls_status status = target >= 0 ? ls__run_until(t->run.model, target) : LS_OK;
   if (status) return after_edit(t, status);
   t->run.now = time;
-  t->run.standing = target >= 0 && ls__run_stands_at(t->run.model, target);
-  if (t->run.standing && t->gradients) return ls__grad_arrive(t);
-  return t->run.standing ? LS_OK : unreached(t, id);
+  t->run.paused = target >= 0 && ls__run_is_paused_at(t->run.model, target);
+  if (t->run.paused && t->gradients) return ls__grad_arrive(t);
+  return t->run.paused ? LS_OK : unreached(t, id);
 }

@@ -31,10 +31,10 @@ static void find_never(ls_trace *t) {
     bool points = at->kind == LS__READ || at->kind == LS__WRITE || at->kind == LS__TEXT;
     int64_t stop = points && at->invoke >= 0 ? t->invokes[at->invoke].stop : -1;
     int64_t local = at->kind == LS__TEXT ? LS__TIME(1, 0, 0) : LS__TIME(0, at->step, at->slot);
-    bool never = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
-    for (int32_t k = 0; k < node->n && !never; k++)
-      never = node->stream[k].kind == LS_NODE && t->plan.nodes[node->stream[k].aux].never;
-    t->plan.nodes[i].never = never;
+    bool unreachable = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
+    for (int32_t k = 0; k < node->n && !unreachable; k++)
+      unreachable = node->stream[k].kind == LS_NODE && t->plan.nodes[node->stream[k].aux].unreachable;
+    t->plan.nodes[i].unreachable = unreachable;
   }
 }
 
@@ -50,7 +50,7 @@ static void find_needs(ls_trace *t, int32_t demanded) {
     bool acts = node->edits >= 0 || node->kind == LS__WRITE || node->kind == LS__BACKWARD || node->kind == LS__SETGRAD ||
                 node->kind == LS__HOST;
     plan[i].uses = 0;
-    plan[i].needed = !ran[i].done && !plan[i].never && (node->saved || acts || i == demanded || (open && t->handles[i]));
+    plan[i].needed = !ran[i].done && !plan[i].unreachable && (node->saved || acts || i == demanded || (open && t->handles[i]));
   }
   for (int32_t i = count - 1; i >= 0; i--) {
     if (ran[i].done || !plan[i].needed) continue;

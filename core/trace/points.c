@@ -44,7 +44,7 @@ ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name)
 }
 
 /* Adds a node, and behind it a node that cuts out the invoke's rows where the invoke shares a batch; `out` is a handle to the last. */
-static ls_status give(ls_trace *t, const ls__node *node, uint8_t kind, ls_value *out) {
+static ls_status record_at_point(ls_trace *t, const ls__node *node, uint8_t kind, ls_value *out) {
   int32_t id;
   ls_status status = ls__trace_record(t, node, NULL, 0, kind, &id);
   if (!status && t->invokes[node->invoke].kind == LS_INVOKE_ROWS) {
@@ -61,7 +61,7 @@ ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point
   ls_status status = check_point(t, invoke, step, point);
   if (status) return status;
   ls__node node = at_point(LS__READ, invoke, step, point, site);
-  return give(t, &node, kind_at(t, invoke, point), out);
+  return record_at_point(t, &node, kind_at(t, invoke, point), out);
 }
 
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out) {
@@ -72,7 +72,7 @@ ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out
     status = ls__fail(LS_ERROR_STATE, "a trace generates no tokens; use model:generate");
   if (status) return status;
   ls__node node = at_point(LS__TEXT, invoke, 0, -1, site);
-  return give(t, &node, LS_TENSOR, out);
+  return record_at_point(t, &node, LS_TENSOR, out);
 }
 
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out) {

@@ -73,7 +73,7 @@ int64_t ls__own_time(const ls_trace *t, int32_t id) {
 }
 
 bool ls__time_passed(const ls_trace *t, int64_t time) {
-  return time < t->run.now || (time == t->run.now && !t->run.standing);
+  return time < t->run.now || (time == t->run.now && !t->run.paused);
 }
 
 int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {

@@ -34,7 +34,7 @@ static ls_status unset(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int32_t step = ls__step_of(t->plan.nodes[id].time), came = steps_of(t, id);
   bool ended = !t->owner.open && node->saved;
-  if (ended && t->plan.nodes[id].never)
+  if (ended && t->plan.nodes[id].unreachable)
     ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip came before it.");
   else if (ended && came > 1 && step < came)
     ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the model does not run this part in step %d.", step);
@@ -121,7 +121,7 @@ void ls__trace_forget(ls_trace *t) {
     clear(&t->run.values[i]);
   }
   t->run.now = -1;
-  t->run.standing = false;
+  t->run.paused = false;
 }
 
 /* Releases what was recorded. The nodes' kinds and lines stay, since handles to an ended trace ask for them. */

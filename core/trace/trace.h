@@ -53,7 +53,7 @@ typedef struct ls__planned {
   int32_t narrow;    /* of a call: the indexing node after which the call's argument is cut, else -1 */
   int32_t backward;  /* of a gradient: the backward that computes it */
   uint8_t needed;    /* 1 where another node, or the script, waits for the value */
-  uint8_t never;     /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
+  uint8_t unreachable; /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
   uint8_t tracked;   /* LS__ASKED where the gradient of the value is asked for, with LS__EDITED where the gradient is also set or edited */
 } ls__planned;
 
@@ -85,7 +85,7 @@ typedef struct ls__ran {
   ls__capture *capture;  /* the hook that takes the gradient of the node's value */
   uint8_t done;          /* 1 once the node is executed */
   uint8_t keeps_above;   /* 1 where the value is a view and keeps the value in whose memory it lies */
-  uint8_t lent;          /* of a parameter's gradient: the parameter does not train, and autograd stops recording it when the trace ends */
+  uint8_t made_trainable; /* of a parameter's gradient: the parameter does not train, and autograd records it for this trace only */
 } ls__ran;
 
 typedef struct ls__running_invoke {
@@ -102,7 +102,7 @@ typedef struct ls__progress {
   ls_program *program;   /* the program whose numbers name the points of the current pass; borrowed */
   int32_t *map;          /* maps the points of `program` to those of `model`; NULL where both are the same */
   int64_t now;           /* the time that the run has reached, -1 before it begins */
-  bool standing;         /* whether the model is paused at the point of `now`, with nodes of that time still to run */
+  bool paused;         /* whether the model is paused at the point of `now`, with nodes of that time still to run */
   int32_t next;          /* the index in the plan's order of the next node to run */
   int32_t rows;          /* the number of rows in the batch of the pass */
   ls_value text;         /* the token ids that the generation of the pass made */
@@ -122,7 +122,7 @@ struct ls_trace {
   ls_module *module;     /* the module of the first invoke; retained */
   ls__invoke *invokes;
   int32_t invoke_count, invoke_room;
-  int32_t fence;         /* the first pass that a new invoke may join; ls_trace_fence moves it */
+  int32_t joinable;      /* the first pass that a new invoke may join; ls_trace_new_pass moves it */
   int32_t steps;         /* the most steps of an invoke that is opened now, 0: no generation */
   bool gradients;        /* whether any node is about gradients */
   bool kept;             /* whether the recording stays when the trace ends */

@@ -96,8 +96,10 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
   const ls_value *v = &stream[(*at)++];
   if (v->kind == LS_STRING) {
     if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text has a NULL pointer");
+    const char *kept = ls__intern(v->as.s, strlen(v->as.s));
+    if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a text");
     *out = *v;
-    out->as.s = ls__intern(v->as.s, strlen(v->as.s));
+    out->as.s = kept;
     return LS_OK;
   }
   if (v->kind != LS_OPEN) {
@@ -116,6 +118,10 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
   for (int32_t i = 0; i < seq->length && !status; i++) {
     if (seq->keys && *at < n && stream[*at].kind == LS_KEY && stream[*at].as.s) {
       seq->keys[i] = ls__intern(stream[*at].as.s, strlen(stream[*at].as.s));
+      if (!seq->keys[i]) {
+        status = ls__fail(LS_ERROR_MEMORY, "out of memory for a name");
+        break;
+      }
       (*at)++;
     } else if (seq->keys) {
       status = ls__fail(LS_ERROR_ARGUMENT, "each element of a struct needs a name");

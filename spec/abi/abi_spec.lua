@@ -1,33 +1,28 @@
 -- The C library as others use it: wrong arguments, what it changes of its process, its header, the example in C.
 local ffi = require "ffi"
 local ls = require "luasight"
+local support = require "spec.support"
 
-ffi.cdef "char *getcwd(char *buffer, size_t size);"
-local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
+local root = support.root
 local build = os.getenv "LUASIGHT_BUILD" or root .. "/build"
 local box = "models/pretrained/ioi"
 local compiler = os.getenv "CC" or "cc"
 local sanitized = (os.getenv "LD_PRELOAD" or ""):find "asan" and "-fsanitize=address,undefined" or "" -- see tools/test
 
----Runs a command; whether it succeeded, and what it printed.
+---Whether a command succeeded, and what it printed.
 local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1; echo status $?"))
-  local text = pipe:read "*a"
-  pipe:close()
-  local printed, status = text:match "^(.-)status (%d+)\n$"
-  return status == "0", printed
+  local printed, status = support.run(command .. " 2>&1")
+  return status == 0, printed
 end
 
 describe("the C library", function()
   local folder
 
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
   end)
 
-  teardown(function() os.execute("rm -r " .. folder) end)
+  teardown(function() support.remove(folder) end)
 
   ---Compiles a program against what was built; gives its path. What is preloaded here is not for the compiler.
   local function compile(source, libraries)

@@ -1,13 +1,12 @@
 -- Without memory: the driver spec/alloc/fail_alloc.c lets the 1st, 2nd, ... nth allocation of the readers and writers fail.
+local support = require "spec.support"
+
 local compiler = os.getenv "CC" or "cc"
 
----Runs a command; its exit status as a boolean and what it printed. What is preloaded here is not for it.
+---Whether a command succeeded, and what it printed. What is preloaded here is not for it.
 local function run(command)
-  local pipe = assert(io.popen("env -u LD_PRELOAD " .. command .. " 2>&1; echo status $?"))
-  local text = pipe:read "*a"
-  pipe:close()
-  local printed, status = text:match "^(.-)status (%d+)\n$"
-  return status == "0", printed
+  local printed, status = support.run("env -u LD_PRELOAD " .. command .. " 2>&1", 1200)
+  return status == 0, printed
 end
 
 describe("without memory #slow", function()
@@ -16,14 +15,13 @@ describe("without memory #slow", function()
       pending("there is no C compiler " .. compiler)
       return
     end
-    local folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir -p " .. folder .. "/files"))
+    local folder = support.folder()
+    support.output("mkdir " .. folder .. "/files")
     local built, said = run(compiler .. " -std=c11 -O1 -Icore -o " .. folder .. "/fail_alloc spec/alloc/fail_alloc.c"
       .. " core/tokenizer/[a-z]*.c core/files/[a-z]*.c core/base/dtype.c core/base/json.c -ljansson -lutf8proc -lonig")
     local passed, report
     if built then passed, report = run(folder .. "/fail_alloc " .. folder .. "/files") end
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
     assert.is_true(built, said)
     assert.is_true(passed, report)
     for _, body in ipairs { "tokenizer", "bad tokenizer", "writing", "reading", "reading out of step",
@@ -50,5 +48,6 @@ describe("without memory #slow", function()
     for _, body in ipairs { "function", "edits" } do
       assert.is_true((tonumber(report:match(body .. ": (%d+) allocations")) or 0) > 100, report)
     end
+    assert.is_true((tonumber(report:match "names: (%d+) allocations") or 0) > 5, report)
   end)
 end)

@@ -1,6 +1,7 @@
 -- docs/errors.md has every error code: those of core/abi.h and those that the Lua files raise.
 -- Its blocks, which readme_spec runs, provoke each one; Ctrl-C is provoked here.
 local document = dofile "spec/manual/document.lua"
+local support = require "spec.support"
 local failure = require "luasight.base.error"
 
 local page = "docs/errors.md"
@@ -38,14 +39,12 @@ describe("the page of errors", function()
   it("knows every code that the Lua files raise", function()
     local known, unknown, count = {}, {}, 0
     for _, code in ipairs(failure.codes) do known[code] = true end
-    local files = io.popen "find lua bindings models -name '*.lua'"
-    for path in files:lines() do
+    for path in support.output "find lua bindings models -name '*.lua'":gmatch "[^\n]+" do
       for code in read(path):gmatch 'raise%(%s*"([^"]*)"' do
         count = count + 1
         if not known[code] then unknown[path .. ": " .. code] = true end
       end
     end
-    files:close()
     assert.same({}, sorted(unknown))
     assert.is_true(count > 300)
   end)
@@ -85,9 +84,7 @@ describe("the page of errors", function()
       print(e.code, e.message)
     ]]
     file:close()
-    local pipe = io.popen(([[bin/luasight -e 'require "ffi".cdef "int getpid(void);" dofile "%s"' 2>&1]]):format(path))
-    local text = pipe:read "*a"
-    pipe:close()
+    local text = support.run(([[bin/luasight -e 'require "ffi".cdef "int getpid(void);" dofile "%s"' 2>&1]]):format(path))
     os.remove(path)
     assert.equal(("interrupted\t%s\n"):format(table.concat(said, "\n")), text)
   end)

@@ -1,8 +1,7 @@
 -- bin/luasight: scripts, lines, the shell in a pipe, commands, errors in one line, from any folder.
-local ffi = require "ffi"
+local support = require "spec.support"
 
-ffi.cdef "char *getcwd(char *buffer, size_t size);"
-local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
+local root = support.root
 local launcher = root .. "/bin/luasight"
 
 describe("the launcher", function()
@@ -26,18 +25,15 @@ describe("the launcher", function()
   -- Runs it in the folder; gives the exit status, what it printed, and its errors.
   local function run(arguments, input, environment)
     write("in", input or "")
-    local command = ("cd %s && %s %s %s < in > out 2> err"):format(folder, environment or "", launcher, arguments)
-    local status = os.execute(command)
-    return status / 256, read "out", read "err"
+    local out, status, err = support.run(("cd %s && %s %s %s < in"):format(folder, environment or "", launcher, arguments))
+    return status, out, err
   end
 
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
   end)
 
-  teardown(function() os.execute("rm -r " .. folder) end)
+  teardown(function() support.remove(folder) end)
 
   it("runs a script with its arguments", function()
     write("script.lua", "#!/usr/bin/env luasight\nprint(arg[0], #arg, arg[1], arg[2], ...)")
@@ -56,10 +52,8 @@ describe("the launcher", function()
   end)
 
   it("finds its modules when started through a symbolic link", function()
-    assert(os.execute(("ln -sf %s %s"):format(launcher, path "linked")) == 0)
-    local status = os.execute(("cd / && %s -e 'print(ls.version)' > %s"):format(path "linked", path "out"))
-    assert.equal(0, status)
-    assert.matches("^%d+%.%d+%.%d+\n$", read "out")
+    support.output(("ln -sf %s %s"):format(launcher, path "linked"))
+    assert.matches("^%d+%.%d+%.%d+\n$", support.output(("cd / && %s -e 'print(ls.version)'"):format(path "linked")))
   end)
 
   it("exits with the script's own status", function()
@@ -268,8 +262,7 @@ first.output  (proxy)
   end)
 
   describe("with a command", function()
-    local support = require "spec.support"
-local cjson = require "cjson"
+    local cjson = require "cjson"
     local box = root .. "/models/pretrained/ioi"
 
     it("shows what is in a model folder without its weights", function()

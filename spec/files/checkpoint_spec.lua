@@ -1,5 +1,6 @@
 -- Checkpoint folders: weights in one file or in several, config.json, and what can be wrong with each.
 local ls = require "luasight"
+local support = require "spec.support"
 local checkpoint = require "luasight.files.checkpoint"
 local torch, safetensors = ls.torch, ls.safetensors
 
@@ -30,13 +31,11 @@ describe("a checkpoint folder", function()
     collectgarbage()
     collectgarbage()
     live = ls.live()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
+    folder = support.folder()
   end)
 
   after_each(function()
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
     collectgarbage()
     collectgarbage()
     assert.are.equal(live, ls.live())
@@ -147,7 +146,7 @@ describe("a checkpoint folder", function()
         assert.is_truthy(err.message:find("config.json", 1, true))
       end
       os.remove(folder .. "/config.json")
-      assert(os.execute("mkdir " .. folder .. "/config.json"))
+      support.output("mkdir " .. folder .. "/config.json")
       fails(checkpoint.config, "io", "config.json: the file cannot be read", folder)
     end)
   end)

@@ -1,6 +1,7 @@
 -- Safetensors files: what is written comes back, and a hostile header is refused with a reason.
 local ffi = require "ffi"
 local ls = require "luasight"
+local support = require "spec.support"
 local torch, safetensors = ls.torch, ls.safetensors
 
 local DATA = os.getenv "LUASIGHT_DATA" or "../shared/data"
@@ -149,14 +150,12 @@ describe("safetensors", function()
     collectgarbage()
     collectgarbage()
     live = ls.live()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
+    folder = support.folder()
     path = folder .. "/x.safetensors"
   end)
 
   after_each(function()
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
     collectgarbage()
     collectgarbage()
     assert.are.equal(live, ls.live())
@@ -186,7 +185,11 @@ describe("safetensors", function()
     it("every prefix of a good file", function()
       safetensors.save(path, { a = torch.tensor { 1, 2 }, b = torch.tensor({ 3 }, { dtype = "int64" }) })
       local bytes = bytes_of(path)
-      for n = 0, #bytes - 1 do assert.is_false((pcall(safetensors.load, put(bytes:sub(1, n)) or path))) end
+      for n = 0, #bytes - 1 do
+        put(bytes:sub(1, n))
+        local few = n == 0 and "the file is empty" or n < 8 and "too few for a file of weights"
+        support.refused("format", few or "it is cut short, fetch it again", function() safetensors.load(path) end)
+      end
     end)
   end)
 
@@ -345,9 +348,7 @@ describe("safetensors", function()
       fails("name", "no option \"step\"", path, { x = x }, { step = "1" })
       fails("argument", "takes a table", path, nil)
       assert.are.equal(before, bytes_of(path))
-      local list = assert(io.popen("ls -A " .. folder))
-      assert.are.equal("x.safetensors\n", list:read "*a")
-      list:close()
+      assert.are.equal("x.safetensors\n", support.output("ls -A " .. folder))
     end)
 
     it("nothing on a full disk", function()

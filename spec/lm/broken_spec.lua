@@ -1,6 +1,7 @@
 -- Every broken folder gives one line with the file and what in it is wrong, and leaves nothing behind: no handle (helper.lua
 -- looks), no file, no change.
 local ls = require "luasight"
+local support = require "spec.support"
 local archive = dofile "spec/files/archive.lua"
 local cjson = require "cjson"
 
@@ -22,12 +23,7 @@ end
 
 local function remove(name) os.remove(folder .. "/" .. name) end
 
-local function listing()
-  local pipe = io.popen("cd " .. folder .. " && find . -ls | sort")
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
+local function listing() return support.output("cd " .. folder .. " && find . -ls | sort") end
 
 local function configure(changes)
   local config = cjson.decode(read(reference .. "config.json"))
@@ -81,7 +77,7 @@ local cases = {
   { "a piece that is a folder", function()
     in_two()
     remove "1.safetensors"
-    os.execute("mkdir " .. folder .. "/1.safetensors")
+    support.output("mkdir " .. folder .. "/1.safetensors")
   end, "io", "F/1.safetensors: this is a folder" },
   { "a piece that is a Git LFS pointer", function()
     in_two()
@@ -101,7 +97,7 @@ local cases = {
   { "a piece that is a link to itself", function()
     in_two()
     remove "1.safetensors"
-    os.execute(("ln -s 1.safetensors %s/1.safetensors"):format(folder))
+    support.output(("ln -s 1.safetensors %s/1.safetensors"):format(folder))
   end, "io", "F: 1 of 2 weight files are missing, the first is 1.safetensors" },
   { "an index that is no JSON", function() in_two(); put(INDEX, '{"weight_map":') end, "format",
     "F/" .. INDEX .. ": the JSON cannot be read: not valid JSON, or cut short" },
@@ -155,13 +151,11 @@ local cases = {
 
 describe("a broken folder:", function()
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
     put("config.json", read(reference .. "config.json"))
     put("model.safetensors", read(reference .. "model.safetensors"))
   end)
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   it("whole, it is a model", function()
     local first = ls.LanguageModel(folder) { 1, 2, 3 }.logits

@@ -1,6 +1,7 @@
 -- Models of the hub by name: a hub of our own on loopback (spec/lm/hub_server.lua), which is as bad as told, and caches as
 -- Python leaves them. Nothing here reaches out.
 local ls = require "luasight"
+local support = require "spec.support"
 local cache = require "luasight.lm.hub.cache"
 local checkpoint = require "luasight.files.checkpoint"
 local curl = require "luasight.ffi.curl"
@@ -27,13 +28,6 @@ local function put(path, text)
   file:close()
 end
 
-local function output(command)
-  local pipe = io.popen(command)
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
 -- The environment as the cache sees it, for one test.
 local getenv = os.getenv
 local function environ(name)
@@ -45,7 +39,7 @@ end
 local function file(bytes, large)
   local path = folder .. "/hashed"
   put(path, (large and "" or ("blob %d\0"):format(#bytes)) .. bytes)
-  local etag = output((large and "sha256sum " or "sha1sum ") .. path):match "^%x+"
+  local etag = support.output((large and "sha256sum " or "sha1sum ") .. path):match "^%x+"
   return { bytes = bytes, etag = etag, large = large }
 end
 
@@ -73,9 +67,9 @@ local function log() return text_of(folder .. "/server/log") end
 local function forget_log() put(folder .. "/server/log", "") end
 
 local function start()
-  os.execute(("mkdir -p %s/server && : > %s/server/log"):format(folder, folder))
+  support.output(("mkdir -p %s/server && : > %s/server/log"):format(folder, folder))
   local line = "env -u LD_PRELOAD luajit spec/lm/hub_server.lua %s/server >/dev/null 2>%s/server/error &"
-  os.execute(line:format(folder, folder))
+  support.output(line:format(folder, folder))
   for _ = 1, 500 do
     if checkpoint.exists(folder .. "/server/port") then break end
     system.sleep(0.02)
@@ -104,7 +98,7 @@ end
 
 ---Nothing but whole files has a name, and no lock is held.
 local function is_clean()
-  local list = output("find " .. folder .. "/home -type f -path '*/blobs/*'")
+  local list = support.output("find " .. folder .. "/home -type f -path '*/blobs/*'")
   for path in list:gmatch "[^\n]+" do
     local etag = path:match "[^/]+$"
     if not etag:find "incomplete" then
@@ -113,7 +107,7 @@ local function is_clean()
       assert.is_true(known, path)
     end
   end
-  for path in output("find " .. folder .. "/home -name '*.lock'"):gmatch "[^\n]+" do
+  for path in support.output("find " .. folder .. "/home -name '*.lock'"):gmatch "[^\n]+" do
     local lock = system.lock(path)
     assert.truthy(lock)
     system.unlock(lock)
@@ -129,9 +123,7 @@ describe("a model of the hub", function()
   local shard = ("0123456789"):rep(30000)
 
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    os.execute("mkdir " .. folder)
+    folder = support.folder()
     start()
     os.getenv = environ -- luacheck: ignore 122
     server.delay = 0.01
@@ -142,11 +134,12 @@ describe("a model of the hub", function()
     put(folder .. "/server/stop", "")
     os.getenv = getenv -- luacheck: ignore 122
     server.delay = 1
-    os.execute("sleep 0.3; rm -rf " .. folder)
+    system.sleep(0.3)
+    support.remove(folder)
   end)
 
   before_each(function()
-    os.execute("rm -rf " .. folder .. "/home")
+    support.remove(folder .. "/home")
     forget_log()
     environment = { HF_HOME = folder .. "/home", HF_ENDPOINT = "http://127.0.0.1:" .. port, HF_HUB_DOWNLOAD_TIMEOUT = "1" }
     run = run + 1
@@ -174,15 +167,15 @@ describe("a model of the hub", function()
     assert.equal(snapshot(), got)
     assert.equal(COMMIT, text_of(folder .. "/home/hub/models--some--model/refs/main"))
     local listed = {}
-    for name in output("ls " .. got):gmatch "[^\n]+" do listed[#listed + 1] = name end
+    for name in support.output("ls " .. got):gmatch "[^\n]+" do listed[#listed + 1] = name end
     assert.same({ "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json" }, listed)
     for _, name in ipairs(listed) do
       assert.equal(model.files[name].bytes, text_of(got .. "/" .. name))
-      assert.equal("../../blobs/" .. model.files[name].etag .. "\n", output("readlink " .. got .. "/" .. name))
+      assert.equal("../../blobs/" .. model.files[name].etag .. "\n", support.output("readlink " .. got .. "/" .. name))
       assert.equal(model.files[name].bytes, text_of(blob(name)))
     end
     is_clean()
-    assert.is_nil(output("find " .. folder .. "/home"):find "incomplete")
+    assert.is_nil(support.output("find " .. folder .. "/home"):find "incomplete")
     forget_log()
     hub.folder(ID, EVERYTHING)
     assert.equal("GET /api/models/some/model/revision/main\n", log()) -- all is there: one question
@@ -216,9 +209,9 @@ describe("a model of the hub", function()
 
   it("without weights or tokenizer fetches none", function()
     hub.folder(ID, { model = true })
-    assert.equal("config.json\n", output("ls " .. snapshot()))
+    assert.equal("config.json\n", support.output("ls " .. snapshot()))
     assert.equal("meta", ls.LanguageModel(ID, { device = "meta", tokenizer = "models/pretrained/ioi" }).lm_head.weight.device)
-    assert.equal("config.json\n", output("ls " .. snapshot()))
+    assert.equal("config.json\n", support.output("ls " .. snapshot()))
   end)
 
   it("in pieces is fetched with all that the index names, in any folder below", function()
@@ -226,7 +219,7 @@ describe("a model of the hub", function()
     local got = hub.folder(ID, EVERYTHING)
     assert.equal("B" .. shard, text_of(got .. "/sub/b.safetensors"))
     assert.equal("../../../blobs/" .. model.files["sub/b.safetensors"].etag .. "\n",
-      output("readlink " .. got .. "/sub/b.safetensors"))
+      support.output("readlink " .. got .. "/sub/b.safetensors"))
     is_clean()
   end)
 
@@ -259,7 +252,7 @@ describe("a model of the hub", function()
 
   it("goes on with what an earlier process left, and starts over where that was wrong", function()
     in_pieces()
-    os.execute("mkdir -p " .. folder .. "/home/hub/models--some--model/blobs")
+    support.output("mkdir -p " .. folder .. "/home/hub/models--some--model/blobs")
     put(blob "a.safetensors" .. ".incomplete", ("A" .. shard):sub(1, 1000))
     put(blob "sub/b.safetensors" .. ".incomplete", ("x"):rep(1000))
     local got = hub.folder(ID, EVERYTHING)
@@ -342,7 +335,7 @@ describe("a model of the hub", function()
 
   it("whose bytes are wrong gets no name", function()
     local function wrong(bytes, says, code)
-      os.execute("rm -rf " .. folder .. "/home")
+      support.remove(folder .. "/home")
       run = run + 1
       model.run = run
       fault("GET /stored/model.safetensors", bytes)
@@ -361,7 +354,7 @@ describe("a model of the hub", function()
     local cut = { cut = 0 }
     wrong({ cut, cut, cut, cut, cut, cut }, "the connection breaks again and again, for the file \"model.safetensors\"", "io")
     model.faults = {}
-    os.execute("rm -rf " .. folder .. "/home")
+    support.remove(folder .. "/home")
     local small = model.files["config.json"]
     run = run + 1
     model.run = run
@@ -376,13 +369,13 @@ describe("a model of the hub", function()
       model.run = run
       model.files["model.safetensors.index.json"] = file('{"weight_map":{"x":"' .. name .. '"}}')
       model.also = { name }
-      os.execute("rm -rf " .. folder .. "/home")
+      support.remove(folder .. "/home")
       tell()
       fails("format", "which is not inside the folder")
       assert.is_nil(log():find("passwd", 1, true))
     end
     model.also = nil
-    os.execute("rm -rf " .. folder .. "/home")
+    support.remove(folder .. "/home")
     model.files["model.safetensors.index.json"] = file '{"weight_map":{"x":"c.safetensors"}}'
     tell()
     fails("format", 'names the file "c.safetensors", which the model "some/model" does not have')
@@ -400,10 +393,10 @@ describe("a model of the hub", function()
   end)
 
   it("on a full disk says so, and what came before stays", function()
-    if output "id -u" ~= "0\n" and not checkpoint.exists "/dev/full" then pending "needs /dev/full" end
+    if support.output "id -u" ~= "0\n" and not checkpoint.exists "/dev/full" then pending "needs /dev/full" end
     in_pieces()
-    os.execute("mkdir -p " .. folder .. "/home/hub/models--some--model/blobs")
-    assert.equal(0, os.execute(("ln -s /dev/full %s.incomplete"):format(blob "a.safetensors")))
+    support.output("mkdir -p " .. folder .. "/home/hub/models--some--model/blobs")
+    support.output(("ln -s /dev/full %s.incomplete"):format(blob "a.safetensors"))
     local err = fails("io", ".incomplete cannot be written")
     assert.matches("No space left on device", err.cause, 1, true)
     assert.matches("free some disk space", err.hint, 1, true)
@@ -422,7 +415,7 @@ describe("a model of the hub", function()
     local etag = model.files["a.safetensors"].etag
     local path = cache.repository(ID, "main"):lock_path(etag)
     -- the other one holds the lock as Python does, with flock, and then has the file
-    os.execute(("flock %s sh -c 'sleep 1; cp %s/a %s' & sleep 0.3"):format(path, folder, blob "a.safetensors"))
+    support.output(("flock %s sh -c 'sleep 1; cp %s/a %s' & sleep 0.3"):format(path, folder, blob "a.safetensors"))
     put(folder .. "/a", "A" .. shard)
     local got = hub.folder(ID, EVERYTHING)
     assert.equal("A" .. shard, text_of(got .. "/a.safetensors"))
@@ -435,7 +428,7 @@ describe("a model of the hub", function()
     local script = folder .. "/fetch.lua"
     put(script, ('print(require "luasight.lm.hub".folder("%s", { model = true, weights = true }))'):format(ID))
     local command = ("HF_HOME=%s/home HF_ENDPOINT=%s bin/luasight %s"):format(folder, environment.HF_ENDPOINT, script)
-    local said = output(("(%s & %s & %s & wait) 2>&1"):format(command, command, command))
+    local said = support.output(("(%s & %s & %s & wait) 2>&1"):format(command, command, command))
     assert.equal((snapshot() .. "\n"):rep(3), said)
     assert.equal(1, select(2, log():gsub("GET /stored/a.safetensors\n", "")))
     is_clean()
@@ -446,7 +439,7 @@ describe("a model of the hub", function()
     fault("GET /stored/a.safetensors", { { stall = 120000 } })
     local script = folder .. "/fetch.lua"
     put(script, ('require "luasight.lm.hub".folder("%s", { model = true, weights = true })'):format(ID))
-    os.execute(("HF_HUB_DOWNLOAD_TIMEOUT=60 HF_HOME=%s/home HF_ENDPOINT=%s timeout -s KILL 2 bin/luasight %s 2>/dev/null")
+    support.run(("HF_HUB_DOWNLOAD_TIMEOUT=60 HF_HOME=%s/home HF_ENDPOINT=%s timeout -s KILL 2 bin/luasight %s")
       :format(folder, environment.HF_ENDPOINT, script))
     local got = hub.folder(ID, EVERYTHING)
     assert.equal("A" .. shard, text_of(got .. "/a.safetensors"))
@@ -456,13 +449,13 @@ describe("a model of the hub", function()
 
   describe("and Python's huggingface_hub", function()
     local python = "env -u LD_PRELOAD python3 -c 'import huggingface_hub%s' 2>&1"
-    local there = output(python:format("")) == ""
+    local there = select(2, support.run(python:format(""))) == 0
 
     ---What Python says in the environment of the test.
     local function says(code)
       local set = {}
       for name, value in pairs(environment) do set[#set + 1] = ("%s=%s"):format(name, value) end
-      return output(("env %s HF_HUB_DISABLE_XET=1 "):format(table.concat(set, " ")) .. python:format("\n" .. code))
+      return (support.run(("env %s HF_HUB_DISABLE_XET=1 "):format(table.concat(set, " ")) .. python:format("\n" .. code)))
     end
 
     it("use what luasight fetched", function()

@@ -267,9 +267,7 @@ describe("a folder", function()
   local folder
 
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
     local trained = ls.tokenizer_trainer.train({ text, text .. " and a dog sat" }, { vocab_size = 270 })
     local file = assert(io.open(folder .. "/tokenizer.json", "w"))
     file:write(trained:json())
@@ -282,7 +280,7 @@ describe("a folder", function()
     for name, p in net:named_parameters() do tensors[name] = p:detach() end
     ls.safetensors.save(folder .. "/model.safetensors", tensors)
   end)
-  teardown(function() os.execute("rm -r " .. folder) end)
+  teardown(function() support.remove(folder) end)
 
   it("brings its tokenizer, which is loaded when it is needed", function()
     local model = ls.LanguageModel(folder)

@@ -59,13 +59,11 @@ end
 
 describe("a folder that is no model", function()
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
     write("config.json", read(reference .. "/config.json"))
     write("model.safetensors", read(reference .. "/model.safetensors"))
   end)
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   it("does not exist", function()
     local err = failure(ls.LanguageModel, folder .. "/nowhere")
@@ -161,15 +159,13 @@ describe("the head's weights", function()
   local wte
 
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
     configure {}
     wte = ls.safetensors.load(reference .. "/model.safetensors")["transformer.wte.weight"]
   end)
   after_each(function()
     wte = nil
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
   end)
 
   local function is_tied(net) return rawequal(net.lm_head.weight, net.transformer.wte.weight) end

@@ -1,9 +1,8 @@
 -- Every example runs to its end through the launcher; those with a picture write it, and their figures say what they should.
 -- One that is new needs a line here.
-local ffi = require "ffi"
+local support = require "spec.support"
 
-ffi.cdef "char *getcwd(char *buffer, size_t size);"
-local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
+local root = support.root
 local box = "models/pretrained/ioi/model.safetensors"
 
 local encoder = os.getenv "LUASIGHT_SENTENCES" or "LUASIGHT_SENTENCES" -- see sentences_spec.lua
@@ -117,20 +116,16 @@ local function read(path)
 end
 
 describe("examples", function()
-  local list = io.popen "ls examples"
-  for name in list:lines() do
+  for name in support.output "ls examples":gmatch "[^\n]+" do
     if name:find "%.lua$" then
       it(("has %s, which runs"):format(name), function()
         local arguments, pattern, needs, check, picture = unpack(assert(runs[name], name
           .. " has no line in spec/manual/examples_spec.lua"), 1, 5)
         if needs and not exists(needs) then pending("there is no " .. needs) end
-        local folder = os.tmpname()
-        os.remove(folder)
-        assert(os.execute("mkdir " .. folder) == 0)
-        finally(function() os.execute("rm -r " .. folder) end)
-        local status = os.execute(("cd %s && %s/bin/luasight %s/examples/%s %s > out 2>&1"):format(folder, root, root, name,
-          arguments))
-        local text = read(folder .. "/out")
+        local folder = support.folder()
+        finally(function() support.remove(folder) end)
+        local command = ("cd %s && %s/bin/luasight %s/examples/%s %s 2>&1"):format(folder, root, root, name, arguments)
+        local text, status = support.run(command, 1200)
         assert.equal(0, status, text)
         assert.matches(pattern, text)
         if check then check("\n" .. text) end
@@ -138,20 +133,19 @@ describe("examples", function()
       end)
     end
   end
-  list:close()
 
   it("say what they take", function()
-    local text = io.popen("bin/luasight examples/patching.lua --oot x 2>&1"):read "*a"
+    local _, _, text = support.run "bin/luasight examples/patching.lua --oot x"
     assert.matches('^luasight: patching.lua has no option %-%-oot %(did you mean "%-%-out"%?%)', text)
-    assert.matches("%-%-out FILE", io.popen("bin/luasight examples/patching.lua --help"):read "*a")
-    text = io.popen("bin/luasight examples/sentences.lua 2>&1"):read "*a"
+    assert.matches("%-%-out FILE", support.output "bin/luasight examples/patching.lua --help")
+    _, _, text = support.run "bin/luasight examples/sentences.lua"
     assert.matches("^luasight: sentences.lua takes 1 or more, given were 0; %-%-help says more", text)
   end)
 
   it("print their first lines when asked for help", function()
     for name in pairs(runs) do
       local first = read("examples/" .. name):match "^%-%- ([^\n]+)\n"
-      local text = io.popen(("bin/luasight examples/%s --help 2>&1"):format(name)):read "*a"
+      local text = support.output(("bin/luasight examples/%s --help"):format(name))
       assert.equal(first, text:match "^[^\n]*")
       assert.is_truthy(text:find("  bin/luasight examples/" .. name, 1, true), text)
     end

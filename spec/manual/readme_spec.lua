@@ -1,13 +1,12 @@
 -- The Lua code blocks of the README and of the manual run, print what their `-->` comments say, and raise what their `--!`
 -- comments say; document.lua has the rules.
 local document = dofile "spec/manual/document.lua"
+local support = require "spec.support"
 local failure = require "luasight.base.error"
 
 local function pages()
   local list = { "README.md" }
-  local found = io.popen "find docs -name '*.md' | LC_ALL=C sort"
-  for path in found:lines() do list[#list + 1] = path end
-  found:close()
+  for path in support.output "find docs -name '*.md' | LC_ALL=C sort":gmatch "[^\n]+" do list[#list + 1] = path end
   return list
 end
 

@@ -2,6 +2,7 @@
 -- from elsewhere.
 package.path = "tools/?.lua;" .. package.path
 local document = dofile "spec/manual/document.lua"
+local support = require "spec.support"
 local public = require "manual.public"
 local reference = require "manual.reference"
 local site = require "manual.site"
@@ -19,9 +20,8 @@ local function sorted(set)
 end
 
 local function pages_on_disk()
-  local list, found = {}, io.popen "find docs -name '*.md' | LC_ALL=C sort"
-  for path in found:lines() do list[#list + 1] = path end
-  found:close()
+  local list = {}
+  for path in support.output "find docs -name '*.md' | LC_ALL=C sort":gmatch "[^\n]+" do list[#list + 1] = path end
   return list
 end
 
@@ -78,7 +78,7 @@ describe("the manual in Markdown", function()
 end)
 
 describe("the manual as web pages", function()
-  if os.execute "command -v lowdown >/dev/null" ~= 0 then
+  if select(2, support.run "command -v lowdown") ~= 0 then
     pending("needs lowdown: tools/setup docs")
     return
   end

@@ -200,12 +200,10 @@ describe("weights of experts that a file holds one by one", function()
   local folder
 
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
-    assert(os.execute(("cp %smixtral/config.json %s"):format(reference, folder)) == 0)
+    folder = support.folder()
+    support.output(("cp %smixtral/config.json %s"):format(reference, folder))
   end)
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   local first = "model.layers.0.block_sparse_moe.experts."
 
@@ -234,11 +232,9 @@ describe("a folder with a model without its head", function()
   local folder
 
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
   end)
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   local prefixes = { mistral = "model.", ["gpt_neox-old"] = "gpt_neox.", gptj = "transformer.", ["bloom-old"] = "transformer.",
     mixtral = "model.", ["mamba-old"] = "backbone." }
@@ -297,9 +293,7 @@ describe("a folder with a model without its head", function()
 
   it("is shown as what it is", function()
     write("mistral", "MistralModel")
-    local pipe = io.popen("bin/luasight inspect --json " .. folder)
-    local shown = cjson.decode(pipe:read "*a")
-    pipe:close()
+    local shown = cjson.decode(support.output("bin/luasight inspect --json " .. folder))
     assert.equal("MistralModel", shown.class)
     for _, t in ipairs(shown.tensors) do assert.is_nil(t.path:find "^model%." or t.path:find "^lm_head") end
   end)
@@ -316,9 +310,9 @@ describe("a configuration", function()
 
   it("that means what is not there is refused by name", function()
     refused("llama", { rope_scaling = { type = "ntk" } }, 'no rotary embeddings of the type "ntk"')
-    refused("llama", { rope_scaling = { type = "linear" } }, "rope_type linear needs factor, a number")
+    refused("llama", { rope_scaling = { type = "linear" } }, "the rope_type linear needs the setting factor, a number")
     refused("phi3", { rope_scaling = { type = "su", short_factor = { 1 }, long_factor = 2 } },
-      "rope_type longrope needs long_factor, a list of numbers")
+      "rope_type longrope needs the setting long_factor, a list of numbers")
     refused("llama", { num_attention_heads = 3, num_key_value_heads = 2 }, "no multiple of num_key_value_heads")
     refused("qwen2", { layer_types = { "full_attention" } }, "layer_types must be a list of num_hidden_layers (2) names")
     refused("qwen2", { layer_types = { "full_attention", "chunked_attention" } }, 'layer_types has "chunked_attention"')

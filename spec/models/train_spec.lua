@@ -1,5 +1,6 @@
 -- Training: a few dozen steps make the loss fall, and what was stopped goes on to the same result.
 local ls = require "luasight"
+local support = require "spec.support"
 
 package.path = "examples/?.lua;" .. package.path
 local Corpus = require "data.corpus"
@@ -14,9 +15,7 @@ describe("training the model in the box", function()
   end
 
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
+    folder = support.folder()
     trainee.write_tokenizer(folder, 1)
     tokenizer = ls.Tokenizer(folder)
     vocabulary = trainee.vocabulary(tokenizer)
@@ -26,7 +25,7 @@ describe("training the model in the box", function()
     tokenizer = nil
     collectgarbage()
     collectgarbage()
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
   end)
 
   it("gives every name a token of its own", function()

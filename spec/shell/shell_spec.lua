@@ -1,12 +1,12 @@
 -- The shell in a real terminal: keys go in through tmux, the screen is what a user would see. And what Tab knows, without one.
-local ffi = require "ffi"
 local ls = require "luasight"
+local support = require "spec.support"
 local complete = require "luasight.shell.complete"
 local history = require "luasight.shell.history"
+local system = require "luasight.ffi.system"
 local wrap = require "luasight.shell.wrap"
 
-ffi.cdef "char *getcwd(char *buffer, size_t size);"
-local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
+local root = support.root
 
 local function candidates(text)
   local list, partial = complete.candidates(text)
@@ -103,7 +103,7 @@ describe("history", function()
   it("keeps entries of several lines in a file for the user alone", function()
     local folder = os.tmpname()
     os.remove(folder)
-    finally(function() os.execute("rm -r " .. folder) end)
+    finally(function() support.remove(folder) end)
     local getenv = os.getenv
     os.getenv = function(name) return name == "XDG_STATE_HOME" and folder or getenv(name) end -- luacheck: ignore
     local entries = { "x = 1", "for i = 1, 2 do\n  print('\\n')\nend" }
@@ -114,8 +114,7 @@ describe("history", function()
     end)
     os.getenv = getenv -- luacheck: ignore
     assert(ok, e)
-    local mode = io.popen("stat -c %a " .. folder .. "/luasight/history"):read "*l"
-    assert.equal("600", mode)
+    assert.equal("600\n", support.output("stat -c %a " .. folder .. "/luasight/history"))
   end)
 end)
 
@@ -132,12 +131,10 @@ end)
 describe("the shell in a terminal", function()
   local folder, socket
 
-  local function tmux(words) return os.execute(("tmux -L %s -u -f /dev/null %s"):format(socket, words)) == 0 end
+  local function tmux(words) return select(2, support.run(("tmux -L %s -u -f /dev/null %s"):format(socket, words))) == 0 end
 
   local function screen()
-    local pipe = io.popen(("tmux -L %s capture-pane -p -J 2>/dev/null"):format(socket))
-    local text = pipe:read "*a"
-    pipe:close()
+    local text = support.run(("tmux -L %s capture-pane -p -J"):format(socket))
     return (text:gsub("\n\n+$", "\n"))
   end
 
@@ -145,12 +142,12 @@ describe("the shell in a terminal", function()
   local function wait(pattern, seconds)
     for _ = 1, (seconds or 20) * 20 do
       if screen():find(pattern) then return end
-      os.execute "sleep 0.05"
+      system.sleep(0.05)
     end
     error(("%q did not come:\n%s"):format(pattern, screen()), 2)
   end
 
-  local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+  local quoted = support.quote
   local function typed(text) assert(tmux("send-keys -l -- " .. quoted(text))) end
   local function key(name) assert(tmux("send-keys " .. name)) end
 
@@ -166,18 +163,16 @@ describe("the shell in a terminal", function()
   end
 
   before_each(function()
-    if os.execute "command -v tmux > /dev/null" ~= 0 then pending "there is no tmux" end
-    folder = os.tmpname()
-    os.remove(folder)
-    os.execute("mkdir " .. folder)
-    socket = folder:match "[^/]+$"
+    if select(2, support.run "command -v tmux") ~= 0 then pending "there is no tmux" end
+    folder = support.folder()
+    socket = folder:match("[^/]+$"):gsub("%.", "_")
     start()
   end)
 
   after_each(function()
     if not folder then return end
     tmux "kill-server 2>/dev/null"
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
     folder = nil
   end)
 
@@ -237,7 +232,7 @@ describe("the shell in a terminal", function()
     typed "nowhere"
     wait "bck.nowhere"
     key "C-c"
-    os.execute "sleep 0.3"
+    system.sleep(0.3)
     line "8 * 8"
     wait "\n> 8 %* 8\n64\n> *\n*$"
   end)
@@ -261,7 +256,7 @@ describe("the shell in a terminal", function()
   for _, columns in ipairs { 80, 50 } do
     it(("writes its own text in %d columns without cutting a word"):format(columns), function()
       assert(tmux "kill-server")
-      os.execute "sleep 0.3"
+      system.sleep(0.3)
       socket = socket .. "b"
       start(columns)
       line ":help"
@@ -276,14 +271,14 @@ describe("the shell in a terminal", function()
     line "x = 5"
     for _ = 1, 2 do
       line "while true do end"
-      os.execute "sleep 0.3"
+      system.sleep(0.3)
       key "C-c"
-      os.execute "sleep 0.3"
+      system.sleep(0.3)
     end
     wait "interrupted\n.*interrupted\n"
     line "model = ls.LanguageModel 'models/pretrained/ioi'"
     line "while true do model({ 1, 2, 3 }) end"
-    os.execute "sleep 1"
+    system.sleep(1)
     key "C-c"
     line "x + 1, model({ 1, 2, 3 }).logits.shape"
     wait "\n6%s+%[1, 3, 1950%]\n"
@@ -308,7 +303,7 @@ describe("the shell in a terminal", function()
     key "C-d"
     wait "status 0"
     assert(tmux "kill-server")
-    os.execute "sleep 0.3"
+    system.sleep(0.3)
     socket = socket .. "b"
     start()
     key "Up"

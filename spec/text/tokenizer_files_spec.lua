@@ -1,5 +1,6 @@
 -- Whole tokenizers of known models: every id, place, word and decoded text as the reference gives them.
 local ls = require "luasight"
+local support = require "spec.support"
 
 local DATA = os.getenv "LUASIGHT_DATA" or "../shared/data"
 local REFERENCE = "spec/reference/tokenizer_files/"
@@ -10,9 +11,8 @@ local function exists(path)
 end
 
 local function lines_of(path)
-  local list, pipe = {}, assert(io.popen("gzip -dc " .. path))
-  for line in pipe:lines() do list[#list + 1] = line end
-  pipe:close()
+  local list = {}
+  for line in support.output("gzip -dc " .. path):gmatch "([^\n]*)\n" do list[#list + 1] = line end
   return list
 end
 

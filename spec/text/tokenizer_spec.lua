@@ -1,6 +1,7 @@
 -- Tokenizers: the same ids as the reference gives, text that comes back, and a reason for every file that is refused.
 local cjson = require "cjson"
 local ls = require "luasight"
+local support = require "spec.support"
 local torch = ls.torch
 
 local DATA = os.getenv "LUASIGHT_DATA" or "../shared/data"
@@ -80,13 +81,11 @@ describe("a tokenizer", function()
     collectgarbage()
     collectgarbage()
     live = ls.live()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
+    folder = support.folder()
   end)
 
   after_each(function()
-    os.execute("rm -r " .. folder)
+    support.remove(folder)
     collectgarbage()
     collectgarbage()
     assert.are.equal(live, ls.live())

@@ -1,13 +1,9 @@
 -- Every stage of a tokenizer by itself, and models with post-processors, as the reference has them.
 local cjson = require "cjson"
 local ls = require "luasight"
+local support = require "spec.support"
 
-local function gunzip(path)
-  local pipe = assert(io.popen("gzip -dc " .. path))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
+local function gunzip(path) return support.output("gzip -dc " .. path) end
 
 ---As `sum_up` in spec/reference/tokenizer_files.py.
 local function sum_up(parts)
@@ -33,9 +29,7 @@ end
 
 describe("the stage", function()
   setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
+    folder = support.folder()
     reference = cjson.decode(gunzip "spec/reference/tokenizer_stages.json.gz")
     local all = {}
     for hex in gunzip("spec/reference/tokenizer_files/strings.gz"):gmatch "([^\n]*)\n" do
@@ -47,7 +41,7 @@ describe("the stage", function()
     end
   end)
 
-  teardown(function() os.execute("rm -r " .. folder) end)
+  teardown(function() support.remove(folder) end)
 
   it("does to a text what it does there: normalizers and pre-tokenizers", function()
     for _, case in ipairs(reference.stages) do

@@ -1,12 +1,11 @@
 -- tools/layers on a small tree of its own: it passes as it is, and each kind of fault that is put into it is found.
-local pipe = io.popen "pwd -P"
-local repository = pipe:read "*l"
-pipe:close()
+local support = require "spec.support"
+local repository = support.root
 
 local folder
 
 local function put(path, text)
-  assert(os.execute(("mkdir -p %s/%s"):format(folder, path:match "^(.*)/" or ".")) == 0)
+  support.output(("mkdir -p %s/%s"):format(folder, path:match "^(.*)/" or "."))
   local file = assert(io.open(folder .. "/" .. path, "wb"))
   file:write(text)
   file:close()
@@ -52,9 +51,7 @@ local function check(changed, list, entry)
     done
     luajit %s/tools/layering/check.lua build && echo passed]]):format(folder, repository, repository)
   put("script", script)
-  local output = io.popen("sh " .. folder .. "/script 2>&1")
-  local text = output:read "*a"
-  output:close()
+  local text = support.run("sh " .. folder .. "/script 2>&1")
   return text, text:find "\npassed\n$" ~= nil
 end
 
@@ -69,11 +66,10 @@ local function changed(path, from, to) return { [path] = (clean[path]:gsub(from,
 
 describe("tools/layers", function()
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
+    folder = support.folder()
   end)
 
-  after_each(function() os.execute("rm -r " .. folder) end)
+  after_each(function() support.remove(folder) end)
 
   it("passes where all use what is below", function()
     local text, passed = check()
@@ -144,7 +140,7 @@ describe("tools/layers", function()
   it("finds a folder without a row, a file without an object and a long file", function()
     finds("lua/luasight/new/init.lua: its folder has no row", { ["lua/luasight/new/init.lua"] = "return {}\n",
       ["lua/luasight/init.lua"] = 'local _ = require "luasight.new"\n' .. clean["lua/luasight/init.lua"] })
-    os.execute("rm -r " .. folder .. "/lua/luasight/new")
+    support.remove(folder .. "/lua/luasight/new")
     finds("core/low/new.cc has no object in build: build first", { ["core/low/new.cc"] = "" })
     os.remove(folder .. "/core/low/new.cc")
     local lines = ("-- a line\n"):rep(401)

@@ -1,10 +1,10 @@
 -- Every path that a README or CONTRIBUTING.md names is there.
 local document = dofile "spec/manual/document.lua"
+local support = require "spec.support"
 
 local function listed(command)
-  local list, pipe = {}, assert(io.popen(command))
-  for line in pipe:lines() do list[#list + 1] = line end
-  pipe:close()
+  local list = {}
+  for line in support.output(command):gmatch "[^\n]+" do list[#list + 1] = line end
   return list
 end
 

@@ -1,6 +1,7 @@
 -- Pictures: their numbers, their text in terminals with and without colours, the structure of SVG and HTML, hostile labels,
 -- what is said where a program is missing. Pixels are not compared.
 local ls = require "luasight"
+local support = require "spec.support"
 local cjson = require "cjson"
 local plot = ls.plot
 
@@ -23,10 +24,8 @@ end
 
 -- A folder of its own, removed at the end of the test.
 local function folder()
-  local path = os.tmpname()
-  os.remove(path)
-  assert(os.execute("mkdir " .. path) == 0)
-  finally(function() os.execute("rm -r " .. path) end)
+  local path = support.folder()
+  finally(function() support.remove(path) end)
   return path
 end
 
@@ -35,10 +34,8 @@ local function assert_xml(content)
   local file = assert(io.open(path, "wb"))
   file:write(content)
   file:close()
-  local status = os.execute(("xmllint --noout --nonet %s 2> %s.err"):format(path, path))
-  local problems = read(path .. ".err")
+  local _, status, problems = support.run("xmllint --noout --nonet " .. path)
   os.remove(path)
-  os.remove(path .. ".err")
   assert.equal(0, status, problems)
 end
 
@@ -107,8 +104,8 @@ describe("every picture", function()
   it("refuses what it does not know", function()
     raises("no picture ls.plot.lines %(did you mean \"line\"", function() return plot.lines end)
     raises("plot.line has no option \"tilte\" %(did you mean \"title\"", plot.line, { 1 }, { tilte = "x" })
-    raises("range is { lowest, highest }", plot.heatmap, { { 1 } }, { range = { 1, 1 } })
-    raises('colours are "sequential" or "diverging", not red', plot.heatmap, { { 1 } }, { colours = "red" })
+    raises("the option range of a picture is { lowest, highest }", plot.heatmap, { { 1 } }, { range = { 1, 1 } })
+    raises('colours of a picture are "sequential" or "diverging", not red', plot.heatmap, { { 1 } }, { colours = "red" })
     raises("must end in .svg, .png, .html or .txt", function() plot.line({ 1 }):save "picture.gif" end)
     raises("cannot write the picture: /nowhere", function() plot.line({ 1 }):save "/nowhere/at/all.svg" end)
     raises('a theme is "light" or "dark", not blue', function() plot.line({ 1 }):svg "blue" end)
@@ -120,14 +117,12 @@ describe("every picture", function()
     local script = assert(io.open(file, "wb"))
     script:write 'local p = require "luasight".plot.bar { 1, 2 }\nprint(p)\np:svg()\n'
     script:close()
-    local luajit = io.popen "command -v luajit"
-    local path = luajit:read "*l"
-    luajit:close()
-    local status = os.execute(("PATH=/nowhere %s bin/luasight %s > %s.out 2> %s.err"):format(path, file, file, file))
-    assert.equal(1, status / 256)
-    assert.matches("2%.0", read(file .. ".out"))
-    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed %(run apt%-get install gnuplot%-nox",
-      read(file .. ".err"))
+    local path = support.output "command -v luajit":gsub("\n$", "")
+    local out, status, err = support.run(("PATH=/nowhere %s bin/luasight %s"):format(path, file))
+    assert.equal(1, status)
+    assert.matches("2%.0", out)
+    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed (run apt-get install gnuplot-nox",
+      err, 1, true)
   end)
 
   it("keeps texts out of the shell, out of the drawing programs and out of the page", function()
@@ -156,9 +151,7 @@ describe("every picture", function()
       assert.equal(2, count(page, "<script"), i)
       assert.is_nil(text_of(p):find("\255", 1, true))
     end
-    local list = io.popen("ls " .. path)
-    assert.equal("", list:read "*a")
-    list:close()
+    assert.equal("", support.output("ls " .. path))
   end)
 end)
 
@@ -219,8 +212,8 @@ describe("plot.line", function()
   it("refuses nothing to draw", function()
     raises("a list of numbers", plot.line, {})
     raises("no finite number", plot.line, { 0 / 0 })
-    raises("not a string", plot.line, "1, 2")
-    raises("a tensor with 1 axes; the shape is %[2, 1, 2%]", plot.line, ls.torch.ones(2, 1, 2))
+    raises("the given value is a string", plot.line, "1, 2")
+    raises("a tensor with 1 axes; the given tensor has the shape %[2, 1, 2%]", plot.line, ls.torch.ones(2, 1, 2))
   end)
 end)
 
@@ -326,7 +319,7 @@ describe("plot.heatmap", function()
   it("refuses rows and texts that do not fit", function()
     raises("row 1 has 1 numbers, but row 0 has 2", plot.heatmap, { { 1, 2 }, { 3 } })
     raises("the text has to have 1 rows of 2 cells", plot.heatmap, { { 1, 2 } }, { text = { { "a" } } })
-    raises("the shape is %[3%]", plot.heatmap, ls.torch.ones(3))
+    raises("the given tensor has the shape %[3%]", plot.heatmap, ls.torch.ones(3))
   end)
 end)
 
@@ -367,161 +360,5 @@ describe("plot.tokens", function()
 
   it("refuses another number of numbers", function()
     raises("there are 2 tokens and 1 numbers", plot.tokens, { "a", "b" }, { 1 })
-  end)
-end)
-
-describe("plot.tree", function()
-  local nn = ls.nn
-
-  it("shows equal neighbours once, or all", function()
-    local net = nn.Sequential { nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3) }
-    local tree = plot.tree(net):data()
-    assert.equal(2, #tree.children)
-    assert.equal("0-1", tree.children[1].name)
-    assert.equal(2, tree.children[1].alike)
-    assert.equal(6, tree.children[1].parameters)
-    assert.equal(21, tree.parameters)
-    assert.same({ "weight [3, 2]", "bias [3]" }, tree.children[2].tensors)
-    assert.equal(3, #plot.tree(ls.Model(net), { all = true }):data().children)
-    assert.equal(0, #plot.tree(net, { depth = 0 }):data().children)
-    local lines = lines_of(text_of(plot.tree(net)))
-    assert.matches("^Sequential +21$", lines[1])
-    assert.matches("^├─ 0%-1 +2 x Linear +2 x 6 +weight %[2, 2%], bias %[2%]$", lines[2])
-    assert.matches("^└─ 2 +Linear +9 ", lines[3])
-  end)
-
-  it("counts a tied parameter once", function()
-    local net = nn.Sequential { nn.Linear(2, 2, { bias = false }), nn.Linear(2, 2, { bias = false }) }
-    net[1].weight = net[0].weight
-    local tree = plot.tree(net):data()
-    assert.equal(4, tree.parameters)
-    assert.same({ "weight tied to 0.weight" }, tree.children[2].tensors)
-  end)
-
-  it("gives hovering over a module its tensors", function()
-    local svg = plot.tree(nn.Sequential { nn.Linear(2, 3) }):svg()
-    assert.matches("<title>0\nLinear\n9\nweight %[3, 2%]\nbias %[3%]</title>", svg)
-  end)
-
-  it("refuses what is no model", function() raises("not a string", plot.tree, "gpt2") end)
-end)
-
-describe("plot.graph", function()
-  local function new_net()
-    return ls.Model(ls.nn.Sequential { { "first", ls.nn.Identity() }, { "second", ls.nn.Identity() } })
-  end
-
-  it("says of each node where it runs, what it uses, edits and saves", function()
-    local net, nodes, text, dot = new_net(), nil, nil, nil
-    net:trace(ls.torch.ones(3), function(tracer)
-      local x = net.second.output
-      net.first.output[0] = 7
-      local _ = (x * 2):save()
-      local p = plot.graph(tracer)
-      nodes, text, dot = p:data(), text_of(p), tracer:dot()
-      assert.equal(p:dot(), tracer:graph():dot())
-    end)
-    local by_text = {}
-    for _, node in ipairs(nodes) do by_text[node.text] = node end
-    local edit, product = by_text["%1[0] = 7"], by_text["mul(%0, 2)"]
-    assert.equal("first", edit.module)
-    assert.is_true(edit.edits and not edit.saved)
-    assert.equal("second", product.module)
-    assert.same({ 0 }, product.inputs)
-    assert.is_true(product.saved and not product.edits)
-    assert.matches("plot_spec.lua:%d+$", product.line)
-    assert.equal("first\n  %1: output\n  %2: %1[0] = 7  -- edit\nsecond\n  %0: output\n  %3: mul(%0, 2)  -- saved\n", text)
-    assert.matches("n0 %-> n3;", dot)
-    assert.matches("label=\"first\"", dot)
-  end)
-
-  it("shows passes of invokes", function()
-    local net, p = new_net(), nil
-    net:trace(function(tracer)
-      local last
-      tracer:invoke(ls.torch.ones(1, 2), function() last = net.second.output end)
-      tracer:invoke(ls.torch.zeros(1, 2), function()
-        net.first.output = last
-        local _ = net.second.output:save()
-      end)
-      p = plot.graph(tracer)
-    end)
-    assert.matches("^pass 0, invoke 0\nsecond\n.*\npass 1, invoke 1\nfirst\n.*= %%%d+  %-%- edit\nsecond\n", text_of(p))
-    local dot = p:dot()
-    assert.matches("pass 1, invoke 1", dot)
-    assert.matches("style=dashed", dot)
-  end)
-
-  it("shows steps of a generation", function()
-    local p
-    local model = ls.LanguageModel "models/pretrained/ioi"
-    local block = model.transformer.h[1]
-    model:generate("Mary and", { max_new_tokens = 2 }, function(tracer)
-      for _ in tracer:iter(0, 2) do block.output[0][":"] = block.output[0] * 2 end
-      local _ = model.lm_head.output:save()
-      p = plot.graph(tracer)
-    end)
-    local text = text_of(p)
-    assert.matches("^step 0\ntransformer.h.1\n.*mul.*edit\nlm_head\n[^\n]*saved\nstep 1\ntransformer.h.1\n.*mul.*edit\n$", text)
-    assert.equal(2, count(text, "mul%("))
-  end)
-
-  it("refuses a trace that has ended", function()
-    local net, kept = new_net(), nil
-    net:trace(ls.torch.ones(1), function(tracer)
-      kept = tracer
-      return net.output
-    end)
-    raises("already ended", plot.graph, kept)
-    raises("not a number", plot.graph, 3)
-  end)
-end)
-
-describe("labels of pictures", function()
-  local labels = require "luasight.view.plot.labels"
-
-  it("show what cannot be seen", function()
-    assert.equal("·a b··", labels.visible " a b  ")
-    assert.equal("··", labels.visible "  ")
-    assert.equal("↵⇥␍\\x01", labels.visible "\n\t\r\1")
-    assert.equal("\\xE6\\x97é日\\xC0\\x80\\xED\\xA0\\x80", labels.visible "\230\151é日\192\128\237\160\128")
-  end)
-
-  it("know the columns of a text and cut it there", function()
-    assert.equal(4, labels.columns "日a\204\129b")
-    assert.equal("日…", labels.cut("日本語", 4))
-    assert.equal("abc", labels.cut("abc", 3))
-    assert.equal("ab…", labels.cut("abcd", 3))
-    assert.equal("  日", labels.fill("日", 4, "right"))
-  end)
-end)
-
-describe("numbers of pictures", function()
-  local numbers = require "luasight.view.plot.numbers"
-
-  it("are written with the digits that the largest needs", function()
-    for most, wanted in pairs { [0.5] = "0.12", [5] = "0.12", [50] = "0.1", [500] = "0", [0.05] = "0.123", [0] = "0.12" } do
-      assert.equal(wanted, numbers.short(most)(0.123))
-    end
-    assert.equal("1.0e-07", numbers.short(1e-7)(1e-7))
-    assert.equal("0.00", numbers.short(1)(-0.001))
-    assert.equal("nan", numbers.short(1)(0 / 0))
-  end)
-
-  it("have round ticks", function()
-    assert.same({ 0, 0.2, 0.4, 0.6000000000000001, 0.8, 1 }, numbers.ticks(0, 1))
-    assert.same({ -2, -1, 0, 1, 2, 3 }, numbers.ticks(-2, 3))
-  end)
-end)
-
-describe("colours of a terminal", function()
-  it("have the nearest of 256", function()
-    local colours = require "luasight.view.plot.colours"
-    assert.equal(231, colours.of_256 "#ffffff")
-    assert.equal(16, colours.of_256 "#000000")
-    assert.equal(196, colours.of_256 "#ff0000")
-    assert.equal(244, colours.of_256 "#808080")
-    assert.equal("#000000", colours.on "#ffff00")
-    assert.equal("#ffffff", colours.on "#00008b")
   end)
 end)

@@ -2,7 +2,7 @@
 ---
 ---     local NODE = constants.LS_NODE
 ---
---- A name that the header does not have raises an error, so that a misspelled one is no nil.
+--- A name that the header does not have raises an error, so that a misspelled name is not taken for nil.
 local header = require "luasight.ffi.header"
 
 ---@type table<string, integer>

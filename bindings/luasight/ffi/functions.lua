@@ -1,5 +1,5 @@
---- Modules, functions and programs of the core: what a forward is recorded into, and what runs. All that is made here is let
---- go of by the collector.
+--- Modules, functions and programs of the core: a forward is recorded as a function, and a program runs it. The collector
+--- releases the objects that are made here.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
@@ -11,7 +11,7 @@ local functions = {}
 
 -- ---- modules ---------------------------------------------------------------------------------------------------------
 
----A module without tensors and children.
+---Makes a module without tensors and children.
 ---@param class_name string
 ---@return ffi.cdata*
 function functions.new_module(class_name)
@@ -30,13 +30,13 @@ function functions.set_tensor(module, name, t) binding.check(C.ls_module_set_ten
 ---@param child ffi.cdata*
 function functions.set_child(module, name, child) binding.check(C.ls_module_set_child(module, name, child)) end
 
----Where the rows of a batch are at a point; false: nowhere.
+---Sets the axis of a batch's rows in the value at a point; false where the value has none.
 ---@param module ffi.cdata*
 ---@param point string
 ---@param axis integer|false
 function functions.set_batch_axis(module, point, axis) binding.check(C.ls_module_set_axis(module, point, axis or -1)) end
 
----Where the tokens are at a point; false: nowhere.
+---Sets the axis of the tokens in the value at a point; false where the value has none.
 ---@param module ffi.cdata*
 ---@param point string
 ---@param axis integer|false
@@ -48,8 +48,8 @@ end
 
 local stream_t = ffi.typeof "ls_value[?]"
 
----The argument stream of a call with handles alone, which the caller holds until the call: the positional ones, then the
----keyword ones, pairs of a name and a handle.
+---Makes the argument stream of a call whose arguments are all handles: the positional ones, then the keyword arguments, as
+---pairs of a name and a handle. The caller has to hold the handles until the call.
 ---@param positional ffi.cdata*[]
 ---@param named table[]
 ---@return ffi.cdata* stream, integer n
@@ -68,7 +68,7 @@ end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----A function that is recorded from now on, of a module; of no module where it is a form of a part of one.
+---Makes a function of a module and begins its recording; without a module, the function is one form of a part of a forward.
 ---@param module ffi.cdata*?
 ---@return ffi.cdata*
 function functions.new(module)
@@ -77,7 +77,7 @@ function functions.new(module)
   return ffi.gc(out[0], C.ls_function_release)
 end
 
----The next positional input, or the one of a name.
+---Adds an input to a function: the next positional one, or one with a name.
 ---@param f ffi.cdata*
 ---@param name string?
 ---@return ffi.cdata*
@@ -87,29 +87,29 @@ function functions.input(f, name)
   return out
 end
 
----The function is recorded with these values of its inputs.
+---Gives the inputs of a function values, so that it computes while it is recorded.
 ---@param f ffi.cdata*
 ---@param stream ffi.cdata*
 ---@param n integer
----@param copies boolean  it runs once more later, with the values as they are now
+---@param copies boolean  whether the function will run again later, on copies of these values
 function functions.record_with_values(f, stream, n, copies)
   binding.check(C.ls_function_eager(f, stream, n, copies and 1 or 0))
 end
 
----Ends the recording with its result, a single value.
+---Ends the recording with the function's result, which is a single value.
 ---@param f ffi.cdata*
 ---@param result any
----@return boolean  # false: the result is a list
+---@return boolean  # false where the result is a list
 function functions.finish(f, result)
   local e = binding.stream.take()
   local scratch, n = e.encode_one(result)
   local status = n == 1 and C.ls_function_finish(f, scratch) or 0
-  binding.stream.give(e)
+  binding.stream.put_back(e)
   if n == 1 then binding.check(status) end
   return n == 1
 end
 
----What a function gave that was recorded with values, once.
+---Returns the result that a function computed while it was recorded; it can be asked for once.
 ---@param f ffi.cdata*
 ---@return any
 function functions.result(f)
@@ -118,10 +118,10 @@ function functions.result(f)
   return binding.settle(out)
 end
 
----Records a call of a child's function where a node is that of an open function.
+---Records a call of the function of a child module in the open function to which a node belongs.
 ---@param node ffi.cdata*
----@param child ffi.cdata*   the module
----@param callee ffi.cdata*  its function
+---@param child ffi.cdata*   the child module
+---@param callee ffi.cdata*  the function of the child
 ---@param stream ffi.cdata*
 ---@param n integer
 ---@param _arguments any  what holds the handles in the stream until the call
@@ -150,16 +150,16 @@ end
 ---@param fused ffi.cdata*
 ---@param inputs ffi.cdata*[]
 ---@return ffi.cdata*
-function functions.either(f, plain, fused, inputs)
+function functions.two_forms(f, plain, fused, inputs)
   local out, stream = binding.new_ref(), stream_t(#inputs)
   for i, v in ipairs(inputs) do stream[i - 1] = v.v end
-  binding.check(C.ls_function_either(f, plain, fused, stream, #inputs, binding.site(), out.v))
+  binding.check(C.ls_function_two_forms(f, plain, fused, stream, #inputs, binding.site(), out.v))
   return out
 end
 
 -- ---- programs --------------------------------------------------------------------------------------------------------
 
----The program of a function.
+---Makes the program of a function.
 ---@param f ffi.cdata*
 ---@return ffi.cdata*
 function functions.program(f)
@@ -172,7 +172,7 @@ end
 ---@param program ffi.cdata*
 ---@param stream ffi.cdata*
 ---@param n integer
----@param autograd boolean  as it is set where this runs; else none
+---@param autograd boolean  true: autograd is in the mode of the running coroutine; false: it is off
 ---@param _arguments any  what holds the handles in the stream until the call
 ---@return any
 function functions.run(program, stream, n, autograd, _arguments)
@@ -182,7 +182,7 @@ function functions.run(program, stream, n, autograd, _arguments)
   return binding.settle(out)
 end
 
----How often one run calls a module.
+---Returns how often one run calls a module.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*
 ---@return integer
@@ -190,7 +190,8 @@ function functions.calls(program, module) return C.ls_program_calls(program, mod
 
 local kinds = { input = INPUT, output = OUTPUT }
 
----The number of a point: "input" or "output" of a call of a module, from 0, or one of its taps; false where there is none.
+---Returns the number of a point, or false where there is none: `name` is "input", "output" or a tap, `call` counts the
+---module's calls from 0.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*
 ---@param name string
@@ -202,7 +203,7 @@ function functions.point(program, module, name, call)
   return point >= 0 and point
 end
 
----The points of a module in the order of the run: the path and the number of each.
+---Returns the points of a module in the order in which a run reaches them, each with its path and number.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*
 ---@return { path: string, number: integer }[]

@@ -1,5 +1,5 @@
---- Functions and stored edits as JSON texts, written and read by the core, which checks all of a text before it makes
---- anything of it.
+--- Functions and stored edits as JSON texts. The core writes and reads them, and checks the whole text before it makes any
+--- object of it.
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
@@ -9,15 +9,15 @@ local graph_files = {}
 local function new_text_out() return ffi.new "const char *[1]" end
 local function new_reader_out() return ffi.new "ls_reader *[1]" end
 
----Writes a text: the file appears whole or not at all.
+---Writes a text to a file, which appears as a whole or not at all.
 ---@param path string
 ---@param text string
 function graph_files.write(path, text) binding.check(C.ls_file_write(path, text, #text)) end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----A function with all that it calls, as JSON; the tensors of these names are left to a file of weights. What could not be
----read again is refused.
+---Returns a function, with all functions that it calls, as JSON; the tensors called `names` are left to a file of weights.
+---Raises an error where the JSON could not be read back.
 ---@param f ffi.cdata*
 ---@param names string[]
 ---@return string
@@ -33,9 +33,9 @@ end
 
 -- ---- stored edits ----------------------------------------------------------------------------------------------------
 
----What a text of edits holds, checked.
+---Reads and checks a text of edits.
 ---@param text string
----@param name string  the file's, for errors
+---@param name string  the name of the file, for errors
 ---@return ffi.cdata* reader
 function graph_files.read_edits(text, name)
   local out = new_reader_out()
@@ -44,13 +44,13 @@ function graph_files.read_edits(text, name)
 end
 
 ---@class luasight.EditedCall  a call of a module of the model in a stored edit
----@field edit integer  from 0
----@field node integer  of the edit
----@field path string  of the module
+---@field edit integer  the number of the edit, from 0
+---@field node integer  the number of the node in the edit
+---@field path string  the path of the module
 ---@field positional integer
 ---@field keywords string[]
 
----The calls of modules in the edits of a text, from 1.
+---Returns the calls of modules in the edits of a text, as a list from 1.
 ---@param reader ffi.cdata*
 ---@return luasight.EditedCall[]
 function graph_files.calls(reader)
@@ -65,20 +65,20 @@ function graph_files.calls(reader)
   return list
 end
 
----The program that a call of `calls` is to call.
+---Sets the program for a call of the list that `calls` returns.
 ---@param reader ffi.cdata*
----@param number integer  in that list
+---@param number integer  the position of the call in that list
 ---@param program ffi.cdata*
 function graph_files.set_program(reader, number, program)
   binding.check(C.ls_reader_set_program(reader, number - 1, program))
 end
 
----How many edits a text has.
+---Returns the number of edits in a text.
 ---@param reader ffi.cdata*
 ---@return integer
 function graph_files.edits(reader) return C.ls_reader_edits(reader) end
 
----Whether an edit names its steps itself.
+---Returns whether an edit names the steps of a generation at which it acts.
 ---@param reader ffi.cdata*
 ---@param edit integer  from 0
 ---@return boolean

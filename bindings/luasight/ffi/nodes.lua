@@ -1,4 +1,4 @@
---- Nodes: values that come later, of a forward that is being recorded or of a trace.
+--- Nodes: values that do not exist yet, of a forward that is being recorded or of a trace.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
@@ -7,55 +7,56 @@ local NONE, TENSOR, NODE = constants.LS_NONE, constants.LS_TENSOR, constants.LS_
 
 local nodes = {}
 
--- ---- what a node belongs to -------------------------------------------------------------------------------------------
+-- ---- the owner of a node ----------------------------------------------------------------------------------------------
 
--- What `state` says, as ls_node_is_open does.
+-- The results of `nodes.state`, which are those of ls_node_is_open.
 local CLOSED, FUNCTION, TRACE = 0, 1, 2
 nodes.CLOSED, nodes.FUNCTION, nodes.TRACE = CLOSED, FUNCTION, TRACE
 
----Whether a value is a handle of a node.
+---Returns whether a value is a handle of a node.
 ---@param v any
 ---@return boolean
 function nodes.is_node(v) return binding.is_handle(v) and v._kind == NODE end
 
----What is being recorded with a node in it: nodes.FUNCTION, a module's forward; nodes.TRACE; nodes.CLOSED, neither.
+---Returns what the node belongs to: a forward that is being recorded (nodes.FUNCTION), an open trace (nodes.TRACE), or
+---neither (nodes.CLOSED).
 ---@param node ffi.cdata*  a handle of kind LS_NODE
 ---@return integer
 function nodes.state(node) return C.ls_node_is_open(node.v) end
 
----Whether a handle is a node of a forward that is being recorded.
+---Returns whether a handle is a node of a forward that is being recorded.
 ---@param v ffi.cdata*
 ---@return boolean
 function nodes.is_forward(v) return v._kind == NODE and C.ls_node_is_open(v.v) == FUNCTION end
 
----Whether a handle is a node of an open trace.
+---Returns whether a handle is a node of an open trace.
 ---@param v ffi.cdata*
 ---@return boolean
 function nodes.is_trace(v) return v._kind == NODE and C.ls_node_is_open(v.v) == TRACE end
 
----Whether a handle is a node of either.
+---Returns whether a handle is a node of a forward that is being recorded or of an open trace.
 ---@param v ffi.cdata*
 ---@return boolean
 function nodes.is_open(v) return v._kind == NODE and C.ls_node_is_open(v.v) ~= CLOSED end
 
----The node's address in the trace or function that it belongs to, as a key of a table.
+---Returns the address of the trace or function to which a node belongs, for use as a key of a table.
 ---@param node ffi.cdata*
 ---@return number
 function nodes.owner(node) return tonumber(ffi.cast("uintptr_t", node.v.as.p)) end
 
----The kind of a node's value, as far as it is known.
+---Returns the kind of a node's value, as far as it is known.
 ---@param node ffi.cdata*
 ---@return integer  # LS_*
 function nodes.kind(node) return C.ls_node_kind(node.v) end
 
----The line of the script that made it: "examples/x.lua:14".
+---Returns the script line that made a node, such as "examples/x.lua:14".
 ---@param node ffi.cdata*
 ---@return string
 function nodes.where(node) return binding.where(tonumber(C.ls_node_site(node.v))) end
 
 -- ---- values ----------------------------------------------------------------------------------------------------------
 
----The value of a node that was saved or demanded.
+---Returns the value of a node that was saved or demanded.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.value(node)
@@ -64,8 +65,8 @@ function nodes.value(node)
   return binding.settle(out)
 end
 
----The value of a node whose trace is over: a handle of a tensor or a sequence becomes that itself, so that it lets go of the
----trace.
+---Returns the value of a node whose trace has ended. A handle whose value is a tensor or a sequence becomes that value, so
+---that it no longer holds the trace.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.become_value(node)
@@ -80,12 +81,13 @@ function nodes.become_value(node)
   return binding.settle(out)
 end
 
----Whether a forward is recorded with values.
+---Returns whether a forward is recorded with values.
 ---@param node ffi.cdata*
 ---@return boolean
 function nodes.is_eager(node) return C.ls_node_is_eager(node.v) ~= 0 end
 
----The value of a node of a forward that is recorded with values; the function is guarded by it from then on.
+---Returns the value of a node of a forward that is recorded with values; the recorded function is then only valid for this
+---value.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.demand(node)
@@ -94,7 +96,7 @@ function nodes.demand(node)
   return binding.settle(out)
 end
 
----The sizes of the value of a node of a forward, as a node.
+---Returns the sizes of the value of a forward's node, as a node.
 ---@param node ffi.cdata*
 ---@return ffi.cdata*
 function nodes.shape(node)
@@ -105,22 +107,22 @@ end
 
 -- ---- nodes of a trace ------------------------------------------------------------------------------------------------
 
----Keeps the value past the trace.
+---Keeps the value of a node beyond the trace.
 ---@param node ffi.cdata*
 function nodes.save(node) binding.check(C.ls_trace_save(node.v)) end
 
----Whether a saved value came.
+---Returns whether a saved node has a value.
 ---@param node ffi.cdata*
 ---@return boolean
 function nodes.is_set(node) return C.ls_node_is_set(node.v) ~= 0 end
 
----The value read at a point is no error where a skip leaves the point out: it stays unset.
+---Lets a read value stay unset, without an error, where a skip leaves out the point.
 ---@param node ffi.cdata*
 function nodes.make_optional(node) C.ls_trace_optional(node.v) end
 
 local int_out = ffi.typeof "int32_t[1]"
 
----On which axis a value at a point has the tokens, -1 where it has none; of which invoke and step it is.
+---Returns the axis of the tokens in a value at a point (-1 where it has none), and the invoke and the step of the value.
 ---@param node ffi.cdata*
 ---@return integer axis, integer invoke, integer step
 function nodes.token_axis(node)
@@ -129,7 +131,8 @@ function nodes.token_axis(node)
   return axis, invoke[0], step[0]
 end
 
----`offset` and what a pass puts before the tokens of an invoke, in the trace of a node: a number known when the pass begins.
+---Returns `offset` plus the columns of padding that a pass puts in front of an invoke's tokens, as a node: it is known when
+---the pass begins.
 ---@param node ffi.cdata*
 ---@param invoke integer
 ---@param step integer
@@ -143,9 +146,9 @@ end
 
 -- ---- gradients in a trace --------------------------------------------------------------------------------------------
 
----The gradient of a node's value, as a node.
+---Returns the gradient of a node's value, as a node.
 ---@param node ffi.cdata*
----@param invoke integer  whose body asks; -1: none
+---@param invoke integer  the invoke whose body asks for it, -1 outside of invokes
 ---@return ffi.cdata*
 function nodes.grad(node, invoke)
   local out = binding.new_ref()
@@ -153,7 +156,7 @@ function nodes.grad(node, invoke)
   return out
 end
 
----Another gradient for a node's value.
+---Replaces the gradient of a node's value.
 ---@param node ffi.cdata*
 ---@param value ffi.cdata*
 ---@param invoke integer
@@ -161,9 +164,9 @@ function nodes.set_grad(node, value, invoke)
   binding.check(C.ls_trace_set_grad(node.v, value.v, invoke, binding.site()))
 end
 
----A backward pass from a node.
+---Records a backward pass from a node.
 ---@param node ffi.cdata*
----@param gradient ffi.cdata*?  nil: 1
+---@param gradient ffi.cdata*?  the gradient of the node's value; nil means 1
 ---@param retain_graph boolean
 ---@param invoke integer
 function nodes.backward(node, gradient, retain_graph, invoke)

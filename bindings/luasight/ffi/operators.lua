@@ -1,18 +1,18 @@
---- Operators of libtorch in the core: found by name, and called, or recorded where an argument is a node.
+--- Operators of libtorch: finds them by name, and calls them, or records them where an argument is a node.
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
-local take, give = binding.stream.take, binding.stream.give
+local take, give = binding.stream.take, binding.stream.put_back
 local settle, take_one, site = binding.settle, binding.take, binding.site
 local ref_t = binding.ref_t
 
 local operators = {}
 
--- ---- finding ---------------------------------------------------------------------------------------------------------
+-- ---- finding operators -----------------------------------------------------------------------------------------------
 
 local op_out = ffi.typeof "const ls_op *[1]"
 
----The operator of a name, nil where there is none.
+---Returns the operator of a name, or nil where there is none.
 ---@param name string
 ---@return ffi.cdata*?
 function operators.find(name)
@@ -20,7 +20,7 @@ function operators.find(name)
   return C.ls_op_find(name, found) == 0 and found[0] or nil
 end
 
----The operator of a name; an unknown one raises with near misses.
+---Returns the operator of a name; an unknown name raises an error with near misses.
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
@@ -29,12 +29,12 @@ function operators.get(name)
   return found[0]
 end
 
----The schemas of an operator's overloads, one a line.
+---Returns the schemas of an operator's overloads, one on each line.
 ---@param op ffi.cdata*
 ---@return string
 function operators.schemas(op) return ffi.string(C.ls_op_schemas(op)) end
 
----The names of the operators that begin with `prefix`.
+---Returns the names of the operators that begin with `prefix`.
 ---@param prefix string
 ---@return string[]
 function operators.names(prefix)
@@ -43,9 +43,9 @@ function operators.names(prefix)
   return list
 end
 
--- ---- calling ---------------------------------------------------------------------------------------------------------
+-- ---- calling operators -----------------------------------------------------------------------------------------------
 
----The results in an encoder as handles, first, then what may run the collector.
+---Returns the results in an encoder. All are made handles before the first step that may run the collector.
 local function take_all(e, n)
   local taken = {}
   for i = 1, n do
@@ -57,7 +57,7 @@ local function take_all(e, n)
   return unpack(taken, 1, n)
 end
 
----The results of a call; the encoder goes back.
+---Returns the results of a call, and puts the encoder back into its pool.
 local function results_of(e)
   local n = e.count[0]
   if n == 1 then
@@ -69,7 +69,8 @@ local function results_of(e)
   return take_all(e, n)
 end
 
----Raises what failed. Without memory an operator that changed nothing is called again, when what nobody holds is freed.
+---Raises the error of a failed call. An operator that changed nothing and lacked memory is called again, after unused
+---memory was freed.
 local function failed(e, status, op, ...)
   give(e)
   if C.ls_error_again() ~= 0 then
@@ -84,9 +85,9 @@ local function failed(e, status, op, ...)
 end
 
 ---Calls an operator, or records it where an argument is a node of an open graph.
----@param op ffi.cdata*  of `operators.get`
+---@param op ffi.cdata*  the result of `operators.get`
 ---@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
----@return any ...       one Lua value for each result
+---@return any ...       # one Lua value for each result
 function operators.call(op, ...)
   local e = take()
   local stream, n, has_node = e.encode_args(...)
@@ -95,7 +96,7 @@ function operators.call(op, ...)
   return results_of(e)
 end
 
----The same for two arguments that are no keyword arguments: arithmetic.
+---Calls an operator of arithmetic, which has two arguments and no keyword arguments.
 ---@param op ffi.cdata*
 ---@param a any
 ---@param b any
@@ -108,8 +109,8 @@ function operators.call_two(op, a, b)
   return results_of(e)
 end
 
----The same for an operator that gives a view of its argument: a handle behind which no bytes are counted, since those of
----the argument are.
+---Calls an operator that returns a view of its argument. The bytes behind the handle are not counted, since those of the
+---argument are.
 ---@param op ffi.cdata*
 ---@param ... any
 ---@return ffi.cdata*

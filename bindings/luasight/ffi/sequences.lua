@@ -1,23 +1,23 @@
---- Sequences (tuples, lists, structs) in the core: made, asked, and the indexing that tensors, sequences and nodes share.
+--- Sequences (tuples, lists, structs): makes and reads them, and has the indexing that tensors, sequences and nodes share.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t, site = binding.ref_t, binding.site
-local take, give = binding.stream.take, binding.stream.give
+local take, give = binding.stream.take, binding.stream.put_back
 local OPEN, TUPLE, LIST, STRUCT = constants.LS_OPEN, constants.LS_TUPLE, constants.LS_LIST, constants.LS_STRUCT
 local NODE = constants.LS_NODE
 
 local sequences = {}
 
--- ---- asking ----------------------------------------------------------------------------------------------------------
+-- ---- reading sequences -----------------------------------------------------------------------------------------------
 
----The number of elements; -1 of what is no sequence.
+---Returns the number of elements; -1 where the value is no sequence.
 ---@param v ffi.cdata*
 ---@return integer
 function sequences.length(v) return C.ls_seq_length(v.v) end
 
----Element i, from 0.
+---Returns element i, counted from 0.
 ---@param v ffi.cdata*
 ---@param i integer
 ---@return any
@@ -27,7 +27,7 @@ function sequences.element(v, i)
   return binding.settle(out)
 end
 
----All elements in a Lua list, from 1.
+---Returns all elements as a Lua list, from 1.
 ---@param v ffi.cdata*
 ---@return any[]
 function sequences.elements(v)
@@ -36,21 +36,21 @@ function sequences.elements(v)
   return list
 end
 
----The name of element i of a struct.
+---Returns the name of element i of a struct.
 ---@param v ffi.cdata*
 ---@param i integer
 ---@return string
 function sequences.name(v, i) return ffi.string(C.ls_seq_key(v.v, i)) end
 
----Whether a struct has an element of a name.
+---Returns whether a struct has an element of this name.
 ---@param v ffi.cdata*
 ---@param name string
 ---@return boolean
 function sequences.has(v, name) return C.ls_seq_find(v.v, name) >= 0 end
 
--- ---- making ----------------------------------------------------------------------------------------------------------
+-- ---- making sequences ------------------------------------------------------------------------------------------------
 
----A tuple of values; Lua lists inside become tuples.
+---Makes a tuple of values; Lua lists among them become tuples.
 ---@param ... any
 ---@return ffi.cdata*
 function sequences.tuple(...)
@@ -62,7 +62,7 @@ function sequences.tuple(...)
   return binding.settle(out)
 end
 
----A struct: pairs of name and value, in order.
+---Makes a struct from pairs of name and value, in order.
 ---@param pairs_in_order table[]  { { "logits", x }, ... }
 ---@return ffi.cdata*
 function sequences.struct(pairs_in_order)
@@ -76,7 +76,7 @@ function sequences.struct(pairs_in_order)
   return binding.settle(out)
 end
 
----A list of values.
+---Makes a list of values.
 ---@param ... any
 ---@return ffi.cdata*
 function sequences.list(...)
@@ -88,7 +88,7 @@ function sequences.list(...)
   return binding.settle(out)
 end
 
----The list of `n` sizes in an array of int64.
+---Makes a list of the `n` sizes in an array of int64.
 ---@param sizes ffi.cdata*
 ---@param n integer
 ---@return ffi.cdata*
@@ -120,7 +120,8 @@ function sequences.get_item(v, e, n, _key)
   return binding.take(r)
 end
 
----v[...] = value by an encoder with the `n` items of the index and the value behind them, as `get_item`.
+---Assigns v[...] = value: the encoder has the `n` items of the index, followed by the value. The handles are held as for
+---`get_item`.
 ---@param v ffi.cdata*
 ---@param e luasight.Encoder
 ---@param n integer
@@ -133,7 +134,7 @@ function sequences.set_item(v, e, n, _key, _value)
   if status ~= 0 then binding.check(status) end
 end
 
----A field of a struct, or of a node that may be one.
+---Returns a field of a struct, or of a node that may be one.
 ---@param v ffi.cdata*
 ---@param name string
 ---@return any

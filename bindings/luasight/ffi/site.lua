@@ -36,13 +36,13 @@ local function number_of(info)
   return #names
 end
 
----Returns the site of the first script line up the stack, 0 if there is none below the function `fence`. The search skips
+---Returns the site of the first script line up the stack, 0 if there is none below the function `lowest`. The search skips
 ---the frames of `here`, of its caller and of the caller's caller.
-local function find(fence)
+local function find(lowest)
   for level = 4, 250 do
     local info = getinfo(level, "fl")
     local f = info and info.func
-    if not f or f == fence then return 0 end
+    if not f or f == lowest then return 0 end
     local file = file_of[f]
     if file == nil then
       local source = getinfo(level, "S")
@@ -58,12 +58,12 @@ end
 ---The function at which the search for a node's site ends, while a forward is recorded for later use: the script line that
 ---happened to start the recording is not the position of its nodes.
 ---@type function?
-site.fence = nil
+site.lowest = nil
 
 ---Returns the site of the script line that called into luasight, for a node; 0 where there is none.
 ---@return number
 function site.here()
-  local number = find(site.fence)
+  local number = find(site.lowest)
   return number
 end
 

@@ -234,7 +234,7 @@ return function(binding)
 
   ---Returns an encoder to the pool of one, for the next call.
   ---@param e luasight.Encoder
-  function stream.give(e) idle = e end
+  function stream.put_back(e) idle = e end
 
   return stream
 end

@@ -1,4 +1,4 @@
---- Tensors in the core: what they are like, their numbers, their gradients, and tensors made of Lua numbers.
+--- Tensors in the core: their properties, numbers and gradients, and tensors made of Lua numbers.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local sequences = require "luasight.ffi.sequences"
@@ -9,12 +9,12 @@ local TENSOR = constants.LS_TENSOR
 
 local tensors = {}
 
--- ---- what a tensor is like -------------------------------------------------------------------------------------------
+-- ---- properties ------------------------------------------------------------------------------------------------------
 
 local info_t = ffi.typeof "ls_tensor_info"
-local idle = info_t() -- of `ask`; nil while one runs, so that a finalizer that asks has another
+local idle = info_t() -- memory for `ask`; nil while in use, so that a finalizer that calls `ask` makes its own
 
----What `read` takes from what the core says about a tensor.
+---Returns what `read` takes from the core's description of a tensor.
 local function ask(t, read, argument)
   local info = idle or info_t()
   idle = nil
@@ -44,22 +44,22 @@ local function read_size(info, axis)
   return at >= 0 and at < info.dims and tonumber(info.shape[at])
 end
 
----Whether a value is a handle of a tensor.
+---Returns whether a value is a handle of a tensor.
 ---@param v any
 ---@return boolean
 function tensors.is_tensor(v) return istype(ref_t, v) and v._kind == TENSOR end
 
----A list of sizes that counts from 0.
+---Returns the sizes of the axes as a list that counts from 0.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.shape(t) return ask(t, read_shape) end
 
----The sizes as a list of Lua.
+---Returns the sizes as a Lua list.
 ---@param t ffi.cdata*
 ---@return integer[]
 function tensors.sizes(t) return ask(t, read_sizes) end
 
----The size of one axis, negative ones from the end; false where there is no such axis.
+---Returns the size of one axis, or false where there is no such axis; negative axes count from the end.
 ---@param t ffi.cdata*
 ---@param axis integer
 ---@return integer|false
@@ -70,19 +70,19 @@ function tensors.size(t, axis) return ask(t, read_size, axis) end
 function tensors.dims(t) return ask(t, read_dims) end
 
 ---@param t ffi.cdata*
----@return string  # "float32"
+---@return string  # such as "float32"
 function tensors.dtype(t) return ask(t, read_dtype) end
 
 ---@param t ffi.cdata*
----@return string  # "cpu"
+---@return string  # such as "cpu"
 function tensors.device(t) return ask(t, read_device) end
 
----The number of elements.
+---Returns the number of elements.
 ---@param t ffi.cdata*
 ---@return integer
 function tensors.elements(t) return ask(t, read_elements) end
 
----A number that grows with each change in place.
+---Returns a number that grows with each change of the tensor in place.
 ---@param t ffi.cdata*
 ---@return integer
 function tensors.version(t) return ask(t, read_version) end
@@ -95,7 +95,7 @@ function tensors.requires_grad(t) return ask(t, read_requires_grad) end
 ---@return boolean
 function tensors.is_contiguous(t) return ask(t, read_contiguous) end
 
----The name of the function that made a tensor, "AddBackward0"; nil without one.
+---Returns the name of the autograd function that made a tensor, such as "AddBackward0", or nil.
 ---@param t ffi.cdata*
 ---@return string?
 function tensors.grad_fn(t)
@@ -103,13 +103,13 @@ function tensors.grad_fn(t)
   return name ~= nil and ffi.string(name) or nil
 end
 
----Whether two handles are one tensor.
+---Returns whether two handles are one tensor.
 ---@param a ffi.cdata*
 ---@param b ffi.cdata*
 ---@return boolean
 function tensors.same(a, b) return a._kind == TENSOR and b._kind == TENSOR and C.ls_tensor_same(a.v, b.v) ~= 0 end
 
----Whether two tensors have the same sizes.
+---Returns whether two tensors have the same sizes.
 ---@param a ffi.cdata*
 ---@param b ffi.cdata*
 ---@return boolean
@@ -124,12 +124,12 @@ function tensors.same_shape(a, b)
   return true
 end
 
----One number for each tensor, whatever handle holds it.
+---Returns a number that is the same for all handles of one tensor.
 ---@param t ffi.cdata*
 ---@return number
 function tensors.identity(t) return tonumber(ffi.cast("intptr_t", t.v.as.p)) end
 
----The bytes of a tensor, or of those in a sequence.
+---Returns the bytes of a tensor, or of all tensors in a sequence.
 ---@param v ffi.cdata*
 ---@return integer
 function tensors.bytes(v) return tonumber(C.ls_value_bytes(v.v)) end
@@ -142,18 +142,18 @@ local pointers = {
   uint8 = ffi.typeof "uint8_t *", bool = ffi.typeof "bool *",
 }
 
----Whether Lua can read numbers of a dtype where they are.
+---Returns whether Lua can read the numbers of a dtype in memory.
 ---@param dtype string
 ---@return boolean
 function tensors.is_readable(dtype) return pointers[dtype] ~= nil end
 
----@class luasight.Strided  how a tensor lies in memory
+---@class luasight.Strided  the layout of a tensor in memory
 ---@field shape integer[]
 ---@field strides integer[]
 ---@field elements integer
 ---@field dtype string
 ---@field device string
----@field is_lazy boolean  its numbers are not those in memory
+---@field is_lazy boolean  whether a conjugation or a sign has still to be applied to the numbers in memory
 
 local function read_layout(info)
   local shape, strides = {}, {}
@@ -168,7 +168,7 @@ end
 ---@return luasight.Strided
 function tensors.layout(t) return ask(t, read_layout) end
 
----The same tensor, or a copy where it is lazy.
+---Returns the same tensor, or a copy with conjugation and sign applied where the tensor is lazy.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.plain(t)
@@ -179,7 +179,7 @@ end
 
 local address_t = ffi.typeof "void *[1]"
 
----The address of a tensor's memory on the CPU, valid while the tensor lives.
+---Returns the address of a tensor's memory on the CPU, which is valid while the tensor lives.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.address(t)
@@ -188,7 +188,7 @@ function tensors.address(t)
   return out[0]
 end
 
----The same with the type of a dtype; of one that Lua cannot read, the 16 bits of each number.
+---Returns the address as a pointer to numbers of the dtype, or to 16 bits for each number where Lua cannot read the dtype.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
@@ -198,7 +198,7 @@ function tensors.pointer(t, dtype)
   return ffi.cast(pointers[dtype] or "uint16_t *", out[0])
 end
 
----The same as a pointer that keeps the tensor alive; pointers computed from it do not.
+---Returns the pointer of `pointer` such that it keeps the tensor alive; pointers computed from it do not.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
@@ -206,7 +206,7 @@ function tensors.owning_pointer(t, dtype)
   return ffi.gc(tensors.pointer(t, dtype), function() return t end)
 end
 
----The one number of a tensor of one element.
+---Returns the number of a tensor that has one element.
 ---@param t ffi.cdata*
 ---@return number|boolean
 function tensors.item(t)
@@ -215,16 +215,16 @@ function tensors.item(t)
   return binding.settle(out)
 end
 
--- ---- making ----------------------------------------------------------------------------------------------------------
+-- ---- making tensors --------------------------------------------------------------------------------------------------
 
 local int64_t, uint64_t, int64_array_t = ffi.typeof "int64_t", ffi.typeof "uint64_t", ffi.typeof "int64_t[?]"
 
----Whether a cdata is a signed whole number of 64 bits.
+---Returns whether a cdata is a signed 64-bit integer.
 ---@param v any
 ---@return boolean
 function tensors.is_int64(v) return istype(int64_t, v) end
 
----Whether a cdata is a whole number of 64 bits, signed or not.
+---Returns whether a cdata is a 64-bit integer, signed or unsigned.
 ---@param v any
 ---@return boolean
 function tensors.is_whole(v) return istype(int64_t, v) or istype(uint64_t, v) end
@@ -235,14 +235,14 @@ local storage = {
   bool = ffi.typeof "bool[?]",
 }
 
----An array of whole numbers, at least of one.
+---Makes an array of n int64, with at least one element.
 ---@param n integer
 ---@return ffi.cdata*
 function tensors.int64_array(n) return int64_array_t(math.max(n, 1)) end
 
----A new tensor of numbers in the order of the axes.
+---Makes a tensor of numbers in the order of the axes.
 ---@param numbers any[]
----@param from "float64"|"int64"|"bool"  what the numbers are
+---@param from "float64"|"int64"|"bool"  the type of the numbers
 ---@param shape integer[]
 ---@param dtype string
 ---@param device string
@@ -256,7 +256,7 @@ function tensors.of_numbers(numbers, from, shape, dtype, device)
   return binding.settle(out)
 end
 
----A handle of the same tensor that no operator may change in place.
+---Returns a handle of the same tensor that operators may not change in place.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.read_only(t)
@@ -267,24 +267,24 @@ function tensors.read_only(t)
   return r
 end
 
----Whether a handle is such a one.
----@param t ffi.cdata*  of a tensor
+---Returns whether a handle was made by `read_only`.
+---@param t ffi.cdata*  a handle of a tensor
 ---@return boolean
 function tensors.is_read_only(t) return t._aux == constants.LS_READ_ONLY end
 
----The same tensor object shows other data.
+---Replaces the data of a tensor; its object stays the same.
 ---@param t ffi.cdata*
 ---@param data ffi.cdata*
 function tensors.set_data(t, data) binding.check(C.ls_tensor_set_data(t.v, data.v)) end
 
 -- ---- autograd --------------------------------------------------------------------------------------------------------
 
----Autograd records what is computed with a tensor, or no longer does.
+---Sets whether autograd records computations with a tensor.
 ---@param t ffi.cdata*
 ---@param on boolean
 function tensors.require_grad(t, on) binding.check(C.ls_tensor_require_grad(t.v, on and 1 or 0)) end
 
----The gradient of a tensor, nil where there is none.
+---Returns the gradient of a tensor, nil where there is none.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*?
 function tensors.grad(t)
@@ -294,7 +294,7 @@ function tensors.grad(t)
 end
 
 ---@param t ffi.cdata*
----@param grad ffi.cdata*?  nil takes it away
+---@param grad ffi.cdata*?  the gradient; nil removes it
 function tensors.set_grad(t, grad)
   local given = grad or binding.new_ref()
   binding.check(C.ls_tensor_set_grad(t.v, given.v))
@@ -302,7 +302,7 @@ end
 
 ---Runs the backward pass from a tensor.
 ---@param t ffi.cdata*
----@param grad ffi.cdata*?  nil: 1
+---@param grad ffi.cdata*?  the gradient of the tensor; nil means 1
 ---@param retain_graph boolean
 function tensors.backward(t, grad, retain_graph)
   local given = grad or binding.new_ref()

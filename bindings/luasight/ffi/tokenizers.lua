@@ -1,18 +1,18 @@
---- Tokenizers of the core: texts to token ids and back.
+--- Tokenizers of the core: convert texts to token ids and back.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
 local C, ffi = binding.C, binding.ffi
 
 local tokenizers = {
-  ---Which of two texts gives way to a limit.
+  ---The choices of which of two texts is cut at a limit.
   cuts = { longest_first = constants.LS_CUT_LONGEST, only_first = constants.LS_CUT_FIRST,
     only_second = constants.LS_CUT_SECOND },
 }
 
----The tokenizer of a tokenizer.json; the collector lets it go where nobody does.
----@param text string  of the file
----@param path string  for errors
+---Makes the tokenizer of a tokenizer.json; the collector releases it.
+---@param text string  the content of the file
+---@param path string  the name of the file in errors
 ---@return ffi.cdata*
 function tokenizers.load(text, path)
   local out = ffi.new "ls_tokenizer *[1]"
@@ -23,12 +23,12 @@ end
 ---@param t ffi.cdata*
 function tokenizers.release(t) C.ls_tokenizer_release(ffi.gc(t, nil)) end
 
----The number of tokens, the added ones among them.
+---Returns the number of tokens, with the added ones.
 ---@param t ffi.cdata*
 ---@return integer
 function tokenizers.size(t) return C.ls_tokenizer_size(t) end
 
----The id of a token as the vocabulary writes it, nil where there is none.
+---Returns the id of a token that is given as the vocabulary writes it, nil where there is none.
 ---@param t ffi.cdata*
 ---@param token string
 ---@return integer?
@@ -37,7 +37,7 @@ function tokenizers.id(t, token)
   return id >= 0 and id or nil
 end
 
----The token of an id, nil where there is none.
+---Returns the token of an id, nil where there is none.
 ---@param t ffi.cdata*
 ---@param id integer|ffi.cdata*
 ---@return string?
@@ -46,20 +46,20 @@ function tokenizers.token(t, id)
   return token ~= nil and ffi.string(token) or nil
 end
 
----@class luasight.Encoding  how a text becomes tokens
----@field special boolean  with special tokens around it
----@field places boolean   with the places in the text
----@field limit integer?   most tokens
----@field cut integer      of `tokenizers.cuts`
+---@class luasight.Encoding  the settings of an encoding
+---@field special boolean  whether special tokens are added around the text
+---@field places boolean   whether the tokens get their positions in the text
+---@field limit integer?   the largest number of tokens
+---@field cut integer      one of `tokenizers.cuts`
 
 local tokens_t, count_t, encoding_t = ffi.typeof "const ls_token *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_encoding"
 
----The tokens of a text, or of a pair of texts: an array of ls_token, valid until the next call, and how many.
+---Encodes a text, or a pair of texts. Returns an array of ls_token, which is valid until the next call, and its length.
 ---@param t ffi.cdata*
 ---@param text string
 ---@param pair string?
 ---@param how luasight.Encoding
----@param cut_left boolean  at the beginning of the text
+---@param cut_left boolean  whether the beginning of the text is cut, instead of its end
 ---@return ffi.cdata* tokens, integer n
 function tokenizers.encode(t, text, pair, how, cut_left)
   local tokens_out, count_out, encoding = tokens_t(), count_t(), encoding_t()
@@ -72,11 +72,11 @@ end
 
 local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
 
----The text of ids; bytes that are no UTF-8 become U+FFFD.
+---Returns the text of ids; bytes that are not UTF-8 become U+FFFD.
 ---@param t ffi.cdata*
 ---@param ids ffi.cdata*  an array of int64
 ---@param n integer
----@param skip_special boolean?  without special tokens
+---@param skip_special boolean?  whether special tokens are left out
 ---@return string
 function tokenizers.decode(t, ids, n, skip_special)
   local text_out, length_out = text_t(), length_t()

@@ -1,4 +1,5 @@
---- Traces of the core: opened, recorded in invokes, run, and let go. The collector lets a trace go where nobody does.
+--- Traces of the core: opens them, records them in invokes, runs and releases them. The collector releases a trace that
+--- nothing holds.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
@@ -8,12 +9,13 @@ local check, new_ref, site, stream = binding.check, binding.new_ref, binding.sit
 local NONE, TUPLE, NODE = constants.LS_EVENT_NONE, constants.LS_TUPLE, constants.LS_NODE
 
 local traces = {
-  ---What a trace asks of the script while it runs; and what an invoke is.
+  ---The events with which a running trace asks for something from the script; and the kinds of invokes.
   PASS = constants.LS_EVENT_PASS, STEP = constants.LS_EVENT_STEP, HOST = constants.LS_EVENT_HOST,
   WHOLE = constants.LS_INVOKE_WHOLE, ROWS = constants.LS_INVOKE_ROWS, ALL = constants.LS_INVOKE_ALL,
 }
 
--- Where results arrive: taken for one call, so that a finalizer that opens a trace meanwhile has its own.
+-- Cells for results of C functions. Each is taken for one call, so that a finalizer that opens a trace meanwhile uses
+-- another.
 local trace_t, index_t, event_t = ffi.typeof "ls_trace *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
 local trace_out, index_out, idle_event = trace_t(), index_t(), event_t()
 
@@ -29,7 +31,7 @@ function traces.open()
   return t
 end
 
----The address of a trace, as a key of a table: `nodes.owner` of its nodes.
+---Returns the address of a trace, for use as a key of a table; it equals `nodes.owner` of the trace's nodes.
 ---@param t ffi.cdata*
 ---@return number
 function traces.address(t) return tonumber(ffi.cast("uintptr_t", t)) end
@@ -38,14 +40,14 @@ function traces.address(t) return tonumber(ffi.cast("uintptr_t", t)) end
 ---@param t ffi.cdata*
 function traces.abandon(t) C.ls_trace_abandon(t) end
 
----Lets a trace that has run go; what it keeps counts as new from now on.
+---Releases a trace that has run; the bytes of the values that it keeps are counted as new.
 ---@param t ffi.cdata*
 function traces.release(t)
   binding.owe(tonumber(C.ls_trace_bytes(t)))
   C.ls_trace_release(ffi.gc(t, nil))
 end
 
----Whether a trace is still being recorded: one that failed is not, though nobody let go of it.
+---Returns whether a trace is still being recorded; a trace that failed is not, even while something holds it.
 ---@param t ffi.cdata*
 ---@return boolean
 function traces.is_open(t)
@@ -54,7 +56,7 @@ function traces.is_open(t)
   return C.ls_node_is_open(node) == nodes.TRACE
 end
 
----Whether a node is one of a trace.
+---Returns whether a node belongs to a trace.
 ---@param t ffi.cdata*
 ---@param node ffi.cdata*
 ---@return boolean
@@ -62,7 +64,7 @@ function traces.has(t, node) return node._kind == NODE and node.v.as.p == t end
 
 -- ---- recording -------------------------------------------------------------------------------------------------------
 
----Adds an invoke: what is recorded next belongs to it.
+---Adds an invoke; nodes that are recorded from now on belong to it.
 ---@param t ffi.cdata*
 ---@param kind integer  traces.WHOLE, .ROWS or .ALL
 ---@param program ffi.cdata*
@@ -78,20 +80,20 @@ function traces.invoke(t, kind, program, arguments, n)
   return index
 end
 
----What follows joins no pass of what is recorded so far.
+---Ends the passes that are recorded so far: later invokes do not join them.
 ---@param t ffi.cdata*
-function traces.fence(t) C.ls_trace_fence(t) end
+function traces.new_pass(t) C.ls_trace_new_pass(t) end
 
----Tensors named in the trace count by shape and dtype only.
+---Makes a trace a scan: of the tensors named in it, only shapes and dtypes are used.
 ---@param t ffi.cdata*
 function traces.scan(t) check(C.ls_trace_scan(t)) end
 
----The passes of the invokes that follow have up to so many steps.
+---Sets the largest number of steps for the passes of the invokes that follow.
 ---@param t ffi.cdata*
 ---@param steps integer
 function traces.generate(t, steps) check(C.ls_trace_generate(t, steps)) end
 
----Reads a point.
+---Reads a point; returns the node of its value.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@param step integer
@@ -110,11 +112,11 @@ end
 ---@param step integer
 ---@param point integer
 ---@param value any
----@param skips boolean  and the module does not run
+---@param skips boolean  true: the module does not run
 function traces.write(t, invoke, step, point, value, skips)
   local e = stream.take()
   local status = C.ls_trace_write(t, invoke, step, point, (e.encode_one(value)), skips and 1 or 0, site())
-  stream.give(e)
+  stream.put_back(e)
   if status ~= 0 then check(status) end
 end
 
@@ -131,21 +133,21 @@ function traces.call(node, program, arguments, n, _held)
   return out
 end
 
----Adds a call of a function of the script, which the run will ask for.
+---Records a call of a Lua function, for which the run will ask the script.
 ---@param t ffi.cdata*
 ---@param invoke integer?
----@param ... any  arguments
+---@param ... any  the arguments of the function
 ---@return ffi.cdata* result, integer node
 function traces.host(t, invoke, ...)
   local out, e = new_ref(), stream.take()
   local arguments, n = e.encode_sequence(TUPLE, ...)
   local status = C.ls_trace_host(t, invoke or -1, arguments, n, site(), out.v)
-  stream.give(e)
+  stream.put_back(e)
   check(status)
   return out, out.v.aux
 end
 
----The gradient of a parameter, as a node.
+---Returns the gradient of a parameter, as a node.
 ---@param t ffi.cdata*
 ---@param parameter ffi.cdata*
 ---@param invoke integer?
@@ -156,7 +158,7 @@ function traces.parameter_grad(t, parameter, invoke)
   return out
 end
 
----The ids that the generation of an invoke gives, as a node.
+---Returns the ids of the text that an invoke generates, as a node.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@return ffi.cdata*
@@ -166,12 +168,12 @@ function traces.text(t, invoke)
   return out
 end
 
----Nothing runs behind the last point that the invoke names so far.
+---Stops the run after the last point that the invoke has named so far.
 ---@param t ffi.cdata*
 ---@param invoke integer
 function traces.stop(t, invoke) check(C.ls_trace_stop(t, invoke)) end
 
----Saves a value where it is a node of a trace.
+---Saves a value if it is a node of the trace.
 ---@param t ffi.cdata*
 ---@param v ffi.cdata*
 function traces.save(t, v)
@@ -180,19 +182,19 @@ end
 
 local map_t = ffi.typeof "int32_t[?]"
 
----Copies the nodes of a trace that never runs to an invoke of another.
+---Copies the nodes of stored edits, a trace that does not run itself, to an invoke of another trace.
 ---@param t ffi.cdata*
 ---@param edits ffi.cdata*
 ---@param invoke integer
----@param step integer  -1: those that the nodes name
----@return ffi.cdata*  # the copies' numbers, by those of the nodes
+---@param step integer  the step at which the copies act; -1: the steps that the nodes name
+---@return ffi.cdata*  # the numbers of the copies, indexed by the numbers of the nodes
 function traces.include(t, edits, invoke, step)
   local map = map_t(C.ls_trace_count(edits) + 1)
   check(C.ls_trace_include(t, edits, invoke, step, map))
   return map
 end
 
----The program that a node calls; nil where it calls none.
+---Returns the program that a node calls; nil where it calls none.
 ---@param t ffi.cdata*
 ---@param node integer
 ---@return ffi.cdata*
@@ -200,12 +202,12 @@ function traces.program_of(t, node) return C.ls_trace_program(t, node) end
 
 -- ---- running ---------------------------------------------------------------------------------------------------------
 
----Runs to what a node needs, or (nil) to the end of need, which closes the trace.
+---Runs until a node has its value, or, with nil, as far as values are needed, which closes the trace.
 ---@param t ffi.cdata*
 ---@param node ffi.cdata*?
----@param act table<integer, fun(extra: any, pass: integer, step: integer, value: any, node: integer)>  by PASS, STEP, HOST
----@param extra any  for those
----@param last integer?  a kind of event: returns behind the first one
+---@param act table<integer, fun(extra: any, pass: integer, step: integer, value: any, node: integer)>  by event
+---@param extra any  the first argument of these functions
+---@param last integer?  an event: the run returns behind the first one of this kind
 function traces.run(t, node, act, extra, last)
   local event = idle_event or event_t()
   idle_event = nil
@@ -221,18 +223,18 @@ function traces.run(t, node, act, extra, last)
   idle_event = event
 end
 
----The pass in which an invoke runs.
+---Returns the pass in which an invoke runs.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@return integer
 function traces.pass(t, invoke) return C.ls_trace_pass(t, invoke) end
 
----Which rows of the pass are those of an invoke.
+---Sets which rows of the pass belong to an invoke.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@param first integer
 ---@param rows integer
----@param pad integer?  columns that the pass puts before its own
+---@param pad integer?  the columns of padding that the pass puts in front of the invoke's own
 function traces.rows(t, invoke, first, rows, pad) check(C.ls_trace_rows(t, invoke, first, rows, pad or 0)) end
 
 ---Begins a pass, or its next step.
@@ -247,7 +249,7 @@ function traces.begin(t, pass, step, program, arguments, n, rows)
   check(C.ls_trace_begin(t, pass, step, program, arguments, n, rows))
 end
 
----After the last step: the ids of all rows, or nil.
+---Ends the steps of a generation; `text` has the ids of all rows, or is nil.
 ---@param t ffi.cdata*
 ---@param text ffi.cdata*?
 function traces.end_steps(t, text)
@@ -255,20 +257,20 @@ function traces.end_steps(t, text)
   check(C.ls_trace_end(t, ids.v))
 end
 
----What a function of the script gave.
+---Passes the result of a Lua function to the run.
 ---@param t ffi.cdata*
 ---@param node integer
 ---@param value any
 function traces.supply(t, node, value)
   local e = stream.take()
   local status = C.ls_trace_supply(t, node, (e.encode_one(value)))
-  stream.give(e)
+  stream.put_back(e)
   check(status)
 end
 
 -- ---- as text ---------------------------------------------------------------------------------------------------------
 
----The recording, one node a line.
+---Returns the recording as text, one node on each line.
 ---@param t ffi.cdata*
 ---@return string
 function traces.describe(t)
@@ -277,7 +279,8 @@ function traces.describe(t)
   return ffi.string(text[0])
 end
 
----The recording as JSON: with the numbers of tensors, for storing and sending, or with places and lines, for looking.
+---Returns the recording as JSON: with the numbers of tensors, for storing and sending, or with places and lines, for
+---display.
 ---@param t ffi.cdata*
 ---@param numbers boolean
 ---@return string
@@ -287,7 +290,7 @@ function traces.json(t, numbers)
   return ffi.string(text[0])
 end
 
----The JSON of the trace that a node is of, for looking, and the number of the node in it.
+---Returns the JSON, for display, of the trace to which a node belongs, and the node's number in it.
 ---@param node ffi.cdata*
 ---@return string json, integer number
 function traces.json_of_node(node) return traces.json(ffi.cast("ls_trace *", node.v.as.p), false), node.v.aux end

@@ -1,4 +1,4 @@
---- Files of weights in the core: safetensors, and what torch.save writes. Tensors are counted from 0.
+--- Files of weights in the core: safetensors, and what torch.save writes. Tensors are numbered from 0.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
@@ -7,7 +7,7 @@ local OPEN, STRUCT, TENSOR = constants.LS_OPEN, constants.LS_STRUCT, constants.L
 
 local weights = {}
 
----Opens a file; the collector lets it go where nobody does.
+---Opens a file; the collector releases it.
 ---@param path string
 ---@return ffi.cdata*
 function weights.open(path)
@@ -16,16 +16,16 @@ function weights.open(path)
   return ffi.gc(out[0], C.ls_weights_release)
 end
 
----Lets a file go; tensors taken from it stay valid.
+---Releases a file; tensors taken from it stay valid.
 ---@param file ffi.cdata*
 function weights.release(file) C.ls_weights_release(ffi.gc(file, nil)) end
 
----The number of tensors that have names.
+---Returns the number of tensors that have names.
 ---@param file ffi.cdata*
 ---@return integer
 function weights.count(file) return C.ls_weights_count(file) end
 
----The number of the tensor of a name, nil where there is none.
+---Returns the number of the tensor of a name, nil where there is none.
 ---@param file ffi.cdata*
 ---@param name string
 ---@return integer?
@@ -36,13 +36,14 @@ end
 
 local entry_t = ffi.typeof "ls_weights_entry"
 
----@class luasight.WeightsEntry  what a file says of a tensor
+---@class luasight.WeightsEntry  what a file says about a tensor
 ---@field number integer
 ---@field name string
 ---@field dtype string
 ---@field shape integer[]
 ---@field bytes integer
 
+---Returns what the file says about a tensor.
 ---@param file ffi.cdata*
 ---@param i integer
 ---@return luasight.WeightsEntry
@@ -54,7 +55,7 @@ function weights.describe(file, i)
     bytes = tonumber(entry.bytes) }
 end
 
----A tensor as a view of the file, behind which no bytes are counted: what is mapped is no debt to the collector.
+---Returns a tensor as a view of the file. Its bytes are not counted, since mapped memory is not the collector's concern.
 ---@param file ffi.cdata*
 ---@param i integer
 ---@return luasight.Tensor
@@ -64,20 +65,20 @@ function weights.tensor(file, i)
   return out
 end
 
----Gives back the memory of a view that nobody uses any more.
+---Frees the memory of a view that nothing uses any more.
 ---@param file ffi.cdata*
 ---@param i integer
 function weights.forget(file, i) C.ls_weights_forget(file, i) end
 
----The texts that were stored beside the tensors, as JSON.
+---Returns the texts that were stored beside the tensors, as JSON.
 ---@param file ffi.cdata*
 ---@return string
 function weights.metadata(file) return ffi.string(C.ls_weights_metadata(file)) end
 
----@class luasight.ContentVisitor  makes something of all that is in a file, of parts before the whole
----@field tensor fun(number: integer): any       of `weights.tensor`
+---@class luasight.ContentVisitor  functions that convert the content of a file, parts before the whole
+---@field tensor fun(number: integer): any       gets the number of a tensor, for `weights.tensor`
 ---@field list fun(elements: any[], n: integer): any
----@field dict fun(keys_and_values: any[], n: integer): any  in turn; `n` counts both
+---@field dict fun(keys_and_values: any[], n: integer): any  gets keys and values by turns; `n` counts both
 
 local function content_at(stream, i, visitor)
   local v = stream[i]
@@ -95,7 +96,7 @@ local function content_at(stream, i, visitor)
   return binding.settle(plain), i + 1
 end
 
----What a visitor makes of all that is in a file of PyTorch; nil for safetensors.
+---Returns the content of a file of PyTorch as a visitor converts it; nil for safetensors.
 ---@param file ffi.cdata*
 ---@param visitor luasight.ContentVisitor
 ---@return any
@@ -106,7 +107,7 @@ function weights.content(file, visitor)
   return whole
 end
 
----Writes tensors on the CPU, contiguous and not lazy, under these names.
+---Writes tensors under the given names; they have to be on the CPU, contiguous and not lazy.
 ---@param path string
 ---@param names string[]
 ---@param tensors ffi.cdata*[]
@@ -120,7 +121,7 @@ function weights.write(path, names, tensors, metadata)
   end
   local status = C.ls_weights_write(path, list, values, n, metadata)
   if status ~= 0 then binding.check(status) end
-  assert(names[n] and tensors[n] or n == 0) -- a use behind the call: neither is collected before it
+  assert(names[n] and tensors[n] or n == 0) -- this use after the call keeps both tables from being collected before it
 end
 
 return weights

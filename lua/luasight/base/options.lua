@@ -1,19 +1,20 @@
---- Tables of options: checks their names and their values.
+--- Tables of options: checks the names that a function takes, and the values of the options.
 ---
 ---     local kinds = { bias = "boolean", groups = options.count, mask = true }
 ---     given = options.read("nn.Thing", given, kinds)
 ---
---- A name that the function does not take raises the error `name` with the nearest names; a wrong value raises `argument`.
+--- An unknown name raises an error with the code `name` and the nearest names; a wrong value raises one with the code
+--- `argument`.
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
 
 local options = {}
 
----@class luasight.OptionRange
----@field [1] string                the range in words: "a whole number above 0"
----@field [2] fun(v: any): boolean  returns whether a value is in the range
+---@class luasight.OptionRange  a condition for values
+---@field [1] string                the condition in words: "a whole number above 0"
+---@field [2] fun(v: any): boolean  returns whether a value meets it
 
----The kind of a value: a type of Lua, a range, or true for any value.
+---The kind of an option's value: a type of Lua, a condition, or true for any value.
 ---@alias luasight.OptionKind "boolean"|"number"|"string"|"table"|"function"|true|luasight.OptionRange
 
 local function is_whole(v, from) return type(v) == "number" and v % 1 == 0 and v >= from and v < 2 ^ 53 end
@@ -34,8 +35,8 @@ function options.text(v)
   return "a " .. type(v)
 end
 
----Returns a value that is of a kind; raises an error where it is not.
----@param what string               the name of the function, for the error
+---Returns a value that is of the kind; raises an error for any other.
+---@param what string               the name of the function, for errors
 ---@param name string
 ---@param value any
 ---@param kind luasight.OptionKind
@@ -61,11 +62,11 @@ local function unknown(what, name, kinds, form)
     { hint = guess == "" and (form and form.hint or hint) or nil })
 end
 
----Checks the options of a call and returns them; returns an empty table where there are none.
----@param what string   the name of the function, "nn.Linear"
+---Checks and returns the options of a call; returns an empty table where there are none.
+---@param what string   the name of the function in errors, such as "nn.Linear"
 ---@param given table?
 ---@param kinds table<string, luasight.OptionKind>
----@param form? { noun: string?, hint: string? }  noun: the word for a name ("option"); hint: shown where no name is near
+---@param form? { noun: string?, hint: string? }  noun: the word for a name ("option"); hint: used where no name is near
 ---@return table
 function options.read(what, given, kinds, form)
   if given == nil then return {} end

@@ -80,7 +80,7 @@ local function load_script(path, for_shell)
 end
 
 -- Defines the globals that lines of Lua and the shell may use without require.
-local function give_globals()
+local function set_globals()
   local given = {
     ls = function() return require "luasight" end,
     torch = function() return require "luasight".torch end,
@@ -117,7 +117,7 @@ end
 ---@param arg table
 function command.main(arg)
   local at, lines, shell = 1, 0, false
-  give_globals()
+  set_globals()
   while arg[at] and arg[at]:find "^%-." do
     local option = arg[at]
     at = at + 1

@@ -1,6 +1,6 @@
 --- `luasight inspect FOLDER`: lists the modules of a model with shapes, dtypes and numbers of parameters, from config.json
 --- and the headers of the weight files; no weights are read.
-local outline = require "luasight.view.module_tree"
+local module_tree = require "luasight.view.module_tree"
 local tensors = require "luasight.ffi.tensors"
 
 local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
@@ -42,13 +42,13 @@ local function tensor_of(path, name, found, tied, shape)
   local there = found[path]
   local other = not there and tied[path] or nil
   local list = there and there.shape or shape
-  local count = there and outline.product(list) or 0
+  local count = there and module_tree.product(list) or 0
   return { name = name, shape = list, dtype = there and there.dtype, count = count, tied = other }
 end
 
--- Returns the outline of a network, whose classes and order of modules are known.
+-- Returns the module tree of a network, whose classes and order of modules are known.
 local function of_network(net, found, tied)
-  return outline.of_network(net, function(path, name, t)
+  return module_tree.of_network(net, function(path, name, t)
     if found[path] or tied[path] then return tensor_of(path, name, found, tied, tensors.sizes(t)) end
   end)
 end
@@ -68,7 +68,7 @@ local function finish(node)
   return node
 end
 
--- Returns an outline that is made of the names of the tensors alone.
+-- Returns a module tree that is made of the names of the tensors alone.
 local function of_names(found)
   local root = { name = "", tensors = {}, children = {}, known = {}, count = 0 }
   for path in pairs(found) do
@@ -98,7 +98,7 @@ end
 local function common_dtype(found)
   local counts, best = {}, nil
   for _, entry in pairs(found) do
-    counts[entry.dtype] = (counts[entry.dtype] or 0) + outline.product(entry.shape)
+    counts[entry.dtype] = (counts[entry.dtype] or 0) + module_tree.product(entry.shape)
     if not best or counts[entry.dtype] > counts[best] then best = entry.dtype end
   end
   return best
@@ -116,15 +116,15 @@ end
 
 -- Returns the lines for a module and for all below it, each as { name, class, count, tensors }.
 local function rows_of(node, depth, dtype, all, rows)
-  rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", node.count > 0 and outline.grouped(node.count) or "",
-    tensors_text(node, dtype) }
-  for child, name, alike in outline.groups(node, all) do
+  local count = node.count > 0 and module_tree.grouped(node.count) or ""
+  rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", count, tensors_text(node, dtype) }
+  for child, name, alike in module_tree.groups(node, all) do
     local at = #rows + 1
     rows_of(child, depth + 1, dtype, all, rows)
     if alike > 1 then
       rows[at][1] = ("  "):rep(depth + 1) .. name
       rows[at][2] = ("%d x %s"):format(alike, child.class or "the same")
-      rows[at][3] = ("%d x %s"):format(alike, outline.grouped(child.count))
+      rows[at][3] = ("%d x %s"):format(alike, module_tree.grouped(child.count))
     end
   end
   return rows
@@ -171,7 +171,7 @@ function inspect.run(arguments, options)
   end
   tree.name = tree.class or "(the whole)"
   tree.class = nil
-  print(("%s: %s, %s parameters, %s, %s"):format(folder, config.model_type or "no model_type", outline.grouped(tree.count),
+  print(("%s: %s, %s parameters, %s, %s"):format(folder, config.model_type or "no model_type", module_tree.grouped(tree.count),
     dtype, size_text(bytes)))
   if not net then
     print(("luasight has no model of this type: this is what the weight files say (luasight models lists the types)"))

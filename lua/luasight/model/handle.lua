@@ -1,7 +1,7 @@
 --- Handles: the objects that scripts have for a model and for each of its modules. Every handle has `output`, `input`,
 --- taps, children and parameters; calling a handle inside a body adds the call to the trace.
 local aliases = require "luasight.model.aliases"
-local attached = require "luasight.trace.hooked"
+local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
 local inputs = require "luasight.trace.inputs"
@@ -16,7 +16,7 @@ local trace = require "luasight.trace"
 
 local getfenv = debug.getfenv
 local new_handle, meta, join = place_of.new_handle, place_of.meta, place_of.join
-local tracer_of, twin_of, find_point = place_of.tracer_of, place_of.twin_of, place_of.find_point
+local tracer_of, meta_copy_of, find_point = place_of.tracer_of, place_of.meta_copy_of, place_of.find_point
 local locate, is_added, reach = place_of.locate, place_of.is_added, place_of.reach
 local read, child, count = place_of.read, place_of.child, place_of.count
 local index_child, each_child, slice_children = place_of.index_child, place_of.each_child, place_of.slice_children
@@ -235,7 +235,7 @@ function meta.__index(self, key)
   if tracer then
     local point, step = tap(place, tracer, key)
     if point then return trace.read(tracer, step, point) end
-    local value = attached.read(tracer, place.path, key, place.call)
+    local value = hooked.read(tracer, place.path, key, place.call)
     if type(value) ~= "nil" then return value end
   end
   local below = child(place, key) or slice_children(place, key, 3)
@@ -271,7 +271,7 @@ function meta.__newindex(self, key, value)
   if is_module(value) and not child(place, key) then return add(place, key, value) end
   local tracer = trace.of(place.network)
   if tracer and is_added(place) and not child(place, key) then
-    return attached.write(tracer, place.path, key, value)
+    return hooked.write(tracer, place.path, key, value)
   end
   if key == "output" or key == "input" then
     local open = tracer_of(place, key, 3)
@@ -320,15 +320,15 @@ local function without_hook(...)
 end
 
 local function call_added(place, hook, ...)
-  if not hook then return record.call(twin_of(place, trace.of(place.network)), ...) end
+  if not hook then return record.call(meta_copy_of(place, trace.of(place.network)), ...) end
   local tracer = tracer_of(place, "a call with a hook", 4)
-  return attached.call(tracer, place.path, twin_of(place, tracer), ...)
+  return hooked.call(tracer, place.path, meta_copy_of(place, tracer), ...)
 end
 
 function meta.__call(self, ...)
   local place = getfenv(self)
   if is_added(place) then return call_added(place, without_hook(...)) end
-  if place.path ~= "" or has_open(...) then return record.call(twin_of(place, trace.of(place.network)), ...) end
+  if place.path ~= "" or has_open(...) then return record.call(meta_copy_of(place, trace.of(place.network)), ...) end
   return handle.run(place.network, ...)
 end
 

@@ -1,5 +1,5 @@
 --- Places: the state behind the handles of a model's modules. They know the points of a module and the modules below it.
-local attached = require "luasight.trace.hooked"
+local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
 local near = require "luasight.base.near"
@@ -55,9 +55,9 @@ local function tracer_of(place, what)
 end
 
 ---Returns the module itself, or, in a scan, the copy of it whose tensors have no numbers.
-local function twin_of(place, tracer)
-  local twins = tracer and tracer._twins
-  return twins and twins[place.module] or place.module
+local function meta_copy_of(place, tracer)
+  local copies = tracer and tracer._meta_copies
+  return copies and copies[place.module] or place.module
 end
 
 ---Returns the number of a point in the program of a trace, or false where the module has no such point; `number` counts the
@@ -72,7 +72,7 @@ local function find_point(place, tracer, name, number)
   local key = number > 0 and number .. name or name
   local point = known[key]
   if point == nil then
-    point = functions.point(program, record.core(twin_of(place, tracer)), name, number)
+    point = functions.point(program, record.core(meta_copy_of(place, tracer)), name, number)
     known[key] = point
   end
   return point
@@ -88,7 +88,7 @@ local function locate(place, tracer, name)
   local step, number = tracer._step, 0
   local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
   if moved then
-    local calls = math.max(1, functions.calls(tracer._program, record.core(twin_of(place, tracer))))
+    local calls = math.max(1, functions.calls(tracer._program, record.core(meta_copy_of(place, tracer))))
     local call = moved.call or step * calls + moved.by
     step, number = math.floor(call / calls), call % calls
     if not tracer._steps and step > 0 then
@@ -121,7 +121,7 @@ end
 
 local function read(place, name)
   local tracer = tracer_of(place, name)
-  local value = attached.read(tracer, place.path, name, place.call)
+  local value = hooked.read(tracer, place.path, name, place.call)
   if type(value) ~= "nil" then return value end
   local point, step = reach(place, tracer, name)
   return trace.read(tracer, step, point)
@@ -216,7 +216,7 @@ local function module(handle) return getfenv(handle).module end
 
 return {
   path = path, module = module, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
-  twin_of = twin_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
+  meta_copy_of = meta_copy_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
   child = child, count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
   children_of = children_of, find_module = find_module,
 }

@@ -116,7 +116,7 @@ end
 ---Scans the model; returns the sizes of the values at each point of a module and of its aliases.
 local function measure(network, handle, module, ...)
   local tracer = scan.open(network, ...)
-  local found = points.names(tracer._program, record.core(tracer._twins[module]))
+  local found = points.names(tracer._program, record.core(tracer._meta_copies[module]))
   local others = #found > 0 and other_names(module, found) or {}
   trace.run(tracer, function()
     for _, point in ipairs(found) do point.value = trace.read(tracer, 0, point.number):save() end

@@ -61,7 +61,7 @@ function attention.scaled_dot_product_attention(q, k, v, given)
   end
   q, k, v = record.tap("q", q), record.tap("k", k), record.tap("v", v)
   local z
-  if o.mask then z = record.either(plain, fused, q, k, v, o.mask) else z = record.either(plain, fused, q, k, v) end
+  if o.mask then z = record.two_forms(plain, fused, q, k, v, o.mask) else z = record.two_forms(plain, fused, q, k, v) end
   return record.tap("z", z)
 end
 

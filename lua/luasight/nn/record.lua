@@ -246,7 +246,7 @@ local function record_function(module, r, s, with_values)
   record_body(g, module, function() return call_forward(module, args, options) end)
   return g -- not a tail call, because the search for script positions looks for this function on the stack
 end
-site.fence = record_function
+site.lowest = record_function
 
 local function of_mode(all, mode)
   local known = all[mode]
@@ -430,12 +430,12 @@ end
 ---@param fused fun(...): any  a function that calls operators only
 ---@param ... any  the handles that both forms take
 ---@return any
-function record.either(plain, fused, ...)
+function record.two_forms(plain, fused, ...)
   local inputs, recording = { ... }, recordings:current()
   if not recording then return fused(...) end
   local plain_graph = record_form(recording.module, plain, inputs)
   local fused_graph = record_form(recording.module, fused, inputs)
-  return functions.either(recording.graph, plain_graph, fused_graph, inputs)
+  return functions.two_forms(recording.graph, plain_graph, fused_graph, inputs)
 end
 
 return record

@@ -11,7 +11,7 @@ local KEEP = "luasight_keep" -- the name of the function that the script calls a
 ---@field set fun(v: any)
 
 -- Makes the metatable of the globals find the kept variables; a global of the same name hides a variable.
-local function give(kept)
+local function answer_globals(kept)
   local meta = getmetatable(_G) or {}
   local names, index, newindex = meta.__names, meta.__index, meta.__newindex
   function meta.__names()
@@ -62,7 +62,7 @@ function script.load(path)
       kept[name] = { get = get, set = set }
     else
       rawset(_G, KEEP, nil)
-      give(kept)
+      answer_globals(kept)
     end
   end)
   return f

@@ -18,10 +18,10 @@ local attached = {}
 ---@field edits table<string, table<string, any>>     for each path and point, the value that the next call shall use
 
 local function of(tracer)
-  local known = rawget(tracer, "_attached")
+  local known = rawget(tracer, "_hooked")
   if not known then
     known = { values = {}, edits = {} }
-    tracer._attached = known
+    tracer._hooked = known
   end
   return known
 end
@@ -33,7 +33,7 @@ end
 ---@param number integer?  the number of the call, from 0; the last call by default
 ---@return any
 function attached.read(tracer, path, name, number)
-  local known = rawget(tracer, "_attached")
+  local known = rawget(tracer, "_hooked")
   local calls = known and known.values[path]
   local call = calls and calls[number and number + 1 or #calls]
   return call and call[name]
@@ -53,7 +53,7 @@ end
 ---Raises an error where an edit was written and no call with { hook = true } followed.
 ---@param tracer luasight.Tracer
 function attached.check(tracer)
-  local known = rawget(tracer, "_attached")
+  local known = rawget(tracer, "_hooked")
   local path = known and next(known.edits)
   if path then
     binding.raise("unreached", "this point was set, but no call with { hook = true } followed", { point = path .. "." ..

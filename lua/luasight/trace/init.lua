@@ -9,7 +9,7 @@
 --- A trace is recorded in invokes, each an input with its body. This file has what all traces share: opening, running and
 --- ending them, and reading and writing points. tracer.lua has the methods of a tracer, batch.lua joins inputs into one
 --- batch.
-local attached = require "luasight.trace.hooked"
+local hooked = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
@@ -65,7 +65,7 @@ end
 function trace.open(network, apart)
   local recording = not apart and sessions:current()
   if recording and recording.stands_in == bodies:current() then
-    traces.fence(recording.graph)
+    traces.new_pass(recording.graph)
   else
     recording = trace.new_recording()
   end
@@ -82,7 +82,7 @@ end
 function trace.invoke(tracer, kind, ...)
   local recording = tracer._recording
   local module = tracer._network.module
-  local program, stream, n = record.prepare(tracer._twins and tracer._twins[module] or module, ...)
+  local program, stream, n = record.prepare(tracer._meta_copies and tracer._meta_copies[module] or module, ...)
   local index = traces.invoke(recording.graph, kind, program, stream, n)
   tracer._program, tracer._invoke = program, index
   if #tracer._network.edits > 0 and not recording.stored then
@@ -111,7 +111,7 @@ local act = {
 ---them. With `last`, a kind of event, the run returns early, behind the first event of that kind.
 local function run(recording, node, last) traces.run(recording.graph, node, act, recording, last) end
 
-local function give_up(recording, problem)
+local function abandon_recording(recording, problem)
   local first = recording.failed
   if first and type(problem) == "table" and problem.code == "state" then problem = first end -- its earlier error
   recording.failed = first or problem
@@ -119,10 +119,10 @@ local function give_up(recording, problem)
   error(problem, 0)
 end
 
-local function run_or_give_up(recording, node, last)
+local function run_or_abandon(recording, node, last)
   if recording.failed then error(recording.failed, 0) end
   local ok, problem = pcall(run, recording, node, last)
-  if not ok then give_up(recording, problem) end
+  if not ok then abandon_recording(recording, problem) end
 end
 
 ---Returns the recording to which a node belongs, and the number of the invoke being recorded in it (-1 where there is
@@ -146,7 +146,7 @@ function values.hooks.demand(node)
     binding.raise("state", "a stored edit is only recorded, so its values have no numbers to ask for",
       { hint = "use operators on the value, or ask for numbers in the body of a trace" })
   end
-  run_or_give_up(recording, node)
+  run_or_abandon(recording, node)
 end
 
 ---Computes the value of an argument of a dynamic module that a body calls, since such a module is recorded with values.
@@ -188,12 +188,12 @@ end
 
 ---Runs a recording as far as values are needed, which closes it.
 ---@param recording luasight.Recording
-function trace.run_to_end(recording) run_or_give_up(recording, nil) end
+function trace.run_to_end(recording) run_or_abandon(recording, nil) end
 
 ---Runs a recording until an event of this kind has been handled.
 ---@param recording luasight.Recording
 ---@param kind integer  traces.PASS or .STEP
-function trace.run_until(recording, kind) run_or_give_up(recording, nil, kind) end
+function trace.run_until(recording, kind) run_or_abandon(recording, nil, kind) end
 
 ---Runs a recording as far as values are needed, and releases its graph.
 ---@param recording luasight.Recording
@@ -204,7 +204,7 @@ function trace.finish(recording)
 end
 
 local function check_body(tracer)
-  attached.check(tracer)
+  hooked.check(tracer)
   if not tracer._takes_invokes or tracer._named_by then return end
   binding.raise("argument", "a trace needs an input, or a body that adds invokes with inputs",
     { hint = "call model:trace(input, body), or tracer:invoke(input, body) in the body" })
@@ -214,10 +214,10 @@ end
 local function ended(tracer, ok, ...)
   local recording = tracer._recording
   leave(tracer)
-  if not ok then give_up(recording, (...)) end
-  if tracer._takes_invokes or tracer._attached then
+  if not ok then abandon_recording(recording, (...)) end
+  if tracer._takes_invokes or tracer._hooked then
     local is_whole, problem = pcall(check_body, tracer)
-    if not is_whole then give_up(recording, problem) end
+    if not is_whole then abandon_recording(recording, problem) end
   end
   if select("#", ...) > 0 and recording.graph then trace.save_all(recording.graph, ...) end
   if not recording.is_session then trace.finish(recording) end
@@ -242,7 +242,7 @@ function trace.record_only(tracer, body)
   local ok, problem = pcall(body, tracer)
   leave(tracer)
   tracer._invoke = nil
-  if not ok then give_up(tracer._recording, problem) end
+  if not ok then abandon_recording(tracer._recording, problem) end
 end
 
 ---Leaves a trace open between lines of the shell.
@@ -292,7 +292,7 @@ function trace.session(body)
   local entry = sessions:open(recording)
   local function over(ok, ...)
     sessions:close(entry)
-    if not ok then give_up(recording, (...)) end
+    if not ok then abandon_recording(recording, (...)) end
     trace.save_all(recording.graph, ...)
     trace.finish(recording)
     return ...

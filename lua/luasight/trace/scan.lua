@@ -26,31 +26,31 @@ local function is_module(v) return type(v) == "table" and rawget(v, "_values") ~
 
 ---Returns a copy of a module and of all below it whose tensors have no numbers. Shared tensors and modules stay shared.
 ---@param module table  an nn.Module
----@param twins table<any, any>  the copies made so far, by their originals
+---@param copies table<any, any>  the copies made so far, by their originals
 ---@return table
-function scan.twin(module, twins)
-  if twins[module] then return twins[module] end
-  local twin = setmetatable({ _values = {}, _tensor_names = module._tensor_names, _tensor_kinds = module._tensor_kinds,
+function scan.copy(module, copies)
+  if copies[module] then return copies[module] end
+  local copy = setmetatable({ _values = {}, _tensor_names = module._tensor_names, _tensor_kinds = module._tensor_kinds,
     _child_names = module._child_names }, getmetatable(module))
-  twins[module] = twin
+  copies[module] = copy
   for name, v in pairs(module._values) do
-    if is_module(v) then v = scan.twin(v, twins)
+    if is_module(v) then v = scan.copy(v, copies)
     elseif is_handle(v) then v = scan.shape_only(v) end
-    twin._values[name] = v
+    copy._values[name] = v
   end
-  return twin
+  return copy
 end
 
 ---Returns the copies of a network's modules; they are made again after every change of the network's structure.
 ---@param network luasight.Network
 ---@return table<table, table>  # the copies by their originals
-function scan.twins(network)
+function scan.copies(network)
   local version = record.version()
-  if not network.twins or network.twins_version ~= version then
-    network.twins, network.twins_version = {}, version
-    scan.twin(network.module, network.twins)
+  if not network.meta_copies or network.meta_copies_version ~= version then
+    network.meta_copies, network.meta_copies_version = {}, version
+    scan.copy(network.module, network.meta_copies)
   end
-  return network.twins
+  return network.meta_copies
 end
 
 ---Opens a scan for the arguments of one call of the model.
@@ -59,7 +59,7 @@ end
 ---@return luasight.Tracer
 function scan.open(network, ...)
   local tracer, args, shapes = trace.open(network), { n = select("#", ...), ... }, {}
-  tracer._twins = scan.twins(network)
+  tracer._meta_copies = scan.copies(network)
   traces.scan(tracer._recording.graph)
   for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end
   local index = trace.invoke(tracer, traces.WHOLE, unpack(shapes, 1, args.n))

@@ -1,5 +1,5 @@
 --- The methods of a tracer: invokes, steps, stops, Lua functions, caches, and the recorded graph.
-local attached = require "luasight.trace.hooked"
+local hooked = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
@@ -22,9 +22,9 @@ end
 ---Runs the body of an invoke. It begins at the current step of the outer body, whose step is restored afterwards.
 local function run_body(tracer, body)
   local step, moved = tracer._step, tracer._moved
-  tracer._moved, tracer._attached = nil, nil
+  tracer._moved, tracer._hooked = nil, nil
   local function over(ok, ...)
-    if ok then attached.check(tracer) end
+    if ok then hooked.check(tracer) end
     tracer._invoke, tracer._step, tracer._moved = nil, step, moved
     if not ok then error((...), 0) end
     return trace.save_all(tracer._recording.graph, ...)

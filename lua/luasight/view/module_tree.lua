@@ -1,5 +1,5 @@
 --- Outlines of models: the tree of modules with their tensors and numbers of parameters; equal neighbours are joined.
-local outline = {}
+local module_tree = {}
 
 ---@class luasight.Outline  one module of the tree
 ---@field name string
@@ -12,7 +12,7 @@ local function join(path, name) return path == "" and name or path .. "." .. nam
 
 ---@param list integer[]
 ---@return integer
-function outline.product(list)
+function module_tree.product(list)
   local n = 1
   for _, size in ipairs(list) do n = n * size end
   return n
@@ -21,16 +21,16 @@ end
 ---Returns a number as text, with commas between thousands.
 ---@param n integer
 ---@return string
-function outline.grouped(n)
+function module_tree.grouped(n)
   local text = ("%d"):format(n):reverse():gsub("(%d%d%d)", "%1,"):reverse()
   return (text:gsub("^,", ""))
 end
 
----Returns the outline of a network.
+---Returns the module tree of a network.
 ---@param m luasight.nn.Module
 ---@param tensor_of fun(path: string, name: string, t: any): table?  returns the entry of a tensor, or nil to leave it out
 ---@return luasight.Outline
-function outline.of_network(m, tensor_of)
+function module_tree.of_network(m, tensor_of)
   local function walk(module, name, path)
     local node = { name = name, class = module._class_name, tensors = {}, children = {}, count = 0 }
     for own, t in module:_tensors() do
@@ -61,7 +61,7 @@ end
 ---@param node luasight.Outline
 ---@param all boolean?  true: no children are joined
 ---@return fun(): luasight.Outline?, string?, integer?
-function outline.groups(node, all)
+function module_tree.groups(node, all)
   local children, i = node.children, 0
   return function()
     local first, last = children[i + 1], i + 1
@@ -76,4 +76,4 @@ function outline.groups(node, all)
   end
 end
 
-return outline
+return module_tree

@@ -4,7 +4,7 @@ local dot = require "luasight.view.plot.dot"
 local failure = require "luasight.base.error"
 local figure = require "luasight.view.plot.figure"
 local labels = require "luasight.view.plot.labels"
-local outline = require "luasight.view.module_tree"
+local module_tree = require "luasight.view.module_tree"
 local tensors = require "luasight.ffi.tensors"
 
 local Tree = figure.class("tree", { "all", "depth" })
@@ -18,15 +18,15 @@ local function module_of(v)
   failure.raise("argument", "plot.tree draws a model or an nn.Module, not a " .. type(v))
 end
 
--- Returns the outline of a module; a tensor that several modules share is counted in the first of them.
-local function outline_of(module)
+-- Returns the module tree of a module; a tensor that several modules share is counted in the first of them.
+local function module_tree_of(module)
   local first = {}
-  return outline.of_network(module, function(path, name, t)
+  return module_tree.of_network(module, function(path, name, t)
     local key = tensors.identity(t)
     local tied = first[key]
     first[key] = tied or path
     local sizes = tensors.sizes(t)
-    return { name = name, shape = sizes, dtype = t.dtype, count = tied and 0 or outline.product(sizes), tied = tied }
+    return { name = name, shape = sizes, dtype = t.dtype, count = tied and 0 or module_tree.product(sizes), tied = tied }
   end)
 end
 
@@ -45,7 +45,7 @@ local function tree_of(node, name, alike, all, depth)
       table.concat(t.shape, ", "))
   end
   if depth == 0 then return tree end
-  for child, child_name, count in outline.groups(node, all) do
+  for child, child_name, count in module_tree.groups(node, all) do
     table.insert(tree.children, tree_of(child, child_name, count, all, depth - 1))
   end
   return tree
@@ -57,7 +57,7 @@ end
 ---@return luasight.Plot
 function Tree.new(model, options)
   options = figure.options(Tree, options)
-  local node = outline_of(module_of(model))
+  local node = module_tree_of(module_of(model))
   return setmetatable({ options = options, tree = tree_of(node, "", 1, options.all, options.depth or -1) }, Tree)
 end
 
@@ -66,7 +66,7 @@ function Tree:data() return self.tree end
 
 local function count_text(node)
   if node.parameters == 0 then return "" end
-  return (node.alike > 1 and node.alike .. " x " or "") .. outline.grouped(node.parameters)
+  return (node.alike > 1 and node.alike .. " x " or "") .. module_tree.grouped(node.parameters)
 end
 
 local function class_text(node)

@@ -1,0 +1,161 @@
+-- Finalizers that call operators, whatever they interrupt: calls, small heaps, the end of a process.
+local ls = require "luasight"
+local support = require "spec.support"
+local torch, nn = ls.torch, ls.nn
+
+local function small()
+  local net = nn.Sequential { { "a", nn.Linear(2, 2) }, { "b", nn.Linear(2, 2) } }
+  net:requires_grad_(false)
+  return ls.Model(net), net, torch.tensor { { 1, 2 } }
+end
+
+local function temporary(f)
+  local path = os.tmpname()
+  local ok, problem = pcall(f, path)
+  os.remove(path)
+  if not ok then error(problem, 0) end
+end
+
+describe("a finalizer that calls operators", function()
+  -- The collector runs a finalizer at any moment. A hook that counts instructions interrupts as a finalizer does, and
+  -- does it everywhere: `during` calls f while `work` comes in between every so many instructions.
+  local function during(every, work, f)
+    local runs, problem = 0, nil
+    jit.off()
+    debug.sethook(function()
+      runs = runs + 1
+      local ok, why = pcall(work)
+      if not ok then problem = problem or why end
+    end, "", every)
+    local ok, why = pcall(f)
+    debug.sethook()
+    jit.on()
+    if not ok then error(why, 0) end
+    assert.is_nil(problem)
+    assert.is_true(runs > 100, ("it came in between %d times"):format(runs))
+  end
+
+  local seven, eight = torch.tensor { { 7, 7 } }, torch.tensor { 8, 8, 8 }
+  local function work()
+    local y = seven * 2 + 100
+    local s = y["0, 1"]
+    y[0] = 5
+    assert(s:item() == 5 and eight:size(0) == 3 and y.dtype == "float32" and tostring(eight.shape) == "[3]")
+    assert(torch.cat({ eight, eight }):sum():item() == 48)
+    local low, at = seven:max(-1)
+    assert(low[0]:item() == 7 and at:numel() == 1)
+    assert(ls.tuple(eight, 1)[0]:sum():item() == 24)
+  end
+
+  it("5.6: does not change what another call was given or gives", function()
+    during(41, work, function()
+      local x = torch.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
+      for i = 1, 6 do
+        assert((x + i):sum():item() == 21 + 6 * i)
+        assert((x * 2)["1, 2"]:item() == 12)
+        assert(x.shape[0] == 2 and x:size(1) == 3 and x:dim() == 2 and x:numel() == 6)
+        local y = x:clone()
+        y[{ 0, { 0, 2 } }] = i
+        assert(y:sum():item() == 18 + 2 * i)
+        local high, at = x:max(1)
+        assert(high:sum():item() == 9 and at:sum():item() == 4)
+        assert(torch.cat({ x, x, y }, 0):size(0) == 6)
+        assert(torch.full({ 2, 2 }, i, { dtype = "int64" })[1][1]:item() == i)
+        local pair = ls.struct { { "x", x }, { "i", i } }
+        assert(pair.i == i and pair.x:sum():item() == 21)
+      end
+      assert(tostring(x) == "tensor([[1., 2., 3.],\n        [4., 5., 6.]])")
+    end)
+  end)
+
+  it("5.6: does not change a trace that is recorded or runs, though it traces itself", function()
+    local model, net, x = small()
+    local other, other_net = small()
+    local right = other_net.a(x)
+    local want = net.b(net.a(x) * 2)
+    during(97, function()
+      local seen = other:trace(x, function() return other.a.output end)
+      assert(torch.equal(seen, right))
+      work()
+    end, function()
+      for _ = 1, 12 do
+        local seen, sum = model:trace(x, function()
+          local h = model.a.output
+          model.a.output = h * 2
+          return model.output, h.shape[1] + model.b.output:sum():item()
+        end)
+        assert(torch.equal(seen, want))
+        assert(sum == 2 + want:sum():item())
+      end
+    end)
+  end)
+end)
+
+describe("finalizers of a process with a small heap", function()
+  local script = [[
+local ls = require "luasight"
+local torch = ls.torch
+local seven, runs, problem = torch.tensor { { 7, 7 } }, 0, nil
+local function arm()
+  getmetatable(newproxy(true)).__gc = function()
+    runs = runs + 1
+    local y = seven * 2 + 100
+    local low, at = y:max(-1)
+    if y["0, 1"]:item() ~= 114 or low[0]:item() ~= 114 or at:size(0) ~= 1 then problem = "a finalizer has wrong numbers" end
+    if runs < 600 then arm() end
+  end
+end
+if arg[1] == "interpreted" then jit.off() end
+collectgarbage()
+collectgarbage("setpause", 10)
+for _ = 1, 40 do arm() end
+local x = torch.tensor { { 1, 2, 3 }, { 4, 5, 6 } }
+local rounds = 0
+while runs < 600 do
+  rounds = rounds + 1
+  for i = 1, 50 do
+    assert((x + i):sum():item() == 21 + 6 * i)
+    assert((x * 2)["1, 2"]:item() == 12 and x.shape[0] == 2 and x:numel() == 6)
+    local high, at = x:max(1)
+    assert(high:sum():item() == 9 and at:sum():item() == 4)
+    assert(torch.full({ 2, 2 }, i, { dtype = "int64" })[1][1]:item() == i)
+    local y = x:clone()
+    y[{ 0, { 0, 2 } }] = i
+    assert(y:sum():item() == 18 + 2 * i)
+  end
+  assert(rounds < 2000, "the collector does not come")
+end
+print(problem or "right")
+]]
+
+  for _, how in ipairs { "interpreted", "compiled" } do
+    it("5.6: change nothing of the calls that they interrupt, where code is " .. how, function()
+      temporary(function(path)
+        local file = assert(io.open(path, "w"))
+        file:write(script)
+        file:close()
+        assert.equal("right\n", (support.run("bin/luasight " .. path .. " " .. how .. " 2>&1")))
+      end)
+    end)
+  end
+end)
+
+describe("a finalizer at the end of a process", function()
+  it("5.6: finds a handle whose own finalizer has run released, not its memory", function()
+    temporary(function(path)
+      local file = assert(io.open(path, "w"))
+      file:write [[
+local ls = require "luasight"
+local seven = ls.torch.tensor { { 7, 7 } }
+for i = 1, 50 do
+  getmetatable(newproxy(true)).__gc = function()
+    local ok, said = pcall(function() return (seven * 2):sum():item() end)
+    if (ok and said ~= 28) or (not ok and not tostring(said):find("released", 1, true)) then print(ok, said) end
+  end
+end
+]]
+      file:close()
+      assert.equal("", (support.run("bin/luasight " .. path .. " 2>&1")))
+    end)
+  end)
+end)

@@ -1,0 +1,110 @@
+-- Stored edits: made, combined, cleared, saved and loaded.
+local ls = require "luasight"
+local support = require "spec.support"
+local failure, near = support.failure, support.near
+local torch, nn = ls.torch, ls.nn
+
+local function small()
+  local net = nn.Sequential {
+    { "layer1", nn.Linear(5, 10) },
+    { "act", nn.GELU() },
+    { "layer2", nn.Linear(10, 2) },
+  }
+  net:requires_grad_(false)
+  return ls.Model(net), net, torch.randn(1, 5)
+end
+
+describe("stored edits", function()
+  it("are part of every later run of a new handle, and not of the old one", function()
+    local model, net, x = small()
+    local y = torch.randn(3, 5)
+    local runs = 0
+    local edited = model:edit(function()
+      runs = runs + 1
+      model.act.output[":, 0"] = 0
+      model.layer2.input = model.layer2.input[0][0] * 2
+    end)
+    local function want(v)
+      local h = net.act(net.layer1(v))
+      h[":, 0"] = 0
+      return net.layer2(h * 2)
+    end
+    near(want(x), edited(x))
+    near(want(y), edited:trace(y, function() return edited.output end))
+    near(net(x), model(x))
+    local a, b
+    edited:trace(function(tracer)
+      a = tracer:invoke(x, function() return edited.output end)
+      b = tracer:invoke(y, function() return edited.output end)
+    end)
+    near(want(x), a)
+    near(want(y), b)
+    assert.equal(1, runs)
+    local twice = edited:edit(function() edited.output = edited.output + 1 end)
+    near(want(x) + 1, twice(x))
+    near(want(x), edited(x))
+  end)
+
+  it("can be in place and be cleared", function()
+    local model, net, x = small()
+    model:edit({ inplace = true }, function() model.output = model.output * 3 end)
+    near(net(x) * 3, model(x))
+    near(net(x) * 3, model:trace(x, { trace = false }))
+    model:clear_edits()
+    near(net(x), model(x))
+  end)
+
+  it("take their tensors as they are when a trace runs", function()
+    local model, net, x = small()
+    local shift = torch.zeros(10)
+    local edited = model:edit(function() model.act.output = model.act.output + shift end)
+    shift:add_(1)
+    near(net.layer2(net.act(net.layer1(x)) + 1), edited(x))
+  end)
+
+  it("call modules, added ones too", function()
+    local model, net, x = small()
+    local added = nn.Linear(10, 10)
+    local edited = model:edit(function() model.act.output = added(model.act.output) end)
+    near(net.layer2(added(net.act(net.layer1(x)))), edited(x))
+    assert.matches("no part of the model", failure(function() edited:save_edits("/nowhere/edits") end).message, 1, true)
+  end)
+
+  it("are saved and loaded as data", function()
+    local model, net, x = small()
+    local path = os.tmpname()
+    local edited = model:edit(function()
+      local h = model.act.output
+      h[":, 1:4"] = h["..., 0:3"] * torch.tensor { 1, 2.5, -3 }
+      model.layer2.input = torch.clamp(model.layer2.input[0][0], { min = 0.1 })
+      model.output = model.layer2(model.act.input[0][0]) + torch.cat({ model.output, model.output }, -1)[":, 1:3"]
+    end)
+    edited:save_edits(path)
+    model:load_edits(path)
+    assert.is_true(torch.equal(model(x), edited(x)))
+    assert.is_false(support.is_near(net(x), model(x)))
+    local file = io.open(path, "w")
+    file:write '{"luasight_edits":1,"edits":[{"nodes":[{"node":0,"do":"read","name":"layer9.output"}]}]}'
+    file:close()
+    assert.equal("unreached", failure(function() model:load_edits(path) end).code)
+    file = io.open(path, "w")
+    file:write "nothing"
+    file:close()
+    assert.equal("format", failure(function() model:load_edits(path) end).code)
+    os.remove(path)
+    assert.equal("io", failure(function() model:load_edits(path) end).code)
+  end)
+
+  it("have no values to ask for, and no Lua functions in files", function()
+    local model = small()
+    assert.matches("only recorded", failure(function()
+      model:edit(function() return model.act.output:sum():item() end)
+    end).message, 1, true)
+    local edited = model:edit(function(tracer)
+      model.act.output = tracer:apply(function(h) return h * 2 end, model.act.output)
+    end)
+    local x = torch.randn(1, 5)
+    assert.is_false(support.is_near(model(x), edited(x)))
+    assert.matches("Lua function", failure(function() edited:save_edits("/nowhere/edits") end).message, 1, true)
+  end)
+end)

@@ -25,6 +25,12 @@ local function ask(t, read, argument)
 end
 
 local function read_shape(info) return sequences.of_sizes(info.shape, info.dims) end
+local function read_sizes(info)
+  local sizes = {}
+  for i = 0, info.dims - 1 do sizes[i + 1] = tonumber(info.shape[i]) end
+  return sizes
+end
+
 local function read_dims(info) return info.dims end
 local function read_dtype(info) return ffi.string(info.dtype) end
 local function read_device(info) return ffi.string(info.device) end
@@ -47,6 +53,11 @@ function tensors.is_tensor(v) return istype(ref_t, v) and v._kind == TENSOR end
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.shape(t) return ask(t, read_shape) end
+
+---Returns the sizes as a Lua list.
+---@param t ffi.cdata*
+---@return integer[]
+function tensors.sizes(t) return ask(t, read_sizes) end
 
 ---Returns the size of one axis, or false where there is no such axis; negative axes count from the end.
 ---@param t ffi.cdata*

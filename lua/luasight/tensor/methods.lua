@@ -139,8 +139,7 @@ end
 ---@param on boolean?
 ---@return ffi.cdata*
 function methods.requires_grad_(self, on)
-  fields.requires_grad(self) -- turns a proxy into its value
-  values.setters.requires_grad(self, on ~= false)
+  values.setters.requires_grad(self, on ~= false) -- turns a proxy into its value
   return self
 end
 

@@ -83,7 +83,6 @@ return {
   },
 
   long = {
-    ["core/abi.h"] = "the contract, in one file for C, C++ and ffi.cdef",
     ["spec/abi/arguments.lua"] = "a valid call of every function of the header",
     ["spec/random/generate.lua"] = "the forms of all lines that a program may have",
     ["spec/trace/graph_file_spec.lua"] = SPEC,

@@ -198,6 +198,30 @@ function tensors.pointer(t, dtype)
   return ffi.cast(pointers[dtype] or "uint16_t *", out[0])
 end
 
+local NAN, LOW, HIGH = tonumber "nan", ffi.abi "le" and 0 or 1, ffi.abi "le" and 1 or 0
+local halves_t = ffi.typeof "uint32_t *"
+
+---Returns a function that reads the number at a place behind `pointer`. A NaN is never read as it stands in memory: LuaJIT keeps
+---the types of other values in the bits of NaNs, and would make one of these values of it.
+---@param pointer ffi.cdata*  of tensors.pointer
+---@param dtype string
+---@return fun(place: integer): any
+function tensors.reader(pointer, dtype)
+  if dtype ~= "float32" and dtype ~= "float64" then return function(place) return pointer[place] end end
+  local bits = ffi.cast(halves_t, pointer)
+  if dtype == "float32" then
+    return function(place)
+      if bits[place] % 0x80000000 > 0x7f800000 then return NAN end
+      return pointer[place]
+    end
+  end
+  return function(place)
+    local high = bits[2 * place + HIGH] % 0x80000000
+    if high > 0x7ff00000 or high == 0x7ff00000 and bits[2 * place + LOW] ~= 0 then return NAN end
+    return pointer[place]
+  end
+end
+
 ---Returns the pointer of `pointer` such that it keeps the tensor alive; pointers computed from it do not.
 ---@param t ffi.cdata*
 ---@param dtype string

@@ -15,7 +15,7 @@ local PRECISION, LINE = 4, 80
 ---@field shape integer[]
 ---@field strides integer[]
 ---@field elements integer
----@field data any          an array whose element `sum(i * stride)` is the element at the position i
+---@field at fun(place: integer): any  the element at the place `sum(i * stride)` of memory
 ---@field edges boolean?    whether the data has only the edges of long axes
 ---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
 ---@field keep any
@@ -99,7 +99,7 @@ local function along(view, axis, f)
 end
 
 local function visit(view, axis, offset, f)
-  if axis > #view.shape then return f(view.data[offset]) end
+  if axis > #view.shape then return f(view.at(offset)) end
   along(view, axis, function(i)
     if i then visit(view, axis + 1, offset + i * view.strides[axis], f) end
   end)
@@ -114,7 +114,7 @@ local function vector(view, offset, indent, form, width)
     end
     local text = " ..."
     if i then
-      text = form(view.data[offset + i * view.strides[#view.shape]])
+      text = form(view.at(offset + i * view.strides[#view.shape]))
       text = (" "):rep(width - #text) .. text
     end
     line[#line + 1] = text
@@ -126,7 +126,7 @@ end
 local function body(view, axis, offset, indent, form, width)
   local left = #view.shape - axis + 1
   if left == 0 then
-    local text = form(view.data[offset])
+    local text = form(view.at(offset))
     return (" "):rep(width - #text) .. text
   end
   if left == 1 then return vector(view, offset, indent, form, width) end

@@ -1,9 +1,10 @@
 /* Edits at a point: a value is replaced by another, or changed in place. An edit in place changes neither the caller's tensors nor the
-   parameters, nor what a line above the edit has yet to use. */
+   parameters, nor values that a script line above the edit has yet to use. */
 #include <string.h>
 #include "trace/trace.h"
 
-/* The node with the outermost tensor in whose memory the value of `id` lies, through views of views and elements of sequences. */
+/* Returns the node with the outermost tensor in whose memory the value of node `id` lies, through views of views and elements of
+   sequences. */
 static int32_t base_of(const ls_trace *t, int32_t id) {
   int32_t base = id;
   for (; id >= 0; id = ls__trace_above(t, id))
@@ -17,7 +18,7 @@ void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh) {
     if (t->run.nodes[i].done) ls__value_swap(&t->run.values[i], old, fresh);
 }
 
-/* Computes a view or an element again after the value that it is taken from was replaced. */
+/* Where the value of node `id` is a view or an element of another value that was replaced, computes the view or element again. */
 static ls_status look_again(ls_trace *t, int32_t id) {
   ls_value *values = t->run.values, *v = &values[id], fresh;
   const ls__node *node = ls__seen(t, id);
@@ -35,8 +36,8 @@ static ls_status look_again(ls_trace *t, int32_t id) {
   return LS_OK;
 }
 
-/* Copies the tensor in whose memory the value of node `target` lies: the copy takes its place in all that holds it, and every view of it
-   is computed again. */
+/* Copies the tensor in whose memory the value of node `target` lies, puts the copy in the place of that tensor in all that the run holds,
+   and computes every view of the tensor again. */
 static ls_status make_own(ls_trace *t, int32_t target) {
   int32_t base = base_of(t, target);
   const ls_value *whole = ls__rows_whole(t, base);
@@ -59,7 +60,8 @@ static ls_status make_own(ls_trace *t, int32_t target) {
 /* Node `id` has yet to run and uses `tensor`, which is about to change: in this run the node uses copies of its present arguments. */
 static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   const ls__node *node = ls__seen(t, id);
-  bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD; /* the first argument only says whose gradient is meant */
+  /* the first argument of these nodes only names the value whose gradient is meant, so no copy is needed */
+  bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD;
   ls__node *own = NULL;
   for (int32_t k = names; k < node->n; k++) {
     const ls_value *arg = &node->stream[k];
@@ -72,7 +74,7 @@ static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
     if (status) return status;
     if (!own && !(own = ls__trace_own_node(t, id))) {
       ls_value_release(&copy);
-      return ls__fail(LS_ERROR_MEMORY, "out of memory for an edit");
+      return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a node that an edit must not change");
     }
     copy.aux = (int32_t)ls__tensor_version(copy.as.p);
     own->stream[k] = copy;
@@ -85,7 +87,8 @@ static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   return ls__call_prepare(own->op, own->stream, own->n, t->owner.nodes.kinds, &own->call);
 }
 
-/* Node `edit` is about to change `tensor`: nodes above it that have yet to run get copies of the arguments that lie in it. */
+/* Node `edit` is about to change `tensor`: nodes that were recorded before the edit and have yet to run get copies of those of their
+   arguments that lie in the memory of `tensor`. */
 static ls_status keep_for_lines_above(ls_trace *t, int32_t edit, void *tensor) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < edit && !status; i++)
@@ -100,7 +103,7 @@ ls_status ls__edit_protect(ls_trace *t, void *tensor) {
   return status;
 }
 
-/* The value that replaces another in the model; a copy where the model could change the original in place. */
+/* Makes the value that replaces another in the model: `given`, or a copy of `given` where the model could change `given` in place. */
 static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
   ls_value own;
   ls_status status = ls__own(given, 1, &own);
@@ -116,7 +119,8 @@ static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-/* After write `id` of one invoke, the rows of the other invokes lie in another tensor: their reads of the same point are computed again. */
+/* After node `id` has written the rows of one invoke, the rows of the other invokes lie in another tensor; this function computes the other
+   invokes' reads of the same point again. */
 static ls_status show_others(ls_trace *t, int32_t id) {
   ls_status status = LS_OK;
   int64_t time = t->plan.nodes[id].time;
@@ -139,7 +143,7 @@ static ls_status show_others(ls_trace *t, int32_t id) {
   return status;
 }
 
-/* The value of an argument, which may be a node. */
+/* Returns the value of an argument: where the argument is a node, the value that the run computed for the node. */
 static ls_value argument_of(const ls_trace *t, const ls_value *arg) { return arg->kind == LS_NODE ? t->run.values[arg->aux] : *arg; }
 
 ls_status ls__edit_write(ls_trace *t, int32_t id) {
@@ -148,7 +152,8 @@ ls_status ls__edit_write(ls_trace *t, int32_t id) {
   ls_status status = there->kind ? ls__same_structure(there, &given) : ls__function_may_return(ls__trace_point(t, node).function, &given);
   if (status) return status;
   if (!ls__rows_all(t, node->invoke)) {
-    if (there->kind && (status = ls__own(there, 1, &fresh))) return status; /* values read earlier keep the old sequence */
+    /* the sequence is copied first, so that values read earlier keep the old one */
+    if (there->kind && (status = ls__own(there, 1, &fresh))) return status;
     if (there->kind) ls__replace(there, fresh);
     status = ls__rows_put(t, id, there, &given);
     return status ? status : show_others(t, id);
@@ -160,9 +165,9 @@ ls_status ls__edit_write(ls_trace *t, int32_t id) {
 static ls_status no_piece(const ls_value *self, const ls_value *key) {
   const char **keys = ls__seq_keys(self);
   int32_t length = ls_seq_length(self);
-  return key->kind == LS_STRING ? ls__fail(LS_ERROR_NAME, "there is no field \"%s\" here%s", key->as.s,
+  return key->kind == LS_STRING ? ls__fail(LS_ERROR_NAME, "this value has no field \"%s\"%s", key->as.s,
                                            ls__near(key->as.s, keys, keys ? (size_t)length : 0))
-                                : ls__fail(LS_ERROR_INDEX, "there are %d elements here", length);
+                                : ls__fail(LS_ERROR_INDEX, "the index is out of range: this value has %d elements", length);
 }
 
 /* Executes self[index] = value where self is a tuple or a struct. */
@@ -179,7 +184,8 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   while (rows >= 0 && nodes[rows].kind == LS__GETITEM) rows = nodes[rows].stream[0].aux;
   if (!status && nodes[rows].kind == LS__ROWS && !ls__rows_all(t, nodes[rows].invoke)) {
     ls_value *whole = ls__rows_whole(t, node->edits);
-    if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this element is no part of the value at the point");
+    if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this element cannot be set, since it is no part of the value "
+                                                                           "at the model's point");
     status = ls__rows_put(t, rows, &ls__seq_items(whole)[i], &given);
   }
   if (!status) status = hand_over(t, &given, &fresh);
@@ -196,9 +202,9 @@ static ls_status before_edit(ls_trace *t, int32_t id, int32_t target) {
   return status ? status : keep_for_lines_above(t, id, t->run.values[target].as.p);
 }
 
-/* Executes an edit where several invokes share a batch, so that a value may be a part of a tensor. An operator that changes the layout
-   of the part (one with `out` where the result has another shape, or `t_`) could write to the rows of other invokes, or change the part
-   without the batch; that is an error. */
+/* Executes an edit where several invokes share a batch, so that an edited value may be a part of a larger tensor. The function fails where
+   the operator changes the shape or strides of the part (as `t_` does, or an operator with `out` whose result has another shape), since it
+   could then write to the rows of other invokes, or leave the larger tensor unchanged. */
 static ls_status edit_part(ls_trace *t, int32_t id, ls_value *out) {
   uint64_t before[LS__LOCAL];
   const ls__node *node = ls__seen(t, id);

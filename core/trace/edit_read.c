@@ -1,4 +1,5 @@
-/* Stored edits from JSON: checking the text, setting the programs of the modules that it calls, and recording its nodes in a trace. */
+/* Reads stored edits from JSON: checks the text, takes the programs of the modules that the edits call, and records the nodes of an edit in
+   a trace. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -11,10 +12,10 @@ static ls_status check_edits(ls_reader *r) {
   const json_t *edits = json_object_get(r->text, "edits");
   ls_status status = ls__read_known(&at, r->text, known);
   if (status) return status;
-  if (!ls__read_is_list(edits)) return ls__read_fail(&at, LS_ERROR_FORMAT, "`edits` is not a list");
+  if (!ls__read_is_list(edits)) return ls__read_fail(&at, LS_ERROR_FORMAT, "the field `edits` of the file is not a list");
   r->graph_count = (int32_t)json_array_size(edits);
   r->graphs = calloc((size_t)r->graph_count + 1, sizeof *r->graphs);
-  if (!r->graphs) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name);
+  if (!r->graphs) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the stored edits", r->name);
   for (int32_t i = 0; i < r->graph_count && !status; i++) {
     const json_t *o = json_array_get(edits, (size_t)i), *steps = json_object_get(o, "steps"),
                  *graph = json_object_get(o, "graph");
@@ -22,12 +23,12 @@ static ls_status check_edits(ls_reader *r) {
     r->graphs[i].module = -1;
     r->graphs[i].nodes = json_object_get(o, "nodes");
     r->graphs[i].steps = json_is_true(steps);
-    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "the edit is not an object");
+    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "the stored edit is not a JSON object");
     if (!status) status = ls__read_known(&at, o, of_edit);
     if (!status && steps && !json_is_boolean(steps))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "`steps` is neither true nor false");
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "the field `steps` of the edit is neither true nor false");
     if (!status && graph && (!json_is_string(graph) || strcmp(json_string_value(graph), "trace")))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "`graph` is not \"trace\"");
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "the field `graph` of the edit is not \"trace\"");
     if (!status) status = ls__read_check(r, i);
   }
   return status;
@@ -71,7 +72,7 @@ ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p) {
   ls__read_place at = {.reader = r, .graph = call->graph, .node = call->node, .kind = "call", .name = call->path};
   bool fits = ls__function_positional(f) == call->positional;
   for (int32_t k = 0; k < call->keywords && fits; k++) fits = ls__function_has_input(f, ls_reader_call_keyword(r, i, k));
-  if (!fits) return ls__read_fail(&at, LS_ERROR_ARGUMENT, "the module does not take these arguments");
+  if (!fits) return ls__read_fail(&at, LS_ERROR_ARGUMENT, "the called module does not take the arguments that the stored edit passes");
   ls__program_retain(p);
   ls_program_release(call->program);
   call->program = p;
@@ -141,7 +142,7 @@ ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t 
   for (int32_t i = 0; i < r->call_count; i++)
     if (r->calls[i].graph == edit && !r->calls[i].program) {
       ls__read_place at = {.reader = r, .graph = edit, .node = r->calls[i].node, .kind = "call", .name = r->calls[i].path};
-      return ls__read_fail(&at, LS_ERROR_NAME, "the program of this module was not set");
+      return ls__read_fail(&at, LS_ERROR_NAME, "a stored edit calls this module, but ls_reader_set_program has not set its program");
     }
   ls__build b = {.at = {.reader = r, .graph = edit, .node = -1}, .owner = &trace->owner, .record = record, .make = make_node,
                  .context = &invoke, .module = trace->module};

@@ -13,7 +13,8 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
   ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local);
   ls_value *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
   int32_t narrow = t->plan.nodes[id].narrow;
-  ls_status status = s && (own || !copies) ? ls__own_keep(t, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  ls_status status = s && (own || !copies) ? ls__own_keep(t, node->program)
+                                               : ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   if (!status && copies) status = ls__own_arguments(t, node, s, own);
   if (!status && narrow >= 0 && !(status = ls__narrow_cut(t, narrow, &s[0], &cut))) s[0] = cut;
   if (!status) status = ls__program_execute(node->program, s, node->n, out);
@@ -53,7 +54,8 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
   }
 }
 
-/* The read or gradient of which the value of `id` is a view or an element; else the outermost value that it is part of. For errors. */
+/* Returns, for an error, the read or gradient of which the value of node `id` is a view or an element; where there is none, the node of the
+   outermost value that it is a part of. */
 static int32_t stands_for(const ls_trace *t, int32_t id) {
   for (int32_t above = id; above >= 0 && t->owner.nodes.at[id].slot < 0; above = ls__trace_above(t, above)) id = above;
   return id;
@@ -76,13 +78,14 @@ static void explain(const ls_trace *t, int32_t id) {
   ls__fail_site(node->site, 0);
 }
 
-/* The node in whose memory the value of `id` lies, -1: none. That value is kept as long as its views, so that an edit finds it. */
+/* Returns the node in whose value's memory the value of node `id` lies, -1 where there is none. That node's value is kept as long as its
+   views, so that an edit finds it. */
 static int32_t looks_into(const ls_trace *t, int32_t id) {
   int32_t above = ls__trace_above(t, id);
   if (above < 0) return -1;
   const ls_value *v = &t->run.values[id], *of = &t->run.values[above];
   if (t->owner.nodes.at[id].kind == LS__ROWS) return above;
-  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* an element of a tuple */
+  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* `of` is a sequence taken from a value that is kept */
   if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && t->owner.nodes.at[above].kind == LS__OP ? above : -1;
   return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
 }
@@ -97,15 +100,15 @@ void ls__trace_let_go(ls_trace *t, int32_t id) {
   }
 }
 
-/* Replaces the index nodes of a view by their values, in the run's own copy of the node: should the view have to be made again later,
-   then at the same place. */
+/* Replaces the index nodes of a view by their values in the run's own copy of node `id`, so that the view is made at the same place should
+   it have to be made again. */
 static ls_status keep_indices(ls_trace *t, int32_t id) {
   bool nodes = false;
   const ls__node *node = ls__seen(t, id);
   for (int32_t k = 1; k < node->n && !nodes; k++) nodes = node->stream[k].kind == LS_NODE;
   if (!nodes) return LS_OK;
   ls__node *own = ls__trace_own_node(t, id);
-  if (!own) return ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
+  if (!own) return ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a view");
   for (int32_t k = 1; k < own->n; k++) {
     if (own->stream[k].kind != LS_NODE) continue;
     int32_t input = own->stream[k].aux;
@@ -117,7 +120,7 @@ static ls_status keep_indices(ls_trace *t, int32_t id) {
   return LS_OK;
 }
 
-/* Stores the value of an executed node, and counts its inputs as used. */
+/* Stores `value` as the value of the executed node `id`, and frees the values of its inputs for which no other node waits. */
 static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls__ran *ran = &t->run.nodes[id];
   ls__replace(&t->run.values[id], value);
@@ -125,7 +128,7 @@ static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls_status status = t->plan.nodes[id].tracked ? ls__grad_watch(t, id) : LS_OK;
   if (status) return status;
   int32_t above = looks_into(t, id);
-  ran->keeps_above = above >= 0; /* the view goes on using that value */
+  ran->keeps_above = above >= 0; /* a view keeps the value in whose memory it lies */
   if (above >= 0 && t->owner.nodes.at[id].kind == LS__GETITEM && (status = keep_indices(t, id))) return status;
   const ls__node *node = ls__seen(t, id);
   for (int32_t k = 0; k < node->n; k++)
@@ -162,7 +165,7 @@ bool ls__has_inputs(const ls_trace *t, int32_t id) {
 static ls_status ask_script(ls_trace *t, int32_t id, ls_event *event) {
   const ls__node *node = ls__seen(t, id);
   ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, t->run.values, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   ls_value arguments;
   ls_status status = ls_value_build(s, node->n, &arguments);
   if (!status) *event = (ls_event){.kind = LS_EVENT_HOST, .node = id, .value = arguments};
@@ -175,14 +178,14 @@ ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
   ls_value own;
   ls_status status = ls__trace_check_open(t);
   if (!status && (t->owner.nodes.at[node].kind != LS__HOST || t->run.nodes[node].done))
-    status = ls__fail(LS_ERROR_STATE, "node %d waits for no result of a function of the script", node);
+    status = ls__fail(LS_ERROR_STATE, "node %d is no call of a function of the script whose result is still missing", node);
   if (!status) status = ls__value_check(value);
   if (!status) status = ls__own(value, 1, &own);
   return status ? status : settle(t, node, own);
 }
 
-/* Fails where an edit's point or value was not reached, since the edit would otherwise be lost silently. Other nodes stay without a
-   value. */
+/* Fails where node `id` is an edit whose point or value the run did not reach, since the edit would otherwise be lost silently. Any other
+   node just stays without a value. */
 static ls_status unreachable_need(const ls_trace *t, int32_t id) {
   int32_t point = ls__point_node(t, id);
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[point];
@@ -216,7 +219,7 @@ static ls_status go(ls_trace *t, int64_t until, ls_event *event) {
   return LS_OK;
 }
 
-/* Whether an edit of the value is recorded that has not run yet. */
+/* Whether an edit of the value of node `id` is recorded that has not run yet. */
 static bool awaits_edit(const ls_trace *t, int32_t id) {
   int32_t root = t->plan.nodes[id].root, edited = root >= 0 ? t->plan.nodes[root].edited : -1;
   return edited >= 0 && !t->run.nodes[edited].done;

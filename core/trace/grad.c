@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
-/* A cut of the autograd graph: the value before it, the leaf behind it, and the node whose gradient the script sets. */
+/* A place at which the autograd graph is cut: the value before the cut, the leaf behind the cut, and the node whose gradient the script
+   sets. */
 typedef struct ls__cut {
   int32_t node;
   ls_value before, leaf;
@@ -40,7 +41,7 @@ static void record_from_here(ls_trace *t) {
   ls__mode_enter(true, t->run.mode);
 }
 
-/* Makes leaves of those tensors of a value that do not depend on a leaf yet. */
+/* Makes leaves of the autograd graph of those tensors of the value `v` that do not depend on a leaf yet. */
 static ls_status make_leaves(ls_trace *t, const ls_value *v) {
   ls_status status = LS_OK;
   if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
@@ -75,7 +76,7 @@ static ls_status cut(ls_trace *t, int32_t id, ls_value *whole) {
   if (t->run.cut_count == t->run.cut_room) {
     int32_t room = t->run.cut_room ? 2 * t->run.cut_room : 4;
     ls__cut *bigger = realloc(t->run.cuts, sizeof *bigger * (size_t)room);
-    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a gradient");
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a gradient that the script sets");
     t->run.cuts = bigger;
     t->run.cut_room = room;
   }
@@ -113,7 +114,7 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id) {
 
 /* ---- backward --------------------------------------------------------------------------------------------------- */
 
-/* Executes a node on which an edit of a gradient depends, with all its inputs, before the other nodes of its time. */
+/* Executes node `id`, on which an edit of a gradient depends, and all nodes that it needs, before other nodes of the same time run. */
 static ls_status force(ls_trace *t, int32_t id, int32_t depth) {
   if (t->run.nodes[id].done) return LS_OK;
   const ls__node *node = ls__seen(t, id);
@@ -144,7 +145,8 @@ static void finished(ls_trace *t, int32_t id) {
   ls__trace_let_go(t, id);
 }
 
-/* The node that cuts one invoke's rows out of the value of `id`; -1 where `id` has all rows. */
+/* Returns the node that cuts one invoke's rows out of a value, where node `id` has these rows or an element of them; -1 where node `id` has
+   the rows of all invokes. */
 static int32_t rows_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__GETITEM && nodes[id].stream[0].kind == LS_NODE) id = nodes[id].stream[0].aux;
@@ -169,14 +171,15 @@ static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient
   return LS_OK;
 }
 
-/* Replaces the gradient, or the rows of it that node `of` has, by `given`. */
+/* Replaces `gradient`, which is that of node `of`, by `given`. Where node `of` has the rows of one invoke only, these rows of `gradient`
+   are replaced. */
 static ls_status put_gradient(ls_trace *t, int32_t of, const ls_value *given, ls_value *gradient) {
   int32_t rows = rows_of(t, of);
   if (given->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor");
   if (rows >= 0) return ls__rows_put(t, rows, gradient, given);
   ls_status status = ls__tensor_same_sizes(given->as.p, gradient->as.p);
   if (status) return status;
-  ls_value own; /* the script may change its own tensor in place later */
+  ls_value own; /* the given tensor is copied, since the script may later change it in place */
   if ((status = ls__tensor_clone(given->as.p, &own))) return status;
   ls__replace(gradient, own);
   return LS_OK;
@@ -193,7 +196,8 @@ static ls_status set_gradient(ls_trace *t, int32_t id, ls_value *gradient) {
   return status;
 }
 
-/* Executes in the order written what the script does with the gradient of node `of`: reads take it, assignments and edits replace it. */
+/* Executes, in the order written, the script's uses of the gradient of node `of`: reads take the gradient, assignments and edits replace
+   it. */
 static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_value *gradient) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
@@ -210,7 +214,7 @@ static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_valu
       status = gradient->kind ? set_gradient(t, i, gradient)
                                : ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so its gradient cannot be set");
     } else if (node->edits >= 0) {
-      status = force(t, i, 0); /* reads share the gradient's memory, so they see the edit */
+      status = force(t, i, 0); /* earlier reads of the gradient share its memory, so they see the edit too */
     }
   }
   return status;
@@ -219,7 +223,7 @@ static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_valu
 static ls_status take_and_use(ls_trace *t, int32_t backward, int32_t of, ls_value *gradient) {
   ls_status status = ls__capture_take(t->run.nodes[of].capture, gradient);
   if (!status && gradient->kind && (t->plan.nodes[of].tracked & LS__EDITED)) {
-    ls_value own; /* libtorch may use the same memory elsewhere */
+    ls_value own; /* the gradient is copied before an edit, since libtorch may use the same memory elsewhere */
     if (!(status = ls__tensor_clone(gradient->as.p, &own))) ls__replace(gradient, own);
   }
   return status ? status : use_gradient(t, backward, of, gradient);

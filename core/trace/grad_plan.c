@@ -1,5 +1,5 @@
-/* What a script does with gradients, recorded and planned: which backward computes which gradient, which values need a hook for their
-   gradients, and from which time on autograd records. */
+/* Records and plans what a script does with gradients: which backward computes which gradient, which values need a hook for their
+   gradients, and from which time on autograd records operators. */
 #include "trace/trace.h"
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
@@ -12,7 +12,8 @@ static bool same_index(const ls__node *a, const ls__node *b) {
   return true;
 }
 
-/* The first node with the same value as `id`, since each access to a point records nodes of its own. */
+/* Returns the first node with the same value as node `id`: each access to a point records nodes of its own, but all of them have one
+   gradient. */
 static int32_t first_same(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t root = t->plan.nodes[id].root;
@@ -56,7 +57,7 @@ ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invok
 ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out) {
   LS__NEED(ls__is_node(of) && out);
   ls_trace *t = ls__trace_of(of);
-  if (!t) return ls__fail(LS_ERROR_STATE, "only values of a trace have gradients here");
+  if (!t) return ls__fail(LS_ERROR_STATE, "this value belongs to no trace, so a trace cannot read its gradient");
   return ls_trace_grad_of(t, of, invoke, site, out);
 }
 
@@ -85,8 +86,8 @@ ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int3
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
-/* The backward that computes the gradient of an access: the next one below it, else the last one above it; in the same body if there is
-   one. */
+/* Returns the backward that computes the gradient which node `id` uses: the next backward recorded after the node, else the last one before
+   the node. A backward in the same body is preferred; -1 where the trace has none. */
 static int32_t backward_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t same = 1; same >= 0; same--) {
@@ -107,7 +108,7 @@ static bool trains(const ls_value *stream, int32_t n) {
   return false;
 }
 
-/* Finds the time from which autograd has to record: that of the first value whose gradient matters. */
+/* Finds the time from which autograd has to record operators: the time of the first value whose gradient is asked for or that trains. */
 static void find_start(ls_trace *t) {
   int64_t start = INT64_MAX;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
@@ -130,7 +131,8 @@ static ls_status watch_parameter(ls_trace *t, int32_t id) {
   ls__ran *ran = &t->run.nodes[id];
   if (ran->capture) return LS_OK;
   if (t->run.now >= 0 && t->plan.track < 0) {
-    ls__fail(LS_ERROR_PASSED, "the model has already begun to run, without autograd for this gradient");
+    ls__fail(LS_ERROR_PASSED, "the model has already begun to run without autograd, so this gradient cannot be computed; "
+                              "ask for it before the first line that makes the model run");
     ls__fail_site(node->site, t->run.demand_site);
     return LS_ERROR_PASSED;
   }
@@ -141,10 +143,11 @@ static ls_status watch_parameter(ls_trace *t, int32_t id) {
   return ls__capture_new(node->stream[0].as.p, &ran->capture);
 }
 
-/* For a node that reads, sets or edits a gradient: finds its backward, and marks the value whose gradient it is. */
+/* Where node `id` reads, sets or edits a gradient: finds the backward that computes the gradient, and marks the value to which the
+   gradient belongs. */
 static ls_status plan_access(ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
-  int32_t access = ls__point_node(t, id); /* for an edit in place, the gradient that it changes */
+  int32_t access = ls__point_node(t, id); /* where node `id` is an edit in place of a gradient, the node of that gradient */
   bool edits = node->edits >= 0 && access >= 0 && nodes[access].kind == LS__GRAD, sets = node->kind == LS__SETGRAD;
   if (!sets && !edits && node->kind != LS__GRAD) return LS_OK;
   if (!edits) access = id;
@@ -160,7 +163,8 @@ static ls_status plan_access(ls_trace *t, int32_t id) {
   int32_t of = nodes[access].stream[0].aux;
   t->plan.nodes[of].tracked |= sets || edits ? LS__ASKED | LS__EDITED : LS__ASKED;
   if (!t->run.nodes[of].done || t->run.nodes[of].capture) return LS_OK;
-  ls__fail(LS_ERROR_PASSED, "the model has already run past this value, without autograd for its gradient");
+  ls__fail(LS_ERROR_PASSED, "the model has already run past this value without autograd, so its gradient cannot be computed; "
+                            "ask for it in an earlier line");
   ls__fail_site(node->site, t->run.demand_site);
   return LS_ERROR_PASSED;
 }

@@ -20,7 +20,7 @@ static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int
   return LS_OK;
 }
 
-/* Copies the arguments of a node; nodes among them are replaced by their copies. NULL: out of memory. */
+/* Copies the arguments of a node, in which nodes are replaced by their own copies; returns NULL when out of memory. */
 static ls_value *translate(ls_trace *t, const ls__node *node, const int32_t *map) {
   ls_value *s = malloc(sizeof *s * (size_t)(node->n ? node->n : 1));
   for (int32_t k = 0; s && k < node->n; k++) {
@@ -51,7 +51,7 @@ static ls_status copy_point(ls_trace *t, const ls_trace *edits, const ls__node *
   return status;
 }
 
-/* What stands for the padding or the text of an invoke stands for those of the invoke that it is copied to. */
+/* Copies a node that has the padding or the text of an invoke; the copy has the padding or the text of the invoke `invoke`. */
 static ls_status copy_of_invoke(ls_trace *t, const ls__node *node, int32_t invoke, int32_t step, int32_t *out) {
   ls_value made = {.aux = -1};
   ls_status status = node->kind == LS__TEXT ? ls_trace_text(t, invoke, node->site, &made)
@@ -77,11 +77,12 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
   for (int32_t i = 0; i < edits->owner.nodes.count && !status; i++) {
     const ls__node *node = &edits->owner.nodes.at[i];
     ls_value *s = translate(t, node, map);
-    if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for an edit");
+    if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the copy of a stored edit");
     int32_t at = step < 0 ? node->step : step;
     if (node->kind == LS__READ || node->kind == LS__WRITE) status = copy_point(t, edits, node, s, invoke, at, &map[i]);
     else if (node->kind == LS__PAD || node->kind == LS__TEXT) status = copy_of_invoke(t, node, invoke, at, &map[i]);
-    else if (node->kind == LS__ROWS) map[i] = s[0].aux; /* the copied read gives the rows of its invoke */
+    /* this node needs no copy, since the copied read returns the rows of its invoke by itself */
+    else if (node->kind == LS__ROWS) map[i] = s[0].aux;
     else status = copy_other(t, edits, i, s, invoke, &map[i]);
     free(s);
   }

@@ -3,7 +3,8 @@
 #include <string.h>
 #include "trace/trace.h"
 
-/* The first pass that an invoke opened now can join; a pass that has begun takes no more invokes. */
+/* Returns the number of the first pass that an invoke of the given kind can join when it is opened now; a pass that has begun takes no more
+   invokes. */
 static int32_t first_pass(const ls_trace *t, int32_t kind) {
   int32_t least = t->run.now < 0 || kind == LS_INVOKE_ALL ? 0 : ls__pass_of(t->run.now) + 1;
   if (least < t->joinable) least = t->joinable;
@@ -14,7 +15,7 @@ static int32_t first_pass(const ls_trace *t, int32_t kind) {
   return least;
 }
 
-/* Moves the three arrays by invoke into one block with room for `room` invokes. */
+/* Moves the three arrays with one entry an invoke into one block of memory with room for `room` invokes. */
 static bool set_invoke_room(ls_trace *t, int32_t room) {
   size_t n = (size_t)room, used = (size_t)t->invoke_count;
   ls__invoke *invokes = malloc(n * (sizeof(ls__invoke) + sizeof(ls__planned_invoke) + sizeof(ls__running_invoke)));

@@ -11,7 +11,7 @@
 
 static bool waits(const ls_trace *t, int32_t id) { return t->plan.nodes[id].needed && !t->run.nodes[id].done; }
 
-/* The only node that waits for the value of `id`; -1 where others wait too, or the value is saved. */
+/* Returns the only node that waits for the value of node `id`; -1 where several nodes wait for the value, or it is saved. */
 static int32_t only_user(const ls_trace *t, int32_t id) {
   if (t->owner.nodes.at[id].saved || t->plan.nodes[id].uses != 1) return -1;
   for (int32_t i = id + 1; i < t->owner.nodes.count; i++) {
@@ -23,7 +23,7 @@ static int32_t only_user(const ls_trace *t, int32_t id) {
   return -1;
 }
 
-/* Whether a node is value[numbers and slices] and leaves out at least something. */
+/* Whether `node` indexes the value of node `of` with numbers and slices only, and leaves out a part of that value. */
 static bool selects(const ls__node *node, int32_t of) {
   if (node->kind != LS__GETITEM || node->stream[0].aux != of || node->n < 2) return false;
   bool less = false;
@@ -44,7 +44,7 @@ static bool selects(const ls__node *node, int32_t of) {
   return less;
 }
 
-/* The read or write whose value node `id` has or edits; else node `id` itself. */
+/* Returns the read or write of a point whose value node `id` has or edits; where there is none, node `id` itself. */
 static const ls__node *point_of(const ls_trace *t, int32_t id) { return &t->owner.nodes.at[ls__point_node(t, id)]; }
 
 static bool is_point(const ls__node *node) { return node->kind == LS__READ || node->kind == LS__WRITE; }
@@ -60,7 +60,7 @@ static void narrow_call(ls_trace *t, int32_t id) {
   if (!calls_positionwise(&nodes[id])) return;
   int32_t user = only_user(t, id), call = id;
   if (user < 0 || !selects(&nodes[user], id)) return;
-  for (;;) { /* down through nested calls such as head(norm(x)) */
+  for (;;) { /* in nested calls such as head(norm(x)), the argument of the innermost call is cut */
     const ls_value *argument = &ls__seen(t, call)->stream[0];
     int32_t below = argument->kind == LS_NODE ? argument->aux : -1;
     if (below < 0 || t->run.nodes[below].done || only_user(t, below) != call || !calls_positionwise(&nodes[below])) break;
@@ -71,7 +71,7 @@ static void narrow_call(ls_trace *t, int32_t id) {
 
 /* ---- the model's own head ------------------------------------------------------------------------------------------ */
 
-/* Whether a node other than `read` reads or changes a value at the points from `first` to `last`. */
+/* Whether a node other than `read` that has yet to run reads or changes a value at one of the points from `first` to `last`. */
 static bool others_look(const ls_trace *t, int32_t first, int32_t last, int32_t read) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     if (i == read || !waits(t, i)) continue;
@@ -98,7 +98,8 @@ static void narrow_read(ls_trace *t, int32_t id) {
     user = only_user(t, value);
   }
   if (user < 0 || !selects(&nodes[user], value)) return;
-  int64_t begins = t->plan.nodes[id].time - point + call.input; /* the call's input point is that many points before its output */
+  /* the run reaches the call's input point `point - call.input` points before its output point */
+  int64_t begins = t->plan.nodes[id].time - point + call.input;
   if (t->run.now >= begins || others_look(t, call.input, point, id)) return;
   t->plan.narrow_instance = call.instance;
   t->plan.narrow_item = user;
@@ -106,7 +107,7 @@ static void narrow_read(ls_trace *t, int32_t id) {
 
 /* ---- the head under several invokes --------------------------------------------------------------------------------- */
 
-/* The place in the stream of the second index in value[row, position, ...]; -1 where that index is no number. */
+/* Returns the place of the second index of value[row, position, ...] in the stream of the node; -1 where that index is not a number. */
 static int32_t position_in(const ls__node *item) {
   int32_t second = item->stream[1].kind == LS_SLICE ? 5 : 2;
   return second < item->n && item->stream[second].kind == LS_INT ? second : -1;
@@ -117,8 +118,8 @@ static int64_t position(const ls_trace *t, int32_t item) {
   return node->stream[position_in(node)].as.i;
 }
 
-/* The node that takes one position of what an invoke reads with node `id`, or of an element of it, where nothing else of it is used;
-   else -1. */
+/* Returns the node that takes one position of the value that an invoke reads with node `id`, or of an element of that value; -1 where there
+   is no such node, or where the value is used elsewhere too. */
 static int32_t position_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = only_user(t, id), item = of >= 0 && nodes[of].kind == LS__ROWS ? only_user(t, of) : -1;
@@ -129,8 +130,8 @@ static int32_t position_of(const ls_trace *t, int32_t id) {
   return item >= 0 && selects(&nodes[item], of) && position_in(&nodes[item]) >= 0 ? item : -1;
 }
 
-/* The node with an invoke's rows of which `item` takes a position; `piece` is the index between both, or NULL. -1: there is no such
-   node. */
+/* Returns the node with an invoke's rows of whose value node `item` takes a position; -1 where there is no such node. Where another index
+   is applied between the two nodes, `piece` becomes that index, else NULL. */
 static int32_t rows_under(const ls_trace *t, int32_t item, const ls_value **piece) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = nodes[item].stream[0].kind == LS_NODE ? nodes[item].stream[0].aux : -1;
@@ -148,10 +149,10 @@ static bool same_piece(const ls_value *a, const ls_value *b) {
   return a->kind == LS_STRING ? !strcmp(a->as.s, b->as.s) : a->kind == LS_INT && a->as.i == b->as.i;
 }
 
-/* The reads of all invokes at one time, where each invoke takes the same position of its own rows. */
+/* The nodes with which all invokes read a value at the same point, where each invoke takes the same position of its own rows. */
 typedef struct readers {
-  int32_t first, item, count; /* the first read, the node that takes a position of it, and the number of reads */
-  const ls_value *piece;      /* the index of the element that is read of the point's value; NULL where it is the value itself */
+  int32_t first, item, count; /* the first read, the node that takes a position of its value, and the number of reads */
+  const ls_value *piece;      /* the index of the element that the invokes use of the point's value; NULL where they use the value itself */
 } readers;
 
 static bool find_readers(const ls_trace *t, int64_t last, readers *out) {
@@ -216,10 +217,11 @@ void ls__narrow_plan(ls_trace *t) {
 
 /* ---- cutting ------------------------------------------------------------------------------------------------------- */
 
-/* The run's own copy of an indexing node, whose indices will count from the beginning of the cut. */
+/* Returns the run's own copy of the indexing node `item`, in which the caller makes the indices count from the beginning of the cut value;
+   NULL when out of memory. */
 static ls__node *own_index(ls_trace *t, int32_t item) {
   ls__node *own = ls__trace_own_node(t, item);
-  if (!own) ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
+  if (!own) ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a node");
   return own;
 }
 
@@ -229,13 +231,15 @@ static ls_status uncut(const ls_value *argument, ls_value *out) {
   return LS_OK;
 }
 
-/* Cuts one position out of the second axis; the index of every invoke then becomes 0. */
+/* Cuts the one position that node `item` takes out of the second axis of `argument`. In the run's own copies of the invokes' indexing nodes
+   the index of that position then becomes 0. */
 static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out) {
   ls_tensor_info info;
   int64_t at = position(t, item);
   if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return uncut(argument, out);
   int64_t from = at < 0 ? at + info.shape[1] : at;
-  if (from < 0 || from >= info.shape[1]) return uncut(argument, out); /* the indexing nodes will raise the error */
+  /* the index is out of range, and the indexing nodes raise that error when they run */
+  if (from < 0 || from >= info.shape[1]) return uncut(argument, out);
   ls_value cut[8] = {{.kind = LS_SLICE}, {0}, {0}, {0}, {.kind = LS_SLICE}, {.kind = LS_INT, .as.i = from},
                      {.kind = LS_INT, .as.i = from + 1}, {0}}, made;
   ls_status status = ls__index_get(argument, cut, 8, &made);
@@ -256,8 +260,8 @@ static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argumen
 
 static const ls_value nothing = {.kind = LS_NONE};
 
-/* Writes the indices of a node as slices of a value with the axes of `info` and returns the length of the stream. 0 where an index is
-   out of range, or on the last axis, which the function itself uses: then nothing is cut. */
+/* Writes the indices of an indexing node to `cut`, as slices of a value with the axes of `info`, and returns the length of this stream.
+   Returns 0, so that nothing is cut, where an index is out of range or is on the last axis, which the called function itself uses. */
 static int32_t as_slices(const ls__node *node, const ls_tensor_info *info, ls_value *cut) {
   int32_t n = 0;
   for (int32_t i = 1, axis = 0; i < node->n; i++, axis++) {

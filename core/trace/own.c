@@ -11,7 +11,7 @@ bool ls__own_foreign(const ls_trace *t, void *tensor) {
     const ls__node *node = &t->owner.nodes.at[i], *instead = t->run.nodes[i].instead;
     if (ls__stream_shares(node->stream, node->n, tensor)) return true;
     if (node->program && ls__program_owns(node->program, tensor)) return true;
-    /* an index that a view needs when it is computed again */
+    /* `tensor` is an index that a view needs when it is computed again */
     if (instead && node->kind == LS__GETITEM && ls__stream_shares(instead->stream + 1, node->n - 1, tensor)) return true;
   }
   return false;
@@ -32,7 +32,7 @@ static ls_status keep_tensor(ls_trace *t, const ls_value *v) {
   if (t->run.kept_count + 2 > t->run.kept_room) {
     int32_t room = t->run.kept_room ? 2 * t->run.kept_room : 8;
     ls_value *bigger = realloc(t->run.kept, sizeof *bigger * (size_t)room);
-    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for what the model changes");
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for copies of the tensors that the model changes");
     t->run.kept = bigger;
     t->run.kept_room = room;
   }
@@ -59,7 +59,8 @@ void ls__own_put_back(ls_trace *t) {
   static const ls_value everything = {.kind = LS_ELLIPSIS};
   ls__mode saved;
   ls__mode_enter(false, &saved);
-  for (int32_t i = 0; i < t->owner.nodes.count; i++) /* saved values keep the numbers that they had */
+  /* saved values that share memory with a restored tensor are copied, so that they keep their numbers */
+  for (int32_t i = 0; i < t->owner.nodes.count; i++)
     for (int32_t k = 0; k < t->run.kept_count; k += 2)
       if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && ls__stream_shares(&t->run.values[i], 1, t->run.kept[k].as.p))
         ls__own_memory(&t->run.values[i]);

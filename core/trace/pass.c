@@ -1,11 +1,12 @@
-/* The model's runs under a trace: passes and steps begin and end, the model runs to a point and is paused there, and the questions of
-   the interpreter (ls__watcher) are answered. */
+/* Runs the model under a trace: begins and ends passes and steps, lets the model run to a point and pauses it there, and answers what the
+   interpreter asks through ls__watcher. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
 /* ---- what the model's run asks ---------------------------------------------------------------------------------- */
 
-/* Whether the invoke of the write at place `k` of the order has an earlier write at the same point, which covers the same rows. */
+/* Whether the invoke of the write at place `k` of the plan's order has written at the same point before, so that this write replaces no
+   further rows. */
 static bool writes_again(const ls_trace *t, int32_t k) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t i = t->run.next; i < k; i++)
@@ -19,7 +20,7 @@ static bool replaces(void *who) {
   if (t->run.next >= t->plan.ordered) return false;
   int32_t first = order[t->run.next], rows = 0;
   if (t->owner.nodes.at[first].kind != LS__WRITE) return false;
-  for (int32_t k = t->run.next; k < t->plan.ordered; k++) { /* the writes of several invokes may cover all rows together */
+  for (int32_t k = t->run.next; k < t->plan.ordered; k++) { /* the writes of several invokes at this point may together replace all rows */
     const ls__node *other = &t->owner.nodes.at[order[k]];
     if (t->plan.nodes[order[k]].time != t->plan.nodes[first].time || other->kind != LS__WRITE) return false;
     if (!ls__has_inputs(t, order[k])) return false;
@@ -46,11 +47,11 @@ static void end_run(ls_trace *t) {
   t->run.model = NULL;
 }
 
-/* Begins a run of `p`. Points keep the numbers that they have in the program of the pass's first invoke. */
+/* Begins a run of the program `p`. The nodes go on naming points by their numbers in the program of the pass's first invoke. */
 static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
   int32_t first = 0;
   while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
-  if (first == t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no such pass");
+  if (first == t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no pass with the given number");
   t->run.program = t->invokes[first].program;
   free(t->run.map);
   t->run.map = NULL;
@@ -97,7 +98,7 @@ static ls_status begin_pass(ls_trace *t, int32_t pass, ls_event *event) {
 
 ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad) {
   LS__NEED(t && first >= 0 && rows >= 0 && pad >= 0);
-  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
+  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no invoke with the given number");
   ls__running_invoke *running = &t->run.invokes[invoke];
   running->first = first;
   running->rows = rows;
@@ -134,7 +135,8 @@ ls_status ls_trace_end(ls_trace *t, const ls_value *text) {
   return LS_OK;
 }
 
-/* Adds the last replacement before an error of the model to the error as a second line, since it may be the cause. */
+/* Adds to an error of the model, as its second script line, the line of the last edit that replaced a value before the error, since that
+   edit may be the cause. */
 static ls_status after_edit(const ls_trace *t, ls_status status) {
   int64_t site = 0, last = -1;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
@@ -165,7 +167,7 @@ static ls_status end_step(ls_trace *t, ls_event *event) {
 
 /* ---- moving on -------------------------------------------------------------------------------------------------- */
 
-/* Fails where this run has no such point, except in a generation, where the value stays unset. */
+/* Fails because this run does not reach the point of node `id`. In a generation that is no failure, and the node's value stays unset. */
 static ls_status unreached(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   if (t->invokes[node->invoke].steps) return LS_OK;
@@ -183,7 +185,7 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
     end_run(t);
     return begin_pass(t, pass, event);
   }
-  if (!t->run.model) { /* the generation of this pass has ended */
+  if (!t->run.model) { /* no step of the model runs any more, since the generation of this pass has ended */
     t->run.now = time;
     t->run.paused = false;
     return LS_OK;

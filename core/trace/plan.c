@@ -1,4 +1,4 @@
-/* The plan of a trace: what is needed, and in which order. */
+/* Makes the plan of a trace: which nodes are needed, and in which order they run. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -7,7 +7,7 @@
 
 static bool is_skip(const ls__node *node) { return node->kind == LS__WRITE && node->flag; }
 
-/* Whether node `k` reads or writes a point that does not exist because of the skip `i`. */
+/* Whether node `k` reads or writes a point that the run does not reach, because node `i` skips the module around it. */
 static bool leaves_out(const ls_trace *t, int32_t i, int32_t k) {
   const ls__node *skip = &t->owner.nodes.at[i], *node = &t->owner.nodes.at[k];
   if (!is_skip(skip) || t->run.nodes[i].done || (node->kind != LS__READ && node->kind != LS__WRITE)) return false;

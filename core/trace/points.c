@@ -1,18 +1,19 @@
-/* Points of a trace: reading and writing values there, the rows of an invoke, and the text and the padding of a generation. */
+/* Records what a trace does at points of the model: nodes that read and write values, that take the rows of an invoke, and that return the
+   text or the padding of a generation. */
 #include <string.h>
 #include "trace/trace.h"
 
 static ls_status check_point(const ls_trace *t, int32_t invoke, int32_t step, int32_t point) {
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
-  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
+  if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no invoke with the given number");
   if (point < 0 || point >= ls_program_points(t->invokes[invoke].program))
     return ls__fail(LS_ERROR_UNREACHED, "the model never reaches this point");
-  if (step < 0 || (step && step >= t->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d", step);
+  if (step < 0 || (step && step >= t->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d in this invoke", step);
   return LS_OK;
 }
 
-/* A node that is tied to a point. */
+/* Returns a node of the given kind that belongs to the given point of an invoke's run. */
 static ls__node at_point(ls__node_kind kind, int32_t invoke, int32_t step, int32_t point, int64_t site) {
   ls__node node = ls__node_of(kind, site);
   node.slot = point;
@@ -21,7 +22,7 @@ static ls__node at_point(ls__node_kind kind, int32_t invoke, int32_t step, int32
   return node;
 }
 
-/* The kind of value at a point, as the model's functions tell it. */
+/* Returns the kind of the value at a point, as far as the recorded functions of the model tell; LS_NONE where it is unknown. */
 static uint8_t kind_at(const ls_trace *t, int32_t invoke, int32_t point) {
   ls__point_info at = ls__program_point(t->invokes[invoke].program, point);
   if (at.kind == LS_POINT_INPUT) return LS_TUPLE;
@@ -38,12 +39,13 @@ ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name)
   if (at.kind != LS_POINT_OUTPUT || !ls__function_fields(at.function, names, &n)) return LS_OK;
   for (size_t i = 0; i < n; i++)
     if (!strcmp(names[i], name)) return LS_OK;
-  ls__fail(LS_ERROR_NAME, "there is no field \"%s\" here%s", name, ls__near(name, names, n));
+  ls__fail(LS_ERROR_NAME, "this value has no field \"%s\"%s", name, ls__near(name, names, n));
   ls__fail_point(ls__trace_point_name(t, node->invoke, node->slot));
   return LS_ERROR_NAME;
 }
 
-/* Adds a node, and behind it a node that cuts out the invoke's rows where the invoke shares a batch; `out` is a handle to the last. */
+/* Adds a node at a point and, where the invoke shares a batch, another node that cuts the invoke's rows out of the value; `out` becomes a
+   handle to the node added last. */
 static ls_status record_at_point(ls_trace *t, const ls__node *node, uint8_t kind, ls_value *out) {
   int32_t id;
   ls_status status = ls__trace_record(t, node, NULL, 0, kind, &id);
@@ -67,9 +69,10 @@ ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out) {
   LS__NEED(t && out);
   ls_status status = ls__trace_check_open(t);
-  if (!status && (invoke < 0 || invoke >= t->invoke_count)) status = ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
+  if (!status && (invoke < 0 || invoke >= t->invoke_count))
+    status = ls__fail(LS_ERROR_ARGUMENT, "this trace has no invoke with the given number");
   if (!status && !t->invokes[invoke].steps)
-    status = ls__fail(LS_ERROR_STATE, "a trace generates no tokens; use model:generate");
+    status = ls__fail(LS_ERROR_STATE, "an invoke of a plain trace generates no tokens; use model:generate");
   if (status) return status;
   ls__node node = at_point(LS__TEXT, invoke, 0, -1, site);
   return record_at_point(t, &node, LS_TENSOR, out);
@@ -83,7 +86,8 @@ ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset
   return ls__trace_record_handle(t, &node, &(ls_value){.kind = LS_INT, .as.i = offset}, 1, LS_INT, out);
 }
 
-/* The indices of the first positional argument: a tensor written to an input point replaces that argument. */
+/* The indices [0][0], which lead from an input pair ((positional), {keywords}) to the first positional argument: a tensor written to an
+   input point replaces that argument. */
 static const ls_value first_argument[2] = {{.kind = LS_INT, .as.i = 0}, {.kind = LS_INT, .as.i = 0}};
 
 static ls_status write_first(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int64_t site) {

@@ -1,17 +1,18 @@
-/* Recording operators and indices: each call of one is computed at once or becomes a node of a function or a trace. Every node of a
-   trace passes through ls__trace_record. */
+/* Operators and indices: each use of an operator or an index is computed at once, or is recorded as a node of a function or a trace. Every
+   node of a trace is added by ls__trace_record. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
 
 /* ---- nodes of a trace ------------------------------------------------------------------------------------------- */
 
-/* Finds the value that a node changes in place. Where it changes several, `edits` names the one whose point the run reaches first. */
+/* Finds the value that a node changes in place, and sets the node's `edits` to the node of that value. Where the node changes several
+   values, `edits` is the one whose point the run reaches first. */
 static ls_status find_edited(const ls_trace *t, ls__node *node) {
   node->edits = -1;
   if (node->kind == LS__SETITEM) {
     if (node->stream[0].kind != LS_NODE)
-      return ls__fail(LS_ERROR_ARGUMENT, "this would change a tensor of your own; clone it first");
+      return ls__fail(LS_ERROR_ARGUMENT, "this assignment would change a tensor of your own; clone it first");
     node->edits = node->stream[0].aux;
   }
   if (node->kind != LS__OP) return LS_OK;
@@ -30,12 +31,12 @@ static ls_status find_edited(const ls_trace *t, ls__node *node) {
   return LS_OK;
 }
 
-/* Fails where a node is tied to a point that the run has already passed. */
+/* Fails where node `id` reads or changes a value at a point that the run has already passed. */
 static ls_status check_passed(ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[ls__point_node(t, id)];
   int64_t time = node->kind == LS__PAD ? -1 : ls__own_time(t, id);
   if (time < 0 || !ls__time_passed(t, time)) return LS_OK;
-  if (t->owner.shapes) { /* a scan computes nothing, so it simply begins again */
+  if (t->owner.shapes) { /* a scan (a trace over shapes and dtypes alone) computes no numbers, so its run can begin again from the start */
     ls__trace_forget(t);
     return LS_OK;
   }
@@ -60,7 +61,7 @@ ls_status ls__trace_record(ls_trace *t, const ls__node *like, const ls_value *st
     if (!status) status = check_passed(t, *id);
     if (!status) status = ls__time_new(t, *id);
   } else {
-    status = ls__fail(LS_ERROR_MEMORY, "out of memory for a graph");
+    status = ls__fail(LS_ERROR_MEMORY, "out of memory for the nodes of a trace");
   }
   if (status) {
     ls__node_take_back(&t->owner.nodes);
@@ -154,7 +155,7 @@ ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t s
   return status;
 }
 
-/* Writes `self`, an optional value and the indices one behind the other into one stream. */
+/* Writes `self`, an optional value and the indices one behind the other into one stream; returns NULL when out of memory. */
 static ls_value *join(const ls_value *self, const ls_value *value, const ls_value *index, int32_t n, ls_value *local,
                       int32_t *count) {
   int32_t head = value ? 2 : 1;
@@ -189,7 +190,7 @@ ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int
   ls_value local[LS__LOCAL], resolved[LS__LOCAL];
   int32_t count;
   ls_value *stream = join(self, NULL, index, n, local, &count);
-  if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
+  if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a value");
   ls__owner *o;
   const ls_value *values;
   status = ls__open_owner(stream, count, &o);
@@ -212,7 +213,7 @@ ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, con
   ls_value local[LS__LOCAL], resolved[LS__LOCAL];
   int32_t count, id;
   ls_value *stream = join(self, value, index, n, local, &count);
-  if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
+  if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a value");
   ls__owner *o;
   const ls_value *values;
   status = ls__open_owner(stream, count, &o);

@@ -15,7 +15,7 @@ bool ls__rows_several(const ls_trace *t) {
   return with_rows > 1;
 }
 
-/* The read of which the node's value is the rows or an element. */
+/* Returns the node that reads, at a point, the value of which the value of node `id` is the rows of an invoke or an element. */
 static const ls__node *read_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__ROWS || nodes[id].kind == LS__GETITEM) id = nodes[id].stream[0].aux;
@@ -24,7 +24,8 @@ static const ls__node *read_of(const ls_trace *t, int32_t id) {
 
 /* ---- where the rows are ----------------------------------------------------------------------------------------- */
 
-/* The name of the point of a read or write, as modules declare axes for it; `module` is the module of the point. */
+/* Returns the name under which a module declares the axis of the rows at the point that `read` reads or writes. `module` becomes the module
+   that the point belongs to. */
 static const char *point_of(const ls_trace *t, const ls__node *read, const ls_module **module) {
   ls__point_info point = ls__trace_point(t, read);
   *module = point.module;
@@ -33,7 +34,7 @@ static const char *point_of(const ls_trace *t, const ls__node *read, const ls_mo
 
 typedef struct where {
   const ls_module *module;
-  const char *point; /* the name of the point, for which the module declares the axis */
+  const char *point; /* the name of the point under which the module declares the axis of the rows */
   int32_t axis, first, rows, all;
 } where;
 
@@ -103,7 +104,7 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
   if (status) return status;
   int64_t size = w->axis < info.dims ? info.shape[w->axis] : -1;
   if (size == w->all) return ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
-  if (depth && size <= 1) { /* an element with the same value for every row */
+  if (depth && size <= 1) { /* the tensor is an element of a sequence without an axis of rows, so it is the same for every row */
     *out = *whole;
     ls_value_retain(out);
     return LS_OK;
@@ -121,7 +122,7 @@ ls_status ls__rows_take(ls_trace *t, int32_t id, const ls_value *whole, ls_value
   where w = where_of(t, id);
   ls_tensor_info info;
   if (nodes[nodes[id].stream[0].aux].kind == LS__TEXT && !ls_tensor_describe(whole, &info) && info.dims && info.shape[0] < w.all) {
-    int64_t texts = info.shape[0]; /* a beam search returns fewer texts than it has rows */
+    int64_t texts = info.shape[0]; /* a beam search runs several rows for each text, so it returns fewer texts than it has rows */
     w.first = (int32_t)(w.first * texts / w.all);
     w.rows = (int32_t)(w.rows * texts / w.all);
     w.all = (int32_t)texts;
@@ -151,7 +152,8 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
   if (part->kind == LS_TUPLE || part->kind == LS_STRUCT) {
     const char **keys = ls__seq_keys(part);
     int32_t length = ls_seq_length(part);
-    if (!whole->kind) { /* the value was replaced before it was computed; other invokes will add their rows */
+    /* the writes of the invokes replace the whole value, so the model has not computed it; other invokes will add their rows */
+    if (!whole->kind) {
       ls_status status = ls__seq_new(part->kind, length, &fresh);
       if (status) return status;
       for (int32_t i = 0; keys && i < length; i++) ls__seq_keys(&fresh)[i] = keys[i];

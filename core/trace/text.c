@@ -1,5 +1,5 @@
-/* Two texts of a trace: a readable one with one node a line, and JSON for storing and sending. Both show the recording; they add the
-   passes from the plan and, for a paused trace, the shapes of the values computed so far. */
+/* Writes a trace as a readable text with one node a line, and as JSON for storing and sending. Both show the recording, the passes from the
+   plan and, for a paused trace, the shapes of the values computed so far. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
-/* The path of the called module below the trace's own module, or else its class. */
+/* Returns the path of the called module below the trace's own module, or else the class of the called module. */
 static const char *callee_name(const ls_trace *t, const ls__node *node) {
   static _Thread_local char path[512];
   const ls_module *called = ls__function_module(ls__program_function(node->program));
@@ -92,7 +92,7 @@ ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out) {
 
 static _Thread_local char *text;
 static _Thread_local size_t used, room;
-static _Thread_local bool lost; /* set when memory for a part of the text was lacking */
+static _Thread_local bool lost; /* becomes true where there was no memory for a part of the text */
 
 __attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
   for (;;) {
@@ -157,7 +157,7 @@ static void put_value(const json_t *v) {
   }
 }
 
-/* Writes self[indices] of a node that reads or writes elements; its indices begin at argument `from`. */
+/* Writes `self[indices]` for a node that reads or writes elements; `from` is the place of the first index among the node's arguments. */
 static void put_index(const json_t *args, size_t from) {
   put_value(json_array_get(args, 0));
   put("[");

@@ -20,7 +20,7 @@ int32_t ls__point_node(const ls_trace *t, int32_t id) {
   return edits >= 0 ? t->plan.nodes[edits].root : id;
 }
 
-/* The first read of the same point in the same body, so that both reads share a root; -1 where there is none. */
+/* Returns the first node that reads the same point in the same body as node `id`, so that both share a root; -1 where there is none. */
 static int32_t first_read(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   for (int32_t i = t->invokes[node->invoke].begin; i < id; i++) {
@@ -31,7 +31,8 @@ static int32_t first_read(const ls_trace *t, int32_t id) {
   return -1;
 }
 
-/* Whether two gradients are those of one node, or of one tensor (a parameter, whose `aux` is a version). */
+/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. The `aux` of a parameter is a version, which may
+   differ. */
 static bool same_value(const ls_value *a, const ls_value *b) {
   return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
 }
@@ -85,7 +86,7 @@ int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
-/* The read or gradient that decides when the value of `id` exists. */
+/* Returns the read or the gradient that decides when the value of node `id` exists. */
 static int32_t origin(const ls_trace *t, int32_t id) {
   while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
   return id;
@@ -146,13 +147,14 @@ static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
       own->latest = input;
       *rank = 0;
     }
-    int32_t behind = plan[input].rank + (k < 0); /* a gradient runs directly behind its backward */
+    /* where k is -1 the input is the backward of a gradient, and the gradient runs directly behind it */
+    int32_t behind = plan[input].rank + (k < 0);
     if (ready == time && behind > *rank) *rank = behind;
   }
   return time;
 }
 
-/* Moves an edit's invoke to a pass behind `time`, at which the value that the edit needs exists. */
+/* Moves the invoke of the edit `id` to a pass in which the edit runs after `time`, when the value that it needs exists. */
 static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time) {
   int32_t mover = t->owner.nodes.at[ls__point_node(t, id)].invoke, from = t->owner.nodes.at[origin(t, id)].invoke;
   ls__planned_invoke *invoke = &t->plan.invokes[mover];
@@ -160,7 +162,7 @@ static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time)
   int32_t pass = ls__pass_of(time) + ((time & mask) > (own & mask));
   if (from == mover || pass > t->invoke_count + t->invokes[mover].least) return circle(t, id);
   if (t->run.now >= 0 && invoke->pass <= ls__pass_of(t->run.now)) {
-    ls__fail(LS_ERROR_PASSED, "this edit needs a value of a later pass, and its invoke has already begun");
+    ls__fail(LS_ERROR_PASSED, "this edit needs a value of a later pass, but the edit's invoke has already begun to run");
     ls__fail_site(t->owner.nodes.at[id].site, t->run.demand_site);
     return LS_ERROR_PASSED;
   }
@@ -192,7 +194,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
 
 /* ---- all nodes -------------------------------------------------------------------------------------------------- */
 
-/* Moves an invoke without input to the pass of the latest value that its edits use. */
+/* Moves each invoke without an input to the pass in which the latest value exists that its edits use. */
 static void move_readers(ls_trace *t, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ls__node *node = ls__seen(t, i);

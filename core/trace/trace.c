@@ -1,4 +1,4 @@
-/* Traces: opening and closing, and what the script asks of values. */
+/* Opens and closes traces, and answers what the script asks of the values of a trace. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -22,26 +22,27 @@ static void node_release(void *trace, int32_t node) {
   ls_trace_release(t);
 }
 
-/* How many steps the generation began on which a node waits. */
+/* Returns the number of steps that were begun in the generation which the value of node `id` comes from. */
 static int32_t steps_of(const ls_trace *t, int32_t id) {
   while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
   int32_t invoke = t->owner.nodes.at[id].invoke;
   return !t->owner.open && invoke >= 0 && invoke < t->invoke_count ? t->run.invokes[invoke].came : 0;
 }
 
-/* Fails with the reason for which a node has no value. */
+/* Fails with an error that says why node `id` has no value. */
 static ls_status unset(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int32_t step = ls__step_of(t->plan.nodes[id].time), came = steps_of(t, id);
   bool ended = !t->owner.open && node->saved;
   if (ended && t->plan.nodes[id].unreachable)
-    ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip came before it.");
+    ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip kept the run from computing it.");
   else if (ended && came > 1 && step < came)
     ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the model does not run this part in step %d.", step);
   else if (ended && came && step >= came && step < LS__LAST)
-    ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d never came, the text ended after %d.", step, came);
+    ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: step %d did not run, since the text ended after %d steps.",
+             step, came);
   else if (ended)
-    ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: its trace ended before it came.");
+    ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: its trace ended before the value was computed.");
   else
     ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set.");
   ls__fail_site(node->site, 0);
@@ -82,7 +83,7 @@ static void end_run(ls_trace *t) {
   ls__run_free(r);
 }
 
-/* Makes the node again what was recorded. */
+/* Releases the run's own copy of a node, so that the node is again as it was recorded. */
 static void drop_instead(ls__ran *ran) {
   if (!ran->instead) return;
   ls__stream_free(ran->instead->stream, ran->instead->n);
@@ -124,7 +125,7 @@ void ls__trace_forget(ls_trace *t) {
   t->run.paused = false;
 }
 
-/* Releases what was recorded. The nodes' kinds and lines stay, since handles to an ended trace ask for them. */
+/* Releases the recording of a trace, except for the nodes' kinds and script lines, since handles to an ended trace ask for these. */
 static void drop_recording(ls_trace *t) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) ls__node_clear(&t->owner.nodes.at[i]);
   for (int32_t i = 0; i < t->invoke_count; i++) {
@@ -137,7 +138,7 @@ static void drop_recording(ls_trace *t) {
   }
 }
 
-/* Moves the plan's and the run's arrays by node into one block with room for `room` nodes. */
+/* Moves the arrays of the plan and the run that have one entry a node into one block of memory with room for `room` nodes. */
 static bool set_room(ls_trace *t, int32_t room, int32_t count) {
   size_t n = (size_t)room, used = (size_t)count;
   ls_value *values = malloc(n * (sizeof(ls_value) + sizeof(ls__planned) + sizeof(ls__ran) + sizeof(int32_t)));
@@ -170,7 +171,7 @@ bool ls__trace_make_room(ls_trace *t) {
   return true;
 }
 
-/* Ends a trace while the caller holds a reference: a value released here may hold the last handle to the trace. */
+/* Ends a trace. The caller must hold a reference to the trace, since a value released here may hold the last handle to it. */
 static void end(ls_trace *t, bool keep) {
   t->owner.open = false;
   end_run(t);
@@ -205,15 +206,15 @@ void ls__trace_close(ls_trace *t, bool keep) {
 
 void ls_trace_release(ls_trace *t) {
   if (!t || --t->owner.references) return;
-  t->owner.references++; /* a value freed below may hold handles to this trace */
+  t->owner.references++; /* this reference keeps the trace alive, since a value freed below may hold the last handle to the trace */
   t->kept = false;
   if (t->owner.open) end(t, false);
   else drop_recording(t);
   for (int32_t i = 0; i < t->owner.nodes.count; i++) clear(&t->run.values[i]);
   ls__nodes_free(&t->owner.nodes);
   ls_module_release(t->module);
-  free(t->run.values); /* the other arrays by node are in the same block */
-  free(t->invokes);    /* the other arrays by invoke are in the same block */
+  free(t->run.values); /* this frees all arrays with one entry a node, since they are in one block of memory */
+  free(t->invokes);    /* this frees all arrays with one entry an invoke, since they are in one block of memory */
   free(t);
   ls__live_add(-1);
 }

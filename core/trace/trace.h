@@ -28,30 +28,30 @@ static inline int32_t ls__point_of(int64_t time) { return (int32_t)time & LS__LA
 
 /* ---- the recording ---------------------------------------------------------------------------------------------- */
 
-/* A body and its input. The nodes of all bodies are in the trace's owner (model.h). */
+/* One invoke of a trace: a body and its input. The nodes of all bodies are in the node array of the trace's `owner` (model.h). */
 typedef struct ls__invoke {
-  int32_t kind;          /* one of LS_INVOKE_* */
-  ls_program *program;   /* the program whose numbers name the points; retained */
-  ls_value *arguments;   /* a stream: the input that the caller passed */
+  int32_t kind;          /* how the invoke shares a pass: one of LS_INVOKE_* */
+  ls_program *program;   /* the program by whose numbering the body's nodes name their points; retained */
+  ls_value *arguments;   /* the input that the caller passed, as an argument stream */
   int32_t argument_count;
-  int32_t least;         /* the first pass that the invoke may join; earlier passes had begun, or are closed to it */
-  int32_t steps;         /* the most steps of a generation, 0 where the invoke does not generate */
-  int32_t begin;         /* no node of the body comes before this one */
-  int64_t stop;          /* the time (without the pass) behind which nothing of the body runs, -1 where the body has no stop */
+  int32_t least;         /* the number of the first pass that the invoke may join; earlier passes had begun, or are closed to new invokes */
+  int32_t steps;         /* the most steps that the invoke may generate, 0 where it does not generate */
+  int32_t begin;         /* the number of the first node that can belong to the body */
+  int64_t stop;          /* the time, counted without its pass, after which no node of the body runs; -1 where the body has no stop */
 } ls__invoke;
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
 typedef struct ls__planned {
-  int64_t time;      /* the time at which the node runs */
-  int32_t rank;      /* the node's place among the nodes of the same time */
-  int32_t latest;    /* the input that exists last, -1 where the node has no input */
+  int64_t time;      /* the time (LS__TIME) at which the node runs */
+  int32_t rank;      /* the node's place in the order of the nodes that run at the same time */
+  int32_t latest;    /* the input node of this node whose value exists last, -1 where the node has no input */
   int32_t root;      /* the first node whose memory this node's value may share (for reads the first read of the point), else -1 */
-  int32_t edited;    /* of a root: the last node that changes the root's memory in place, else -1 */
-  int32_t earlier;   /* of such a node: the node before it that changes the same root in place, else -1 */
+  int32_t edited;    /* where this node is the `root` of others: the last node that changes its memory in place, else -1 */
+  int32_t earlier;   /* where this node changes a root's memory in place: the last node before it that changes the same root, else -1 */
   int32_t uses;      /* the number of needed nodes that still wait for the value */
-  int32_t narrow;    /* of a call: the indexing node after which the call's argument is cut, else -1 */
-  int32_t backward;  /* of a gradient: the backward that computes it */
+  int32_t narrow;    /* where this node is a call to be narrowed: the indexing node whose indices cut the call's argument, else -1 */
+  int32_t backward;  /* where this node is a gradient: the backward that computes the gradient, else -1 */
   uint8_t needed;    /* 1 where another node, or the script, waits for the value */
   uint8_t unreachable; /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
   uint8_t tracked;   /* LS__ASKED where the gradient of the value is asked for, with LS__EDITED where the gradient is also set or edited */
@@ -62,7 +62,7 @@ static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1
 enum { LS__ASKED = 1, LS__EDITED = 2 };
 
 typedef struct ls__planned_invoke {
-  int32_t pass;      /* the pass in which the invoke runs, as far as known */
+  int32_t pass;      /* the pass in which the invoke runs, as far as the nodes planned so far tell */
   int32_t cause;     /* the edit that moved the invoke to a later pass, -1 where none did */
 } ls__planned_invoke;
 
@@ -73,24 +73,27 @@ typedef struct ls__plan {
   int32_t ordered, order_room;
   bool holds;        /* whether the order includes all nodes that are recorded so far */
   bool passes;       /* whether an invoke was moved to a later pass, so that all times have to be found again */
-  int64_t track;     /* the time from which autograd records, -1 where it records nothing */
-  int32_t narrow_instance, narrow_item; /* where the model's own head is narrowed: its call, and the indexing node whose positions it
-                                           keeps; else -1 */
+  int64_t track;     /* the time (LS__TIME) from which autograd records operators, -1 where it records none */
+  /* the call of the model's own head that runs at some positions only, and the indexing node that tells which positions; the call is
+     -1 where no head is narrowed */
+  int32_t narrow_instance, narrow_item;
 } ls__plan;
 
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
 typedef struct ls__ran {
-  ls__node *instead;     /* the node as this run has it, where an edit or a cut changed it; NULL: as recorded */
+  ls__node *instead;     /* the run's own copy of the node, changed by an edit or a cut; NULL where the node runs as recorded */
   ls__capture *capture;  /* the hook that takes the gradient of the node's value */
   uint8_t done;          /* 1 once the node is executed */
-  uint8_t keeps_above;   /* 1 where the value is a view and keeps the value in whose memory it lies */
-  uint8_t made_trainable; /* of a parameter's gradient: the parameter does not train, and autograd records it for this trace only */
+  uint8_t keeps_above;   /* 1 where the value is a view, so that the value in whose memory it lies is kept too */
+  /* 1 where the node is the gradient of a parameter that does not train and requires a gradient for this trace only */
+  uint8_t made_trainable;
 } ls__ran;
 
 typedef struct ls__running_invoke {
   int32_t came;          /* how many steps the invoke has begun */
-  int32_t first, rows;   /* the rows of the invoke in the batch of its pass, known once the pass has begun */
+  /* the index of the invoke's first row in the batch of its pass and the number of its rows; known once the pass has begun */
+  int32_t first, rows;
   int32_t pad;           /* the number of padding columns to the left of the invoke's own columns in the pass */
 } ls__running_invoke;
 
@@ -98,21 +101,21 @@ typedef struct ls__progress {
   ls__ran *nodes;
   ls_value *values;      /* the value of each node */
   ls__running_invoke *invokes;
-  ls__run *model;        /* the model's run in the current pass and step, NULL between two of them */
-  ls_program *program;   /* the program whose numbers name the points of the current pass; borrowed */
-  int32_t *map;          /* maps the points of `program` to those of `model`; NULL where both are the same */
-  int64_t now;           /* the time that the run has reached, -1 before it begins */
+  ls__run *model;        /* the run of the model in the current pass and step; NULL between two steps */
+  ls_program *program;   /* the program by whose numbering the nodes of the current pass name their points; borrowed */
+  int32_t *map;          /* for each point of `program` its number in the program of `model`; NULL where both number their points alike */
+  int64_t now;           /* the time (LS__TIME) that the run has reached, -1 before the run begins */
   bool paused;         /* whether the model is paused at the point of `now`, with nodes of that time still to run */
   int32_t next;          /* the index in the plan's order of the next node to run */
   int32_t rows;          /* the number of rows in the batch of the pass */
-  ls_value text;         /* the token ids that the generation of the pass made */
+  ls_value text;         /* the token ids that the generation in the current pass made, for all rows */
   ls__mode *mode;        /* the thread's autograd state to be restored after the run; NULL while nothing runs */
-  struct ls__cut *cuts;  /* the cuts of the autograd graph; see grad.c */
+  struct ls__cut *cuts;  /* the places at which the autograd graph is cut; see grad.c */
   int32_t cut_count, cut_room;
-  ls_value *kept;        /* the model's tensors that its forward changes, each followed by a copy from before; see own.c */
+  ls_value *kept;        /* the model's tensors that its forward changes, each followed by a copy from before the change; see own.c */
   int32_t kept_count, kept_room;
-  int64_t demand_site;   /* the script line of the last demand, 0 where there was none */
-  bool demand_open;      /* while a demand runs, every value to which the script has a handle stays */
+  int64_t demand_site;   /* the script line of the last demand (a line that needs a number at once), 0 where there was none */
+  bool demand_open;      /* whether a demand is running: then every value stays to which the script has a handle */
 } ls__progress;
 
 /* ---- the trace -------------------------------------------------------------------------------------------------- */
@@ -122,17 +125,17 @@ struct ls_trace {
   ls_module *module;     /* the module of the first invoke; retained */
   ls__invoke *invokes;
   int32_t invoke_count, invoke_room;
-  int32_t joinable;      /* the first pass that a new invoke may join; ls_trace_new_pass moves it */
-  int32_t steps;         /* the most steps of an invoke that is opened now, 0: no generation */
-  bool gradients;        /* whether any node is about gradients */
+  int32_t joinable;      /* the number of the first pass that a new invoke may join; ls_trace_new_pass raises it */
+  int32_t steps;         /* the most steps that an invoke opened now may generate, 0 where it does not generate */
+  bool gradients;        /* whether any node reads, sets or edits a gradient, or runs a backward */
   bool kept;             /* whether the recording stays when the trace ends */
-  int32_t room;          /* the length of `handles` and of the arrays by node in the plan and the run */
-  int32_t *handles;      /* for each node the number of handles to it */
+  int32_t room;          /* the length of `handles` and of the arrays in the plan and the run that have one entry a node */
+  int32_t *handles;      /* for each node the number of handles that the script has to the node */
   ls__plan plan;
   ls__progress run;
 };
 
-/* The node as this run has it: changed by an edit or a cut, or as recorded. */
+/* Returns node `id` as this run sees it: the run's own changed copy where there is one, else the recorded node. */
 static inline const ls__node *ls__seen(const ls_trace *t, int32_t id) {
   const ls__node *instead = t->run.nodes[id].instead;
   return instead ? instead : &t->owner.nodes.at[id];
@@ -140,13 +143,14 @@ static inline const ls__node *ls__seen(const ls_trace *t, int32_t id) {
 
 /* trace.c */
 ls_status ls__trace_check_open(const ls_trace *t);
-ls_trace *ls__trace_of(const ls_value *node);           /* NULL where the node belongs to a function */
-void ls__trace_close(ls_trace *t, bool keep);           /* with `keep`, saved values that still have a handle stay */
-void ls__trace_forget(ls_trace *t);                     /* forgets the run so far: values and the place in the model */
-bool ls__trace_make_room(ls_trace *t);                  /* for a node just added, in the arrays of the plan and the run */
+ls_trace *ls__trace_of(const ls_value *node);           /* the trace that the node belongs to; NULL where it belongs to a function */
+void ls__trace_close(ls_trace *t, bool keep);  /* ends the trace and frees its values; with `keep`, saved values with a handle stay */
+void ls__trace_forget(ls_trace *t);                     /* forgets the run so far: its values, and how far it came in the model */
+/* makes room for the node just added in the arrays of the plan and the run; false when out of memory */
+bool ls__trace_make_room(ls_trace *t);
 ls__node *ls__trace_own_node(ls_trace *t, int32_t id);  /* the run's own copy of a node, which may be changed; NULL: out of memory */
 const char *ls__trace_point_name(const ls_trace *t, int32_t invoke, int32_t point);
-ls__point_info ls__trace_point(const ls_trace *t, const ls__node *node); /* the point of a read or a write */
+ls__point_info ls__trace_point(const ls_trace *t, const ls__node *node); /* the point that the read or write `node` belongs to */
 
 /* record.c */
 ls_status ls__trace_record(ls_trace *t, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
@@ -157,66 +161,77 @@ ls_status ls__trace_record_handle(ls_trace *t, const ls__node *node, const ls_va
 ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name);
 
 /* time.c */
-int32_t ls__trace_above(const ls_trace *t, int32_t id); /* the node of which the value of `id` is a view or an element, -1: none */
-int32_t ls__point_node(const ls_trace *t, int32_t id);  /* the root of what an edit in place changes; for any other node `id` itself */
-int64_t ls__own_time(const ls_trace *t, int32_t id);    /* the time of a node that is tied to a point, else -1 */
-int64_t ls__edit_time(const ls_trace *t, const ls__node *node); /* the time of the first point whose value the node changes in place,
-                                                                   else -1 */
+/* the node of whose value the value of node `id` is a view or an element; -1 where there is none */
+int32_t ls__trace_above(const ls_trace *t, int32_t id);
+/* where node `id` is an edit in place, the root (ls__planned.root) of the value that it changes; else `id` */
+int32_t ls__point_node(const ls_trace *t, int32_t id);
+int64_t ls__own_time(const ls_trace *t, int32_t id);  /* the time at which a node that belongs to a point has to run; -1 for other nodes */
+/* the time of the first point whose value the node changes in place; -1 where it changes no such value */
+int64_t ls__edit_time(const ls_trace *t, const ls__node *node);
 bool ls__time_passed(const ls_trace *t, int64_t time);
-/* The time at which the value of node `id` has all edits that nodes before the node `before` make. */
+/* Returns the time at which all edits of the value of node `id` are made that were recorded before node `before`. */
 int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before);
-void ls__time_root(ls_trace *t, int32_t id);            /* finds the root of a node just recorded (ls__planned.root) */
-ls_status ls__time_new(ls_trace *t, int32_t id);  /* finds the time of a node just recorded; may move the node's invoke to a later pass */
+void ls__time_root(ls_trace *t, int32_t id);            /* finds the root (ls__planned.root) of node `id`, which was just recorded */
+/* finds the time of node `id`, which was just recorded; may move its invoke to a later pass */
+ls_status ls__time_new(ls_trace *t, int32_t id);
 ls_status ls__time_all(ls_trace *t, int32_t count);     /* finds the times of the first `count` nodes, until no invoke moves any more */
 ls_status ls__time_again(ls_trace *t);                  /* finds all times again, as if the recording had just been written */
 
 /* plan.c */
-ls_status ls__plan_make(ls_trace *t, int32_t demanded); /* `demanded` is a node, or -1 at the end of the trace */
+/* plans what node `demanded` needs, or with -1 what the whole trace needs at its end */
+ls_status ls__plan_make(ls_trace *t, int32_t demanded);
 
 /* pass.c */
-/* Moves the model on until it is paused at the time of node `id`, is past that time, or the script has to act (`event`). */
+/* Lets the model run until it is paused at the time of node `id`, is past that time, or the script has to act (`event`). */
 ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event);
 
 /* execute.c */
 bool ls__has_inputs(const ls_trace *t, int32_t id);     /* whether all inputs of the node have values */
-void ls__trace_let_go(ls_trace *t, int32_t id);         /* releases the value of a node where nothing waits for it */
-ls_status ls__execute_now(ls_trace *t, int32_t id);     /* executes one node at once, whatever the order says */
+void ls__trace_let_go(ls_trace *t, int32_t id);         /* releases the value of a node for which no other node and no save waits */
+ls_status ls__execute_now(ls_trace *t, int32_t id); /* executes node `id` at once, before the nodes that come earlier in the plan's order */
 
 /* edit.c */
-ls_status ls__edit_write(ls_trace *t, int32_t id);                      /* replaces the value at a point */
-ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);       /* executes an operator in place, or self[index] = value */
+ls_status ls__edit_write(ls_trace *t, int32_t id);                      /* executes a node that replaces the value at a point */
+/* executes a node that changes a value: an operator in place, or self[index] = value */
+ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces one tensor by another in all that the run holds */
-ls_status ls__edit_protect(ls_trace *t, void *tensor);  /* the model is about to change `tensor`: values that were read get copies */
+/* copies the values read so far that share memory with `tensor`, which the model is about to change */
+ls_status ls__edit_protect(ls_trace *t, void *tensor);
 
-/* own.c: memory of the caller or of the model, which a run may not change */
+/* The functions of own.c protect memory of the caller or of the model, which a run may not change. */
 bool ls__own_foreign(const ls_trace *t, void *tensor);  /* whether the tensor's memory is the caller's or the model's */
-ls_status ls__own_unchanged(const ls__node *node); /* fails where a tensor in the node's arguments was changed after the line was written */
+/* fails where a tensor among the node's arguments was changed after the node was recorded */
+ls_status ls__own_unchanged(const ls__node *node);
 ls_status ls__own_inputs(ls_trace *t);                  /* copies the inputs of a model that changes values in place */
-/* Copies the arguments of a module that a body calls, where the module could change them. */
+/* Copies those arguments `s` of a module called by a body that the module could change; the copies are in `own`. */
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own);
-ls_status ls__own_keep(ls_trace *t, const ls_program *p); /* copies the parameters and buffers that the forward changes */
+/* copies the parameters and buffers that the forward of `p` changes, for ls__own_put_back */
+ls_status ls__own_keep(ls_trace *t, const ls_program *p);
 ls_status ls__own_inside(const ls_trace *t, const ls__node *node); /* fails where an operator could reach the memory of another invoke's
                                                                       rows */
 void ls__own_put_back(ls_trace *t);                     /* restores the parameters and buffers that the forward changed */
 
 /* rows.c */
 ls_status ls__rows_take(ls_trace *t, int32_t id, const ls_value *whole, ls_value *out);
-/* Puts the rows of one invoke into the tensors of a whole value. */
+/* Writes `part`, the rows that one invoke has set, into `whole`, the value with the rows of all invokes. */
 ls_status ls__rows_put(ls_trace *t, int32_t id, ls_value *whole, const ls_value *part);
 bool ls__rows_all(const ls_trace *t, int32_t invoke);   /* whether the invoke's rows are all rows of the pass */
-bool ls__rows_several(const ls_trace *t);               /* whether several invokes share a batch, so that a value may be a part of it */
-ls_value *ls__rows_whole(ls_trace *t, int32_t id);      /* the value at the point of which the node's value is the rows or an element,
-                                                           else the node's own value */
+/* whether several invokes share a batch, so that a value that one of them sees may be a part of a larger tensor */
+bool ls__rows_several(const ls_trace *t);
+/* the value at a point from which the value of node `id` was taken, as rows or as an element; else the node's own value */
+ls_value *ls__rows_whole(ls_trace *t, int32_t id);
 
-/* grad_plan.c, grad.c */
+/* The functions below are in grad_plan.c and grad.c. */
 ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gradient, and the time at which autograd begins */
 bool ls__grad_records(const ls_trace *t);               /* whether autograd records at the current time */
-ls_status ls__grad_arrive(ls_trace *t);                 /* at a new point: makes leaves of the values whose gradients are asked for */
+/* called when the run has reached a new point: makes autograd leaves of the values there whose gradients are asked for */
+ls_status ls__grad_arrive(ls_trace *t);
 ls_status ls__grad_watch(ls_trace *t, int32_t id);      /* attaches a hook to a new value whose gradient is asked for */
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
 void ls__grad_close(ls_trace *t);
 
 /* narrow.c */
 void ls__narrow_plan(ls_trace *t);
-ls_status ls__narrow_cut(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out); /* `out` is a new reference */
+/* cuts the argument of a narrowed call to the positions that the indexing node `item` takes; `out` is a new reference */
+ls_status ls__narrow_cut(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out);
 #endif

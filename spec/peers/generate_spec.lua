@@ -107,7 +107,7 @@ describe("a generation", function()
     end)
     assert.is_true(first.steps <= 2)
     assert.equal(3, second.steps)
-    assert.matches(("step 3 never came, the text ended after %d"):format(first.steps), failure(function()
+    assert.matches(("step 3 did not run, since the text ended after %d steps"):format(first.steps), failure(function()
       return never.value
     end).message, 1, true)
   end)

@@ -1,4 +1,5 @@
-/* The arguments of a run: streams as the inputs of a function, the pair at an input point, and copies that are kept until the run. */
+/* Arguments of runs: fills the inputs of a function from a stream, makes the pair at an input point, and copies arguments that have to last
+   until the run. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
@@ -26,7 +27,7 @@ ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
   return LS_OK;
 }
 
-/* Copies the tensors and sequences in a value, so that it shares no memory. */
+/* Replaces the tensors and sequences in a value by copies, so that the value shares memory with no other value. */
 ls_status ls__own_memory(ls_value *v) {
   ls_value fresh;
   ls_status status = LS_OK;
@@ -49,7 +50,7 @@ bool ls__stream_shares(const ls_value *stream, int32_t n, void *tensor) {
   return false;
 }
 
-/* Fills the input cells of a frame from the arguments `s`, which hold no nodes. */
+/* Fills the cells for the inputs of a called function from the arguments `s`, a stream without nodes. */
 ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells) {
   int32_t position = 0;
   for (int32_t i = 0; i < n;) {
@@ -61,7 +62,8 @@ ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_
       if (input < 0) return ls__fail(LS_ERROR_ARGUMENT, "this recording of the module has no argument \"%s\"", key);
       i++;
     } else if ((input = position++) >= function->positional) {
-      return ls__fail(LS_ERROR_ARGUMENT, "this recording of the module takes %d arguments", function->positional);
+      return ls__fail(LS_ERROR_ARGUMENT, "this recording of the module takes %d positional arguments, and more were passed",
+                      function->positional);
     }
     int32_t end = ls__stream_value(s, i, n);
     ls_status status = ls__own(s + i, end - i, &cells[input]);
@@ -70,11 +72,11 @@ ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_
   }
   return position == function->positional
              ? LS_OK
-             : ls__fail(LS_ERROR_ARGUMENT, "this recording of the module takes %d arguments, not %d", function->positional,
+             : ls__fail(LS_ERROR_ARGUMENT, "this recording of the module takes %d positional arguments, not %d", function->positional,
                         position);
 }
 
-/* Makes the pair ((positional, ...), {keywords}) of a frame's inputs; the values move from the cells into the pair. */
+/* Makes the pair ((positional, ...), {keywords}) of a called function's inputs; the values move from the cells into the pair. */
 ls_status ls__pair_of(const ls_function *function, ls_value *cells, ls_value *out) {
   ls_value pair, args, options;
   ls_status status = ls__seq_new(LS_TUPLE, 2, &pair);
@@ -124,13 +126,13 @@ ls_status ls__arguments_check(const ls_value *args, int32_t n) {
 
 ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
   ls_value *kept = malloc(sizeof *kept * (size_t)(n ? n : 1));
-  if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of the arguments");
   for (int32_t i = 0; i < n; i++) {
     kept[i] = args[i];
     bool is_text = kept[i].kind == LS_KEY || kept[i].kind == LS_STRING;
     if (is_text && !(kept[i].as.s = ls__intern(kept[i].as.s, strlen(kept[i].as.s)))) {
       ls__stream_free(kept, i);
-      return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+      return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of the arguments");
     }
     if (!is_text) ls_value_retain(&kept[i]);
     if (kept[i].kind == LS_TENSOR) kept[i].aux = (int32_t)ls__tensor_version(kept[i].as.p);

@@ -1,11 +1,12 @@
-/* Recording with values: the forward of a module that branches on numbers is recorded at each call, and every node of it, and of the
-   functions that call it, is computed as it is recorded. A value that chose a branch is guarded: where an edit in a trace changes it,
-   the run fails instead of taking the wrong branch. */
+/* Dynamic modules: the forward of a module that branches on numbers is recorded at each call, and each of its nodes, and of those of the
+   functions that call it, is computed as it is recorded. A value that chose a branch is guarded: where an edit in a trace changes that
+   value, the run fails instead of taking the wrong branch. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
 
-/* The value that a caller passes for an input, borrowed. Where the caller passes a node, it is the value that the node has so far. */
+/* Finds the value that a caller passes for an input, borrowed. Where the caller passes a node, that is the value computed for the node
+   while the caller is recorded. */
 static ls_status given_value(const ls_value *given, ls_value *out) {
   *out = *given;
   if (given->kind != LS_NODE) return LS_OK;
@@ -27,7 +28,7 @@ ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, in
     return ls__fail(LS_ERROR_STATE, "the values of a function's inputs must be set before its first operator is recorded");
   f->value_room = nodes->room ? nodes->room : 1;
   f->values = calloc((size_t)f->value_room, sizeof *f->values);
-  if (!f->values) return ls__fail(LS_ERROR_MEMORY, "out of memory for a recording");
+  if (!f->values) return ls__fail(LS_ERROR_MEMORY, "out of memory for the values of a function");
   for (int32_t i = 0, input = 0; i < n && input < f->inputs; i++) {
     if (given[i].kind == LS_KEY) continue;
     ls_value v;
@@ -54,13 +55,14 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   ls_value *out = &f->values[id];
   if (node->slot < 0) return ls__node_execute(node, f->values, out);
   const ls__slot *slot = &f->slots[node->slot];
-  if (node->kind == LS__CALL && slot->callee->gave.kind) { /* the callee was recorded with values, so its result is known */
+  /* the called function was computed while it was recorded, so its result is known */
+  if (node->kind == LS__CALL && slot->callee->gave.kind) {
     *out = slot->callee->gave;
     slot->callee->gave = (ls_value){0};
     return LS_OK;
   }
   ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, f->values, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   ls_status status = node->kind == LS__TAP ? ls__own(s, 1, out)
                                            : run_function(node->kind == LS__TWO_FORMS ? slot->fused : slot->callee, s, node->n, out);
   if (s != local) free(s);
@@ -91,12 +93,14 @@ int32_t ls_node_is_eager(const ls_value *node) {
 
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) {
   LS__NEED(out);
-  if (ls_node_is_eager(node) != 1) return ls__fail(LS_ERROR_ARGUMENT, "the value belongs to no function that is recorded with values");
+  if (ls_node_is_eager(node) != 1)
+    return ls__fail(LS_ERROR_ARGUMENT, "this value has no number yet, since the module whose forward made it is not dynamic");
   ls_function *f = node->as.p;
   ls_value stream[2] = {*node, f->values[node->aux]};
   int32_t id;
   ls_status status = LS_OK;
-  if (stream[1].kind <= LS_STRING || stream[1].kind == LS_TENSOR) { /* a sequence is guarded when a script asks for its elements */
+  /* a sequence needs no guard of its own, since a guard is added when a script asks for one of its elements */
+  if (stream[1].kind <= LS_STRING || stream[1].kind == LS_TENSOR) {
     ls__node guard = ls__node_of(LS__GUARD, site);
     status = ls__function_record(f, &guard, stream, 2, LS_NONE, &id);
   }

@@ -1,4 +1,4 @@
-/* Functions: what a module's forward does, recorded once. */
+/* Functions: the operators and calls of a module's forward, recorded once. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
@@ -41,7 +41,7 @@ ls_status ls_function_new(ls_module *m, ls_function **out) {
   return LS_OK;
 }
 
-/* Releases the module and the functions of a slot. */
+/* Releases the module and the functions that an ls__slot refers to. */
 static void slot_clear(ls__slot *slot) {
   ls_module_release(slot->module);
   ls_function_release(slot->callee);
@@ -50,7 +50,7 @@ static void slot_clear(ls__slot *slot) {
 
 void ls_function_release(ls_function *f) {
   if (!f || --f->owner.references) return;
-  f->owner.references++; /* a value freed below may hold handles to this function */
+  f->owner.references++; /* this reference keeps the function alive, since a value freed below may hold the last handle to it */
   for (int32_t i = 0; f->values && i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
   for (int32_t i = 0; i < f->slot_count; i++) slot_clear(&f->slots[i]);
   ls__nodes_free(&f->owner.nodes);
@@ -68,7 +68,7 @@ void ls_function_release(ls_function *f) {
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
-/* Makes room for the value of each node, where the function is recorded with values. */
+/* Makes room for the value of each node in a function whose nodes are computed as they are recorded (eager.c); false when out of memory. */
 static bool make_room(ls_function *f) {
   int32_t room = f->owner.nodes.room;
   if (!f->values || room <= f->value_room) return true;
@@ -90,7 +90,7 @@ ls_status ls__function_record(ls_function *f, const ls__node *like, const ls_val
     f->values[*id] = (ls_value){0};
     status = node->kind == LS__INPUT || node->kind == LS__GUARD ? LS_OK : ls__eager_run(f, *id);
   } else {
-    status = ls__fail(LS_ERROR_MEMORY, "out of memory for a recording");
+    status = ls__fail(LS_ERROR_MEMORY, "out of memory for the values of a function");
   }
   if (status) ls__node_take_back(&f->owner.nodes);
   return status;
@@ -121,7 +121,7 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) 
   return LS_OK;
 }
 
-/* Adds a node with a slot: a call, a tap, or a choice of two forms. */
+/* Adds a node with an ls__slot: a call, a tap, or a choice between a plain and a fused function. */
 static ls_status slotted(ls_function *f, ls__node_kind kind, ls__slot slot, const ls_value *args, int32_t n, int64_t site,
                          uint8_t result, ls_value *out) {
   if (f->slot_count == f->slot_room) {
@@ -159,7 +159,8 @@ bool ls__function_has_input(const ls_function *f, const char *keyword) {
 }
 
 static ls_status finished(const ls_function *callee) {
-  return callee->owner.open ? ls__fail(LS_ERROR_STATE, "a function is called before it is finished") : LS_OK;
+  return callee->owner.open ? ls__fail(LS_ERROR_STATE, "a function is called before its recording is finished; call ls_function_finish "
+                                                       "first") : LS_OK;
 }
 
 ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
@@ -190,9 +191,9 @@ ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function 
   if (!status) status = finished(plain);
   if (!status) status = finished(fused);
   if (!status && fused->slot_count)
-    status = ls__fail(LS_ERROR_ARGUMENT, "a fused form can have operators only, no calls and no taps");
+    status = ls__fail(LS_ERROR_ARGUMENT, "the fused form of a computation can have operators only, no calls and no taps");
   if (!status && (plain->inputs != fused->inputs || ls__function_kind(plain) != ls__function_kind(fused)))
-    status = ls__fail(LS_ERROR_ARGUMENT, "the plain and the fused form need the same inputs and the same kind of result");
+    status = ls__fail(LS_ERROR_ARGUMENT, "the plain and the fused form of a computation need the same inputs and the same kind of result");
   if (!status) status = recording(f);
   if (status) return status;
   return slotted(f, LS__TWO_FORMS, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
@@ -204,7 +205,7 @@ ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) 
   if (status) return status;
   ls_function *f = value->kind == LS_NODE ? value->as.p : NULL;
   if (!f || !ls__is_function(&f->owner) || !f->owner.open)
-    return ls__fail(LS_ERROR_STATE, "sizes as values of a graph exist only in a module's forward");
+    return ls__fail(LS_ERROR_STATE, "the sizes of a tensor can be recorded as values only while the forward of a module is recorded");
   ls__node node = ls__node_of(LS__SHAPE, site);
   int32_t id;
   status = ls__function_record(f, &node, value, 1, LS_LIST, &id);
@@ -214,7 +215,7 @@ ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) 
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
-/* Finds after which node each value is no longer used. */
+/* Finds for each value the last node that uses it, after which the value can be freed. */
 static ls_status find_ends(ls_function *f) {
   int32_t count = f->owner.nodes.count;
   int32_t *last = malloc(sizeof *last * (size_t)(count + 1));
@@ -254,9 +255,9 @@ ls_status ls_function_finish(ls_function *f, const ls_value *result) {
   if (!status && result->kind != LS_OPEN) status = ls__value_check(result);
   if (status) return status;
   if (result->kind == LS_NODE && result->as.p != f)
-    return ls__fail(LS_ERROR_STATE, "a forward must return a value of its own recording");
+    return ls__fail(LS_ERROR_STATE, "the forward of a module must return a value that it computed itself");
   if (result->kind == LS_OPEN)
-    return ls__fail(LS_ERROR_ARGUMENT, "a forward must return one value; return several as a tuple");
+    return ls__fail(LS_ERROR_ARGUMENT, "the forward of a module must return one value; return several as a tuple");
   f->result = *result;
   if (result->kind == LS_NODE) f->result.as.p = NULL;
   else ls_value_retain(&f->result);

@@ -1,4 +1,4 @@
-/* Builds a function, with all that it calls, of a checked text and the weights that the caller sets. */
+/* Builds a function, with all that it calls, from a checked JSON text and the weights that the caller sets. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/graph_check.h"
@@ -59,7 +59,7 @@ ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *t
       if (!strcmp(known, name)) return set_tensor(r, i, name, tensor);
   }
   char shown[LS__READ_SHOWN];
-  return ls__fail(LS_ERROR_NAME, "%s: the function has no weight \"%s\"", r->name, ls__printable(name, strlen(name), shown,
+  return ls__fail(LS_ERROR_NAME, "%s: the function in the file has no weight \"%s\"", r->name, ls__printable(name, strlen(name), shown,
       sizeof shown));
 }
 
@@ -141,7 +141,7 @@ static ls_status make_function(ls_reader *r, int32_t i, parts *p) {
   return status;
 }
 
-/* Makes the tensors whose numbers are in the text, and fails where the caller has not set a weight. */
+/* Makes those tensors whose numbers are in the JSON text, and fails where the caller has not set a weight. */
 static ls_status complete_tensors(ls_reader *r) {
   ls__read_place at = {.reader = r, .graph = -1, .node = -1};
   ls_status status = LS_OK;
@@ -150,7 +150,7 @@ static ls_status complete_tensors(ls_reader *r) {
     if (r->values[i].kind == LS_TENSOR) continue;
     char shown[LS__READ_SHOWN];
     const char *name = json_string_value(json_array_get(names, 0));
-    status = names ? ls__read_fail(&at, LS_ERROR_NAME, "the weight \"%s\" was not given",
+    status = names ? ls__read_fail(&at, LS_ERROR_NAME, "the weight \"%s\" of the function was not set",
                                    ls__printable(name, strlen(name), shown, sizeof shown))
                    : ls__read_tensor(&at, o, true, &r->values[i]);
   }
@@ -161,7 +161,8 @@ ls_status ls_reader_function(ls_reader *r, ls_function **out) {
   LS__NEED(r && r->is_function && out);
   ls_status status = complete_tensors(r);
   parts p = {calloc((size_t)r->module_count + 1, sizeof *p.modules), calloc((size_t)r->graph_count, sizeof *p.functions)};
-  if (!status && (!p.modules || !p.functions)) status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name);
+  if (!status && (!p.modules || !p.functions))
+    status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the function in the file", r->name);
   for (int32_t i = 0; i < r->module_count && !status; i++) status = make_module(r, i, &p);
   for (int32_t i = 0; i < r->graph_count && !status; i++) status = make_function(r, i, &p);
   if (!status) {

@@ -13,20 +13,20 @@
 #include "model/graph_check.h"
 #include "model/private.h"
 
-/* Numbers pointers in the order in which they are added. */
+/* A hash table that numbers pointers in the order in which they are added. */
 typedef struct table {
   const void **keys;
   int32_t *numbers;
-  int32_t used, room; /* `room` is a power of two */
+  int32_t used, room; /* the number of entries in use, and of all entries, which is a power of two */
 } table;
 
 typedef struct ls__json_form {
   table tensors, modules, functions;
-  const ls_value **values;    /* for each tensor by its number, a value that refers to it; borrowed from nodes */
-  json_t **names;             /* for each tensor by its number, the paths by which modules reach it; NULL: none */
+  const ls_value **values;    /* for each tensor, by its number, a value with that tensor; borrowed from nodes */
+  json_t **names;  /* for each tensor, by its number, the paths at which modules have it, as a JSON list; NULL where no module has it */
   int32_t value_room;
   json_t *module_list, *function_list;
-  const char **wanted;        /* the sorted paths of the tensors that a file of weights has; NULL: all paths */
+  const char **wanted;        /* the sorted paths of the tensors that a file of weights has; NULL where it has the tensors at all paths */
   size_t wanted_count;
 } ls__json_form;
 
@@ -63,7 +63,7 @@ static bool widen(table *t) {
   return true;
 }
 
-/* Gives the next number to a pointer that has none yet; -1 when out of memory. */
+/* Adds a pointer to a table in which it is not yet, and returns its number; -1 when out of memory. */
 static int32_t add(table *t, const void *key, ls__json *out) {
   if (2 * t->used >= t->room && !widen(t)) {
     ls__json_made(out, NULL);
@@ -105,7 +105,8 @@ static bool is_wanted(const ls__json_form *form, const char *path) {
 
 enum { PATH_ROOM = 1024 };
 
-/* Notes the paths of the used tensors in the module `m` and below it. `path` holds the path of `m`, of `length` bytes. */
+/* Notes for each tensor that functions use its paths in the module `m` and in the modules below. `path` holds the path of `m`, which has
+   `length` bytes. */
 static void name_tensors(ls__json_form *form, ls__json *out, const ls_module *m, char *path, size_t length) {
   for (int32_t i = 0; i < m->tensors; i++) {
     int32_t number = m->tensor_values[i].kind == LS_TENSOR ? find(&form->tensors, m->tensor_values[i].as.p) : -1;
@@ -133,14 +134,14 @@ static json_t *tensors_json(ls__json_form *form, ls__json *out) {
 
 /* ---- modules ----------------------------------------------------------------------------------------------------- */
 
-/* The number of a module. A new module is added to the list behind the modules below it. */
+/* Returns the number of a module in the list of modules. A module that is not yet in the list is added, after its children. */
 static int32_t module_number(ls__json_form *form, ls__json *out, const ls_module *m) {
   int32_t number = find(&form->modules, m);
   if (number >= 0) return number;
   json_t *o = ls__json_made(out, json_object()), *axes = ls__json_made(out, json_object()),
       *children = ls__json_made(out, json_object());
   ls__json_put(out, o, "class", ls__json_string(out, m->class_name));
-  for (int32_t i = 0; i < m->axes; i++) /* the first declaration for a point is the one that counts */
+  for (int32_t i = 0; i < m->axes; i++) /* where a module declares two axes for a point, the first declaration counts */
     if (!json_object_get(axes, m->axis_points[i]))
       ls__json_put(out, axes, m->axis_points[i], ls__json_integer(out, m->axis_numbers[i]));
   for (int32_t i = 0; i < m->children && !out->status; i++)
@@ -154,7 +155,8 @@ static int32_t module_number(ls__json_form *form, ls__json *out, const ls_module
   return add(&form->modules, m, out);
 }
 
-/* Adds to each module which of its tensors are used, which is known only after all functions are written. */
+/* Adds the field `tensors` to each module: those of its tensors that functions use, which are known only after all functions are
+   written. */
 static void put_module_tensors(ls__json_form *form, ls__json *out) {
   for (int32_t k = 0; k < form->modules.room && !out->status; k++) {
     const ls_module *m = form->modules.keys[k];
@@ -191,7 +193,8 @@ static json_t *node_json(ls__json_form *form, ls__json *out, const ls_function *
   return o;
 }
 
-/* The number of a function. A new function is added to the list behind the functions that it calls. */
+/* Returns the number of a function in the list of functions. A function that is not yet in the list is added, after the functions that it
+   calls. */
 static int32_t function_number(ls__json_form *form, ls__json *out, const ls_function *f) {
   int32_t number = find(&form->functions, f);
   if (number >= 0) return number;

@@ -1,4 +1,4 @@
-/* Records the nodes of a checked text. Where the recording itself refuses a node (an operator that does not take these arguments), the
+/* Records the nodes of a checked JSON text. Where a node cannot be recorded, such as an operator that does not take its arguments, the
    error names the node. */
 #include <math.h>
 #include <stdlib.h>
@@ -7,7 +7,9 @@
 
 /* ---- arguments as a stream --------------------------------------------------------------------------------------- */
 
-static ls_status no_memory(const ls__build *b) { return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", b->at.reader->name); }
+static ls_status no_memory(const ls__build *b) {
+  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the nodes in the file", b->at.reader->name);
+}
 
 static bool grow(ls_value **array, int32_t count, int32_t *room) {
   if (count < *room) return true;
@@ -25,7 +27,7 @@ static ls_status put(ls__build *b, ls_value v) {
   return LS_OK;
 }
 
-/* Adds a tensor that was made for this node alone; the reference is kept until the node has its own. */
+/* Adds a tensor that was made for one node's arguments; this reference is kept until the node is recorded with a reference of its own. */
 static ls_status put_owned(ls__build *b, ls_value v) {
   if (!grow(&b->owned, b->owned_count, &b->owned_room)) {
     ls_value_release(&v);
@@ -60,12 +62,12 @@ static ls_status put_tensor(ls__build *b, const json_t *v) {
   return status ? status : put_owned(b, made);
 }
 
-/* Adds a parameter or buffer of the model beside which the trace runs. */
+/* Adds, as an argument, a parameter or buffer of the model that the trace runs. */
 static ls_status put_parameter(ls__build *b, const json_t *v) {
   const ls_value *tensor = ls__module_tensor(b->module, json_string_value(v));
   if (tensor) return put(b, *tensor);
   char shown[LS__READ_SHOWN];
-  return ls__read_fail(&b->at, LS_ERROR_NAME, "this model has no parameter \"%s\"",
+  return ls__read_fail(&b->at, LS_ERROR_NAME, "the edit names the parameter \"%s\", which this model does not have",
                        ls__read_shown(v, shown));
 }
 
@@ -127,7 +129,8 @@ static ls_status make_operator(ls__build *b, int32_t *id) {
                                                 "which it may not do in a file");
 }
 
-/* The kind of self[index] as far as it is known. For an operator with several results it is the kind that the operator's schema says. */
+/* Returns the kind of the value self[index] as far as it is known. Where self is an operator with several results, its schema tells the
+   kind. */
 static uint8_t kind_of_item(const ls__build *b) {
   const ls_value *self = &b->stream[0], *index = &b->stream[1];
   const ls__nodes *nodes = &b->owner->nodes;
@@ -151,7 +154,7 @@ static ls_status make_node(ls__build *b, int32_t *id) {
   }
 }
 
-/* Whether the present error begins with the name of the file. */
+/* Whether the error that was just set begins with the name of the file. */
 static bool says_where(const ls__build *b) {
   size_t n = strlen(b->at.reader->name);
   return !strncmp(ls_error_message(), b->at.reader->name, n) && !strncmp(ls_error_message() + n, ": ", 2);

@@ -1,20 +1,20 @@
-/* Checks the nodes of a graph from JSON before any node is made. A node must have a kind that its graph may have, as many arguments as
-   its kind takes, of the types that it takes, and may refer to earlier nodes only. */
+/* Checks the nodes of a function or stored edit from JSON before any node is made. A node must have a kind that is allowed there and the
+   number and types of arguments that its kind takes, and may refer to earlier nodes only. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/graph_check.h"
 
-enum { FUNCTION = 1, EDIT = 2 }; /* the graphs in which a kind may occur */
-enum { FREE = 0, OPERATOR, POINT, NAME, OPTIONAL }; /* what the name of a node is */
+enum { FUNCTION = 1, EDIT = 2 }; /* whether a kind of node may occur in functions, in stored edits or in both */
+enum { FREE = 0, OPERATOR, POINT, NAME, OPTIONAL }; /* what the field `name` of a node means for its kind */
 enum { ANY = 1 << 20, MOST_INPUTS = 256, MOST_STEPS = 1 << 20 };
 
 typedef struct rule {
   int32_t where, name;
-  int32_t least, most;       /* the fewest and the most arguments */
-  bool gives;                /* whether the node has a value */
-  bool keywords;             /* whether its arguments can have names */
-  bool indices;              /* whether its last arguments are indices */
-  bool node;                 /* whether some argument has to be a node */
+  int32_t least, most;       /* the fewest and the most arguments that the node may have */
+  bool gives;                /* whether a node of this kind has a value */
+  bool keywords;             /* whether the node's arguments can have names */
+  bool indices;              /* whether the node's last arguments are indices */
+  bool node;                 /* whether at least one argument of the node has to be another node */
 } rule;
 
 static const rule rules[] = {
@@ -33,7 +33,7 @@ static const rule rules[] = {
   [LS__HOST] = {0, FREE, 0, 0, false, false, false, false},
 };
 
-/* The error for a kind of node that a trace has but a file cannot have. */
+/* Returns the error text for a kind of node that a trace can have but a file cannot. */
 static const char *reason(int32_t kind) {
   switch (kind) {
     case LS__HOST: return "a Lua function (tracer:apply) cannot be saved as data: edits in files are operators only";
@@ -46,7 +46,7 @@ static const char *reason(int32_t kind) {
 
 /* ---- all arguments of a node ------------------------------------------------------------------------------------- */
 
-enum { MOST_KEYWORDS = 64 }; /* the limit is low because each keyword is compared with all earlier ones */
+enum { MOST_KEYWORDS = 64 }; /* the limit is low because the name of each named argument is compared with all earlier names */
 
 static ls_status check_arguments(ls__check *c, const rule *r, const ls_op *op) {
   const json_t *list = json_object_get(c->node, "arguments");
@@ -76,7 +76,7 @@ static ls_status check_arguments(ls__check *c, const rule *r, const ls_op *op) {
   return status;
 }
 
-/* Checks what some kinds of nodes require of their arguments beyond number and type. */
+/* Checks what some kinds of nodes require of their first two arguments, beyond the number of arguments and their types. */
 static ls_status check_first(ls__check *c) {
   const json_t *list = json_object_get(c->node, "arguments"), *first = json_array_get(list, 0),
                *second = json_array_get(list, 1);
@@ -113,11 +113,11 @@ static ls_status check_operator(ls__check *c, const ls_op **op) {
   char shown[LS__READ_SHOWN];
   if (ls_op_find(name, op)) return ls__read_failed(&c->at, LS_ERROR_NAME);
   if (ls__operator_is_safe(name)) return LS_OK;
-  return ls__read_fail(&c->at, LS_ERROR_NAME, "the operator %s is not on the list of those that a file may call",
+  return ls__read_fail(&c->at, LS_ERROR_NAME, "the operator %s is not on the list of operators that a file may call",
                        ls__printable(name, strlen(name), shown, sizeof shown));
 }
 
-/* Finds the function whose number is in a field; it must be an earlier one. */
+/* Finds the function whose number is in the given field of the node; fails unless it is an earlier function of the file. */
 static ls_status check_callee(ls__check *c, const char *field, const ls__read_graph **callee) {
   int64_t number;
   if (!ls__read_integer(json_object_get(c->node, field), 0, c->at.graph - 1, &number))
@@ -126,7 +126,7 @@ static ls_status check_callee(ls__check *c, const char *field, const ls__read_gr
   return LS_OK;
 }
 
-/* Checks that the arguments fit the inputs of the called function: all positional ones, and keywords that it has. */
+/* Checks that a call passes all positional inputs of the called function, and only keywords that the function has. */
 static ls_status check_inputs(ls__check *c, const ls__read_graph *callee) {
   const json_t *list = json_object_get(c->node, "arguments");
   int32_t positional = 0;
@@ -144,7 +144,8 @@ static ls_status check_inputs(ls__check *c, const ls__read_graph *callee) {
              : ls__check_wrong(c, "the called function takes %d arguments, not %d", callee->positional, positional);
 }
 
-/* Adds the calls, points and depth of a called function to this one's. The limits keep the sums from overflowing. */
+/* Adds the calls, points and depth of a called function to those of the calling function, and fails beyond a limit, which keeps the sums
+   from overflowing. */
 static ls_status count_call(ls__check *c, const ls__read_graph *callee) {
   ls__read_graph *g = c->graph;
   g->slots++;
@@ -177,13 +178,13 @@ static ls_status check_two_forms(ls__check *c) {
   return status ? status : count_call(c, plain);
 }
 
-/* Notes the call of a module of the model by an edit, so that the caller can set a program for it. */
+/* Notes that a stored edit calls a module of the model, so that the caller can set a program for the call. */
 static ls_status note_call(ls__check *c) {
   ls_reader *r = c->at.reader;
   if (r->call_count == r->call_room) {
     int32_t room = r->call_room ? 2 * r->call_room : 8;
     ls__read_call *calls = realloc(r->calls, sizeof *calls * (size_t)room);
-    if (!calls) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name);
+    if (!calls) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the nodes of the file", r->name);
     r->calls = calls;
     r->call_room = room;
   }
@@ -201,7 +202,7 @@ static ls_status note_call(ls__check *c) {
   return LS_OK;
 }
 
-/* Checks that an input is among the first nodes, and a positional one before those with a keyword. */
+/* Checks that an input of a function is among the first nodes, and that positional inputs come before inputs with a keyword. */
 static ls_status check_input(ls__check *c) {
   ls__read_graph *g = c->graph;
   const json_t *name = json_object_get(c->node, "name");
@@ -286,7 +287,8 @@ static ls_status check_result(ls__check *c) {
   c->at.kind = c->at.name = NULL;
   c->has_node = false;
   if (!result) return ls__check_wrong(c, "the function has no result");
-  c->at.node = (int32_t)json_array_size(c->graph->nodes); /* so that the result may refer to every node */
+  /* the result may refer to every node, since it is checked as if it came after the last one */
+  c->at.node = (int32_t)json_array_size(c->graph->nodes);
   ls_status status = ls__check_value(c, result, 0, false);
   if (!status && c->has_node && !json_object_get(result, "node"))
     status = ls__check_wrong(c, "the result is a sequence with a node inside; make the sequence a node");
@@ -297,9 +299,9 @@ static ls_status check_result(ls__check *c) {
 ls_status ls__read_check(ls_reader *r, int32_t graph) {
   ls__check c = {.at = {.reader = r, .graph = graph, .node = -1}, .graph = &r->graphs[graph]};
   const json_t *nodes = c.graph->nodes;
-  if (!ls__read_is_list(nodes)) return ls__read_fail(&c.at, LS_ERROR_FORMAT, "`nodes` is not a list");
+  if (!ls__read_is_list(nodes)) return ls__read_fail(&c.at, LS_ERROR_FORMAT, "the field `nodes` of the function or edit is not a list");
   c.gives = calloc(json_array_size(nodes) + 1, 1);
-  if (!c.gives) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name);
+  if (!c.gives) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the nodes of the file", r->name);
   c.graph->calls = 1;
   c.graph->points = 2;
   ls_status status = LS_OK;

@@ -1,4 +1,4 @@
-/* Checks the arguments of nodes from JSON: values, references to earlier nodes, indices, keywords. */
+/* Checks the arguments of nodes that are read from JSON: values, references to earlier nodes, indices, keywords. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static ls_status check_items(ls__check *c, const json_t *list, int depth, bool i
   return status;
 }
 
-/* Checks one {"name": ..., "value": ...}: the name must be a text that no earlier entry of the list has. */
+/* Checks entry `i` of `list`, {"name": ..., "value": ...}: its name must be a text that no earlier entry of the list has. */
 ls_status ls__check_named(ls__check *c, const json_t *list, size_t i) {
   static const char *const known[] = {"name", "value", NULL};
   const json_t *o = json_array_get(list, i), *name = json_object_get(o, "name");
@@ -50,7 +50,7 @@ ls_status ls__check_named(ls__check *c, const json_t *list, size_t i) {
   return LS_OK;
 }
 
-enum { MOST_FIELDS = 256 }; /* the limit is low because each field's name is compared with all earlier ones */
+enum { MOST_FIELDS = 256 }; /* the limit is low because the name of each field of a struct is compared with all earlier names */
 
 static ls_status check_struct(ls__check *c, const json_t *list, int depth) {
   if (!ls__read_is_list(list)) return ls__check_wrong(c, "a struct among the arguments is not a list");
@@ -108,7 +108,7 @@ static ls_status check_object(ls__check *c, const json_t *v, int depth, bool ind
   return LS_OK;
 }
 
-/* Checks one value of an argument; with `index`, slices and "..." are allowed. */
+/* Checks one value in an argument of a node; with `index`, the value may be a slice or "...". */
 ls_status ls__check_value(ls__check *c, const json_t *v, int depth, bool index) {
   if (depth > LS__READ_ARGUMENT_DEPTH)
     return ls__check_wrong(c, "the arguments nest lists deeper than %d", LS__READ_ARGUMENT_DEPTH);
@@ -117,12 +117,13 @@ ls_status ls__check_value(ls__check *c, const json_t *v, int depth, bool index) 
   return v ? LS_OK : ls__check_wrong(c, "a value is missing among the arguments");
 }
 
-/* Checks a keyword of an operator: some overload must have an argument of that name, and not one for results (out =). */
+/* Checks a named argument of an operator: some overload of the operator must have an argument of that name, and the argument must not be
+   one for results, such as `out`. */
 ls_status ls__check_keyword(ls__check *c, const ls_op *op, const json_t *name) {
   char shown[LS__READ_SHOWN];
   int32_t kind = ls__op_argument(op, json_string_value(name));
   if (kind == LS__ARGUMENT_NONE)
-    return ls__read_fail(&c->at, LS_ERROR_NAME, "the operator has no argument \"%s\"", ls__read_shown(name, shown));
+    return ls__read_fail(&c->at, LS_ERROR_NAME, "the operator of the node has no argument \"%s\"", ls__read_shown(name, shown));
   if (kind == LS__ARGUMENT_WRITTEN)
     return ls__check_wrong(c, "the operator would write into its argument \"%s\", which it may not do in a file",
                          ls__read_shown(name, shown));

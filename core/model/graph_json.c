@@ -1,4 +1,4 @@
-/* What the JSON of traces and of functions shares: arguments, tensors, words for kinds of nodes. */
+/* Writes what traces and functions have in common as JSON: arguments, tensors, and the words for the kinds of nodes. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 /* ---- making JSON that knows when it failed ----------------------------------------------------------------------- */
 
-static ls_status lost(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory for the text of a graph"); }
+static ls_status lost(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory for the JSON text of a function or trace"); }
 
 json_t *ls__json_made(ls__json *out, json_t *value) {
   if (!value && !out->status) out->status = lost();
@@ -18,7 +18,8 @@ json_t *ls__json_string(ls__json *out, const char *text) {
   errno = 0;
   json_t *value = json_string(text);
   if (!value && errno != ENOMEM && !out->status)
-    out->status = ls__fail(LS_ERROR_ARGUMENT, "a graph holds a text that is not valid UTF-8, so it cannot be written as JSON");
+    out->status = ls__fail(LS_ERROR_ARGUMENT, "the function or trace holds a text that is not valid UTF-8, so it cannot be written as "
+                                              "JSON");
   return ls__json_made(out, value);
 }
 
@@ -78,7 +79,8 @@ json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers) {
     ls__json_put(out, o, "data", base64(out, data, (size_t)ls_value_bytes(&keep)));
     ls_value_release(&keep);
   }
-  bool needed = out->form || status == LS_ERROR_MEMORY; /* a trace over shapes alone has tensors without numbers, which is no failure */
+  /* a scan (a trace over shapes alone) has tensors without numbers, which is no failure */
+  bool needed = out->form || status == LS_ERROR_MEMORY;
   if (status && needed && !out->status) out->status = status;
   return o;
 }
@@ -106,7 +108,7 @@ static json_t *sequence(ls__json *out, int32_t kind, json_t *inside) {
   return kind == LS_TUPLE ? ls__json_with(out, "tuple", inside) : kind == LS_STRUCT ? ls__json_with(out, "struct", inside) : inside;
 }
 
-/* Writes a sequence that is a value already, so that no node is in it. */
+/* Writes a sequence that is already made, so that it holds no nodes. */
 static json_t *made_sequence(ls__json *out, const ls_value *v) {
   const ls_value *items = ls__seq_items(v);
   const char **keys = ls__seq_keys(v);

@@ -8,7 +8,7 @@
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
-/* Writes the beginning of an error, such as: edits.json: node 3 of function 0 (operator "add"): */
+/* Writes the beginning of an error text, the place in a file, such as `edits.json: node 3 of function 0 (operator "add"): ` */
 static void write_place(const ls__read_place *at, char *text, size_t room) {
   const char *what = at->reader->is_function ? "function" : "edit";
   size_t used = (size_t)snprintf(text, room, "%s: ", at->reader->name);
@@ -51,7 +51,9 @@ const char *ls__read_shown(const json_t *text, char *room) {
   return ls__printable(json_string_value(text), json_string_length(text), room, LS__READ_SHOWN);
 }
 
-static ls_status no_memory(const ls_reader *r) { return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name); }
+static ls_status no_memory(const ls_reader *r) {
+  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the content of the file", r->name);
+}
 
 /* ---- pieces ------------------------------------------------------------------------------------------------------ */
 
@@ -73,7 +75,7 @@ ls_status ls__read_known(const ls__read_place *at, const json_t *object, const c
     while (known[i] && strcmp(known[i], key)) i++;
     if (known[i]) continue;
     char shown[LS__READ_SHOWN];
-    return ls__read_fail(at, LS_ERROR_FORMAT, "the field \"%s\" is not known here",
+    return ls__read_fail(at, LS_ERROR_FORMAT, "an object in the file has the field \"%s\", which is not known there",
                          ls__printable(key, strlen(key), shown, sizeof shown));
   }
   return LS_OK;
@@ -88,7 +90,7 @@ static int digit_of(char c) {
   return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Whether a text is `size` bytes in base64. The bytes are written to `out` unless it is NULL. */
+/* Whether a text is `size` bytes encoded in base64. The decoded bytes are written to `out` unless it is NULL. */
 static bool read_base64(const char *text, size_t length, size_t size, unsigned char *out) {
   if (length != (size + 2) / 3 * 4) return false;
   size_t digits = size / 3 * 4 + (size % 3 ? size % 3 + 1 : 0), made = 0;
@@ -111,23 +113,23 @@ static ls_status read_shape(const ls__read_place *at, const json_t *object, int6
                             size_t *bytes) {
   const json_t *name = json_object_get(object, "dtype"), *sizes = json_object_get(object, "shape");
   char shown[LS__READ_SHOWN];
-  if (!json_is_string(name)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has no dtype");
+  if (!json_is_string(name)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor in the file has no `dtype`, which must be a text");
   if (!(*dtype = ls__dtype_named(json_string_value(name))))
-    return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has the dtype \"%s\", which files cannot hold",
+    return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor in the file has the dtype \"%s\", which files cannot hold",
                          ls__read_shown(name, shown));
   if (!ls__read_is_list(sizes) || json_array_size(sizes) > LS__DIMS)
-    return ls__read_fail(at, LS_ERROR_FORMAT, "the shape of a tensor must be a list of at most %d sizes", LS__DIMS);
+    return ls__read_fail(at, LS_ERROR_FORMAT, "the `shape` of a tensor in the file must be a list of at most %d sizes", LS__DIMS);
   *dims = (int32_t)json_array_size(sizes);
   int64_t elements = 1, all;
   bool fits = true;
   for (int32_t i = 0; i < *dims; i++) {
     if (!ls__read_integer(json_array_get(sizes, (size_t)i), 0, INT64_MAX, &shape[i]))
-      return ls__read_fail(at, LS_ERROR_FORMAT, "the size of axis %d of a tensor is not a whole number from 0 on", i);
-    /* Sizes beside a 0 are multiplied too, since libtorch multiplies them to compute strides. */
+      return ls__read_fail(at, LS_ERROR_FORMAT, "axis %d in the `shape` of a tensor in the file is not a whole number from 0 on", i);
+    /* Where one size is 0 the other sizes must not overflow either, since libtorch multiplies them to compute strides. */
     if (__builtin_mul_overflow(elements, shape[i] ? shape[i] : 1, &elements)) fits = false;
   }
   if (!fits || __builtin_mul_overflow(elements, (int64_t)(*dtype)->size, &all))
-    return ls__read_fail(at, LS_ERROR_FORMAT, "the shape of a tensor is larger than any memory");
+    return ls__read_fail(at, LS_ERROR_FORMAT, "the `shape` of a tensor in the file is larger than any memory");
   for (int32_t i = 0; i < *dims; i++)
     if (!shape[i]) all = 0;
   *bytes = (size_t)all;
@@ -136,9 +138,11 @@ static ls_status read_shape(const ls__read_place *at, const json_t *object, int6
 
 static ls_status read_numbers(const ls__read_place *at, const json_t *text, const int64_t *shape, int32_t dims,
                               const ls__dtype *dtype, size_t bytes, ls_value *made) {
-  if (!json_is_string(text)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has no numbers (data)");
+  if (!json_is_string(text))
+    return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor in the file has no numbers: its field `data` is missing or is no text");
   if (!read_base64(json_string_value(text), json_string_length(text), bytes, NULL))
-    return ls__read_fail(at, LS_ERROR_FORMAT, "the numbers of a tensor are not the %zu bytes in base64 that its shape asks for", bytes);
+    return ls__read_fail(at, LS_ERROR_FORMAT, "the `data` of a tensor in the file is not the base64 text of the %zu bytes that its shape "
+                                              "asks for", bytes);
   if (!made) return LS_OK;
   unsigned char *numbers = calloc(bytes ? bytes : 1, 1);
   if (!numbers) return no_memory(at->reader);
@@ -153,7 +157,8 @@ ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool n
   int32_t dims;
   size_t bytes;
   const ls__dtype *dtype;
-  if (!json_is_object(object)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor must be an object with dtype, shape and data");
+  if (!json_is_object(object))
+    return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor in the file must be a JSON object with the fields `dtype`, `shape` and `data`");
   ls_status status = ls__read_known(at, object, numbers ? known : weight);
   if (!status) status = read_shape(at, object, shape, &dims, &dtype, &bytes);
   if (!status && numbers) status = read_numbers(at, json_object_get(object, "data"), shape, dims, dtype, bytes, made);
@@ -162,12 +167,12 @@ ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool n
 
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
-/* Looks at brackets and commas alone, to limit how deep the text nests and how many values it has before jansson reads it. jansson needs
-   some hundred bytes for each value. */
+/* Limits how deep a JSON text nests and how many values it has before jansson reads it, by looking at brackets and commas alone. jansson
+   needs some hundred bytes of memory for each value. */
 static ls_status check_size(const ls_reader *r, const char *json, size_t length) {
   int deep;
   size_t at = ls__json_space(json, length, 0), end = ls__json_skip(json, length, at, LS__READ_DEPTH, &deep), values = 1;
-  if (deep) return ls__fail(LS_ERROR_FORMAT, "%s: the text nests brackets deeper than %d", r->name, LS__READ_DEPTH);
+  if (deep) return ls__fail(LS_ERROR_FORMAT, "%s: the JSON text nests brackets deeper than %d", r->name, LS__READ_DEPTH);
   if (!end || ls__json_space(json, length, end) != length)
     return ls__fail(LS_ERROR_FORMAT, "%s: the text is not JSON: its first value does not end, or something follows it", r->name);
   bool quoted = false;
@@ -177,7 +182,7 @@ static ls_status check_size(const ls_reader *r, const char *json, size_t length)
     else if (!quoted && (json[at] == ',' || json[at] == '[' || json[at] == '{')) values++;
   }
   return values <= LS__READ_VALUES ? LS_OK
-                                   : ls__fail(LS_ERROR_FORMAT, "%s: the text has more than %d values", r->name, LS__READ_VALUES);
+                                   : ls__fail(LS_ERROR_FORMAT, "%s: the JSON text has more than %d values", r->name, LS__READ_VALUES);
 }
 
 static ls_status read_text(ls_reader *r, const char *json, size_t length, const char *mark) {
@@ -194,18 +199,19 @@ static ls_status read_text(ls_reader *r, const char *json, size_t length, const 
   if (!json_is_object(r->text) || !json_object_get(r->text, mark))
     return ls__fail(LS_ERROR_FORMAT, "%s: the file holds no %s", r->name, r->is_function ? "function" : "edits");
   if (!ls__read_integer(json_object_get(r->text, mark), 1, 1, &version))
-    return ls__fail(LS_ERROR_FORMAT, "%s: the version of its format (\"%s\") is not 1, the only one that can be read", r->name, mark);
+    return ls__fail(LS_ERROR_FORMAT, "%s: the version of the file's format (field \"%s\") is not 1, the only one that can be read",
+                    r->name, mark);
   return LS_OK;
 }
 
 ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *),
                        ls_reader **out) {
   ls_reader *r = calloc(1, sizeof *r);
-  if (!r) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", name);
+  if (!r) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the content of the file", name);
   ls__live_add(1);
   r->is_function = is_function;
   r->name = strdup(name);
-  ls_status status = r->name ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory", name);
+  ls_status status = r->name ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the content of the file", name);
   if (!status) status = read_text(r, json, length, is_function ? "luasight_function" : "luasight_edits");
   if (!status) status = check(r);
   if (status) ls_reader_release(r);

@@ -6,7 +6,8 @@ static volatile sig_atomic_t interrupted;
 
 void ls_interrupt(void) { interrupted = 1; }
 
-/* While a run is in progress, the first SIGINT stops it; any other SIGINT goes to the handler that the process had before. */
+/* Nonzero while a run is in progress: then the first SIGINT stops the run. Any other SIGINT goes to the handler that the process had
+   before. */
 static volatile sig_atomic_t running;
 static struct sigaction before;
 
@@ -44,8 +45,8 @@ static void install(void) {
   installed = true;
 }
 
-/* Our handler is installed at the first node of a run. The process's own handler is put back when the run ends, unless the process has
-   set another one meanwhile. */
+/* The library's handler of SIGINT is installed at the first node of a run. When the run ends, the process's own handler is put back, unless
+   the process has set another handler meanwhile. */
 void ls__interrupt_guard(bool on) {
   struct sigaction now;
   running = on;

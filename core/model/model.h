@@ -11,44 +11,53 @@
 /* ---- nodes (node.c) --------------------------------------------------------------------------------------------- */
 
 typedef enum ls__node_kind {
-  LS__INPUT,   /* in a function: one of its arguments */
-  LS__OP,      /* an operator of libtorch */
-  LS__GETITEM, /* self[indices]; the stream: self, indices */
-  LS__SETITEM, /* self[indices] = value; the stream: self, value, indices */
-  LS__SEQ,     /* a sequence; the stream: LS_OPEN and what follows it */
-  LS__SHAPE,   /* in a function: the sizes of a tensor; the stream: the tensor */
-  LS__CALL,  /* a call of the function in the node's slot, or in a trace of the node's program; the stream: the arguments, keywords last */
-  LS__TAP,     /* in a function: a value with a name; the stream: the value */
-  LS__TWO_FORMS,  /* in a function: a call of one of the two functions in the node's slot (plain, fused); the stream: the arguments */
-  LS__GUARD,   /* in a function: fails where a value differs from the one that chose a branch; the stream: the value, and that value */
-  LS__READ,    /* in a trace: the value at a point */
-  LS__WRITE,   /* in a trace: a replacement; the stream: the value that replaces the one at the point */
-  LS__ROWS,    /* in a trace: the rows of the invoke; the stream: the value at the point */
-  LS__TEXT,    /* in a trace: the token ids that a generation made */
-  LS__PAD,     /* in a trace: a number plus the invoke's columns of padding; the stream: the number */
-  LS__GRAD,    /* in a trace: a gradient; the stream: the value whose gradient it is */
-  LS__SETGRAD, /* in a trace: an assignment to a gradient; the stream: the value, its new gradient */
-  LS__BACKWARD,/* in a trace: a backward; the stream: the loss, and the loss's gradient or LS_NONE */
-  LS__HOST     /* in a trace: a call of a function of the script; the stream: the arguments */
+  LS__INPUT,   /* one of the inputs of a function */
+  LS__OP,      /* an operator of libtorch; the node's stream holds its arguments */
+  LS__GETITEM, /* self[indices]; the node's stream holds self and the indices */
+  LS__SETITEM, /* self[indices] = value; the node's stream holds self, the value and the indices */
+  LS__SEQ,     /* a sequence; the node's stream holds LS_OPEN and the elements */
+  LS__SHAPE,   /* the sizes of a tensor, in functions only; the node's stream holds the tensor */
+  /* a call: in a function that of the function in the node's slot, in a trace that of the node's program; the node's stream holds the
+     arguments, keywords last */
+  LS__CALL,
+  LS__TAP,     /* a tap, in functions only: a value with a name; the node's stream holds the value */
+  /* a call of one of two functions that compute the same (plain, fused), in functions only; the node's stream holds the arguments */
+  LS__TWO_FORMS,
+  /* a check, in functions only, that fails where a value differs from the value that chose a branch of the forward; the node's stream holds
+     both values */
+  LS__GUARD,
+  LS__READ,    /* a read, in traces only: the value at a point */
+  LS__WRITE,   /* a replacement of the value at a point, in traces only; the node's stream holds the new value */
+  LS__ROWS,    /* the rows of one invoke, in traces only; the node's stream holds the value with the rows of all invokes */
+  LS__TEXT,    /* the token ids that a generation made, in traces only */
+  LS__PAD,     /* a number plus the count of the invoke's padding columns, in traces only; the node's stream holds the number */
+  LS__GRAD,    /* a gradient, in traces only; the node's stream holds the value whose gradient it is */
+  LS__SETGRAD, /* an assignment to a gradient, in traces only; the node's stream holds the value and its new gradient */
+  LS__BACKWARD,/* a backward, in traces only; the node's stream holds the loss, and the loss's gradient or LS_NONE */
+  LS__HOST     /* a call of a function of the script, in traces only; the node's stream holds the arguments */
 } ls__node_kind;
 
-/* What one line of a forward or of a script says. Once recorded, a node does not change, except that a script may save its value later. */
+/* A node: one step of a recording, such as an operator, a read or a call. Once recorded, a node does not change, except that a script may
+   save its value later. */
 typedef struct ls__node {
-  uint8_t kind;        /* one of LS__* above */
-  uint8_t saved;       /* in a trace: the value stays after the run */
-  uint8_t flag;        /* in a trace: of a write, that the module is skipped; of a backward, that it keeps its graph; of a read, that a
-                          skip may leave it out */
-  uint8_t stored;      /* in a trace: the node is a copy from a stored edit, which does nothing where the run does not reach its point */
-  int32_t n;           /* the length of the stream */
+  uint8_t kind;        /* the kind of the node: an ls__node_kind such as LS__OP */
+  uint8_t saved;       /* 1 where a trace saves the value, so that it stays after the run */
+  /* used in traces, 1: a write skips its module; a backward keeps the autograd graph; a read may stay unset where a skip leaves out its
+     point */
+  uint8_t flag;
+  uint8_t stored;  /* 1 where the node of a trace is a copy from a stored edit, which does nothing where the run does not reach its point */
+  int32_t n;           /* the number of values in `stream`, the node's arguments */
   ls_value *stream;
-  int64_t site;        /* the script position; see ls_op_call */
-  int32_t slot;        /* in a function: the number of its slot; in a trace: the point of a read or write; else -1 */
-  int32_t edits;       /* the node whose value this one changes in place (one of them where it changes several), else -1 */
-  int32_t invoke;      /* in a trace: the invoke of a read, a write or rows, else the one in whose body the node was written; -1: none */
-  int32_t step;        /* in a trace: the step of a read or write */
+  int64_t site;        /* the script position (file and line) that errors name; see ls_op_call */
+  int32_t slot;        /* in a function the number of the node's ls__slot; in a trace the point that the node reads or writes; else -1 */
+  int32_t edits;       /* the node whose value this node changes in place, or one of them where it changes several; else -1 */
+  /* in a trace the invoke whose value the node reads or writes, else the invoke in whose body the node was recorded; -1 where there is
+     none */
+  int32_t invoke;
+  int32_t step;        /* in a trace the step of a generation in which the node reads or writes, else 0 */
   const ls_op *op;
-  ls__call *call;      /* the operator with its overload chosen and its constants converted */
-  ls_program *program; /* in a trace: the program that a call runs; retained */
+  ls__call *call;      /* the prepared call of `op`: its overload is chosen and its constant arguments are converted */
+  ls_program *program; /* in a trace the program that a call runs; retained */
 } ls__node;
 
 typedef struct ls__nodes {
@@ -57,45 +66,48 @@ typedef struct ls__nodes {
   uint8_t *kinds;      /* for each node the ls_kind that its value will have, LS_NONE where unknown */
 } ls__nodes;
 
-/* A node of the given kind and script position; all other fields are empty. */
+/* Returns a node of the given kind and script position, whose other fields are empty. */
 static inline ls__node ls__node_of(ls__node_kind kind, int64_t site) {
   return (ls__node){.kind = (uint8_t)kind, .site = site, .slot = -1, .edits = -1, .invoke = -1};
 }
 
-/* What functions and traces each implement in their own way. */
+/* The operations on recordings that functions and traces each implement in their own way. */
 typedef struct ls__owner_type {
-  void (*retain)(void *owner, int32_t node);  /* called when a handle to a node is made */
+  void (*retain)(void *owner, int32_t node);  /* is called when a handle to a node is made */
   void (*release)(void *owner, int32_t node);
-  /* The value of a node, borrowed. With `open`, a node that has run has a value even while its owner is still being recorded. */
+  /* Writes the value of a node to `out`, borrowed. With `open`, a node that has run has a value even while its function or trace is still
+     being recorded. */
   ls_status (*value)(void *owner, int32_t node, bool open, ls_value *out);
 } ls__owner_type;
 
-/* The part with which functions and traces begin. The pointer in an LS_NODE value is to this part. */
+/* The first part of the structures ls_function and ls_trace. The pointer in a value of kind LS_NODE points to this part. */
 typedef struct ls__owner {
   const ls__owner_type *type;
   int32_t references;
-  bool open;           /* whether nodes can still be recorded */
-  bool shapes;         /* whether this is a scan, whose tensors have no numbers */
+  bool open;           /* whether nodes can still be added */
+  bool shapes;         /* whether this is a scan: a trace whose tensors have shapes and dtypes but no numbers */
   ls__nodes nodes;
 } ls__owner;
 
-void ls__nodes_start(void); /* has to run before the first value of kind LS_NODE is made */
-/* Adds a copy of `node` with a copy of the stream, in which nodes of other owners are replaced by their values; prepares the call of an
-   operator. `id` is the number of the new node. */
+void ls__nodes_start(void); /* registers how handles to nodes are counted; has to run before the first value of kind LS_NODE is made */
+/* Adds a copy of `node` to the recording `o`, with a copy of `stream` in which nodes of other recordings are replaced by their values, and
+   prepares the call where the node is an operator. `id` becomes the number of the new node. */
 ls_status ls__node_add(ls__owner *o, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
-int32_t ls__node_edits(const ls__node *node, int32_t k); /* the k-th node whose value this node changes in place; -1 where k is too large */
+/* the k-th of the nodes whose values `node` changes in place; -1 where there are not so many */
+int32_t ls__node_edits(const ls__node *node, int32_t k);
 void ls__node_clear(ls__node *node);              /* releases the node's stream, call and program */
-void ls__node_take_back(ls__nodes *nodes);        /* removes the last node, after a failure */
-void ls__nodes_trim(ls__nodes *nodes);            /* frees the room for further nodes */
+void ls__node_take_back(ls__nodes *nodes);        /* removes the node added last, after a failure */
+void ls__nodes_trim(ls__nodes *nodes);            /* frees the memory that was kept for further nodes */
 void ls__nodes_free(ls__nodes *nodes);
-void ls__node_handle(ls__owner *o, int32_t id, ls_value *out); /* makes a handle to a node; a new reference */
+void ls__node_handle(ls__owner *o, int32_t id, ls_value *out); /* makes a handle to node `id` in `out`, which is a new reference */
 bool ls__is_function(const ls__owner *o);
 bool ls__is_node(const ls_value *v);              /* whether `v` is a handle to a node that exists; `v` may be NULL */
-/* Both check what a public function is given: the first a well-formed stream whose nodes exist, the second exactly one value. */
+/* The two functions below check arguments of public functions: ls__arguments_valid that a stream is well formed and its nodes exist,
+   ls__value_check that `v` is exactly one value. */
 ls_status ls__arguments_valid(const ls_value *stream, int32_t n);
 ls_status ls__value_check(const ls_value *v);
-/* Finds the only open owner of the nodes in a stream; NULL where no node has one. Fails where there are two, or where a node's function
-   is finished. */
+/* Finds the function or trace that is still being recorded and has nodes in the stream; NULL where there is none. Fails where there are
+   two, or where a node belongs to a finished function. */
 ls_status ls__open_owner(const ls_value *stream, int32_t n, ls__owner **out);
 /* Replaces the nodes in a stream by their values, borrowed. `out` is the stream itself where it has no nodes; else it is `local`
    (LS__LOCAL values) or new memory, which ls__resolved_free frees. */
@@ -109,121 +121,143 @@ ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *valu
 /* ---- functions (function.c, structure.c, positionwise.c) ---------------------------------------------------------- */
 
 ls_status ls__function_record(ls_function *f, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
-uint8_t ls__function_kind(const ls_function *f);  /* the ls_kind that its result will have */
-ls_module *ls__function_module(const ls_function *f); /* borrowed, may be NULL */
-int32_t ls__function_positional(const ls_function *f); /* the number of inputs without a keyword */
+uint8_t ls__function_kind(const ls_function *f);  /* the ls_kind that the function's result will have, LS_NONE where unknown */
+ls_module *ls__function_module(const ls_function *f); /* the module whose forward the function is; borrowed, may be NULL */
+int32_t ls__function_positional(const ls_function *f); /* the number of the function's inputs that have no keyword */
 bool ls__function_has_input(const ls_function *f, const char *keyword);
-bool ls__function_is_positionwise(const ls_function *f); /* whether it has one input and treats every position of that alone */
-/* Writes the names of the fields of the struct that a function returns; false where they are not known. `names` has room for LS__LOCAL. */
+/* whether the function has one input and computes each position from the same position of that input alone */
+bool ls__function_is_positionwise(const ls_function *f);
+/* Writes the field names of the struct that a function returns to `names`, which has room for LS__LOCAL of them; false where they are not
+   known. */
 bool ls__function_fields(const ls_function *f, const char **names, size_t *n);
 /* fails where `given` cannot replace the function's result */
 ls_status ls__function_may_return(const ls_function *f, const ls_value *given);
-ls_status ls__same_structure(const ls_value *old, const ls_value *fresh);  /* fails where `fresh` cannot replace `old` */
+/* fails where `fresh` cannot replace `old`, since kinds, lengths or field names differ */
+ls_status ls__same_structure(const ls_value *old, const ls_value *fresh);
 
 /* ---- modules (module.c) ------------------------------------------------------------------------------------------- */
 
 ls_module *ls__module_retain(ls_module *m);
-bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room); /* false where `m` is not below `root` */
-/* The axis of the rows that the module declares for the point, else `otherwise`. */
+/* writes the path from `root` down to `m`, such as "h.0.attn"; false where `m` is not below `root` */
+bool ls__module_path(const ls_module *root, const ls_module *m, char *path, size_t room);
+/* Returns the axis of a batch's rows that the module `m` declares for a point, or `otherwise` where it declares none. */
 int32_t ls__module_axis(const ls_module *m, const char *point, int32_t otherwise);
 const char *ls__module_class(const ls_module *m);
-const char *ls__module_tensor_name(const ls_module *m, const void *tensor);  /* NULL where the module itself does not have the tensor */
-const ls_value *ls__module_tensor(const ls_module *m, const char *name);  /* borrowed; NULL where the module itself has no such tensor */
-ls_module *ls__module_find(ls_module *root, const char *path, size_t length);     /* borrowed; NULL where there is no such module */
+/* the name of the tensor in `m`; NULL where the tensor is not one of `m` itself */
+const char *ls__module_tensor_name(const ls_module *m, const void *tensor);
+/* the parameter or buffer of `m` itself with that name, borrowed; NULL where there is none */
+const ls_value *ls__module_tensor(const ls_module *m, const char *name);
+/* the module at a path below `root`, borrowed; NULL where there is none */
+ls_module *ls__module_find(ls_module *root, const char *path, size_t length);
 
 /* ---- programs (program.c) ----------------------------------------------------------------------------------------- */
 
 typedef struct ls__point_info {
-  int32_t kind;            /* one of LS_POINT_* */
-  const char *tap;         /* the name of a tap */
-  int32_t instance;        /* the call that the point belongs to */
-  int32_t input, output;   /* the input point and the output point of that call */
-  ls_function *function;   /* the function that is called; borrowed */
-  ls_module *module;       /* the module of the call, or of the call around a form of an attention; borrowed, may be NULL */
+  int32_t kind;            /* what is at the point, a module's input, its output or a tap: one of LS_POINT_* */
+  const char *tap;         /* where the point is a tap, its name */
+  int32_t instance;        /* the number of the call of a function that the point belongs to */
+  int32_t input, output;   /* the numbers of the input point and the output point of the call `instance` */
+  ls_function *function;   /* the function that the call `instance` calls; borrowed */
+  /* the module of the call `instance`; where a plain or fused attention without a module is called, the module around it; borrowed, may be
+     NULL */
+  ls_module *module;
 } ls__point_info;
 
 ls_program *ls__program_retain(ls_program *p);
 ls_function *ls__program_function(const ls_program *p); /* borrowed */
 ls__point_info ls__program_point(const ls_program *p, int32_t point);
-ls__point_info ls__program_call(const ls_program *p, int32_t instance); /* the output point of a call */
-/* The call inside `instance` that computes element `key` of the result of `instance`; -1 where the element is no result of a call, or is
-   used elsewhere in the function too. */
+ls__point_info ls__program_call(const ls_program *p, int32_t instance); /* the output point of the call `instance` */
+/* Returns the number of the call inside the call `instance` that computes element `key` of the result of `instance`; -1 where no call
+   computes that element, or where the function uses the element elsewhere too. */
 int32_t ls__program_maker(const ls_program *p, int32_t instance, const ls_value *key);
-bool ls__program_edits(const ls_program *p);      /* whether a run changes some value in place */
-bool ls__program_trains(const ls_program *p);     /* whether some parameter of it requires a gradient */
+bool ls__program_edits(const ls_program *p);      /* whether a run of the program changes some value in place */
+bool ls__program_trains(const ls_program *p);     /* whether some parameter that the program uses requires a gradient */
 bool ls__program_owns(const ls_program *p, void *tensor); /* whether the tensor's memory is that of a parameter, a buffer, or a constant
                                                              of a forward */
-const ls_value *ls__program_changed(const ls_program *p, int32_t *n); /* the parameters, buffers and constants that a forward changes in
-                                                                         place; borrowed */
-/* Maps the points of `from` to those of `to`, -1 where missing; NULL where all are the same. */
+/* the tensors (parameters, buffers and constants) that a forward of the program changes in place; borrowed */
+const ls_value *ls__program_changed(const ls_program *p, int32_t *n);
+/* Makes in `out` an array with, for each point of `from`, the number of the same point in `to`, or -1 where `to` lacks the point; NULL
+   where all numbers are the same. */
 ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out);
-ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out); /* `args` without nodes */
+/* runs a program to its end; the stream `args` must hold no nodes */
+ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
 
 /* ---- arguments (arguments.c): no LS_NODE inside --------------------------------------------------------------------- */
 
-ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out); /* copies one argument with its sequences; tensors are shared */
-ls_status ls__own_memory(ls_value *v); /* copies the tensors in the value too */
-ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out); /* copies a stream and notes the versions of its tensors */
-/* Fails with the text `what` where a tensor was changed since ls__arguments_keep. */
+/* copies one argument and the sequences in it; the copy shares the tensors */
+ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out);
+ls_status ls__own_memory(ls_value *v); /* replaces the tensors and sequences in a value by copies, so that the value shares no memory */
+/* copies a stream and notes the versions of its tensors, for ls__arguments_unchanged */
+ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out);
+/* Fails with the error text `what` where a tensor in the stream was changed in place since ls__arguments_keep copied the stream. */
 ls_status ls__arguments_unchanged(const ls_value *stream, int32_t n, const char *what);
-ls_status ls__arguments_check(const ls_value *args, int32_t n); /* fails where a value of an open trace is among them */
-bool ls__stream_shares(const ls_value *stream, int32_t n, void *tensor); /* whether a tensor in it shares memory with `tensor` */
+ls_status ls__arguments_check(const ls_value *args, int32_t n); /* fails where a value of an open trace is among the arguments */
+bool ls__stream_shares(const ls_value *stream, int32_t n, void *tensor); /* whether a tensor in the stream shares memory with `tensor` */
 
 /* ---- runs (run.c) --------------------------------------------------------------------------------------------------- */
 
 typedef struct ls__run ls__run;
 
-/* What a run asks of the trace that watches it; `who` is the trace. */
+/* The functions of a trace that the run of a program calls where the trace watches it; `who` is the trace. */
 typedef struct ls__watcher {
-  ls_status (*protect)(void *who, void *tensor); /* called before the model changes a tensor in place */
-  bool (*replaces)(void *who);                   /* whether the nodes at the target point replace its whole value without reading it, so
-                                                    that the call need not run */
-  /* Cuts the argument of the narrowed call; `out` is a new reference. */
+  ls_status (*protect)(void *who, void *tensor); /* is called before the model changes `tensor` in place */
+  /* whether the trace replaces the whole value at the point where the run pauses next without reading it, so that the call before that
+     point need not run */
+  bool (*replaces)(void *who);
+  /* Cuts the argument of a narrowed call (one that runs at some positions only); `out` is a new reference. */
   ls_status (*cut)(void *who, const ls_value *argument, ls_value *out);
 } ls__watcher;
 
-ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out); /* `args` without nodes */
+/* makes a run of a program that has not begun yet; the stream `args` must hold no nodes */
+ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
 void ls__run_free(ls__run *r);
 void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who);
-void ls__run_narrow(ls__run *r, int32_t instance);  /* lets the watcher cut the argument of this call; -1: of no call */
-ls_status ls__run_until(ls__run *r, int32_t point); /* until the run is paused at the point, or has ended */
-ls_status ls__run_finish(ls__run *r, ls_value *out); /* runs to the end; `out` is the result */
+void ls__run_narrow(ls__run *r, int32_t instance);  /* lets the watcher cut the argument of the call `instance`; -1 means of no call */
+ls_status ls__run_until(ls__run *r, int32_t point); /* lets the run go on until it is paused at the point, or has ended */
+ls_status ls__run_finish(ls__run *r, ls_value *out); /* lets the run go on to its end; `out` is the result of the program */
 bool ls__run_is_paused_at(const ls__run *r, int32_t point);
-ls_value *ls__run_value(ls__run *r);  /* the value at the point where the run is paused; at an input the pair ((positional), {keywords}) */
+/* the value at the point where the run is paused, borrowed; at an input point the pair ((positional), {keywords}) */
+ls_value *ls__run_value(ls__run *r);
 ls_program *ls__run_program(const ls__run *r);      /* borrowed */
-ls_value *ls__run_arguments(ls__run *r, int32_t *n);  /* the stream of the run's arguments, as long as the run has not begun */
-void ls__run_swap(ls__run *r, void *old, const ls_value *fresh); /* replaces one tensor by another in all that the run holds */
-bool ls__run_borrows(const ls__run *r, void *tensor); /* whether the tensor's memory is that of an argument or a parameter */
-/* For operators, items, sequences, sizes and guards. */
+/* the arguments of a run that has not begun yet, as a stream of `n` values; borrowed */
+ls_value *ls__run_arguments(ls__run *r, int32_t *n);
+void ls__run_swap(ls__run *r, void *old, const ls_value *fresh); /* replaces the tensor `old` by `fresh` in all values that the run holds */
+bool ls__run_borrows(const ls__run *r, void *tensor); /* whether the tensor's memory is that of an argument or a parameter of the run */
+/* Executes a node that needs no run of a model: an operator, an index, a sequence, sizes or a guard. */
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out);
 extern bool ls__interrupt_handled;   /* whether the library may handle SIGINT (LS_START_INTERRUPT) */
-void ls__interrupt_guard(bool on);   /* with `on`, Ctrl-C stops the run until it is called without */
-ls_status ls__interrupt_listen(void); /* called before each node: fails once after Ctrl-C */
-ls_status ls__interrupt_check(void);  /* called at the end of a run: fails once after Ctrl-C */
+void ls__interrupt_guard(bool on);   /* with `on`, Ctrl-C stops the run from now on; without `on`, Ctrl-C acts as before */
+ls_status ls__interrupt_listen(void); /* is called before each node of a run; after Ctrl-C the next call fails, once */
+ls_status ls__interrupt_check(void);  /* is called at the end of a run; after Ctrl-C the next call fails, once */
 
 /* ---- texts: writing (graph_json.c) ----------------------------------------------------------------------------------- */
 
-/* A JSON text being made. The first failure stays in `status`, and later steps do nothing of use: the caller checks it once, at the end. */
+/* The state while a JSON text is made. The first failure stays in `status`, so the caller checks `status` once, at the end. */
 typedef struct ls__json {
-  const ls_module *module;    /* of a trace: its module, whose tensors are written by their names; NULL: none */
-  bool numbers;               /* of a trace: other tensors are written with their numbers */
-  struct ls__json_form *form; /* of a function: the lists in which its tensors, modules and functions have numbers; NULL: of a trace */
+  const ls_module *module;    /* where a trace is written, its module, whose tensors are written by their names; NULL where there is none */
+  bool numbers;               /* where a trace is written, whether tensors without a name are written with their numbers */
+  /* where a function is written, the lists that give its tensors, modules and functions their numbers; NULL where a trace is written */
+  struct ls__json_form *form;
   ls_status status;
 } ls__json;
 
-json_t *ls__json_made(ls__json *out, json_t *value);                  /* notes that memory ran out where `value` is NULL */
-json_t *ls__json_string(ls__json *out, const char *text);             /* fails also where the text is not valid UTF-8 */
+json_t *ls__json_made(ls__json *out, json_t *value);  /* returns `value`; where it is NULL, notes in `out` that memory ran out */
+/* makes a JSON string; notes a failure in `out` where the text is not valid UTF-8 */
+json_t *ls__json_string(ls__json *out, const char *text);
 json_t *ls__json_integer(ls__json *out, int64_t i);
-json_t *ls__json_with(ls__json *out, const char *key, json_t *value); /* an object with one field; takes the reference to `value` */
+/* makes an object with the one field `key`; takes over the reference to `value` */
+json_t *ls__json_with(ls__json *out, const char *key, json_t *value);
 void ls__json_put(ls__json *out, json_t *object, const char *key, json_t *value); /* takes the reference to `value` */
 void ls__json_add(ls__json *out, json_t *list, json_t *value);                    /* takes the reference to `value` */
-json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers); /* a tensor's dtype, shape and, with `numbers`, numbers */
+/* writes a tensor's dtype, shape and, with `numbers`, its numbers */
+json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers);
 json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n);
-json_t *ls__json_value(ls__json *out, const ls_value *s, int32_t n, int32_t *i); /* the value that begins at s[*i]; moves *i behind it */
-/* Puts the compact text of `value` into `*kept` and frees the old text there; takes the reference to `value`. */
+/* writes the value that begins at s[*i], and moves *i behind the value */
+json_t *ls__json_value(ls__json *out, const ls_value *s, int32_t n, int32_t *i);
+/* Puts the compact JSON text of `value` into `*kept` and frees the text that was there; takes over the reference to `value`. */
 ls_status ls__json_finish(ls__json *out, json_t *value, char **kept);
 const char *ls__node_word(int32_t kind);
-int32_t ls__node_kind_of(const char *word); /* -1 where no kind has that word */
+int32_t ls__node_kind_of(const char *word); /* the node kind that JSON files name by `word`; -1 where there is none */
 
 /* ---- texts: reading --------------------------------------------------------------------------------------------------
 
@@ -236,25 +270,25 @@ int32_t ls__node_kind_of(const char *word); /* -1 where no kind has that word */
      graph_build.c                      makes the nodes of a checked graph
      function_build.c                   makes a function of them and of the weights that the caller sets */
 
-enum { LS__READ_SHOWN = 96 }; /* room for a name from a file in an error */
+enum { LS__READ_SHOWN = 96 }; /* the bytes of the buffer for a name from a file that an error shows */
 
-/* One function, or one stored edit, in a text that is read. */
+/* One function, or one stored edit, in a JSON text that is being read. */
 typedef struct ls__read_graph {
   const json_t *nodes, *result;
-  int32_t module;                 /* of a function: the number of its module; -1: a form of an attention, which has none */
+  int32_t module;  /* the number of the function's module; -1 for the plain or fused function of an attention, which has no module */
   int32_t positional, inputs;
   int32_t slots;
-  int32_t depth;                  /* how deep functions call each other below this one */
-  int64_t calls, points;          /* how many calls and points one run of it has */
-  int32_t steps;                  /* whether an edit names its steps itself */
+  int32_t depth;                  /* the greatest depth of nested calls inside this function */
+  int64_t calls, points;          /* the number of calls that one run of this function makes, and of the points that the run passes */
+  int32_t steps;                  /* for a stored edit, 1 where the edit itself names the steps of a generation in which it acts */
 } ls__read_graph;
 
-typedef struct ls__read_call {    /* a call of a module of the model by a stored edit */
+typedef struct ls__read_call {    /* a call in a stored edit, of a module of the model */
   int32_t graph, node;
   const json_t *arguments;
   const char *path;
   int32_t positional, keywords;
-  ls_program *program;            /* retained; NULL: not set yet */
+  ls_program *program;            /* the program of the called module, retained; NULL as long as the caller has not set it */
 } ls__read_call;
 
 struct ls_reader {
@@ -264,52 +298,53 @@ struct ls_reader {
   int32_t graph_count, tensor_count, module_count, call_count, call_room;
   ls__read_graph *graphs;
   const json_t *tensors, *modules;
-  ls_value *values;               /* for each tensor its value; LS_NONE: a weight that is not set yet */
+  ls_value *values;               /* for each tensor of the text its value; LS_NONE for a weight that the caller has not set yet */
   ls__read_call *calls;
 };
 
-/* The place in the text at which something is wrong. */
+/* The place in a JSON text that an error names. */
 typedef struct ls__read_place {
   ls_reader *reader;
-  int32_t graph, node;            /* the number of the graph and of the node in it, -1 where there is none */
+  int32_t graph, node;            /* the number of the function or edit and of its node, each -1 where the error concerns none */
   const char *kind, *name;        /* the node's kind and name, as far as known */
 } ls__read_place;
 
-/* Fails with an error that names the file, the node and what is wrong with the node. */
+/* Fails with an error that names the file, the function or edit and the node at the place `at`, and then says what is wrong. */
 ls_status ls__read_fail(const ls__read_place *at, ls_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #ifdef __clang_analyzer__ /* the analyzer cannot see into another file that ls__read_fail never returns LS_OK */
 #define ls__read_fail(at, code, ...) ((ls__read_fail)(at, code, __VA_ARGS__), (code))
 #endif
-const char *ls__read_shown(const json_t *text, char *room); /* a text of the file without control characters, for an error; `room` has
-                                                               LS__READ_SHOWN bytes */
-/* Whether a value is a list: an array, or the empty object that some writers of JSON make of an empty list. */
+/* copies a text of the file to `room`, which has LS__READ_SHOWN bytes, so that an error can show it: shortened, control characters
+   escaped */
+const char *ls__read_shown(const json_t *text, char *room);
+/* Whether a JSON value counts as a list: it is an array, or the empty object that some writers of JSON make of an empty list. */
 bool ls__read_is_list(const json_t *value);
-/* Fails where an object has a field that is not among `known`, which ends with NULL. */
+/* Fails where a JSON object has a field whose name is not in the array `known`, which ends with NULL. */
 ls_status ls__read_known(const ls__read_place *at, const json_t *object, const char *const *known);
-ls_status ls__read_check(ls_reader *r, int32_t graph);       /* checks all nodes of a graph */
-/* Reads a text; `check` then checks all that the text holds. */
+ls_status ls__read_check(ls_reader *r, int32_t graph);       /* checks all nodes of function or edit number `graph` */
+/* Reads the JSON text of a function or of stored edits, and calls `check`, which checks everything in the text. */
 ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *),
                        ls_reader **out);
 
-/* The state while nodes of a checked graph are recorded in a function or a trace. */
+/* The state while the nodes of a checked JSON text are recorded in a function or a trace. */
 typedef struct ls__build {
   ls__read_place at;
   ls__owner *owner;
-  /* Adds a node to the owner. */
+  /* Adds a node to `owner`, the function or trace. */
   ls_status (*record)(void *owner, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
-  /* Records the current node where its kind is not one that functions and traces share. */
+  /* Records the node `node` where it has a kind that only functions or only traces have. */
   ls_status (*make)(struct ls__build *b, int32_t *id);
-  const void *context;            /* an argument of `make` */
-  const ls_module *module;        /* the module whose parameters an edit names; NULL: none */
+  const void *context;            /* data for the function `make`, which casts the pointer */
+  const ls_module *module;        /* the module whose parameters a stored edit names; NULL for a function */
   const json_t *node;
   int32_t kind;
-  int32_t *ids;                   /* for each node of the text its number in the owner; -1: it has no value */
-  ls_value *stream;               /* the arguments of the current node */
+  int32_t *ids;                   /* for each node of the text its number in `owner`; -1 where the node has no value */
+  ls_value *stream;               /* the arguments of the node that is being recorded, as a stream */
   int32_t n, room;
-  ls_value *owned;                /* tensors that were made for these arguments */
+  ls_value *owned;                /* the tensors that were made for the arguments in `stream` */
   int32_t owned_count, owned_room;
 } ls__build;
 
-ls_status ls__build_nodes(ls__build *b);  /* where recording fails, the error gets the place in the text */
+ls_status ls__build_nodes(ls__build *b);  /* records all nodes; where a node cannot be recorded, the error names its place in the text */
 void ls__build_free(ls__build *b);
 #endif

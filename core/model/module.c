@@ -1,4 +1,4 @@
-/* Modules: named places in the model that own parameters and children. */
+/* Modules: the named places of a model, which have parameters and child modules. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ static int32_t find(const char **names, int32_t count, const char *name) {
   return -1;
 }
 
-/* Makes room for one more name and its value of `size` bytes; false when out of memory. */
+/* Makes room in two arrays for one more name and its value of `size` bytes; false when out of memory. */
 static bool grow(const char ***names, void **values, int32_t count, size_t size) {
   const char **n = realloc(*names, sizeof *n * (size_t)(count + 1));
   if (!n) return false;

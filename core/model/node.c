@@ -1,4 +1,4 @@
-/* Nodes, of which the recordings of functions and traces are made, and handles to nodes. */
+/* Nodes, the steps of which the recordings of functions and traces are made, and handles to nodes. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
@@ -16,7 +16,7 @@ ls_status ls__open_owner(const ls_value *stream, int32_t n, ls__owner **out) {
     if (stream[i].kind != LS_NODE) continue;
     ls__owner *o = stream[i].as.p;
     if (!o->open && ls__is_function(o))
-      return ls__fail(LS_ERROR_STATE, "a value of a module's forward cannot be used outside of it");
+      return ls__fail(LS_ERROR_STATE, "a value that a module's forward recorded cannot be used outside of that forward");
     if (!o->open || o == found) continue;
     if (found)
       return ls__fail(LS_ERROR_STATE,
@@ -49,7 +49,7 @@ ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *local, const 
   *out = stream;
   if (first == n) return LS_OK;
   ls_value *values = n <= LS__LOCAL ? local : malloc(sizeof *values * (size_t)n);
-  if (!values) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!values) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a node");
   for (int32_t i = 0; i < n; i++) {
     ls_value v = stream[i];
     ls_status status = v.kind == LS_NODE ? value_of(&stream[i], &v) : LS_OK;
@@ -73,19 +73,21 @@ bool ls__is_node(const ls_value *v) {
 }
 
 ls_status ls__arguments_valid(const ls_value *stream, int32_t n) {
-  int32_t plain = 0; /* most streams hold only numbers and tensors, which need no further check */
+  /* the number of values before the first that needs a further check: numbers and tensors need none, and most streams hold nothing else */
+  int32_t plain = 0;
   while (stream && plain < n && ((uint32_t)stream[plain].kind <= LS_FLOAT || (stream[plain].kind == LS_TENSOR && stream[plain].as.p)))
     plain++;
   if (plain == n) return LS_OK;
   ls_status status = ls__stream_check(stream, n);
   for (int32_t i = 0; i < n && !status; i++)
     if (stream[i].kind == LS_NODE && !ls__is_node(&stream[i]))
-      status = ls__fail(LS_ERROR_ARGUMENT, "place %d of an argument stream is a node that does not exist", i);
+      status = ls__fail(LS_ERROR_ARGUMENT, "item %d of an argument stream is a handle to a node that does not exist", i);
   return status;
 }
 
 ls_status ls__value_check(const ls_value *v) {
-  if (!v || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "exactly one value was expected");
+  if (!v || v->kind > LS_NODE)
+    return ls__fail(LS_ERROR_ARGUMENT, "an argument that must be one value is NULL, or is a part of an argument stream");
   return ls__arguments_valid(v, 1);
 }
 
@@ -105,8 +107,8 @@ int64_t ls_node_site(const ls_value *node) {
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
-/* Copies a stream: texts are interned, tensors and sequences retained, a tensor's version is noted in `aux`, and nodes of other owners
-   are replaced by their values. */
+/* Copies a stream of arguments: texts are interned, tensors and sequences retained, a tensor's version is noted in `aux`, and nodes of
+   other functions or traces are replaced by their values. */
 static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t n, ls_value **out) {
   ls_value *copy = malloc(sizeof *copy * (size_t)(n ? n : 1));
   if (!copy) return ls__fail(LS_ERROR_MEMORY, "out of memory for a node");
@@ -137,7 +139,7 @@ static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t
   return LS_OK;
 }
 
-/* Moves the nodes and their kinds into one block with room for `room` nodes. */
+/* Moves the nodes and their kinds into one block of memory with room for `room` nodes; false when out of memory. */
 static bool set_room(ls__nodes *nodes, int32_t room) {
   size_t n = (size_t)room, used = (size_t)nodes->count;
   ls__node *at = malloc(n * (sizeof *at + 1));
@@ -153,7 +155,8 @@ static bool set_room(ls__nodes *nodes, int32_t room) {
 }
 
 void ls__nodes_trim(ls__nodes *nodes) {
-  if (nodes->count && nodes->count < nodes->room) set_room(nodes, nodes->count); /* where that fails, the nodes keep their room */
+  /* where there is no memory for a smaller block, the nodes keep the larger one */
+  if (nodes->count && nodes->count < nodes->room) set_room(nodes, nodes->count);
 }
 
 int32_t ls__node_edits(const ls__node *node, int32_t k) {
@@ -175,13 +178,13 @@ void ls__node_take_back(ls__nodes *nodes) { ls__node_clear(&nodes->at[--nodes->c
 
 void ls__nodes_free(ls__nodes *nodes) {
   for (int32_t i = 0; i < nodes->count; i++) ls__node_clear(&nodes->at[i]);
-  free(nodes->at); /* the kinds are in the same block */
+  free(nodes->at); /* this frees the array `kinds` too, which is in the same block of memory */
 }
 
 ls_status ls__node_add(ls__owner *o, const ls__node *like, const ls_value *stream, int32_t n, uint8_t result, int32_t *id) {
   ls__nodes *nodes = &o->nodes;
   if (nodes->count == nodes->room && !set_room(nodes, nodes->room ? 2 * nodes->room : 16))
-    return ls__fail(LS_ERROR_MEMORY, "out of memory for a graph");
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for the nodes of a recording");
   ls_value *copy;
   ls_status status = stream_copy(o, stream, n, &copy);
   if (status) return status;

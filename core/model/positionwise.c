@@ -1,19 +1,21 @@
-/* Finds functions that treat every position of their input alone, so that they may run at some positions only. A class name proves
-   nothing; the proof is in the recorded operators, and one table says which axes each operator mixes. */
+/* Finds functions that compute each position of their result from the same position of their input alone, so that they may run at some
+   positions only. The recorded operators prove this, since a table says which axes each operator mixes; the name of a module's class proves
+   nothing. */
 #include <string.h>
 #include "model/private.h"
 
-/* The conditions on an operator's second argument under which the table is true of the operator. */
+/* The conditions on an operator's second argument under which the table `operators` is true of that operator. */
 typedef enum condition {
   A_MATRIX,   /* the second argument is a constant tensor with two axes */
-  ONE_SIZE,   /* the second argument is a list of one number, which stands for the last axis */
-  A_ROW       /* the second argument is a constant tensor with one axis, and the last argument */
+  ONE_SIZE,   /* the second argument is a list of one number, the size of the last axis */
+  A_ROW       /* the second argument is a constant tensor with one axis, and no argument follows */
 } condition;
 
-/* Operators whose first argument may have any number of axes. An operator that is not in the table may mix any axis. */
+/* The operators that are known to mix at most the last axis of their first argument, which may have any number of axes. An operator that is
+   not in the table may mix any axis. */
 static const struct {
   const char *name;
-  int mixed;         /* how many axes, counted from the last one, have elements that the operator mixes */
+  int mixed;         /* the number of axes, counted from the last one, along which a result depends on several elements of the argument */
   condition second;
 } operators[] = {
     {"linear", 1, A_MATRIX}, {"matmul", 1, A_MATRIX}, {"layer_norm", 1, ONE_SIZE},
@@ -34,8 +36,8 @@ static bool holds(condition second, const ls__node *node) {
   }
 }
 
-/* How many of the last axes of the value of node `before` the node mixes, provided that all its other arguments are constants; -1 where
-   that is not known. */
+/* Returns how many of the last axes of the value of node `before` are mixed by `node`, whose other arguments must all be constants; -1
+   where that is not known. An operator mixes an axis if an element of its result depends on several elements along that axis. */
 static int mixed_axes(const ls__node *node, int32_t before) {
   if (node->kind != LS__OP || node->n < 2 || node->stream[0].kind != LS_NODE || node->stream[0].aux != before) return -1;
   for (int32_t i = 1; i < node->n; i++)

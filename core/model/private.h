@@ -8,15 +8,15 @@
 #define LUASIGHT_MODEL_PRIVATE_H
 #include "model/model.h"
 
-/* What a node with a slot names: a call, a tap, or a choice of two forms (LS__TWO_FORMS). */
+/* What a node refers to that is a call, a tap, or a choice between a plain and a fused function (LS__TWO_FORMS). */
 typedef struct ls__slot {
-  const char *name;      /* the name of a tap */
-  ls_module *module;     /* the module that a call calls; retained */
-  ls_function *callee;   /* the function that a call calls, or the plain form; retained */
-  ls_function *fused;    /* the fused form; retained */
+  const char *name;      /* where the node is a tap, its name */
+  ls_module *module;     /* where the node is a call, the called module; retained */
+  ls_function *callee;   /* the called function; where the node chooses between two functions, the plain one; retained */
+  ls_function *fused;    /* where the node chooses between two functions, the fused one; retained */
 } ls__slot;
 
-/* A range in `dies`: the values that no node behind this one uses. */
+/* A range in the array `dies` of a function: the nodes whose values no later node uses. */
 typedef struct ls__end {
   int32_t at, n;
 } ls__end;
@@ -24,16 +24,16 @@ typedef struct ls__end {
 struct ls_function {
   ls__owner owner;
   ls_module *module;     /* retained */
-  int32_t positional, inputs; /* `inputs` counts all inputs; they are the first nodes */
-  const char **keywords; /* the keyword of each input; NULL for a positional one */
+  int32_t positional, inputs; /* the number of positional inputs and of all inputs, which are the first nodes */
+  const char **keywords; /* for each input its keyword; NULL for a positional input */
   ls__slot *slots;
   int32_t slot_count, slot_room;
-  ls_value result;       /* a stream of one value */
-  ls__end *ends;         /* for each node the values that no later node uses, as a range in `dies` */
+  ls_value result;       /* the function's result, as a stream of one value */
+  ls__end *ends;         /* for each node a range in `dies`: the nodes whose values no later node uses */
   int32_t *dies;
-  ls_value *values;      /* for each node its value, while the function is recorded with values */
+  ls_value *values;      /* for each node its value, while a function is recorded whose nodes are computed at once (eager.c) */
   int32_t value_room;
-  ls_value gave;         /* the result of a function recorded with values, until a caller takes it */
+  ls_value gave;         /* the result that was computed while the function was recorded, until a caller takes it */
 };
 
 struct ls_module {
@@ -45,18 +45,20 @@ struct ls_module {
   const char **child_names;
   ls_module **child_modules; /* retained */
   int32_t axes;
-  const char **axis_points;  /* "output", "input", the name of a tap, or a field such as "input.mask" */
-  int32_t *axis_numbers;     /* the axis of the rows at each of these; -1: no rows */
+  /* the points for which the module declares an axis of rows: "output", "input", the name of a tap, or a field such as "input.mask" */
+  const char **axis_points;
+  int32_t *axis_numbers;     /* for each entry of `axis_points` the axis of a batch's rows; -1 where the point has no rows */
 };
 
 /* One call of a function while a program runs. */
 typedef struct ls__instance {
   ls_function *function;
-  ls_module *module;   /* NULL for the forms of an LS__TWO_FORMS, which belong to their parent's module */
+  ls_module *module;   /* the called module; NULL for the two functions of an LS__TWO_FORMS node, which belong to their caller's module */
   int32_t parent;
-  int32_t number;      /* the how many-th call of the module this is, from 0 */
+  int32_t number;      /* the number of this call among the calls of the same module, from 0 */
   int32_t input, output; /* the numbers of the call's input point and output point */
-  int32_t slots;       /* an index into program.slots, where each slot of the function has its instance or tap point */
+  /* the place in program.slots at which the entries for the function's slots begin: an instance for a call, a point for a tap */
+  int32_t slots;
 } ls__instance;
 
 typedef struct ls__point {
@@ -74,39 +76,40 @@ struct ls_program {
   int32_t point_count, point_room;
   int32_t *slots;
   int32_t slot_count, slot_room;
-  int32_t depth;       /* the most frames that a run needs */
-  int32_t values;      /* the most value cells that a run needs */
+  int32_t depth;       /* the most frames (nested calls) that a run needs at a time */
+  int32_t values;      /* the most cells (values of nodes) that a run needs at a time */
   bool in_place;       /* whether some node changes a value in place */
-  ls_value *constants; /* tensors, or sequences of them, that forwards use and that belong to no module; borrowed */
+  ls_value *constants; /* the tensors and sequences that forwards use as constants and that belong to no module; borrowed */
   int32_t constant_count, constant_room;
-  ls_value *changed;   /* the parameters, buffers and constants that a forward changes in place; borrowed */
+  ls_value *changed;   /* the tensors (parameters, buffers and constants) that a forward changes in place; borrowed */
   int32_t changed_count, changed_room;
-  char *name;          /* the buffer of ls_program_point_name */
+  char *name;          /* the text that ls_program_point_name returned last */
   ls__run *idle;       /* a finished run whose memory the next run uses */
 };
 
 struct ls__run {
   ls_program *program;
-  const ls__watcher *watcher; /* NULL: no trace watches the run */
-  void *who;               /* the first argument of the watcher's functions; borrowed */
+  const ls__watcher *watcher; /* the functions of the trace that watches the run; NULL where none does */
+  void *who;               /* the trace that watches the run, passed to the watcher's functions; borrowed */
   struct ls__frame *frames;
   int32_t depth;           /* the number of frames in use */
   ls_value *cells;
   int32_t cells_used;
-  ls_value *arguments;     /* the stream of arguments */
+  ls_value *arguments;     /* the arguments of the program, as a stream */
   int32_t argument_count;
-  int32_t target;          /* the next point at which the run pauses, -1: none */
-  int32_t at;              /* the point at which the run is, -1: not begun; point_count: ended */
-  bool standing;           /* whether the run is paused at that point */
-  ls_value value;          /* the value at that point; at an input the pair ((positional), {keywords}) */
+  int32_t target;          /* the next point at which the run pauses; -1 where it does not pause */
+  int32_t at;              /* the last point at which the run paused; -1 before the run begins, the program's point_count after its end */
+  bool standing;           /* whether the run is paused at the point `at` */
+  ls_value value;          /* the value at the point `at`; at an input point the pair ((positional), {keywords}) */
   ls_value result;         /* the result of the program */
-  int32_t narrow_instance; /* the call whose argument is cut, -1: none */
+  int32_t narrow_instance; /* the call whose argument the watcher cuts; -1 where there is none */
 };
 
-/* eager.c: functions that are recorded with values */
+/* The functions of eager.c record a function and compute each of its nodes at once. */
 ls_status ls__eager_run(ls_function *f, int32_t id);
 void ls__eager_finish(ls_function *f);
-ls_status ls__guard(const ls_value *now, const ls_value *then); /* fails where the two values differ */
+/* fails where a value differs from the value that chose a branch of the forward */
+ls_status ls__guard(const ls_value *now, const ls_value *then);
 
 /* arguments.c */
 ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells);

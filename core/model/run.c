@@ -1,19 +1,20 @@
-/* The run of a program: an interpreter with its own frames, which can pause. It pauses at the point that a trace asks for until it is
-   told to go on; without such a point it runs on without looking for any. */
+/* Runs a program: an interpreter with its own frames, which can pause. The run pauses at the point that a trace asks for until the trace
+   lets it go on; where no trace asks for a point, the run does not stop at any. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
 
 typedef struct ls__frame {
   ls_function *function;
-  int32_t instance; /* -1 for a fused form */
+  int32_t instance; /* the call that the frame runs; -1 in a fused function, which has no points */
   int32_t pc;
-  int32_t base;     /* the index of its first cell */
+  int32_t base;     /* the index of the frame's first cell, in which the value of its first node is */
 } frame;
 
 /* ---- values of nodes -------------------------------------------------------------------------------------------- */
 
-/* Copies a stream and replaces its nodes by their values, borrowed; the copy is in `local` or in new memory. */
+/* Copies a stream and replaces the nodes in it by their values, borrowed. The copy is in `local` or in new memory; NULL when out of
+   memory. */
 ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *values, ls_value *local) {
   ls_value *s = n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)n);
   if (!s) return NULL;
@@ -24,7 +25,7 @@ ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *valu
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out) {
   if (node->kind == LS__OP) return ls__call_run(node->call, values, out);
   ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, values, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   ls_status status;
   switch (node->kind) {
     case LS__GETITEM:
@@ -45,7 +46,7 @@ ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_valu
                                       : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
       break;
     default:
-      status = ls__fail(LS_ERROR_STATE, "a node of this kind has no value of its own");
+      status = ls__fail(LS_ERROR_STATE, "a node of this kind cannot be executed without a run of the model");
   }
   if (s != local) free(s);
   return status;
@@ -113,7 +114,7 @@ static void stand(ls__run *r, int32_t point, ls_value value) {
   r->standing = true;
 }
 
-/* Enters a function with the arguments `s`. */
+/* Begins a call of a function with the arguments `s`, in a new frame. */
 static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n) {
   frame *f = &r->frames[r->depth++];
   *f = (frame){function, instance, 0, r->cells_used};
@@ -125,7 +126,7 @@ static ls_status push(ls__run *r, ls_function *function, int32_t instance, const
   if (!in->module) return LS_OK;
   if (r->target == in->output && r->watcher && r->watcher->replaces(r->who)) {
     for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
-    f->pc = function->owner.nodes.count + 1; /* the result is replaced without being read, so the function does not run */
+    f->pc = function->owner.nodes.count + 1; /* a trace replaces the function's result without reading it, so the function does not run */
     stand(r, in->output, (ls_value){0});
   } else if (r->target == in->input) {
     ls_value pair;
@@ -135,13 +136,13 @@ static ls_status push(ls__run *r, ls_function *function, int32_t instance, const
   return LS_OK;
 }
 
-/* Releases the values that no node behind node `pc` uses. */
+/* Releases the values that no node after node `pc` uses. */
 static inline void drop_dead(const ls_function *function, int32_t pc, ls_value *cells) {
   ls__end end = function->ends[pc];
   for (int32_t i = 0; i < end.n; i++) clear(&cells[function->dies[end.at + i]]);
 }
 
-/* Leaves the top frame; its result becomes the value of the calling node. */
+/* Ends the call of the top frame: `value`, its result, becomes the value of the calling node, or at last the result of the run. */
 static void pop(ls__run *r, ls_value value) {
   r->cells_used = r->frames[--r->depth].base;
   if (!r->depth) {
@@ -155,7 +156,7 @@ static void pop(ls__run *r, ls_value value) {
   f->pc++;
 }
 
-/* Ends a function: its result goes to the caller, or first to the trace that watches its output point. */
+/* Ends a function: the result goes to the caller, or first to the trace where it waits for the function's output point. */
 static void leave(ls__run *r, frame *f) {
   ls_value *cells = r->cells + f->base, value = f->function->result;
   if (value.kind == LS_NODE) {
@@ -171,7 +172,7 @@ static void leave(ls__run *r, frame *f) {
     pop(r, value);
 }
 
-/* Executes a node with a slot: a call, a tap, or a choice of two forms. */
+/* Executes a node with an ls__slot: a call, a tap, or a choice between a plain and a fused function. */
 static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value *cells) {
   int32_t to = f->instance >= 0 ? r->program->slots[r->program->instances[f->instance].slots + node->slot] : -1;
   if (node->kind == LS__TAP) {
@@ -186,7 +187,7 @@ static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value 
     return LS_OK;
   }
   ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, cells, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   ls_status status = LS_OK;
   ls_value cut = {0};
   if (r->watcher && to >= 0 && to == r->narrow_instance && !(status = r->watcher->cut(r->who, &s[0], &cut))) s[0] = cut;
@@ -212,14 +213,14 @@ static ls_status protect_value(const ls__run *r, const ls_value *v) {
   return status;
 }
 
-/* Tells the watcher which tensors a node is about to change in place. */
+/* Tells the trace that watches the run which tensors a node is about to change in place. */
 static ls_status protect(const ls__run *r, const ls__node *node, const ls_value *cells) {
   ls_status status = LS_OK;
   for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = protect_value(r, &cells[of]);
   return status;
 }
 
-/* Runs to the next watched point or to the end. */
+/* Lets the program run to the next point at which it has to pause, or to its end. */
 static ls_status advance(ls__run *r) {
   while (r->depth && !r->standing) {
     frame *f = &r->frames[r->depth - 1];
@@ -254,7 +255,7 @@ static ls_status advance(ls__run *r) {
   return LS_OK;
 }
 
-/* Continues from the point at which the run is paused: the value there goes on into the model. */
+/* Continues a run from the point at which it is paused: the value at that point is passed on into the model. */
 static void depart(ls__run *r) {
   ls_value value = r->value;
   r->value = (ls_value){0};

@@ -210,7 +210,7 @@ describe("model:save_graph", function()
     assert.equal("lm_head.weight", tied)
     local f = ffi.new "ls_function *[1]"
     assert.equal(C.LS_ERROR_NAME, tonumber(C.ls_reader_function(reader, f)))
-    assert.matches("was not given", ffi.string(C.ls_error_message()), 1, true)
+    assert.matches("was not set", ffi.string(C.ls_error_message()), 1, true)
     assert.equal(C.LS_ERROR_SHAPE, tonumber(C.ls_reader_set_tensor(reader, "lm_head.weight", torch.ones(2, 2).v)))
     assert.equal(C.LS_ERROR_NAME, tonumber(C.ls_reader_set_tensor(reader, "nothing", torch.ones(2, 2).v)))
   end)
@@ -314,7 +314,7 @@ describe("files of edits", function()
     local model = small()
     local err = failure(function() model:load_edits(path) end)
     assert.equal("name", err.code)
-    assert.matches("node 1 of edit 0 (operator \"from_file\"): the operator from_file is not on the list of those that a file may call",
+    assert.matches("node 1 of edit 0 (operator \"from_file\"): the operator from_file is not on the list of operators that a file may call",
       err.message, 1, true)
     assert.equal("precious", text_of(victim))
     os.remove(victim)
@@ -381,7 +381,7 @@ local hostile_edits = {
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"float32","shape":[4611686018427387904,8],"data":""}}]}'] =
     "larger than any memory",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"float32","shape":[1000000],"data":"AAAA"}}]}'] =
-    "are not the 4000000 bytes",
+    "is not the base64 text of the 4000000 bytes",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"float32","shape":[-1],"data":""}}]}'] =
     "not a whole number from 0 on",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"qint8","shape":[1],"data":"AA=="}}]}'] = "dtype",
@@ -394,7 +394,7 @@ local hostile_edits = {
   [READ .. ',{"node":1,"do":"run"}'] = 'the kind of node "run" is not known',
   ['{"node":0,"do":"read","name":"first.output","step":1048576}'] = "`step` is not",
   ['{"node":7,"do":"read","name":"first.output"}'] = "is not its place in the list",
-  ['{"node":0,"do":"read","name":"first.output","wat":1}'] = 'the field "wat" is not known',
+  ['{"node":0,"do":"read","name":"first.output","wat":1}'] = 'the field "wat", which is not known',
   ['{"node":0,"do":"read","name":"first.output","name":"x"}'] = "duplicate",
 }
 
@@ -414,8 +414,8 @@ local hostile_functions = {
   [function_of(INPUT .. ',{"node":1,"do":"shape","arguments":[{"node":0}]},{"node":2,"do":"input"}')] = "must be its first nodes",
   ['{"luasight_function":1,"tensors":[],"modules":[{"class":"M","children":{"a":0}}],"functions":[]}'] = "the file has no function",
   [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","children":{"a":0}}')] = "it must be the number of an earlier entry",
-  [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","tensors":{"a":0}}')] = "among the tensors of module 0",
-  [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","axes":{"a":64}}')] = "among the axes of module 0",
+  [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","tensors":{"a":0}}')] = "in the field `tensors` of module 0",
+  [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","axes":{"a":64}}')] = "in the field `axes` of module 0",
   [function_of(INPUT):gsub('"module":0,', "")] = "belongs to no module",
   ['{"luasight_function":2,"tensors":[],"modules":[],"functions":[]}'] = "is not 1",
   ["[" .. ("["):rep(100000)] = "brackets",

@@ -1,4 +1,4 @@
-/* What every folder of the core may use: the contract, errors, near misses, interned texts and JSON. */
+/* What every folder of the core may use: the interface (abi.h), errors, proposals for wrong names, interned texts and JSON. */
 #ifndef LUASIGHT_BASE_H
 #define LUASIGHT_BASE_H
 #include <stdbool.h>
@@ -12,35 +12,36 @@ extern "C" {
 #include "abi.h"
 #pragma GCC visibility pop
 
-/* error.c: sets the error of the thread and returns `code`, so that a function can `return ls__fail(...)`. */
+/* Sets the error of the calling thread and returns `code`, so that a function can `return ls__fail(...)` (error.c). */
 ls_status ls__fail(ls_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #if defined(__clang_analyzer__) && !defined(LS_HEADER_HASH)
-#define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code)) /* the analyzer cannot see into another file that ls__fail returns
-                                                                       `code` */
+/* the analyzer does not know that ls__fail, which is in another file, returns `code` */
+#define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code))
 #endif
-void ls__fail_again(void);                      /* notes that the operation which lacked memory changed nothing and may be tried again */
-void ls__fail_cause(const char *text);          /* adds the cause to the error just set */
-void ls__fail_point(const char *point);         /* adds the model's point to the error just set */
-void ls__fail_site(int64_t site, int64_t site2); /* adds script positions to the error just set */
-void ls__live_add(int32_t n);                   /* adds `n` to the count of handles alive (ls_live) */
+void ls__fail_again(void);                      /* notes that the operator which lacked memory changed nothing and may be called again */
+void ls__fail_cause(const char *text);          /* adds to the error just set its cause: an error text of libtorch or of the system */
+void ls__fail_point(const char *point);         /* adds to the error just set the point of the model at which it happened */
+void ls__fail_site(int64_t site, int64_t site2); /* adds one or two script positions (file and line) to the error just set */
+void ls__live_add(int32_t n);                   /* adds `n` to the count of handles that are alive, which ls_live returns */
 /* Checks the arguments of a public function before the function does anything: `LS__NEED(name && out);`. */
 #define LS__NEED(condition) \
   do { \
-    if (!(condition)) return ls__fail(LS_ERROR_ARGUMENT, "%s: its arguments must satisfy: %s", __func__, #condition); \
+    if (!(condition)) return ls__fail(LS_ERROR_ARGUMENT, "%s: the arguments of this function must satisfy: %s", __func__, #condition); \
   } while (0)
-/* near.c: the near misses of `name` among `count` candidates as ` (did you mean "a" or "b"?)`; "" if no candidate is near. */
+/* Returns those candidates that the wrong name `name` may have been meant to be, as ` (did you mean "a" or "b"?)`; "" if no candidate is
+   near (near.c). */
 const char *ls__near(const char *name, const char *const *candidates, size_t count);
-/* dtype.c: a dtype whose numbers files can hold. */
+/* A dtype whose numbers files can hold (dtype.c). */
 typedef struct ls__dtype {
   const char *code; /* the dtype's name in files: "F32" */
   const char *name; /* the dtype's name in luasight: "float32" */
-  int32_t size;     /* the bytes of an element, and its alignment */
+  int32_t size;     /* the bytes that one element takes, which are also its alignment */
 } ls__dtype;
-enum { LS__DIMS = 64 }; /* the most axes that a tensor has */
-const ls__dtype *ls__dtype_coded(const char *code); /* NULL where no dtype has that name in files */
+enum { LS__DIMS = 64 }; /* the most axes that a tensor can have */
+const ls__dtype *ls__dtype_coded(const char *code); /* the dtype with a name such as "F32" in files; NULL where there is none */
 const ls__dtype *ls__dtype_named(const char *name);
 /* intern.c */
-/* One copy of each text, which lives as long as the process; NULL without memory for it. */
+/* Returns the one copy of a text that all equal texts share and that lives as long as the process; NULL when out of memory. */
 const char *ls__intern(const char *text, size_t length);
 
 #ifdef __cplusplus

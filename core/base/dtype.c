@@ -1,7 +1,8 @@
 /* The dtypes whose numbers files can hold. */
 #include "base/base.h"
 
-/* In the reverse of the order in which the reference writer of safetensors lays out tensors: it writes those with wide elements first. */
+/* The dtypes, in the reverse of the order in which the reference writer of safetensors files lays out tensors: that writer puts tensors
+   with wide elements first. */
 static const ls__dtype dtypes[] = {
   {"BOOL", "bool", 1},
   {"U8", "uint8", 1},

@@ -10,12 +10,12 @@
 extern "C" {
 #endif
 
-/* The end of the white space that begins at `at`. */
+/* Returns the place in `text` at which the white space that begins at `at` ends. */
 size_t ls__json_space(const char *text, size_t length, size_t at);
 
-/* The end of the plain bytes of a string that begin at `at`: a quote, a backslash, a control character or the end of the text. A byte
-   beyond ASCII sets a bit in `*high`; no bit of it is cleared. Eight bytes are looked at together: subtracting sets the high bit of a
-   byte that was too small, and the lowest such bit is not a carry from a lower byte. */
+/* Returns the place at which the plain bytes of a JSON string end that begin at `at`: that of a quote, a backslash, a control character, or
+   the end of the text. Bytes beyond ASCII set bits in `*high`, and no bit of `*high` is cleared. Eight bytes are looked at together:
+   subtracting sets the high bit of each byte that was too small, and the lowest bit set so is not a carry from a lower byte. */
 static inline size_t ls__json_plain(const char *text, size_t length, size_t at, uint64_t *high) {
   const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
   while (length - at >= 8) {
@@ -39,21 +39,23 @@ static inline size_t ls__json_plain(const char *text, size_t length, size_t at, 
   return at;
 }
 
-/* The end of the value that begins at `at`; 0 where the value does not end within the text, is empty, or is nested deeper than `depth`
-   brackets (`*deep` is then 1, else 0). The function looks at brackets, quotes and commas alone; jansson checks the rest. */
+/* Returns the place in `text` at which the JSON value that begins at `at` ends; 0 where the value does not end within the text, is empty,
+   or is nested deeper than `depth` brackets (`*deep` is then 1, else 0). The function looks at brackets, quotes and commas alone; jansson
+   checks the rest. */
 size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int *deep);
 
-/* Does what json_loadb does, except that, where ls__json_watch is set, a lack of memory gives NULL and an empty error text. jansson 2.14
-   itself may then call a good text wrong, or lose characters of a string without an error. Jansson's allocators belong to the whole
-   process: they are replaced for the length of the call and then put back. */
+/* ls__json_load does what json_loadb of jansson does, except that, where ls__json_watch is set, a lack of memory gives NULL and an empty
+   error text. jansson 2.14 by itself may then call a good text wrong, or lose characters of a string without an error. jansson's allocators
+   belong to the whole process: they are replaced for the length of the call and then put back. */
 extern bool ls__json_watch;
 json_t *ls__json_load(const char *text, size_t length, size_t flags, json_error_t *error);
 
-/* The compact text of an object or array, which the caller frees; NULL when out of memory. json_dumps of jansson 2.14 is not used: it
-   loses the name of a key, without an error, when its buffer cannot grow. */
+/* Returns the compact JSON text of an object or array, which the caller frees; NULL when out of memory. json_dumps of jansson 2.14 is not
+   used, since it loses the name of a key, without an error, when its buffer cannot grow. */
 char *ls__json_text(const json_t *value);
 
-/* Copies `length` bytes of foreign text to `buffer`, with control characters escaped, shortened to fit; returns `buffer`. */
+/* Copies `length` bytes of a text from outside to `buffer`, with control characters escaped, and shortened to its `size` bytes; returns
+   `buffer`. */
 const char *ls__printable(const char *text, size_t length, char *buffer, size_t size);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* Starting and stopping the library: what it sets up for itself, and what it may change in its process. */
+/* Starts and stops the library: sets up what the library needs, and changes in the process what the caller allows. */
 #include "model/model.h"
 
 static int32_t allowed;
@@ -6,8 +6,8 @@ static bool started;
 
 ls_status ls_start(int32_t may) {
   if (started) return LS_OK;
-  if (may & ~LS_START_ALL) return ls__fail(LS_ERROR_ARGUMENT, "ls_start does not know one of the given flags");
-  if (may & LS_START_CUDA) ls__torch_load_cuda(); /* before any other use of libtorch */
+  if (may & ~LS_START_ALL) return ls__fail(LS_ERROR_ARGUMENT, "ls_start does not know one of the flags in its argument `may`");
+  if (may & LS_START_CUDA) ls__torch_load_cuda(); /* the CUDA half has to be loaded before any other use of libtorch */
   ls__tensors_start();
   ls__nodes_start();
   if (may & LS_START_QUIET_ERRORS) ls__torch_backtraces(false);

@@ -1,4 +1,4 @@
-/* Argument streams: arrays of values in prefix form (abi.h). */
+/* Argument streams: arrays of values in which LS_OPEN comes before the elements of a sequence (abi.h). */
 #include <stdlib.h>
 #include "value/value.h"
 
@@ -27,13 +27,14 @@ static bool bounds(const ls_value *v) {
 
 ls_status ls__stream_check(const ls_value *stream, int32_t n) {
   if (n < 0 || (n && !stream)) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream of %d values has a negative length or is NULL", n);
-  int64_t wanted = 0; /* the number of values that open sequences still need */
+  int64_t wanted = 0; /* the number of values that the sequences begun so far still need */
   for (int32_t i = 0; i < n; i++) {
     const ls_value *v = &stream[i];
     if (v->kind < LS_NONE || v->kind > LS_ELLIPSIS || (ls__points(v->kind) && !v->as.p))
       return ls__fail(LS_ERROR_ARGUMENT, "item %d of an argument stream is not a value", i);
     if (v->kind == LS_KEY) {
-      if (i + 1 == n || v[1].kind == LS_KEY) return ls__fail(LS_ERROR_ARGUMENT, "no value follows the argument name \"%s\"", v->as.s);
+      if (i + 1 == n || v[1].kind == LS_KEY)
+        return ls__fail(LS_ERROR_ARGUMENT, "in an argument stream no value follows the name \"%s\"", v->as.s);
       continue;
     }
     if (wanted) wanted--;
@@ -44,7 +45,7 @@ ls_status ls__stream_check(const ls_value *stream, int32_t n) {
     } else if (v->kind == LS_SLICE) {
       for (int32_t end = i + 3; i < end; i++)
         if (i + 1 >= n || !bounds(&stream[i + 1]))
-          return ls__fail(LS_ERROR_ARGUMENT, "a slice must be followed by start, stop and step");
+          return ls__fail(LS_ERROR_ARGUMENT, "a slice in an argument stream must be followed by its start, stop and step");
     }
   }
   return wanted ? ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value") : LS_OK;

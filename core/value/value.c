@@ -1,4 +1,4 @@
-/* Values: references to tensors, sequences and nodes, and sequences built from argument streams. */
+/* Values: counts references to tensors, sequences and nodes, and builds values from argument streams. */
 #include <stdlib.h>
 #include <string.h>
 #include "value/value.h"
@@ -6,7 +6,7 @@
 typedef struct ls__seq {
   int32_t references;
   int32_t length;
-  const char **keys; /* interned; NULL unless a struct */
+  const char **keys; /* the interned names of the elements of a struct; NULL in a tuple or a list */
   ls_value items[];
 } ls__seq;
 
@@ -88,29 +88,32 @@ ls_value *ls__seq_items(const ls_value *seq) { return ((ls__seq *)seq->as.p)->it
 
 const char **ls__seq_keys(const ls_value *seq) { return ((ls__seq *)seq->as.p)->keys; }
 
-enum { DEEPEST = 100 }; /* the most sequences inside each other */
+enum { DEEPEST = 100 }; /* the most sequences that may be inside each other */
 
 /* Builds the value that begins at stream[*at], and moves *at behind the value. */
 static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t *at, ls_value *out) {
   if (*at >= n) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value");
   const ls_value *v = &stream[(*at)++];
   if (v->kind == LS_STRING) {
-    if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text has a NULL pointer");
+    if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text in an argument stream has a NULL pointer");
     const char *kept = ls__intern(v->as.s, strlen(v->as.s));
-    if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a text");
+    if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of a text");
     *out = *v;
     out->as.s = kept;
     return LS_OK;
   }
   if (v->kind != LS_OPEN) {
-    if (v->kind < LS_NONE || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "a slice or a name is not a value by itself");
-    if (ls__points(v->kind) && !v->as.p) return ls__fail(LS_ERROR_ARGUMENT, "a value of kind %d has a NULL pointer", v->kind);
+    if (v->kind < LS_NONE || v->kind > LS_NODE)
+      return ls__fail(LS_ERROR_ARGUMENT, "in an argument stream a slice or a name stands where a value must be");
+    if (ls__points(v->kind) && !v->as.p)
+      return ls__fail(LS_ERROR_ARGUMENT, "a value of kind %d in an argument stream has a NULL pointer", v->kind);
     *out = *v;
     ls_value_retain(v);
     return LS_OK;
   }
-  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "a sequence has a wrong kind or length");
-  if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "sequences are nested deeper than %d", DEEPEST);
+  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n)
+    return ls__fail(LS_ERROR_ARGUMENT, "a sequence in an argument stream has a wrong kind or length");
+  if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "the sequences in an argument stream are nested deeper than %d", DEEPEST);
   ls_value made;
   ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
   if (status) return status;
@@ -119,12 +122,12 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
     if (seq->keys && *at < n && stream[*at].kind == LS_KEY && stream[*at].as.s) {
       seq->keys[i] = ls__intern(stream[*at].as.s, strlen(stream[*at].as.s));
       if (!seq->keys[i]) {
-        status = ls__fail(LS_ERROR_MEMORY, "out of memory for a name");
+        status = ls__fail(LS_ERROR_MEMORY, "out of memory for the name of an element");
         break;
       }
       (*at)++;
     } else if (seq->keys) {
-      status = ls__fail(LS_ERROR_ARGUMENT, "each element of a struct needs a name");
+      status = ls__fail(LS_ERROR_ARGUMENT, "an element of a struct in an argument stream has no name");
       break;
     }
     status = build(stream, n, depth + 1, at, &seq->items[i]);
@@ -142,13 +145,13 @@ ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out) {
   if (status) return status;
   if (at != n) {
     ls_value_release(&made);
-    return ls__fail(LS_ERROR_ARGUMENT, "exactly one value was expected");
+    return ls__fail(LS_ERROR_ARGUMENT, "an argument stream must hold exactly one value here, but holds more");
   }
   *out = made;
   return LS_OK;
 }
 
-/* The sequence of a value; NULL where the value is none. */
+/* Returns the sequence that a value refers to; NULL where the value is not a sequence. */
 static const ls__seq *sequence(const ls_value *v) { return v && ls__is_sequence(v->kind) ? v->as.p : NULL; }
 
 int32_t ls_seq_length(const ls_value *seq) {

@@ -17,7 +17,7 @@
 typedef enum ls_status {
   LS_OK = 0,
   LS_ERROR_ARGUMENT = 1,     /* a function was called with wrong arguments */
-  LS_ERROR_NAME = 2,         /* a name does not exist; the message has the nearest ones */
+  LS_ERROR_NAME = 2,         /* a name does not exist; the message proposes the nearest names */
   LS_ERROR_INDEX = 3,        /* an index is out of range */
   LS_ERROR_SHAPE = 4,        /* shapes or structures do not fit together */
   LS_ERROR_TORCH = 5,        /* libtorch refused the call; the first line of its message is in ls_error_cause */
@@ -25,9 +25,9 @@ typedef enum ls_status {
   LS_ERROR_IO = 7,           /* a file could not be opened, read or written */
   LS_ERROR_FORMAT = 8,       /* a file's content does not follow the file's format */
   LS_ERROR_UNSET = 9,        /* a value was not saved, or the run ended without computing it */
-  LS_ERROR_PASSED = 10,      /* the run has already passed the point */
+  LS_ERROR_PASSED = 10,      /* the run has already passed the point that the script names */
   LS_ERROR_CYCLE = 11,       /* an edit needs a value that exists only after the edit itself */
-  LS_ERROR_UNREACHED = 12,   /* the model never calls the point that was asked for */
+  LS_ERROR_UNREACHED = 12,   /* the model does not reach the point that the script names */
   LS_ERROR_INTERRUPTED = 13, /* Ctrl-C interrupted the run */
   LS_ERROR_STATE = 14,       /* a call came in the wrong state: for a closed trace, or with values of two open traces in one operator */
   LS_ERROR_CHANGED = 15      /* a tensor of the caller was changed in place after the script used it and before the model ran */
@@ -59,14 +59,14 @@ ls_status ls_start(int32_t may);
 void ls_stop(void);
 
 const char *ls_error_message(void);
-const char *ls_error_cause(void); /* the error of libtorch or of the system beneath this one, "" if none */
+const char *ls_error_cause(void); /* the error of libtorch or of the system that caused the last error; "" if none */
 const char *ls_error_point(void); /* the model's point at which the error happened, "transformer.h.3.output"; "" if none */
 int64_t ls_error_site(void);      /* the script position of the node that failed (see ls_op_call), 0 if none */
 int32_t ls_error_again(void);     /* 1 where the failed operator lacked memory and changed nothing, so that it may be called again */
-int64_t ls_error_site2(void);     /* a second script position where two lines matter (a passed point, a cycle), 0 if none */
+int64_t ls_error_site2(void);     /* a second script position where an error concerns two lines (a passed point, a cycle); 0 if none */
 const char *ls_header_hash(void);
 const char *ls_torch_version(void);
-int64_t ls_live(void);            /* handles alive: tensors, sequences, functions, traces, modules, programs, files, tokenizers */
+int64_t ls_live(void);            /* the number of handles not yet released: of tensors, sequences, functions, traces, modules, files, ... */
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
 
@@ -82,7 +82,7 @@ typedef enum ls_kind {
   LS_TUPLE = 6,    /* as.p is a sequence whose length never changes, printed (a, b) */
   LS_LIST = 7,     /* as.p is a sequence as in a tuple, printed [a, b]; shapes are lists */
   LS_STRUCT = 8,   /* as.p is a sequence as in a tuple, with a name for each element, in order */
-  LS_NODE = 9,     /* as.p is the ls_function or the ls_trace, aux the number of the node in it */
+  LS_NODE = 9,     /* as.p is the ls_function or the ls_trace that the node is in, aux the node's number there */
   /* The kinds below occur only inside argument streams. */
   LS_OPEN = 10,    /* the next as.i values are one sequence; aux is LS_TUPLE, LS_LIST or LS_STRUCT (each element behind an LS_KEY) */
   LS_KEY = 11,     /* as.s is the name of the next value: a keyword argument, or an element of a struct */
@@ -103,7 +103,7 @@ typedef struct ls_value {
 
 void ls_value_retain(const ls_value *v);
 void ls_value_release(const ls_value *v);
-int64_t ls_value_bytes(const ls_value *v); /* the bytes of all tensors' elements in it; 0 for NULL and for a node (ls_trace_bytes) */
+int64_t ls_value_bytes(const ls_value *v); /* the bytes of all tensors' elements in the value; 0 for NULL and a node (ls_trace_bytes) */
 ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out); /* makes the one value that a stream holds, such as a tuple */
 int32_t ls_seq_length(const ls_value *seq);                                /* -1 unless `seq` is a sequence */
 const char *ls_seq_key(const ls_value *seq, int32_t i);                     /* NULL unless `seq` is a struct */
@@ -114,7 +114,7 @@ int32_t ls_seq_find(const ls_value *seq, const char *key);                  /* t
 
 typedef struct ls_op ls_op; /* all overloads of one operator name; an ls_op lives as long as the library */
 
-ls_status ls_op_find(const char *name, const ls_op **out); /* finds "add" or "quantized::add"; the error of an unknown name has near ones */
+ls_status ls_op_find(const char *name, const ls_op **out); /* finds "add" or "quantized::add"; an error proposes near names */
 
 /* Calls an operator, or records the call: where an argument is an LS_NODE of an open function or trace, the call becomes a node of that
    function or trace, and the results are LS_NODEs. `site` is the script position (file number << 32 | line) that errors name. Writes up
@@ -130,7 +130,8 @@ ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, con
 /* Makes a sequence of a stream that begins with LS_OPEN; where nodes of an open function or trace are inside, the result is a node. */
 ls_status ls_seq_build(const ls_value *stream, int32_t n, int64_t site, ls_value *out);
 
-/* The names of all operators that begin with `prefix`, one a line, and the schemas of one; both are valid until the next call. */
+/* ls_op_names returns the names of all operators that begin with `prefix`, one a line, ls_op_schemas the schemas of one operator, one a
+   line. Each text is valid until the next call of its function. */
 const char *ls_op_names(const char *prefix);
 const char *ls_op_schemas(const ls_op *op);
 
@@ -159,7 +160,7 @@ ls_status ls_tensor_from(const void *numbers, const char *from, const int64_t *s
                          const char *device, ls_value *out);
 /* Finds the memory of a tensor on the CPU, which is valid while the tensor lives. For a lazy tensor (is_lazy) it is an error. */
 ls_status ls_tensor_pointer(const ls_value *tensor, void **out);
-ls_status ls_tensor_plain(const ls_value *tensor, ls_value *out);         /* the same tensor, or a copy where it is lazy */
+ls_status ls_tensor_plain(const ls_value *tensor, ls_value *out);         /* the tensor itself, or a copy where the tensor is lazy */
 /* The number in a tensor with one element, as LS_BOOL, LS_INT or LS_FLOAT. */
 ls_status ls_tensor_item(const ls_value *tensor, ls_value *out);
 ls_status ls_tensor_grad(const ls_value *tensor, ls_value *out);          /* LS_NONE where the tensor has no gradient */
@@ -196,15 +197,15 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out);
 ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
                            ls_value *out);
 ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out);
-/* Calls one of two functions with the same inputs and result: `fused`, or `plain` where a point inside of it is watched. */
+/* Records a call that computes its result in one of two ways: by `fused`, or by `plain` where a trace uses a point inside `plain`. */
 ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
 ls_status ls_function_finish(ls_function *f, const ls_value *result);
-/* A function that branches on numbers is recorded with values: those in `given` are its inputs, copied first where `copies` is not 0. */
+/* For a function that branches on numbers: computes each node at once, from the inputs `given` (from copies if `copies` is not 0). */
 ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies);
-/* The value that a node has while its function is recorded; a later run in which the value differs fails. */
+/* Reads the value of a node whose function branches on numbers and is being recorded; a later run in which the value differs fails. */
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out);
-ls_status ls_function_result(ls_function *f, ls_value *out);  /* the result computed while recording; it can be taken once */
+ls_status ls_function_result(ls_function *f, ls_value *out);  /* the result computed while `f` was recorded; it can be taken once */
 void ls_function_release(ls_function *f);
 ls_status ls_function_shape(const ls_value *node, int64_t site, ls_value *out); /* the sizes of a node's value, as a list */
 
@@ -230,13 +231,13 @@ typedef struct ls_trace ls_trace;
 ls_status ls_trace_open(ls_trace **out);
 void ls_trace_release(ls_trace *t);
 ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
-ls_status ls_trace_scan(ls_trace *t); /* tensors named in the trace then count by shape and dtype only, and nothing is computed */
+ls_status ls_trace_scan(ls_trace *t); /* from then on the trace computes shapes and dtypes only, and no numbers */
 ls_status ls_trace_generate(ls_trace *t, int32_t steps); /* invokes opened afterwards generate up to `steps` tokens */
 ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* where `skips` is not 0, the module does not run */
 void ls_trace_new_pass(ls_trace *t);  /* invokes opened afterwards join no pass of those opened so far, and generate nothing */
-/* A whole number that is known once the pass begins: `offset`, in step 0 plus the invoke's columns of padding to the left. */
+/* Makes a node for a number that is known once the pass begins: `offset`, in step 0 plus the count of padding columns left of the rows. */
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* The axis on which a value at a point has the tokens, or -1 where it has none; writes the value's invoke and step. */
 int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
@@ -247,12 +248,12 @@ ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_val
 ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out);
 ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t invoke, int64_t site);
 ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site);
-ls_status ls_trace_stop(ls_trace *t, int32_t invoke); /* the invoke runs nothing behind the last point that it has named so far */
+ls_status ls_trace_stop(ls_trace *t, int32_t invoke); /* the invoke runs nothing after the last point that it has used so far */
 ls_status ls_trace_save(const ls_value *node);
 /* Copies the nodes of `edits`, a recorded trace that never runs itself (stored edits), to an invoke of `t`. They act in step `step`;
    with -1 each acts in the step that it names. map[i] becomes the number of the copy of node i. */
 ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t step, int32_t *map);
-int32_t ls_trace_count(ls_trace *t);           /* the number of nodes */
+int32_t ls_trace_count(ls_trace *t);           /* the number of the trace's nodes */
 
 /* Runs as far as the node `demanded` needs and pauses there; with NULL it runs all that is still needed and closes the trace. Where the
    script has to act first, it returns with an event: the script acts, and calls it again. */
@@ -272,7 +273,7 @@ ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows
 ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
 ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* no more steps follow; `text` has the token ids of all rows */
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value);
-void ls_trace_optional(const ls_value *read);         /* lets a read of a point stay unset where a skip leaves the point out */
+void ls_trace_optional(const ls_value *read);         /* lets a read of a point stay without a value where a skip leaves the point out */
 void ls_trace_abandon(ls_trace *t);                                           /* closes the trace without running it */
 /* A trace is a recording, a plan made from it, and a run. When a trace closes, all three are released except for saved values. After
    ls_trace_keep a trace that closes without an error keeps its recording. ls_trace_rewind then opens the trace again, as it was before
@@ -280,25 +281,25 @@ void ls_trace_abandon(ls_trace *t);                                           /*
    the next run: the numbers of tensors named in it (which may not have changed), of parameters, and of random generators. */
 void ls_trace_keep(ls_trace *t);
 ls_status ls_trace_rewind(ls_trace *t);
-ls_status ls_trace_value(const ls_value *node, ls_value *out);                /* the value of a node that ran and was saved or demanded */
-int64_t ls_trace_bytes(ls_trace *t);                                          /* the bytes of the values that a closed trace keeps */
+ls_status ls_trace_value(const ls_value *node, ls_value *out);            /* the value of a node that was computed, and saved or demanded */
+int64_t ls_trace_bytes(ls_trace *t);                                          /* the bytes of the saved values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
-int32_t ls_node_is_eager(const ls_value *node);                               /* 1 where its function is recorded with values */
-int32_t ls_node_kind(const ls_value *node);                                   /* the kind (LS_*) of its value, LS_NONE where unknown */
-int32_t ls_node_is_open(const ls_value *node);  /* 1: its function is being recorded; 2: its trace is open; 0: neither */
+int32_t ls_node_is_eager(const ls_value *node);                               /* 1 where the node's value is computed when it is recorded */
+int32_t ls_node_kind(const ls_value *node);                               /* the kind (LS_*) of the node's value, LS_NONE where unknown */
+int32_t ls_node_is_open(const ls_value *node);  /* 1: the node's function is being recorded; 2: its trace is open; 0: neither */
 int64_t ls_node_site(const ls_value *node);
 
 ls_program *ls_trace_program(ls_trace *t, int32_t node); /* the program that a call node calls, borrowed; NULL where the node is no call */
 
 /* The two texts below are valid until the next call of the same function. */
 ls_status ls_trace_describe(ls_trace *t, const char **out); /* a readable text, one node a line */
-/* The recording as JSON: with the numbers of tensors, for storing and sending, or (`numbers` 0) with points and lines, for looking. */
+/* Writes the recording as JSON: with the numbers of tensors, to store or send, or (`numbers` 0) with points and script lines, to read. */
 ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out);
 void ls_interrupt(void);                       /* stops the run in progress at its next node; may be called in a signal handler */
 
 /* ---- weights --------------------------------------------------------------------------------------------------- */
 
-typedef struct ls_weights ls_weights; /* an open, mapped file: safetensors, or what torch.save writes */
+typedef struct ls_weights ls_weights; /* an open file of tensors, mapped into memory: safetensors, or what torch.save writes */
 
 typedef struct ls_weights_entry {
   const char *name;
@@ -318,7 +319,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* a view 
 /* All that a file of torch.save holds, as a stream, borrowed; returns its length. A list, tuple or dict begins with LS_OPEN (a dict:
    LS_STRUCT, keys and values in turn, as.i counts both); a tensor is LS_TENSOR with as.i for ls_weights_tensor. */
 int32_t ls_weights_content(ls_weights *w, const ls_value **out);
-void ls_weights_forget(ls_weights *w, int32_t i); /* frees the memory of an unused view; changes to the view are lost */
+void ls_weights_forget(ls_weights *w, int32_t i); /* frees the memory of an unused view of tensor `i`; changes to the view are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
                            const char *metadata); /* NULL or a JSON object of strings; replaces `path` with a synced temporary file */
 
@@ -326,8 +327,7 @@ ls_status ls_weights_write(const char *path, const char *const *names, const ls_
 
 /* Writes the function of a module, with all that it calls, as JSON. A tensor that the module tree has under one of `names` is a weight:
    it is left to a file of weights, and the JSON has its names ("h.0.attn.weight"). All other tensors are written with their numbers.
-   Where `names` is NULL, every tensor of the module tree is a weight. */
-/* The text is valid until the next call. */
+   Where `names` is NULL, every tensor of the module tree is a weight. The text is valid until the next call. */
 ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, const char **out);
 
 /* A reader holds the text of a function or of stored edits after all of it was checked: kinds, numbers and types of arguments,
@@ -344,7 +344,7 @@ void ls_reader_release(ls_reader *r);
 int32_t ls_reader_tensors(ls_reader *r);
 ls_status ls_reader_tensor(ls_reader *r, int32_t i, ls_weights_entry *out);    /* the entry's name is "" where the tensor is no weight */
 const char *ls_reader_tensor_name(ls_reader *r, int32_t i, int32_t k);         /* the k-th name of tensor `i`; NULL behind the last name */
-ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* with the dtype and shape that the text says */
+ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* of the weight's dtype and shape */
 ls_status ls_reader_function(ls_reader *r, ls_function **out);  /* a finished function; LS_ERROR_NAME where a weight was not set */
 
 /* Stored edits: how many the text has, and their calls of modules of the model; for each call a program has to be set. */
@@ -354,12 +354,12 @@ typedef struct ls_reader_call_info {
   const char *path;             /* the path of the called module */
 } ls_reader_call_info;
 int32_t ls_reader_edits(ls_reader *r);
-int32_t ls_reader_edit_steps(ls_reader *r, int32_t i);                         /* 1 where the edit names its steps itself */
+int32_t ls_reader_edit_steps(ls_reader *r, int32_t i);                        /* 1 where edit `i` itself names the steps in which it acts */
 int32_t ls_reader_calls(ls_reader *r);
 ls_status ls_reader_call(ls_reader *r, int32_t i, ls_reader_call_info *out);
 const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
-ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* where it fails nodes stay: abandon the trace */
+ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* after a failure, abandon the trace */
 
 ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* replaces `path` with a synced temporary file */
 
@@ -367,7 +367,7 @@ ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /
 
 typedef struct ls_tokenizer ls_tokenizer;
 
-ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* the text of a tokenizer.json */
+ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* `json` has the file tokenizer.json */
 void ls_tokenizer_release(ls_tokenizer *t);
 int32_t ls_tokenizer_size(ls_tokenizer *t);                              /* the size of the vocabulary with added tokens */
 
@@ -385,8 +385,8 @@ typedef enum ls_cut { LS_CUT_LONGEST = 0, LS_CUT_FIRST = 1, LS_CUT_SECOND = 2 } 
 typedef struct ls_encoding {
   const char *pair;     /* a second text, or NULL */
   size_t pair_length;
-  int32_t special;      /* 1: with the special tokens of the post-processor */
-  int32_t places;       /* 1: with `from` and `to` of each token */
+  int32_t special;      /* 1: adds the special tokens of the post-processor */
+  int32_t places;       /* 1: finds `from` and `to` of each token */
   int32_t limit;        /* the most tokens, special ones included; 0 for no limit */
   int32_t cut;          /* an ls_cut: which text is cut to the limit */
   int32_t cut_left;     /* 1: a text is cut at its beginning, not at its end */

@@ -66,7 +66,7 @@ int32_t ls_error_again(void);     /* 1 where the failed operator lacked memory a
 int64_t ls_error_site2(void);     /* a second script position where an error concerns two lines (a passed point, a cycle); 0 if none */
 const char *ls_header_hash(void);
 const char *ls_torch_version(void);
-int64_t ls_live(void);            /* the number of handles not yet released: of tensors, sequences, functions, traces, modules, files, ... */
+int64_t ls_live(void);            /* the number of handles not yet released: tensors, sequences, functions, traces, modules, files, ... */
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
 
@@ -140,7 +140,7 @@ const char *ls_op_schemas(const ls_op *op);
 typedef struct ls_tensor_info {
   int64_t elements;
   int64_t bytes;         /* the bytes of the whole storage behind the tensor */
-  int64_t version;       /* counts the changes in place so far */
+  int64_t version;       /* the number of changes in place so far */
   const char *dtype;     /* such as "float32" */
   const char *device;    /* such as "cpu" or "cuda:0" */
   int32_t dims;
@@ -193,7 +193,7 @@ ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis);
 /* A function is recorded once: first its inputs, then operators through ls_op_call, then the result. Sizes (ls_function_shape) are
    values of the function too, and arithmetic on them is recorded. */
 ls_status ls_function_new(ls_module *m, ls_function **out);
-ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out); /* keyword NULL: the next positional input */
+ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out); /* a `keyword` of NULL makes a positional input */
 ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
                            ls_value *out);
 ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out);
@@ -250,13 +250,13 @@ ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t i
 ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site);
 ls_status ls_trace_stop(ls_trace *t, int32_t invoke); /* the invoke runs nothing after the last point that it has used so far */
 ls_status ls_trace_save(const ls_value *node);
-/* Copies the nodes of `edits`, a recorded trace that never runs itself (stored edits), to an invoke of `t`. They act in step `step`;
-   with -1 each acts in the step that it names. map[i] becomes the number of the copy of node i. */
+/* Copies the nodes of `edits`, a recorded trace that never runs itself (stored edits), to an invoke of `t`. The copies act in step `step`;
+   with -1 each acts in the step that its node names. map[i] becomes the number of the copy of node i. */
 ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t step, int32_t *map);
 int32_t ls_trace_count(ls_trace *t);           /* the number of the trace's nodes */
 
-/* Runs as far as the node `demanded` needs and pauses there; with NULL it runs all that is still needed and closes the trace. Where the
-   script has to act first, it returns with an event: the script acts, and calls it again. */
+/* ls_trace_run runs as far as the node `demanded` needs and pauses there; with NULL it runs all that is still needed and closes the trace.
+   Where the script has to act first, it returns with an event: the script acts, and calls ls_trace_run again. */
 enum {
   LS_EVENT_NONE = 0,
   LS_EVENT_PASS = 1, /* a pass begins: call ls_trace_rows for its invokes, then ls_trace_begin with step 0 */
@@ -271,7 +271,7 @@ ls_status ls_trace_run(ls_trace *t, const ls_value *demanded, int64_t site, ls_e
 int32_t ls_trace_pass(ls_trace *t, int32_t invoke); /* the pass in which the invoke runs */
 ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad);
 ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
-ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* no more steps follow; `text` has the token ids of all rows */
+ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* ends a generation; `text` has the token ids of all rows */
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value);
 void ls_trace_optional(const ls_value *read);         /* lets a read of a point stay without a value where a skip leaves the point out */
 void ls_trace_abandon(ls_trace *t);                                           /* closes the trace without running it */
@@ -292,7 +292,7 @@ int64_t ls_node_site(const ls_value *node);
 ls_program *ls_trace_program(ls_trace *t, int32_t node); /* the program that a call node calls, borrowed; NULL where the node is no call */
 
 /* The two texts below are valid until the next call of the same function. */
-ls_status ls_trace_describe(ls_trace *t, const char **out); /* a readable text, one node a line */
+ls_status ls_trace_describe(ls_trace *t, const char **out); /* writes the trace as a readable text, one node a line */
 /* Writes the recording as JSON: with the numbers of tensors, to store or send, or (`numbers` 0) with points and script lines, to read. */
 ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out);
 void ls_interrupt(void);                       /* stops the run in progress at its next node; may be called in a signal handler */
@@ -315,13 +315,13 @@ int32_t ls_weights_count(ls_weights *w);      /* the number of tensors with a na
 ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out);
 int32_t ls_weights_find(ls_weights *w, const char *name);
 const char *ls_weights_metadata(ls_weights *w); /* the file's __metadata__ object as JSON text, "{}" where the file has none */
-ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* a view of the mapped file; nothing is copied */
+ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* `out` is a view of the mapped file; nothing is copied */
 /* All that a file of torch.save holds, as a stream, borrowed; returns its length. A list, tuple or dict begins with LS_OPEN (a dict:
-   LS_STRUCT, keys and values in turn, as.i counts both); a tensor is LS_TENSOR with as.i for ls_weights_tensor. */
+   LS_STRUCT, keys and values in turn, as.i counts both); a tensor is LS_TENSOR with as.i the index that ls_weights_tensor takes. */
 int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* frees the memory of an unused view of tensor `i`; changes to the view are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
-                           const char *metadata); /* NULL or a JSON object of strings; replaces `path` with a synced temporary file */
+                           const char *metadata); /* NULL or a JSON object of strings; replaces `path` by a temporary file that was synced */
 
 /* ---- graphs in files ------------------------------------------------------------------------------------------- */
 
@@ -330,10 +330,10 @@ ls_status ls_weights_write(const char *path, const char *const *names, const ls_
    Where `names` is NULL, every tensor of the module tree is a weight. The text is valid until the next call. */
 ls_status ls_function_json(ls_function *f, const char *const *names, int32_t n, const char **out);
 
-/* A reader holds the text of a function or of stored edits after all of it was checked: kinds, numbers and types of arguments,
-   references, names, sizes. Nothing is made before. The text may call only operators from the list of those that a file may call. `name`
-   is the file's name: an error has it, the node and what is wrong with the node. A C program calls ls_function_read; then
-   ls_reader_set_tensor for each weight that a file has (ls_weights_find, ls_weights_tensor); then ls_reader_function and ls_program_new. */
+/* A reader holds the JSON text of a function or of stored edits after the whole text was checked: kinds, numbers and types of arguments,
+   references, names, sizes. The text may call only those operators that files may call. `name` is the name of the file: an error has this
+   name, the node and what is wrong with the node. A C program calls ls_function_read; then ls_reader_set_tensor for each weight that a file
+   has (ls_weights_find, ls_weights_tensor); then ls_reader_function and ls_program_new. */
 typedef struct ls_reader ls_reader;
 ls_status ls_function_read(const char *json, size_t length, const char *name, ls_reader **out);
 ls_status ls_edits_read(const char *json, size_t length, const char *name, ls_reader **out);
@@ -344,8 +344,8 @@ void ls_reader_release(ls_reader *r);
 int32_t ls_reader_tensors(ls_reader *r);
 ls_status ls_reader_tensor(ls_reader *r, int32_t i, ls_weights_entry *out);    /* the entry's name is "" where the tensor is no weight */
 const char *ls_reader_tensor_name(ls_reader *r, int32_t i, int32_t k);         /* the k-th name of tensor `i`; NULL behind the last name */
-ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* of the weight's dtype and shape */
-ls_status ls_reader_function(ls_reader *r, ls_function **out);  /* a finished function; LS_ERROR_NAME where a weight was not set */
+ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* `tensor` has the weight's dtype and shape */
+ls_status ls_reader_function(ls_reader *r, ls_function **out);  /* makes the finished function; LS_ERROR_NAME where a weight was not set */
 
 /* Stored edits: how many the text has, and their calls of modules of the model; for each call a program has to be set. */
 typedef struct ls_reader_call_info {
@@ -361,13 +361,13 @@ const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
 ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* after a failure, abandon the trace */
 
-ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* replaces `path` with a synced temporary file */
+ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* replaces `path` by a temporary file that was synced */
 
 /* ---- tokenizers ------------------------------------------------------------------------------------------------ */
 
 typedef struct ls_tokenizer ls_tokenizer;
 
-ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* `json` has the file tokenizer.json */
+ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* `json`: text of a tokenizer.json */
 void ls_tokenizer_release(ls_tokenizer *t);
 int32_t ls_tokenizer_size(ls_tokenizer *t);                              /* the size of the vocabulary with added tokens */
 

@@ -5,8 +5,8 @@
 #include <string.h>
 #include "model/private.h"
 
-/* Finds the value that a caller passes for an input, borrowed. Where the caller passes a node, that is the value computed for the node
-   while the caller is recorded. */
+/* Finds the value that a caller passes for an input, borrowed. Where the caller passes a node, that is the value that has been computed for
+   the node so far. */
 static ls_status given_value(const ls_value *given, ls_value *out) {
   *out = *given;
   if (given->kind != LS_NODE) return LS_OK;

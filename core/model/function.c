@@ -97,16 +97,17 @@ ls_status ls__function_record(ls_function *f, const ls__node *like, const ls_val
 }
 
 static ls_status recording(const ls_function *f) {
-  return f->owner.open ? LS_OK : ls__fail(LS_ERROR_STATE, "this function is no longer being recorded");
+  return f->owner.open ? LS_OK : ls__fail(LS_ERROR_STATE, "this function is finished, so nothing more can be recorded in it");
 }
 
 ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) {
   LS__NEED(f && out);
   ls_status status = recording(f);
   if (status) return status;
-  if (f->inputs != f->owner.nodes.count) return ls__fail(LS_ERROR_STATE, "the inputs of a function must be recorded first");
+  if (f->inputs != f->owner.nodes.count)
+    return ls__fail(LS_ERROR_STATE, "the inputs of a function must be recorded before its first operator");
   if (!keyword && f->positional != f->inputs)
-    return ls__fail(LS_ERROR_STATE, "positional inputs must come before keyword inputs");
+    return ls__fail(LS_ERROR_STATE, "the positional inputs of a function must be recorded before its keyword inputs");
   const char **bigger = realloc(f->keywords, sizeof *bigger * (size_t)(f->inputs + 1));
   if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   f->keywords = bigger;

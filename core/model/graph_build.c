@@ -126,7 +126,7 @@ static ls_status make_operator(ls__build *b, int32_t *id) {
   if (!status) status = b->record(b->owner, &node, b->stream, b->n, LS_TENSOR, id);
   if (status || !ls__call_writes_others(b->owner->nodes.at[*id].call)) return status;
   return ls__read_fail(&b->at, LS_ERROR_FORMAT, "the operator would write into an argument other than its first, "
-                                                "which it may not do in a file");
+                                                "which is not allowed in a file");
 }
 
 /* Returns the kind of the value self[index] as far as it is known. Where self is an operator with several results, its schema tells the

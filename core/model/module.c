@@ -55,7 +55,7 @@ static bool grow(const char ***names, void **values, int32_t count, size_t size)
 ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *tensor) {
   LS__NEED(m && name && tensor && (tensor->kind != LS_TENSOR || tensor->as.p));
   if (tensor->kind != LS_TENSOR && tensor->kind != LS_NONE)
-    return ls__fail(LS_ERROR_ARGUMENT, "\"%s\" of %s must be a tensor", name, m->class_name);
+    return ls__fail(LS_ERROR_ARGUMENT, "the parameter or buffer \"%s\" of a module of class %s must be a tensor", name, m->class_name);
   if (!(name = ls__intern(name, strlen(name)))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a parameter");
   int32_t i = find(m->tensor_names, m->tensors, name);
   if (i < 0) {

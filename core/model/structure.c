@@ -19,11 +19,11 @@ bool ls__function_fields(const ls_function *f, const char **names, size_t *n) { 
 /* ---- replacing a value -------------------------------------------------------------------------------------------- */
 
 static ls_status wrong_length(int32_t old, int32_t fresh) {
-  return ls__fail(LS_ERROR_SHAPE, "the new value must have the %d elements of the old one, not %d", old, fresh);
+  return ls__fail(LS_ERROR_SHAPE, "the new value at this point must have the %d elements of the old one, not %d", old, fresh);
 }
 
 static ls_status wrong_field(const char *key) {
-  return ls__fail(LS_ERROR_SHAPE, "the new value must have the field \"%s\" of the old one", key);
+  return ls__fail(LS_ERROR_SHAPE, "the new value at this point must have the field \"%s\" of the old one", key);
 }
 
 static ls_status wrong_kind(const ls_value *old, const ls_value *fresh) {

@@ -173,7 +173,8 @@ static ls_status no_piece(const ls_value *self, const ls_value *key) {
 /* Executes self[index] = value where self is a tuple or a struct. */
 static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   const ls__node *node = ls__seen(t, id), *nodes = t->owner.nodes.at;
-  if (node->n != 3) return ls__fail(LS_ERROR_ARGUMENT, "a tuple takes one index, a struct one field; the first element is x[0]");
+  if (node->n != 3)
+    return ls__fail(LS_ERROR_ARGUMENT, "an assignment to a tuple takes one index, to a struct one field name; the first element is x[0]");
   ls_value key = argument_of(t, &node->stream[2]), given = argument_of(t, &node->stream[1]), fresh;
   int64_t i = key.kind == LS_INT ? key.as.i : key.kind == LS_STRING ? ls_seq_find(self, key.as.s) : -1;
   if (key.kind == LS_INT && i < 0) i += ls_seq_length(self);

@@ -138,7 +138,7 @@ ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t 
   ls_status status = ls__trace_check_open(trace);
   if (status) return status;
   if (trace->invokes[invoke].kind != LS_INVOKE_WHOLE)
-    return ls__fail(LS_ERROR_STATE, "edits can be recorded only in an invoke with a pass of its own");
+    return ls__fail(LS_ERROR_STATE, "stored edits can be recorded only in an invoke with a pass of its own (LS_INVOKE_WHOLE)");
   for (int32_t i = 0; i < r->call_count; i++)
     if (r->calls[i].graph == edit && !r->calls[i].program) {
       ls__read_place at = {.reader = r, .graph = edit, .node = r->calls[i].node, .kind = "call", .name = r->calls[i].path};

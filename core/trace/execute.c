@@ -178,7 +178,7 @@ ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
   ls_value own;
   ls_status status = ls__trace_check_open(t);
   if (!status && (t->owner.nodes.at[node].kind != LS__HOST || t->run.nodes[node].done))
-    status = ls__fail(LS_ERROR_STATE, "node %d is no call of a function of the script whose result is still missing", node);
+    status = ls__fail(LS_ERROR_STATE, "node %d does not wait for the result of a function of the script", node);
   if (!status) status = ls__value_check(value);
   if (!status) status = ls__own(value, 1, &own);
   return status ? status : settle(t, node, own);

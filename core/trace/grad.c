@@ -236,7 +236,7 @@ ls_status ls__grad_backward(ls_trace *t, int32_t id) {
   bool keep = node->flag;
   if (loss.kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be the loss of a backward");
   if (!ls__tensor_requires_grad(loss.as.p))
-    return ls__fail(LS_ERROR_STATE, "this loss depends on nothing whose gradient is asked for or that trains");
+    return ls__fail(LS_ERROR_STATE, "this loss depends on no value whose gradient is asked for and on no parameter that trains");
   ls_status status = ls_tensor_backward(&loss, &given, keep || t->run.cut_count);
   for (int32_t c = t->run.cut_count - 1; c >= 0 && !status; c--) {
     ls_value gradient = {0};

@@ -44,8 +44,8 @@ static ls_status keep_tensor(ls_trace *t, const ls_value *v) {
   return LS_OK;
 }
 
-/* Copies the tensors of its module that the forward of `p` changes (running means, counters), so that the end of the trace can restore
-   them. */
+/* Copies those tensors of a module (running means, counters) that the forward of the program `p` changes, so that the end of the trace can
+   restore them. */
 ls_status ls__own_keep(ls_trace *t, const ls_program *p) {
   int32_t n;
   const ls_value *changed = ls__program_changed(p, &n);

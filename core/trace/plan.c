@@ -68,7 +68,7 @@ static void find_needs(ls_trace *t, int32_t demanded) {
     if (ran[i].done) ls__trace_let_go(t, i);
 }
 
-/* Fails where something inside a skipped module is needed, since the module does not run. */
+/* Fails where a value inside a skipped module is needed, since the module does not run. */
 static ls_status check_skips(const ls_trace *t) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {

@@ -30,7 +30,7 @@ static void put_integer(ls__json *out, json_t *object, const char *key, int64_t 
   ls__json_put(out, object, key, ls__json_integer(out, i));
 }
 
-/* Adds where a node runs and which line of the script wrote it, for people who look at the JSON and not for storing. */
+/* Adds to a node's JSON where the node runs and which line of the script wrote it, for people who look at the JSON and not for storing. */
 static void put_place(ls__json *out, json_t *o, const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int64_t time = t->plan.nodes[id].time;

@@ -54,7 +54,8 @@ typedef struct ls__planned {
   int32_t backward;  /* where this node is a gradient: the backward that computes the gradient, else -1 */
   uint8_t needed;    /* 1 where another node, or the script, waits for the value */
   uint8_t unreachable; /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
-  uint8_t tracked;   /* LS__ASKED where the gradient of the value is asked for, with LS__EDITED where the gradient is also set or edited */
+  /* LS__ASKED where the gradient of the node's value is asked for, plus LS__EDITED where that gradient is also set or edited */
+  uint8_t tracked;
 } ls__planned;
 
 static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .earlier = -1, .narrow = -1, .backward = -1};
@@ -99,7 +100,7 @@ typedef struct ls__running_invoke {
 
 typedef struct ls__progress {
   ls__ran *nodes;
-  ls_value *values;      /* the value of each node */
+  ls_value *values;      /* for each node the value that the run has computed */
   ls__running_invoke *invokes;
   ls__run *model;        /* the run of the model in the current pass and step; NULL between two steps */
   ls_program *program;   /* the program by whose numbering the nodes of the current pass name their points; borrowed */
@@ -107,7 +108,7 @@ typedef struct ls__progress {
   int64_t now;           /* the time (LS__TIME) that the run has reached, -1 before the run begins */
   bool paused;         /* whether the model is paused at the point of `now`, with nodes of that time still to run */
   int32_t next;          /* the index in the plan's order of the next node to run */
-  int32_t rows;          /* the number of rows in the batch of the pass */
+  int32_t rows;          /* the number of rows in the batch of the current pass */
   ls_value text;         /* the token ids that the generation in the current pass made, for all rows */
   ls__mode *mode;        /* the thread's autograd state to be restored after the run; NULL while nothing runs */
   struct ls__cut *cuts;  /* the places at which the autograd graph is cut; see grad.c */
@@ -207,8 +208,8 @@ ls_status ls__own_inputs(ls_trace *t);                  /* copies the inputs of 
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own);
 /* copies the parameters and buffers that the forward of `p` changes, for ls__own_put_back */
 ls_status ls__own_keep(ls_trace *t, const ls_program *p);
-ls_status ls__own_inside(const ls_trace *t, const ls__node *node); /* fails where an operator could reach the memory of another invoke's
-                                                                      rows */
+/* fails where an operator of one invoke could reach memory with another invoke's rows */
+ls_status ls__own_inside(const ls_trace *t, const ls__node *node);
 void ls__own_put_back(ls_trace *t);                     /* restores the parameters and buffers that the forward changed */
 
 /* rows.c */
@@ -223,10 +224,10 @@ ls_value *ls__rows_whole(ls_trace *t, int32_t id);
 
 /* The functions below are in grad_plan.c and grad.c. */
 ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gradient, and the time at which autograd begins */
-bool ls__grad_records(const ls_trace *t);               /* whether autograd records at the current time */
+bool ls__grad_records(const ls_trace *t);               /* whether autograd records operators at the time that the run has reached */
 /* called when the run has reached a new point: makes autograd leaves of the values there whose gradients are asked for */
 ls_status ls__grad_arrive(ls_trace *t);
-ls_status ls__grad_watch(ls_trace *t, int32_t id);      /* attaches a hook to a new value whose gradient is asked for */
+ls_status ls__grad_watch(ls_trace *t, int32_t id);      /* attaches a hook to the new value of node `id`, whose gradient is asked for */
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
 void ls__grad_close(ls_trace *t);
 

@@ -321,7 +321,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* `out` i
 int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* frees the memory of an unused view of tensor `i`; changes to the view are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
-                           const char *metadata); /* NULL or a JSON object of strings; replaces `path` by a temporary file that was synced */
+                           const char *metadata); /* NULL or a JSON object of strings; replaces `path` by a synced temporary file */
 
 /* ---- graphs in files ------------------------------------------------------------------------------------------- */
 

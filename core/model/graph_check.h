@@ -34,7 +34,7 @@ bool ls__read_integer(const json_t *value, int64_t least, int64_t most, int64_t 
 /* Reads the dtype, the shape and, with `numbers`, the numbers of a tensor; where `made` is NULL, checks them and makes no tensor. */
 ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool numbers, ls_value *made);
 
-/* graph_check_value.c */
+/* The functions below are in graph_check_value.c. */
 ls_status ls__check_wrong(const ls__check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #ifdef __clang_analyzer__ /* the analyzer cannot see into another file that ls__check_wrong never returns LS_OK */
 #define ls__check_wrong(c, ...) ((ls__check_wrong)(c, __VA_ARGS__), LS_ERROR_FORMAT)

@@ -114,8 +114,8 @@ ls_status ls__open_owner(const ls_value *stream, int32_t n, ls__owner **out);
 ls_status ls__resolve(const ls_value *stream, int32_t n, ls_value *local, const ls_value **out);
 void ls__resolved_free(const ls_value *resolved, const ls_value *stream, const ls_value *local);
 enum { LS__LOCAL = 64 };
-/* Copies a stream and replaces its nodes by values[node], borrowed. The result is `local` (LS__LOCAL values) or new memory; NULL: out of
-   memory. */
+/* Copies a stream and replaces the nodes in the copy by values[node], borrowed. The copy is in `local` (LS__LOCAL values) or in new memory;
+   NULL when out of memory. */
 ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *values, ls_value *local);
 
 /* ---- functions (function.c, structure.c, positionwise.c) ---------------------------------------------------------- */
@@ -247,8 +247,8 @@ json_t *ls__json_string(ls__json *out, const char *text);
 json_t *ls__json_integer(ls__json *out, int64_t i);
 /* makes an object with the one field `key`; takes over the reference to `value` */
 json_t *ls__json_with(ls__json *out, const char *key, json_t *value);
-void ls__json_put(ls__json *out, json_t *object, const char *key, json_t *value); /* takes the reference to `value` */
-void ls__json_add(ls__json *out, json_t *list, json_t *value);                    /* takes the reference to `value` */
+void ls__json_put(ls__json *out, json_t *object, const char *key, json_t *value); /* adds a field; takes over the reference `value` */
+void ls__json_add(ls__json *out, json_t *list, json_t *value);                    /* adds an element; takes over the reference `value` */
 /* writes a tensor's dtype, shape and, with `numbers`, its numbers */
 json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers);
 json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n);

@@ -3,7 +3,7 @@
        ls_program                    ls_function
        instances[]: one per call     nodes[]: input op call tap ...
        points[]: numbered in the     dies[]: values that end after each node
-       order a run reaches them      slots[]: what its calls, taps and choices of a form name */
+       order a run reaches them      slots[]: what its calls, taps and LS__TWO_FORMS refer to */
 #ifndef LUASIGHT_MODEL_PRIVATE_H
 #define LUASIGHT_MODEL_PRIVATE_H
 #include "model/model.h"

@@ -203,7 +203,7 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
   if (same) return LS_OK;
   int32_t *map = malloc(sizeof *map * (size_t)from->point_count);
   if (!map) return ls__fail(LS_ERROR_MEMORY, "out of memory for the points of a program");
-  int32_t next = 0; /* most points have the same order in both programs */
+  int32_t next = 0; /* the point of `to` that is tried first, since most points have the same order in both programs */
   for (int32_t i = 0; i < from->point_count; i++) {
     map[i] = -1;
     for (int32_t tried = 0; tried < to->point_count && map[i] < 0; tried++, next = next + 1 < to->point_count ? next + 1 : 0)

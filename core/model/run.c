@@ -88,7 +88,7 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
 
 static void clear(ls_value *v) { ls__replace(v, (ls_value){0}); }
 
-/* Ends a run and releases its values. The program keeps its memory for the next run. */
+/* Ends a run and releases its values. The program keeps the memory of the run for its next run. */
 void ls__run_free(ls__run *r) {
   if (!r) return;
   for (int32_t i = 0; i < r->cells_used; i++) clear(&r->cells[i]);

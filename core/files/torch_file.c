@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "pickle.h"
+#include "value/value.h"
 #include "zip.h"
 
 enum {
@@ -170,7 +171,7 @@ static ls_status write_value(reader *r, int32_t number, int32_t depth, size_t pa
     case LS__PICKLE_NONE: return emit(r, (ls_value){.kind = LS_NONE});
     case LS__PICKLE_BOOL: return emit(r, (ls_value){.kind = LS_BOOL, .as.i = v->as.i});
     case LS__PICKLE_INT: return emit(r, (ls_value){.kind = LS_INT, .as.i = v->as.i});
-    case LS__PICKLE_FLOAT: return emit(r, (ls_value){.kind = LS_FLOAT, .as.f = v->as.f});
+    case LS__PICKLE_FLOAT: return emit(r, (ls_value){.kind = LS_FLOAT, .as.f = ls__number(v->as.f)});
     case LS__PICKLE_TEXT: return emit(r, (ls_value){.kind = LS_STRING, .as.s = v->as.text});
     case LS__PICKLE_NAME: return emit(r, (ls_value){.kind = LS_STRING, .as.s = ls__pickle_name_text(v->as.name)});
     case LS__PICKLE_TENSOR: return write_tensor(r, (int32_t)v->as.i, path);

@@ -80,7 +80,7 @@ static ls_status put_object(ls__build *b, const json_t *v) {
   if ((o = json_object_get(v, "parameter"))) return put_parameter(b, o);
   if ((o = json_object_get(v, "tuple"))) return put_sequence(b, LS_TUPLE, o);
   if ((o = json_object_get(v, "struct"))) return put_sequence(b, LS_STRUCT, o);
-  if ((o = json_object_get(v, "float"))) return put(b, (ls_value){.kind = LS_FLOAT, .as.f = number_of(json_string_value(o))});
+  if ((o = json_object_get(v, "float"))) return put(b, (ls_value){.kind = LS_FLOAT, .as.f = ls__number(number_of(json_string_value(o)))});
   if (json_object_get(v, "index")) return put(b, (ls_value){.kind = LS_ELLIPSIS});
   o = json_object_get(v, "slice");
   status = put(b, (ls_value){.kind = LS_SLICE});

@@ -144,7 +144,7 @@ ls_status ls_tensor_item(const ls_value* tensor, ls_value* out) {
       v.as.i = number.toLong();
     } else if (number.isFloatingPoint()) {
       v.kind = LS_FLOAT;
-      v.as.f = number.toDouble();
+      v.as.f = ls__number(number.toDouble());
     } else {
       return ls__fail(LS_ERROR_ARGUMENT, "Lua has no complex numbers; torch.view_as_real gives both parts");
     }

@@ -228,7 +228,7 @@ ls_value from_ivalue(IValue&& v) {
   }
   if (v.isDouble()) {
     out.kind = LS_FLOAT;
-    out.as.f = v.toDouble();
+    out.as.f = ls__number(v.toDouble());
     return out;
   }
   if (v.isString()) {

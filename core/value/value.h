@@ -1,10 +1,15 @@
 /* Values: sequences, and what streams of arguments hold. */
 #ifndef LUASIGHT_VALUE_H
 #define LUASIGHT_VALUE_H
+#include <math.h>
 #include "base/base.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Gives every NaN the same bits. LuaJIT keeps the types of other values in the bits of NaNs, so that a NaN with other bits would
+   reach a script as one of these values. */
+static inline double ls__number(double x) { return isnan(x) ? (double)NAN : x; }
 
 /* value.c */
 static inline bool ls__is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }

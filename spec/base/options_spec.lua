@@ -6,7 +6,7 @@ local failure = require "luasight.base.error"
 local ls = require "luasight"
 local module_of = require "luasight.model".module_of
 local options = require "luasight.base.options"
-local support = dofile "spec/support.lua"
+local support = require "spec.support"
 
 local nn, torch = ls.nn, ls.torch
 local box, net, weight, picture -- made before the tests and dropped behind them

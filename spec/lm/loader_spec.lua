@@ -2,9 +2,11 @@
 local ls = require "luasight"
 local support = require "spec.support"
 local near = support.near
+local checkpoint = require "luasight.files.checkpoint"
 local cjson = require "cjson"
 local loader = require "luasight.lm.loader"
 local torch = ls.torch
+local weights = require "luasight.ffi.weights"
 
 local reference = "spec/reference/gpt2/new"
 local folder
@@ -191,7 +193,64 @@ describe("the head's weights", function()
   end)
 end)
 
+describe("a parameter that the file holds in pieces", function()
+  local old = "spec/reference/families/mixtral-old"
+  local experts = "model.layers.0.block_sparse_moe.experts."
+  local gate, down = experts .. "0.w1.weight", experts .. "1.w2.weight"
+
+  ---The weights in one file, with changes; false removes.
+  local function opened(changes)
+    local shards, tensors = checkpoint.read(old), {}
+    for _, name in ipairs(shards:keys()) do tensors[name] = shards:get(name) end
+    for name, change in pairs(changes) do tensors[name] = change and change(tensors[name]) or nil end
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute(("mkdir %s && cp %s/config.json %s"):format(folder, old, folder)) == 0)
+    finally(function() os.execute("rm -r " .. folder) end)
+    ls.safetensors.save(folder .. "/model.safetensors", tensors)
+    return loader.network(folder)
+  end
+
+  it("is put together", function()
+    local input = torch.tensor({ { 3, 4, 5 } }, { dtype = "int64" })
+    local got, want = opened({}), loader.network(old)
+    assert.is_true(torch.equal(want(input).logits, got(input).logits))
+  end)
+
+  it("is refused where the pieces differ, where one is missing, and where the whole has another shape", function()
+    local function narrow(t) return t:narrow(1, 0, t:size(1) - 1):clone() end
+    for message, changes in pairs {
+      ["experts.0.w1.weight and of the other experts differ in shape or dtype"] = { [gate] = narrow },
+      ["experts.0.w2.weight and of the other experts differ in shape or dtype"] = { [down] = function(t) return t:half() end },
+      ["are not all there: number 0 of expert 1 is missing"] = { [down] = false },
+    } do
+      local err = failure(opened, changes)
+      assert.equal("format", err.code)
+      assert.matches(message, err.message, 1, true)
+    end
+    local changes = {}
+    for _, name in ipairs(checkpoint.read(old):keys()) do
+      if name:find "layers%.0%..*w2" then changes[name] = narrow end
+    end
+    local err = failure(opened, changes)
+    assert.matches("size mismatch for model.layers.0.block_sparse_moe.experts.0.w2.weight: [", err.message, 1, true)
+    assert.matches("%[(%d+), (%d+), (%d+)%] in the file, %[%1, %2, %d+%] asked for by config.json", err.message)
+  end)
+end)
+
 describe("what is loaded", function()
+  it("asks the file about each tensor once", function()
+    local describe_tensor, count = weights.describe, {}
+    function weights.describe(file, i)
+      count[i] = (count[i] or 0) + 1
+      return describe_tensor(file, i)
+    end
+    finally(function() weights.describe = describe_tensor end)
+    loader.network(reference)
+    local names = checkpoint.read(reference):keys()
+    for i = 0, #names - 1 do assert.equal(2, count[i]) end -- one for this list of names
+  end)
+
   it("is the file's memory, in evaluation mode and not for training", function()
     local net = loader.network(reference)
     assert.is_false(net.training)

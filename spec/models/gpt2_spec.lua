@@ -2,7 +2,7 @@
 local ls = require "luasight"
 local support = require "spec.support"
 local near = support.near
-local activations = require "luasight.models.activations"
+local activations = require "luasight.models.parts.activations"
 local gpt2 = require "luasight.models.gpt2"
 local loader = require "luasight.lm.loader"
 local torch = ls.torch

@@ -38,7 +38,7 @@ describe("torch.tensor", function()
     assert.equal("argument", failure(torch.tensor, { 1, "a" }).code)
     assert.equal("argument", failure(torch.tensor, { 1, true }).code)
     assert.equal("argument", failure(torch.tensor, nil).code)
-    assert.equal("argument", failure(torch.tensor, { 1 }, { dtpye = "int64" }).code)
+    assert.equal("name", failure(torch.tensor, { 1 }, { dtpye = "int64" }).code)
     assert.matches("stack", failure(torch.tensor, { torch.tensor(1) }).hint)
   end)
 
@@ -240,5 +240,25 @@ describe("memory", function()
       pcall(function() return torch.ones(2)[9] end)
     end
     assert.equal(before, settle())
+  end)
+end)
+
+describe("a NaN with other bits than usual", function()
+  -- LuaJIT keeps the types of other values in such bits: read as it stands in memory, the first would be nil, others pointers.
+  local high = { -1, -2, -3, -4, -6, -9, -524288, -524287, 2146959361, 2147483647, -1048575 }
+
+  it("is a NaN for scripts, in every way that a number leaves a tensor", function()
+    for _, half in ipairs(high) do
+      local bits = torch.tensor({ -1, half }, { dtype = "int32" })
+      for _, t in ipairs { bits:view "float64", torch.tensor({ half }, { dtype = "int32" }):view "float32" } do
+        local one, list = t:item(), t:tolist()
+        assert.is_true(type(one) == "number" and one ~= one, tostring(half))
+        assert.is_true(#list == 1 and type(list[1]) == "number" and list[1] ~= list[1], tostring(half))
+        assert.matches("tensor%(%[nan%]", tostring(t))
+        assert.matches("nan", tostring(t[0]))
+      end
+    end
+    assert.is_true(torch.tensor({ 1, 0 / 0 }, { dtype = "float64" }):abs():max():item() ~= 0)
+    assert.equal("number", type(torch.tensor({ 1, 0 / 0 }, { dtype = "float64" }):abs():max():item()))
   end)
 end)

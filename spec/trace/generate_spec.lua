@@ -239,4 +239,110 @@ describe("generation (S9)", function()
     assert.same({ unpack(want, #want - 3) }, ids)
     assert.equal(model.tokenizer:decode(ids, { skip_special_tokens = true }), text)
   end)
+
+  local function streamed(of, options)
+    local ids = {}
+    for id in of:stream(prompt, options) do ids[#ids + 1] = id end
+    return ids
+  end
+
+  local function new_ids(of, options)
+    local ids = of:generate(prompt, options)[0]:tolist()
+    return { unpack(ids, #model.tokenizer:encode(prompt) + 1) }
+  end
+
+  it("acts with stored edits in a stream too", function()
+    local calls = 0
+    local always = model:edit(function() blocks[1].output[0][":, -1"] = 0 end)
+    local late = model:edit(function(tracer)
+      for _ in tracer:iter(1, 3) do blocks[1].output[0][":, -1"] = 0 end
+    end)
+    local computed = model:edit(function(tracer)
+      blocks[1].output[0] = tracer:apply(function(x)
+        calls = calls + 1
+        return x * 0
+      end, blocks[1].output[0])
+    end)
+    local greedy = { max_new_tokens = 4, eos_token_id = false }
+    local drawn = { max_new_tokens = 4, eos_token_id = false, do_sample = true, top_k = 0, temperature = 2, seed = 3 }
+    local plain = new_ids(model, greedy)
+    for _, edited in ipairs { always, late, computed } do
+      local want = new_ids(edited, greedy)
+      assert.not_same(plain, want)
+      assert.same(want, streamed(edited, greedy))
+      assert.same(new_ids(edited, drawn), streamed(edited, drawn))
+      assert.same(new_ids(edited, { max_new_tokens = 9, eos_token_id = want[2] }), streamed(edited,
+        { max_new_tokens = 9, eos_token_id = want[2] }))
+    end
+    calls = 0
+    streamed(computed, greedy)
+    assert.equal(4, calls)
+    assert.same(plain, streamed(model, greedy))
+    assert.matches("one text", failure(function() always:stream({ prompt, other }, greedy) end).message)
+  end)
+
+  it("runs a stream as far as it is read, and what the script runs in between is no part of it", function()
+    local edited = model:edit(function() blocks[1].output[0][":, -1"] = 0 end)
+    local options = { max_new_tokens = 4, eos_token_id = false }
+    local want, ids, seen = new_ids(edited, options), {}, nil
+    ls.session(function()
+      model:trace(other, function()
+        seen = model.lm_head.output["0, -1"]:argmax():save()
+        for id in edited:stream(prompt, options) do
+          ids[#ids + 1] = id
+          assert.equal(0, model:trace(other, { trace = false }).logits:isnan():sum():item())
+          if #ids == 2 then break end
+        end
+      end)
+      assert.same(want, new_ids(edited, options)) -- at once, not at the session's end
+    end)
+    assert.same({ want[1], want[2] }, ids)
+    assert.equal(model(other).logits["0, -1"]:argmax():item(), seen:item())
+  end)
+
+  it("ends with the error of an edit in a stream, and goes no further", function()
+    local edited = model:edit(function(tracer)
+      tracer:step(1)
+      blocks[1].output[0] = tracer:apply(function() error("no", 0) end, blocks[1].output[0])
+    end)
+    local next_token = edited:stream(prompt, { max_new_tokens = 4, eos_token_id = false })
+    assert.is_number(next_token())
+    assert.equal("no", failure(next_token))
+    assert.equal("no", failure(next_token))
+  end)
+
+  it("opens a trace only for a body or for edits, and without one computes the logits of one position", function()
+    local trace, record = require "luasight.trace", require "luasight.nn.record"
+    local open, run, traces, shapes = trace.new_recording, record.run, 0, {}
+    function trace.new_recording()
+      traces = traces + 1
+      return open()
+    end
+    function record.run(...)
+      local result = run(...)
+      shapes[#shapes + 1] = tostring(result.logits.shape)
+      return result
+    end
+    finally(function() trace.new_recording, record.run = open, run end)
+    local edited = model:edit(function() blocks[1].output[0][":, -1"] = 0 end)
+    local function counted(f)
+      traces, shapes = 0, {}
+      f()
+      return { traces, table.concat(shapes, " ") }
+    end
+    local options = { max_new_tokens = 3, eos_token_id = false }
+    local three = "[1, 1, 1950] [1, 1, 1950] [1, 1, 1950]"
+    assert.same({ 0, three }, counted(function() model:generate(prompt, options) end))
+    assert.same({ 0, three }, counted(function() streamed(model, options) end))
+    assert.same({ 0, (three:gsub("%[1,", "[2,")) }, counted(function()
+      model:generate(prompt, { max_new_tokens = 3, eos_token_id = false, num_beams = 2 })
+    end))
+    options.use_cache = false
+    assert.same({ 0, three }, counted(function() model:generate(prompt, options) end))
+    assert.same({ 1, "" }, counted(function() edited:generate(prompt, options) end))
+    assert.same({ 1, "" }, counted(function() streamed(edited, options) end))
+    assert.same({ 1, "" }, counted(function()
+      model:generate(prompt, options, function() return model.generator.output end)
+    end))
+  end)
 end)

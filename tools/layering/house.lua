@@ -60,7 +60,7 @@ return {
   public = {
     "luasight", "luasight.family",
     "luasight.command.options", -- examples read their options as commands do
-    "luasight.models.decoder", "luasight.models.gpt2", "luasight.models.llama", "luasight.models.names",
+    "luasight.models.parts.decoder", "luasight.models.gpt2", "luasight.models.llama", "luasight.models.parts.names",
   },
   clients = { "README.md", "docs", "examples" },
   others = { "examples", "spec", "tools" },

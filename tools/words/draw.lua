@@ -1,18 +1,21 @@
 --- Draws comments and error texts of the source by lot, without their files, for a reader who has not seen them:
 ---
----     luajit tools/words/draw.lua SEED [NUMBER] [where]
+---     luajit tools/words/draw.lua SEED [NUMBER] [FOLDER]
 ---
 --- prints NUMBER (60) comments and NUMBER error texts. A comment is a whole block; one at the end of a line, or right above a
---- declaration, comes with that line. `where` prints the file and line of each instead. verdicts.md says how to judge.
-local seed, number, where = tonumber(arg[1]), tonumber(arg[2] or 60), arg[#arg] == "where"
-if not seed then error("usage: luajit tools/words/draw.lua SEED [NUMBER] [where]", 0) end
+--- declaration, comes with that line. With a FOLDER (`core/trace`, or `.` for all) only that is drawn from, and each text comes
+--- with its file and line, for those who mend it. verdicts.md says how to judge.
+local seed, number, folder = tonumber(arg[1]), tonumber(arg[2] or 60), arg[3]
+if not seed then error("usage: luajit tools/words/draw.lua SEED [NUMBER] [FOLDER]", 0) end
 
 ---@param pattern string  files below the folders of the source
 ---@return string[]
 local function files(pattern)
   local list = {}
   local pipe = assert(io.popen("git ls-files core bindings lua models | grep -E '" .. pattern .. "'"))
-  for path in pipe:lines() do list[#list + 1] = path end
+  for path in pipe:lines() do
+    if not folder or folder == "." or path:sub(1, #folder) == folder then list[#list + 1] = path end
+  end
   pipe:close()
   return list
 end
@@ -137,6 +140,6 @@ for _, kind in ipairs { { "comments", comments }, { "error texts", errors } } do
   print(("==== %d of %d %s"):format(math.min(number, #list), #list, name))
   for i = 1, math.min(number, #list) do
     local item = table.remove(list, random(#list))
-    print(where and ("%d. %s:%d"):format(i, item.path, item.line) or ("%d. %s"):format(i, item.text))
+    print(("%d. %s%s"):format(i, folder and ("[%s:%d] "):format(item.path, item.line) or "", item.text))
   end
 end

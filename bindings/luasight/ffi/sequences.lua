@@ -76,6 +76,18 @@ function sequences.struct(pairs_in_order)
   return binding.settle(out)
 end
 
+---Makes a list of values.
+---@param ... any
+---@return ffi.cdata*
+function sequences.list(...)
+  local out, e = binding.new_ref(), take()
+  local scratch, n, has_node = e.encode_sequence(LIST, ...)
+  local status = C.ls_seq_build(scratch, n, has_node and site() or 0, out.v)
+  give(e)
+  if status ~= 0 then binding.check(status) end
+  return binding.settle(out)
+end
+
 ---Makes a list of the `n` sizes in an array of int64.
 ---@param sizes ffi.cdata*
 ---@param n integer

@@ -25,6 +25,12 @@ local function ask(t, read, argument)
 end
 
 local function read_shape(info) return sequences.of_sizes(info.shape, info.dims) end
+local function read_sizes(info)
+  local sizes = {}
+  for i = 0, info.dims - 1 do sizes[i + 1] = tonumber(info.shape[i]) end
+  return sizes
+end
+
 local function read_dims(info) return info.dims end
 local function read_dtype(info) return ffi.string(info.dtype) end
 local function read_device(info) return ffi.string(info.device) end
@@ -47,6 +53,11 @@ function tensors.is_tensor(v) return istype(ref_t, v) and v._kind == TENSOR end
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.shape(t) return ask(t, read_shape) end
+
+---Returns the sizes as a Lua list.
+---@param t ffi.cdata*
+---@return integer[]
+function tensors.sizes(t) return ask(t, read_sizes) end
 
 ---Returns the size of one axis, or false where there is no such axis; negative axes count from the end.
 ---@param t ffi.cdata*
@@ -186,6 +197,30 @@ function tensors.pointer(t, dtype)
   binding.check(C.ls_tensor_pointer(t.v, out))
   return ffi.cast(pointers[dtype] or "uint16_t *", out[0])
 end
+
+local NAN, LOW, HIGH = tonumber "nan", ffi.abi "le" and 0 or 1, ffi.abi "le" and 1 or 0
+local halves_t = ffi.typeof "uint32_t *"
+
+local function read_plain(pointer, place) return pointer[place] end
+
+local readers = {
+  float32 = function(pointer, place)
+    if ffi.cast(halves_t, pointer)[place] % 0x80000000 > 0x7f800000 then return NAN end
+    return pointer[place]
+  end,
+  float64 = function(pointer, place)
+    local halves = ffi.cast(halves_t, pointer)
+    local high = halves[2 * place + HIGH] % 0x80000000
+    if high > 0x7ff00000 or high == 0x7ff00000 and halves[2 * place + LOW] ~= 0 then return NAN end
+    return pointer[place]
+  end,
+}
+
+---Returns a function that reads the number at a place of a pointer that `pointer` returned. It never reads a NaN as the NaN
+---is in memory: LuaJIT keeps the types of other values in the bits of NaNs, and would take some NaNs for such values.
+---@param dtype string
+---@return fun(pointer: ffi.cdata*, place: integer): any
+function tensors.reader(dtype) return readers[dtype] or read_plain end
 
 ---Returns the pointer of `pointer` such that it keeps the tensor alive; pointers computed from it do not.
 ---@param t ffi.cdata*

@@ -207,7 +207,8 @@ function traces.program_of(t, node) return C.ls_trace_program(t, node) end
 ---@param node ffi.cdata*?
 ---@param act table<integer, fun(extra: any, pass: integer, step: integer, value: any, node: integer)>  by event
 ---@param extra any  the first argument of these functions
-function traces.run(t, node, act, extra)
+---@param last integer?  an event: the run returns behind the first one of this kind
+function traces.run(t, node, act, extra, last)
   local event = idle_event or event_t()
   idle_event = nil
   local demanded = node and node.v
@@ -218,7 +219,7 @@ function traces.run(t, node, act, extra)
       local pass, step, at = event.pass, event.step, event.node
       act[kind](extra, pass, step, binding.wrap(event.value), at)
     end
-  until kind == NONE
+  until kind == NONE or kind == last
   idle_event = event
 end
 

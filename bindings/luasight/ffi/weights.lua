@@ -1,7 +1,6 @@
 --- Files of weights in the core: safetensors, and what torch.save writes. Tensors are numbered from 0.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
-local sequences = require "luasight.ffi.sequences"
 
 local C, ffi = binding.C, binding.ffi
 local OPEN, STRUCT, TENSOR = constants.LS_OPEN, constants.LS_STRUCT, constants.LS_TENSOR
@@ -37,24 +36,22 @@ end
 
 local entry_t = ffi.typeof "ls_weights_entry"
 
-local function describe(file, i)
-  local entry = entry_t()
-  binding.check(C.ls_weights_describe(file, i, entry))
-  return entry
-end
-
----@param file ffi.cdata*
----@param i integer
----@return string
-function weights.name(file, i) return ffi.string(describe(file, i).name) end
+---@class luasight.WeightsEntry  what a file says about a tensor
+---@field number integer
+---@field name string
+---@field dtype string
+---@field shape integer[]
+---@field bytes integer
 
 ---Returns what the file says about a tensor.
 ---@param file ffi.cdata*
 ---@param i integer
----@return { dtype: string, shape: luasight.Sequence, bytes: integer }
+---@return luasight.WeightsEntry
 function weights.describe(file, i)
-  local entry = describe(file, i)
-  return { dtype = ffi.string(entry.dtype), shape = sequences.of_sizes(entry.shape, entry.dims),
+  local entry, shape = entry_t(), {}
+  binding.check(C.ls_weights_describe(file, i, entry))
+  for axis = 1, entry.dims do shape[axis] = tonumber(entry.shape[axis - 1]) end
+  return { number = i, name = ffi.string(entry.name), dtype = ffi.string(entry.dtype), shape = shape,
     bytes = tonumber(entry.bytes) }
 end
 

@@ -1,6 +1,7 @@
 --- `luasight inspect FOLDER`: lists the modules of a model with shapes, dtypes and numbers of parameters, from config.json
 --- and the headers of the weight files; no weights are read.
 local module_tree = require "luasight.view.module_tree"
+local tensors = require "luasight.ffi.tensors"
 
 local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
   arguments = { "FOLDER" },
@@ -29,7 +30,7 @@ local function read_headers(folder, architecture)
     if architecture then path = architecture.place(name) end
     local entry = weights:describe(name)
     bytes = bytes + entry.bytes
-    if path then found[path] = { shape = module_tree.sizes(entry.shape), dtype = entry.dtype } end
+    if path then found[path] = { shape = entry.shape, dtype = entry.dtype } end
   end
   weights:release()
   return found, bytes
@@ -48,7 +49,7 @@ end
 -- Returns the module tree of a network, whose classes and order of modules are known.
 local function of_network(net, found, tied)
   return module_tree.of_network(net, function(path, name, t)
-    if found[path] or tied[path] then return tensor_of(path, name, found, tied, module_tree.sizes(t.shape)) end
+    if found[path] or tied[path] then return tensor_of(path, name, found, tied, tensors.sizes(t)) end
   end)
 end
 

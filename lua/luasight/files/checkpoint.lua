@@ -169,10 +169,10 @@ function Checkpoint:has(name) return self._where[name] ~= nil end
 ---@return luasight.Tensor
 function Checkpoint:get(name) return (locate(self, name):get(name)) end
 
----Returns dtype, shape and bytes of the tensor called `name`.
+---Returns what the file of the tensor called `name` says about it.
 ---@param name string
----@return { dtype: string, shape: luasight.Sequence, bytes: integer }
-function Checkpoint:describe(name) return (locate(self, name):describe(name)) end
+---@return luasight.WeightsEntry
+function Checkpoint:describe(name) return (locate(self, name):_entry(name)) end
 
 ---Frees the memory of a tensor that nothing uses any more; changes made to the tensor are lost.
 ---@param name string

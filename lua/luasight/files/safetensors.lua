@@ -5,6 +5,7 @@ local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
 local nodes = require "luasight.ffi.nodes"
 local options_of = require "luasight.base.options"
+local sequences = require "luasight.ffi.sequences"
 local tensors_of = require "luasight.ffi.tensors"
 local weights = require "luasight.ffi.weights"
 local cjson = require "cjson"
@@ -18,6 +19,7 @@ safetensors.quoted = quoted
 ---@class luasight.safetensors.File
 ---@field path string
 ---@field private _core ffi.cdata*?  nil once the file is released
+---@field private _entries table<string, luasight.WeightsEntry>  the entries by name, of the tensors that were asked for
 local File = {}
 File.__index = File
 
@@ -26,18 +28,30 @@ local function core_of(file)
   return file._core
 end
 
----Returns the number of the tensor called `name`; raises an error with the nearest names where there is none.
-local function find(file, name)
-  local core = core_of(file)
+-- Each tensor is described once: its entry is kept.
+local function entry_at(file, i)
+  local entry = weights.describe(file._core, i)
+  file._entries[entry.name] = entry
+  return entry
+end
+
+local function entry_of(file, name)
+  local core, known = core_of(file), file._entries[name]
+  if known or type(name) ~= "string" then return known end
+  local i = weights.find(core, name)
+  return i and entry_at(file, i)
+end
+
+---Returns what the file says about the tensor called `name`; raises an error with the nearest names where there is none.
+---@param name string
+---@return luasight.WeightsEntry
+function File:_entry(name)
+  local entry = entry_of(self, name)
+  if entry then return entry end
   if type(name) ~= "string" then
     binding.raise("argument", "the name of a tensor is a string, not a " .. type(name))
   end
-  local i = weights.find(core, name)
-  if not i then
-    binding.raise("name", ("%s: there is no tensor %s%s"):format(file.path, quoted(name),
-      near.text(name, file:keys())))
-  end
-  return core, i
+  binding.raise("name", ("%s: there is no tensor %s%s"):format(self.path, quoted(name), near.text(name, self:keys())))
 end
 
 ---Returns the names of all tensors, in the order of the file; for a file of PyTorch, the names in its outermost dict.
@@ -45,35 +59,37 @@ end
 function File:keys()
   local core = core_of(self)
   local names = {}
-  for i = 0, weights.count(core) - 1 do names[i + 1] = weights.name(core, i) end
+  for i = 0, weights.count(core) - 1 do names[i + 1] = entry_at(self, i).name end
   return names
 end
 
 ---Returns whether there is a tensor called `name`.
 ---@param name string
 ---@return boolean
-function File:has(name)
-  local core = core_of(self)
-  return type(name) == "string" and weights.find(core, name) ~= nil
-end
+function File:has(name) return entry_of(self, name) ~= nil end
 
 ---Returns the tensor called `name`, a view of the file.
 ---@param name string
 ---@return luasight.Tensor
 function File:get(name)
-  return weights.tensor(find(self, name))
+  local number = self:_entry(name).number
+  return weights.tensor(self._core, number)
 end
 
 ---Frees the memory of a tensor that nothing uses any more; changes made to the tensor are lost.
 ---@param name string
 function File:forget(name)
-  weights.forget(find(self, name))
+  local number = self:_entry(name).number
+  weights.forget(self._core, number)
 end
 
 ---Returns what the header says about the tensor called `name`; `shape` is a list that counts from 0, like `x.shape`.
 ---@param name string
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
-function File:describe(name) return weights.describe(find(self, name)) end
+function File:describe(name)
+  local entry = self:_entry(name)
+  return { dtype = entry.dtype, shape = sequences.list(unpack(entry.shape)), bytes = entry.bytes }
+end
 
 ---What makes Lua tables of the content of a file of PyTorch.
 local function visitor_of(file)
@@ -134,7 +150,7 @@ end
 ---@return luasight.safetensors.File
 function safetensors.open(path)
   check_path(path)
-  return setmetatable({ path = path, _core = weights.open(path) }, File)
+  return setmetatable({ path = path, _core = weights.open(path), _entries = {} }, File)
 end
 
 ---Returns all tensors of a file by name.
@@ -143,7 +159,7 @@ end
 function safetensors.load(path)
   local file = safetensors.open(path)
   local core, tensors = file._core, {}
-  for i = 0, weights.count(core) - 1 do tensors[weights.name(core, i)] = weights.tensor(core, i) end
+  for i = 0, weights.count(core) - 1 do tensors[entry_at(file, i).name] = weights.tensor(core, i) end
   file:release()
   return tensors
 end

@@ -96,8 +96,9 @@ local function generating(net, tokenizer, has_tokenizer, reader)
     end,
     generation_steps = function(s) return (generation.lengths(s, 1)) end,
     start_generation = function(s, named) return generation.start(net, s, named) end,
-    generate = function(s, named) return generation.generate(net, s, named) end,
-    stream = function(s, named) return generation.stream(net, s, named) end,
+    generate_alone = function(s, named) return generation.alone(net, s, named) end,
+    text_of = generation.text,
+    tokens_of = generation.tokens,
     generator = setmetatable({ _module = net }, Generator),
   }
 end

@@ -7,6 +7,7 @@ local near = require "luasight.base.near"
 local nn = require "luasight.nn"
 local pieces = require "luasight.lm.weight_source"
 local progress = require "luasight.base.progress"
+local state = require "luasight.nn.state"
 local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
@@ -51,7 +52,7 @@ end
 local function is_tied(found, parameter, base)
   local a, b = found[parameter], found[base]
   if not a or not b then return true end
-  if a:describe().shape ~= b:describe().shape then return false end
+  if not pieces.same(a:describe().shape, b:describe().shape) then return false end
   local x, y = a:get(), b:get()
   return tensors.address(x) == tensors.address(y) or torch.equal(x, y)
 end
@@ -63,22 +64,24 @@ local function first_of(names, total)
   return table.concat(shown, ", ") .. (#names > 3 and (", ... (%d of %d)"):format(#names, total) or "")
 end
 
+local function shape_text(shape) return ("[%s]"):format(table.concat(shape, ", ")) end
+
 ---Compares the tensors of the file with the parameters of the network; raises one error for all differences, in PyTorch's
 ---words. Its fields `missing_keys`, `unexpected_keys` and `mismatched_keys` have all names.
 local function check(weights, found, wanted, tied, dtype)
   local missing, unexpected, mismatched, problems, total = {}, {}, {}, {}, 0
-  for path, parameter in pairs(wanted) do
+  for path, shape in pairs(wanted) do
     total = total + 1
     local source = found[path]
     if not source then
       if not tied[path] then missing[#missing + 1] = path end
     else
-      local there, want = source:describe(), tostring(parameter.shape)
+      local there = source:describe()
       local is_small = there.dtype:find "^float8_" -- a floating-point dtype for storage alone
-      if there.shape ~= want then
+      if not pieces.same(there.shape, shape) then
         mismatched[#mismatched + 1] = path
         problems[#problems + 1] = ("size mismatch for %s: %s in the file, %s asked for by config.json"):format(source.name,
-          there.shape, want)
+          shape_text(there.shape), shape_text(shape))
       elseif is_small and not dtype then
         problems[#problems + 1] = ('%s holds %s, in which libtorch does not compute: load it with { dtype = "bfloat16" }')
           :format(source.name, there.dtype)
@@ -156,15 +159,17 @@ local function fill(net, folder, architecture, device, dtype)
       end
     end
   end
-  check(weights, found, net:state_dict(), tied, dtype)
-  local state, total = {}, 0
+  local wanted = {}
+  for name, t in net:named_state { keep_vars = true } do wanted[name] = tensors.sizes(t) end
+  check(weights, found, wanted, tied, dtype)
+  local given, total = {}, 0
   for _ in pairs(found) do total = total + 1 end
   for place, source in progress(next, found, nil, { total = total, label = "loading", after = 1 }) do
     local t = source:get()
-    state[place] = (dtype or device ~= "cpu") and t:to { dtype = dtype, device = device } or t
+    given[place] = (dtype or device ~= "cpu") and t:to { dtype = dtype, device = device } or t
   end
-  for parameter, base in pairs(tied) do state[parameter] = state[base] end
-  net:load_state_dict(state, { assign = true })
+  for parameter, base in pairs(tied) do given[parameter] = given[base] end
+  state.put(net, given)
   if next(tied) then net:tie_weights() end
   return found
 end

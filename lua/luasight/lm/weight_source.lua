@@ -10,6 +10,7 @@ local pieces = {}
 ---@field name string           the name of a tensor in the file, for messages
 ---@field private _weights luasight.Checkpoint
 ---@field private _grid string[][]?  names by expert and part; nil where the source is one tensor
+---@field private _described { shape: integer[], dtype: string }?  what `describe` returned
 local Source = {}
 Source.__index = Source
 
@@ -62,23 +63,37 @@ local function each(self, visit)
   return experts, parts
 end
 
----Returns the shape, as text, and the dtype of the joined tensor.
----@return { shape: string, dtype: string }
-function Source:describe()
-  if not self._grid then
-    local there = self._weights:describe(self.name)
-    return { shape = tostring(there.shape), dtype = there.dtype }
+---Returns whether two shapes have the same sizes from an axis on.
+---@param a integer[]
+---@param b integer[]
+---@param from integer?  1 is the first axis, and the default
+---@return boolean
+function pieces.same(a, b, from)
+  if #a ~= #b then return false end
+  for axis = from or 1, #a do
+    if a[axis] ~= b[axis] then return false end
   end
-  local rows, rest, dtype = 0, nil, nil
+  return true
+end
+
+local function describe_grid(self)
+  local rows, first = 0, nil
   local experts = each(self, function(name, i)
     local there = self._weights:describe(name)
-    local shape = there.shape:tolist()
-    if i == 1 then rows = rows + (shape[1] or 0) end
-    local after = table.concat(shape, ", ", 2)
-    if rest and (after ~= rest or there.dtype ~= dtype) then refuse(self, "differ in shape or dtype") end
-    rest, dtype = after, there.dtype
+    first = first or there
+    if i == 1 then rows = rows + (there.shape[1] or 0) end
+    if there.dtype ~= first.dtype or not pieces.same(there.shape, first.shape, 2) then
+      refuse(self, "differ in shape or dtype")
+    end
   end)
-  return { shape = ("[%d, %d, %s]"):format(experts, rows, rest), dtype = dtype }
+  return { shape = { experts, rows, unpack(first.shape, 2) }, dtype = first.dtype }
+end
+
+---Returns the shape and the dtype of the joined tensor.
+---@return { shape: integer[], dtype: string }
+function Source:describe()
+  self._described = self._described or self._grid and describe_grid(self) or self._weights:describe(self.name)
+  return self._described
 end
 
 ---Returns the tensor: a view of the file, or a new tensor of several joined tensors, whose memory in the file is freed.

@@ -9,6 +9,7 @@ local place_of = require "luasight.model.place"
 local record = require "luasight.nn.record"
 local rename = require "luasight.model.rename"
 local scan = require "luasight.trace.scan"
+local stepwise = require "luasight.trace.stepwise"
 local torch = require "luasight.tensor.torch"
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
@@ -102,9 +103,35 @@ local function prompt_options(options)
     invoker_args = options.invoker_args }
 end
 
-local function generation_of(network)
-  if network.generation then return network.generation end
-  binding.raise("state", "this model does not generate text", { hint = "ls.LanguageModel makes one that does" })
+---Returns the sorted arguments of model:generate or model:stream, and the settings of the generation.
+local function generation_call(network, what, ...)
+  check_numbers(network)
+  if not network.generation then
+    binding.raise("state", "this model does not generate text", { hint = "ls.LanguageModel makes one that does" })
+  end
+  local call = inputs.sort(network, what, network.generate_options, ...)
+  return call, network.generation(call.options)
+end
+
+---Opens the trace of a generation.
+local function open_generation(network, call, settings, apart)
+  local tracer = trace.open(network, apart)
+  tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
+  traces.generate(tracer._recording.graph, tracer._steps)
+  if call.input ~= nil then
+    tracer:_add_input(traces.WHOLE, { input = call.input, options = prompt_options(call.options) })
+  end
+  return tracer
+end
+
+---Begins a generation without a body: beside a trace where edits are stored, else with the model alone.
+---@return luasight.GenerationSteps
+local function steps_of(network, call, settings)
+  check_input(call)
+  if #network.edits == 0 then
+    return network.generate_alone(settings, network.prepare(call.input, prompt_options(call.options)))
+  end
+  return stepwise.open(open_generation(network, call, settings, true), function() return network.root.generator.output end)
 end
 
 ---Generates text beside a recorded body; without a body it only generates.
@@ -116,24 +143,9 @@ end
 ---@overload fun(self: luasight.Model, options: luasight.GenerationOptions, body: luasight.Body): ...
 function root_methods:generate(...)
   local network = getfenv(self).network
-  check_numbers(network)
-  local settings_of = generation_of(network)
-  local call = inputs.sort(network, "generate", network.generate_options, ...)
-  local settings = settings_of(call.options)
-  if not call.body then
-    check_input(call)
-    if #network.edits == 0 then
-      return network.generate(settings, network.prepare(call.input, prompt_options(call.options)))
-    end
-  end
-  local tracer = trace.open(network)
-  tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
-  traces.generate(tracer._recording.graph, tracer._steps)
-  if call.input ~= nil then
-    tracer:_add_input(traces.WHOLE, { input = call.input, options = prompt_options(call.options) })
-  end
-  if not call.body then return trace.run(tracer, function() return network.root.generator.output end).value end
-  return trace.run(tracer, call.body)
+  local call, settings = generation_call(network, "generate", ...)
+  if call.body then return trace.run(open_generation(network, call, settings), call.body) end
+  return network.text_of(steps_of(network, call, settings))
 end
 
 ---Generates one text token by token: for token, text in model:stream(prompt, { max_new_tokens = 50 }) do.
@@ -142,15 +154,9 @@ end
 ---  tokens)
 function root_methods:stream(...)
   local network = getfenv(self).network
-  check_numbers(network)
-  local settings_of = generation_of(network)
-  local call = inputs.sort(network, "stream", network.generate_options, ...)
-  check_input(call)
+  local call, settings = generation_call(network, "stream", ...)
   if call.body then binding.raise("argument", "model:stream takes no body: for token, text in model:stream(prompt) do") end
-  if #network.edits > 0 then
-    binding.raise("state", "model:stream does not apply stored edits; use model:generate")
-  end
-  return network.stream(settings_of(call.options), network.prepare(call.input, prompt_options(call.options)))
+  return network.tokens_of(steps_of(network, call, settings))
 end
 
 ---Runs a body over shapes and dtypes alone: values have no numbers, no weight is read and nothing is computed.

@@ -114,6 +114,18 @@ local function assign(jobs)
   end
 end
 
+---Puts tensors in the place of parameters and buffers, without a copy. Names and shapes are not compared: the caller has
+---compared them.
+---@param self luasight.nn.Module
+---@param given table<string, ffi.cdata*>  parameters and buffers without an entry stay
+function state.put(self, given)
+  local jobs = {}
+  each(self, "", function(key, m, name, place)
+    jobs[#jobs + 1] = { module = m, name = name, place = place, tensor = given[key] }
+  end)
+  assign(jobs)
+end
+
 ---@param self luasight.nn.Module
 ---@param given table<string, ffi.cdata*>
 ---@param options table?

@@ -116,48 +116,57 @@ local function members_of(recording, pass)
   return members
 end
 
-local function note_steps(members, steps)
-  for _, member in ipairs(members) do member.steps = steps end
+---@class luasight.Pass: luasight.GenerationEngine  a pass that runs: the steps of a generation, or one step
+---@field recording luasight.Recording
+---@field number integer
+---@field members luasight.Input[]
+---@field module table    the module that runs
+---@field rows integer    the rows of each step
+---@field generation luasight.GenerationRun?
+local Pass = {}
+Pass.__index = Pass
+
+---Begins a step.
+---@param step integer
+---@param ... any  the arguments of the model
+function Pass:begin(step, ...)
+  for _, member in ipairs(self.members) do member.steps = step + 1 end
+  local program, stream, n = record.prepare(self.module, ...)
+  traces.begin(self.recording.graph, self.number, step, program, stream, n, self.rows)
+end
+
+---Ends the steps of the pass.
+function Pass:finish()
+  traces.end_steps(self.recording.graph, self.generation and self.generation:text():clone())
 end
 
 ---Begins a pass with the inputs of several invokes, or a generation.
 ---@param recording luasight.Recording
----@param pass integer
-function batch.begin(recording, pass)
-  local members = members_of(recording, pass)
+---@param number integer
+function batch.begin(recording, number)
+  local members = members_of(recording, number)
   local network, total, copies = members[1].network, 0, 1
   local args = network.merge(members)
   for _, member in ipairs(members) do total = total + member.rows end
-  recording.network, recording.generation, recording.members = network, nil, members
-  note_steps(members, 1)
-  if members[1].settings then
-    recording.generation = network.start_generation(members[1].settings, args[1])
-    copies, args = recording.generation.rows / total, { n = 1, recording.generation:arguments() }
-  end
+  local settings = members[1].settings
+  local generation = settings and network.start_generation(settings, args[1])
+  if generation then copies = generation.rows / total end
   local first = 0
   for _, member in ipairs(members) do
     traces.rows(recording.graph, member.index, first, member.rows * copies, member.pad)
     first = first + member.rows * copies
   end
-  local program, stream, n = record.prepare(network.module, unpack(args, 1, args.n))
-  traces.begin(recording.graph, pass, 0, program, stream, n, first)
+  local pass = setmetatable({ recording = recording, number = number, members = members, module = network.module,
+    rows = first, generation = generation }, Pass)
+  recording.pass = pass
+  if generation then generation:begin(pass) else pass:begin(0, unpack(args, 1, args.n)) end
 end
 
----Continues after a step of a generation: begins the next step, or ends the generation.
----@param recording luasight.Recording
----@param pass integer
----@param step integer
+---Continues after a step: begins the next step of a generation, or ends the pass.
+---@param pass luasight.Pass
 ---@param result any  the model's output
-function batch.next_step(recording, pass, step, result)
-  local generation = recording.generation
-  local args = generation and generation:advance(result.logits)
-  if not args then
-    traces.end_steps(recording.graph, generation and generation:text():clone())
-    return
-  end
-  note_steps(recording.members, step + 2)
-  local program, stream, n = record.prepare(recording.network.module, args)
-  traces.begin(recording.graph, pass, step + 1, program, stream, n, generation.rows)
+function batch.take(pass, result)
+  if pass.generation then pass.generation:take(pass, result.logits) else pass:finish() end
 end
 
 return batch

@@ -24,8 +24,7 @@ local trace = {}
 ---@field graph ffi.cdata*?
 ---@field invokes table<integer, luasight.Input>  the inputs by the number of their invoke
 ---@field functions table<integer, fun(...): any>  the functions of tracer:apply, by their node
----@field generation luasight.GenerationRun?  the generation, while its pass runs
----@field members luasight.Input[]?  the inputs of the pass that runs
+---@field pass luasight.Pass?  the pass that runs
 ---@field failed any  the error that ended the recording
 ---@field is_session boolean?
 ---@field stands_in luasight.Tracer?  for a session: the tracer of the body in which the session was opened
@@ -61,9 +60,10 @@ end
 
 ---Opens a trace without an input.
 ---@param network luasight.Network
+---@param apart boolean?  the trace is no part of an open session
 ---@return luasight.Tracer
-function trace.open(network)
-  local recording = sessions:current()
+function trace.open(network, apart)
+  local recording = not apart and sessions:current()
   if recording and recording.stands_in == bodies:current() then
     traces.new_pass(recording.graph)
   else
@@ -95,7 +95,7 @@ end
 
 local act = {
   [traces.PASS] = function(recording, pass) batch.begin(recording, pass) end,
-  [traces.STEP] = function(recording, pass, step, result) batch.next_step(recording, pass, step, result) end,
+  [traces.STEP] = function(recording, _, _, result) batch.take(recording.pass, result) end,
   [traces.HOST] = function(recording, _, _, arguments, node)
     local list = {}
     for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
@@ -108,8 +108,8 @@ local act = {
 }
 
 ---Runs the model until `node` has its value, or to the end where node is nil; calls Lua functions where the core asks for
----them.
-local function run(recording, node) traces.run(recording.graph, node, act, recording) end
+---them. With `last`, a kind of event, the run returns early, behind the first event of that kind.
+local function run(recording, node, last) traces.run(recording.graph, node, act, recording, last) end
 
 local function abandon_recording(recording, problem)
   local first = recording.failed
@@ -119,9 +119,9 @@ local function abandon_recording(recording, problem)
   error(problem, 0)
 end
 
-local function run_or_abandon(recording, node)
+local function run_or_abandon(recording, node, last)
   if recording.failed then error(recording.failed, 0) end
-  local ok, problem = pcall(run, recording, node)
+  local ok, problem = pcall(run, recording, node, last)
   if not ok then abandon_recording(recording, problem) end
 end
 
@@ -189,6 +189,11 @@ end
 ---Runs a recording as far as values are needed, which closes it.
 ---@param recording luasight.Recording
 function trace.run_to_end(recording) run_or_abandon(recording, nil) end
+
+---Runs a recording until an event of this kind has been handled.
+---@param recording luasight.Recording
+---@param kind integer  traces.PASS or .STEP
+function trace.run_until(recording, kind) run_or_abandon(recording, nil, kind) end
 
 ---Runs a recording as far as values are needed, and releases its graph.
 ---@param recording luasight.Recording

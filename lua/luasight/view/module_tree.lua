@@ -10,15 +10,6 @@ local module_tree = {}
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
----Returns the sizes of a shape as a list.
----@param shape any
----@return integer[]
-function module_tree.sizes(shape)
-  local list = {}
-  for i, size in shape:each() do list[i + 1] = size end
-  return list
-end
-
 ---@param list integer[]
 ---@return integer
 function module_tree.product(list)

@@ -3,13 +3,13 @@
 ---
 --- Axes: B batch, T position, C width, H heads, D head width, I inner width, V vocabulary.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
-local attention = require "luasight.models.attention"
-local config_reader = require "luasight.models.config"
-local decoder = require "luasight.models.decoder"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
+local activations = require "luasight.models.parts.activations"
+local arguments = require "luasight.models.parts.arguments"
+local attention = require "luasight.models.parts.attention"
+local config_reader = require "luasight.models.parts.config"
+local decoder = require "luasight.models.parts.decoder"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

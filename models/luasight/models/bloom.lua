@@ -3,12 +3,12 @@
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
-local attention = require "luasight.models.attention"
-local cache = require "luasight.models.cache"
-local decoder = require "luasight.models.decoder"
+local attention = require "luasight.models.parts.attention"
+local cache = require "luasight.models.parts.cache"
+local decoder = require "luasight.models.parts.decoder"
 local helpers = require "luasight.family"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
 
 local nn = ls.nn
 

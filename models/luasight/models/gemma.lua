@@ -1,9 +1,9 @@
 --- Gemma (Gemma team 2024, "Gemma: Open Models Based on Gemini Research and Technology"): a Llama whose token embeddings
 --- are scaled by sqrt(C), whose norms multiply by 1 + weight, and whose heads may be wider than C / H.
 local ls = require "luasight"
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local norms = require "luasight.models.norms"
+local norms = require "luasight.models.parts.norms"
 
 local nn = ls.nn
 

@@ -1,9 +1,9 @@
 --- Gemma 2 (Gemma team 2024, "Gemma 2: Improving Open Language Models at a Practical Size"): a Gemma that also normalizes
 --- the outputs of attention and MLP, limits scores and logits, and has a sliding window in every other layer.
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local gemma = require "luasight.models.gemma".classes
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local Gemma2 = decoder.family("Gemma2", gemma)

@@ -2,12 +2,12 @@
 --- in each head. Five layers with a sliding window alternate with one that reads all positions; the two kinds have
 --- different rotary angles.
 local ls = require "luasight"
-local cache = require "luasight.models.cache"
-local decoder = require "luasight.models.decoder"
+local cache = require "luasight.models.parts.cache"
+local decoder = require "luasight.models.parts.decoder"
 local gemma2 = require "luasight.models.gemma2".classes
 local llama = require "luasight.models.llama".classes
-local masks = require "luasight.models.masks"
-local rotary = require "luasight.models.rotary"
+local masks = require "luasight.models.parts.masks"
+local rotary = require "luasight.models.parts.rotary"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

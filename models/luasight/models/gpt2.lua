@@ -4,14 +4,14 @@
 --- Axes: B batch, T position, S position with those in the cache (T without one), C width, H heads, D head width
 --- (C = H D), I inner width of the MLP, V vocabulary, N the longest input.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local attention = require "luasight.models.attention"
-local cache = require "luasight.models.cache"
-local config_reader = require "luasight.models.config"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local attention = require "luasight.models.parts.attention"
+local cache = require "luasight.models.parts.cache"
+local config_reader = require "luasight.models.parts.config"
+local decoder = require "luasight.models.parts.decoder"
 local helpers = require "luasight.family"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
 
 local torch, nn = ls.torch, ls.nn
 

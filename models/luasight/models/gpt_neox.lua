@@ -3,13 +3,13 @@
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local attention = require "luasight.models.attention"
-local cache = require "luasight.models.cache"
-local decoder = require "luasight.models.decoder"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
-local rotary = require "luasight.models.rotary"
+local activations = require "luasight.models.parts.activations"
+local attention = require "luasight.models.parts.attention"
+local cache = require "luasight.models.parts.cache"
+local decoder = require "luasight.models.parts.decoder"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
+local rotary = require "luasight.models.parts.rotary"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

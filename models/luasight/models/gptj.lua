@@ -3,14 +3,14 @@
 ---
 --- Axes: B batch, T position, C width, H heads, D head width, R the number of channels of a head that turn.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local attention = require "luasight.models.attention"
-local cache = require "luasight.models.cache"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local attention = require "luasight.models.parts.attention"
+local cache = require "luasight.models.parts.cache"
+local decoder = require "luasight.models.parts.decoder"
 local helpers = require "luasight.family"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
-local rotary = require "luasight.models.rotary"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
+local rotary = require "luasight.models.parts.rotary"
 
 local nn = ls.nn
 

@@ -1,7 +1,7 @@
 --- Granite 3 (IBM 2024): a Llama with constant factors on embeddings, scores, residuals and logits.
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local Granite = llama.family "Granite"

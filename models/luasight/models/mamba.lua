@@ -3,13 +3,13 @@
 ---
 --- Axes: B batch, T position, C width, I inner width, N size of a state, R rank of the time steps.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local cache = require "luasight.models.cache"
-local config_reader = require "luasight.models.config"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local cache = require "luasight.models.parts.cache"
+local config_reader = require "luasight.models.parts.config"
+local decoder = require "luasight.models.parts.decoder"
 local helpers = require "luasight.family"
-local names = require "luasight.models.names"
-local norms = require "luasight.models.norms"
+local names = require "luasight.models.parts.names"
+local norms = require "luasight.models.parts.norms"
 
 local torch, nn = ls.torch, ls.nn
 

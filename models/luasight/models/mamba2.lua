@@ -4,8 +4,8 @@
 ---
 --- Axes: B batch, T position, C width, I inner width (H P), H heads, P head width, G groups, N size of a state.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local decoder = require "luasight.models.parts.decoder"
 local helpers = require "luasight.family"
 local mamba = require "luasight.models.mamba".classes
 

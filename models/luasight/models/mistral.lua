@@ -1,5 +1,5 @@
 --- Mistral (Jiang et al. 2023, "Mistral 7B"): a Llama whose layers may have a sliding window.
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
 
 local Mistral = llama.family "Mistral"

@@ -1,9 +1,9 @@
 --- Mixtral (Jiang et al. 2024, "Mixtral of Experts"): a Mistral with a mixture of experts instead of each MLP.
 local ls = require "luasight"
-local decoder = require "luasight.models.decoder"
-local experts = require "luasight.models.experts"
+local decoder = require "luasight.models.parts.decoder"
+local experts = require "luasight.models.parts.experts"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 
 local nn = ls.nn
 

@@ -1,9 +1,9 @@
 --- OLMo 2 (OLMo team 2024, "2 OLMo 2 Furious"): a Llama that normalizes the outputs of attention and MLP instead of their
 --- inputs, and queries and keys over all heads together.
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
-local attention = require "luasight.models.attention"
+local names = require "luasight.models.parts.names"
+local attention = require "luasight.models.parts.attention"
 local helpers = require "luasight.family"
 
 local Olmo2 = llama.family "Olmo2"

@@ -3,13 +3,13 @@
 ---
 --- Axes: B batch, T position, C width, E width of the token embeddings, H heads, D head width.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local attention = require "luasight.models.attention"
-local cache = require "luasight.models.cache"
-local config_reader = require "luasight.models.config"
-local decoder = require "luasight.models.decoder"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
+local activations = require "luasight.models.parts.activations"
+local attention = require "luasight.models.parts.attention"
+local cache = require "luasight.models.parts.cache"
+local config_reader = require "luasight.models.parts.config"
+local decoder = require "luasight.models.parts.decoder"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

@@ -1,13 +1,13 @@
 --- Phi (Gunasekar et al. 2023, "Textbooks Are All You Need"): attention and MLP read the same normalized vectors in
 --- parallel; a part of each head has rotary embeddings; all linear layers have a bias.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
-local attention = require "luasight.models.attention"
-local rotary = require "luasight.models.rotary"
+local attention = require "luasight.models.parts.attention"
+local rotary = require "luasight.models.parts.rotary"
 
 local nn = ls.nn
 

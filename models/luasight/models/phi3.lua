@@ -1,11 +1,11 @@
 --- Phi-3 and Phi-4 (Abdin et al. 2024, "Phi-3 Technical Report"): a Llama with one linear layer for queries, keys and
 --- values, one for both inputs of the MLP, and rotary angles with a factor for each channel.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local attention = require "luasight.models.attention"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local attention = require "luasight.models.parts.attention"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

@@ -1,6 +1,6 @@
 --- Qwen2 (Yang et al. 2024, "Qwen2 Technical Report"): a Llama with biases on queries, keys and values, whose later layers
 --- may have a sliding window.
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
 
 local Qwen2 = llama.family "Qwen2"

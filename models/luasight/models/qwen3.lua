@@ -1,5 +1,5 @@
 --- Qwen3 (Yang et al. 2025, "Qwen3 Technical Report"): a Qwen2 whose queries and keys are normalized in each head.
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
 local qwen2 = require "luasight.models.qwen2".classes
 

@@ -1,10 +1,10 @@
 --- Qwen3 with a mixture of experts instead of the MLPs of some or all layers (Yang et al. 2025, "Qwen3 Technical Report").
 local ls = require "luasight"
-local decoder = require "luasight.models.decoder"
-local experts = require "luasight.models.experts"
+local decoder = require "luasight.models.parts.decoder"
+local experts = require "luasight.models.parts.experts"
 local helpers = require "luasight.family"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local qwen3 = require "luasight.models.qwen3".classes
 
 local nn = ls.nn

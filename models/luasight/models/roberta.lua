@@ -2,8 +2,8 @@
 --- begin behind the id of the padding token, with a head that is one module.
 local ls = require "luasight"
 local bert = require "luasight.models.bert".classes
-local decoder = require "luasight.models.decoder"
-local names = require "luasight.models.names"
+local decoder = require "luasight.models.parts.decoder"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

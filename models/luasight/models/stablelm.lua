@@ -1,9 +1,9 @@
 --- StableLM (Bellagente et al. 2024, "Stable LM 2 1.6B Technical Report"): a Llama with LayerNorms and rotary embeddings on
 --- a part of each head; settings can put attention and MLP in parallel and add a norm for each head.
 local ls = require "luasight"
-local decoder = require "luasight.models.decoder"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local torch, nn = ls.torch, ls.nn

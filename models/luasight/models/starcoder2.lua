@@ -1,10 +1,10 @@
 --- StarCoder2 (Lozhkov et al. 2024, "StarCoder 2 and The Stack v2"): a Llama with LayerNorms, biases, an MLP without a
 --- gate, and layers that may have a sliding window.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
-local names = require "luasight.models.names"
+local names = require "luasight.models.parts.names"
 local helpers = require "luasight.family"
 
 local nn = ls.nn

@@ -4,16 +4,16 @@
 --- Axes: B batch, T position of the decoder or encoder, S position that is read, C width, H heads, D head width, V
 --- vocabulary.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
-local arguments = require "luasight.models.arguments"
-local attention = require "luasight.models.attention"
-local cache = require "luasight.models.cache"
-local config_reader = require "luasight.models.config"
-local decoder = require "luasight.models.decoder"
+local activations = require "luasight.models.parts.activations"
+local arguments = require "luasight.models.parts.arguments"
+local attention = require "luasight.models.parts.attention"
+local cache = require "luasight.models.parts.cache"
+local config_reader = require "luasight.models.parts.config"
+local decoder = require "luasight.models.parts.decoder"
 local helpers = require "luasight.family"
-local masks = require "luasight.models.masks"
-local names = require "luasight.models.names"
-local norms = require "luasight.models.norms"
+local masks = require "luasight.models.parts.masks"
+local names = require "luasight.models.parts.names"
+local norms = require "luasight.models.parts.norms"
 
 local torch, nn = ls.torch, ls.nn
 

@@ -1,8 +1,9 @@
---- Text generation: a run that is driven step by step, by a trace or by the loop at the end of this file.
+--- Text generation: a run holds the text so far and drives an engine step by step. The engine runs the model; there are two:
+--- the model alone (at the end of this file), and a pass of a trace (trace/batch.lua), where a body or stored edits act.
 ---
 ---     local run = generation.start(net, settings, { input_ids = ids, attention_mask = mask })
----     local arguments = run:arguments()
----     while arguments do arguments = run:advance(net(arguments).logits) end
+---     run:begin(engine)         calls engine:begin(0, arguments)
+---     run:take(engine, logits)  adds a token to each text; calls engine:begin(step, arguments) or engine:finish()
 ---     local text = run:text()
 ---
 --- Step 0 reads the prompt; with a cache, each later step reads one token. Row b of the prompt has the rows b k .. b k + k
@@ -48,7 +49,7 @@ end
 ---@field net table        the network
 ---@field encoded table?    the input of the encoder, where there is one: input_ids and attention_mask, R positions
 ---@field offset integer    the number of the encoder's positions, which are the first in the cache
----@field cache any       see models/cache.lua; nil: each step reads the whole text
+---@field cache any       see models/luasight/models/parts/cache.lua; nil: each step reads the whole text
 ---@field axes luasight.CacheAxes  the axes of the cache
 ---@field pads table<integer, true>?  the numbers of padding tokens in rows; nil: the cache serves texts of any length
 ---@field endings any     the ids that end a text; nil where there are none
@@ -210,6 +211,22 @@ function Run:advance(logits)
   return goes_on and self:arguments() or nil
 end
 
+---@class luasight.GenerationEngine  runs the model for a generation
+---@field begin fun(engine: luasight.GenerationEngine, step: integer, arguments: table)  the next step has these arguments
+---@field finish fun(engine: luasight.GenerationEngine)                                  there are no more steps
+
+---Lets an engine begin the first step.
+---@param engine luasight.GenerationEngine
+function Run:begin(engine) engine:begin(0, self:arguments()) end
+
+---Takes the logits of the step that ran, and lets the engine begin the next step or finish.
+---@param engine luasight.GenerationEngine
+---@param logits any  R T V
+function Run:take(engine, logits)
+  local arguments = self:advance(logits)
+  if arguments then engine:begin(self.step, arguments) else engine:finish() end
+end
+
 ---Returns the prompt with the new tokens; rows that ended early are filled with the pad token.
 ---@return any  # B num_return_sequences, T + new
 function Run:text()
@@ -228,42 +245,77 @@ function Run:new_tokens()
   return ids
 end
 
--- ---- without a trace -------------------------------------------------------------------------------------------------
+-- ---- the model alone -------------------------------------------------------------------------------------------------
 
----Runs the model once; returns its logits, only those of the last position where the network can.
-local function forward(net, arguments)
+---@class luasight.GenerationSteps  a generation whose steps run one by one
+---@field run luasight.GenerationRun
+---@field step fun(steps: luasight.GenerationSteps): boolean  runs one step; false where there is none left
+
+---@class luasight.ModelAlone: luasight.GenerationEngine, luasight.GenerationSteps  no trace is opened
+---@field arguments table?  the arguments of the next step; nil behind the last
+local Alone = {}
+Alone.__index = Alone
+
+function Alone:begin(_, arguments) self.arguments = arguments end
+function Alone:finish() self.arguments = nil end
+
+---Runs one step; only the logits of the last position are computed where the network can leave out the others.
+function Alone:step()
+  local net, arguments = self.run.net, self.arguments
+  if not arguments then return false end
   if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
-  return record.run(net, arguments).logits
+  self.run:take(self, record.run(net, arguments).logits)
+  return true
 end
 
----Runs a generation to its end.
+---Begins a generation without a body and without edits.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
+---@return luasight.GenerationSteps
+function generation.alone(net, s, inputs)
+  local steps = setmetatable({ run = generation.start(net, s, inputs) }, Alone)
+  steps.run:begin(steps)
+  return steps
+end
+
+-- ---- text and tokens of the steps -------------------------------------------------------------------------------------
+
+---Runs all steps; returns the text.
+---@param steps luasight.GenerationSteps
 ---@return any  # B num_return_sequences, T + new
-function generation.generate(net, s, inputs)
-  local run = generation.start(net, s, inputs)
-  local arguments = run:arguments()
-  while arguments do arguments = run:advance(forward(net, arguments)) end
-  return run:text()
+function generation.text(steps)
+  while steps:step() do end -- luacheck: ignore
+  return steps.run:text()
 end
 
 ---Iterates over the steps of a generation of one text: `for id, text in ...`. The text has whole characters only: it is ""
 ---while a character is not complete and for special tokens, and nil where there is no tokenizer.
+---@param steps luasight.GenerationSteps
+---@return fun(): integer?, string?
+function generation.tokens(steps)
+  local run = steps.run
+  if run.beams or run.rows > 1 then refuse("a stream generates one text, not several", "use model:generate for several") end
+  local text = run.settings.tokenizer and pieces.new(run.settings.tokenizer())
+  return function()
+    if not steps:step() then return nil end
+    local id = run:new_tokens()[1]
+    return id, text and text:add(id, run.over)
+  end
+end
+
+---Runs a generation to its end; returns the text.
+---@param net table
+---@param s luasight.GenerationSettings
+---@param inputs { input_ids: any, attention_mask: any? }
+---@return any  # B num_return_sequences, T + new
+function generation.generate(net, s, inputs) return generation.text(generation.alone(net, s, inputs)) end
+
+---Iterates over the tokens of a generation of one text, as `generation.tokens` does.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
 ---@return fun(): integer?, string?
-function generation.stream(net, s, inputs)
-  local run = generation.start(net, s, inputs)
-  if run.beams or run.rows > 1 then refuse("a stream generates one text, not several", "use model:generate for several") end
-  local arguments, text = run:arguments(), s.tokenizer and pieces.new(s.tokenizer())
-  return function()
-    if not arguments then return nil end
-    arguments = run:advance(forward(net, arguments))
-    local id = run:new_tokens()[1]
-    return id, text and text:add(id, not arguments)
-  end
-end
+function generation.stream(net, s, inputs) return generation.tokens(generation.alone(net, s, inputs)) end
 
 return generation

@@ -25,7 +25,7 @@ local function module_tree_of(module)
     local key = tensors.identity(t)
     local tied = first[key]
     first[key] = tied or path
-    local sizes = module_tree.sizes(t.shape)
+    local sizes = tensors.sizes(t)
     return { name = name, shape = sizes, dtype = t.dtype, count = tied and 0 or module_tree.product(sizes), tied = tied }
   end)
 end

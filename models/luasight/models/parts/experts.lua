@@ -3,7 +3,7 @@
 ---
 --- Axes: N tokens (B T, rows joined), C width, E experts, K experts for each token, I inner width of an expert.
 local ls = require "luasight"
-local activations = require "luasight.models.activations"
+local activations = require "luasight.models.parts.activations"
 local helpers = require "luasight.family"
 
 local torch, nn = ls.torch, ls.nn

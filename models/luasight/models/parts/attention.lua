@@ -3,7 +3,7 @@
 ---
 --- Axes: B batch, T position, S position that is read: with a cache all positions so far, else T; H heads, D head width.
 --- Keys and values may have fewer heads.
-local cache = require "luasight.models.cache"
+local cache = require "luasight.models.parts.cache"
 local nn = require "luasight".nn
 
 ---@class luasight.models.Attention: luasight.nn.Module  the parent class of all attentions

@@ -1,12 +1,12 @@
 --- What decoders share: the fields of configurations, families of classes, the model with a head that returns logits, and
 --- the places of a checkpoint's tensors.
 local ls = require "luasight"
-local arguments = require "luasight.models.arguments"
-local cache = require "luasight.models.cache"
-local config_reader = require "luasight.models.config"
+local arguments = require "luasight.models.parts.arguments"
+local cache = require "luasight.models.parts.cache"
+local config_reader = require "luasight.models.parts.config"
 local helpers = require "luasight.family"
-local names = require "luasight.models.names"
-local rotary = require "luasight.models.rotary"
+local names = require "luasight.models.parts.names"
+local rotary = require "luasight.models.parts.rotary"
 
 local torch, nn = ls.torch, ls.nn
 

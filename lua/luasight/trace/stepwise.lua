@@ -1,0 +1,34 @@
+--- A generation beside a trace whose steps run one by one: model:stream and model:generate without a body use it where edits
+--- are stored. The trace belongs to no session and to no body that is open meanwhile.
+local trace = require "luasight.trace"
+local traces = require "luasight.ffi.traces"
+
+local stepwise = {}
+
+---@class luasight.StepwiseTrace: luasight.GenerationSteps
+---@field private _recording luasight.Recording
+local Steps = {}
+Steps.__index = Steps
+
+---Begins the generation; no step runs yet.
+---@param tracer luasight.Tracer  has the invoke of the generation
+---@param output fun(): any       the body of that invoke; returns the generated text
+---@return luasight.StepwiseTrace
+function stepwise.open(tracer, output)
+  local recording = tracer._recording
+  trace.record_only(tracer, function() trace.save_all(recording.graph, output()) end)
+  trace.run_until(recording, traces.PASS)
+  return setmetatable({ run = recording.pass.generation, _recording = recording }, Steps)
+end
+
+---Runs one step. The trace ends behind the last step.
+---@return boolean  # false where there is no step left
+function Steps:step()
+  local recording = self._recording
+  if not recording.graph then return false end
+  trace.run_until(recording, traces.STEP)
+  if self.run.over then trace.finish(recording) end
+  return true
+end
+
+return stepwise

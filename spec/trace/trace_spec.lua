@@ -252,7 +252,7 @@ describe("loud (S12)", function()
     local err = failure(function() model:trace(torch.rand(2), function() return model.output.logit end) end)
     assert.equal("name", err.code)
     assert.equal("output", err.point)
-    assert.matches('no field "logit" here (did you mean "logits"?)', err.message, 1, true)
+    assert.matches('no field "logit" (did you mean "logits"?)', err.message, 1, true)
     assert.equal(2, model:trace(torch.rand(2), function() return model.output.hidden end):numel())
   end)
 

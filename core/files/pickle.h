@@ -68,7 +68,7 @@ enum { LS__PICKLE_MARK = -1 };
 /* pickle.c: runs the pickle that begins at p->at, and sets p->at to the place behind it. The values live until ls__pickle_free, also
    after a failure. `*out` is the index in p->values of the pickled object. */
 ls_status ls__pickle_run(ls__pickle *p, int32_t *out);
-void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text, over instructions of the pickle: it cannot run again */
+void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text, over instructions, so that the pickle cannot run again */
 void ls__pickle_free(ls__pickle *p);
 
 ls_status ls__pickle_fail(const ls__pickle *p, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -6,7 +6,7 @@
 
 enum {
   END = 22,           /* the size in bytes of the end record, which a comment may follow */
-  END_WIDE = 56,      /* the size in bytes of the zip64 end record; LOCATOR: of the record that says where it is */
+  END_WIDE = 56,      /* the size in bytes of the zip64 end record; LOCATOR: that of the record that says where it is */
   LOCATOR = 20,
   LONGEST_COMMENT = 65535,
   ENTRY = 46,         /* the size in bytes of a directory entry without its name, extra fields and comment */

@@ -10,7 +10,7 @@
    The directory has the name of each entry and the place of its local header; the bytes follow that header. */
 typedef struct ls__zip_entry {
   const char *name;
-  uint64_t begin, size; /* the bytes of the entry: the place in the archive and the number */
+  uint64_t begin, size; /* the place of the entry's bytes in the archive, and their number */
 } ls__zip_entry;
 
 typedef struct ls__zip {

@@ -12,7 +12,7 @@ static ls_status enter(ls__vocab *v, const ls__part *part, size_t item, ls__adde
   ls__printable(text, length, shown, sizeof shown);
   int32_t known = ls__vocab_find(v, text, length);
   if (known == token->id) return LS_OK;
-  if (known >= 0) return ls__part_fail(part, "[%zu]: \"%s\" has the id %d, but %d in the vocabulary", item, shown, token->id, known);
+  if (known >= 0) return ls__part_fail(part, "[%zu]: token \"%s\" has the id %d, but %d in the vocabulary", item, shown, token->id, known);
   ls__added added = ls__vocab_add(v, text, length, token->id);
   if (added == LS__ADDED_ID_TWICE)
     return ls__part_fail(part, "[%zu]: the id %d of the added token \"%s\" belongs to another token", item, token->id, shown);

@@ -103,11 +103,11 @@ static size_t characters(const char *text, size_t length) {
   return n;
 }
 
-/* Writes the normalized text one character late: characters that are removed behind the last character still change how many characters
-   of the old text that one replaces. */
+/* A writer of the normalized text, which keeps back the last character: leaving out the next characters of the old text still changes how
+   many characters the last one replaces. */
 typedef struct writer {
   ls__rewriter *r;
-  int32_t code, change; /* the character kept back, or -1; how many characters it adds to those that it replaces */
+  int32_t code, change; /* the character kept back, or -1; 1 minus the number of old characters that it replaces */
 } writer;
 
 static void flush(writer *w) {

@@ -201,11 +201,12 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
     first = swap ? longer : shorter;
     second = swap ? shorter : longer;
   } else if (b && how->cut == LS_CUT_SECOND) {
-    if (first >= limit) return ls__fail(LS_ERROR_ARGUMENT, "the first text alone has %zu tokens, and only the second may be cut", first);
+    if (first >= limit)
+      return ls__fail(LS_ERROR_ARGUMENT, "max_length is too short for the first text's %zu tokens; only the second may be cut", first);
     second = limit - first;
   } else {
     if (second && second >= limit)
-      return ls__fail(LS_ERROR_ARGUMENT, "the second text alone has %zu tokens, and only the first may be cut", second);
+      return ls__fail(LS_ERROR_ARGUMENT, "max_length is too short for the second text's %zu tokens; only the first may be cut", second);
     first = limit - second;
   }
   keep(a, first, how->cut_left);

@@ -65,15 +65,15 @@ static ls_status cut(const ls__part *object, const char *const *names, ls__part 
   at = ls__json_space(text, length, at + 1);
   for (bool first = true; at < length && text[at] != '}'; first = false) {
     if (!first) {
-      if (text[at] != ',') return ls__part_fail(object, "the JSON is not valid at byte %zu: a comma is missing", at);
+      if (text[at] != ',') return ls__part_fail(object, "the file's JSON is not valid at byte %zu: a comma is missing", at);
       at = ls__json_space(text, length, at + 1);
     }
     int deep = 0;
     size_t key = at, end = at < length && text[at] == '"' ? ls__json_skip(text, length, at, 1, &deep) : 0;
-    if (!end) return ls__part_fail(object, "the JSON is not valid at byte %zu: the name of a member is missing", at);
+    if (!end) return ls__part_fail(object, "the file's JSON is not valid at byte %zu: the name of a member is missing", at);
     size_t name = end - key - 2;
     at = ls__json_space(text, length, end);
-    if (at == length || text[at] != ':') return ls__part_fail(object, "the JSON is not valid at byte %zu: a colon is missing", at);
+    if (at == length || text[at] != ':') return ls__part_fail(object, "the file's JSON is not valid at byte %zu: a colon is missing", at);
     at = ls__json_space(text, length, at + 1);
     ls__part value = {.file = object->file, .text = text + at, .length = length - at};
     if (inside && at < length && text[at] == '{' && name == strlen(inside->name) &&
@@ -86,7 +86,7 @@ static ls_status cut(const ls__part *object, const char *const *names, ls__part 
       end = ls__json_skip(text, length, at, DEEPEST, &deep);
     }
     if (deep) return ls__part_fail(object, "the tokenizer's JSON nests brackets deeper than %d levels", DEEPEST);
-    if (!end) return ls__part_fail(object, "the JSON is not valid at byte %zu: a value is missing, or the file is cut short", at);
+    if (!end) return ls__part_fail(object, "the file's JSON is not valid at byte %zu: a value is missing, or the file is cut short", at);
     value.length = end - at;
     ls_status status = keep_member(object, names, out, text + key + 1, name, &value);
     if (status) return status;
@@ -110,7 +110,7 @@ ls_status ls__part_members(const ls__part *object, const char *const *names, ls_
 
 ls_status ls__part_parse(const ls__part *part, json_t **out) {
   if (!part->text) return ls__part_fail(part, "the tokenizer lacks this part of its JSON");
-  if (part->length > LONGEST_PART) return ls__part_fail(part, "this part has %zu bytes, more than any tokenizer needs", part->length);
+  if (part->length > LONGEST_PART) return ls__part_fail(part, "this section has %zu bytes, more than any tokenizer needs", part->length);
   json_error_t error;
   json_t *tree = ls__json_load(part->text, part->length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
   if (!tree) {
@@ -118,7 +118,7 @@ ls_status ls__part_parse(const ls__part *part, json_t **out) {
     char shown[JSON_ERROR_TEXT_LENGTH];
     const char *near = strstr(error.text, " near '");
     ls__printable(error.text, near ? (size_t)(near - error.text) : strlen(error.text), shown, sizeof shown);
-    return ls__part_fail(part, "this part is not valid JSON at its byte %d (%s)", error.position, shown);
+    return ls__part_fail(part, "this part of the tokenizer is not valid JSON at its byte %d (%s)", error.position, shown);
   }
   *out = tree;
   return LS_OK;

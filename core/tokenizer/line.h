@@ -42,11 +42,11 @@ typedef struct ls__rewriter {
 
 void ls__rewrite_copy(ls__rewriter *r, size_t to);                     /* copies the bytes of `in` from r->at up to byte `to` */
 void ls__rewrite_skip(ls__rewriter *r, size_t to);                     /* leaves out the bytes of `in` from r->at up to byte `to` */
-void ls__rewrite_put(ls__rewriter *r, int32_t code, bool added);       /* writes a character in place of the next one, or an additional one */
-void ls__rewrite_add(ls__rewriter *r, const char *text, size_t length); /* writes text that replaces none of `in` */
+void ls__rewrite_put(ls__rewriter *r, int32_t code, bool added);       /* writes a character in place of the next, or an additional one */
+void ls__rewrite_add(ls__rewriter *r, const char *text, size_t length); /* writes text that replaces no text of `in` */
 /* Writes additional text in front of the part of `in` that is rewritten; its origin is that of the first byte of the part. */
 void ls__rewrite_front(ls__rewriter *r, const char *text, size_t length);
-void ls__rewrite_lose(ls__rewriter *r, size_t characters);             /* leaves out the next characters of `in`, once any text is written */
+void ls__rewrite_lose(ls__rewriter *r, size_t characters);             /* if r->any: leaves out the next characters of `in` */
 
 static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /* the next character of `in`; needs at < end */
   int32_t code;
@@ -100,7 +100,7 @@ ls_status ls__matches_next(ls__matches *m, ls__span *match, bool *found);
 size_t ls__script_begin(const char *text, size_t length);          /* the byte at which the first character with a script is */
 size_t ls__script_end(const char *text, size_t length, size_t at); /* the end of the run of one script that begins at byte `at` */
 
-size_t ls__byte_stand_in(unsigned char byte, char out[2]); /* writes the character that stands for a byte; returns its bytes */
+size_t ls__byte_stand_in(unsigned char byte, char out[2]); /* writes the character that stands for a byte; returns its length */
 /* The end of the piece that begins at byte `at` where GPT-2's pattern cuts the text; the text must be UTF-8, and `at` < `length`. */
 size_t ls__byte_level_cut(const char *text, size_t length, size_t at);
 /* Appends the bytes for which the characters of a token stand, or the token itself where one of its characters stands for no byte. Returns

@@ -103,7 +103,7 @@ static ls_status check_members(ls__model_kind kind, const ls__part *parts) {
     [LS__UNIGRAM] = 1 << LS__MODEL_UNKNOWN_ID | 1 << LS__MODEL_BYTE_FALLBACK,
   };
   for (int32_t i = LS__MODEL_UNKNOWN; i < LS__MODEL_PARTS; i++)
-    if (parts[i].text && !(own[kind] >> i & 1)) return ls__part_fail(&parts[i], "this does not belong to a model of type %s", kinds[kind]);
+    if (parts[i].text && !(own[kind] >> i & 1)) return ls__part_fail(&parts[i], "this setting is not for a model of type %s", kinds[kind]);
   return LS_OK;
 }
 
@@ -113,7 +113,7 @@ static ls_status check_members(ls__model_kind kind, const ls__part *parts) {
    replaces an older one there. */
 typedef struct ls__word {
   uint32_t hash;
-  uint8_t length, count; /* in bytes, 0 where this place of the cache is empty; the number of tokens */
+  uint8_t length, count; /* the bytes of the text, 0 where this place is empty; the number of tokens */
   char text[26];
   int32_t id[6];
   uint8_t to[6];         /* for each token the byte of the piece at which it ends */

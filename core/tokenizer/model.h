@@ -86,7 +86,7 @@ typedef struct ls__bpe {
   bool fuse_unknown;     /* whether neighbouring unknown characters become one unknown token */
   bool whole_first;      /* "ignore_merges": whether a piece that is a token as a whole becomes that token */
   bool words_apart;      /* whether a piece can be cut before U+2581, since no merge joins that to a character before */
-  ls__text prefix, suffix; /* put before characters that do not begin a piece, and after the one that ends it */
+  ls__text prefix, suffix; /* `prefix` is put before characters that do not begin a piece, `suffix` after the one that ends it */
   ls__text spelled, work, symbols; /* scratch memory */
 } ls__bpe;
 

@@ -125,7 +125,7 @@ struct ls_tokenizer {
   ls__decoder decoder;
   ls__found text_found[2], found; /* tokens of the last encode: of its one or two texts, and all with the special ones */
   ls__text text;                  /* the text of the last decode */
-  ls__text replaced;              /* that text with U+FFFD for bytes that are not UTF-8 */
+  ls__text replaced;              /* the text of the last decode, with U+FFFD for bytes that are not UTF-8 */
   ls__text clean;                 /* the text to encode, with U+FFFD for bytes that are not UTF-8 */
   ls__text characters;            /* for each byte of the text to encode the index of its character (uint32_t) */
   ls__line line, cut, work;       /* scratch memory */

@@ -94,7 +94,7 @@ static void decompose(form *f, int32_t code, bool compatible) {
   int boundary = 0;
   utf8proc_ssize_t n = utf8proc_decompose_char(code, parts, 32,
     UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0), &boundary);
-  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* at most 18 parts occur */
+  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* a character has at most 18 parts */
   for (utf8proc_ssize_t i = 0; i < n; i++) {
     part p = {parts[i], i > 0, ls__text_combining_class(parts[i]), (uint32_t)f->count};
     if (!p.class) settle(f);

@@ -1,5 +1,5 @@
 /* Writing a file: a temporary file beside the target is written, synced, and renamed to the target. A program that has mapped the old
-   file keeps it; a program that opens the path finds the old file or the complete new one, even after a crash. */
+   file keeps the old bytes; a program that opens the path finds the old file or the complete new one, even after a crash. */
 #define _DEFAULT_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "weights.h"
 
-/* Writes all bytes; false with errno set on failure. */
+/* Writes `size` bytes to the open file `fd`; returns false, with errno set, on failure. */
 static bool put(int fd, const void *bytes, size_t size) {
   const char *at = bytes;
   while (size) {
@@ -31,7 +31,8 @@ static bool put_all(int fd, const ls__file_part *parts, int32_t n) {
   return fsync(fd) == 0;
 }
 
-/* Creates a new file beside `path`, with the permissions of any new file. `name` has room for 48 bytes more than `path`. */
+/* Creates and opens a temporary file in the folder of `path` and writes its path to `name`, which has room for 48 bytes more than `path`.
+   Returns the file descriptor, -1 on failure. */
 static int create_beside(const char *path, char *name, size_t room) {
   for (int32_t i = 0; i < 1000; i++) {
     snprintf(name, room, "%s.%ld-%d.tmp", path, (long)getpid(), i);
@@ -41,16 +42,17 @@ static int create_beside(const char *path, char *name, size_t room) {
   return -1;
 }
 
-/* Syncs the folder, so that the rename lasts. It is no error where the folder cannot be opened for reading or be synced. */
+/* Syncs the folder of the file `path`, so that the rename survives a crash. A folder that cannot be opened or synced is no error, except
+   where the disk fails. */
 static ls_status sync_folder(const char *path) {
   char *folder = strdup(path);
-  if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory while the file is written", path);
   char *slash = strrchr(folder, '/');
   if (slash) slash[slash == folder ? 1 : 0] = 0;
   int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   free(folder);
   if (fd < 0) return LS_OK;
-  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "cannot sync its folder") : LS_OK;
+  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "cannot sync the folder of the file to the disk") : LS_OK;
   close(fd);
   return status;
 }
@@ -58,16 +60,16 @@ static ls_status sync_folder(const char *path) {
 ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n) {
   size_t room = strlen(path) + 48;
   char *name = malloc(room);
-  if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
+  if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory while the file is written", path);
   int fd = create_beside(path, name, room);
   if (fd < 0) {
-    ls_status status = ls__weights_fail_system(path, "cannot make a file in its folder");
+    ls_status status = ls__weights_fail_system(path, "cannot make a temporary file in the folder of this file");
     free(name);
     return status;
   }
-  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "cannot write");
-  if (close(fd) && !status) status = ls__weights_fail_system(path, "cannot write");
-  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "cannot put the new file in its place");
+  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "cannot write the file");
+  if (close(fd) && !status) status = ls__weights_fail_system(path, "cannot write the file");
+  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "cannot rename the temporary file to this file");
   if (status) unlink(name);
   free(name);
   return status ? status : sync_folder(path);

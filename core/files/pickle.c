@@ -1,5 +1,5 @@
-/* The machine that reads a pickle. The length of the text bounds time and memory: each instruction makes at most one value and removes
-   from the stack what it takes. */
+/* The machine that runs the instructions of a pickle. The length of the pickle bounds time and memory, since each instruction makes at most
+   one value, and removes the values from the stack that it uses. */
 #include "pickle.h"
 #include <limits.h>
 #include <stdarg.h>
@@ -17,18 +17,18 @@ ls_status ls__pickle_fail(const ls__pickle *p, const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
-  return ls__weights_fail(LS_ERROR_FORMAT, p->file, NULL, "its pickle, at byte %zu: %s", p->at, what);
+  return ls__weights_fail(LS_ERROR_FORMAT, p->file, NULL, "at byte %zu of the pickle in this file: %s", p->at, what);
 }
 
 ls_status ls__pickle_no_memory(const ls__pickle *p) {
-  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for its pickle", p->file);
+  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the pickle in the file", p->file);
 }
 
-#define BROKEN "; the file is damaged, fetch it again"
+#define BROKEN "; fetch the file again"
 
 ls_status ls__pickle_grow(const ls__pickle *p, void *table, int32_t count, int32_t *room, size_t size) {
   if (count < *room) return LS_OK;
-  if (count >= MOST_VALUES) return ls__pickle_fail(p, "the pickle has more than %d values" BROKEN, MOST_VALUES);
+  if (count >= MOST_VALUES) return ls__pickle_fail(p, "the pickle is damaged: it has more than %d values" BROKEN, MOST_VALUES);
   int32_t more = *room ? *room * 2 : 64;
   void *grown = realloc(*(void **)table, size * (size_t)more);
   if (!grown) return ls__pickle_no_memory(p);
@@ -48,7 +48,7 @@ ls_status ls__pickle_add(ls__pickle *p, int32_t kind, ls__pickle_value **out, in
 
 ls_status ls__pickle_append(ls__pickle *p, int32_t container, int32_t item) {
   ls__pickle_value *v = &p->values[container];
-  if (!(v->count & (v->count - 1))) { /* the count is 0 or a power of two, so the array is full */
+  if (!(v->count & (v->count - 1))) { /* a count of 0 or a power of two: the array of items is full */
     int32_t *items = realloc(v->as.items, sizeof *items * (v->count ? (size_t)v->count * 2 : 1));
     if (!items) return ls__pickle_no_memory(p);
     v->as.items = items;
@@ -90,7 +90,7 @@ static ls_status push_new(ls__pickle *p, int32_t kind, int64_t i) {
 
 static ls_status pop(ls__pickle *p, int32_t *out) {
   if (!p->depth || p->stack[p->depth - 1] == LS__PICKLE_MARK)
-    return ls__pickle_fail(p, "an instruction takes a value from an empty stack" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: an instruction takes a value from an empty stack" BROKEN);
   *out = p->stack[--p->depth];
   return LS_OK;
 }
@@ -102,7 +102,7 @@ static ls_status top(ls__pickle *p, int32_t *out) {
   return status;
 }
 
-/* Finds the place behind the topmost mark. */
+/* Finds the topmost mark on the stack; `*out` is the index of the value above the mark. */
 static ls_status find_mark(ls__pickle *p, int32_t *out) {
   for (int32_t i = p->depth; i > 0; i--) {
     if (p->stack[i - 1] == LS__PICKLE_MARK) {
@@ -110,16 +110,16 @@ static ls_status find_mark(ls__pickle *p, int32_t *out) {
       return LS_OK;
     }
   }
-  return ls__pickle_fail(p, "an instruction looks for a mark that is not there" BROKEN);
+  return ls__pickle_fail(p, "the pickle is damaged: an instruction looks on the stack for a mark that is not there" BROKEN);
 }
 
-/* Makes a container of the values on the stack from `from` on. */
+/* Replaces the values on the stack from index `from` on by one container of these values. */
 static ls_status push_container(ls__pickle *p, int32_t kind, int32_t from) {
   ls__pickle_value *v = NULL;
   int32_t number = 0;
   ls_status status = ls__pickle_add(p, kind, &v, &number);
   for (int32_t i = from; i < p->depth && !status; i++) {
-    if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "a mark is among the elements of a tuple" BROKEN);
+    if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "the pickle is damaged: a tuple has a stack mark in it" BROKEN);
     status = ls__pickle_append(p, number, p->stack[i]);
   }
   if (status) return status;
@@ -135,25 +135,25 @@ static ls_status push_marked(ls__pickle *p, int32_t kind) {
   p->stack[p->depth - 2] = p->stack[p->depth - 1]; /* the container replaces the mark */
   p->depth--;
   return kind == LS__PICKLE_DICT && p->values[p->stack[p->depth - 1]].count % 2
-           ? ls__pickle_fail(p, "a dict has a key without a value" BROKEN)
+           ? ls__pickle_fail(p, "the pickle is damaged: a dict has a key without a value" BROKEN)
            : LS_OK;
 }
 
 static ls_status push_last(ls__pickle *p, int32_t n) {
   for (int32_t i = 1; i <= n; i++)
     if (p->depth < i || p->stack[p->depth - i] == LS__PICKLE_MARK)
-      return ls__pickle_fail(p, "an instruction takes a value from an empty stack" BROKEN);
+      return ls__pickle_fail(p, "the pickle is damaged: an instruction takes a value from an empty stack" BROKEN);
   return push_container(p, LS__PICKLE_TUPLE, p->depth - n);
 }
 
-/* Adds the values on the stack from `from` on to the list or dict below them, and below the mark where there is one. */
+/* Moves the values on the stack from index `from` on into the list or dict below them. `marks` is 1 where a mark is in between, else 0. */
 static ls_status extend(ls__pickle *p, int32_t kind, int32_t from, int32_t marks) {
   int32_t n = p->depth - from, at = from - marks - 1;
   if (n < 0 || at < 0 || p->stack[at] == LS__PICKLE_MARK || p->values[p->stack[at]].kind != kind)
-    return ls__pickle_fail(p, "an element is added to something that is not a %s" BROKEN, kind == LS__PICKLE_LIST ? "list" : "dict");
-  if (kind == LS__PICKLE_DICT && n % 2) return ls__pickle_fail(p, "a dict has a key without a value" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it adds to what is not a %s" BROKEN, kind == LS__PICKLE_LIST ? "list" : "dict");
+  if (kind == LS__PICKLE_DICT && n % 2) return ls__pickle_fail(p, "the pickle is damaged: a dict has a key without a value" BROKEN);
   for (int32_t i = from; i < p->depth; i++) {
-    if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "a mark is added to a container" BROKEN);
+    if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "the pickle is damaged: a list or dict has a stack mark in it" BROKEN);
     ls_status status = ls__pickle_append(p, p->stack[at], p->stack[i]);
     if (status) return status;
   }
@@ -173,7 +173,7 @@ static ls_status memo_put(ls__pickle *p, uint64_t index) {
   int32_t value = 0;
   ls_status status = top(p, &value);
   if (status) return status;
-  if (index > (uint64_t)p->count) return ls__pickle_fail(p, "a value is remembered under a number that is too large" BROKEN);
+  if (index > (uint64_t)p->count) return ls__pickle_fail(p, "the pickle is damaged: its memo gets a value under too large an index" BROKEN);
   while (!status && (uint64_t)p->memo_room <= index) {
     int32_t before = p->memo_room;
     status = ls__pickle_grow(p, &p->memo, before, &p->memo_room, sizeof *p->memo);
@@ -186,13 +186,13 @@ static ls_status memo_put(ls__pickle *p, uint64_t index) {
 
 static ls_status memo_get(ls__pickle *p, uint64_t index) {
   if (index >= (uint64_t)p->memo_room || !p->memo[index])
-    return ls__pickle_fail(p, "the pickle recalls a value that was never remembered" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it recalls a value from its memo that was never remembered" BROKEN);
   return push(p, p->memo[index] - 1);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
-/* Takes the next `n` bytes; NULL where fewer are left. */
+/* Takes the next `n` bytes of the pickle; returns NULL where fewer are left. */
 static char *take(ls__pickle *p, uint64_t n) {
   if (n > p->length - p->at) return NULL;
   char *bytes = p->text + p->at;
@@ -200,9 +200,9 @@ static char *take(ls__pickle *p, uint64_t n) {
   return bytes;
 }
 
-static ls_status cut_short(const ls__pickle *p) { return ls__pickle_fail(p, "the pickle ends too early" BROKEN); }
+static ls_status cut_short(const ls__pickle *p) { return ls__pickle_fail(p, "the pickle is damaged: it ends too early" BROKEN); }
 
-/* Takes an unsigned number of `width` bytes. */
+/* Takes a little-endian unsigned number of `width` bytes from the pickle. */
 static ls_status take_number(ls__pickle *p, size_t width, uint64_t *out) {
   const char *bytes = take(p, width);
   if (!bytes) return cut_short(p);
@@ -217,7 +217,7 @@ static ls_status push_text(ls__pickle *p, size_t width) {
   if (status) return status;
   char *text = n < INT_MAX ? take(p, n) : NULL;
   if (!text) return cut_short(p);
-  if (memchr(text, 0, (size_t)n)) return ls__pickle_fail(p, "a text has a zero byte, which is not supported");
+  if (memchr(text, 0, (size_t)n)) return ls__pickle_fail(p, "a text in the pickle has a zero byte, which is not supported");
   ls__pickle_value *v = NULL;
   int32_t number = 0;
   status = ls__pickle_add(p, LS__PICKLE_TEXT, &v, &number);
@@ -227,7 +227,7 @@ static ls_status push_text(ls__pickle *p, size_t width) {
   return push(p, number);
 }
 
-/* Puts a zero behind each text. The byte there was the next instruction, which has been executed by now. */
+/* Puts a zero behind each text in the pickle. The zero overwrites the first byte of an instruction, which has been executed by now. */
 void ls__pickle_end_texts(ls__pickle *p) {
   for (int32_t i = 0; i < p->count; i++)
     if (p->values[i].kind == LS__PICKLE_TEXT) p->values[i].as.text[p->values[i].count] = 0;
@@ -239,7 +239,7 @@ static ls_status push_integer(ls__pickle *p, size_t width) {
   return status ? status : push_new(p, LS__PICKLE_INT, width == 4 ? (int32_t)(uint32_t)n : (int64_t)n);
 }
 
-/* Takes an integer in two's complement; a number of `width` bytes says how many bytes it has. */
+/* Pushes an integer of up to 8 bytes in two's complement. In front of it is a number of `width` bytes, which says how many bytes it has. */
 static ls_status push_long(ls__pickle *p, size_t width) {
   uint64_t n = 0, bits = 0;
   ls_status status = take_number(p, width, &n);
@@ -257,13 +257,13 @@ static ls_status push_float(ls__pickle *p) {
   if (!bytes) return cut_short(p);
   uint64_t bits;
   memcpy(&bits, bytes, sizeof bits);
-  bits = __builtin_bswap64(bits); /* the only kind of number with its highest byte first */
+  bits = __builtin_bswap64(bits); /* a float is big-endian, unlike the other numbers of a pickle */
   return push_new(p, LS__PICKLE_FLOAT, (int64_t)bits);
 }
 
 /* ---- names of Python ----------------------------------------------------------------------------------------------- */
 
-/* Takes the bytes up to the end of the line, and skips the end. */
+/* Takes a line of text from the pickle and skips its line end. Returns NULL where no line end follows. */
 static char *take_line(ls__pickle *p, size_t *length) {
   char *start = p->text + p->at, *end = memchr(start, '\n', p->length - p->at);
   if (!end) return NULL;
@@ -291,7 +291,7 @@ static ls_status push_name_of_stack(ls__pickle *p) {
   if (status) return status;
   const ls__pickle_value *m = &p->values[module], *n = &p->values[name];
   if (m->kind != LS__PICKLE_TEXT || n->kind != LS__PICKLE_TEXT)
-    return ls__pickle_fail(p, "a Python name is not a text" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it has a Python name that is not a text" BROKEN);
   return push_name(p, m->as.text, (size_t)m->count, n->as.text, (size_t)n->count);
 }
 
@@ -303,13 +303,13 @@ static ls_status call(ls__pickle *p) {
   return status ? status : push(p, result);
 }
 
-/* Sets attributes of an object. Attributes of a dict, where PyTorch notes versions, are ignored; no other value here has any. */
+/* Sets attributes of an object. Attributes of a dict, where PyTorch keeps versions, are ignored; no other object can have attributes. */
 static ls_status build(ls__pickle *p) {
   int32_t state = 0, object = 0;
   ls_status status = pop(p, &state);
   if (!status) status = top(p, &object);
   if (status || p->values[object].kind == LS__PICKLE_DICT) return status;
-  return ls__pickle_fail(p, "the pickle sets attributes of something that is not a dict, which is not supported");
+  return ls__pickle_fail(p, "the pickle sets attributes of something that is not a dict; save a state dictionary with torch.save");
 }
 
 static ls_status persistent(ls__pickle *p) {
@@ -325,7 +325,7 @@ static ls_status protocol(ls__pickle *p) {
   uint64_t version = 0;
   ls_status status = take_number(p, 1, &version);
   if (status || (version >= 2 && version <= 5)) return status;
-  return ls__pickle_fail(p, "its protocol is %d, but only 2 to 5 can be read; save the weights again with torch.save", (int)version);
+  return ls__pickle_fail(p, "its protocol is %d, but only the pickle protocols 2 to 5 can be read; save the weights again", (int)version);
 }
 
 static ls_status indexed(ls__pickle *p, size_t width, ls_status (*f)(ls__pickle *, uint64_t)) {
@@ -335,7 +335,7 @@ static ls_status indexed(ls__pickle *p, size_t width, ls_status (*f)(ls__pickle 
 }
 
 static ls_status pop_one(ls__pickle *p) {
-  if (!p->depth) return ls__pickle_fail(p, "an instruction takes a value from an empty stack" BROKEN);
+  if (!p->depth) return ls__pickle_fail(p, "the pickle is damaged: an instruction takes a value from an empty stack" BROKEN);
   p->depth--;
   return LS_OK;
 }
@@ -353,7 +353,7 @@ static ls_status duplicate(ls__pickle *p) {
   return status ? status : push(p, value);
 }
 
-/* The letters and numbers are those of Python's pickle.py. */
+/* Executes one instruction. The codes of the instructions are those of Python's pickle.py. */
 static ls_status step(ls__pickle *p, unsigned char instruction) {
   switch (instruction) {
     case 0x80: return protocol(p);
@@ -397,7 +397,7 @@ static ls_status step(ls__pickle *p, unsigned char instruction) {
     case 'Q': return persistent(p);
     default: break;
   }
-  return ls__pickle_fail(p, "the instruction 0x%02X is not supported; save a state dictionary with torch.save", instruction);
+  return ls__pickle_fail(p, "in the pickle the instruction 0x%02X is not supported; save a state dictionary with torch.save", instruction);
 }
 
 ls_status ls__pickle_run(ls__pickle *p, int32_t *out) {

@@ -1,6 +1,6 @@
-/* The part of Python's pickle format that a file of torch.save needs: a machine with a stack, which builds plain values and has no
-   instruction for anything else. It makes None, booleans, numbers, texts, tuples, lists, dicts and descriptions of tensors. It refuses
-   any other Python name, so that nothing in a file can run. */
+/* Reads pickles, Python's format for objects, as far as a file of torch.save needs them. A pickle is a list of instructions for a machine
+   with a stack. The machine here makes None, booleans, numbers, texts, tuples, lists, dicts and descriptions of tensors. It fails for all
+   other Python names, so that no code in a file can run. */
 #ifndef LUASIGHT_PICKLE_H
 #define LUASIGHT_PICKLE_H
 #include "weights.h"
@@ -10,16 +10,16 @@ typedef enum ls__pickle_kind {
   LS__PICKLE_BOOL,    /* as.i */
   LS__PICKLE_INT,     /* as.i */
   LS__PICKLE_FLOAT,   /* as.f */
-  LS__PICKLE_TEXT,    /* as.text: `count` bytes of the pickle, followed by a zero once the machine has stopped */
-  LS__PICKLE_TUPLE,   /* as.items: `count` numbers of values */
+  LS__PICKLE_TEXT,    /* as.text points to `count` bytes of the pickle; ls__pickle_end_texts puts a zero behind them */
+  LS__PICKLE_TUPLE,   /* as.items has the `count` elements, each as an index in ls__pickle.values */
   LS__PICKLE_LIST,
-  LS__PICKLE_DICT,    /* as.items: `count` numbers of values: key, value, key, value */
-  LS__PICKLE_NAME,    /* as.name: a Python name that is known */
-  LS__PICKLE_STORAGE, /* as.i: the number of the storage */
-  LS__PICKLE_TENSOR   /* as.i: the number of the tensor */
+  LS__PICKLE_DICT,    /* as.items has `count` indices in ls__pickle.values: key, value, key, value */
+  LS__PICKLE_NAME,    /* as.name is one of the Python names in pickle_torch.c */
+  LS__PICKLE_STORAGE, /* as.i is the index in ls__pickle.storages */
+  LS__PICKLE_TENSOR   /* as.i is the index in ls__pickle.tensors */
 } ls__pickle_kind;
 
-typedef struct ls__pickle_name ls__pickle_name; /* the meaning of a Python name, see pickle_torch.c */
+typedef struct ls__pickle_name ls__pickle_name; /* a Python name and what it makes, see pickle_torch.c */
 
 typedef struct ls__pickle_value {
   int32_t kind;
@@ -28,14 +28,14 @@ typedef struct ls__pickle_value {
     int64_t i;
     double f;
     char *text;
-    int32_t *items;   /* numbers of values; the array has room for the next power of two */
+    int32_t *items;   /* indices in ls__pickle.values; `count`, rounded up to a power of two, is the room of the array */
     const ls__pickle_name *name;
   } as;
 } ls__pickle_value;
 
 typedef struct ls__pickle_storage {
-  const char *key;               /* the name of the archive's entry that has its bytes */
-  const ls__dtype *dtype; /* NULL: the storage is bytes without a dtype */
+  const char *key;               /* the name by which the file identifies the bytes of the storage */
+  const ls__dtype *dtype; /* the dtype of the elements; NULL where the storage is bytes without a dtype */
   int64_t elements;
 } ls__pickle_storage;
 
@@ -43,19 +43,19 @@ typedef struct ls__pickle_tensor {
   const ls__dtype *dtype;
   int32_t storage;
   int32_t dims;
-  int64_t offset;                /* counted in elements of the storage */
-  int64_t *shape;                /* the sizes, followed by the strides, which count elements */
+  int64_t offset;                /* the place of the first element in the storage, counted in elements */
+  int64_t *shape;                /* `dims` sizes, then `dims` strides; the strides count elements */
 } ls__pickle_tensor;
 
 typedef struct ls__pickle {
   const char *file;
-  char *text;                    /* the machine writes zeros into it: see LS__PICKLE_TEXT */
+  char *text;                    /* the bytes of the pickle; ls__pickle_end_texts writes zeros into them */
   size_t length, at;
   ls__pickle_value *values;
   int32_t count, room;
-  int32_t *stack;                /* numbers of values, or LS__PICKLE_MARK */
+  int32_t *stack;                /* the stack of the machine: indices in `values`, or LS__PICKLE_MARK */
   int32_t depth, stack_room;
-  int32_t *memo;                 /* at each index the number of a value plus one, 0 where there is none */
+  int32_t *memo;                 /* for each index of the pickle's memo the index in `values` plus one, 0 where the memo has no value */
   int32_t memo_room, memo_next;
   ls__pickle_storage *storages;
   int32_t storage_count, storage_room;
@@ -66,24 +66,24 @@ typedef struct ls__pickle {
 enum { LS__PICKLE_MARK = -1 };
 
 /* pickle.c: runs the pickle that begins at p->at, and sets p->at to the place behind it. The values live until ls__pickle_free, also
-   after a failure. `out` is the number of the value that the pickle stands for. */
+   after a failure. `*out` is the index in p->values of the pickled object. */
 ls_status ls__pickle_run(ls__pickle *p, int32_t *out);
-void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text; afterwards the machine cannot run again */
+void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text, over instructions, so that the pickle cannot run again */
 void ls__pickle_free(ls__pickle *p);
 
 ls_status ls__pickle_fail(const ls__pickle *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 ls_status ls__pickle_no_memory(const ls__pickle *p);
-/* The pointer is valid until the next call. */
+/* Adds a value: `*out` points to it until the next call, `*number` is its index in p->values. */
 ls_status ls__pickle_add(ls__pickle *p, int32_t kind, ls__pickle_value **out, int32_t *number);
 ls_status ls__pickle_append(ls__pickle *p, int32_t container, int32_t item);
-/* Makes room in a growing table for one more element of `size` bytes behind `count`. */
+/* Makes room for one more element of `size` bytes in a table of `count` elements; `table` points to the pointer to the table. */
 ls_status ls__pickle_grow(const ls__pickle *p, void *table, int32_t count, int32_t *room, size_t size);
 
-/* pickle_torch.c: what Python names mean. Each function writes the number of a value. */
+/* pickle_torch.c: what Python names mean. In the first three functions `*out` is the index in p->values of the value that they make. */
 ls_status ls__pickle_find(ls__pickle *p, const char *module, size_t module_length, const char *name, size_t name_length,
                           int32_t *out);
 ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int32_t *out);
 ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out);
-const char *ls__pickle_name_text(const ls__pickle_name *name); /* such as "float32" or "OrderedDict" */
+const char *ls__pickle_name_text(const ls__pickle_name *name); /* the name as a text, such as "float32" or "OrderedDict" */
 
 #endif

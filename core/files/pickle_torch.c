@@ -1,18 +1,18 @@
-/* The Python names that a file of torch.save may use, and what they make. The error for any other name says that name. */
+/* The Python names that a file of torch.save may use, and the values that they make. The error for any other Python name says that name. */
 #include <stdlib.h>
 #include <string.h>
 #include "pickle.h"
 
 typedef enum name_kind {
-  DICT,      /* OrderedDict, of no argument or of a list of pairs */
-  SIZE,      /* of a tuple; makes the tuple */
-  DEVICE,    /* of a text; makes the text */
-  REBUILD_1, /* of storage, offset, shape and strides; makes a tensor */
-  REBUILD_2, /* the same with further arguments, which do not matter */
-  REBUILD_3, /* the same with the dtype as argument 6 */
-  PARAMETER, /* of a tensor; makes the tensor */
-  STORAGE,   /* a class of storages, whose name says the dtype */
-  BYTES,     /* a storage without a dtype */
+  DICT,      /* a function without an argument, or of a list of pairs, that makes a dict */
+  SIZE,      /* a function of a tuple that makes the same tuple */
+  DEVICE,    /* a function of a text that makes the same text */
+  REBUILD_1, /* a function of storage, offset, shape and strides that makes a tensor */
+  REBUILD_2, /* like REBUILD_1, with further arguments that are ignored */
+  REBUILD_3, /* like REBUILD_1, with the dtype as argument 6, counted from 0 */
+  PARAMETER, /* a function of a tensor that makes the same tensor */
+  STORAGE,   /* a class of storages with the dtype that the class name says */
+  BYTES,     /* the class of storages without a dtype */
   DTYPE      /* the name of a dtype */
 } name_kind;
 
@@ -65,7 +65,7 @@ static const ls__pickle_name names[] = {
   {"torch", "float8_e8m0fnu", DTYPE, "float8_e8m0fnu"},
 };
 
-#define BROKEN "; the file is damaged, fetch it again"
+#define BROKEN "; fetch the file again"
 
 static bool is_text(const char *text, size_t length, const char *known) {
   return strlen(known) == length && !memcmp(text, known, length);
@@ -89,7 +89,7 @@ ls_status ls__pickle_find(ls__pickle *p, const char *module, size_t module_lengt
 
 /* ---- arguments ----------------------------------------------------------------------------------------------------- */
 
-/* Element i of a tuple; NULL where the tuple is shorter or the element is of another kind. */
+/* Returns element `i` of a tuple; NULL where the tuple is shorter or the element is of another kind than `kind`. */
 static const ls__pickle_value *element(const ls__pickle *p, int32_t tuple, int32_t i, int32_t kind) {
   const ls__pickle_value *t = &p->values[tuple];
   if (i >= t->count) return NULL;
@@ -99,7 +99,7 @@ static const ls__pickle_value *element(const ls__pickle *p, int32_t tuple, int32
 
 /* ---- storages and tensors ------------------------------------------------------------------------------------------ */
 
-/* Makes a storage of ("storage", class, key, device, number of elements); the device does not matter. */
+/* Makes a storage from the tuple ("storage", class, key, device, number of elements) that a pickle has for it; ignores the device. */
 ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   bool known = p->values[id].kind == LS__PICKLE_TUPLE;
   const ls__pickle_value *what = known ? element(p, id, 0, LS__PICKLE_TEXT) : NULL;
@@ -108,9 +108,9 @@ ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   const ls__pickle_value *elements = known ? element(p, id, 4, LS__PICKLE_INT) : NULL;
   if (!what || !is_text(what->as.text, (size_t)what->count, "storage") || !class || !key || !elements ||
       elements->as.i < 0 || (class->as.name->kind != STORAGE && class->as.name->kind != BYTES))
-    return ls__pickle_fail(p, "the pickle asks for an outside object that is not the storage of a tensor" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it asks for an outside object that is not the storage of a tensor" BROKEN);
   const ls__pickle_value *view = element(p, id, 5, LS__PICKLE_TUPLE);
-  if (view) return ls__pickle_fail(p, "the pickle has a view of a storage, which only very old files have; save the file again");
+  if (view) return ls__pickle_fail(p, "the pickle has a view of a storage, which is not supported; save the file again");
   ls_status status = ls__pickle_grow(p, &p->storages, p->storage_count, &p->storage_room, sizeof *p->storages);
   if (status) return status;
   p->storages[p->storage_count] = (ls__pickle_storage){.key = key->as.text, .elements = elements->as.i,
@@ -122,7 +122,7 @@ ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   return LS_OK;
 }
 
-/* Reads a tuple of sizes or strides; false where one is not a whole number from 0 on. */
+/* Reads a tuple of sizes or strides; returns false where one of them is not a whole number from 0 on. */
 static bool read_sizes(const ls__pickle *p, const ls__pickle_value *tuple, int64_t *out) {
   for (int32_t i = 0; i < tuple->count; i++) {
     const ls__pickle_value *size = &p->values[tuple->as.items[i]];
@@ -138,16 +138,16 @@ static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arg
   const ls__pickle_value *shape = element(p, arguments, 2, LS__PICKLE_TUPLE);
   const ls__pickle_value *strides = element(p, arguments, 3, LS__PICKLE_TUPLE);
   if (!storage || !offset || offset->as.i < 0 || !shape || !strides || shape->count != strides->count)
-    return ls__pickle_fail(p, "a tensor is made of something else than storage, offset, shape and strides" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it makes a tensor of something else than storage, offset, shape and strides" BROKEN);
   if (shape->count > LS__DIMS)
-    return ls__pickle_fail(p, "a tensor has %d dimensions, at most %d are possible" BROKEN, shape->count, LS__DIMS);
+    return ls__pickle_fail(p, "the pickle is damaged: a tensor has %d dimensions, at most %d are possible" BROKEN, shape->count, LS__DIMS);
   const ls__dtype *dtype = p->storages[storage->as.i].dtype;
   if (name->kind == REBUILD_3) {
     const ls__pickle_value *given = element(p, arguments, 6, LS__PICKLE_NAME);
-    if (!given || given->as.name->kind != DTYPE) return ls__pickle_fail(p, "a tensor has no dtype" BROKEN);
+    if (!given || given->as.name->kind != DTYPE) return ls__pickle_fail(p, "the pickle is damaged: a tensor has no dtype" BROKEN);
     dtype = ls__dtype_named(given->as.name->dtype);
   }
-  if (!dtype) return ls__pickle_fail(p, "a tensor has no dtype" BROKEN);
+  if (!dtype) return ls__pickle_fail(p, "the pickle is damaged: a tensor has no dtype" BROKEN);
   ls_status status = ls__pickle_grow(p, &p->tensors, p->tensor_count, &p->tensor_room, sizeof *p->tensors);
   if (status) return status;
   ls__pickle_tensor *t = &p->tensors[p->tensor_count];
@@ -156,7 +156,7 @@ static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arg
   if (!t->shape) return ls__pickle_no_memory(p);
   int32_t number = p->tensor_count++;
   if (!read_sizes(p, shape, t->shape) || !read_sizes(p, strides, t->shape + shape->count))
-    return ls__pickle_fail(p, "shape or strides of a tensor are not whole numbers from 0 on" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: the shape or the strides of a tensor are not whole numbers from 0 on" BROKEN);
   ls__pickle_value *v = NULL;
   status = ls__pickle_add(p, LS__PICKLE_TENSOR, &v, out);
   if (!status) v->as.i = number;
@@ -165,34 +165,34 @@ static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arg
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
 
-/* Makes an OrderedDict: empty or, as Python 2 wrote it, of a list of pairs. */
+/* Makes an OrderedDict: an empty one or, as the pickles of Python 2 have it, one of a list of pairs. */
 static ls_status make_dict(ls__pickle *p, int32_t arguments, int32_t *out) {
   const ls__pickle_value *given = &p->values[arguments];
   ls__pickle_value *dict = NULL;
   int32_t pairs = given->count ? given->as.items[0] : -1;
   if (given->count > 1 || (pairs >= 0 && p->values[pairs].kind != LS__PICKLE_LIST))
-    return ls__pickle_fail(p, "an OrderedDict is made of something else than a list of pairs" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it makes an OrderedDict of something else than a list of pairs" BROKEN);
   ls_status status = ls__pickle_add(p, LS__PICKLE_DICT, &dict, out);
   for (int32_t i = 0; pairs >= 0 && !status && i < p->values[pairs].count; i++) {
     const ls__pickle_value *pair = &p->values[p->values[pairs].as.items[i]];
     if ((pair->kind != LS__PICKLE_TUPLE && pair->kind != LS__PICKLE_LIST) || pair->count != 2)
-      return ls__pickle_fail(p, "an OrderedDict is made of something else than a list of pairs" BROKEN);
+      return ls__pickle_fail(p, "the pickle is damaged: it makes an OrderedDict of something else than a list of pairs" BROKEN);
     status = ls__pickle_append(p, *out, pair->as.items[0]);
     if (!status) status = ls__pickle_append(p, *out, pair->as.items[1]);
   }
   return status;
 }
 
-/* Returns the first argument itself; fails where it is not of the given kind. */
+/* Calls a function that returns its first argument: `*out` is that argument. Fails where the argument is of another kind than `kind`. */
 static ls_status same(ls__pickle *p, int32_t arguments, int32_t kind, int32_t *out) {
-  if (!element(p, arguments, 0, kind)) return ls__pickle_fail(p, "a call has arguments of the wrong kind" BROKEN);
+  if (!element(p, arguments, 0, kind)) return ls__pickle_fail(p, "the pickle is damaged: a call has arguments of the wrong kind" BROKEN);
   *out = p->values[arguments].as.items[0];
   return LS_OK;
 }
 
 ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int32_t *out) {
   if (p->values[callee].kind != LS__PICKLE_NAME || p->values[arguments].kind != LS__PICKLE_TUPLE)
-    return ls__pickle_fail(p, "the pickle calls something that is not a Python name" BROKEN);
+    return ls__pickle_fail(p, "the pickle is damaged: it calls something that is not a Python name" BROKEN);
   const ls__pickle_name *name = p->values[callee].as.name;
   switch (name->kind) {
     case DICT: return make_dict(p, arguments, out);
@@ -200,7 +200,7 @@ ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int3
     case DEVICE: return same(p, arguments, LS__PICKLE_TEXT, out);
     case REBUILD_1: case REBUILD_2: case REBUILD_3: return rebuild(p, name, arguments, out);
     case PARAMETER: return same(p, arguments, LS__PICKLE_TENSOR, out);
-    default: return ls__pickle_fail(p, "the pickle calls %s.%s, which is not supported", name->module, name->name);
+    default: return ls__pickle_fail(p, "the pickle calls %s.%s of Python, which is not supported", name->module, name->name);
   }
 }
 

@@ -1,6 +1,6 @@
-/* Reads the header of a safetensors file as if an attacker had written it. The top level is cut into members here, and jansson reads
-   each member alone. This bounds memory by the length of the header (a tree of hostile JSON takes some forty times its text), and an
-   error can name its tensor. */
+/* Reads the header of a safetensors file, a JSON object, as if an attacker had written it. This code cuts the object into its members,
+   and jansson parses each member alone. So the length of the header bounds the memory (the tree of a whole hostile JSON text takes some
+   forty times the memory of the text), and an error can name its tensor. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +27,10 @@ typedef struct reader {
 #define bad(r, name, ...) ls__weights_fail(LS_ERROR_FORMAT, (r)->file, name, __VA_ARGS__)
 
 static ls_status no_memory(const reader *r) {
-  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", r->file);
+  return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header of the file", r->file);
 }
 
-/* Fails with jansson's error about the member that begins at `start`; the position counts from the beginning of the file. */
+/* Fails with jansson's error about the member that begins at byte `start` of the header. The error text counts bytes of the whole file. */
 static ls_status bad_json(const reader *r, const char *name, size_t start, const json_error_t *error) {
   if (!error->text[0]) return no_memory(r);
   char text[JSON_ERROR_TEXT_LENGTH];
@@ -65,7 +65,7 @@ static ls_status read_shape(const reader *r, const char *name, const json_t *val
       return bad(r, name, "dimension %d of its shape is not a whole number from 0 on; " DAMAGED, i);
     item->shape[i] = json_integer_value(size);
     elements *= (uint64_t)item->shape[i];
-    /* Sizes of 0 are left out of this product, since libtorch multiplies the others into strides even where the whole product is 0. */
+    /* This product leaves out sizes of 0: libtorch multiplies the other sizes into strides, which must not overflow either. */
     if (item->shape[i] && __builtin_mul_overflow(bounded, (uint64_t)item->shape[i], &bounded))
       return bad(r, name, "the product of its shape overflows 64 bits; " DAMAGED);
   }

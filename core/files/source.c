@@ -1,4 +1,4 @@
-/* Reading bytes of a file, and the errors of all code that reads and writes files, which name the file. */
+/* Reads bytes of a file, and makes the errors of all code that reads and writes files; each error names its file. */
 #define _DEFAULT_SOURCE 1
 #include <errno.h>
 #include <stdarg.h>
@@ -33,7 +33,7 @@ ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, 
   while (size) {
     ssize_t n = pread(fd, to, size, (off_t)at);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ls__weights_fail_system(path, "cannot read");
+    if (n < 0) return ls__weights_fail_system(path, "cannot read the file");
     if (n == 0) return ls__fail(LS_ERROR_IO, "%s: the file became shorter while it was read; wait until it is complete", path);
     to += n;
     size -= (size_t)n;

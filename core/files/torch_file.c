@@ -1,5 +1,5 @@
-/* Weight files of torch.save. Since PyTorch 1.6 it writes a zip archive, in which one entry is a pickle that describes everything, and
-   each storage of a tensor is an entry of its own; older versions wrote pickles followed by the storages. */
+/* Weight files of torch.save. Since PyTorch 1.6 torch.save writes a zip archive, in which one entry is a pickle of the saved object
+   and each storage of a tensor is an entry of its own; older versions wrote pickles followed by the storages. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 
 enum {
   LONGEST_PICKLE = 67108864,
-  OLD_PICKLE = 16777216,  /* the longest pickle of an old file, which does not say its length */
-  DEEPEST = 64,           /* the most containers inside each other */
+  OLD_PICKLE = 16777216,  /* the most bytes that the pickles of an old file may have; it does not say how many they have */
+  DEEPEST = 64,           /* the most containers (tuples, lists, dicts) inside each other */
   LONGEST_PATH = 4096
 };
 
@@ -19,11 +19,11 @@ typedef struct reader {
   uint64_t size;
   ls__pickle pickle;
   ls__weights_header *out;
-  ls__weights_range *storages; /* for each storage where its bytes are in the file */
-  int32_t *items;              /* for each tensor the number of its item plus one; 0: it has none yet */
-  int32_t room;                /* the number of values for which out->content has room */
-  int64_t most;                /* the most values that the stream may get */
-  char path[LONGEST_PATH];     /* the path of the value that is being written */
+  ls__weights_range *storages; /* for each storage of the pickle the range of its bytes in the file */
+  int32_t *items;              /* for each tensor of the pickle the index of its item plus one, 0 where it has no item yet */
+  int32_t room;                /* the room of out->content, in values */
+  int64_t most;                /* the most values that out->content may get */
+  char path[LONGEST_PATH];     /* the keys and indices, joined by dots, that lead to the value being written to out->content */
 } reader;
 
 static ls_status bad(const reader *r, const char *what) {
@@ -34,7 +34,7 @@ static ls_status no_memory(const reader *r) { return ls__pickle_no_memory(&r->pi
 
 /* ---- tensors ------------------------------------------------------------------------------------------------------- */
 
-/* Computes the number of elements of a tensor and the place behind the last one in the storage; false where a number overflows. */
+/* Computes the number of elements of a tensor, and its end in the storage, counted in elements. Returns false where a number overflows. */
 static bool measure(const ls__pickle_tensor *t, const int64_t *strides, int64_t *elements, int64_t *end) {
   int64_t bounded = 1, last = t->offset, product = 1;
   for (int32_t i = 0; i < t->dims; i++) {
@@ -50,7 +50,7 @@ static bool measure(const ls__pickle_tensor *t, const int64_t *strides, int64_t 
   return true;
 }
 
-/* Whether the elements lie one behind the other. The stride of an axis with one element does not matter. */
+/* Whether the elements of a tensor lie one behind the other in its storage. The stride of an axis of size 1 does not matter. */
 static bool is_contiguous(const ls__pickle_tensor *t, const int64_t *strides) {
   int64_t wanted = 1;
   for (int32_t i = t->dims - 1; i >= 0; i--) {
@@ -60,17 +60,17 @@ static bool is_contiguous(const ls__pickle_tensor *t, const int64_t *strides) {
   return true;
 }
 
-/* Makes the item of a tensor under a name. */
+/* Makes the entry of a tensor, under a name, for the table of the tensors in the file. */
 static ls_status make_item(const reader *r, const ls__pickle_tensor *t, const char *name, ls__weights_item **out) {
   const int64_t *strides = t->shape + t->dims;
   const ls__weights_range *storage = &r->storages[t->storage];
   int64_t elements = 0, end = 0;
   if (!measure(t, strides, &elements, &end))
-    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "its shape overflows 64 bits; " LS__DAMAGED);
+    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "the shape of the tensor overflows 64 bits; " LS__DAMAGED);
   uint64_t have = (storage->end - storage->begin) / (uint64_t)t->dtype->size;
   if (elements && (uint64_t)end > have)
     return ls__weights_fail(LS_ERROR_FORMAT, r->file, name,
-                            "the tensor needs %lld elements of its storage, which has only %llu; " LS__DAMAGED,
+                            "the tensor needs %lld elements of its storage, which has only %llu elements; " LS__DAMAGED,
                             (long long)end, (unsigned long long)have);
   size_t dims = (size_t)t->dims, sizes = dims * sizeof(int64_t), length = strlen(name) + 1;
   ls__weights_item *item = calloc(1, sizeof *item + 2 * sizes + length);
@@ -104,7 +104,7 @@ static ls_status add_item(reader *r, int32_t tensor, const char *name) {
   return LS_OK;
 }
 
-/* Names the tensors of a dict at the top by their keys. */
+/* Adds the tensors of the outermost object, where that is a dict, to the table under their keys. */
 static ls_status add_named(reader *r, const ls__pickle_value *top) {
   ls_status status = LS_OK;
   for (int32_t i = 0; top->kind == LS__PICKLE_DICT && i + 1 < top->count && !status; i += 2) {
@@ -128,7 +128,7 @@ static ls_status emit(reader *r, ls_value v) {
 
 static ls_status write_value(reader *r, int32_t number, int32_t depth, size_t path);
 
-/* Writes element `i` of a container. The container's own path has `path` bytes. */
+/* Appends element `i` of a container to the stream of values. The path of the container is the first `path` bytes of r->path. */
 static ls_status write_element(reader *r, const ls__pickle_value *container, int32_t i, int32_t depth, size_t path) {
   bool dict = container->kind == LS__PICKLE_DICT;
   const ls__pickle_value *key = dict ? &r->pickle.values[container->as.items[i - 1]] : NULL;
@@ -217,7 +217,7 @@ static ls_status find_storages(reader *r, const ls__zip *zip, const char *root, 
   return LS_OK;
 }
 
-/* Finds the entry FOLDER/data.pkl. */
+/* Finds the pickle of the archive, its entry FOLDER/data.pkl; `*root_length` is the length of FOLDER. NULL where there is none. */
 static const ls__zip_entry *find_pickle(const ls__zip *zip, size_t *root_length) {
   for (int32_t i = 0; i < zip->count; i++) {
     const char *slash = strchr(zip->entries[i].name, '/');
@@ -228,7 +228,7 @@ static const ls__zip_entry *find_pickle(const ls__zip *zip, size_t *root_length)
   return NULL;
 }
 
-/* Fails where the entry FOLDER/byteorder says that the numbers are big-endian; torch.save stores them as its machine has them. */
+/* Fails where the entry FOLDER/byteorder says that numbers are big-endian; torch.save stores numbers in the byte order of its machine. */
 static ls_status check_order(reader *r, int fd, const ls__zip *zip, const char *root, size_t root_length) {
   char name[256], order[8] = {0};
   if (root_length + 16 > sizeof name) return bad(r, "the name of its folder is too long");
@@ -238,7 +238,7 @@ static ls_status check_order(reader *r, int fd, const ls__zip *zip, const char *
   ls_status status = ls__weights_read(fd, r->file, order, (size_t)entry->size, entry->begin);
   if (status || strcmp(order, "big")) return status;
   return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL,
-                          "its numbers are big-endian; save the file again with torch.save on a little-endian machine");
+                          "the numbers in this file are big-endian; save the file again with torch.save on a little-endian machine");
 }
 
 static ls_status run(reader *r, int32_t *top) {
@@ -275,14 +275,14 @@ static ls_status read_archive(reader *r, int fd, const ls__zip *zip) {
 
 /* ---- files from before 1.6 ----------------------------------------------------------------------------------------- */
 
-/* The beginning of an old file: a pickle of one number of ten bytes. */
+/* The first bytes of a file that PyTorch before 1.6 wrote: a pickle of one number of ten bytes. */
 static const char magic[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 static int by_key(const void *a, const void *b) {
   return strcmp((*(ls__pickle_storage *const *)a)->key, (*(ls__pickle_storage *const *)b)->key);
 }
 
-/* The first of the storages in `order` with the key; `count` where there is none. */
+/* The index of the first of the `count` storages in `order`, sorted by key, that has the key; `count` where none has it. */
 static int32_t first_of(ls__pickle_storage **order, int32_t count, const char *key) {
   int32_t low = 0, high = count;
   while (low < high) {
@@ -293,8 +293,8 @@ static int32_t first_of(ls__pickle_storage **order, int32_t count, const char *k
   return low < count && !strcmp(order[low]->key, key) ? low : count;
 }
 
-/* Finds the bytes of the storages. They follow the pickles in the order of a list of their keys, each behind its number of elements. A
-   storage that several tensors share is described several times. */
+/* Finds the bytes of the storages in an old file. The storages follow the pickles in the order of their keys in `list`, and in front of
+   each storage is its number of elements. A storage that several tensors share occurs several times in `order`. */
 static ls_status place_old_storages(reader *r, int fd, const ls__pickle_value *list, ls__pickle_storage **order) {
   const ls__pickle *p = &r->pickle;
   uint64_t at = p->at, elements = 0, bytes = 0, longest = 0;
@@ -331,8 +331,8 @@ static ls_status find_old_storages(reader *r, int fd, int32_t keys) {
 }
 
 
-/* Reads an old file. Behind the magic number are the protocol, the machine that wrote the file, the whole content, and the keys of the
-   storages. */
+/* Reads a file of PyTorch before 1.6. Behind the magic number are four pickles: the protocol, facts about the machine that wrote the file,
+   the saved object, and the list of the keys of the storages. */
 static ls_status read_old(reader *r, int fd) {
   uint64_t length = r->size < OLD_PICKLE ? r->size : OLD_PICKLE;
   ls_status status = read_text(r, fd, 0, length);
@@ -356,7 +356,7 @@ bool ls__pickle_is(const char *start, size_t n) {
 ls_status ls__pickle_read(int fd, const char *file, uint64_t size, bool zipped, ls__weights_header *out) {
   *out = (ls__weights_header){0};
   reader *r = calloc(1, sizeof *r);
-  if (!r) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for its pickle", file);
+  if (!r) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the pickle in the file", file);
   r->file = r->pickle.file = file;
   r->size = size;
   r->out = out;

@@ -1,7 +1,7 @@
-/* Reading weight files, safetensors or those of torch.save: the file is mapped, its table of tensors is checked once, and tensors are views
-   of the mapping.
+/* Reads files of weights, safetensors or those of torch.save: the file is mapped, its table of tensors is checked once, and tensors are
+   views of the mapping.
 
-   The mapping is private: a tensor that is edited in place gets pages of its own, and the file keeps its bytes. Nothing here can guard
+   The mapping is private: a tensor that is edited in place gets pages of its own, and the file keeps its bytes. This code cannot guard
    against another program that makes the file shorter while it is mapped: the kernel then answers a read beyond the end with SIGBUS.
    ls_weights_write does not make a file shorter, it puts a new file in place of the old one. */
 #define _DEFAULT_SOURCE 1
@@ -26,7 +26,7 @@ typedef struct mapping {
 struct ls_weights {
   char *path;
   mapping *map;
-  size_t data; /* the byte of the file at which the data begins */
+  size_t data; /* the place in the file, in bytes, at which the data of the tensors begins */
   ls__weights_header header;
 };
 
@@ -39,7 +39,7 @@ static void mapping_drop(void *context) {
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
-/* What an unknown file seems to be, and what to do about it. */
+/* Returns an error text for a file of unknown format: what the file seems to be, and what to do next. `start` has its first `n` bytes. */
 static const char *guess(const char *start, size_t n) {
   static const struct { const char *start, *what; } known[] = {
     {"version https://git-lfs", "this is a Git LFS pointer, not the weights: run `git lfs pull` in its folder"},
@@ -57,7 +57,7 @@ static const char *guess(const char *start, size_t n) {
   return "this is not a safetensors file, or it is damaged";
 }
 
-/* Reads the header into memory of its own, so that a file that changes meanwhile cannot change the text during the parse. */
+/* Reads and parses the file's header. The header is copied first, so that a file that changes meanwhile cannot change the parsed text. */
 static ls_status read_header(int fd, const char *path, size_t size, ls_weights *w) {
   char prefix[32] = {0};
   size_t n = size < sizeof prefix ? size : sizeof prefix;
@@ -71,14 +71,14 @@ static ls_status read_header(int fd, const char *path, size_t size, ls_weights *
   uint64_t length;
   memcpy(&length, prefix, sizeof length);
   if (length > LS__WEIGHTS_HEADER)
-    return ls__fail(LS_ERROR_FORMAT, "%s: its header claims %llu bytes, more than the format's 100 MB; %s", path,
+    return ls__fail(LS_ERROR_FORMAT, "%s: its header claims %llu bytes, more than the 100 MB that safetensors allows; %s", path,
                     (unsigned long long)length, guess(prefix, n));
   if (length > size - LS__WEIGHTS_PREFIX)
     return ls__fail(LS_ERROR_FORMAT,
                     "%s: its header claims %llu bytes, but the file has only %zu; it is cut short, fetch it again", path,
                     (unsigned long long)length, size);
   char *text = malloc((size_t)length + 1);
-  if (!text) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
+  if (!text) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header of the file", path);
   status = ls__weights_read(fd, path, text, (size_t)length, LS__WEIGHTS_PREFIX);
   w->data = LS__WEIGHTS_PREFIX + (size_t)length;
   if (!status) status = ls__weights_header_read(path, text, (size_t)length, size - w->data, &w->header);
@@ -88,7 +88,7 @@ static ls_status read_header(int fd, const char *path, size_t size, ls_weights *
 
 static ls_status map_file(int fd, const char *path, size_t size, mapping **out) {
   mapping *m = malloc(sizeof *m);
-  if (!m) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the file", path);
+  if (!m) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory while the file is opened", path);
   /* No swap is reserved, since the system would otherwise refuse a writable private mapping of a model larger than memory. */
   void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
   if (bytes == MAP_FAILED) {
@@ -105,7 +105,7 @@ static ls_status map_file(int fd, const char *path, size_t size, mapping **out) 
 
 static ls_status open_fd(int fd, const char *path, ls_weights *w) {
   struct stat info;
-  if (fstat(fd, &info)) return ls__weights_fail_system(path, "cannot look at the file");
+  if (fstat(fd, &info)) return ls__weights_fail_system(path, "cannot ask for the size and the type of the file");
   if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: this is a folder; give the file of weights in it", path);
   if (!S_ISREG(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: this is not a plain file and cannot be mapped", path);
   ls_status status = read_header(fd, path, (size_t)info.st_size, w);
@@ -118,12 +118,12 @@ ls_status ls_weights_open(const char *path, ls_weights **out) {
   char *copy = w ? strdup(path) : NULL;
   if (!copy) {
     free(w);
-    return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the file", path);
+    return ls__fail(LS_ERROR_MEMORY, "%s: out of memory while the file is opened", path);
   }
   w->path = copy;
   ls__live_add(1);
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: opening a pipe must not wait for a writer */
-  ls_status status = fd < 0 ? ls__weights_fail_system(path, "cannot open") : open_fd(fd, path, w);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK, so that opening a pipe does not wait for a writer */
+  ls_status status = fd < 0 ? ls__weights_fail_system(path, "cannot open the file") : open_fd(fd, path, w);
   if (fd >= 0) close(fd);
   if (status) ls_weights_release(w);
   else *out = w;
@@ -155,7 +155,7 @@ const char *ls_weights_metadata(ls_weights *w) {
 
 static ls_status item_at(const ls_weights *w, int32_t i, const ls__weights_item **out) {
   if (i < 0 || i >= w->header.count)
-    return ls__fail(LS_ERROR_INDEX, "%s: there is no tensor number %d, the file has %d", w->path, i, w->header.count);
+    return ls__fail(LS_ERROR_INDEX, "%s: there is no tensor number %d, the file has %d tensors", w->path, i, w->header.count);
   *out = w->header.items[i];
   return LS_OK;
 }
@@ -182,7 +182,7 @@ static int by_name(const void *a, const void *b) {
 ls_status ls__weights_sort_names(const char *file, ls__weights_header *header) {
   size_t n = (size_t)header->named;
   header->by_name = malloc(sizeof *header->by_name * (n + 1));
-  if (!header->by_name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the names of its tensors", file);
+  if (!header->by_name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the names of the tensors in the file", file);
   if (n) memcpy(header->by_name, header->items, sizeof *header->items * n);
   qsort(header->by_name, n, sizeof *header->by_name, by_name);
   for (size_t i = 1; i < n; i++)
@@ -208,17 +208,18 @@ int32_t ls_weights_find(ls_weights *w, const char *name) {
   return found ? (*found)->index : -1;
 }
 
-/* Fails where a bool is neither 0 nor 1, which is undefined behaviour in every compiled kernel. */
+/* Fails where a bool of a tensor is stored as another byte than 0 or 1, with which the compiled operators of libtorch behave undefined. */
 static ls_status check_bools(const ls_weights *w, const ls__weights_item *item, const char *bytes) {
   for (int64_t i = 0; i < (int64_t)(item->end - item->begin); i++)
     if ((unsigned char)bytes[i] > 1)
       return ls__weights_fail(LS_ERROR_FORMAT, w->path, item->name,
-                              "element %lld is %d, but a BOOL is 0 or 1; the file is damaged, fetch it again", (long long)i,
+                              "element %lld is stored as %d, but a BOOL is 0 or 1; the file is damaged, fetch it again", (long long)i,
                               (unsigned char)bytes[i]);
   return LS_OK;
 }
 
-/* Copies a tensor whose bytes are not aligned: old writers did not pad the header, so that the data of a whole file is misaligned. */
+/* Copies the bytes of a tensor to aligned memory. Old writers of safetensors did not pad the header, so that all tensors of a file are
+   misaligned. */
 static ls_status aligned_copy(const ls_weights *w, const char *from, size_t bytes, void **out) {
   void *copy = aligned_alloc(64, (bytes + 63) / 64 * 64);
   if (!copy) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for %zu bytes of a tensor", w->path, bytes);
@@ -230,7 +231,7 @@ void ls_weights_forget(ls_weights *w, int32_t i) {
   const ls__weights_item *item = NULL;
   if (!w || item_at(w, i, &item)) return;
   size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = w->data + item->begin, end = w->data + item->end;
-  begin = (begin + page - 1) / page * page; /* only the pages that belong to this tensor alone */
+  begin = (begin + page - 1) / page * page; /* keeps pages that belong to another tensor too */
   end = end / page * page;
   if (begin < end) madvise(w->map->bytes + begin, end - begin, MADV_DONTNEED);
 }
@@ -240,7 +241,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
   const ls__weights_item *item = NULL;
   ls_status status = item_at(w, i, &item);
   if (status) return status;
-  char *from = item->elements ? w->map->bytes + w->data + item->begin : w->map->bytes; /* a tensor without elements may point anywhere */
+  char *from = item->elements ? w->map->bytes + w->data + item->begin : w->map->bytes;
   if (!strcmp(item->dtype->code, "BOOL") && (status = check_bools(w, item, from))) return status;
   void *data = from, *context = w->map;
   void (*done)(void *) = mapping_drop;

@@ -1,15 +1,15 @@
-/* Reads the directory of a zip archive as if an attacker had written it. Zip's numbers are little-endian, as are those of the supported
-   machines. */
+/* Reads the directory of a zip archive as if an attacker had written it. The numbers in a zip archive are
+   little-endian, like those of the supported machines. */
 #include <stdlib.h>
 #include <string.h>
 #include "zip.h"
 
 enum {
-  END = 22,           /* the bytes of the end record, behind which a comment may follow */
-  END_WIDE = 56,      /* the bytes of the wide end record; LOCATOR: of the record that says where the wide one is */
+  END = 22,           /* the size in bytes of the end record, which a comment may follow */
+  END_WIDE = 56,      /* the size in bytes of the zip64 end record; LOCATOR: that of the record that says where it is */
   LOCATOR = 20,
   LONGEST_COMMENT = 65535,
-  ENTRY = 46,         /* the bytes of an entry of the directory, which its name, extra fields and a comment follow */
+  ENTRY = 46,         /* the size in bytes of a directory entry without its name, extra fields and comment */
   LOCAL = 30,
   LONGEST_DIRECTORY = 100000000
 };
@@ -35,8 +35,8 @@ static uint64_t u64(const char *at) {
 typedef struct reader {
   int fd;
   const char *file;
-  uint64_t size;             /* the size of the file */
-  uint64_t at, length, count; /* the place, the length and the number of entries of the directory */
+  uint64_t size;             /* the number of bytes of the archive */
+  uint64_t at, length, count; /* the directory: its place and its length in bytes, and the number of its entries */
   ls__zip *out;
 } reader;
 
@@ -46,13 +46,13 @@ static ls_status bad(const reader *r, const char *what) {
 
 static ls_status bad_entry(const reader *r, const char *name, const char *what) {
   char shown[LS__NAME_SHOWN];
-  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "its entry \"%s\" %s",
+  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "the entry \"%s\" of the zip archive %s",
                           ls__printable(name, strlen(name), shown, sizeof shown), what);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
-/* Reads the wide end record, which archives with many or large entries have in front of the end record. */
+/* Reads the zip64 end record, which an archive with many or large entries has in front of the end record. */
 static ls_status read_wide_end(reader *r, uint64_t end) {
   char locator[LOCATOR], wide[END_WIDE];
   if (end < LOCATOR) return LS_OK;
@@ -73,7 +73,7 @@ static ls_status find_end(reader *r) {
   if (r->size < END) return bad(r, "the file is too short for a zip archive");
   size_t n = r->size < END + LONGEST_COMMENT ? (size_t)r->size : END + LONGEST_COMMENT;
   char *tail = malloc(n);
-  if (!tail) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the directory", r->file);
+  if (!tail) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the directory of the zip archive", r->file);
   ls_status status = ls__weights_read(r->fd, r->file, tail, n, r->size - n);
   size_t i = n - END;
   while (!status && (memcmp(tail + i, "PK\005\006", 4) || u16(tail + i + 20) != n - END - i)) {
@@ -94,7 +94,8 @@ static ls_status find_end(reader *r) {
 
 /* ---- entries ------------------------------------------------------------------------------------------------------- */
 
-/* Reads sizes and places that do not fit 32 bits from an extra field, which has only those that are needed, in this order. */
+/* Reads from the zip64 extra field those numbers in `wanted` (ended by NULL) that did not fit 32 bits; the field has only those, in the
+   order of `wanted`. Returns false where the field is broken. */
 static bool read_extra(const char *extra, size_t n, uint64_t *const *wanted) {
   while (n >= 4) {
     size_t length = u16(extra + 2);
@@ -128,7 +129,8 @@ static ls_status read_local(const reader *r, ls__zip_entry *entry, uint64_t at) 
   return LS_OK;
 }
 
-/* Reads the entry at `at`. Its name is moved by one byte to the front, over bytes already read, to make room for a zero. */
+/* Reads the directory entry at `at`; `*used` is its number of bytes. Moves the name of the entry one byte to the front, over bytes already
+   read, to make room for a zero behind the name. */
 static ls_status read_entry(const reader *r, char *at, size_t left, ls__zip_entry *entry, size_t *used) {
   if (left < ENTRY || memcmp(at, "PK\001\002", 4)) return bad(r, "its zip directory ends too early");
   size_t name = u16(at + 28), extra = u16(at + 30), all = ENTRY + name + extra + u16(at + 32);
@@ -174,7 +176,7 @@ ls_status ls__zip_read(int fd, const char *file, uint64_t size, ls__zip *out) {
   if (status) return status;
   out->directory = malloc((size_t)r.length + 1);
   out->entries = calloc((size_t)r.count + 1, sizeof *out->entries);
-  if (!out->directory || !out->entries) status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the directory", file);
+  if (!out->directory || !out->entries) status = ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the directory of the zip archive", file);
   if (!status) status = ls__weights_read(fd, file, out->directory, (size_t)r.length, r.at);
   if (!status) status = read_entries(&r);
   if (status) ls__zip_free(out);

@@ -12,7 +12,7 @@ typedef struct speller {
   const ls__bpe *b;
   ls__symbol *out;
   size_t count;
-  uint32_t unknown; /* the number of bytes without a token whose unknown token is not written yet */
+  uint32_t unknown; /* the number of bytes of unknown text for which no unknown token is written yet */
 } speller;
 
 static void append_symbol(speller *s, int32_t id, size_t length) { s->out[s->count++] = (ls__symbol){id, (uint32_t)length}; }
@@ -32,7 +32,7 @@ static ls_status spell_bytes(speller *s, const char *piece, size_t length) {
   for (size_t i = 0; i < length; i++) {
     int32_t id = b->stand_in[(unsigned char)piece[i]];
     if (id < 0 && b->unknown < 0)
-      return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for the byte 0x%02X of this text, and no unk_token",
+      return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for the byte 0x%02X of this text, and it has no unknown token",
                       (unsigned char)piece[i]);
     if (id < 0) {
       add_unknown(s, 1);
@@ -44,10 +44,10 @@ static ls_status spell_bytes(speller *s, const char *piece, size_t length) {
   return LS_OK;
 }
 
-/* Finds the token of a character, with the prefix or suffix that its place in the piece requires. */
+/* Finds the id of the token of a character, with the prefix or suffix that its place in the piece requires; -1 where there is none. */
 static int32_t find(ls__bpe *b, const ls__vocab *v, const char *text, size_t length, bool first, bool last) {
   if ((first || !b->prefix.length) && (!last || !b->suffix.length)) return ls__vocab_find(v, text, length);
-  b->spelled.length = 0; /* ls__bpe_encode has reserved the room */
+  b->spelled.length = 0; /* ls__bpe_encode has reserved enough room in b->spelled */
   if (!first) ls__text_add(&b->spelled, b->prefix.data, b->prefix.length);
   ls__text_add(&b->spelled, text, length);
   if (last) ls__text_add(&b->spelled, b->suffix.data, b->suffix.length);
@@ -73,7 +73,7 @@ static ls_status spell_characters(speller *s, ls__bpe *b, const ls__vocab *v, co
     } else if (!b->byte_fallback || !fall_back(s, piece + at, n)) {
       char shown[16];
       if (b->unknown < 0)
-        return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for the character \"%s\" of this text, and no unk_token",
+        return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for the character \"%s\" of this text, and it has no unknown token",
                         ls__printable(piece + at, n, shown, sizeof shown));
       add_unknown(s, n);
     }
@@ -83,11 +83,11 @@ static ls_status spell_characters(speller *s, ls__bpe *b, const ls__vocab *v, co
 
 /* ---- the whole piece ----------------------------------------------------------------------------------------------- */
 
-/* The token that is the whole piece, -1 where there is none. */
+/* The id of the token that is the whole piece of text, -1 where there is none. */
 static int32_t whole(ls__bpe *b, const ls__vocab *v, const char *piece, size_t length) {
   if (!b->bytes) return ls__vocab_find(v, piece, length);
   b->spelled.length = 0;
-  if (!ls__text_reserve(&b->spelled, 2 * length)) return -1; /* a later step finds the token or runs out of memory itself */
+  if (!ls__text_reserve(&b->spelled, 2 * length)) return -1; /* out of memory: a later step finds the token or fails */
   for (size_t i = 0; i < length; i++)
     b->spelled.length += ls__byte_stand_in((unsigned char)piece[i], b->spelled.data + b->spelled.length);
   return ls__vocab_find(v, b->spelled.data, b->spelled.length);

@@ -1,10 +1,10 @@
-/* Byte pair encoding: reading the model section of tokenizer.json. */
+/* Reads the section "model" of tokenizer.json where the model is byte pair encoding: its merges and settings. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/line.h"
 #include "tokenizer/model.h"
 
-#define SIGN "\xE2\x96\x81" /* U+2581, the character that stands for a space */
+#define SIGN "\xE2\x96\x81" /* U+2581, the character that stands for a space in tokens */
 
 /* ---- merges -------------------------------------------------------------------------------------------------------- */
 
@@ -14,8 +14,8 @@ static ls_status unknown_token(ls__cursor *c, size_t item, const char *text, siz
   return ls__cursor_fail(c, item, what);
 }
 
-/* Reads one merge: "left right", or ["left", "right"] in newer files. Sets `*skip` where the item is the comment with which old files
-   begin. */
+/* Reads one merge: "left right", or ["left", "right"] in newer files. Sets `*skip` where the item is no merge but the
+   comment "#version" with which old files begin. */
 static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32_t *left, int32_t *right, bool *skip) {
   const char *text;
   size_t length;
@@ -28,7 +28,7 @@ static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32
   if (!list) {
     const char *space = memchr(text, ' ', length);
     if (!space || memchr(space + 1, ' ', length - (size_t)(space + 1 - text)))
-      return ls__cursor_fail(c, item, "a merge must be two tokens with one space between");
+      return ls__cursor_fail(c, item, "a merge must be two tokens with one space between them");
     first = (size_t)(space - text);
   }
   *left = ls__vocab_find(v, text, first);
@@ -46,8 +46,8 @@ static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32
   return *right < 0 ? unknown_token(c, item, text, length) : LS_OK;
 }
 
-/* Whether token `id` is the two texts joined. Ids mostly follow the order of the merges, so the id behind the last merge's is tried
-   first. */
+/* Whether the text of token `id` is the two texts joined. The caller first tries the id behind the one that the last merge made, since ids
+   mostly follow the order of the merges. */
 static bool is_joined(const ls__vocab *v, int32_t id, const char *const text[2], const size_t length[2]) {
   size_t size;
   const char *token = ls__vocab_token(v, id, &size);
@@ -62,7 +62,7 @@ static ls_status add_merge(ls__bpe *b, const ls__vocab *v, ls__cursor *c, size_t
   if (length[1] >= 3 && !memcmp(text[1], SIGN, 3) && (length[0] < 3 || memcmp(text[0] + length[0] - 3, SIGN, 3)))
     b->words_apart = false;
   if (b->prefix.length && length[1] >= b->prefix.length && !memcmp(text[1], b->prefix.data, b->prefix.length)) {
-    text[1] += b->prefix.length; /* the prefix does not occur inside a token */
+    text[1] += b->prefix.length; /* a merged token has no prefix in its middle */
     length[1] -= b->prefix.length;
   }
   int32_t into = m->count ? m->merge[m->count - 1].into + 1 : 256;
@@ -82,11 +82,11 @@ static ls_status add_merge(ls__bpe *b, const ls__vocab *v, ls__cursor *c, size_t
 }
 
 static ls_status read_list(ls__bpe *b, const ls__vocab *v, ls__cursor *c) {
-  if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, 0, "the merges are not a list");
+  if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, 0, "the merges of the model are not a JSON list");
   for (size_t item = 0; !ls__cursor_take(c, ']'); item++) {
     int32_t left = -1, right = -1;
     bool skip;
-    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
+    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing between two merges");
     ls_status status = read_pair(c, v, item, &left, &right, &skip);
     if (!status && !skip) status = add_merge(b, v, c, item, left, right);
     if (status) return status;
@@ -94,7 +94,7 @@ static ls_status read_list(ls__bpe *b, const ls__vocab *v, ls__cursor *c) {
   return LS_OK;
 }
 
-/* Fills the hash table. Where a pair occurs twice the later rank counts, as in Hugging Face's tokenizers. */
+/* Fills the hash table of merges. Where a pair of tokens has two merges, the later one counts, as in Hugging Face's tokenizers. */
 static bool fill_table(ls__merges *m) {
   uint64_t size = 16;
   while (size < (uint64_t)m->count * 2) size *= 2;
@@ -111,7 +111,7 @@ static bool fill_table(ls__merges *m) {
 }
 
 static ls_status read_merges(ls__bpe *b, const ls__vocab *v, const ls__part *part) {
-  if (!part->text) return ls__part_fail(part, "the value is missing");
+  if (!part->text) return ls__part_fail(part, "the model has no merges");
   ls__cursor cursor = {.part = part};
   ls_status status = read_list(b, v, &cursor);
   if (!status && !fill_table(&b->merges)) status = ls__part_memory(part);
@@ -121,12 +121,12 @@ static ls_status read_merges(ls__bpe *b, const ls__vocab *v, const ls__part *par
 
 /* ---- the section --------------------------------------------------------------------------------------------------- */
 
-/* Reads the settings. Dropout changes ids at random for training, so only the values that turn it off are accepted. */
+/* Reads the settings of the model. "dropout" leaves out merges at random during training; only the values that turn it off are accepted. */
 static ls_status read_settings(ls__bpe *b, const ls__part *m) {
   const ls__part *dropout = &m[LS__MODEL_DROPOUT];
   if (!ls__part_is_null(dropout) && !(dropout->length == 1 && dropout->text[0] == '0') &&
       !(dropout->length == 3 && !memcmp(dropout->text, "0.0", 3)))
-    return ls__part_fail(dropout, "merges dropped at random are not implemented in this version of luasight");
+    return ls__part_fail(dropout, "merges dropped at random (dropout) are not implemented in this version of luasight");
   ls_status status = ls__model_flag(&m[LS__MODEL_FUSE_UNKNOWN], &b->fuse_unknown);
   if (!status) status = ls__model_flag(&m[LS__MODEL_IGNORE_MERGES], &b->whole_first);
   if (!status) status = ls__model_flag(&m[LS__MODEL_BYTE_FALLBACK], &b->byte_fallback);

@@ -1,5 +1,5 @@
-/* Byte level: a printable character for every byte, so that any text consists of known characters; and the pattern by which GPT-2 cuts a
-   text into pieces. */
+/* The byte level of a vocabulary: a printable character stands for every byte, so that any text can be spelled in known characters. And
+   the pattern by which GPT-2 cuts a text into pieces. */
 #include <string.h>
 #include "tokenizer/line.h"
 
@@ -56,7 +56,7 @@ bool ls__byte_level_decode(const char *token, size_t length, ls__text *out) {
 
 /* ---- GPT-2's pattern ----------------------------------------------------------------------------------------------- */
 
-/* The length of 's 't 're 've 'm 'll or 'd whose apostrophe is at `at`; 0 where there is none. */
+/* The length of the contraction ('s 't 're 've 'm 'll 'd) whose apostrophe is at byte `at`; 0 where there is none. */
 static size_t contraction(const char *text, size_t length, size_t at) {
   if (at + 1 >= length) return 0;
   char a = text[at + 1], b = at + 2 < length ? text[at + 2] : 0;
@@ -74,7 +74,7 @@ static size_t run_end(const char *text, size_t length, size_t at, ls__class kind
   return at;
 }
 
-/* The end of a piece that GPT-2's pattern finds: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
+/* The end of the piece at `at` by GPT-2's pattern: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 size_t ls__byte_level_cut(const char *text, size_t length, size_t at) {
   int32_t code;
   size_t n = ls__utf8_next(text + at, length - at, &code);
@@ -89,7 +89,7 @@ size_t ls__byte_level_cut(const char *text, size_t length, size_t at) {
     kind = ls__text_class(code);
     if (kind != LS__CLASS_SPACE) return run_end(text, length, at + 1 + n, kind);
   }
-  /* White space before other text leaves its last character to that text, unless it is only one character. */
+  /* A run of white space before other text leaves its last character to the next piece, unless the run is only one character. */
   size_t end = run_end(text, length, at, LS__CLASS_SPACE), last = end - 1;
   if (end == length) return end;
   while (((unsigned char)text[last] & 0xC0) == 0x80) last--;

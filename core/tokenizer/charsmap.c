@@ -1,5 +1,5 @@
-/* "Precompiled" normalizers: the character map of a SentencePiece model. It is a trie, stored as a double array of 32-bit units, and the
-   texts to which the leaves of the trie point. */
+/* The normalizer "Precompiled": the character map of a SentencePiece model. The map is a trie, stored as a double array of 32-bit units,
+   and the replacement texts to which the leaves of the trie point. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -9,7 +9,7 @@
 
 static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 0x200) >> 6); }
 
-/* The replacement of the shortest beginning of a text that is in the trie; NULL where no beginning is in it. */
+/* The replacement of the shortest beginning of a text that is in the trie of the map; NULL where no beginning is in the trie. */
 static const char *find(const ls__charsmap *m, const char *text, size_t length) {
   size_t at = 0;
   if (!m->units) return NULL;
@@ -36,7 +36,7 @@ static int32_t digit(char c) {
   return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Decodes base64 and returns the number of bytes; SIZE_MAX where the text is not base64. */
+/* Decodes a base64 text into `out` and returns the number of bytes; SIZE_MAX where the text is not base64. */
 static size_t decode(const char *text, size_t length, unsigned char *out) {
   size_t n = 0;
   uint32_t bits = 0;
@@ -60,7 +60,7 @@ static uint32_t little_endian(const unsigned char *b) {
 
 static ls_status fill(ls__charsmap *m, const ls__part *part, const unsigned char *bytes, size_t length) {
   size_t trie = length >= 4 ? little_endian(bytes) : SIZE_MAX;
-  if (trie == SIZE_MAX || trie > length - 4 || trie % 4) return ls__part_fail(part, "\"precompiled_charsmap\" is cut short");
+  if (trie == SIZE_MAX || trie > length - 4 || trie % 4) return ls__part_fail(part, "the text \"precompiled_charsmap\" is cut short");
   m->unit = malloc(trie + 4);
   m->length = length - 4 - trie;
   m->text = malloc(m->length + 1);
@@ -72,20 +72,20 @@ static ls_status fill(ls__charsmap *m, const ls__part *part, const unsigned char
   if (ls__utf8_valid(m->text, m->length) != m->length) return ls__part_fail(part, "\"precompiled_charsmap\" has texts that are not UTF-8");
   for (int c = 0; c < 128; c++) {
     char one = (char)c;
-    m->plain[c] = c != '\r' && !find(m, &one, 1); /* a carriage return may form one character with a line feed */
+    m->plain[c] = c != '\r' && !find(m, &one, 1); /* a carriage return and a line feed are looked up together */
   }
   return LS_OK;
 }
 
 ls_status ls__charsmap_read(ls__charsmap *m, const ls__part *part, const char *base64, size_t length) {
-  if (!length) { /* an empty map changes nothing */
+  if (!length) { /* an empty character map changes no text */
     memset(m->plain, 1, sizeof m->plain);
     return LS_OK;
   }
   unsigned char *bytes = malloc(length);
   if (!bytes) return ls__part_memory(part);
   size_t n = decode(base64, length, bytes);
-  ls_status status = n == SIZE_MAX ? ls__part_fail(part, "\"precompiled_charsmap\" is not base64") : fill(m, part, bytes, n);
+  ls_status status = n == SIZE_MAX ? ls__part_fail(part, "the text \"precompiled_charsmap\" is not base64") : fill(m, part, bytes, n);
   free(bytes);
   return status;
 }
@@ -103,10 +103,11 @@ static size_t characters(const char *text, size_t length) {
   return n;
 }
 
-/* The last character written is kept back, since characters removed behind it still change how many it replaces. */
+/* A writer of the normalized text, which keeps back the last character: leaving out the next characters of the old text still changes how
+   many characters the last one replaces. */
 typedef struct writer {
   ls__rewriter *r;
-  int32_t code, change; /* how many characters it adds to those that it replaces; `code` is -1 where no character is kept back */
+  int32_t code, change; /* the character kept back, or -1; 1 minus the number of old characters that it replaces */
 } writer;
 
 static void flush(writer *w) {
@@ -122,8 +123,8 @@ static void put(writer *w, int32_t code, int32_t change) {
   w->change = change;
 }
 
-/* Replaces a text character by character; characters that only one of both texts has come last. Where a text at the very beginning is
-   replaced by nothing, its origin goes to the text that follows, as in Hugging Face's tokenizers. */
+/* Replaces the text by `with`, character by character; those that the longer text has more are added or removed at the end. Where the very
+   beginning of the input is replaced by nothing, its origin goes to the text that follows, as in Hugging Face's tokenizers. */
 static void replace(writer *w, const char *text, size_t size, const char *with) {
   size_t length = strlen(with), old = characters(text, size), new = characters(with, length), i = 0;
   for (size_t at = 0; at < length; i++) {
@@ -146,8 +147,8 @@ static size_t cluster_end(const char *text, size_t length, size_t at) {
   return at;
 }
 
-/* Short clusters of characters are looked up as a whole, as SentencePiece does. `read` is ahead of r->at where the beginning was
-   replaced by nothing. */
+/* Normalizes a text by the character map. Clusters of characters (graphemes) of up to 5 bytes are looked up as a whole, as SentencePiece
+   does. The place `read` is ahead of r->at where the beginning of the text was replaced by nothing. */
 void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   const char *text = r->in->text.data;
   size_t read = r->at, end = r->end;
@@ -155,7 +156,7 @@ void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   while (read < end) {
     size_t run = read;
     while (run < end && (unsigned char)text[run] < 128 && m->plain[(unsigned char)text[run]]) run++;
-    /* The last ASCII character may form a cluster with what follows. */
+    /* The last ASCII character may form a cluster with the character that follows. */
     if (run < end && run > read && (unsigned char)text[run] >= 128) run--;
     if (run > read) flush(&w);
     if (run > read && r->at == read) {

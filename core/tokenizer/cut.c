@@ -1,13 +1,14 @@
-/* Cutting a piece of text by a pattern, in the five ways (behaviors) that tokenizer.json has. */
+/* Cuts a piece of text by a pattern, in the five ways (ls__behavior) that tokenizer.json can name. */
 #include "tokenizer/line.h"
 
-/* Collects the pieces in order and drops empty ones. A match is what the pattern found or, where inverted, what the pattern left. */
+/* Collects the new pieces in order and drops empty ones. The text that the pattern found counts as a match or, where `inverted`, the text
+   between. */
 typedef struct cutter {
   ls__spans *out;
-  size_t base;          /* where the piece begins in its line */
+  size_t base;          /* the byte of the line at which the piece begins */
   ls__behavior behavior;
   bool inverted, started, was_match, no_memory;
-  ls__span last;        /* the last piece, which the next one may still join */
+  ls__span last;        /* the last new piece, to which the next stretch may still be joined */
 } cutter;
 
 static void append_span(cutter *c) {

@@ -1,8 +1,8 @@
-/* Encoding: from a text to tokens with their places in the text, and the special tokens around them. */
+/* Encodes a text: makes its tokens with their places in the text, and adds the special tokens around them. */
 #include <string.h>
 #include "tokenizer/tokenizer.h"
 
-enum { LONGEST_TEXT = 268435456 }; /* bytes; even where every byte is replaced, places still fit in 32 bits */
+enum { LONGEST_TEXT = 268435456 }; /* in bytes; even with U+FFFD (3 bytes) for every byte, places fit in 32 bits */
 
 static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized"); }
 
@@ -12,7 +12,7 @@ typedef struct way {
   ls__found *found;
   const char *text;
   size_t length;
-  const uint32_t *character; /* for each byte the number of its character; NULL where all characters are one byte */
+  const uint32_t *character; /* for each byte of the text the index of its character; NULL where each character is one byte */
   int16_t which;
   bool places, tracked, trims;
   int32_t word;
@@ -22,7 +22,7 @@ typedef struct way {
 
 static uint32_t character_at(const way *w, uint32_t byte) { return w->character ? w->character[byte] : byte; }
 
-static bool is_blank(int32_t code) { return code == 0x120 || ls__text_class(code) == LS__CLASS_SPACE; } /* U+0120 stands for a space */
+static bool is_blank(int32_t code) { return code == 0x120 || ls__text_class(code) == LS__CLASS_SPACE; } /* U+0120 means a space */
 
 static ls__span blanks(const char *text, size_t length) {
   ls__span n = {0, 0};
@@ -38,7 +38,7 @@ static ls__span blanks(const char *text, size_t length) {
   return n;
 }
 
-/* Adds a token. `origin` is its place in bytes of the text, `trim` the white space at both of its ends. */
+/* Adds a token. `origin` is its place in bytes of the text, `trim` the number of white-space characters at both of its ends. */
 static ls_status append(way *w, int32_t id, ls__span origin, ls__span trim) {
   ls__found *f = w->found;
   ls_token *token = ls__reserve(f->token, &f->room, f->count, 1, sizeof *token);
@@ -51,7 +51,7 @@ static ls_status append(way *w, int32_t id, ls__span origin, ls__span trim) {
   return !w->trims || ls__spans_add(&f->trim, trim.from, trim.to) ? LS_OK : no_memory();
 }
 
-/* The place in the original text of the bytes from `from` to `to` of a line. */
+/* The place in the original text, in bytes, from which the bytes [from, to) of a line come. */
 static ls__span origin_of(const ls__line *line, size_t from, size_t to) {
   if (!line->tracked) return (ls__span){0, 0};
   const ls__span *origin = line->origin.data;
@@ -83,7 +83,7 @@ static ls_status encode_pieces(way *w) {
   return LS_OK;
 }
 
-/* Encodes a stretch of t->line that has no added tokens. */
+/* Encodes the bytes [from, to) of the normalized text t->line, a stretch without added tokens. */
 static ls_status encode_plain(way *w, size_t from, size_t to) {
   ls_tokenizer *t = w->t;
   ls__line_clear(&t->cut, w->tracked);
@@ -95,7 +95,7 @@ static ls_status encode_plain(way *w, size_t from, size_t to) {
   return status ? status : encode_pieces(w);
 }
 
-/* Encodes a stretch of the text in which no added token is cut out before the normalizer. */
+/* Encodes the bytes [from, to) of the text, a stretch between two added tokens of those that are searched for before the normalizer. */
 static ls_status encode_stretch(way *w, size_t from, size_t to) {
   ls_tokenizer *t = w->t;
   ls__line_clear(&t->line, w->tracked);
@@ -130,7 +130,7 @@ static ls_status encode_text(way *w) {
 
 /* ---- before and after ---------------------------------------------------------------------------------------------- */
 
-/* Numbers the characters; every byte of a character has the character's number. */
+/* Makes w->character: for each byte of the text the index of the character to which the byte belongs. */
 static ls_status number(way *w) {
   ls__text *numbers = &w->t->characters;
   bool ascii = true;
@@ -182,13 +182,13 @@ static size_t specials(const ls__post_items *items) {
   return n;
 }
 
-/* Cuts the texts so that their tokens and `around` special tokens are within the limit. With LS_CUT_LONGEST the longer text is cut until
-   both are equally long. */
+/* Drops tokens of the one or two texts, so that their tokens and `around` special tokens are at most how->limit. LS_CUT_LONGEST drops them
+   from the longer text until both are equally long. */
 static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
   ls__found *a = &t->text_found[0], *b = how->pair ? &t->text_found[1] : NULL;
   size_t limit = (size_t)how->limit, first = a->count, second = b ? b->count : 0;
   if (around > limit)
-    return ls__fail(LS_ERROR_ARGUMENT, "max_length %zu is too short: the special tokens alone are %zu", limit, around);
+    return ls__fail(LS_ERROR_ARGUMENT, "max_length %zu is too short: the special tokens alone are %zu tokens", limit, around);
   limit -= around;
   if (first + second <= limit) return LS_OK;
   if (b && how->cut == LS_CUT_LONGEST) {
@@ -201,11 +201,12 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
     first = swap ? longer : shorter;
     second = swap ? shorter : longer;
   } else if (b && how->cut == LS_CUT_SECOND) {
-    if (first >= limit) return ls__fail(LS_ERROR_ARGUMENT, "the first text alone has %zu tokens, and only the second may be cut", first);
+    if (first >= limit)
+      return ls__fail(LS_ERROR_ARGUMENT, "max_length is too short for the first text's %zu tokens; only the second may be cut", first);
     second = limit - first;
   } else {
     if (second && second >= limit)
-      return ls__fail(LS_ERROR_ARGUMENT, "the second text alone has %zu tokens, and only the first may be cut", second);
+      return ls__fail(LS_ERROR_ARGUMENT, "max_length is too short for the second text's %zu tokens; only the first may be cut", second);
     first = limit - second;
   }
   keep(a, first, how->cut_left);
@@ -213,7 +214,8 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
   return LS_OK;
 }
 
-/* Removes white space from the places of tokens. */
+/* Makes the places of tokens shorter by the white space at their ends; with `keeps_first` one character less at the
+   beginning of the text. */
 static void trim(ls__found *f, bool keeps_first) {
   for (size_t i = 0; i < f->trim.count; i++) {
     ls_token *token = &f->token[i];

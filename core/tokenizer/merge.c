@@ -1,11 +1,12 @@
-/* Merging by rank: of all pairs of neighbours that a merge joins, the one learned first is joined first; among equals, the leftmost. */
+/* Merges neighbouring symbols by rank: of all pairs of neighbours that have a merge, the pair whose merge was learned first is joined
+   first; among equal pairs, the leftmost. */
 #include <string.h>
 #include "tokenizer/model.h"
 
-enum { SHORT = 64 }; /* up to this many symbols, looking at every pair is faster than a heap */
+enum { SHORT = 64 }; /* for up to so many symbols, looking at every pair is faster than a heap of pairs */
 
 static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count) {
-  int32_t rank[SHORT], into[SHORT]; /* the rank and the result of the pair that begins at each place */
+  int32_t rank[SHORT], into[SHORT]; /* for each symbol: the rank of its merge with the next symbol, and the id that the merge makes */
 #define look(i)                                                                      \
   do {                                                                               \
     const ls__merge *found = ls__merge_find(m, symbols[i].id, symbols[(i) + 1].id);  \
@@ -20,7 +21,7 @@ static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count
     if (rank[best] == INT32_MAX) break;
     symbols[best] = (ls__symbol){into[best], symbols[best].length + symbols[best + 1].length};
     count--;
-    size_t after = count - best - 1; /* the number of symbols behind the merged one */
+    size_t after = count - best - 1; /* the number of symbols behind the merged symbol */
     memmove(symbols + best + 1, symbols + best + 2, after * sizeof *symbols);
     if (after) {
       memmove(rank + best + 1, rank + best + 2, (after - 1) * sizeof *rank);
@@ -36,12 +37,12 @@ static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count
 /* ---- long pieces: a heap of pairs over a linked list ----------------------------------------------------------------- */
 
 typedef struct candidate {
-  int32_t rank, at, left, right, into; /* valid while the symbols at `at` and behind it still have the ids `left` and `right` */
+  int32_t rank, at, left, right, into; /* a merge; valid while symbol `at` and the next one have the ids `left` and `right` */
 } candidate;
 
 typedef struct chain {
   const ls__merges *m;
-  ls__symbol *symbols; /* the id of a symbol is -1 once it is joined to the symbol before it */
+  ls__symbol *symbols; /* a symbol has the id -1 once it is joined to the one before */
   int32_t *next, *before;
   candidate *heap;
   size_t heap_count;
@@ -86,7 +87,7 @@ static void join(chain *c, const candidate *top) {
 }
 
 static size_t merge_long(const ls__merges *m, ls__symbol *symbols, size_t count, ls__text *work) {
-  /* Each of the at most count - 1 joins takes one candidate and adds up to two. */
+  /* The heap begins with up to count - 1 candidates; each of at most count - 1 merges takes one candidate and adds up to two. */
   size_t heap_room = 3 * count, bytes = heap_room * sizeof(candidate) + 2 * count * sizeof(int32_t);
   work->length = 0;
   if (!ls__text_reserve(work, bytes)) return SIZE_MAX;

@@ -1,15 +1,15 @@
-/* Models, which turn a piece of text into tokens: the vocabulary, the four kinds of model, and a cache of pieces already encoded. */
+/* Models of tokenizers, which turn a piece of text into tokens: the vocabulary, the four kinds of model, and a cache of encoded pieces. */
 #ifndef LUASIGHT_TOKENIZER_MODEL_H
 #define LUASIGHT_TOKENIZER_MODEL_H
 #include "tokenizer/json.h"
 #include "tokenizer/text.h"
 
-/* A hash of bytes that the writer of a file cannot foresee, since `seed` differs from process to process. */
+/* A hash of bytes. The writer of a file cannot foresee the hash, since `seed` (ls__hash_seed) differs from process to process. */
 uint64_t ls__hash(const char *text, size_t length, uint64_t seed);
 uint64_t ls__hash_pair(uint64_t pair, uint64_t seed);
 uint64_t ls__hash_seed(void);
 
-/* A token of a piece of text: its id, and the bytes of the piece for which it stands. */
+/* A token of a piece of text: its id, and the range of bytes of the piece for which it stands. */
 typedef struct ls__piece_token {
   int32_t id;
   uint32_t from, to;
@@ -26,67 +26,67 @@ ls_status ls__tokens_add(ls__tokens *t, int32_t id, size_t from, size_t to);
 /* ---- vocabulary (vocab.c) ---- */
 
 typedef struct ls__token {
-  uint32_t at, length; /* the place of the token in `text`; `at` is LS__NO_TOKEN where the id has no token */
+  uint32_t at, length; /* the bytes of a token in ls__vocab.text; `at` is LS__NO_TOKEN where an id has no token */
 } ls__token;
 
 enum { LS__NO_TOKEN = UINT32_MAX };
 
 typedef struct ls__vocab {
-  ls__text text;    /* all tokens, each ended by a zero */
-  ls__token *token; /* for each id its token */
+  ls__text text;    /* the texts of all tokens, each ended by a zero */
+  ls__token *token; /* the token of each id */
   int32_t size, room;
-  uint64_t *slot;   /* a hash table of (hash of the token << 32 | id + 1) */
+  uint64_t *slot;   /* a hash table: each entry is 0 or (hash of a token << 32 | id + 1) */
   uint32_t mask, used;
   uint64_t seed;
 } ls__vocab;
 
 typedef enum ls__added { LS__ADDED, LS__ADDED_TOKEN_TWICE, LS__ADDED_ID_TWICE, LS__ADDED_NO_MEMORY } ls__added;
 
-/* ls__vocab_read reads an object of tokens and their ids. ls__vocab_read_scored reads a list of pairs of a token and its score, where
-   the index is the id; `*scores` has the score of each id, and the caller frees it. */
+/* ls__vocab_read reads a JSON object of tokens and their ids. ls__vocab_read_scored reads a JSON list of pairs of a token and its score,
+   where the index of a pair is the id; `*scores` gets the score of each id, and the caller frees it. */
 ls_status ls__vocab_read(ls__vocab *v, const ls__part *part);
 ls_status ls__vocab_read_scored(ls__vocab *v, const ls__part *part, double **scores);
 ls__added ls__vocab_add(ls__vocab *v, const char *text, size_t length, int64_t id);
-int32_t ls__vocab_find(const ls__vocab *v, const char *text, size_t length); /* -1 where the vocabulary does not have the token */
-int32_t ls__vocab_hole(const ls__vocab *v);                                  /* an id without a token, -1 where every id has one */
-const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length); /* NULL where no token has the id */
-/* The ids of the tokens "<0x00>" to "<0xFF>", -1 for those that are missing. */
+int32_t ls__vocab_find(const ls__vocab *v, const char *text, size_t length); /* the id of a token, -1 where there is none */
+int32_t ls__vocab_hole(const ls__vocab *v);                                  /* the lowest id without a token, -1 where there is none */
+const char *ls__vocab_token(const ls__vocab *v, int64_t id, size_t *length); /* the token of an id, NULL where it has none */
+/* Writes the ids of the tokens "<0x00>" to "<0xFF>" to `out`, -1 for each that the vocabulary does not have. */
 void ls__vocab_byte_tokens(const ls__vocab *v, int32_t out[256]);
 void ls__vocab_free(ls__vocab *v);
 
 /* ---- byte pair encoding (bpe.c, bpe_read.c, merge.c) ---- */
 
 typedef struct ls__merge {
-  uint64_t pair; /* the left id << 32 | the right id */
+  uint64_t pair; /* the ids of the two tokens that are joined: left << 32 | right */
   int32_t rank, into;
 } ls__merge;
 
 typedef struct ls__merges {
-  ls__merge *merge; /* the merges in the order of their ranks */
+  ls__merge *merge; /* the merges in the order of their ranks, which count from 0 */
   int32_t count;
   size_t room;
-  uint64_t *slot;   /* a hash table of (upper half of the pair's hash << 32 | rank + 1) */
+  uint64_t *slot;   /* a hash table: each entry is 0 or (upper half of the pair's hash << 32 | rank + 1) */
   uint64_t mask;
   uint64_t seed;
 } ls__merges;
 
-/* A part of a piece of text, which merging joins with its neighbours. */
+/* A token of a piece of text while it is encoded: merges join it with its neighbours. */
 typedef struct ls__symbol {
   int32_t id;
-  uint32_t length; /* the number of bytes of the piece */
+  uint32_t length; /* the number of bytes of the piece that it stands for */
 } ls__symbol;
 
 typedef struct ls__bpe {
   ls__merges merges;
-  int32_t stand_in[256]; /* for each byte the token of the character that stands for it, -1 where there is none */
-  int32_t byte[256];     /* for each byte its token "<0x..>", for characters without a token; -1 where there is none */
+  int32_t stand_in[256]; /* for each byte the id of the token of its stand-in, a printable character; -1: none */
+  int32_t byte[256];     /* for each byte the id of its token "<0x..>", which spells unknown characters; -1: none */
   bool byte_fallback;
-  bool bytes;            /* whether pieces are bytes, to be spelled as the characters that stand for them */
-  int32_t unknown;       /* the id of the unknown token; -1: text without a token is an error */
+  bool bytes;            /* whether a piece is bytes, for each of which a printable character (stand_in) is a token */
+  int32_t unknown;       /* the id of the unknown token; -1 where text without a token is an error */
   bool fuse_unknown;     /* whether neighbouring unknown characters become one unknown token */
-  bool whole_first;      /* "ignore_merges": a piece that is a token as a whole becomes that token */
-  bool words_apart;      /* whether no merge joins U+2581 to a character before it, so that a piece can be cut there */
-  ls__text prefix, suffix; /* the prefix of symbols that do not begin a piece, and the suffix of the symbol that ends it */
+  bool whole_first;      /* "ignore_merges": whether a piece that is a token as a whole becomes that token */
+  bool words_apart;      /* whether a piece can be cut before U+2581, since no merge joins that to a character before */
+  ls__text prefix, suffix; /* `prefix` is put before characters that do not begin a piece, `suffix` after the one that ends it */
   ls__text spelled, work, symbols; /* scratch memory */
 } ls__bpe;
 
@@ -98,28 +98,29 @@ static inline const ls__merge *ls__merge_find(const ls__merges *m, int32_t left,
   return NULL;
 }
 
-/* Merges symbols in place, lowest rank first and leftmost among equals; returns the number that is left, SIZE_MAX when out of memory. */
+/* Merges symbols in place, the lowest rank first and the leftmost among equal ranks. Returns the number of symbols that are left, SIZE_MAX
+   when out of memory. */
 size_t ls__merge_symbols(const ls__merges *m, ls__symbol *symbols, size_t count, ls__text *work);
 
 /* ---- the others (wordpiece.c, unigram.c) ---- */
 
 typedef struct ls__wordpiece {
-  int32_t unknown;     /* the id of the unknown token; -1: an unknown word is an error */
+  int32_t unknown;     /* the id of the unknown token; -1 where an unknown word is an error */
   ls__text prefix;     /* the prefix of a token that does not begin a word */
-  size_t longest_word; /* in characters; a longer word is unknown */
+  size_t longest_word; /* the most characters of a word; a longer one is unknown */
   size_t longest_token;
   ls__text spelled;    /* scratch memory */
 } ls__wordpiece;
 
 typedef struct ls__unigram {
-  double *score; /* for each id its score */
+  double *score; /* the score of each id */
   double unknown_score;
-  int32_t unknown; /* the id of the unknown token; -1: text without a token is an error */
+  int32_t unknown; /* the id of the unknown token; -1 where text without a token is an error */
   bool byte_fallback;
   int32_t byte[256];
-  uint64_t *edge;  /* the trie as a hash table of ((node << 8 | byte) << 32 | next node); node 0 is the root */
+  uint64_t *edge;  /* a trie of all tokens, as a hash table of ((node << 8 | byte) << 32 | next node); node 0 is the root */
   uint64_t mask;
-  int32_t *node_id; /* for each node the token that ends there, -1 where none does */
+  int32_t *node_id; /* for each node of the trie the id of the token that ends there, -1 where none does */
   uint32_t nodes;
   size_t node_room;
   ls__text path;   /* scratch memory */
@@ -130,7 +131,7 @@ typedef struct ls__unigram {
 
 typedef enum ls__model_kind { LS__BPE, LS__WORDPIECE, LS__WORDLEVEL, LS__UNIGRAM, LS__MODELS } ls__model_kind;
 
-/* The members that a model section can have. */
+/* The members that the section "model" of tokenizer.json can have. */
 typedef enum ls__model_part {
   LS__MODEL_TYPE,
   LS__MODEL_VOCAB,
@@ -147,7 +148,7 @@ typedef enum ls__model_part {
   LS__MODEL_PARTS
 } ls__model_part;
 
-extern const char *const ls__model_parts[]; /* the names of the members, ended by NULL */
+extern const char *const ls__model_parts[]; /* the names in tokenizer.json of these members, ended by NULL */
 
 typedef struct ls__model {
   ls__model_kind kind;
@@ -155,17 +156,18 @@ typedef struct ls__model {
   ls__bpe bpe;
   ls__wordpiece wordpiece;
   ls__unigram unigram;
-  struct ls__word *seen; /* the cache of pieces already encoded */
+  struct ls__word *seen; /* the cache of encoded pieces of text */
   uint64_t seed;
 } ls__model;
 
-/* Reads the section `part`, whose LS__MODEL_PARTS members are `parts`. The vocabulary belongs to the caller. */
+/* Reads the section "model", which is `part`; `parts` has its members in the order of ls__model_part. The vocabulary `v` is filled and
+   belongs to the caller. */
 ls_status ls__model_read(ls__model *m, ls__vocab *v, const ls__part *part, const ls__part *parts);
 /* Appends the tokens of a piece of text, which must not be empty. */
 ls_status ls__model_encode(ls__model *m, const char *piece, size_t length, ls__tokens *out);
 void ls__model_free(ls__model *m);
 
-/* The functions of each kind of model, which model.c calls. */
+/* The functions of each kind of model; only model.c calls them. */
 ls_status ls__bpe_read(ls__bpe *b, ls__vocab *v, const ls__part *parts);
 ls_status ls__bpe_encode(ls__bpe *b, const ls__vocab *v, const char *piece, size_t length, ls__tokens *out);
 void ls__bpe_free(ls__bpe *b);
@@ -177,7 +179,8 @@ ls_status ls__unigram_read(ls__unigram *u, ls__vocab *v, const ls__part *parts);
 ls_status ls__unigram_encode(ls__unigram *u, const ls__vocab *v, const char *piece, size_t length, ls__tokens *out);
 void ls__unigram_free(ls__unigram *u);
 
-/* Read a setting of a model: true or false (false where absent), a text, or the id of a token (-1 where it is null). */
+/* These functions read a setting of a model: true or false (false where absent), a text, or a token, of which `*out` is the id (-1 where
+   the setting is null or absent). */
 ls_status ls__model_flag(const ls__part *part, bool *out);
 ls_status ls__model_text(const ls__part *part, ls__text *out);
 ls_status ls__model_token(const ls__part *part, const ls__vocab *v, int32_t *out);

@@ -1,9 +1,10 @@
-/* Normalizers: changes to a text before it is cut into pieces. */
+/* Normalizers, the stages of a tokenizer that change a text before it is cut into pieces. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/line.h"
 
-/* In the first four kinds, bit 1 means compatibility and bit 2 composition. The kinds from CLEAN on are parts of BertNormalizer. */
+/* The kinds of normalizer. In the numbers of the first four, 1 is added for compatibility forms and 2 for composition. The kinds from CLEAN
+   on are parts of BertNormalizer. */
 enum { NFD, NFKD, NFC, NFKC, LOWERCASE, STRIP_ACCENTS, STRIP, REPLACE, PREPEND, NMT, CHARSMAP, CLEAN, IDEOGRAPHS, MARKS };
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -102,8 +103,8 @@ void ls__normalizers_free(ls__normalizers *n) {
 
 /* ---- character by character ---------------------------------------------------------------------------------------- */
 
-enum { KEEP = -1, DROP = -2, AROUND = -3 }; /* a character stays, is dropped, or gets spaces around it; any other value is the character
-                                               that replaces it */
+enum { KEEP = -1, DROP = -2, AROUND = -3 }; /* what happens to a character: it is kept, dropped, or put
+                                               between spaces; another value replaces the character */
 
 static int32_t clean(int32_t c) {
   if (c == '\t' || c == '\n' || c == '\r') return ' ';

@@ -1,5 +1,5 @@
-/* Patterns that normalizers and pre-tokenizers look for: texts, classes of characters, and regular expressions in the syntax of
-   oniguruma, for which tokenizer.json is written. */
+/* Patterns for which normalizers and pre-tokenizers search a text: fixed texts, classes of characters, and regular expressions. The
+   expressions in tokenizer.json have the syntax of the library oniguruma. */
 #define _GNU_SOURCE 1
 #include <oniguruma.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
 static ls_status compile_regex(ls__pattern *p, const ls__part *part) {
-  static bool ready; /* initializing oniguruma twice does no harm */
+  static bool ready; /* two threads may initialize oniguruma, which does no harm */
   if (!ready) {
     OnigEncoding use[] = {ONIG_ENCODING_UTF8};
     if (onig_initialize(use, 1) != ONIG_NORMAL) return ls__part_memory(part);
@@ -45,7 +45,7 @@ ls_status ls__pattern_read(ls__pattern *p, const ls__part *part, const json_t *v
   const json_t *text = json_is_string(value) ? value : json_object_get(value, "String");
   const json_t *regex = json_object_get(value, "Regex"), *one = regex ? regex : text;
   if (!json_is_string(one) || (json_is_object(value) && json_object_size(value) != 1))
-    return ls__part_fail(part, "a \"pattern\" is neither {\"String\": ...} nor {\"Regex\": ...}");
+    return ls__part_fail(part, "the \"pattern\" of a stage is neither {\"String\": ...} nor {\"Regex\": ...}");
   return ls__pattern_compile(p, part, regex ? LS__PATTERN_REGEX : LS__PATTERN_TEXT, json_string_value(one), json_string_length(one));
 }
 
@@ -71,7 +71,7 @@ static ls_status next_regex(ls__matches *m, ls__span *match, bool *found) {
       return ls__fail(LS_ERROR_ARGUMENT, "the tokenizer's regular expression \"%s\" takes too many steps on this text", shown);
     }
     size_t from = (size_t)region->beg[0], to = (size_t)region->end[0];
-    if (from == to && m->last == to) { /* an empty match directly behind another match does not count */
+    if (from == to && m->last == to) { /* ignores an empty match directly behind a match */
       int32_t code;
       m->at += m->at < m->length ? ls__utf8_next(m->text + m->at, m->length - m->at, &code) : 1;
       continue;
@@ -99,7 +99,7 @@ static bool is_one(ls__pattern_kind kind, int32_t code) {
   return ls__text_class(code) == (kind == LS__PATTERN_SPACE ? LS__CLASS_SPACE : LS__CLASS_NUMBER);
 }
 
-/* The kind of a character: 0 for white space, 1 for a word, 2 for anything else. */
+/* The kind of a character: 0 for white space, 1 for a character of words (\w), 2 for any other. */
 static int word_kind(int32_t code) {
   return ls__text_is_word(code) ? 1 : ls__text_class(code) == LS__CLASS_SPACE ? 0 : 2;
 }

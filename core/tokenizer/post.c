@@ -1,4 +1,5 @@
-/* The post-processor: the special tokens that a tokenizer adds around one or two texts, and how it trims the places of tokens. */
+/* The post-processor of a tokenizer: which special tokens are put around one or two texts, and whether the places of tokens leave out
+   white space. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/tokenizer.h"
@@ -12,36 +13,36 @@ static ls_status add(ls__post_items *items, const ls__part *part, int64_t id, in
 }
 
 static ls_status begin_template(ls__post *p, const ls__part *part) {
-  if (p->has_template) return ls__part_fail(part, "the section has more than one stage that puts tokens around a text");
+  if (p->has_template) return ls__part_fail(part, "the post-processor has more than one stage that puts tokens around a text");
   p->has_template = true;
   return LS_OK;
 }
 
 /* ---- TemplateProcessing -------------------------------------------------------------------------------------------- */
 
-/* Appends the ids of a special token of a template. */
+/* Appends the token ids that the template declares for the special token `name`. */
 static ls_status add_special(ls__post_items *out, const ls__vocab *v, const ls__part *part, const json_t *template, const char *name,
                              int64_t type) {
   char shown[80];
   ls__printable(name, strlen(name), shown, sizeof shown);
   const json_t *ids = json_object_get(json_object_get(json_object_get(template, "special_tokens"), name), "ids");
-  if (!json_array_size(ids)) return ls__part_fail(part, "\"special_tokens\" gives no ids for \"%s\"", shown);
+  if (!json_array_size(ids)) return ls__part_fail(part, "the template's \"special_tokens\" gives no ids for \"%s\"", shown);
   for (size_t i = 0; i < json_array_size(ids); i++) {
     const json_t *id = json_array_get(ids, i);
     if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= v->size)
-      return ls__part_fail(part, "\"special_tokens\" gives \"%s\" an id that is not in the vocabulary", shown);
+      return ls__part_fail(part, "the template's \"special_tokens\" gives \"%s\" an id that is not in the vocabulary", shown);
     ls_status status = add(out, part, json_integer_value(id), type);
     if (status) return status;
   }
   return LS_OK;
 }
 
-/* Reads the items of a template, in which each of the `texts` texts must occur once. */
+/* Reads the items of the template `name`, "single" or "pair", in which each of the `texts` (1 or 2) texts must occur once. */
 static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__part *part, const json_t *template, const char *name,
                             int32_t texts) {
   const json_t *items = json_object_get(template, name);
   int32_t seen = 0;
-  if (!json_is_array(items)) return ls__part_fail(part, "\"%s\" is not a list", name);
+  if (!json_is_array(items)) return ls__part_fail(part, "the template \"%s\" is not a list", name);
   for (size_t i = 0; i < json_array_size(items); i++) {
     const json_t *item = json_array_get(items, i), *sequence = json_object_get(item, "Sequence"),
                  *special = json_object_get(item, "SpecialToken"), *one = sequence ? sequence : special;
@@ -49,15 +50,15 @@ static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__p
     int32_t bit = sequence && id ? !strcmp(id, "A") ? 1 : !strcmp(id, "B") && texts > 1 ? 2 : 0 : 0;
     int64_t type;
     if (json_object_size(item) != 1 || !id || (sequence && (!bit || seen & bit)))
-      return ls__part_fail(part, "\"%s\"[%zu] is neither a special token nor a text that is still missing", name, i);
+      return ls__part_fail(part, "template \"%s\": item %zu is neither a special token nor a text it still lacks", name, i);
     ls_status status = ls__part_integer(part, one, "type_id", 0, 0, &type);
-    if (!status && type > INT16_MAX) status = ls__part_fail(part, "\"%s\"[%zu]: the type is larger than %d", name, i, INT16_MAX);
+    if (!status && type > INT16_MAX) status = ls__part_fail(part, "template \"%s\": item %zu has a type_id above %d", name, i, INT16_MAX);
     if (!status && sequence) status = add(out, part, bit == 1 ? LS__FIRST_TEXT : LS__SECOND_TEXT, type);
     else if (!status) status = add_special(out, v, part, template, id, type);
     if (status) return status;
     seen |= bit;
   }
-  return seen == (1 << texts) - 1 ? LS_OK : ls__part_fail(part, "\"%s\" has no place for the text", name);
+  return seen == (1 << texts) - 1 ? LS_OK : ls__part_fail(part, "the template \"%s\" has no place for a text", name);
 }
 
 static ls_status read_template(ls__post *p, const ls__vocab *v, const ls__part *part, const json_t *template) {
@@ -66,20 +67,20 @@ static ls_status read_template(ls__post *p, const ls__vocab *v, const ls__part *
   if (!status) status = begin_template(p, part);
   if (!status) status = read_items(&p->single, v, part, template, "single", 1);
   const json_t *pair = json_object_get(template, "pair");
-  /* Without "pair", two texts follow each other without special tokens. */
+  /* Without a template "pair", two texts follow each other without special tokens. */
   if (status || !pair || (json_is_array(pair) && !json_array_size(pair))) return status;
   return read_items(&p->pair, v, part, template, "pair", 2);
 }
 
 /* ---- BERT and RoBERTa ---------------------------------------------------------------------------------------------- */
 
-/* Reads a pair of a token and its id, such as ["[SEP]", 102]. */
+/* Reads the member `name`, a list of a token and its id such as ["[SEP]", 102]; `*id` is the id. */
 static ls_status read_named(const ls__vocab *v, const ls__part *part, const json_t *section, const char *name, int64_t *id) {
   const json_t *pair = json_object_get(section, name), *number = json_array_get(pair, 1);
   *id = json_integer_value(number);
   if (json_array_size(pair) == 2 && json_is_string(json_array_get(pair, 0)) && json_is_integer(number) && *id >= 0 && *id < v->size)
     return LS_OK;
-  return ls__part_fail(part, "\"%s\" is not a list of a token and its id in the vocabulary", name);
+  return ls__part_fail(part, "the setting \"%s\" is not a list of a token and its id in the vocabulary", name);
 }
 
 static ls_status read_bert(ls__post *p, const ls__vocab *v, const ls__part *part, const json_t *section, bool roberta) {

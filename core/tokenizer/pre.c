@@ -1,13 +1,13 @@
-/* Pre-tokenizers: they cut a text into pieces; a token never crosses the border of a piece. */
+/* Pre-tokenizers, which cut a text into pieces. A token lies within one piece. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/line.h"
 
 enum {
   CUT,
-  PREFIX,   /* writes a space in front of a piece that does not begin with one */
-  STAND_INS, /* replaces bytes by the printable characters that stand for them */
-  METASPACE /* replaces spaces by a sign, and writes a sign in front */
+  PREFIX,   /* writes a space in front of a piece that begins without a space */
+  STAND_INS, /* replaces each byte by the printable character that stands for the byte */
+  METASPACE /* replaces spaces by a sign (mostly U+2581), and writes the sign in front of a text */
 };
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static ls_status read_byte_level(ls__pre *p, const ls__part *part, const json_t 
   return status ? status : add(p, part, STAND_INS, &stage);
 }
 
-/* Reads the settings of Metaspace. Older files have "add_prefix_space" instead of "prepend_scheme". */
+/* Reads the settings of the stage Metaspace. Older tokenizer.json files have "add_prefix_space" instead of "prepend_scheme". */
 ls_status ls__metaspace_read(ls__metaspace *m, const ls__part *part, const json_t *section) {
   static const char *const names[] = {"type", "replacement", "str_rep", "add_prefix_space", "prepend_scheme", "split", NULL};
   static const char *const schemes[] = {"always", "first", "never", NULL};
@@ -66,13 +66,13 @@ ls_status ls__metaspace_read(ls__metaspace *m, const ls__part *part, const json_
   ls_status status = ls__part_allow(part, section, names);
   if (!status) status = ls__part_string(part, section, "replacement", &sign, &length);
   if (!status && (!length || ls__utf8_next(sign, length, &code) != length || code < 0))
-    status = ls__part_fail(part, "\"replacement\" is not one character");
+    status = ls__part_fail(part, "Metaspace's \"replacement\" is not one character");
   if (!status) status = ls__part_choice(part, section, "prepend_scheme", schemes, LS__ALWAYS, &scheme);
   if (!status) status = ls__part_bool(part, section, "add_prefix_space", true, &prefix);
   if (!status) status = ls__part_bool(part, section, "split", true, &m->split);
   if (status) return status;
   if (!prefix && scheme != LS__NEVER && json_object_get(section, "prepend_scheme"))
-    return ls__part_fail(part, "\"add_prefix_space\" is false, but \"prepend_scheme\" is not \"never\"");
+    return ls__part_fail(part, "Metaspace's \"add_prefix_space\" is false, but its \"prepend_scheme\" is not \"never\"");
   m->scheme = prefix ? (ls__scheme)scheme : LS__NEVER;
   memcpy(m->sign, sign, length);
   m->sign[length] = 0;
@@ -192,7 +192,7 @@ static void write_metaspace(const ls__pre_stage *s, ls__span piece, ls__rewriter
   }
 }
 
-/* Runs a stage that changes text: each piece is written to a new line, one behind the other. */
+/* Runs a stage that changes the text of pieces: writes the new pieces to `work`, one behind the other, and swaps it with `line`. */
 static ls_status rewrite(const ls__pre_stage *s, ls__line *line, ls__line *work, ls__spans *pieces) {
   ls__line_clear(work, line->tracked);
   for (size_t i = 0; i < pieces->count; i++) {

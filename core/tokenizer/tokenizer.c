@@ -1,5 +1,5 @@
-/* Tokenizers: text to token ids and back, as the tokenizer.json of a model says. Bytes that are not UTF-8 become U+FFFD, in a text to
-   encode as in a decoded one, as with Python's errors="replace". */
+/* Tokenizers turn text into token ids and back, as the tokenizer.json of a model says. Bytes that are not UTF-8 become U+FFFD, both in a
+   text to encode and in a decoded text, as with Python's errors="replace". */
 #include "tokenizer/tokenizer.h"
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +68,7 @@ ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, in
     size_t size;
     const char *token = ls__vocab_token(&t->vocab, ids[i], &size);
     if (!token)
-      return ls__fail(LS_ERROR_INDEX, "token id %lld is out of range: the vocabulary has 0 to %d", (long long)ids[i],
+      return ls__fail(LS_ERROR_INDEX, "token id %lld is out of range: the vocabulary has the ids 0 to %d", (long long)ids[i],
                       t->vocab.size - 1);
     if (skip_special && t->added.special[ids[i]]) continue;
     if (!ls__texts_add(texts, token, size)) return no_memory();

@@ -1,11 +1,12 @@
-/* Unicode's normal forms and lower case, character by character, so that the origin of each character is known. */
+/* Unicode's normal forms (NFC, NFD, NFKC, NFKD) and lower case, made character by character, so that the place in the old text from which
+   each new character comes is known. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 #include "tokenizer/line.h"
 
-/* A character of the decomposed text. `change` is the number of characters that it adds to those it comes from: 1 for an additional
-   character, -1 for one that also replaces the next. */
+/* A character of the decomposed text. `change` counts how the text grows by this character: 0 where it replaces one old character, 1 where
+   it is additional, -1 where it replaces two old ones. */
 typedef struct part {
   int32_t code, change, class;
   uint32_t order;
@@ -14,12 +15,12 @@ typedef struct part {
 typedef struct form {
   ls__rewriter *r;
   bool composed;
-  part *marks;    /* the marks of the current character, not sorted yet */
+  part *marks;    /* the last character and its marks, not sorted by class yet */
   size_t count, room;
-  part base;      /* a character that may be composed with what follows; code -1: none */
-  part *behind;   /* marks behind `base` that did not compose with it */
+  part base;      /* a character that may be composed with the next one; its code is -1 where there is none */
+  part *behind;   /* the marks behind `base` that did not compose with `base` */
   size_t behind_count, behind_room;
-  int32_t last_class; /* the class of the last of these marks, -1 where there is none */
+  int32_t last_class; /* the combining class of the last mark in `behind`, -1 where there is none */
 } form;
 
 static void emit(form *f, const part *p) {
@@ -55,7 +56,7 @@ static void compose(form *f, const part *p) {
     else f->base = *p;
     return;
   }
-  if (f->last_class < p->class) { /* no mark of the same class is between `base` and this one */
+  if (f->last_class < p->class) { /* no mark of the class of `p` is between `base` and `p` */
     int32_t one = pair(f->base.code, p->code);
     if (one >= 0) {
       f->base.code = one;
@@ -79,7 +80,7 @@ static int by_class(const void *a, const void *b) {
   return x->class != y->class ? x->class - y->class : (x->order > y->order) - (x->order < y->order);
 }
 
-/* Passes on the collected marks, sorted by their classes. */
+/* Sorts the collected marks by their combining classes and hands them to compose(). */
 static void settle(form *f) {
   bool ordered = true;
   for (size_t i = 1; i < f->count; i++) ordered &= f->marks[i - 1].class <= f->marks[i].class;
@@ -93,7 +94,7 @@ static void decompose(form *f, int32_t code, bool compatible) {
   int boundary = 0;
   utf8proc_ssize_t n = utf8proc_decompose_char(code, parts, 32,
     UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0), &boundary);
-  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* no character has more than 18 parts */
+  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* a character has at most 18 parts */
   for (utf8proc_ssize_t i = 0; i < n; i++) {
     part p = {parts[i], i > 0, ls__text_combining_class(parts[i]), (uint32_t)f->count};
     if (!p.class) settle(f);
@@ -102,22 +103,22 @@ static void decompose(form *f, int32_t code, bool compatible) {
   }
 }
 
-static bool is_inert(int32_t code) { /* the common characters that no form changes, and that do not change the character before */
+static bool is_inert(int32_t code) { /* common characters that no normal form changes or joins with the one before */
   return code < 0x80 || (code >= 0x3400 && code < 0x4DC0) || (code >= 0x4E00 && code < 0xA000);
 }
 
-/* Writes the text in a normal form. The origin of a character is that of the text at r->at, so all collected characters are written
-   before any text is copied. */
+/* Writes the text in a normal form. The rewriter takes the place r->at as the origin of each character, so all collected characters are
+   written before any text is copied. */
 void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
   form f = {.r = r, .composed = composed, .base = {.code = -1}, .last_class = -1};
-  size_t read = r->at; /* ahead of r->at by the collected characters */
+  size_t read = r->at; /* the place up to which text is read; r->at lacks the collected characters */
   while (read < r->end) {
     int32_t code;
     size_t next = read + ls__utf8_next(r->in->text.data + read, r->end - read, &code);
     if (is_inert(code)) {
       settle(&f);
       flush(&f);
-      size_t last = read; /* the last inert character may be changed by what follows */
+      size_t last = read; /* the character at `last` may still be composed with a mark behind it */
       while (next < r->end) {
         size_t n = ls__utf8_next(r->in->text.data + next, r->end - next, &code);
         if (!is_inert(code)) break;
@@ -141,7 +142,7 @@ void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
 
 /* ---- lower case ---------------------------------------------------------------------------------------------------- */
 
-/* Letters of Unicode 16 and 17, which utf8proc before 2.10 and 2.11 does not know. */
+/* The lower case of letters that came with Unicode 16 and 17, which utf8proc before 2.10 and 2.11 does not know. */
 static int32_t newer_lower(int32_t code) {
   if (code >= 0x10D50 && code <= 0x10D65) return code + 0x20;
   if (code >= 0x16EA0 && code <= 0x16EB8) return code + 0x1B;
@@ -160,7 +161,7 @@ void ls__unicode_lower(ls__rewriter *r) {
     int32_t code = ls__rewrite_peek(r, &next), lower;
     if (code < 0x80) lower = code >= 'A' && code <= 'Z' ? code | 0x20 : code;
     else lower = newer_lower(utf8proc_tolower(code));
-    if (code == 0x130) { /* the only character whose lower case has two */
+    if (code == 0x130) { /* the only character whose lower case has two characters */
       ls__rewrite_put(r, 'i', false);
       ls__rewrite_put(r, 0x307, true);
     } else if (lower == code) {

@@ -1,9 +1,9 @@
-/* Unigram: of all ways to cut a piece of text into tokens, it chooses the one with the highest sum of scores. */
+/* The model Unigram: of all ways to cut a piece of text into tokens, it chooses the way with the highest sum of scores of its tokens. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"
 
-static const double penalty = 10; /* an unknown character scores that much less than the worst token */
+static const double penalty = 10; /* the score of an unknown character is so much below the lowest score of a token */
 
 /* ---- the trie ------------------------------------------------------------------------------------------------------ */
 
@@ -56,7 +56,7 @@ ls_status ls__unigram_read(ls__unigram *u, ls__vocab *v, const ls__part *m) {
   int64_t id = -1;
   ls_status status = ls__vocab_read_scored(v, &m[LS__MODEL_VOCAB], &u->score);
   if (!status && !ls__part_is_null(unknown)) status = ls__cursor_integer(&cursor, 0, &id);
-  if (!status && id >= v->size) status = ls__part_fail(unknown, "%lld is not in the vocabulary", (long long)id);
+  if (!status && id >= v->size) status = ls__part_fail(unknown, "the unknown token's id %lld is not in the vocabulary", (long long)id);
   if (!status) status = ls__model_flag(&m[LS__MODEL_BYTE_FALLBACK], &u->byte_fallback);
   if (!status) status = plant(u, v, &m[LS__MODEL_VOCAB]);
   if (status) return status;
@@ -77,11 +77,11 @@ void ls__unigram_free(ls__unigram *u) {
 
 /* ---- encoding ------------------------------------------------------------------------------------------------------ */
 
-/* The best way to cut the piece up to one place. */
+/* The best way to cut the beginning of a piece of text, up to one place, into tokens. */
 typedef struct step {
   double score;
   int32_t id;
-  uint32_t from; /* where the last token begins */
+  uint32_t from; /* the byte of the piece at which the last token of this way begins */
   bool reached;
 } step;
 
@@ -92,7 +92,7 @@ static void reach(step *to, double score, int32_t id, size_t from) {
 
 static ls_status no_unknown(const char *text, size_t length) {
   char shown[80];
-  return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for \"%s\", and no unk_id",
+  return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for \"%s\", and the tokenizer no unknown token",
                   ls__printable(text, length, shown, sizeof shown));
 }
 
@@ -118,9 +118,9 @@ static ls_status search(const ls__unigram *u, const char *piece, size_t length, 
   return LS_OK;
 }
 
-/* Adds the tokens of a stretch without a token: the tokens of its bytes where each byte has one, else the unknown token. */
+/* Adds the tokens of a stretch of unknown characters: the tokens of its bytes where each byte has a token, else the unknown token. */
 static ls_status append_unknown(const ls__unigram *u, const ls__vocab *v, const char *piece, size_t from, size_t to, ls__tokens *out) {
-  int32_t id = ls__vocab_find(v, piece + from, to - from); /* several unknown characters together may be a token with a low score */
+  int32_t id = ls__vocab_find(v, piece + from, to - from); /* several unknown characters together may be a token */
   bool all = u->byte_fallback && id < 0;
   for (size_t i = from; all && i < to; i++) all = u->byte[(unsigned char)piece[i]] >= 0;
   if (!all) return ls__tokens_add(out, id < 0 ? u->unknown : id, from, to);
@@ -135,8 +135,8 @@ ls_status ls__unigram_encode(ls__unigram *u, const ls__vocab *v, const char *pie
   if (!ls__text_reserve(&u->path, bytes)) return ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized");
   step *best = memset(u->path.data, 0, bytes);
   ls_status status = search(u, piece, length, best);
-  for (size_t end = length; !status && end; end = best[end].from) { /* from the end to the beginning; neighbouring unknown characters are
-                                                                       joined */
+  for (size_t end = length; !status && end; end = best[end].from) { /* goes from the end of the piece to its
+                                                                       beginning; joins unknown neighbours */
     ls__piece_token *last = u->back.count ? &u->back.data[u->back.count - 1] : NULL;
     bool unknown = best[end].id == u->unknown;
     if (unknown && last && last->id == u->unknown) last->from = best[end].from;

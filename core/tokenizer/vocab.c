@@ -1,4 +1,4 @@
-/* The vocabulary of a tokenizer: tokens by id and ids by token. */
+/* The vocabulary of a tokenizer: finds tokens by their ids and ids by their tokens. */
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ uint64_t ls__hash(const char *text, size_t length, uint64_t seed) {
     hash = fold(hash ^ word, 0x9E3779B97F4A7C15u);
   }
   word = 0;
-  if (length >= 4) { /* the two halves may overlap; which bytes they share depends only on the length */
+  if (length >= 4) { /* the first and the last 4 bytes, which overlap where the length is below 8 */
     uint32_t first, last;
     memcpy(&first, text, 4);
     memcpy(&last, text + length - 4, 4);
@@ -33,7 +33,7 @@ uint64_t ls__hash(const char *text, size_t length, uint64_t seed) {
   return fold(hash ^ word, 0xD6E8FEB86659FD93u);
 }
 
-/* A seed from the clock and an address of this process: not secret, but not known when a file is written. */
+/* Makes a seed for hashes from the clock and an address of this process: not secret, but the writer of a file cannot know it. */
 uint64_t ls__hash_seed(void) {
   struct timespec now = {0};
   timespec_get(&now, TIME_UTC);
@@ -44,11 +44,11 @@ uint64_t ls__hash_seed(void) {
 
 static int32_t id_in(uint64_t slot) { return (int32_t)(uint32_t)slot - 1; }
 
-/* The place of a token in the hash table, or the free place where it belongs. */
+/* The index in the hash table at which a token is, or the free one where the token belongs. */
 static uint32_t place_of(const ls__vocab *v, uint32_t hash, const char *text, size_t length) {
   uint32_t i = hash & v->mask;
   for (; v->slot[i]; i = (i + 1) & v->mask) {
-    if (v->slot[i] >> 32 != hash) continue; /* comparing the hash first saves an access to the token's memory */
+    if (v->slot[i] >> 32 != hash) continue; /* tells most tokens apart without reading their text */
     const ls__token *token = &v->token[id_in(v->slot[i])];
     if (token->length == length && !memcmp(v->text.data + token->at, text, length)) break;
   }
@@ -70,7 +70,7 @@ static bool widen(ls__vocab *v, uint32_t mask) {
   return true;
 }
 
-/* Makes room for about as many tokens as `bytes` of JSON hold. A failure is noticed later, when a token is added. */
+/* Makes room for about as many tokens as `bytes` bytes of JSON have. Without memory nothing happens: ls__vocab_add fails later. */
 static void expect(ls__vocab *v, size_t bytes) {
   uint32_t mask = 1023;
   while (mask < bytes / 16 && mask < UINT32_MAX / 4) mask = mask * 2 + 1;
@@ -141,8 +141,8 @@ void ls__vocab_free(ls__vocab *v) {
 
 static ls_status add(ls__vocab *v, ls__cursor *c, size_t item, const char *text, size_t length, int64_t id) {
   char shown[80], what[200];
-  /* An entry takes at least five bytes of text, so that a larger id leaves ids without tokens, and the table of ids would waste memory. */
-  if ((uint64_t)id >= c->part->length / 5 + 1) return ls__cursor_fail(c, item, "the id is larger than the number of tokens");
+  /* An entry of the vocabulary has at least five bytes of JSON. A larger id leaves ids without tokens, and its table would waste memory. */
+  if ((uint64_t)id >= c->part->length / 5 + 1) return ls__cursor_fail(c, item, "the id of a token is larger than the number of tokens");
   ls__added added = ls__vocab_add(v, text, length, id);
   if (added == LS__ADDED) return LS_OK;
   if (added == LS__ADDED_NO_MEMORY) return ls__part_memory(c->part);
@@ -153,16 +153,16 @@ static ls_status add(ls__vocab *v, ls__cursor *c, size_t item, const char *text,
 }
 
 static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
-  if (!ls__cursor_take(c, '{')) return ls__cursor_fail(c, 0, "the vocabulary is not an object of tokens and ids");
+  if (!ls__cursor_take(c, '{')) return ls__cursor_fail(c, 0, "the vocabulary is not a JSON object of tokens and ids");
   size_t item = 0;
   for (; ls__cursor_peek(c) != '}'; item++) {
     const char *text;
     size_t length;
     int64_t id;
-    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
+    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing in the vocabulary");
     ls_status status = ls__cursor_string(c, item, &text, &length);
-    if (!status && !ls__cursor_take(c, ':')) return ls__cursor_fail(c, item, "a colon is missing");
-    /* The text stays valid, since reading a number uses no scratch memory. */
+    if (!status && !ls__cursor_take(c, ':')) return ls__cursor_fail(c, item, "a colon is missing in the vocabulary");
+    /* `text` stays valid here, since reading a number does not use the memory of the string. */
     if (!status) status = ls__cursor_integer(c, item, &id);
     if (!status) status = add(v, c, item, text, length, id);
     if (status) return status;
@@ -170,38 +170,38 @@ static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
   return item ? LS_OK : ls__cursor_fail(c, 0, "the vocabulary is empty");
 }
 
-/* Reads a JSON number. strtod needs the decimal point of the locale. */
+/* Reads a JSON number. Its decimal point is replaced by that of the locale, which strtod needs. */
 static ls_status read_score(ls__cursor *c, size_t item, double *out) {
   char number[64];
   size_t n = 0;
   const char *point = localeconv()->decimal_point;
   for (char sign = ls__cursor_peek(c); sign && strchr("+-.eE0123456789", sign); sign = c->at < c->part->length ? c->part->text[c->at] : 0) {
-    if (n + 1 >= sizeof number) return ls__cursor_fail(c, item, "the score is not a number");
+    if (n + 1 >= sizeof number) return ls__cursor_fail(c, item, "the score of a token is not a number");
     number[n++] = sign == '.' && point[0] && !point[1] ? point[0] : sign;
     c->at++;
   }
   number[n] = 0;
   char *end = number;
   *out = strtod(number, &end);
-  return n && !*end && *out > -1e30 && *out < 1e30 ? LS_OK : ls__cursor_fail(c, item, "the score is not a number");
+  return n && !*end && *out > -1e30 && *out < 1e30 ? LS_OK : ls__cursor_fail(c, item, "the score of a token is not a number");
 }
 
 static ls_status read_scored(ls__vocab *v, ls__cursor *c, double **scores) {
   size_t room = 0;
-  if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, 0, "the vocabulary is not a list of tokens and scores");
+  if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, 0, "the vocabulary is not a JSON list of tokens and scores");
   size_t item = 0;
   for (; ls__cursor_peek(c) != ']'; item++) {
     const char *text;
     size_t length;
-    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
+    if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing in the vocabulary");
     double *score = ls__reserve(*scores, &room, item, 1, sizeof *score);
     if (!score) return ls__part_memory(c->part);
     *scores = score;
-    if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, item, "an entry is not a token and its score");
+    if (!ls__cursor_take(c, '[')) return ls__cursor_fail(c, item, "an entry of the vocabulary is not a token and its score");
     ls_status status = ls__cursor_string(c, item, &text, &length);
-    if (!status && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "an entry is not a token and its score");
+    if (!status && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "an entry of the vocabulary is not a token and its score");
     if (!status) status = read_score(c, item, &score[item]);
-    if (!status && !ls__cursor_take(c, ']')) return ls__cursor_fail(c, item, "an entry is not a token and its score");
+    if (!status && !ls__cursor_take(c, ']')) return ls__cursor_fail(c, item, "an entry of the vocabulary is not a token and its score");
     if (!status) status = add(v, c, item, text, length, (int64_t)item);
     if (status) return status;
   }
@@ -209,7 +209,7 @@ static ls_status read_scored(ls__vocab *v, ls__cursor *c, double **scores) {
 }
 
 ls_status ls__vocab_read_scored(ls__vocab *v, const ls__part *part, double **scores) {
-  if (!part->text) return ls__part_fail(part, "the value is missing");
+  if (!part->text) return ls__part_fail(part, "the model has no vocabulary");
   ls__cursor cursor = {.part = part};
   expect(v, part->length);
   ls_status status = read_scored(v, &cursor, scores);
@@ -218,7 +218,7 @@ ls_status ls__vocab_read_scored(ls__vocab *v, const ls__part *part, double **sco
 }
 
 ls_status ls__vocab_read(ls__vocab *v, const ls__part *part) {
-  if (!part->text) return ls__part_fail(part, "the value is missing");
+  if (!part->text) return ls__part_fail(part, "the model has no vocabulary");
   ls__cursor cursor = {.part = part};
   expect(v, part->length);
   ls_status status = read_entries(v, &cursor);

@@ -1,10 +1,10 @@
-/* WordPiece: a word becomes the longest token with which it begins, then the longest of the rest, and so on. WordLevel: a word is one
-   token. */
+/* The model WordPiece: a word becomes the longest token with which the word begins, then the longest token with which the rest begins, and
+   so on. The model WordLevel: a word is one token. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"
 
-enum { LONGEST_WORD = 100 }; /* in characters, where the file does not say otherwise */
+enum { LONGEST_WORD = 100 }; /* the most characters of a word that is not unknown, where the tokenizer.json has no limit */
 
 ls_status ls__wordpiece_read(ls__wordpiece *w, ls__vocab *v, const ls__part *m) {
   const ls__part *longest = &m[LS__MODEL_LONGEST_WORD];
@@ -28,17 +28,17 @@ void ls__wordpiece_free(ls__wordpiece *w) {
 static ls_status unknown(const ls__wordpiece *w, const char *piece, size_t length, ls__tokens *out) {
   char shown[80];
   if (w->unknown >= 0) return ls__tokens_add(out, w->unknown, 0, length);
-  return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for \"%s\", and no unk_token",
+  return ls__fail(LS_ERROR_ARGUMENT, "the vocabulary has no token for \"%s\", and the tokenizer no unknown token",
                   ls__printable(piece, length, shown, sizeof shown));
 }
 
-/* The longest token that begins at `from`, -1 where there is none; `*to` is its end. */
+/* The id of the longest token with which the piece continues at byte `from`, -1 where there is none; `*to` is the end of that token. */
 static int32_t longest(ls__wordpiece *w, const ls__vocab *v, const char *piece, size_t length, size_t from, size_t *to) {
   size_t before = from ? w->prefix.length : 0, end = length;
   if (end - from > w->longest_token) end = from + w->longest_token;
   memcpy(w->spelled.data + before, piece + from, end - from);
   for (; end > from; end--) {
-    if (end < length && ((unsigned char)piece[end] & 0xC0) == 0x80) continue; /* not at the beginning of a character */
+    if (end < length && ((unsigned char)piece[end] & 0xC0) == 0x80) continue; /* byte `end` is within a character */
     int32_t id = ls__vocab_find(v, w->spelled.data, before + end - from);
     *to = end;
     if (id >= 0) return id;

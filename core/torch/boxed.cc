@@ -1,5 +1,6 @@
-// Calls an operator through libtorch's dispatcher. A matrix product goes to the faster library; where only shapes are wanted,
-// the operator runs on zeros if need be; an operator that fails leaves the shapes of the tensors that it writes to unchanged.
+// Calls an operator through libtorch's dispatcher. A matrix product is computed by the faster of two libraries. Where only shapes are
+// wanted and libtorch cannot tell them, the operator runs on zeros. Where an operator fails, the tensors to which it writes keep their
+// shapes.
 #include "torch/boxed.h"
 #include <ATen/DimVector.h>
 #include <ATen/ops/zeros.h>
@@ -18,15 +19,15 @@ namespace luasight {
 
 namespace {
 
-// A tensor of the same shape whose numbers are zeros. Where the operator does not write to it, it takes no memory.
+// Returns a tensor of zeros with the shape of `t`. Where the operator does not write to the tensor, the zeros take no memory.
 at::Tensor stand_in(const at::Tensor& t, bool written) {
   if (!t.defined() || !t.is_meta()) return t;
   auto options = t.options().device(at::kCPU);
   return written ? at::zeros(t.sizes(), options) : at::zeros({}, options).expand(t.sizes());
 }
 
-// Runs an operator on zeros, where libtorch cannot tell the shapes of its results otherwise; only the shapes of the results are
-// kept.
+// Runs an operator on zeros, because libtorch cannot tell the shapes of its results without numbers. Only the shapes of the results
+// are kept.
 void call_with_stand_ins(const OperatorHandle& handle, torch::jit::Stack* stack) {
   auto& arguments = handle.schema().arguments();
   for (size_t i = 0; i < stack->size() && i < arguments.size(); i++) {

@@ -1,14 +1,14 @@
-// One call of an operator through libtorch's dispatcher, with the arguments on libtorch's stack.
+// Makes one call of an operator through libtorch's dispatcher, with the arguments on a stack of libtorch.
 #ifndef LUASIGHT_TORCH_BOXED_H
 #define LUASIGHT_TORCH_BOXED_H
 #include "torch/product.h"
 
 namespace luasight {
 
-bool writes(const c10::FunctionSchema& schema);  // whether the schema declares that an argument is changed
+bool writes(const c10::FunctionSchema& schema);  // whether a schema declares that its operator changes an argument
 
-// Calls the operator `handle`; `product` is product_of(handle), `is_writing` is writes(its schema). Where it throws, the
-// tensors that it writes to keep their shapes.
+// Calls the operator `handle`; `product` is product_of(handle), `is_writing` is writes(handle.schema()). Where the operator throws,
+// the tensors to which it writes keep their shapes.
 void call_boxed(const c10::OperatorHandle& handle, Product product, bool is_writing, torch::jit::Stack* stack);
 
 }  // namespace luasight

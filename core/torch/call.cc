@@ -1,5 +1,4 @@
-// Calls of operators: once with values, or prepared and run many times. Before a call runs, it is known which arguments it may
-// change.
+// Calls operators: once with values, or prepared and then many times. Which arguments a call may change is known before it runs.
 #include <algorithm>
 #include <memory>
 #include "torch/boxed.h"
@@ -17,7 +16,7 @@ IValue argument_of(const c10::Argument& argument, const Given& given) {
   return convert(*argument.real_type(), argument.N(), given.at, given.n);
 }
 
-// The arguments that this call changes in place, one bit for each.
+// The arguments that a call may change in place: bit i is set for argument i of the schema.
 uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
   auto& written = op->written[static_cast<size_t>(handle - op->overloads.data())];
   if (written.unless < 0) return written.declared | written.undeclared;
@@ -27,7 +26,7 @@ uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Matched
   return off ? written.declared : written.declared | written.undeclared;
 }
 
-// Calls `each` with the tensors among `n` values, in lists and sequences too.
+// Calls `each` with every tensor among the `n` values at `s`, and with those inside lists and other sequences.
 template <class Each>
 void each_tensor(const ls_value* s, int32_t n, Each each) {
   for (int32_t i = 0; i < n; i++) {
@@ -40,8 +39,8 @@ void each_tensor(const ls_value* s, int32_t n, Each each) {
 }
 
 struct ReadOnly {
-  bool changed = false;        // whether the call changes one of them
-  std::vector<void*> tensors;  // all read-only tensors among the arguments
+  bool changed = false;        // whether the call changes one of `tensors`
+  std::vector<void*> tensors;  // all read-only tensors (parameters) among the arguments of a call
 };
 
 ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
@@ -61,7 +60,7 @@ ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const
   return found;
 }
 
-// Marks a result as read-only where it lies in the memory of a read-only argument, whether as a view or in another way.
+// Marks a result of a call as read-only where it lies in the memory of a read-only argument, as a view does.
 void mark_read_only(const ReadOnly& given, ls_value* v) {
   if (v->kind == LS_TUPLE || v->kind == LS_LIST) {
     for (int32_t i = 0; i < ls_seq_length(v); i++) mark_read_only(given, &ls__seq_items(v)[i]);
@@ -114,11 +113,11 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
 
 namespace {
 
-struct Slot {  // an argument that holds nodes
+struct Slot {  // an argument of a prepared call that has nodes in it
   int32_t argument;
-  int32_t node;    // the node that is the whole argument; -1: the nodes are inside a list
-  uint8_t kind;    // the ls_kind that the node's value will have
-  int32_t at, n;   // the range of the stream that is the argument
+  int32_t node;    // the node that is the whole argument; -1 where the nodes are in a list
+  uint8_t kind;    // the ls_kind that the value of `node` will have
+  int32_t at, n;   // the argument: `n` values of the stream from index `at` on
 };
 
 }  // namespace
@@ -128,11 +127,11 @@ struct ls__call {
   const OperatorHandle* handle;
   Product product;
   bool is_writing;
-  std::vector<IValue> arguments;  // constants are converted, arguments with nodes are empty
+  std::vector<IValue> arguments;  // the arguments as values of libtorch; empty where an argument has nodes
   std::vector<Slot> slots;
-  std::vector<ls_value> stream;   // borrowed from the recorded node, which keeps it
+  std::vector<ls_value> stream;   // all arguments as values of luasight; the recorded node owns them
   std::vector<int32_t> written;   // the nodes whose values the call changes in place
-  bool changes_own;               // whether it changes a tensor that is no node's value
+  bool changes_own;               // whether the call changes a tensor that is a constant and not a node's value
   int32_t results;
 };
 
@@ -142,7 +141,7 @@ static bool has_node(const Given& given) {
   return false;
 }
 
-// Notes the nodes whose values the call changes in place, and whether it changes other tensors.
+// Sets call->written to the nodes whose values the call changes in place, and call->changes_own to whether it changes other tensors.
 static void note_written(ls__call* call, const Matched& chosen) {
   uint32_t written = written_by(call->op, call->handle, chosen);
   call->changes_own = false;
@@ -201,8 +200,8 @@ static void substitute(const ls__call* call, const Slot& slot, const ls_value* v
     out->push_back(call->stream[i].kind == LS_NODE ? values[call->stream[i].aux] : call->stream[i]);
 }
 
-// Fills in the arguments with nodes. False where a value has another kind than expected, so that another overload has to be
-// chosen.
+// Puts the values of the nodes into the arguments that have nodes. Returns false where a value has another kind than expected, so
+// that another overload has to be chosen.
 static bool fill(const ls__call* call, const ls_value* values, torch::jit::Stack* stack) {
   auto& arguments = call->handle->schema().arguments();
   for (auto& slot : call->slots) {
@@ -264,7 +263,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
 
 // ---- what a call does to its arguments ---------------------------------------------------------------------------------
 
-// The node that is argument `i`, or the first one inside it; -1 where there is none.
+// The node that is argument `i` of a call, or the first node inside that argument; -1 where there is none.
 static int32_t node_of(const ls__call* call, size_t i) {
   for (auto& slot : call->slots)
     if (slot.argument == static_cast<int32_t>(i)) {

@@ -1,4 +1,4 @@
-// What the files that see libtorch share: exceptions as errors, names of dtypes and devices, lazy tensors.
+// Functions for all files that use libtorch: they turn exceptions into errors, name dtypes and devices, and resolve lazy tensors.
 #include "torch/common.h"
 #include <ATen/ops/zeros_like.h>
 #include <cstring>
@@ -9,7 +9,7 @@ namespace luasight {
 // ---- errors ------------------------------------------------------------------------------------------------------------
 
 static void first_line(std::string* text) {
-  for (const char* noise : {"[enforce fail at ", "err == 0. "})  // the place in libtorch's source, and the check that failed
+  for (const char* noise : {"[enforce fail at ", "err == 0. "})  // cut off: the place in libtorch's source, and the check that failed
     if (!text->compare(0, std::strlen(noise), noise)) text->erase(0, *noise == '[' ? text->find("] ") + 2 : std::strlen(noise));
   auto end = text->find('\n');
   if (end != std::string::npos) text->resize(end);
@@ -56,7 +56,7 @@ static const struct { const char *torch, *name; } dtype_names[] = {
     {"Float8_e8m0fnu", "float8_e8m0fnu"}, {"Float4_e2m1fn_x2", "float4_e2m1fn_x2"}, {"QInt8", "qint8"}, {"QUInt8", "quint8"},
     {"QInt32", "qint32"}};
 
-// The names of dtypes in the order of the enumeration of the loaded libtorch.
+// luasight's names of dtypes, indexed by the numbers that the loaded version of libtorch has for them; "" for a dtype without a name.
 static const std::vector<const char*>& names_by_number() {
   static const std::vector<const char*> names = [] {
     std::vector<const char*> list;
@@ -112,7 +112,7 @@ at::Tensor plain(const at::Tensor& t) {
 }
 
 ls_status need_tensor(const ls_value* v) {
-  return v && v->kind == LS_TENSOR && v->as.p ? LS_OK : ls__fail(LS_ERROR_ARGUMENT, "the value is not a tensor");
+  return v && v->kind == LS_TENSOR && v->as.p ? LS_OK : ls__fail(LS_ERROR_ARGUMENT, "a tensor is needed, but the value is of another kind");
 }
 
 }  // namespace luasight

@@ -1,4 +1,4 @@
-// What the files that see libtorch share: the tensor of a value, errors, names of dtypes and devices.
+// Functions for all files that use libtorch: the tensor of a value, errors, names of dtypes and devices.
 #ifndef LUASIGHT_TORCH_COMMON_H
 #define LUASIGHT_TORCH_COMMON_H
 #include <ATen/core/Tensor.h>
@@ -11,7 +11,7 @@
 
 namespace luasight {
 
-// While a Quiet exists, warnings of libtorch are dropped, unless ls_start was given LS_START_WARNINGS.
+// A handler that drops warnings of libtorch. It is set while an object of class Quiet exists, unless ls_start got LS_START_WARNINGS.
 class Dropped : public c10::WarningHandler {
  public:
 #if TORCH_VERSION_MAJOR < 2
@@ -42,13 +42,14 @@ class Quiet {
   c10::WarningHandler* before_;
 };
 
-// A value's pointer is the libtorch tensor itself, so that equal pointers mean the same tensor.
+// Returns the libtorch tensor of a value's pointer, with a reference of its own. The pointer is libtorch's own (TensorImpl), so that equal
+// pointers mean the same tensor.
 inline at::Tensor borrow(const void* tensor) {
   return at::Tensor(c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim_copy(
       static_cast<c10::TensorImpl*>(const_cast<void*>(tensor))));
 }
 
-// Moves the reference of `t` into a value; an undefined tensor becomes LS_NONE.
+// Makes a value of a tensor and moves the reference into the value; an undefined tensor becomes LS_NONE.
 inline ls_value give(at::Tensor t) {
   ls_value v{};
   if (!t.defined()) return v;
@@ -58,11 +59,11 @@ inline ls_value give(at::Tensor t) {
   return v;
 }
 
-// Makes an error of the exception that is being handled: `what` was attempted; the first line of libtorch's message is the
-// cause.
+// Makes an error of the exception that is being handled. `what` names the attempt that failed; the cause of the error is the first line
+// of libtorch's message.
 ls_status fail_with_exception(const char* what);
 
-// Runs `body`, which returns a status, and turns an exception of `body` into an error.
+// Runs `body`, which returns a status, and turns an exception that it throws into an error.
 template <class Body>
 ls_status guarded(const char* what, Body body) {
   Quiet quiet;
@@ -75,13 +76,13 @@ ls_status guarded(const char* what, Body body) {
 
 // Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros without memory.
 bool is_lazy(const at::Tensor& t);
-at::Tensor plain(const at::Tensor& t);      // the same tensor, or a copy where it is lazy
+at::Tensor plain(const at::Tensor& t);      // `t`, or where `t` is lazy a copy with its numbers in memory
 ls_status need_tensor(const ls_value* v);
-ls_status need_start();                     // fails before ls_start, when nothing may be made yet
+ls_status need_start();                     // fails before ls_start, since no tensor may be made then
 
 const char* dtype_name(at::ScalarType type);
 bool find_dtype(const char* name, at::ScalarType* out);
-ls_status read_dtype(const char* name, at::ScalarType* out);   // the error of an unknown name has the nearest names
+ls_status read_dtype(const char* name, at::ScalarType* out);   // the error for an unknown name suggests near ones
 ls_status read_device(const char* name, at::Device* out);
 
 }  // namespace luasight

@@ -1,4 +1,4 @@
-// Gradients of a trace: leaves, hooks that take a gradient, and the other functions of autograd that a trace needs.
+// Gradients in a trace: leaves of the autograd graph, hooks that take a gradient, and the other functions of autograd for traces.
 #include <ATen/ATen.h>
 #include <memory>
 #include "torch/common.h"
@@ -7,7 +7,7 @@ using namespace luasight;
 
 bool ls__tensor_requires_grad(void* tensor) { return borrow(tensor).requires_grad(); }
 
-// Makes a leaf with the same numbers; LS_NONE for dtypes without gradients (whole numbers).
+// Makes a leaf of the autograd graph with the numbers of a tensor; LS_NONE where the dtype has no gradients (whole numbers).
 ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
   return guarded("recording for a gradient", [&] {
     auto t = borrow(tensor);
@@ -39,7 +39,7 @@ void ls__tensor_make_untrainable(void* tensor) {
   }
 }
 
-// Cuts a value that stays after a trace from autograd's history.
+// Cuts the tensors in a value from autograd's history, so that a value that is saved past a trace does not keep the history alive.
 void ls__value_detach(ls_value* v) {
   if (v->kind == LS_TENSOR && borrow(v->as.p).requires_grad()) {
     try {
@@ -61,7 +61,7 @@ ls_status ls__tensor_same_sizes(void* given, void* like) {
     for (int64_t i = 0; i < t.dim(); i++) s += (i ? ", " : "") + std::to_string(t.size(i));
     return s + "]";
   };
-  return ls__fail(LS_ERROR_SHAPE, "a gradient must have the shape of its value, %s, not %s", text(b).c_str(), text(a).c_str());
+  return ls__fail(LS_ERROR_SHAPE, "a gradient must have the shape of its value, which is %s, not %s", text(b).c_str(), text(a).c_str());
 }
 
 // ---- hooks -------------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ ls_status ls__capture_new(void* tensor, ls__capture** out) {
   });
 }
 
-// Takes the gradient of the last backward; LS_NONE where none came since the last call.
+// Moves the gradient that the hook `capture` got from the last backward to `out`; LS_NONE where it got none since the last call.
 ls_status ls__capture_take(ls__capture* capture, ls_value* out) {
   *out = ls_value{};
   if (!capture) return LS_OK;
@@ -114,16 +114,15 @@ ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t fi
     }
     auto place = fresh.narrow(axis, first, rows.size(axis));
     if (place.sizes() != rows.sizes())
-      return ls__fail(LS_ERROR_SHAPE, "among several invokes the value that an invoke sets must have the old value's sizes "
-                                      "on all axes but that of the rows");
+      return ls__fail(LS_ERROR_SHAPE, "among several invokes a value that an invoke sets must have the sizes of the "
+                                      "value that it replaces, except on the axis of the rows");
     place.copy_(rows);
     *out = give(fresh);
     return LS_OK;
   });
 }
 
-// The range of bytes that a tensor covers in its storage. It is in bytes, since two tensors on one storage may have
-// different dtypes.
+// The range of bytes that a tensor covers in its storage; not of elements, since two tensors on one storage may have different dtypes.
 static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   auto size = static_cast<int64_t>(t.itemsize());
   *from = *to = t.storage_offset() * size;
@@ -134,7 +133,7 @@ static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   *to += size;
 }
 
-// Whether two tensors may have a byte in common: not where they reach over separate ranges of one storage.
+// Whether two tensors may have a byte in common. They have none where they cover separate ranges of one storage.
 bool ls__tensor_overlaps(void* a, void* b) {
   if (!ls__tensor_shares(a, b)) return false;
   if (a == b) return true;

@@ -1,4 +1,4 @@
-// x[...] and x[...] = v on values: tensors with all forms of indices, sequences with numbers, slices and names.
+// Reads x[...] and sets x[...] = v, where x is a value: a tensor with indices of all kinds, a sequence with numbers, slices and names.
 #include <ATen/TensorIndexing.h>
 #include <ATen/ops/empty.h>
 #include "torch/common.h"
@@ -97,7 +97,7 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
       case LS_BOOL: list.emplace_back(v.as.i != 0); break;
       case LS_NONE: list.emplace_back(at::indexing::None); break;
       case LS_ELLIPSIS: list.emplace_back(at::indexing::Ellipsis); break;
-      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;  // libtorch does not resolve lazy tensors in a list
+      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;  // plain(), since libtorch does not resolve lazy tensors in a list
       case LS_OPEN: list.emplace_back(list_index(s, n, &i)); continue;
       case LS_SLICE: {
         auto start = bound(s[i + 1]), stop = bound(s[i + 2]), step = bound(s[i + 3]);
@@ -113,7 +113,7 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
   return list;
 }
 
-// Adds the index in front of libtorch's message.
+// Puts the text of the index in front of libtorch's error message.
 ls_status index_failed(const ls_value* index, int32_t n, ls_status status) {
   if (status != LS_ERROR_INDEX && status != LS_ERROR_TORCH) return status;
   std::string cause = ls_error_cause();
@@ -133,7 +133,7 @@ ls_status sequence_place(const ls_value* self, const ls_value* index, int32_t n,
   if (index->kind == LS_STRING) {
     int32_t at = ls_seq_find(self, index->as.s);
     if (at < 0)
-      return ls__fail(LS_ERROR_NAME, "there is no field \"%s\" here%s", index->as.s,
+      return ls__fail(LS_ERROR_NAME, "the value has no field \"%s\"%s", index->as.s,
                       ls__near(index->as.s, keys, keys ? static_cast<size_t>(length) : 0));
     *out = at;
     return LS_OK;
@@ -198,7 +198,7 @@ ls_status ls__index_get(const ls_value* self, const ls_value* index, int32_t n, 
 ls_status ls__index_set(const ls_value* self, const ls_value* index, int32_t n, const ls_value* value) {
   if (ls__is_sequence(self->kind))
     return ls__fail(LS_ERROR_ARGUMENT, "a tuple or struct outside of a trace cannot be changed; make a new one");
-  if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only tensors can be written to");
+  if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "x[...] = v needs a tensor as x");
   if (self->aux == LS_READ_ONLY)
     return ls__fail(LS_ERROR_ARGUMENT, "assigning to %s would change a parameter of the model; clone the parameter first",
                     index_text(index, n).c_str());

@@ -1,4 +1,4 @@
-// Operators by name: all overloads that libtorch has registered, near misses, and facts about an operator.
+// Finds operators by name, with all overloads that libtorch has registered, near names for an unknown one, and facts about an operator.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -14,7 +14,7 @@ using namespace luasight;
 
 namespace {
 
-using Names = std::map<std::string, std::vector<std::string>>;  // the full name of each operator -> the names of its overloads
+using Names = std::map<std::string, std::vector<std::string>>;  // key: the full name of an operator; value: the names of its overloads
 
 const Names& registered() {
   static const Names names = [] {
@@ -26,8 +26,8 @@ const Names& registered() {
   return names;
 }
 
-// Whether an operator is for users. Operators outside of "aten::" take or return what Lua does not have, or exist for libtorch
-// itself.
+// Whether an operator is for users. Operators whose names do not begin with "aten::" take or return values that Lua cannot hold, or
+// serve libtorch itself.
 bool is_public(const std::string& name) { return name.compare(0, 6, "aten::") == 0; }
 
 std::string full_name(const char* name) {

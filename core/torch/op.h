@@ -7,11 +7,11 @@
 #include "torch/written.h"
 
 struct ls_op {
-  std::string name;  // the name without "aten::"
+  std::string name;  // the name of the operator without "aten::"
   std::vector<c10::OperatorHandle> overloads;
-  std::vector<luasight::Written> written;  // for each overload what it does to its arguments
-  bool addresses;                          // whether numbers place its result in memory, see goes_by_places
-  bool views;                              // whether its result is a view although the schema does not say so, see returns_undeclared_views
+  std::vector<luasight::Written> written;  // for each overload the arguments that it changes
+  bool addresses;                          // whether numbers in the arguments say where in memory the result is, see goes_by_places
+  bool views;                              // whether the result is a view of which the schema says nothing, see returns_undeclared_views
 };
 
 #endif

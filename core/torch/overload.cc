@@ -1,4 +1,4 @@
-// Chooses the overload of an operator for the arguments of a call, and says what is wrong where no overload fits.
+// Chooses the overload of an operator for the arguments of a call, and makes the error where no overload fits.
 #include "torch/overload.h"
 #include <algorithm>
 #include <cstring>
@@ -21,12 +21,12 @@ int find_argument(const FunctionSchema& schema, const char* key) {
   return -1;
 }
 
-// Whether an argument may be left out: it has a default, or its type allows None.
+// Whether a call may leave out an argument, since it has a default or its type allows None.
 static bool is_optional(const c10::Argument& argument) {
   return argument.default_value() || argument.type()->kind() == c10::TypeKind::OptionalType;
 }
 
-// The cost of calling `schema` with the arguments of a stream, -1 where they do not fit.
+// The cost of calling `schema` with the arguments in the stream `s`, -1 where they do not fit; the overload of the lowest cost is chosen.
 static int match(const FunctionSchema& schema, const ls_value* s, int32_t n, const uint8_t* kinds, Matched* out) {
   auto& arguments = schema.arguments();
   if (arguments.size() > MOST_ARGUMENTS) return -1;
@@ -124,7 +124,7 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
     return ls__fail(LS_ERROR_ARGUMENT, "%s has no argument \"%s\"%s", op->name.c_str(), s[i].as.s,
                     ls__near(s[i].as.s, list.data(), list.size()));
   }
-  for (int32_t i = 0; i < n; i++)  // an unknown name of a dtype is the likeliest cause
+  for (int32_t i = 0; i < n; i++)  // the likeliest mistake: an unknown dtype
     if (s[i].kind == LS_STRING && i && s[i - 1].kind == LS_KEY) {
       at::ScalarType ignored;
       if (!std::strcmp(s[i - 1].as.s, "dtype") && !find_dtype(s[i].as.s, &ignored)) return read_dtype(s[i].as.s, &ignored);

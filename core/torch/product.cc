@@ -1,8 +1,8 @@
-// Libtorch multiplies single-precision matrices with the BLAS that it was built with. MKL, the BLAS of the wheels, leaves half
-// of the speed unused on processors that are not Intel's, and multiplies a single row at a third of the speed of memory.
+// Libtorch multiplies single-precision matrices with the BLAS that it was built with. MKL, the BLAS in PyTorch's wheels, leaves
+// half of the speed unused on processors that are not Intel's, and multiplies a single row at a third of the speed of memory.
 // oneDNN, which the wheels contain too, compiles its code for the present processor; libtorch calls oneDNN for lower precisions
-// only, so it is called by name here. The choice depends on shapes and the processor alone and not on a measurement, so that
-// every run makes the same choice. LUASIGHT_ONEDNN=1 chooses oneDNN on every processor, LUASIGHT_ONEDNN=0 on none.
+// only, so this code calls oneDNN by name. The choice of the library depends on shapes and the processor and not on a measurement,
+// so that every run makes the same choice. LUASIGHT_ONEDNN=1 chooses oneDNN on every processor, LUASIGHT_ONEDNN=0 on none.
 //
 // The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, so that a
 // signal such as Ctrl-C's overwrites memory there. The oneDNN of 2.13 (3.12) does not; versions between were not tried.
@@ -20,7 +20,7 @@ namespace {
 using c10::IValue;
 
 constexpr bool IS_SAFE = TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 13);
-constexpr int64_t LEAST_WORK = 1 << 19;  // multiplications; below that number, preparing oneDNN's call takes longer than multiplying
+constexpr int64_t LEAST_WORK = 1 << 19;  // in multiplications; for fewer, preparing oneDNN's call takes longer than multiplying
 
 bool is_wanted() {
   if (!IS_SAFE) return false;
@@ -29,11 +29,11 @@ bool is_wanted() {
 #if defined(__x86_64__)
   return !__builtin_cpu_is("intel");
 #else
-  return false;  // on other processors the wheels call a library that suits them
+  return false;  // on other processors libtorch's own BLAS is fast
 #endif
 }
 
-// oneDNN's product of x and a transposed weight; null where it is not wanted or this libtorch was built without oneDNN.
+// oneDNN's operator for the product of x and a transposed weight; null where oneDNN is not wanted or libtorch was built without it.
 const c10::OperatorHandle* onednn() {
   static const auto found = is_wanted() ? c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""})
                                         : c10::optional<c10::OperatorHandle>();
@@ -62,7 +62,7 @@ bool multiply(Product product, torch::jit::Stack* stack) {
   if (x.size(-1) != in || x.numel() / in * weight.numel() < LEAST_WORK) return false;
   bool autograd = at::GradMode::is_enabled();
   if (!is_plain(x, autograd) || !is_plain(weight, autograd)) return false;
-  if (product == Product::matmul) weight = weight.t();  // its axes are now out, in
+  if (product == Product::matmul) weight = weight.t();  // the axes of weight are [out, in] from here on
   if (!weight.is_contiguous() && !weight.t().is_contiguous()) return false;
   IValue bias = product == Product::linear ? (*stack)[2] : IValue();
   if (!bias.isNone()) {

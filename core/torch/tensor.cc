@@ -1,4 +1,4 @@
-// Making tensors: from numbers, on memory of the caller, as copies; and counting references to them.
+// Makes tensors from numbers, on memory of the caller and as copies, and counts the references to tensors.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/from_blob.h>
 #include "torch/common.h"
@@ -17,7 +17,7 @@ void ls__tensor_release(void* tensor) {
   c10::raw::intrusive_ptr::decref(static_cast<c10::TensorImpl*>(tensor));
 }
 
-// The bytes of a tensor's elements.
+// The number of bytes of all elements of a tensor.
 static int64_t bytes_of(void* tensor) {
   auto* t = static_cast<c10::TensorImpl*>(tensor);
   return t->device_type() == at::kMeta ? 0 : t->numel() * static_cast<int64_t>(t->itemsize());
@@ -65,7 +65,7 @@ static ls_status read_options(const char* dtype, const char* device, at::TensorO
 
 ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* strides, int32_t dims, const char* dtype,
                          void (*done)(void*), void* context, ls_value* out) {
-  c10::DataPtr memory(data, context, done, at::kCPU);  // calls `done` once, however this function ends
+  c10::DataPtr memory(data, context, done, at::kCPU);  // calls done(context) once, also where this function fails
   at::TensorOptions options;
   ls_status status = need_start();
   if (!status) status = read_options(dtype, nullptr, &options);
@@ -76,7 +76,7 @@ ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* stride
                      : at::from_blob(data, sizes, options);
     auto bytes = t.storage().nbytes();
     c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(memory), nullptr, false);
-    at::AutoDispatchBelowADInplaceOrView plain;  // set_ is no change of the tensor here, so the version stays 0
+    at::AutoDispatchBelowADInplaceOrView plain;  // keeps set_ from counting as a change: the version stays 0
     t.set_(storage, 0, t.sizes(), t.strides());
     *out = give(std::move(t));
     return LS_OK;

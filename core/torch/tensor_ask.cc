@@ -133,7 +133,7 @@ ls_status ls_tensor_item(const ls_value* tensor, ls_value* out) {
   return guarded("item", [&] {
     auto t = borrow(tensor->as.p);
     if (t.numel() != 1)
-      return ls__fail(LS_ERROR_SHAPE, "item needs a tensor of one element, but this one has %lld", static_cast<long long>(t.numel()));
+      return ls__fail(LS_ERROR_SHAPE, "item needs a tensor of one element, this one has %lld elements", static_cast<long long>(t.numel()));
     auto number = t.item();
     ls_value v{};
     if (number.isBoolean()) {
@@ -146,7 +146,7 @@ ls_status ls_tensor_item(const ls_value* tensor, ls_value* out) {
       v.kind = LS_FLOAT;
       v.as.f = ls__number(number.toDouble());
     } else {
-      return ls__fail(LS_ERROR_ARGUMENT, "Lua has no complex numbers; torch.view_as_real gives both parts");
+      return ls__fail(LS_ERROR_ARGUMENT, "Lua has no complex numbers; torch.view_as_real(x) has their real and imaginary parts");
     }
     *out = v;
     return LS_OK;

@@ -1,11 +1,11 @@
-// Changing a tensor: its gradient, its data, whether autograd records for it; and the backward that computes gradients.
+// Changes a tensor: its gradient, its data, whether autograd records for it. Also runs the backward that computes gradients.
 #include "torch/common.h"
 
 using namespace luasight;
 
 static ls_status not_read_only(const ls_value* v) {
   return v->aux != LS_READ_ONLY ? LS_OK
-                                : ls__fail(LS_ERROR_ARGUMENT, "this would change a parameter of the model; clone it first");
+                                : ls__fail(LS_ERROR_ARGUMENT, "the call would change a parameter of the model; clone it first");
 }
 
 ls_status ls_tensor_set_data(const ls_value* tensor, const ls_value* data) {
@@ -37,7 +37,7 @@ ls_status ls_tensor_grad(const ls_value* tensor, ls_value* out) {
   if (status) return status;
   return guarded("the gradient of a tensor", [&] {
     auto t = borrow(tensor->as.p);
-    // `grad()` warns for a tensor that keeps no gradient; the warning would say nothing new.
+    // A tensor that keeps no gradient has none; libtorch's grad() would print a warning for it.
     *out = t.is_leaf() || t.retains_grad() ? give(t.grad()) : ls_value{};
     return LS_OK;
   });
@@ -53,7 +53,7 @@ ls_status ls_tensor_set_grad(const ls_value* tensor, const ls_value* grad) {
       t.mutable_grad() = at::Tensor();
       return LS_OK;
     }
-    if (need_tensor(grad)) return ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor or nil");
+    if (need_tensor(grad)) return ls__fail(LS_ERROR_ARGUMENT, "the gradient of a tensor must be a tensor or nil");
     auto g = borrow(grad->as.p);
     if (g.sizes() != t.sizes() || g.scalar_type() != t.scalar_type() || g.device() != t.device())
       return ls__fail(LS_ERROR_SHAPE, "a gradient must have the shape, dtype and device of its tensor");

@@ -1,4 +1,4 @@
-// Converts values of argument streams to libtorch's IValues, and back.
+// Converts values of streams of arguments to IValues, the values of libtorch, and back.
 #include "torch/value.h"
 #include <ATen/ops/scalar_tensor.h>
 #include <cstring>
@@ -13,8 +13,8 @@ using c10::TypeKind;
 
 enum class Want { tensor, number, integer, real, boolean, text, dtype, device, layout, memory_format, list, other };
 
-// The kind of value that a schema's type asks for. It must be the real type, which keeps dtypes, layouts and memory formats
-// apart; the schema's plain type calls all of them int.
+// The kind of value for an argument of this type. The type must be the real type in the schema, since the plain type of a dtype, a
+// layout or a memory format is int.
 static Want want_of(const Type& type) {
   switch (type.kind()) {
     case TypeKind::TensorType: return Want::tensor;
@@ -49,7 +49,7 @@ static bool named(const Table& table, const char* name) {
 
 // ---- fitting -----------------------------------------------------------------------------------------------------------
 
-enum { FAR = 8 };  // the cost of a number where a tensor is declared: possible, but any other overload is better
+enum { FAR = 8 };  // the cost of a number for a tensor argument: it fits, but any other overload is better
 
 static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   switch (want) {
@@ -70,7 +70,7 @@ static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   }
 }
 
-// The cost of the items of a list, which are in the stream or in a sequence.
+// The cost of passing `n` values as the items of a list of type `item`; they are in the stream or in a sequence of the stream.
 static int fit_items(const Type& item, const ls_value* s, int32_t n, const uint8_t* kinds) {
   int worst = 0;
   for (int32_t i = 0; i < n;) {
@@ -93,7 +93,7 @@ static int fit_list(const Type& type, c10::optional<int32_t> size, const ls_valu
     if (kind == LS_NONE) return 2;
   }
   if (!size) return -1;
-  int cost = fit(item, {}, s, n, kinds);  // in x:sum(0) one number stands for the whole list
+  int cost = fit(item, {}, s, n, kinds);  // in x:sum(0) a number is a list of one
   return cost < 0 ? -1 : cost + 2;
 }
 
@@ -166,9 +166,9 @@ static IValue list_of(const ls_value* items, int32_t n, Make make) {
 }
 
 static IValue convert_items(const Type& item, const ls_value* items, int32_t n) {
-  if (item.kind() == TypeKind::OptionalType)  // a list of the type Tensor?[]
+  if (item.kind() == TypeKind::OptionalType)  // the list has type Tensor?[]
     return list_of<c10::optional<at::Tensor>>(items, n, [](const ls_value& v) {
-      // Libtorch does not resolve a lazy tensor in such a list.
+      // plain(), since libtorch does not resolve a lazy tensor in a list of type Tensor?[].
       return v.kind == LS_NONE ? c10::optional<at::Tensor>() : c10::optional<at::Tensor>(plain(tensor_of(v)));
     });
   switch (want_of(item)) {

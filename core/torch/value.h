@@ -1,4 +1,5 @@
-// Converts values of argument streams to libtorch's IValues, and back. The type that a schema declares decides the conversion.
+// Converts values of streams of arguments to IValues, the values of libtorch, and back. The declared type of
+// an argument decides the conversion.
 #ifndef LUASIGHT_TORCH_VALUE_H
 #define LUASIGHT_TORCH_VALUE_H
 #include <ATen/core/function_schema.h>
@@ -11,13 +12,13 @@ namespace luasight {
 // conversion, -1 where it does not fit. `kinds` has for each node the ls_kind that its value will have (LS_NONE where unknown).
 int fit(const c10::Type& type, c10::optional<int32_t> list_size, const ls_value* s, int32_t n, const uint8_t* kinds);
 
-// Converts a value that fits and holds no node.
+// Converts the stream value [s, s + n), which fits the type and has no node in it.
 c10::IValue convert(const c10::Type& type, c10::optional<int32_t> list_size, const ls_value* s, int32_t n);
 
-// Converts a result to a value; throws where Lua cannot hold it.
+// Converts a result of an operator to a value; throws where Lua cannot hold such a result.
 ls_value from_ivalue(c10::IValue&& v);
 
-uint8_t kind_of(const c10::Type& type);  // the ls_kind of a result of that type, LS_NONE where it can be of several
+uint8_t kind_of(const c10::Type& type);  // the ls_kind of a result of this type, LS_NONE where it can be of several kinds
 
 }  // namespace luasight
 #endif

@@ -7,19 +7,19 @@
 
 namespace luasight {
 
-// The arguments that a call may change in place, one bit for each.
+// The arguments that a call of an operator may change in place: bit i is set for argument i.
 struct Written {
-  uint32_t declared = 0;    // those that the schema declares
-  uint32_t undeclared = 0;  // those that the operator changes although the schema does not say so
-  int unless = -1;          // the index of an argument: where it is false, the undeclared ones do not change; -1: there is none
+  uint32_t declared = 0;    // the arguments of which the schema declares that they change
+  uint32_t undeclared = 0;  // the arguments that change although the schema does not say so
+  int unless = -1;          // the index of an argument: where that is false, none of `undeclared` changes; -1: they always may
 };
 
 Written written_by_schema(const std::string& name, const c10::FunctionSchema& schema);
 
-// Whether the result lies in the memory of the first argument although the schema does not say so.
+// Whether the result of an operator lies in the memory of its first argument although the schema does not say so.
 bool returns_undeclared_views(const std::string& name);
 
-// Whether numbers in the arguments place the result, counted from the beginning of the memory or beyond the tensor argument.
+// Whether numbers among the arguments of an operator say where in memory its result is, maybe outside of its tensor argument.
 bool goes_by_places(const std::string& name);
 
 }  // namespace luasight

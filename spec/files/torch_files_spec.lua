@@ -184,7 +184,7 @@ describe("torch.load", function()
   it("refuses a broken archive", function()
     local pickle = { "a/data.pkl", "\128\2N." }
     local function with(change) return archive.zip { { pickle[1], pickle[2], change = change } } end
-    fails(with { method = 8 }, 'its entry "a/data.pkl" is compressed')
+    fails(with { method = 8 }, 'the entry "a/data.pkl" of the zip archive is compressed')
     fails(with { packed = 3 }, "is compressed")
     fails(with { flags = 1 }, "is encrypted")
     fails(with { size = 2 ^ 31, packed = 2 ^ 31 }, "reaches beyond the end")

@@ -128,9 +128,9 @@ local cases = {
   { "no tokenizer", function() end, "io", "F: there is no tokenizer.json in this folder", text = "a" },
 
   { "a file of PyTorch that wants to import", function() pickled(read "spec/reference/torch_files/evil.pt") end, "format",
-    "F/pytorch_model.bin: its pickle, at byte 183: the pickle wants to call posix.system of Python" },
+    "F/pytorch_model.bin: at byte 183 of the pickle in this file: the pickle wants to call posix.system of Python" },
   { "an old file of PyTorch that wants to import", function() pickled(read "spec/reference/torch_files/evil-old.pt") end,
-    "format", "F/pytorch_model.bin: its pickle, at byte 164: the pickle wants to call posix.system of Python" },
+    "format", "F/pytorch_model.bin: at byte 164 of the pickle in this file: the pickle wants to call posix.system of Python" },
   { "a file of PyTorch that is cut short", function()
     pickled(read("spec/reference/bins/gpt2/pytorch_model.bin"):sub(1, -1000))
   end, "format", "F/pytorch_model.bin: the directory of the zip archive is not at its end" },
@@ -138,7 +138,7 @@ local cases = {
     pickled(read("spec/reference/bins/bert/pytorch_model.bin"):sub(1, -1000))
   end, "format", "F/pytorch_model.bin: its storages reach beyond its end" },
   { "a compressed file of PyTorch", function() pickled(read "spec/reference/torch_files/compressed.pt") end, "format",
-    'F/pytorch_model.bin: its entry "dtypes/data.pkl" is compressed' },
+    'F/pytorch_model.bin: the entry "dtypes/data.pkl" of the zip archive is compressed' },
   { "a file of PyTorch with a tensor beyond its storage", function()
     pickled(archive.torch(archive.state { { WTE, archive.tensor(archive.storage("0", 4), 2, { 3 }, { 1 }) } },
       { ["0"] = ("x"):rep(16) }))

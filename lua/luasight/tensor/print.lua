@@ -1,7 +1,7 @@
 --- Tensors as text, equal to PyTorch's byte for byte.
 ---
---- The text is made of a view: shape, strides, and data with indices from 0. Of a large tensor only the elements at the
---- edges are read.
+--- The text is made from a luasight.TensorView: shape, strides, and a function that reads elements. Of a large tensor only
+--- the elements at the edges of each axis are read.
 local format = require "luasight.ffi".format
 
 local print_tensor = {
@@ -16,9 +16,9 @@ local PRECISION, LINE = 4, 80
 ---@field strides integer[]
 ---@field elements integer
 ---@field at fun(place: integer): any  the element at the place `sum(i * stride)` of memory
----@field edges boolean?    whether the data has only the edges of long axes
+---@field edges boolean?    whether `at` has only the first and last elements of each long axis
 ---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
----@field keep any
+---@field keep any          the tensor in whose memory the elements are
 
 ---@class luasight.TensorNotes
 ---@field dtype string
@@ -28,7 +28,7 @@ local PRECISION, LINE = 4, 80
 
 local is_float = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
 
----Returns the positions that are shown of a long axis.
+---Returns the positions on a long axis whose elements the text of a tensor shows.
 ---@param size integer
 ---@return integer[]
 function print_tensor.positions(size)
@@ -53,7 +53,7 @@ local function exact(x)
   return ("%d"):format(x)
 end
 
----Returns a function that writes the numbers of one tensor as text, and the width of the widest text.
+---Returns a function that writes a floating-point number of one tensor as text, and the width of the widest such text.
 local function float_format(each)
   local whole, smallest, largest = true, math.huge, 0
   each(function(x)

@@ -65,7 +65,7 @@ local function kind_of(flat)
         hint and "tensor" or this), { hint = hint })
     end
     if kind and this ~= kind and (this == "boolean" or kind == "boolean") then
-      binding.raise("argument", "torch.tensor: the list has booleans and numbers")
+      binding.raise("argument", "torch.tensor: the list has both booleans and numbers")
     end
     if kind ~= "int64" then kind = this end
   end
@@ -80,7 +80,7 @@ local storage = {
 
 local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
 
----Makes a tensor of nested lists, or of one number: float32 by default, bool for booleans, int64 for 64-bit cdata.
+---Makes a tensor from nested lists, or from one number: float32 by default, bool for booleans, int64 for 64-bit cdata.
 ---@param numbers any
 ---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
 ---@return ffi.cdata*
@@ -116,7 +116,7 @@ function torch.load(path)
   local content = file:content()
   file:release()
   if content == nil then
-    binding.raise("format", path .. ": torch.save did not write this file, or it holds nothing",
+    binding.raise("format", path .. ": torch.save did not write this file, or the file holds only None",
       { hint = "ls.safetensors.load reads safetensors" })
   end
   return content

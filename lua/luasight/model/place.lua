@@ -1,4 +1,5 @@
---- Places: the state behind the handles of a model's modules. They know the points of a module and the modules below it.
+--- Places: a place is the state behind the handle of a module of a model. It knows the points of the module and the modules
+--- below it.
 local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
@@ -54,7 +55,7 @@ local function tracer_of(place, what)
   binding.raise("state", "this value exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
----Returns the module itself, or, in a scan, the copy of it whose tensors have no numbers.
+---Returns the module of a place, or, in a scan, the copy of the module whose tensors have no numbers.
 local function meta_copy_of(place, tracer)
   local copies = tracer and tracer._meta_copies
   return copies and copies[place.module] or place.module
@@ -78,8 +79,8 @@ local function find_point(place, tracer, name, number)
   return point
 end
 
----Returns the point for a name at the tracer's current step, and the step of the point: `next` and `call` of the module may
----have moved it to a later one.
+---Returns the number of the point that a name has at the tracer's current step, and the step of the point, which is a later
+---one where the script has moved the module on with `next` or `call`.
 ---@return integer|false point, integer step
 local function locate(place, tracer, name)
   if not tracer._invoke then
@@ -99,7 +100,7 @@ local function locate(place, tracer, name)
   return find_point(place, tracer, name, number), step
 end
 
----Returns whether a handle belongs to a module that a script has added, or to a module below such a one.
+---Returns whether a place belongs to a module that a script has added to the model, or to a module below an added one.
 local function is_added(place)
   local added = place.network.added
   if not added then return false end
@@ -169,7 +170,7 @@ local function each_child(place)
   end
 end
 
----Returns the modules of a range such as "2:5" of a list of modules.
+---Returns the children of a list of modules at the positions of a range such as "2:5"; nil where the text is no range.
 local function slice_children(place, text)
   local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
   if not from then return nil end
@@ -191,7 +192,8 @@ function Children.__index(list, key)
   binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
 end
 
----Returns the modules directly below by name, also those whose name is otherwise that of a point or a method.
+---Returns the children of a module by name, also those that module.NAME does not reach because a point or a method has the
+---name.
 local function children_of(place)
   local list = {}
   for name in place.module:_children() do list[name] = child(place, name) end

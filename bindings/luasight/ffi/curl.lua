@@ -1,6 +1,6 @@
 --- Runs several HTTP transfers at once with libcurl. No Lua function is a callback of libcurl: libcurl writes bodies and
---- headers into C files, some of them in memory. libcurl is loaded at the first use, so that luasight works without it
---- otherwise.
+--- headers into C files, some of them in memory. libcurl is loaded when it is first used, so that whoever downloads nothing
+--- can do without libcurl.
 local ffi = require "ffi"
 local system = require "luasight.ffi.system"
 

@@ -164,7 +164,7 @@ end
 ---Reads one line from the terminal.
 ---@param prompt string
 ---@param complete fun(before: string): string?, string?  returns the text to insert behind the cursor, and a list to print
----@return "line"|"clear"|"end" how, string? text
+---@return "line"|"clear"|"end" how, string? text  # clear: the user pressed Ctrl-C; end: Ctrl-D, or the terminal is closed
 function Editor:read(prompt, complete)
   prompt_library().luasight_prompt_set(prompt)
   io.flush()

@@ -68,7 +68,8 @@ end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----Makes a function that records the forward of a module; without a module, the function is for `two_forms`, below.
+---Makes a function of the core and begins its recording: of the forward of a module, or, without a module, of one of the two
+---functions that `functions.two_forms` takes.
 ---@param module ffi.cdata*?
 ---@return ffi.cdata*
 function functions.new(module)
@@ -92,7 +93,7 @@ end
 ---@param f ffi.cdata*
 ---@param stream ffi.cdata*
 ---@param n integer
----@param copies boolean  whether the recording works on copies of the values, as the function will run again on the values
+---@param copies boolean  whether the recording changes copies of the values only, because the function will run on them again
 function functions.record_with_values(f, stream, n, copies)
   binding.check(C.ls_function_eager(f, stream, n, copies and 1 or 0))
 end

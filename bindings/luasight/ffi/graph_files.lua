@@ -33,7 +33,7 @@ end
 
 -- ---- stored edits ----------------------------------------------------------------------------------------------------
 
----Reads and checks a JSON text of stored edits.
+---Reads and checks a JSON text of stored edits; returns a reader, from which `calls`, `edits` and `record` take the edits.
 ---@param text string
 ---@param name string  the name of the file, for errors
 ---@return ffi.cdata* reader

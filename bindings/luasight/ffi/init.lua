@@ -145,7 +145,7 @@ function binding.free_memory()
   collectgarbage()
 end
 
----Adds a new handle to the list of the current scope.
+---Adds a new handle to the list of handles that the current scope (ls.scope) will release.
 local function note(r)
   local list = scopes:current()
   if list then list[#list + 1] = r

@@ -46,7 +46,7 @@ function nodes.owner(node) return tonumber(ffi.cast("uintptr_t", node.v.as.p)) e
 
 ---Returns the kind of a node's value, LS_NONE where the kind is not known before a run.
 ---@param node ffi.cdata*
----@return integer  # LS_*
+---@return integer  # a constant such as LS_TENSOR
 function nodes.kind(node) return C.ls_node_kind(node.v) end
 
 ---Returns the script line that made a node, such as "examples/x.lua:14".
@@ -56,7 +56,7 @@ function nodes.where(node) return binding.where(tonumber(C.ls_node_site(node.v))
 
 -- ---- values ----------------------------------------------------------------------------------------------------------
 
----Returns the value of a node that was saved or demanded.
+---Returns the value of a node of a trace that was saved or demanded.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.value(node)

@@ -9,7 +9,7 @@ local site = {}
 local SHIFT = 2 ^ 32
 local files = {}   -- source -> file number, or false for luasight's own files and for C
 local names = {}   -- file number -> name of the file in messages
-local file_of = setmetatable({}, { __mode = "k" }) -- function -> file number; asking Lua for the file is slow
+local file_of = setmetatable({}, { __mode = "k" }) -- function -> file number, since asking Lua each time is slow
 
 ---Returns whether a chunk's source is a file of luasight: whether `require` would find this file under a module's name.
 local function is_own(source)

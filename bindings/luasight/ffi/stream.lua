@@ -33,8 +33,8 @@ return function(binding)
 
   local function new()
     local capacity = 0
-    local values, refs, kinds, ints, floats, texts -- the array, and pointers to each of its fields in the same memory
-    local has_node                           -- whether a node was encoded since the last `encode_args`
+    local values, refs, kinds, ints, floats, texts -- the array of ls_value, and pointers to its fields
+    local has_node                           -- whether the stream has a node
 
     local function grow(at_least)
       local size = math.max(64, capacity * 2, at_least)
@@ -85,7 +85,7 @@ return function(binding)
           if kind == NODE then
             has_node = true
           elseif kind < TENSOR then
-            refuse("state", "this value has been released")
+            refuse("state", "this value has been released, so it cannot be used any more")
           end
           refs[n] = v
         elseif istype(int64_t, v) or istype(uint64_t, v) then
@@ -126,7 +126,8 @@ return function(binding)
       return n
     end
 
-    ---Encodes the arguments of an operator: a trailing table that has names only holds its keyword arguments.
+    ---Writes the arguments of an operator as an argument stream. If the last argument is a table whose keys are all names, the
+    ---table has the keyword arguments.
     ---@param ... any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_args(...)

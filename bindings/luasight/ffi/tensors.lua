@@ -168,8 +168,8 @@ end
 ---@return luasight.Strided
 function tensors.layout(t) return ask(t, read_layout) end
 
----Returns the tensor itself; where libtorch has still to conjugate or negate its numbers, returns a copy with the final
----numbers.
+---Returns the tensor itself, or, where libtorch has still to conjugate or negate the tensor's numbers in memory, a copy with
+---the final numbers.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.plain(t)
@@ -189,7 +189,8 @@ function tensors.address(t)
   return out[0]
 end
 
----Returns the address as a pointer to numbers of the dtype, or to 16 bits for each number where Lua cannot read the dtype.
+---Returns the address of a tensor's memory as a pointer to numbers of the dtype, or to 16 bits for each number where Lua has no
+---such type.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*

@@ -64,7 +64,7 @@ function traces.has(t, node) return node._kind == NODE and node.v.as.p == t end
 
 -- ---- recording -------------------------------------------------------------------------------------------------------
 
----Adds an invoke; nodes that are recorded from now on belong to it.
+---Adds an invoke to a trace and returns the number of the invoke; nodes that are recorded from now on belong to it.
 ---@param t ffi.cdata*
 ---@param kind integer  traces.WHOLE, .ROWS or .ALL
 ---@param program ffi.cdata*
@@ -233,9 +233,9 @@ function traces.pass(t, invoke) return C.ls_trace_pass(t, invoke) end
 ---Sets which rows of the pass belong to an invoke.
 ---@param t ffi.cdata*
 ---@param invoke integer
----@param first integer
----@param rows integer
----@param pad integer?  the columns of padding that the pass puts in front of the invoke's own
+---@param first integer  the invoke's first row, from 0
+---@param rows integer  how many rows the invoke has
+---@param pad integer?  how many columns of padding the pass puts in front of the invoke's own columns (0)
 function traces.rows(t, invoke, first, rows, pad) check(C.ls_trace_rows(t, invoke, first, rows, pad or 0)) end
 
 ---Begins a pass of a trace, or the next step of a pass.
@@ -271,7 +271,7 @@ end
 
 -- ---- as text ---------------------------------------------------------------------------------------------------------
 
----Returns the recording as text, one node on each line.
+---Returns the recording of a trace as text, one node on each line.
 ---@param t ffi.cdata*
 ---@return string
 function traces.describe(t)
@@ -280,8 +280,8 @@ function traces.describe(t)
   return ffi.string(text[0])
 end
 
----Returns the recording as JSON: with the numbers of its tensors, for files, or with the points and the lines of the script,
----for display.
+---Returns the recording of a trace as JSON: with the numbers of its tensors, for files, or with the points and the lines of
+---the script, for display.
 ---@param t ffi.cdata*
 ---@param numbers boolean
 ---@return string

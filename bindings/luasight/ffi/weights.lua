@@ -55,7 +55,8 @@ function weights.describe(file, i)
     bytes = tonumber(entry.bytes) }
 end
 
----Returns a tensor as a view of the file. Its bytes are not counted, since mapped memory is not the collector's concern.
+---Returns tensor number i as a view of the file. The bytes of the view do not count for the collector, since the operating
+---system can take back mapped memory.
 ---@param file ffi.cdata*
 ---@param i integer
 ---@return luasight.Tensor
@@ -107,7 +108,8 @@ function weights.content(file, visitor)
   return whole
 end
 
----Writes tensors under the given names; they have to be on the CPU, contiguous and not lazy.
+---Writes tensors under the given names to a file of safetensors. The tensors have to be on the CPU, contiguous, and without a
+---conjugation or negation that libtorch has still to apply.
 ---@param path string
 ---@param names string[]
 ---@param tensors ffi.cdata*[]
@@ -121,7 +123,7 @@ function weights.write(path, names, tensors, metadata)
   end
   local status = C.ls_weights_write(path, list, values, n, metadata)
   if status ~= 0 then binding.check(status) end
-  assert(names[n] and tensors[n] or n == 0) -- this use after the call keeps both tables from being collected before it
+  assert(names[n] and tensors[n] or n == 0) -- a use after the call, so that neither table is collected before the call
 end
 
 return weights

@@ -107,7 +107,7 @@ function functions.rms_norm(...)
   local a = by_name(rms_names, ...)
   local axes = {}
   for i = 1, #a.normalized_shape do axes[i] = -i end
-  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- half becomes float32, double stays double
+  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- 16-bit dtypes become float32, float64 stays
   local scaled = wide * (wide:square():mean(axes, true) + (a.eps or 2 ^ -23)):rsqrt()
   if a.weight then scaled = scaled * a.weight end
   return scaled:to(a.input)

@@ -100,7 +100,7 @@ end
 
 -- ---- names -----------------------------------------------------------------------------------------------------------
 
-local function released() binding.raise("state", "this value has been released") end
+local function released() binding.raise("state", "this value has been released, so it cannot be used any more") end
 
 local function name_of_node(self, name)
   local method = methods[name]
@@ -256,7 +256,7 @@ local function leave_scope(entry, ok, ...)
   return ...
 end
 
----Calls a function and releases every handle that was made in it, except the returned ones (also inside tables). The scope
+---Calls a function and releases all handles that were made in it, except those that it returns (also inside tables). The scope
 ---covers what the function does and the coroutines that it resumes. While its own coroutine has yielded, other code is not
 ---in the scope.
 ---@param f fun(...): ...

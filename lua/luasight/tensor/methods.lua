@@ -30,7 +30,7 @@ end
 ---@return boolean
 function methods.is_set(self) return self._kind ~= NODE or nodes.is_set(self) end
 
----Releases the value at once, without waiting for the collector; releasing it a second time has no effect.
+---Releases the value of a handle at once, without waiting for the collector; a second release has no effect.
 function methods.release(self) binding.release(self) end
 
 -- ---- sizes -----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ end
 ---@param on boolean?
 ---@return ffi.cdata*
 function methods.requires_grad_(self, on)
-  values.setters.requires_grad(self, on ~= false) -- turns a proxy into its value
+  values.setters.requires_grad(self, on ~= false) -- where self is a proxy, this turns it into its value
   return self
 end
 

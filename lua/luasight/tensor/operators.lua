@@ -16,7 +16,7 @@ local alias = { cross_entropy = "cross_entropy_loss" }
 
 local known = {} -- name -> const ls_op *, or false where there is no operator
 
----Returns the operator of a name, or nil.
+---Returns the operator of a name, or nil where libtorch has none.
 ---@param name string
 ---@return ffi.cdata*?
 function operators.find(name)

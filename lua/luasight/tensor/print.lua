@@ -6,7 +6,7 @@ local format = require "luasight.ffi".format
 
 local print_tensor = {
   threshold = 1000, -- the number of elements above which only the edges of each axis are shown
-  edge = 3,         -- the number of elements shown at each edge
+  edge = 3,         -- the number of elements shown at each edge of an axis
 }
 
 local PRECISION, LINE = 4, 80
@@ -84,7 +84,7 @@ end
 
 -- ---- layout ----------------------------------------------------------------------------------------------------------
 
----Calls `f` with the positions along an axis that are shown, and with nil where positions are left out.
+---Calls `f` with each position on an axis that the text shows, and with nil at the place where positions are left out.
 local function along(view, axis, f)
   local size = view.shape[axis]
   local edge = print_tensor.edge

@@ -26,7 +26,7 @@ local function refuse(message, place, hint)
     message, place_text(place)), { hint = hint })
 end
 
----Walks nested lists of equal length; `flat` collects the numbers in order.
+---Walks nested lists, checks that they have equal lengths, and collects the lengths in `shape` and the numbers in `flat`.
 local function flatten(v, shape, axis, flat, place)
   if type(v) ~= "table" then
     if axis <= #shape or shape.closed and axis ~= shape.closed then
@@ -137,8 +137,8 @@ function torch.set_num_threads(n) libtorch.set_threads(n) end
 ---@return boolean
 function torch.is_grad_enabled() return binding.records_autograd() end
 
----Runs a function while autograd records nothing. In a coroutine this holds while the coroutine runs, not while it has
----yielded.
+---Runs a function while autograd records nothing. If the function's coroutine yields, autograd records as usual until the
+---coroutine is resumed.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...
@@ -151,7 +151,7 @@ function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
 function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 
 ---Returns the number of devices of a kind.
----@param kind string  "cuda"
+---@param kind string  such as "cuda"
 ---@return integer
 function torch.device_count(kind) return libtorch.devices(kind) end
 

@@ -1,4 +1,5 @@
---- The values behind handles: demands, fields, length and text.
+--- The values behind handles: computes the value of a proxy where a script needs it, and returns fields, length and text of
+--- values.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
@@ -23,8 +24,8 @@ local words = { [TENSOR] = "tensor", [TUPLE] = "tuple", [LIST] = "list", [STRUCT
 
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
----Returns the value of a node: after the trace that of a saved node, inside it by running the model up to the node. After
----the trace the handle itself becomes the value, so that it no longer holds the trace.
+---Returns the value of a node. While the trace is open, the model runs up to the node; after the trace, the node must have been
+---saved, and the handle itself becomes the value, so that it no longer holds the trace.
 ---@param self ffi.cdata*
 ---@return any
 function values.resolve(self)
@@ -53,7 +54,7 @@ function values.tensor_of(self, what)
   local v = resolve(self)
   if is_handle(v) then
     if v._kind == TENSOR then return v end
-    if v._kind < TENSOR then binding.raise("state", "this value has been released") end
+    if v._kind < TENSOR then binding.raise("state", "this value has been released, so it cannot be used any more") end
     binding.raise("argument", ("a value that is a %s has no %s"):format(words[v._kind], what),
       { hint = v._kind == STRUCT and "take one of its fields" or "take an element: x[0]" })
   end
@@ -117,7 +118,7 @@ function setters.grad(self, v)
       { hint = "set the gradient of a value: model.layer1.output.grad = g" })
   end
   if type(v) == "nil" then return tensors.set_grad(t, nil) end
-  if not is_handle(v) then binding.raise("argument", "the field grad can only be set to a tensor or nil") end
+  if not is_handle(v) then binding.raise("argument", "the field grad of a tensor can only be set to a tensor or nil") end
   tensors.set_grad(t, tensor_of(v, "numbers"))
 end
 
@@ -152,7 +153,7 @@ function values.length(self)
   local v = resolve(self)
   if not is_handle(v) then return #v end
   if v._kind ~= TENSOR then
-    if v._kind < TENSOR then binding.raise("state", "this value has been released") end
+    if v._kind < TENSOR then binding.raise("state", "this value has been released, so it cannot be used any more") end
     return sequences.length(v)
   end
   return tensors.size(v, 0) or binding.raise("shape", "a tensor without dimensions has no length")

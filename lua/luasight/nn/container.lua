@@ -1,5 +1,5 @@
 --- Modules that hold other modules: Sequential, ModuleList, ModuleDict. Positions count from 0, negative positions from the
---- end. The length is list:len(), since stock LuaJIT does not ask a table's metatable for `#`.
+--- end. The number of modules is list:len(), since LuaJIT, as it is usually built, ignores a table's metatable for `#`.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 
@@ -16,7 +16,7 @@ local List = module.class "List"
 ---@return integer
 function List:len() return #self._child_names end
 
----Returns the name of the child at a position; a negative position counts from the end.
+---Returns the name of the child at a position of a container; a negative position counts from the end.
 function List:_key_at(i)
   local n = #self._child_names
   local at = i < 0 and i + n or i
@@ -163,7 +163,7 @@ end
 ---@return integer
 function ModuleDict:len() return #self._child_names end
 
----Returns the names of the modules in their order.
+---Returns the names of the modules in a ModuleDict, in their order.
 ---@return string[]
 function ModuleDict:keys() return { unpack(self._child_names) } end
 

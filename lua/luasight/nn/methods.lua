@@ -127,7 +127,7 @@ function Module:train(on)
   return self
 end
 
----Switches training mode off.
+---Switches the training mode of this module and of all below it off.
 ---@return luasight.nn.Module  # the module itself
 function Module:eval() return self:train(false) end
 
@@ -139,7 +139,7 @@ function Module:requires_grad_(on)
   return self
 end
 
----Sets the gradients of all parameters to nil.
+---Sets the gradients of all parameters of this module and of the modules below it to nil.
 function Module:zero_grad()
   for _, p in ipairs(self:parameters()) do p.grad = nil end
 end
@@ -230,8 +230,8 @@ end
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_state(options) return pairs_of(require "luasight.nn.state".read(self, options)) end
 
----Copies the numbers of tensors, given by name, into parameters and buffers. Where names or shapes do not fit, nothing is
----changed and an error is raised.
+---Copies the numbers of tensors, given by name, into the parameters and buffers of this module. Where names or shapes do not
+---fit, nothing is changed and an error is raised.
 ---@param state table<string, ffi.cdata*>
 ---@param options? { strict: boolean?, assign: boolean? }  strict (true by default): all names must match; assign: the
 ---  given tensors themselves become the parameters, without a copy

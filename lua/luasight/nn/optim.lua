@@ -42,13 +42,13 @@ end
 
 local methods = {}
 
----Sets the gradients of all parameters to nil.
+---Sets the gradients of all parameters of the optimizer to nil.
 function methods:zero_grad()
   for _, p in ipairs(self.params) do p.grad = nil end
 end
 
----Returns the parameters that have a gradient, grouped by their number of steps; each group has lists of positions,
----parameters and gradients.
+---Returns the parameters that have a gradient in groups that have made the same number of steps; each group has lists of
+---positions, parameters and gradients.
 local function groups(self)
   local by_step, order = {}, {}
   for i, p in ipairs(self.params) do

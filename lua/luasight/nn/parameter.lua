@@ -35,7 +35,7 @@ local function alias(name, t)
     binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
   end
   local other = t:detach()
-  binding.owe(-tensors.bytes(other)) -- no new memory is used
+  binding.owe(-tensors.bytes(other)) -- since no new memory is used
   return other
 end
 
@@ -51,7 +51,7 @@ function parameter.Parameter(t, given)
   return p
 end
 
----Makes a buffer of a tensor: it is part of the module's state and is converted by `to`, but it is not trained.
+---Makes a buffer of a tensor: a tensor that is part of a module's state and is converted by `to`, but not trained.
 ---@param t ffi.cdata*
 ---@param given? { persistent: boolean? }  false: the buffer is not part of the state
 ---@return ffi.cdata*

@@ -29,10 +29,10 @@ function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end
 end
 
----Counts a change of training mode of any module, after which other recordings are used.
+---Takes note that the training mode of some module has changed, so that other recordings are used from now on.
 function record.mode_changed() modes = modes + 1 end
 
----Returns a number that grows with every change of a module after which an earlier program may not be used.
+---Returns a number that grows with every change of a module that can make programs recorded earlier wrong.
 ---@return integer
 function record.version() return structure * 65536 + modes end
 
@@ -40,8 +40,8 @@ function record.version() return structure * 65536 + modes end
 
 ---@class luasight.record
 ---@field core ffi.cdata*  the module in the core
----@field dynamic boolean   whether the module, or one below it, branches on numbers: it is recorded anew at each call
----@field functions table<string, table<string, ffi.cdata*>>  by the training modes of the modules, then by signature
+---@field dynamic boolean   whether the module or one below it branches on numbers, so that each call records the module anew
+---@field functions table<string, table<string, ffi.cdata*>>  the recorded ones by training modes, then by signature
 ---@field programs table<string, table<string, ffi.cdata*>>
 
 local core_of
@@ -179,9 +179,9 @@ local function stream_of(s) return functions.arguments(s.inputs, s.named) end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
-local recordings = extent() -- the functions that are being recorded: { graph =, module = }
+local recordings = extent() -- the entries are { graph =, module = }, the functions being recorded
 
----Returns the results of a function as one value; several results become a tuple.
+---Returns all results of a Lua function, the arguments, as one value; several results become a tuple.
 ---@param ... any
 ---@return any
 function record.one_result(...)
@@ -310,7 +310,7 @@ record.call_forward = call_forward
 ---@return ffi.cdata* program
 function record.program(module, positional, keywords)
   if record_of(module).dynamic then
-    binding.raise("state", ("the module %s branches on numbers, so it is recorded per call only"):format(module._class_name))
+    binding.raise("state", ("an edit in a file cannot call %s, which branches on numbers"):format(module._class_name))
   end
   local any = binding.new_ref() -- an empty handle for every tensor: a signature does not look into handles
   local args, named = {}, nil
@@ -337,7 +337,7 @@ end
 
 -- ---- modules whose forward joins a trace --------------------------------------------------------------------------------
 
-local inlines = extent() -- the functions { enter =, tap = } for the forward of a module that a body added
+local inlines = extent() -- the entries are { enter =, tap = }, the functions given to `record.inline`
 
 ---Calls a module such that its operators, and those of the modules that it calls, become nodes of the open trace.
 ---@param enter fun(module: table, args: table, options: table?): any  runs one forward
@@ -363,8 +363,8 @@ local function open_graph(s)
   end
 end
 
----Calls a module: inside a forward it records a call, on values of an open trace it adds the call to the trace, and on
----tensors it runs the module, with autograd as in PyTorch.
+---Calls a module: inside a forward the call is recorded, on values of an open trace the call is added to the trace, and on
+---tensors the module runs, with autograd as in PyTorch.
 ---@param module table
 ---@param ... any
 ---@return any

@@ -27,7 +27,7 @@ function state.read(self, given)
   local options = options_of.read("state_dict", given, { prefix = "string", keep_vars = "boolean" })
   local names, tensors, detached = {}, {}, {}
   each(self, options.prefix or "", function(key, _, _, t)
-    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- shared tensors stay shared
+    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- a shared tensor stays shared
     names[#names + 1], tensors[#tensors + 1] = key, detached[t]
   end)
   return names, tensors

@@ -162,7 +162,7 @@ function batch.begin(recording, number)
   if generation then generation:begin(pass) else pass:begin(0, unpack(args, 1, args.n)) end
 end
 
----Continues after a step: begins the next step of a generation, or ends the pass.
+---Continues a pass after one of its steps has run: begins the next step of a generation, or ends the pass.
 ---@param pass luasight.Pass
 ---@param result any  the model's output
 function batch.take(pass, result)

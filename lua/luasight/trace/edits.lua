@@ -12,7 +12,7 @@ local edits = {}
 
 ---@class luasight.Edit
 ---@field recording luasight.Recording
----@field functions table<integer, fun(...): any>
+---@field functions table<integer, fun(...): any>  the functions that the body gave to tracer:apply, by their node
 ---@field steps boolean  whether the body names the steps of a generation at which it acts
 
 -- ---- recording ---------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ local function check(network, text)
     local path = call.path
     local recorded = traces.program_of(network.edits[call.edit + 1].recording.graph, call.node)
     if not handle then
-      binding.raise("state", ("an edit calls a module %s, which the model does not have, so it cannot be saved"):format(path))
+      binding.raise("state", ("an edit calls %s, which is no module of the model, so the edit cannot be saved"):format(path))
     elseif program ~= recorded then
       binding.raise("state", ("an edit calls %s with an argument that is no tensor, so the edit cannot be saved"):format(path))
     end

@@ -62,8 +62,8 @@ function attached.check(tracer)
   end
 end
 
----Keeps the value that a call has at a point, for reads; where an edit of this point waits, its value is kept instead. Returns
----the kept value.
+---Keeps the value that a call has at a point, so that the script can read it. Where the script has set this point before, the
+---value that it set is kept instead. Returns the kept value.
 local function pass(known, path, call, name, value)
   local edits = known.edits[path]
   if edits and type(edits[name]) ~= "nil" then

@@ -149,7 +149,7 @@ function values.hooks.demand(node)
   run_or_abandon(recording, node)
 end
 
----Computes the value of an argument of a dynamic module that a body calls, since such a module is recorded with values.
+---Computes the value of an argument, a node, of a dynamic module that a body calls: such a module is recorded with values.
 function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end

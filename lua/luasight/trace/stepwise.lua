@@ -10,7 +10,7 @@ local stepwise = {}
 local Steps = {}
 Steps.__index = Steps
 
----Begins the generation; no step runs yet.
+---Begins a generation beside a trace; no step runs yet.
 ---@param tracer luasight.Tracer  a tracer with one invoke, which generates
 ---@param output fun(): any       the body of that invoke; returns a proxy of the generated ids
 ---@return luasight.StepwiseTrace
@@ -21,7 +21,7 @@ function stepwise.open(tracer, output)
   return setmetatable({ run = recording.pass.generation, _recording = recording }, Steps)
 end
 
----Runs one step. The trace ends behind the last step.
+---Runs one step of the generation. The trace ends after the last step.
 ---@return boolean  # false where there is no step left
 function Steps:step()
   local recording = self._recording

@@ -38,8 +38,8 @@ function aliases.kind(module, name)
   return aliases.is_module(module, leads) and "module" or "value"
 end
 
----Follows a path such as "self_attn.output[0]" from a handle. Returns the last name or number of the path (0), and before it
----the object that has to be indexed with it (the value of self_attn.output).
+---Follows a path such as "self_attn.output[0]" from a handle up to its last name or number. Returns the object reached (here
+---the value of self_attn.output), and the name or number with which it has to be indexed (here 0).
 ---@param handle userdata
 ---@param path string
 ---@return any, string|integer

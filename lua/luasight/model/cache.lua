@@ -51,7 +51,7 @@ end
 ---@field path string      its path in the model's own names
 ---@field handle userdata  the handle of the module
 ---@field value string?    the name of the value, which is read instead of the module's output
----@field full boolean?    true: the path has no *, so an error is raised if the module does not run
+---@field full boolean?    true: the option had this path without a *, so it is an error if the module does not run
 
 ---Returns the module at a path, or the modules at all paths that fit a pattern with *.
 ---@return luasight.Cached[]

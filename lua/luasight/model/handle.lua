@@ -59,7 +59,7 @@ local function names_below(place)
   return names
 end
 
----Returns the child of a name, or the module for which the name is an alias.
+---Returns the child that a module has under a name, or the module for which the name is an alias.
 local function named(at, name)
   local place = getfenv(at)
   local below = child(place, name)
@@ -202,13 +202,13 @@ local function unknown(place, key)
     { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
 end
 
----Returns the point of a tap, or nil where the module has no tap of that name.
+---Returns the number and the step of the point of a tap, or nil where the module has no tap of that name.
 local function tap(place, tracer, name)
   if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
   return locate(place, tracer, name)
 end
 
----Resolves an alias of this module. Returns an object and a key with which it has to be indexed to reach the value; nil where
+---Resolves an alias of this module. Returns an object and a key, so that object[key] is what the alias stands for; nil where
 ---the name is not an alias.
 ---@return any at, string|integer? step
 local function follow(self, place, key)
@@ -218,7 +218,7 @@ local function follow(self, place, key)
     binding.raise("name", ("this module has no %s: %s"):format(key, alias[1]), { point = place.path })
   end
   local tracer = alias:find(":", 1, true) and tracer_of(place, key)
-  if alias == ":" .. key then reach(place, tracer, key) end -- raises: the module has no such tap
+  if alias == ":" .. key then reach(place, tracer, key) end -- raises an error: there is no such tap
   return aliases.walk(self, alias)
 end
 
@@ -252,7 +252,7 @@ function handle.is_word(name)
   return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
 end
 
----Adds a module that the script has made to the model, as a child of the module at `place`.
+---Adds a module, which the script has made, to the model, as a child of the module to which `place` belongs.
 local function add(place, key, module)
   local path = join(place.path, tostring(key))
   if trace.of(place.network) then

@@ -24,9 +24,9 @@ local find_module = place_of.find_module
 -- ---- methods of the whole model ----------------------------------------------------------------------------------------
 
 local root_methods = handle.root_methods
-local copy_of -- assigned below, with the functions that make models
+local copy_of -- the function is defined below, with those that make models
 
----Runs a model that has stored edits without a body: the run is a trace, which the edits join.
+---Runs, without a body, a model that has stored edits: the run is a trace, in which the edits act.
 local function run_edited(network, ...)
   local tracer = trace.open(network)
   trace.invoke(tracer, traces.WHOLE, ...)

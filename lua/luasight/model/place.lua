@@ -38,7 +38,7 @@ local meta = getmetatable(prototype)
 
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  local numbers = setmetatable({}, { __mode = "k" }) -- program -> name -> number of the point
+  local numbers = setmetatable({}, { __mode = "k" }) -- program -> name of a point -> number of the point
   setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
   return handle
 end
@@ -79,8 +79,8 @@ local function find_point(place, tracer, name, number)
   return point
 end
 
----Returns the number of the point that a name has at the tracer's current step, and the step of the point, which is a later
----one where the script has moved the module on with `next` or `call`.
+---Returns the number of a module's point by its name ("output"), and the step of a generation to which the point belongs: the
+---tracer's current step, or a later step where the script has moved the module on with `next` or `call`.
 ---@return integer|false point, integer step
 local function locate(place, tracer, name)
   if not tracer._invoke then
@@ -189,11 +189,10 @@ local Children = {}
 function Children.__index(list, key)
   local names = {}
   for name in pairs(list) do names[#names + 1] = name end
-  binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
+  binding.raise("name", ("the module has no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
 end
 
----Returns the children of a module by name, also those that module.NAME does not reach because a point or a method has the
----name.
+---Returns the children of a module by name. A script needs this table where a point or a method has the same name as a child.
 local function children_of(place)
   local list = {}
   for name in place.module:_children() do list[name] = child(place, name) end
@@ -213,7 +212,7 @@ end
 local function path(handle) return getfenv(handle).path end
 
 ---@param handle userdata
----@return table  # the nn.Module
+---@return table  # the nn.Module behind the handle
 local function module(handle) return getfenv(handle).module end
 
 return {

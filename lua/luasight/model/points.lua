@@ -39,8 +39,8 @@ end
 
 -- ---- shapes ------------------------------------------------------------------------------------------------------------
 
----Returns a table with the sizes of a value: for a tensor `shape` and `dtype`, for a sequence the list of such tables of its
----elements, for a struct with their names.
+---Returns a table with the sizes of a value: for a tensor its `shape` and `dtype`, for a sequence a list that has such a table
+---for each element (in a struct with the `name` of the element), for any other value its type as `plain`.
 local function sizes(v)
   v = is_handle(v) and v.value or v
   if not is_handle(v) then return { plain = v == nil and "none" or type(v) } end
@@ -102,7 +102,7 @@ function points.names(program, module)
   return list
 end
 
----Returns the module's aliases for values, with the paths of the values.
+---Returns the aliases that a module has for values, with the paths of these values.
 local function other_names(module, found)
   local list, names, taken = {}, {}, {}
   aliases.add_names(module, names, "value")

@@ -42,7 +42,7 @@ local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 ---@param module table  the root nn.Module
 ---@param names table<string, string|string[]>
 ---@param is_word fun(name: string): boolean  returns whether every module has a method or field of this name
----@return table<table, table<string, string>>  # for each module that gets new names below it, the paths by these names
+---@return table<table, table<string, string>>  # by the module below which a new name is added: new name -> path of a module
 function rename.places(module, names, is_word)
   if type(names) ~= "table" then
     binding.raise("argument", "rename takes a table: { layer1 = \"embed\" }, not a " .. type(names))

@@ -151,7 +151,7 @@ local function locate(self, name)
   return file
 end
 
----Returns the names of all tensors, sorted.
+---Returns the names of all tensors in the checkpoint, sorted.
 ---@return string[]
 function Checkpoint:keys()
   local names = {}
@@ -160,7 +160,7 @@ function Checkpoint:keys()
   return names
 end
 
----Returns whether there is a tensor called `name`.
+---Returns whether the checkpoint has a tensor called `name`.
 ---@param name string
 ---@return boolean
 function Checkpoint:has(name) return self._where[name] ~= nil end
@@ -179,7 +179,7 @@ function Checkpoint:describe(name) return (locate(self, name):_entry(name)) end
 ---@param name string
 function Checkpoint:forget(name) locate(self, name):forget(name) end
 
----Closes all files; tensors taken from them stay valid.
+---Closes all files of the checkpoint; tensors taken from them stay valid.
 function Checkpoint:release()
   for _, file in pairs(self._files) do file:release() end
   self._files = {}

@@ -54,7 +54,7 @@ function File:_entry(name)
   binding.raise("name", ("%s: the file has no tensor %s%s"):format(self.path, quoted(name), near.text(name, self:keys())))
 end
 
----Returns the names of all tensors, in the order of the file; for a file of PyTorch, the names in its outermost dict.
+---Returns the names of all tensors in the order of the file; for a file of torch.save, the names in its outermost dict.
 ---@return string[]
 function File:keys()
   local core = core_of(self)
@@ -63,7 +63,7 @@ function File:keys()
   return names
 end
 
----Returns whether there is a tensor called `name`.
+---Returns whether the file has a tensor called `name`.
 ---@param name string
 ---@return boolean
 function File:has(name) return entry_of(self, name) ~= nil end
@@ -171,7 +171,7 @@ end
 local function plain(name, t)
   if nodes.is_node(t) then t = t.value end
   if not tensors_of.is_tensor(t) then
-    binding.raise("argument", ("the value of %s is not a tensor but a %s"):format(quoted(name), type(t)))
+    binding.raise("argument", ("safetensors.save: the value of %s is not a tensor but a %s"):format(quoted(name), type(t)))
   end
   t = tensors_of.plain(t:detach())
   if tensors_of.device(t) ~= "cpu" then t = t:to { device = "cpu" } end

@@ -86,7 +86,7 @@ local function check(network, text)
     local path = call.path
     local recorded = traces.program_of(network.edits[call.edit + 1].recording.graph, call.node)
     if not handle then
-      binding.raise("state", ("an edit calls %s, which is no module of the model, so the edit cannot be saved"):format(path))
+      binding.raise("state", ("an edit calls %s, which is no part of the model, so the edit cannot be saved"):format(path))
     elseif program ~= recorded then
       binding.raise("state", ("an edit calls %s with an argument that is no tensor, so the edit cannot be saved"):format(path))
     end

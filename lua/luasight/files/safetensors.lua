@@ -105,7 +105,8 @@ local function visitor_of(file)
       for i = 1, n, 2 do
         local key = elements[i]
         if type(key) ~= "string" and type(key) ~= "number" and type(key) ~= "boolean" then
-          binding.raise("format", ("%s: the file has a dict with a key that is neither text nor number nor boolean"):format(file.path))
+          binding.raise("format", ("%s: the file has a dict with a key that is neither text nor number nor boolean"):format(
+            file.path))
         end
         result[key] = elements[i + 1]
       end

@@ -1,7 +1,7 @@
 --- Tensors as text, equal to PyTorch's byte for byte.
 ---
---- The text is made from a luasight.TensorView: shape, strides, and a function that reads elements. Of a large tensor only
---- the elements at the edges of each axis are read.
+--- The text is made from a luasight.TensorView: shape, strides, numbers in memory and a function that reads them. Of a
+--- large tensor only the elements at the edges of each axis are read.
 local format = require "luasight.ffi".format
 
 local print_tensor = {
@@ -15,8 +15,9 @@ local PRECISION, LINE = 4, 80
 ---@field shape integer[]
 ---@field strides integer[]
 ---@field elements integer
----@field at fun(place: integer): any  the element at the place `sum(i * stride)` of memory
----@field edges boolean?    whether `at` has only the first and last elements of each long axis
+---@field data any          a pointer to the numbers in memory: the element at the position i is at the place `sum(i * stride)`
+---@field read fun(data: any, place: integer): any  reads a number
+---@field edges boolean?    whether `data` has only the first and last elements of each long axis
 ---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
 ---@field keep any          the tensor in whose memory the elements are
 
@@ -99,7 +100,7 @@ local function along(view, axis, f)
 end
 
 local function visit(view, axis, offset, f)
-  if axis > #view.shape then return f(view.at(offset)) end
+  if axis > #view.shape then return f(view.read(view.data, offset)) end
   along(view, axis, function(i)
     if i then visit(view, axis + 1, offset + i * view.strides[axis], f) end
   end)
@@ -114,7 +115,7 @@ local function vector(view, offset, indent, form, width)
     end
     local text = " ..."
     if i then
-      text = form(view.at(offset + i * view.strides[#view.shape]))
+      text = form(view.read(view.data, offset + i * view.strides[#view.shape]))
       text = (" "):rep(width - #text) .. text
     end
     line[#line + 1] = text
@@ -126,7 +127,7 @@ end
 local function body(view, axis, offset, indent, form, width)
   local left = #view.shape - axis + 1
   if left == 0 then
-    local text = form(view.at(offset))
+    local text = form(view.read(view.data, offset))
     return (" "):rep(width - #text) .. text
   end
   if left == 1 then return vector(view, offset, indent, form, width) end

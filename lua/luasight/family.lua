@@ -10,29 +10,29 @@ local text = require "luasight.nn.text"
 
 ---@class luasight.Family
 local family = {
-  -- for the values of a forward: several results, results by name, a value with a name
+  -- for a forward: `tuple` and `struct` make one value of several results, `tap` gives a value a name
   tuple = tensor.tuple,
   struct = tensor.struct,
   tap = record.tap,
 
-  -- for parameters: `empty` makes one without numbers, `is_skipping` tells whether a module is being made without any
-  -- numbers
+  -- for parameters: `empty` makes a parameter whose numbers are not set, `is_skipping` returns whether modules are being made
+  -- whose parameters have no memory for numbers
   empty = parameter.empty,
   is_skipping = parameter.is_skipping,
 
-  -- for a setting of config.json that is refused: the error with its code and text, and the nearest of the names that exist
+  -- for a setting of config.json that the family refuses: `raise` raises an error, `near` finds the most similar known names
   raise = failure.raise,
   near = near.text,
 
-  -- a table of options or named arguments, its names and values checked
+  -- checks the names and the values in a table of options or of named arguments
   options = options.read,
 
-  -- for the attributes of a module, as texts in the form in which PyTorch prints them
+  -- these functions write the attributes of a module in the form in which PyTorch prints them
   float_text = text.float,
   tuple_text = text.tuple,
   value_text = text.value,
 
-  -- for the norm of a family: the class on which it may build its own
+  -- the class from which a family can derive a norm of its own
   RMSNorm = norm.RMSNorm,
 }
 

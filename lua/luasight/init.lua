@@ -24,7 +24,7 @@ local ls = {
   session = trace.session,
 }
 
----Returns how many handles are alive in the core.
+---Returns the number of handles that are alive in the core: of tensors, sequences, traces, modules, files and others.
 ---@return integer
 function ls.live() return binding.live() end
 

@@ -95,7 +95,7 @@ describe("a checkpoint folder", function()
       save("a.safetensors", { a = torch.tensor { 1 } })
       put("model.safetensors.index.json", '{"weight_map":{"b":"a.safetensors"}}')
       local weights = checkpoint.read(folder)
-      fails(weights.get, "format", 'a.safetensors: the index says that "b" is in this file', weights, "b")
+      fails(weights.get, "format", 'a.safetensors: the checkpoint index says that "b" is in this file', weights, "b")
     end)
 
     it("refuses an index that reaches out of the folder", function()

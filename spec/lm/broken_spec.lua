@@ -85,13 +85,13 @@ local cases = {
   end, "format", "F/1.safetensors: its header claims" },
   { "an index that lies about a tensor", function()
     with_index(function(map) map[WTE] = map[WTE] == "1.safetensors" and "2.safetensors" or "1.safetensors" end)
-  end, "format", 'the index says that "transformer.wte.weight" is in this file, but it is not' },
+  end, "format", 'the checkpoint index says that "transformer.wte.weight" is in this file, but it is not' },
   { "an index without a tensor", function() with_index(function(map) map[WTE] = nil end) end, "format",
     "F: the weights do not fit config.json: missing keys: transformer.wte.weight" },
   { "an index with an absolute path", function() with_index(function(map) map[WTE] = "/etc/passwd" end) end, "format",
-    "F/" .. INDEX .. ': the index names the file "/etc/passwd", which is not inside the folder' },
+    "F/" .. INDEX .. ': the checkpoint index names the file "/etc/passwd", which is not inside the folder' },
   { "an index that leads out of the folder", function() with_index(function(map) map[WTE] = "a/../../b" end) end, "format",
-    "F/" .. INDEX .. ': the index names the file "a/../../b", which is not inside the folder' },
+    "F/" .. INDEX .. ': the checkpoint index names the file "a/../../b", which is not inside the folder' },
   { "an index that names itself", function() with_index(function(map) map[WTE] = INDEX end) end, "format",
     "F/" .. INDEX .. ": its header claims " },
   { "a piece that is a link to itself", function()

@@ -1,6 +1,6 @@
 --- Runs several HTTP transfers at once with libcurl. No Lua function is a callback of libcurl: libcurl writes bodies and
---- headers into C files, some of them in memory. libcurl is loaded at the first use, so that luasight works without it
---- otherwise.
+--- headers into C files, some of them in memory. libcurl is loaded when it is first used, so that whoever downloads nothing
+--- can do without libcurl.
 local ffi = require "ffi"
 local system = require "luasight.ffi.system"
 
@@ -41,7 +41,7 @@ local RESPONSE_CODE, SIZE_DOWNLOAD = 0x200002, 0x600008
 local HTTP, HTTPS, DONE = 1, 2, 1
 
 local curl = {
-  CANNOT_RESUME = 33, CANNOT_WRITE = 23, TOO_LARGE = 63, -- some of the values of a transfer's `code`
+  CANNOT_RESUME = 33, CANNOT_WRITE = 23, TOO_LARGE = 63, -- result codes of libcurl
   TIMED_OUT = 28,
 }
 
@@ -101,8 +101,8 @@ local function memory()
   end
 end
 
----Returns the operating system's reason for which libcurl could not write to `file`. A trial write finds the reason; the
----file is then cut back to the size that it had.
+---Returns why the operating system refused a write of libcurl to `file`. A trial write finds the reason, and the file is
+---then cut back to its former size.
 local function why_not(file, path)
   local block, reason = ffi.new "char[65536]", nil
   local there = io.open(path, "rb")
@@ -148,7 +148,7 @@ local function prepare(lib, t)
   if t.from and t.from > 0 then set(RESUME_FROM, large(t.from)) end
 end
 
----Returns the headers of the last answer in a text; the text of a redirected transfer has the headers of several answers.
+---Returns by name the headers of the last HTTP answer in `text`, which has several answers after a redirection.
 local function headers_of(text)
   local headers = {}
   for line in text:gmatch "[^\r\n]+" do
@@ -202,7 +202,7 @@ function curl.new()
   return setmetatable({ _lib = lib, _multi = lib.curl_multi_init(), _running = {} }, Transfers)
 end
 
----Starts a transfer.
+---Starts an HTTP transfer beside those that are running.
 ---@param t luasight.Transfer
 function Transfers:add(t)
   prepare(self._lib, t)

@@ -1,6 +1,6 @@
---- Edits lines with libedit, where libedit is installed. libedit calls no Lua function: it returns after each key, and the
---- keys that luasight handles itself (Tab, Ctrl-C, Ctrl-Z) insert themselves into the line, from which they are then
---- removed.
+--- Reads and edits the lines that a user types in a terminal, with libedit where it is installed. libedit calls no Lua
+--- function: it returns after each key, and the keys that luasight handles itself (Tab, Ctrl-C, Ctrl-Z) are inserted into
+--- the line as characters, which luasight then removes from it.
 local ffi = require "ffi"
 local system = require "luasight.ffi.system"
 
@@ -94,7 +94,7 @@ local function close(lib, el)
 end
 
 ---Opens an editor on standard input and output; returns nil where libedit is not installed.
----@param size integer  how many lines of history it keeps
+---@param size integer  the largest number of lines in the editor's history
 ---@return luasight.Editor?
 function editline.open(size)
   local lib = library()
@@ -131,13 +131,15 @@ end
 
 function Editor:_edit(on) self._lib.el_set(self._el, UNBUFFERED, number(on and 1 or 0)) end
 
----Removes the key before the cursor from the line through libedit's own delete key, so that the screen is redrawn.
+---Removes the character before the cursor, which a key of luasight has inserted into the line. libedit's own delete key does
+---it, so that the screen is redrawn.
 function Editor:_take_out()
   self._lib.el_push(self._el, DELETE)
   self._lib.el_gets(self._el, self._count)
 end
 
----Inserts the completion that `complete` returns; a list of candidates is printed below the line.
+---Inserts the completion that the function `complete` returns for the text before the cursor; where the function returns a
+---list of candidates too, the list is printed below the line.
 function Editor:_complete(before, complete)
   local more, list = complete(before)
   if more and more ~= "" then self._lib.el_push(self._el, more) end
@@ -162,7 +164,7 @@ end
 ---Reads one line from the terminal.
 ---@param prompt string
 ---@param complete fun(before: string): string?, string?  returns the text to insert behind the cursor, and a list to print
----@return "line"|"clear"|"end" how, string? text
+---@return "line"|"clear"|"end" how, string? text  # clear: the user pressed Ctrl-C; end: Ctrl-D, or the terminal is closed
 function Editor:read(prompt, complete)
   prompt_library().luasight_prompt_set(prompt)
   io.flush()

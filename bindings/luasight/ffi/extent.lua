@@ -2,13 +2,13 @@
 --- order of opening. Each entry belongs to the coroutine in which it was opened: while that coroutine has yielded, other
 --- code does not see the entry, and the entries of a coroutine that is never resumed are collected with it.
 ---
---- The current entry for running code is the one that its own coroutine opened last; where there is none, the one opened
---- last by the coroutines that wait for it (those that resumed it, and the main program). The stack itself refers to
---- entries weakly: the function that opened an entry holds it.
+--- The current entry for running code is the entry that its own coroutine opened last. Where this coroutine has no open
+--- entry, it is the last entry of the coroutines that wait for it (those that resumed it, and the main program). The stack
+--- itself refers to entries weakly: the function that opened an entry holds it.
 local running, status = coroutine.running, coroutine.status
 
 ---@class luasight.Extent
----@field shared boolean  true: coroutines opened some entries, so `current` may change without an `open` or `close`
+---@field shared boolean  whether entries belong to coroutines, so that `current` may change without an `open` or `close`
 local Extent = {}
 Extent.__index = Extent
 
@@ -24,10 +24,10 @@ local function thread()
 end
 
 ---@param value any
----@return table entry  the argument for `close`; the caller has to hold it as long as it is open
+---@return table entry  the open entry, for `close`; the stack refers to it weakly, so the caller has to hold it until then
 function Extent:open(value)
   local entries, entry = self._entries, { value = value, thread = thread() }
-  repeat -- repeated where a finalizer has opened and closed an entry at the same place meanwhile
+  repeat -- a finalizer may open and close an entry at the same place meanwhile; then another place is taken
     local top = self._top
     while top > 0 and not entries[top] do top = top - 1 end
     top = top + 1
@@ -49,7 +49,7 @@ function Extent:close(entry)
   if top == 0 then self.shared = false end
 end
 
----Returns the current value where entries of several coroutines are open.
+---Returns the value of the current entry of the stack, where coroutines have opened entries.
 local function search(self, field, wanted)
   local entries, me, waiting = self._entries, thread(), nil
   local shared = false
@@ -68,8 +68,8 @@ local function search(self, field, wanted)
   return waiting and waiting.value
 end
 
----Returns the current value for the running code, or nil where nothing is open. With `field`, only the values whose field
----of that name is `wanted` count.
+---Returns the value of the entry that is current for the running code, or nil where no entry is open. With `field`, only
+---entries count whose value has `wanted` in the field of that name.
 ---@param field string?
 ---@param wanted any
 ---@return any
@@ -101,7 +101,7 @@ local function closed(self, entry, ok, ...)
   return ...
 end
 
----Calls a function with `value` open, and closes it again even where the function raises.
+---Opens an entry with `value`, calls a function, and closes the entry, also where the function raises an error.
 ---@param value any
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f

@@ -11,7 +11,7 @@ local functions = {}
 
 -- ---- modules ---------------------------------------------------------------------------------------------------------
 
----Makes a module without tensors and children.
+---Makes a module of the core that has no tensors and no children yet.
 ---@param class_name string
 ---@return ffi.cdata*
 function functions.new_module(class_name)
@@ -30,13 +30,13 @@ function functions.set_tensor(module, name, t) binding.check(C.ls_module_set_ten
 ---@param child ffi.cdata*
 function functions.set_child(module, name, child) binding.check(C.ls_module_set_child(module, name, child)) end
 
----Sets the axis of a batch's rows in the value at a point; false where the value has none.
+---Sets which axis of the value at a point counts the rows of a batch; `axis` is false where the value has no such axis.
 ---@param module ffi.cdata*
 ---@param point string
 ---@param axis integer|false
 function functions.set_batch_axis(module, point, axis) binding.check(C.ls_module_set_axis(module, point, axis or -1)) end
 
----Sets the axis of the tokens in the value at a point; false where the value has none.
+---Sets which axis of the value at a point counts the tokens; `axis` is false where the value has no such axis.
 ---@param module ffi.cdata*
 ---@param point string
 ---@param axis integer|false
@@ -68,7 +68,8 @@ end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----Makes a function of a module and begins its recording; without a module, the function is one form of a part of a forward.
+---Makes a function of the core and begins its recording: of the forward of a module, or, without a module, of one of the two
+---functions that `functions.two_forms` takes.
 ---@param module ffi.cdata*?
 ---@return ffi.cdata*
 function functions.new(module)
@@ -77,7 +78,8 @@ function functions.new(module)
   return ffi.gc(out[0], C.ls_function_release)
 end
 
----Adds an input to a function: the next positional one, or one with a name.
+---Adds an input to a function that is being recorded, and returns it as a node: the next positional input, or, with `name`,
+---a keyword argument.
 ---@param f ffi.cdata*
 ---@param name string?
 ---@return ffi.cdata*
@@ -87,19 +89,19 @@ function functions.input(f, name)
   return out
 end
 
----Gives the inputs of a function values, so that it computes while it is recorded.
+---Sets the values of a function's inputs, so that each operator is computed when it is recorded.
 ---@param f ffi.cdata*
 ---@param stream ffi.cdata*
 ---@param n integer
----@param copies boolean  whether the function will run again later, on copies of these values
+---@param copies boolean  whether the recording changes copies of the values only, because the function will run on them again
 function functions.record_with_values(f, stream, n, copies)
   binding.check(C.ls_function_eager(f, stream, n, copies and 1 or 0))
 end
 
----Ends the recording with the function's result, which is a single value.
+---Ends the recording of a function; `result` is the value that the function returns.
 ---@param f ffi.cdata*
 ---@param result any
----@return boolean  # false where the result is a list
+---@return boolean  # false where the result is a Lua list, which a function cannot return
 function functions.finish(f, result)
   local e = binding.stream.take()
   local scratch, n = e.encode_one(result)
@@ -109,7 +111,7 @@ function functions.finish(f, result)
   return n == 1
 end
 
----Returns the result that a function computed while it was recorded; it can be asked for once.
+---Returns the result that a function computed while it was recorded; the result can be read only once.
 ---@param f ffi.cdata*
 ---@return any
 function functions.result(f)
@@ -118,13 +120,13 @@ function functions.result(f)
   return binding.settle(out)
 end
 
----Records a call of the function of a child module in the open function to which a node belongs.
+---Records a call of a child module in the function to which `node`, one of the call's arguments, belongs.
 ---@param node ffi.cdata*
 ---@param child ffi.cdata*   the child module
 ---@param callee ffi.cdata*  the function of the child
 ---@param stream ffi.cdata*
 ---@param n integer
----@param _arguments any  what holds the handles in the stream until the call
+---@param _arguments any  refers to the handles in the stream, so that they are not collected before the call
 ---@return ffi.cdata*
 function functions.call(node, child, callee, stream, n, _arguments)
   local out = binding.new_ref()
@@ -133,7 +135,7 @@ function functions.call(node, child, callee, stream, n, _arguments)
   return out
 end
 
----Names a value of a function that is being recorded.
+---Makes a tap in a function that is being recorded; returns the node of the value behind the tap.
 ---@param f ffi.cdata*
 ---@param name string
 ---@param value ffi.cdata*
@@ -144,7 +146,8 @@ function functions.tap(f, name, value)
   return out
 end
 
----Records a call of one of two functions with the same inputs and result: `fused` unless a point inside `plain` is watched.
+---Records a computation for which there are two functions with the same inputs and result: a run calls `fused`, but `plain`
+---where a trace reads or sets a point inside `plain`.
 ---@param f ffi.cdata*
 ---@param plain ffi.cdata*
 ---@param fused ffi.cdata*
@@ -159,7 +162,7 @@ end
 
 -- ---- programs --------------------------------------------------------------------------------------------------------
 
----Makes the program of a function.
+---Makes the program that runs a function.
 ---@param f ffi.cdata*
 ---@return ffi.cdata*
 function functions.program(f)
@@ -173,7 +176,7 @@ end
 ---@param stream ffi.cdata*
 ---@param n integer
 ---@param autograd boolean  true: autograd is in the mode of the running coroutine; false: it is off
----@param _arguments any  what holds the handles in the stream until the call
+---@param _arguments any  refers to the handles in the stream, so that they are not collected before the call
 ---@return any
 function functions.run(program, stream, n, autograd, _arguments)
   local out = binding.new_ref()
@@ -182,7 +185,7 @@ function functions.run(program, stream, n, autograd, _arguments)
   return binding.settle(out)
 end
 
----Returns how often one run calls a module.
+---Returns how often one run of a program calls a module.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*
 ---@return integer
@@ -190,8 +193,8 @@ function functions.calls(program, module) return C.ls_program_calls(program, mod
 
 local kinds = { input = INPUT, output = OUTPUT }
 
----Returns the number of a point, or false where there is none: `name` is "input", "output" or a tap, `call` counts the
----module's calls from 0.
+---Returns the number of a module's point in a program, or false where the module has no such point: `name` is "input",
+---"output" or the name of a tap, and `call` is the number of the module's call within one run, from 0.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*
 ---@param name string

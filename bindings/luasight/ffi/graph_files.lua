@@ -1,5 +1,5 @@
---- Functions and stored edits as JSON texts. The core writes and reads them, and checks the whole text before it makes any
---- object of it.
+--- Functions and stored edits as JSON texts. The core writes and reads these texts, and checks a whole text before it makes
+--- any object from it.
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
@@ -16,8 +16,8 @@ function graph_files.write(path, text) binding.check(C.ls_file_write(path, text,
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----Returns a function, with all functions that it calls, as JSON; the tensors called `names` are left to a file of weights.
----Raises an error where the JSON could not be read back.
+---Returns a function, with all functions that it calls, as JSON. Of the tensors whose names are in `names`, the JSON has only
+---the name, since a file of weights has their numbers. Raises an error where the JSON could not be read back.
 ---@param f ffi.cdata*
 ---@param names string[]
 ---@return string
@@ -33,7 +33,7 @@ end
 
 -- ---- stored edits ----------------------------------------------------------------------------------------------------
 
----Reads and checks a text of edits.
+---Reads and checks a JSON text of stored edits; returns a reader, from which `calls`, `edits` and `record` take the edits.
 ---@param text string
 ---@param name string  the name of the file, for errors
 ---@return ffi.cdata* reader
@@ -47,10 +47,10 @@ end
 ---@field edit integer  the number of the edit, from 0
 ---@field node integer  the number of the node in the edit
 ---@field path string  the path of the module
----@field positional integer
----@field keywords string[]
+---@field positional integer  the number of positional arguments
+---@field keywords string[]  the names of the keyword arguments
 
----Returns the calls of modules in the edits of a text, as a list from 1.
+---Returns the calls of modules that the stored edits in a reader contain.
 ---@param reader ffi.cdata*
 ---@return luasight.EditedCall[]
 function graph_files.calls(reader)
@@ -65,7 +65,7 @@ function graph_files.calls(reader)
   return list
 end
 
----Sets the program for a call of the list that `calls` returns.
+---Sets the program that runs for a call in the list that `calls` returns.
 ---@param reader ffi.cdata*
 ---@param number integer  the position of the call in that list
 ---@param program ffi.cdata*
@@ -73,18 +73,18 @@ function graph_files.set_program(reader, number, program)
   binding.check(C.ls_reader_set_program(reader, number - 1, program))
 end
 
----Returns the number of edits in a text.
+---Returns the number of stored edits in a reader.
 ---@param reader ffi.cdata*
 ---@return integer
 function graph_files.edits(reader) return C.ls_reader_edits(reader) end
 
----Returns whether an edit names the steps of a generation at which it acts.
+---Returns whether a stored edit names the steps of a generation at which it acts.
 ---@param reader ffi.cdata*
 ---@param edit integer  from 0
 ---@return boolean
 function graph_files.names_steps(reader, edit) return C.ls_reader_edit_steps(reader, edit) == 1 end
 
----Adds the nodes of an edit to an invoke.
+---Adds the nodes of a stored edit to an invoke of the trace `t`.
 ---@param reader ffi.cdata*
 ---@param edit integer  from 0
 ---@param t ffi.cdata*

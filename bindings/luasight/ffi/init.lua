@@ -1,6 +1,6 @@
---- The one place that knows the C ABI: declarations, the library, handles, argument streams, status to error. What can be
---- done with handles stands beside it by subject: operators.lua, tensors.lua, sequences.lua, nodes.lua, functions.lua,
---- traces.lua, graph_files.lua, weights.lua, tokenizers.lua.
+--- Loads luasight's C library, whose interface is core/abi.h, and has what all its users need: handles, argument streams,
+--- and errors for the library's status numbers. The files beside this one wrap the library's functions by subject:
+--- operators.lua, tensors.lua, nodes.lua, traces.lua and others.
 ---
 --- Every handle of a script is one kind of cdata, `ls_ref`, around the 16 bytes of an ls_value: a tensor, a sequence or a
 --- node of a graph. `luasight.tensor` defines the methods of handles.
@@ -40,22 +40,22 @@ end
 C.ls_start(constants.LS_START_ALL)
 
 ---@class luasight.binding
----@field C table            the library, for the modules of the binding; call through it, do not cache its functions
----@field ffi table          for them too
+---@field C table            the loaded C library; functions are called as C.name(...) and not kept in local variables
+---@field ffi table          LuaJIT's module ffi
 ---@field ref_t ffi.ctype*   the type of every handle
 local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.here, where = site.text }
 
 local ref_t = binding.ref_t
 local istype = ffi.istype
 local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
-local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle of a lower kind than TENSOR holds nothing any more
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle whose kind is below TENSOR holds no value
 
----How many handles are alive in the core.
+---Returns the number of handles that are alive in the core.
 ---@return integer
 function binding.live() return tonumber(C.ls_live()) end
 
 local text_t = ffi.typeof "char[512]"
-local text = text_t() -- nil while a number is written: a finalizer that writes one meanwhile makes another buffer
+local text = text_t() -- the buffer of `format`; nil while in use, so that a finalizer that formats a number makes its own
 
 ---Formats one number as C's printf does; LuaJIT's own `%.4f` rounds ties away from zero.
 ---@param pattern string
@@ -71,7 +71,7 @@ end
 
 local float_bytes = ffi.new "union { char bytes[4]; float value; }"
 
----The number in four bytes: a float as this machine has it in memory.
+---Returns the number of a 32-bit float from its four bytes in this machine's byte order.
 ---@param bytes string
 ---@return number
 function binding.float_of(bytes)
@@ -96,7 +96,7 @@ end
 binding.raise = failure.raise
 
 ---Raises the error that a function of the core reported, if its status is not 0. Where a node failed, the error names the
----node's line.
+---line of the script that recorded the node.
 ---@param status integer
 ---@param fields table?  fields of the error that replace those of the core
 function binding.check(status, fields)
@@ -145,19 +145,19 @@ function binding.free_memory()
   collectgarbage()
 end
 
----Adds a new handle to the list of the current scope.
+---Adds a new handle to the list of handles that the current scope (ls.scope) will release.
 local function note(r)
   local list = scopes:current()
   if list then list[#list + 1] = r
   elseif scopes:is_empty() then scoped = false end
 end
 
----Whether a value is a handle.
+---Returns whether a value is a handle.
 ---@param v any
 ---@return boolean
 function binding.is_handle(v) return istype(ref_t, v) end
 
----Makes a handle of kind LS_NONE; its field `v` is passed to C functions as `out`.
+---Makes an empty handle (of kind LS_NONE), which C functions fill: its field `v` is their argument `out`.
 ---@return ffi.cdata*
 function binding.new_ref()
   local r = ref_t()
@@ -186,7 +186,7 @@ function binding.settle(r)
   return nil
 end
 
----Returns the Lua value of a new handle that was copied from a result, as `settle` returns it.
+---Returns the Lua value of a handle that is a copy of a result of the core, as `settle` returns it.
 ---@param r ffi.cdata*  a copy of an ls_ref that the core filled
 ---@return any
 function binding.take(r)
@@ -219,7 +219,7 @@ function binding.open_scope()
   return scopes:open {}
 end
 
----Closes a scope; returns the handles made inside it, and the list of the enclosing scope.
+---Closes a scope; returns the handles made inside it, and the handles of the enclosing scope, nil where there is none.
 ---@param entry table
 ---@return ffi.cdata*[] made, ffi.cdata*[]? around
 function binding.close_scope(entry)
@@ -246,7 +246,7 @@ function modes.set()
   C.ls_grad_enable(on == nil and outside or on)
 end
 
----Whether autograd records.
+---Returns whether autograd records the operators that are called now.
 ---@return boolean
 function binding.records_autograd()
   if modes.shared then modes.set() end

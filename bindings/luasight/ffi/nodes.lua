@@ -9,7 +9,7 @@ local nodes = {}
 
 -- ---- the owner of a node ----------------------------------------------------------------------------------------------
 
--- The results of `nodes.state`, which are those of ls_node_is_open.
+-- The numbers that `nodes.state` and the core's ls_node_is_open return.
 local CLOSED, FUNCTION, TRACE = 0, 1, 2
 nodes.CLOSED, nodes.FUNCTION, nodes.TRACE = CLOSED, FUNCTION, TRACE
 
@@ -44,9 +44,9 @@ function nodes.is_open(v) return v._kind == NODE and C.ls_node_is_open(v.v) ~= C
 ---@return number
 function nodes.owner(node) return tonumber(ffi.cast("uintptr_t", node.v.as.p)) end
 
----Returns the kind of a node's value, as far as it is known.
+---Returns the kind of a node's value, LS_NONE where the kind is not known before a run.
 ---@param node ffi.cdata*
----@return integer  # LS_*
+---@return integer  # a constant such as LS_TENSOR
 function nodes.kind(node) return C.ls_node_kind(node.v) end
 
 ---Returns the script line that made a node, such as "examples/x.lua:14".
@@ -56,7 +56,7 @@ function nodes.where(node) return binding.where(tonumber(C.ls_node_site(node.v))
 
 -- ---- values ----------------------------------------------------------------------------------------------------------
 
----Returns the value of a node that was saved or demanded.
+---Returns the value of a node of a trace that was saved or demanded.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.value(node)
@@ -81,13 +81,13 @@ function nodes.become_value(node)
   return binding.settle(out)
 end
 
----Returns whether a forward is recorded with values.
+---Returns whether the forward to which a node belongs computes its values while it is recorded.
 ---@param node ffi.cdata*
 ---@return boolean
 function nodes.is_eager(node) return C.ls_node_is_eager(node.v) ~= 0 end
 
----Returns the value of a node of a forward that is recorded with values; the recorded function is then only valid for this
----value.
+---Returns the value of a node in a forward that computes its values while it is recorded; the recorded function is then only
+---valid for inputs that lead to this value.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.demand(node)
@@ -116,7 +116,7 @@ function nodes.save(node) binding.check(C.ls_trace_save(node.v)) end
 ---@return boolean
 function nodes.is_set(node) return C.ls_node_is_set(node.v) ~= 0 end
 
----Lets a read value stay unset, without an error, where a skip leaves out the point.
+---Lets the value of a node that reads a point stay unset, without an error, where a skipped module contains the point.
 ---@param node ffi.cdata*
 function nodes.make_optional(node) C.ls_trace_optional(node.v) end
 
@@ -131,8 +131,8 @@ function nodes.token_axis(node)
   return axis, invoke[0], step[0]
 end
 
----Returns `offset` plus the columns of padding that a pass puts in front of an invoke's tokens, as a node: it is known when
----the pass begins.
+---Returns `offset` plus the columns of padding that a pass puts in front of an invoke's tokens. The result is a node, since
+---the padding is known only when the pass begins.
 ---@param node ffi.cdata*
 ---@param invoke integer
 ---@param step integer
@@ -148,7 +148,7 @@ end
 
 ---Returns the gradient of a node's value, as a node.
 ---@param node ffi.cdata*
----@param invoke integer  the invoke whose body asks for it, -1 outside of invokes
+---@param invoke integer  the invoke whose body asks for the gradient, -1 outside of invokes
 ---@return ffi.cdata*
 function nodes.grad(node, invoke)
   local out = binding.new_ref()

@@ -20,7 +20,7 @@ function operators.find(name)
   return C.ls_op_find(name, found) == 0 and found[0] or nil
 end
 
----Returns the operator of a name; an unknown name raises an error with near misses.
+---Returns the operator of a name; an unknown name raises an error with similar names.
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
@@ -45,7 +45,8 @@ end
 
 -- ---- calling operators -----------------------------------------------------------------------------------------------
 
----Returns the results in an encoder. All are made handles before the first step that may run the collector.
+---Returns the results of a call as Lua values. All results become handles first, since making a Lua value of a handle may
+---run the collector.
 local function take_all(e, n)
   local taken = {}
   for i = 1, n do
@@ -57,7 +58,7 @@ local function take_all(e, n)
   return unpack(taken, 1, n)
 end
 
----Returns the results of a call, and puts the encoder back into its pool.
+---Returns the results of a call, and frees the encoder `e`, which had its arguments and results, for the next call.
 local function results_of(e)
   local n = e.count[0]
   if n == 1 then
@@ -69,8 +70,8 @@ local function results_of(e)
   return take_all(e, n)
 end
 
----Raises the error of a failed call. An operator that changed nothing and lacked memory is called again, after unused
----memory was freed.
+---Raises the error of a failed call of an operator. Before that, an operator that lacked memory and has changed nothing is
+---called once more after unused memory was freed.
 local function failed(e, status, op, ...)
   give(e)
   if C.ls_error_again() ~= 0 then
@@ -84,7 +85,7 @@ local function failed(e, status, op, ...)
   binding.check(status)
 end
 
----Calls an operator, or records it where an argument is a node of an open graph.
+---Calls an operator, or records it where an argument is a node of a forward or a trace that is being recorded.
 ---@param op ffi.cdata*  the result of `operators.get`
 ---@param ... any        positional arguments; a trailing table without a list part holds keyword arguments
 ---@return any ...       # one Lua value for each result
@@ -109,8 +110,8 @@ function operators.call_two(op, a, b)
   return results_of(e)
 end
 
----Calls an operator that returns a view of its argument. The bytes behind the handle are not counted, since those of the
----argument are.
+---Calls an operator that returns a view of its argument. The bytes of the view are not counted as new memory, since the view
+---lies in the memory of the argument.
 ---@param op ffi.cdata*
 ---@param ... any
 ---@return ffi.cdata*

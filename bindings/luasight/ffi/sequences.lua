@@ -12,12 +12,12 @@ local sequences = {}
 
 -- ---- reading sequences -----------------------------------------------------------------------------------------------
 
----Returns the number of elements; -1 where the value is no sequence.
+---Returns the number of elements of a sequence; -1 where the value is no sequence.
 ---@param v ffi.cdata*
 ---@return integer
 function sequences.length(v) return C.ls_seq_length(v.v) end
 
----Returns element i, counted from 0.
+---Returns element i of a sequence, counted from 0.
 ---@param v ffi.cdata*
 ---@param i integer
 ---@return any
@@ -27,7 +27,7 @@ function sequences.element(v, i)
   return binding.settle(out)
 end
 
----Returns all elements as a Lua list, from 1.
+---Returns all elements of a sequence as a Lua list, from 1.
 ---@param v ffi.cdata*
 ---@return any[]
 function sequences.elements(v)
@@ -103,11 +103,11 @@ end
 
 -- ---- indices ---------------------------------------------------------------------------------------------------------
 
----v[...] by the `n` items of an index that are in an encoder, which goes back.
+---Returns v[...] for the index whose `n` items the encoder `e` has; frees the encoder for the next call.
 ---@param v ffi.cdata*  a tensor, a sequence or a node
 ---@param e luasight.Encoder
 ---@param n integer
----@param _key any  the index; here since it holds the handles in the encoder until the call
+---@param _key any  the index: a parameter only so that the handles in the index are not collected before the call
 ---@return any
 function sequences.get_item(v, e, n, _key)
   local status = C.ls_getitem(v.v, e.scratch(), n, (e.has_node() or v._kind == NODE) and site() or 0, e.results)
@@ -120,8 +120,8 @@ function sequences.get_item(v, e, n, _key)
   return binding.take(r)
 end
 
----Assigns v[...] = value: the encoder has the `n` items of the index, followed by the value. The handles are held as for
----`get_item`.
+---Assigns v[...] = value: the encoder has the `n` items of the index, followed by the value. `_key` and `_value` are
+---parameters only so that the handles in them are not collected before the call.
 ---@param v ffi.cdata*
 ---@param e luasight.Encoder
 ---@param n integer
@@ -134,7 +134,7 @@ function sequences.set_item(v, e, n, _key, _value)
   if status ~= 0 then binding.check(status) end
 end
 
----Returns a field of a struct, or of a node that may be one.
+---Returns a field of a struct; where `v` is a node, records the reading of the field.
 ---@param v ffi.cdata*
 ---@param name string
 ---@return any

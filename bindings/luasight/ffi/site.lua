@@ -9,9 +9,9 @@ local site = {}
 local SHIFT = 2 ^ 32
 local files = {}   -- source -> file number, or false for luasight's own files and for C
 local names = {}   -- file number -> name of the file in messages
-local file_of = setmetatable({}, { __mode = "k" }) -- function -> file number; asking Lua for the file is slow
+local file_of = setmetatable({}, { __mode = "k" }) -- function -> file number, since asking Lua each time is slow
 
----Returns whether a source is a module of luasight: whether the loader would find it under that module's name.
+---Returns whether a chunk's source is a file of luasight: whether `require` would find this file under a module's name.
 local function is_own(source)
   local path = source:match "^@(.*)$"
   if not path then return false end
@@ -36,8 +36,8 @@ local function number_of(info)
   return #names
 end
 
----Returns the site of the first script line up the stack, 0 if there is none below the function `lowest`. The search skips
----the frames of `here`, of its caller and of the caller's caller.
+---Returns the site of the first script line up the call stack, 0 where the search meets the function `lowest` before it
+---finds one. The search begins two callers above `site.here` or `site.script`, which call this function.
 local function find(lowest)
   for level = 4, 250 do
     local info = getinfo(level, "fl")

@@ -33,8 +33,8 @@ return function(binding)
 
   local function new()
     local capacity = 0
-    local values, refs, kinds, ints, floats, texts -- the array, and pointers to each of its fields in the same memory
-    local has_node                           -- whether a node was encoded since the last `encode_args`
+    local values, refs, kinds, ints, floats, texts -- the array of ls_value, and pointers to its fields
+    local has_node                           -- whether the stream has a node
 
     local function grow(at_least)
       local size = math.max(64, capacity * 2, at_least)
@@ -62,7 +62,7 @@ return function(binding)
       end
       local length = #list
       if length == 0 and next(list) ~= nil then
-        refuse("argument", ("named arguments (%s = ...) belong in the last argument"):format(tostring((next(list)))))
+        refuse("argument", ("named arguments (%s = ...) belong in a table at the end"):format(tostring((next(list)))))
       end
       kinds[4 * n], kinds[4 * n + 1], ints[2 * n + 1] = OPEN, aux, length
       n = n + 1
@@ -70,8 +70,8 @@ return function(binding)
       return n
     end
 
-    ---Writes one value at place n and returns the next free place. A Lua list becomes a sequence of kind `aux` (LS_LIST
-    ---where it is nil).
+    ---Writes one value at place n of the stream and returns the next free place. A Lua list becomes a sequence of the kind
+    ---`aux`, by default LS_LIST.
     ---@param n integer
     ---@param v any
     ---@param aux integer?
@@ -85,7 +85,7 @@ return function(binding)
           if kind == NODE then
             has_node = true
           elseif kind < TENSOR then
-            refuse("state", "this value has been released")
+            refuse("state", "this value has been released, so it cannot be used any more")
           end
           refs[n] = v
         elseif istype(int64_t, v) or istype(uint64_t, v) then
@@ -119,14 +119,15 @@ return function(binding)
           refuse("argument", "a table of keyword arguments can only have names as keys")
         end
         if name == "reduction" and type(v) == "string" then
-          v = REDUCTIONS[v] or refuse("argument", ("reduction is one of none, mean and sum, not %q"):format(v))
+          v = REDUCTIONS[v] or refuse("argument", ("the argument reduction is none, mean or sum, not %q"):format(v))
         end
         n = e.put_key(n, name, v)
       end
       return n
     end
 
-    ---Encodes the arguments of an operator: a trailing table that has names only holds its keyword arguments.
+    ---Writes the arguments of an operator as an argument stream. If the last argument is a table whose keys are all names, the
+    ---table has the keyword arguments.
     ---@param ... any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_args(...)
@@ -153,7 +154,7 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---Encodes two values.
+    ---Writes two values as an argument stream.
     ---@param a any
     ---@param b any
     ---@return ffi.cdata* stream, integer n, boolean has_node
@@ -163,7 +164,7 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---Encodes one value; a Lua list takes several places of the stream (n > 1).
+    ---Writes one value as an argument stream; a Lua list takes several places of the stream (n > 1).
     ---@param v any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_one(v)
@@ -172,8 +173,8 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---Encodes its arguments as the elements of one sequence of kind `aux`; Lua lists among them become sequences of the
-    ---same kind.
+    ---Writes values as the elements of one sequence of kind `aux`; Lua lists among the values become sequences of the same
+    ---kind.
     ---@param aux integer  LS_TUPLE or LS_LIST
     ---@param ... any
     ---@return ffi.cdata* stream, integer n, boolean has_node
@@ -185,11 +186,12 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---Returns the array of the last encoding; the array moves when it grows.
+    ---Returns the array that holds the stream; writing more values may move the array to other memory.
     ---@return ffi.cdata*
     function e.scratch() return values end
 
-    ---Writes one item of a stream that has no Lua value (LS_SLICE, LS_ELLIPSIS, LS_OPEN, ...).
+    ---Writes at place n an item of a stream that stands for no Lua value (LS_SLICE, LS_ELLIPSIS, LS_OPEN, ...); returns the
+    ---next free place.
     ---@param n integer
     ---@param kind integer
     ---@param aux integer
@@ -201,7 +203,7 @@ return function(binding)
       return n + 1
     end
 
-    ---Writes a value with its name: an element of a struct, or a keyword argument.
+    ---Writes a value with its name at place n: an element of a struct, or a keyword argument. Returns the next free place.
     ---@param n integer
     ---@param name string
     ---@param v any
@@ -212,7 +214,7 @@ return function(binding)
       return put(n + 1, v)
     end
 
-    ---Returns whether a node was encoded since the last call of `restart`.
+    ---Returns whether a node was written to the stream since the last call of `restart`.
     ---@return boolean
     function e.has_node() return has_node end
     function e.restart() has_node = false end
@@ -232,7 +234,7 @@ return function(binding)
     return e or new()
   end
 
-  ---Returns an encoder to the pool of one, for the next call.
+  ---Frees an encoder for the next call that takes one.
   ---@param e luasight.Encoder
   function stream.put_back(e) idle = e end
 

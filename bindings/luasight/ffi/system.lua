@@ -1,7 +1,8 @@
 --- Calls of the operating system: terminals, time, folders, locks, and the handler of Ctrl-C.
 local ffi = require "ffi"
 
--- The functions have names that begin with luasight_, because a script may declare them itself, with structures of its own.
+-- These C functions are declared under names that begin with luasight_, because a script may declare the functions under their
+-- own names with other structures.
 ffi.cdef [[
 typedef struct { unsigned short rows, columns, x, y; } luasight_window;
 typedef struct { long seconds, nanoseconds; } luasight_time;

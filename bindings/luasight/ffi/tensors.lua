@@ -14,7 +14,7 @@ local tensors = {}
 local info_t = ffi.typeof "ls_tensor_info"
 local idle = info_t() -- memory for `ask`; nil while in use, so that a finalizer that calls `ask` makes its own
 
----Returns what `read` takes from the core's description of a tensor.
+---Asks the core for the description of a tensor (an ls_tensor_info) and returns what `read` reads from it.
 local function ask(t, read, argument)
   local info = idle or info_t()
   idle = nil
@@ -49,17 +49,17 @@ end
 ---@return boolean
 function tensors.is_tensor(v) return istype(ref_t, v) and v._kind == TENSOR end
 
----Returns the sizes of the axes as a list that counts from 0.
+---Returns the sizes of a tensor's axes as a sequence that counts from 0.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.shape(t) return ask(t, read_shape) end
 
----Returns the sizes as a Lua list.
+---Returns the sizes of a tensor's axes as a Lua list, from 1.
 ---@param t ffi.cdata*
 ---@return integer[]
 function tensors.sizes(t) return ask(t, read_sizes) end
 
----Returns the size of one axis, or false where there is no such axis; negative axes count from the end.
+---Returns the size of one axis of a tensor, or false where there is no such axis; negative axes count from the end.
 ---@param t ffi.cdata*
 ---@param axis integer
 ---@return integer|false
@@ -77,7 +77,7 @@ function tensors.dtype(t) return ask(t, read_dtype) end
 ---@return string  # such as "cpu"
 function tensors.device(t) return ask(t, read_device) end
 
----Returns the number of elements.
+---Returns the number of elements of a tensor.
 ---@param t ffi.cdata*
 ---@return integer
 function tensors.elements(t) return ask(t, read_elements) end
@@ -103,7 +103,7 @@ function tensors.grad_fn(t)
   return name ~= nil and ffi.string(name) or nil
 end
 
----Returns whether two handles are one tensor.
+---Returns whether two handles refer to the same tensor.
 ---@param a ffi.cdata*
 ---@param b ffi.cdata*
 ---@return boolean
@@ -129,7 +129,7 @@ end
 ---@return number
 function tensors.identity(t) return tonumber(ffi.cast("intptr_t", t.v.as.p)) end
 
----Returns the bytes of a tensor, or of all tensors in a sequence.
+---Returns how many bytes of memory a tensor, or all tensors in a sequence, take.
 ---@param v ffi.cdata*
 ---@return integer
 function tensors.bytes(v) return tonumber(C.ls_value_bytes(v.v)) end
@@ -142,7 +142,7 @@ local pointers = {
   uint8 = ffi.typeof "uint8_t *", bool = ffi.typeof "bool *",
 }
 
----Returns whether Lua can read the numbers of a dtype in memory.
+---Returns whether Lua has a number type for a dtype, so that it can read tensors of this dtype in memory.
 ---@param dtype string
 ---@return boolean
 function tensors.is_readable(dtype) return pointers[dtype] ~= nil end
@@ -153,7 +153,7 @@ function tensors.is_readable(dtype) return pointers[dtype] ~= nil end
 ---@field elements integer
 ---@field dtype string
 ---@field device string
----@field is_lazy boolean  whether a conjugation or a sign has still to be applied to the numbers in memory
+---@field is_lazy boolean  whether libtorch has still to conjugate or negate the numbers that are in memory
 
 local function read_layout(info)
   local shape, strides = {}, {}
@@ -168,7 +168,8 @@ end
 ---@return luasight.Strided
 function tensors.layout(t) return ask(t, read_layout) end
 
----Returns the same tensor, or a copy with conjugation and sign applied where the tensor is lazy.
+---Returns the tensor itself, or, where libtorch has still to conjugate or negate the tensor's numbers in memory, a copy with
+---the final numbers.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.plain(t)
@@ -188,7 +189,8 @@ function tensors.address(t)
   return out[0]
 end
 
----Returns the address as a pointer to numbers of the dtype, or to 16 bits for each number where Lua cannot read the dtype.
+---Returns the address of a tensor's memory as a pointer to numbers of the dtype, or to 16 bits for each number where Lua has no
+---such type.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
@@ -216,13 +218,13 @@ local readers = {
   end,
 }
 
----Returns a function that reads the number at a place of a pointer that `pointer` returned. It never reads a NaN as the NaN
----is in memory: LuaJIT keeps the types of other values in the bits of NaNs, and would take some NaNs for such values.
+---Returns a function that reads the number at a place behind a pointer of `tensors.pointer`. For every NaN in memory it returns
+---the same NaN: LuaJIT keeps the types of other values in the bits of NaNs, and would take some NaNs for such values.
 ---@param dtype string
 ---@return fun(pointer: ffi.cdata*, place: integer): any
 function tensors.reader(dtype) return readers[dtype] or read_plain end
 
----Returns the pointer of `pointer` such that it keeps the tensor alive; pointers computed from it do not.
+---Returns a pointer to a tensor's numbers that keeps the tensor alive; other pointers computed from it do not.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
@@ -264,9 +266,9 @@ local storage = {
 ---@return ffi.cdata*
 function tensors.int64_array(n) return int64_array_t(math.max(n, 1)) end
 
----Makes a tensor of numbers in the order of the axes.
+---Makes a tensor from a flat list of its numbers, in which the index of the last axis changes first.
 ---@param numbers any[]
----@param from "float64"|"int64"|"bool"  the type of the numbers
+---@param from "float64"|"int64"|"bool"  the type of the numbers in the list
 ---@param shape integer[]
 ---@param dtype string
 ---@param device string
@@ -280,7 +282,7 @@ function tensors.of_numbers(numbers, from, shape, dtype, device)
   return binding.settle(out)
 end
 
----Returns a handle of the same tensor that operators may not change in place.
+---Returns another handle of a tensor; operators on this handle may not change the tensor in place.
 ---@param t ffi.cdata*
 ---@return ffi.cdata*
 function tensors.read_only(t)
@@ -296,7 +298,7 @@ end
 ---@return boolean
 function tensors.is_read_only(t) return t._aux == constants.LS_READ_ONLY end
 
----Replaces the data of a tensor; its object stays the same.
+---Replaces the numbers of a tensor, also their dtype and device; all handles of the tensor then have the new numbers.
 ---@param t ffi.cdata*
 ---@param data ffi.cdata*
 function tensors.set_data(t, data) binding.check(C.ls_tensor_set_data(t.v, data.v)) end

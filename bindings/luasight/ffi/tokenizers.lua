@@ -5,12 +5,12 @@ local constants = require "luasight.ffi.constants"
 local C, ffi = binding.C, binding.ffi
 
 local tokenizers = {
-  ---The choices of which of two texts is cut at a limit.
+  ---Which of the two texts of a pair is cut where both together have more tokens than the limit.
   cuts = { longest_first = constants.LS_CUT_LONGEST, only_first = constants.LS_CUT_FIRST,
     only_second = constants.LS_CUT_SECOND },
 }
 
----Makes the tokenizer of a tokenizer.json; the collector releases it.
+---Makes a tokenizer from the content of a tokenizer.json; the collector releases the tokenizer.
 ---@param text string  the content of the file
 ---@param path string  the name of the file in errors
 ---@return ffi.cdata*
@@ -23,12 +23,12 @@ end
 ---@param t ffi.cdata*
 function tokenizers.release(t) C.ls_tokenizer_release(ffi.gc(t, nil)) end
 
----Returns the number of tokens, with the added ones.
+---Returns the number of tokens in the vocabulary, with the added tokens.
 ---@param t ffi.cdata*
 ---@return integer
 function tokenizers.size(t) return C.ls_tokenizer_size(t) end
 
----Returns the id of a token that is given as the vocabulary writes it, nil where there is none.
+---Returns the id of a token, which is given as the vocabulary writes it; nil where the vocabulary has no such token.
 ---@param t ffi.cdata*
 ---@param token string
 ---@return integer?
@@ -37,7 +37,7 @@ function tokenizers.id(t, token)
   return id >= 0 and id or nil
 end
 
----Returns the token of an id, nil where there is none.
+---Returns the token that has an id, as the vocabulary writes it; nil where the vocabulary has no such id.
 ---@param t ffi.cdata*
 ---@param id integer|ffi.cdata*
 ---@return string?
@@ -48,7 +48,7 @@ end
 
 ---@class luasight.Encoding  the settings of an encoding
 ---@field special boolean  whether special tokens are added around the text
----@field places boolean   whether the tokens get their positions in the text
+---@field places boolean   whether each token comes with its position in the text
 ---@field limit integer?   the largest number of tokens
 ---@field cut integer      one of `tokenizers.cuts`
 
@@ -72,7 +72,7 @@ end
 
 local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
 
----Returns the text of ids; bytes that are not UTF-8 become U+FFFD.
+---Converts token ids to text; bytes that are not UTF-8 become U+FFFD.
 ---@param t ffi.cdata*
 ---@param ids ffi.cdata*  an array of int64
 ---@param n integer

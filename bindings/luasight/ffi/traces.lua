@@ -40,7 +40,7 @@ function traces.address(t) return tonumber(ffi.cast("uintptr_t", t)) end
 ---@param t ffi.cdata*
 function traces.abandon(t) C.ls_trace_abandon(t) end
 
----Releases a trace that has run; the bytes of the values that it keeps are counted as new.
+---Releases a trace that has run; the bytes of its saved values are counted as new memory.
 ---@param t ffi.cdata*
 function traces.release(t)
   binding.owe(tonumber(C.ls_trace_bytes(t)))
@@ -64,7 +64,7 @@ function traces.has(t, node) return node._kind == NODE and node.v.as.p == t end
 
 -- ---- recording -------------------------------------------------------------------------------------------------------
 
----Adds an invoke; nodes that are recorded from now on belong to it.
+---Adds an invoke to a trace and returns the number of the invoke; nodes that are recorded from now on belong to it.
 ---@param t ffi.cdata*
 ---@param kind integer  traces.WHOLE, .ROWS or .ALL
 ---@param program ffi.cdata*
@@ -80,20 +80,20 @@ function traces.invoke(t, kind, program, arguments, n)
   return index
 end
 
----Ends the passes that are recorded so far: later invokes do not join them.
+---Makes later invokes run in new passes, and not in the passes of the invokes recorded so far.
 ---@param t ffi.cdata*
 function traces.new_pass(t) C.ls_trace_new_pass(t) end
 
----Makes a trace a scan: of the tensors named in it, only shapes and dtypes are used.
+---Makes a trace a scan, which uses only the shapes and dtypes of tensors and computes nothing.
 ---@param t ffi.cdata*
 function traces.scan(t) check(C.ls_trace_scan(t)) end
 
----Sets the largest number of steps for the passes of the invokes that follow.
+---Sets the largest number of steps of a generation for the invokes that are recorded from now on.
 ---@param t ffi.cdata*
 ---@param steps integer
 function traces.generate(t, steps) check(C.ls_trace_generate(t, steps)) end
 
----Reads a point; returns the node of its value.
+---Records a read of the value at a point; returns its node.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@param step integer
@@ -106,7 +106,7 @@ function traces.read(t, invoke, step, point)
   return out
 end
 
----Replaces the value at a point.
+---Records an edit that replaces the value at a point.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@param step integer
@@ -120,12 +120,12 @@ function traces.write(t, invoke, step, point, value, skips)
   if status ~= 0 then check(status) end
 end
 
----Adds a call of a program to the trace of a node.
+---Records a call of a program in the trace to which `node`, one of the arguments, belongs.
 ---@param node ffi.cdata*
 ---@param program ffi.cdata*
 ---@param arguments ffi.cdata*
 ---@param n integer
----@param _held any  what holds the handles in the stream until the call
+---@param _held any  refers to the handles in the stream, so that they are not collected before the call
 ---@return ffi.cdata*
 function traces.call(node, program, arguments, n, _held)
   local out = new_ref()
@@ -133,7 +133,7 @@ function traces.call(node, program, arguments, n, _held)
   return out
 end
 
----Records a call of a Lua function, for which the run will ask the script.
+---Records a call of a Lua function: the run will pause there with the event HOST until `supply` passes the result.
 ---@param t ffi.cdata*
 ---@param invoke integer?
 ---@param ... any  the arguments of the function
@@ -147,7 +147,7 @@ function traces.host(t, invoke, ...)
   return out, out.v.aux
 end
 
----Returns the gradient of a parameter, as a node.
+---Records a read of the gradient of a parameter; returns its node.
 ---@param t ffi.cdata*
 ---@param parameter ffi.cdata*
 ---@param invoke integer?
@@ -158,7 +158,7 @@ function traces.parameter_grad(t, parameter, invoke)
   return out
 end
 
----Returns the ids of the text that an invoke generates, as a node.
+---Returns, as a node, the token ids that an invoke generates.
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@return ffi.cdata*
@@ -168,7 +168,7 @@ function traces.text(t, invoke)
   return out
 end
 
----Stops the run after the last point that the invoke has named so far.
+---Records a stop: the run ends after the last point that the invoke has named so far.
 ---@param t ffi.cdata*
 ---@param invoke integer
 function traces.stop(t, invoke) check(C.ls_trace_stop(t, invoke)) end
@@ -182,7 +182,7 @@ end
 
 local map_t = ffi.typeof "int32_t[?]"
 
----Copies the nodes of stored edits, a trace that does not run itself, to an invoke of another trace.
+---Copies the nodes of `edits`, the trace of a stored edit, which does not run itself, to an invoke of the trace `t`.
 ---@param t ffi.cdata*
 ---@param edits ffi.cdata*
 ---@param invoke integer
@@ -202,12 +202,13 @@ function traces.program_of(t, node) return C.ls_trace_program(t, node) end
 
 -- ---- running ---------------------------------------------------------------------------------------------------------
 
----Runs until a node has its value, or, with nil, as far as values are needed, which closes the trace.
+---Runs a trace until a node has its value. With nil instead of a node, runs the trace as far as saves and edits need, and
+---closes it.
 ---@param t ffi.cdata*
 ---@param node ffi.cdata*?
 ---@param act table<integer, fun(extra: any, pass: integer, step: integer, value: any, node: integer)>  by event
----@param extra any  the first argument of these functions
----@param last integer?  an event: the run returns behind the first one of this kind
+---@param extra any  the first argument of the functions in `act`
+---@param last integer?  a kind of event: this function returns after the first event of this kind
 function traces.run(t, node, act, extra, last)
   local event = idle_event or event_t()
   idle_event = nil
@@ -232,12 +233,12 @@ function traces.pass(t, invoke) return C.ls_trace_pass(t, invoke) end
 ---Sets which rows of the pass belong to an invoke.
 ---@param t ffi.cdata*
 ---@param invoke integer
----@param first integer
----@param rows integer
----@param pad integer?  the columns of padding that the pass puts in front of the invoke's own
+---@param first integer  the invoke's first row, from 0
+---@param rows integer  how many rows the invoke has
+---@param pad integer?  how many columns of padding the pass puts in front of the invoke's own columns (0)
 function traces.rows(t, invoke, first, rows, pad) check(C.ls_trace_rows(t, invoke, first, rows, pad or 0)) end
 
----Begins a pass, or its next step.
+---Begins a pass of a trace, or the next step of a pass.
 ---@param t ffi.cdata*
 ---@param pass integer
 ---@param step integer
@@ -249,7 +250,7 @@ function traces.begin(t, pass, step, program, arguments, n, rows)
   check(C.ls_trace_begin(t, pass, step, program, arguments, n, rows))
 end
 
----Ends the steps of a generation; `text` has the ids of all rows, or is nil.
+---Ends a pass, so that no further step runs; `text` has the token ids of all rows of a generation, or is nil.
 ---@param t ffi.cdata*
 ---@param text ffi.cdata*?
 function traces.end_steps(t, text)
@@ -257,7 +258,7 @@ function traces.end_steps(t, text)
   check(C.ls_trace_end(t, ids.v))
 end
 
----Passes the result of a Lua function to the run.
+---Passes to the run the result of a Lua function that the event HOST asked for.
 ---@param t ffi.cdata*
 ---@param node integer
 ---@param value any
@@ -270,7 +271,7 @@ end
 
 -- ---- as text ---------------------------------------------------------------------------------------------------------
 
----Returns the recording as text, one node on each line.
+---Returns the recording of a trace as text, one node on each line.
 ---@param t ffi.cdata*
 ---@return string
 function traces.describe(t)
@@ -279,8 +280,8 @@ function traces.describe(t)
   return ffi.string(text[0])
 end
 
----Returns the recording as JSON: with the numbers of tensors, for storing and sending, or with places and lines, for
----display.
+---Returns the recording of a trace as JSON: with the numbers of its tensors, for files, or with the points and the lines of
+---the script, for display.
 ---@param t ffi.cdata*
 ---@param numbers boolean
 ---@return string

@@ -7,7 +7,7 @@ local OPEN, STRUCT, TENSOR = constants.LS_OPEN, constants.LS_STRUCT, constants.L
 
 local weights = {}
 
----Opens a file; the collector releases it.
+---Opens a file of weights; the collector releases it.
 ---@param path string
 ---@return ffi.cdata*
 function weights.open(path)
@@ -20,12 +20,12 @@ end
 ---@param file ffi.cdata*
 function weights.release(file) C.ls_weights_release(ffi.gc(file, nil)) end
 
----Returns the number of tensors that have names.
+---Returns the number of named tensors in a file.
 ---@param file ffi.cdata*
 ---@return integer
 function weights.count(file) return C.ls_weights_count(file) end
 
----Returns the number of the tensor of a name, nil where there is none.
+---Returns the number of the tensor called `name`, nil where the file has no such tensor.
 ---@param file ffi.cdata*
 ---@param name string
 ---@return integer?
@@ -43,7 +43,7 @@ local entry_t = ffi.typeof "ls_weights_entry"
 ---@field shape integer[]
 ---@field bytes integer
 
----Returns what the file says about a tensor.
+---Returns what the file says about tensor number i.
 ---@param file ffi.cdata*
 ---@param i integer
 ---@return luasight.WeightsEntry
@@ -55,7 +55,8 @@ function weights.describe(file, i)
     bytes = tonumber(entry.bytes) }
 end
 
----Returns a tensor as a view of the file. Its bytes are not counted, since mapped memory is not the collector's concern.
+---Returns tensor number i as a view of the file. The bytes of the view do not count for the collector, since the operating
+---system can take back mapped memory.
 ---@param file ffi.cdata*
 ---@param i integer
 ---@return luasight.Tensor
@@ -65,7 +66,7 @@ function weights.tensor(file, i)
   return out
 end
 
----Frees the memory of a view that nothing uses any more.
+---Frees the memory into which tensor number i was read, once nothing uses the tensor any more.
 ---@param file ffi.cdata*
 ---@param i integer
 function weights.forget(file, i) C.ls_weights_forget(file, i) end
@@ -75,7 +76,7 @@ function weights.forget(file, i) C.ls_weights_forget(file, i) end
 ---@return string
 function weights.metadata(file) return ffi.string(C.ls_weights_metadata(file)) end
 
----@class luasight.ContentVisitor  functions that convert the content of a file, parts before the whole
+---@class luasight.ContentVisitor  functions that convert the content of a file; elements before the list or dict around them
 ---@field tensor fun(number: integer): any       gets the number of a tensor, for `weights.tensor`
 ---@field list fun(elements: any[], n: integer): any
 ---@field dict fun(keys_and_values: any[], n: integer): any  gets keys and values by turns; `n` counts both
@@ -96,7 +97,7 @@ local function content_at(stream, i, visitor)
   return binding.settle(plain), i + 1
 end
 
----Returns the content of a file of PyTorch as a visitor converts it; nil for safetensors.
+---Returns the content of a file of torch.save, converted by the functions of `visitor`; nil for a file of safetensors.
 ---@param file ffi.cdata*
 ---@param visitor luasight.ContentVisitor
 ---@return any
@@ -107,7 +108,8 @@ function weights.content(file, visitor)
   return whole
 end
 
----Writes tensors under the given names; they have to be on the CPU, contiguous and not lazy.
+---Writes tensors under the given names to a file of safetensors. The tensors have to be on the CPU, contiguous, and without a
+---conjugation or negation that libtorch has still to apply.
 ---@param path string
 ---@param names string[]
 ---@param tensors ffi.cdata*[]
@@ -121,7 +123,7 @@ function weights.write(path, names, tensors, metadata)
   end
   local status = C.ls_weights_write(path, list, values, n, metadata)
   if status ~= 0 then binding.check(status) end
-  assert(names[n] and tensors[n] or n == 0) -- this use after the call keeps both tables from being collected before it
+  assert(names[n] and tensors[n] or n == 0) -- a use after the call, so that neither table is collected before the call
 end
 
 return weights

@@ -1,8 +1,8 @@
 --- Tables of methods that notice a dot where a colon belongs: `x.save()` for `x:save()`.
 local failure = require "luasight.base.error"
 
----Makes a table of methods: each function set in it raises an error when its first argument is not the object that
----`is_self` accepts.
+---Makes a table of methods: each function set in this table raises an error where `is_self` does not accept its first
+---argument.
 ---@param owner string                  the object's name in the error message
 ---@param is_self fun(v: any): boolean
 ---@return table<string, function>

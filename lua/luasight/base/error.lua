@@ -1,4 +1,4 @@
---- Errors are tables with a `__tostring`, raised at the line of the script.
+--- Errors of luasight: tables with a `__tostring`, which name the line of the script that called luasight.
 local constants = require "luasight.ffi.constants"
 local site = require "luasight.ffi.site"
 
@@ -50,7 +50,7 @@ end
 ---@return boolean
 function failure.is(e) return getmetatable(e) == Error end
 
----A name or a value of a file or a script, made fit for a one-line error.
+---Returns a name or a value in quotes for the text of an error: in one line, and cut at 160 characters.
 ---@param name any
 ---@return string
 function failure.quoted(name)

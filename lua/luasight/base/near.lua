@@ -1,4 +1,4 @@
---- Near misses: for a name that does not exist, finds the existing names that are closest to it.
+--- Finds for a name that does not exist the names that are most similar to it, for the texts of errors.
 local near = {}
 
 ---Returns the edit distance of two names (a swap of neighbours counts as one edit), or a number above `limit`.
@@ -20,7 +20,7 @@ local function distance(a, b, limit)
   return last[#b]
 end
 
----Returns the list without repeated names.
+---Returns a list of names without the repeated ones.
 ---@param names string[]
 ---@return string[]
 function near.distinct(names)

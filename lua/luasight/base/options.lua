@@ -10,9 +10,9 @@ local near = require "luasight.base.near"
 
 local options = {}
 
----@class luasight.OptionRange  a condition for values
+---@class luasight.OptionRange  a condition that the value of an option has to meet
 ---@field [1] string                the condition in words: "a whole number above 0"
----@field [2] fun(v: any): boolean  returns whether a value meets it
+---@field [2] fun(v: any): boolean  returns whether a value meets the condition
 
 ---The kind of an option's value: a type of Lua, a condition, or true for any value.
 ---@alias luasight.OptionKind "boolean"|"number"|"string"|"table"|"function"|true|luasight.OptionRange
@@ -35,7 +35,7 @@ function options.text(v)
   return "a " .. type(v)
 end
 
----Returns a value that is of the kind; raises an error for any other.
+---Returns the value of an option where it is of the wanted kind, and raises an error otherwise.
 ---@param what string               the name of the function, for errors
 ---@param name string
 ---@param value any
@@ -66,7 +66,8 @@ end
 ---@param what string   the name of the function in errors, such as "nn.Linear"
 ---@param given table?
 ---@param kinds table<string, luasight.OptionKind>
----@param form? { noun: string?, hint: string? }  noun: the word for a name ("option"); hint: used where no name is near
+---@param form? { noun: string?, hint: string? }  noun: what errors call an entry, "option" by default; hint: of the error
+---  for an unknown name to which no known one is similar
 ---@return table
 function options.read(what, given, kinds, form)
   if given == nil then return {} end

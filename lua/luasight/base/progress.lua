@@ -46,7 +46,7 @@ local function speed(per_second)
   return ("%.4g s each"):format(1 / per_second)
 end
 
--- Returns the number of characters of a text; each is taken as one column.
+-- Returns the number of characters of a text, each of which is taken to be one column wide.
 local function columns(text) return select(2, text:gsub("[^\128-\191]", "")) end
 
 ---Returns the text of a bar: the steps that are done, the rate, and the time that remains.
@@ -86,7 +86,7 @@ end
 
 ---Sets the number of steps that are done; the bar is redrawn at most every 0.1 seconds.
 ---@param done integer
----@param text string?  a text behind the numbers
+---@param text string?  a text that the bar shows behind its numbers
 function Bar:set(done, text)
   self._done, self._text = done, text
   if not self._live or not progress.enabled then return end
@@ -121,7 +121,7 @@ function progress.new(options)
     _after = options.after or 0, _start = system.now(), _live = system.is_terminal(2) }, Bar)
 end
 
----Ends the line of a bar whose loop was left early.
+---Ends the line of the bar that is on the screen, where the loop of this bar was left early.
 function progress.leave()
   if not current then return end
   current = nil

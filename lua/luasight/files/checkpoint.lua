@@ -11,7 +11,8 @@ local checkpoint = {}
 local quoted = safetensors.quoted
 checkpoint.null = cjson.null
 
----The names of weight files, the preferred one first; each may also be the name of an index of several files.
+---The names of weight files, the preferred name first. A name with `index_suffix` is that of a file which says in which of
+---several files each tensor is.
 checkpoint.weights = { "model.safetensors", "pytorch_model.bin" }
 checkpoint.index_suffix = ".index.json"
 
@@ -27,7 +28,7 @@ end
 
 local exists = checkpoint.exists
 
----Raises an error unless this is the path of a folder.
+---Raises an error unless `folder` is the path of an existing folder.
 ---@param folder string
 function checkpoint.check_folder(folder)
   if type(folder) ~= "string" then
@@ -74,7 +75,7 @@ end
 
 -- ---- config.json ----------------------------------------------------------------------------------------------------
 
----Converts JSON to Lua: null becomes nil, and the tagged floats of newer files become numbers.
+---Converts decoded JSON to Lua values: null becomes nil, and { "__float__": "Infinity" } of newer files becomes a number.
 local function plain(value)
   if value == cjson.null then return nil end
   if type(value) ~= "table" then return value end
@@ -120,8 +121,8 @@ end
 
 ---@class luasight.Checkpoint
 ---@field folder string
----@field private _where table<string, string>                          the name of each tensor's file
----@field private _files table<string, luasight.safetensors.File>        the files opened so far
+---@field private _where table<string, string>                      by the name of a tensor, the name of its file
+---@field private _files table<string, luasight.safetensors.File>   the files opened so far, by their names
 local Checkpoint = {}
 Checkpoint.__index = Checkpoint
 
@@ -138,19 +139,19 @@ end
 local function locate(self, name)
   local shard = self._where[name]
   if not shard then
-    binding.raise("name", ("%s: there is no tensor %s%s"):format(self.folder, quoted(name),
+    binding.raise("name", ("%s: in this checkpoint there is no tensor %s%s"):format(self.folder, quoted(name),
       near.text(tostring(name), self:keys())))
   end
   local file = file_of(self, shard)
   if not file:has(name) then
-    binding.raise("format", ("%s: the index says that %s is in this file, but it is not"):format(file.path,
+    binding.raise("format", ("%s: the checkpoint index says that %s is in this file, but it is not"):format(file.path,
       quoted(name)),
       { hint = "download the checkpoint again" })
   end
   return file
 end
 
----Returns the names of all tensors, sorted.
+---Returns the names of all tensors in the checkpoint, sorted.
 ---@return string[]
 function Checkpoint:keys()
   local names = {}
@@ -159,7 +160,7 @@ function Checkpoint:keys()
   return names
 end
 
----Returns whether there is a tensor called `name`.
+---Returns whether the checkpoint has a tensor called `name`.
 ---@param name string
 ---@return boolean
 function Checkpoint:has(name) return self._where[name] ~= nil end
@@ -169,7 +170,7 @@ function Checkpoint:has(name) return self._where[name] ~= nil end
 ---@return luasight.Tensor
 function Checkpoint:get(name) return (locate(self, name):get(name)) end
 
----Returns what the file of the tensor called `name` says about it.
+---Returns what a file of the checkpoint says about the tensor called `name`.
 ---@param name string
 ---@return luasight.WeightsEntry
 function Checkpoint:describe(name) return (locate(self, name):_entry(name)) end
@@ -178,13 +179,14 @@ function Checkpoint:describe(name) return (locate(self, name):_entry(name)) end
 ---@param name string
 function Checkpoint:forget(name) locate(self, name):forget(name) end
 
----Closes all files; tensors taken from them stay valid.
+---Closes all files of the checkpoint; tensors taken from them stay valid.
 function Checkpoint:release()
   for _, file in pairs(self._files) do file:release() end
   self._files = {}
 end
 
----Raises an error unless this is a file inside the folder: a downloaded index must not name files elsewhere.
+---Raises an error unless `shard`, a file that the index of a checkpoint names, is inside the checkpoint's folder: a downloaded
+---index must not name files elsewhere.
 local function check_shard(path, shard)
   local inside = type(shard) == "string" and shard ~= "" and not shard:find("^/") and not shard:find("[%z\\]")
   if inside then
@@ -193,19 +195,19 @@ local function check_shard(path, shard)
     end
   end
   if not inside then
-    binding.raise("format", ("%s: the index names the file %s, which is not inside the folder"):format(path, quoted(shard)),
-      { hint = "do not trust this checkpoint; download it again from its source" })
+    binding.raise("format", ("%s: the checkpoint index names the file %s, which is not inside the folder"):format(
+      path, quoted(shard)), { hint = "do not trust this checkpoint; download it again from its source" })
   end
 end
 
----Returns the file of each tensor in an index. All files have to be inside the folder: a downloaded index must not name
----others.
+---Returns from the index of a checkpoint the name of the file in which each tensor is. All these files have to be inside the
+---checkpoint's folder: a downloaded index must not name other files.
 ---@param path string  the path of the index
 ---@return table<string, string>
 function checkpoint.weight_map(path)
   local map = checkpoint.object(path).weight_map
   if type(map) ~= "table" or next(map) == nil then
-    binding.raise("format", path .. ": the index has no weight_map, the table of the file of each tensor",
+    binding.raise("format", path .. ": the index has no weight_map, which says in which file each tensor of the checkpoint is",
       { hint = "download the file again" })
   end
   for _, shard in pairs(map) do check_shard(path, shard) end

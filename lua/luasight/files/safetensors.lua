@@ -24,11 +24,11 @@ local File = {}
 File.__index = File
 
 local function core_of(file)
-  if not file._core then binding.raise("state", file.path .. ": the file has been released") end
+  if not file._core then binding.raise("state", file.path .. ": this file of tensors has been released") end
   return file._core
 end
 
--- Each tensor is described once: its entry is kept.
+-- Returns what the file says about tensor number i, and keeps it for later questions about the tensor.
 local function entry_at(file, i)
   local entry = weights.describe(file._core, i)
   file._entries[entry.name] = entry
@@ -51,10 +51,10 @@ function File:_entry(name)
   if type(name) ~= "string" then
     binding.raise("argument", "the name of a tensor is a string, not a " .. type(name))
   end
-  binding.raise("name", ("%s: there is no tensor %s%s"):format(self.path, quoted(name), near.text(name, self:keys())))
+  binding.raise("name", ("%s: the file has no tensor %s%s"):format(self.path, quoted(name), near.text(name, self:keys())))
 end
 
----Returns the names of all tensors, in the order of the file; for a file of PyTorch, the names in its outermost dict.
+---Returns the names of all tensors in the order of the file; for a file of torch.save, the names in its outermost dict.
 ---@return string[]
 function File:keys()
   local core = core_of(self)
@@ -63,12 +63,12 @@ function File:keys()
   return names
 end
 
----Returns whether there is a tensor called `name`.
+---Returns whether the file has a tensor called `name`.
 ---@param name string
 ---@return boolean
 function File:has(name) return entry_of(self, name) ~= nil end
 
----Returns the tensor called `name`, a view of the file.
+---Returns the tensor called `name`, which is a view of the file's memory.
 ---@param name string
 ---@return luasight.Tensor
 function File:get(name)
@@ -83,7 +83,7 @@ function File:forget(name)
   weights.forget(self._core, number)
 end
 
----Returns what the header says about the tensor called `name`; `shape` is a list that counts from 0, like `x.shape`.
+---Returns what the file says about the tensor called `name`; `shape` is a list that counts from 0, like `x.shape`.
 ---@param name string
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
 function File:describe(name)
@@ -91,9 +91,9 @@ function File:describe(name)
   return { dtype = entry.dtype, shape = sequences.list(unpack(entry.shape)), bytes = entry.bytes }
 end
 
----What makes Lua tables of the content of a file of PyTorch.
+---Returns the functions that make Lua tables from the content of a file of torch.save.
 local function visitor_of(file)
-  local made = {} -- one handle for each tensor, wherever it stands
+  local made = {} -- number of a tensor -> its handle, which is the same wherever the file has this tensor
   return {
     tensor = function(number)
       made[number] = made[number] or weights.tensor(core_of(file), number)
@@ -105,7 +105,8 @@ local function visitor_of(file)
       for i = 1, n, 2 do
         local key = elements[i]
         if type(key) ~= "string" and type(key) ~= "number" and type(key) ~= "boolean" then
-          binding.raise("format", ("%s: a dict has a key that is neither text nor number nor boolean"):format(file.path))
+          binding.raise("format", ("%s: the file has a dict with a key that is neither text nor number nor boolean"):format(
+            file.path))
         end
         result[key] = elements[i + 1]
       end
@@ -114,11 +115,11 @@ local function visitor_of(file)
   }
 end
 
----Returns the content of a file of PyTorch in the form of torch.load; nil for safetensors.
+---Returns the content of a file of torch.save in the form in which `torch.load` returns it; nil for a file of safetensors.
 ---@return any
 function File:content() return weights.content(core_of(self), visitor_of(self)) end
 
----Returns the texts that were stored beside the tensors.
+---Returns the texts that the file has beside its tensors, by name.
 ---@return table<string, string>
 function File:metadata()
   return cjson.decode(weights.metadata(core_of(self)))
@@ -145,7 +146,7 @@ local function check_path(path)
   end
 end
 
----Opens a file: reads and checks its header; the tensors are read when they are used.
+---Opens a file of tensors: reads and checks its header; the tensors are read when they are used.
 ---@param path string
 ---@return luasight.safetensors.File
 function safetensors.open(path)
@@ -166,11 +167,12 @@ end
 
 -- ---- writing --------------------------------------------------------------------------------------------------------
 
----Returns a tensor in the form that files have: on the CPU, contiguous, with conjugation and sign applied.
+---Returns a tensor in the form in which it can be written to a file: on the CPU, contiguous, and with a conjugation or
+---negation that libtorch has postponed applied to the numbers.
 local function plain(name, t)
   if nodes.is_node(t) then t = t.value end
   if not tensors_of.is_tensor(t) then
-    binding.raise("argument", ("the value of %s is not a tensor but a %s"):format(quoted(name), type(t)))
+    binding.raise("argument", ("safetensors.save: the value of %s is not a tensor but a %s"):format(quoted(name), type(t)))
   end
   t = tensors_of.plain(t:detach())
   if tensors_of.device(t) ~= "cpu" then t = t:to { device = "cpu" } end
@@ -193,8 +195,8 @@ end
 
 local texts_hint = { hint = "texts to store beside the tensors go into { metadata = { ... } }" }
 
----Writes tensors by name. The file appears as a whole or not at all. An existing file is replaced, not overwritten, so that
----tensors loaded from it do not change.
+---Writes tensors by name to a file, which appears as a whole or not at all. An existing file is replaced, not overwritten, so
+---that tensors loaded from the old file do not change.
 ---@param path string
 ---@param tensors table<string, luasight.Tensor>
 ---@param options? { metadata: table<string, string>? }

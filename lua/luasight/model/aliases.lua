@@ -27,8 +27,8 @@ function aliases.is_module(module, path)
   return module ~= nil
 end
 
----Returns whether an alias of a module names a module or a value; nil where the name is not an alias or stands for a
----reason.
+---Returns whether an alias stands for a module or for a value; nil where the module has no such alias, or where the alias
+---stands for the reason why it has no such value.
 ---@param module table
 ---@param name any
 ---@return "module"|"value"|nil
@@ -38,7 +38,8 @@ function aliases.kind(module, name)
   return aliases.is_module(module, leads) and "module" or "value"
 end
 
----Walks a path up to its last step. Returns the object that the last step is taken from, and that step.
+---Follows a path such as "self_attn.output[0]" from a handle up to its last name or number. Returns the object reached (here
+---the value of self_attn.output), and the name or number with which it has to be indexed (here 0).
 ---@param handle userdata
 ---@param path string
 ---@return any, string|integer
@@ -52,7 +53,7 @@ function aliases.walk(handle, path)
 end
 
 ---@param module table
----@param list string[]  the list to which the aliases are appended; names that children have too are left out
+---@param list string[]  the list to which the aliases are appended, without those that are also names of children
 ---@param kind "module"|"value"|nil  append only aliases for modules, or only those for values
 function aliases.add_names(module, list, kind)
   for name in pairs(all_of(module)) do

@@ -11,7 +11,7 @@ local trace = require "luasight.trace"
 
 local cache = {}
 
----@class luasight.Cache  read after the trace: cache["transformer.h.3"].output, cache["transformer.h.3.resid_mid"]
+---@class luasight.Cache  saved values, for reading after the trace: cache["transformer.h.3"].output
 local Cache = {}
 
 ---Returns a Lua pattern for a path, in which `*` stands for one name and `**` for any path.
@@ -32,7 +32,7 @@ local function read_options(given)
   return modules, given.inputs or false, given.device
 end
 
----Returns the path of a module, or of a value at a module, in the model's own names.
+---Returns the path of a module, or of a value at a module, with the model's own names in place of standard names.
 local function own_path(root, text)
   local ok, handle = pcall(root.get, root, text)
   if ok then return place_of.path(handle) end
@@ -50,10 +50,10 @@ end
 ---@class luasight.Cached  a module or value to be cached
 ---@field path string      its path in the model's own names
 ---@field handle userdata  the handle of the module
----@field value string?    the name of a value at the module that is read instead of its output
----@field full boolean?    true: the path has no *, so an error is raised if the module does not run
+---@field value string?    the name of the value, which is read instead of the module's output
+---@field full boolean?    true: the option had this path without a *, so it is an error if the module does not run
 
----Returns the modules at a path, or at all paths that fit a pattern.
+---Returns the module at a path, or the modules at all paths that fit a pattern with *.
 ---@return luasight.Cached[]
 local function modules_at(root, text)
   local found = {}
@@ -107,7 +107,7 @@ local function select_all(root, modules, locate)
   return chosen
 end
 
----Reads and saves a value at a module for a step of a generation.
+---Reads and saves the named value of a module at a step of a generation.
 local function read_value(tracer, chosen, step)
   local before = tracer._step
   tracer._step = step
@@ -117,7 +117,7 @@ local function read_value(tracer, chosen, step)
   return value:save()
 end
 
----Reads the values that the options name, at the current step and every later one.
+---Makes a cache: reads and saves the values that the options name, at the current step of a generation and all later steps.
 ---@param tracer luasight.Tracer
 ---@param locate fun(handle: userdata, name: string): integer|false
 ---@param given table?
@@ -184,7 +184,7 @@ function Entry.__index(entry, name)
   binding.raise("name", ("a cached module has the fields output and input, not %q"):format(tostring(name)))
 end
 
----Leaves out the modules that did not run, unless their full path was named.
+---Removes from the cache the modules that did not run, unless the options named their full path.
 local function settle(self)
   if self._settled or self._recording.graph then return end
   local order = {}
@@ -198,7 +198,7 @@ end
 
 local methods = {}
 
----Returns the paths in the order in which the model reached them.
+---Returns the paths in the cache, in the order in which the model reached them.
 ---@return string[]
 function methods:keys()
   settle(self)

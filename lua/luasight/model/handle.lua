@@ -59,7 +59,7 @@ local function names_below(place)
   return names
 end
 
----Returns the child of a name, or the module for which the name is an alias.
+---Returns the child that a module has under a name, or the module for which the name is an alias.
 local function named(at, name)
   local place = getfenv(at)
   local below = child(place, name)
@@ -91,9 +91,9 @@ end
 ---@return fun(): integer?, userdata?
 function methods:each() return each_child(getfenv(self)) end
 
----Returns the module for its next call (in a generation, the call in the next step); the module itself moves on to that
----call too.
----@return userdata
+---Moves the module on to its next call (in a generation, the call in the next step): values that the body names from now on
+---are those of that call.
+---@return userdata  # the module
 function methods:next()
   local place = getfenv(self)
   local tracer = tracer_of(place, "next", 3)
@@ -113,7 +113,7 @@ function methods:call(k)
   return other
 end
 
----Skips the module: `value` becomes its output, and the module with all modules below it does not run.
+---Skips the module: `value` becomes the module's output, and neither the module nor any module below it runs.
 ---@param value any  the value for the output; ls.tuple(x) where the module returns a tuple
 function methods:skip(value)
   local place = getfenv(self)
@@ -122,8 +122,8 @@ function methods:skip(value)
   trace.write(tracer, step, point, value, true)
 end
 
----Lists the points of this module with their shapes. The shapes are those for a given input, inside a body those for the
----body's input, and else those for examples that a language model makes itself.
+---Lists the points of this module with their shapes: the shapes for the given input, without an argument the shapes for the
+---input of the body, and outside of a body the shapes for examples that a language model makes itself.
 ---@param ... any  input?
 ---@return luasight.Points  # a list of { name, shape, dtype } that prints itself
 function methods:points(...)
@@ -157,8 +157,8 @@ function methods:named_modules()
   end
 end
 
----Iterates over path and tensor of all parameters of this module and below it; inside a body no operator may change them in
----place.
+---Iterates over path and tensor of the parameters of this module and of all modules below it; inside a body no operator may
+---change these tensors in place.
 ---@return fun(): string?, luasight.Tensor?
 function methods:named_parameters()
   local place = getfenv(self)
@@ -202,14 +202,14 @@ local function unknown(place, key)
     { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
 end
 
----Returns the point of a tap, or nil where the module has no tap of that name.
+---Returns the number and the step of the point of a tap, or nil where the module has no tap of that name.
 local function tap(place, tracer, name)
   if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
   return locate(place, tracer, name)
 end
 
----Resolves an alias of this module. Returns the object from which its last step is taken, and that step; nil where the name
----is not an alias.
+---Resolves an alias of this module. Returns an object and a key, so that object[key] is what the alias stands for; nil where
+---the name is not an alias.
 ---@return any at, string|integer? step
 local function follow(self, place, key)
   local alias = aliases.of(place.module, key)
@@ -218,7 +218,7 @@ local function follow(self, place, key)
     binding.raise("name", ("this module has no %s: %s"):format(key, alias[1]), { point = place.path })
   end
   local tracer = alias:find(":", 1, true) and tracer_of(place, key)
-  if alias == ":" .. key then reach(place, tracer, key) end -- the alias stands for a tap that the module does not have
+  if alias == ":" .. key then reach(place, tracer, key) end -- raises an error: there is no such tap
   return aliases.walk(self, alias)
 end
 
@@ -247,19 +247,19 @@ function meta.__index(self, key)
   return tracer and binding.is_handle(value) and tensors.read_only(value) or value
 end
 
----Returns whether a name is a method or field of every module's handle.
+---Returns whether a name is a method or a field that every handle of a module has.
 function handle.is_word(name)
   return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
 end
 
----Adds a module of the script as a child of another module.
+---Adds a module, which the script has made, to the model, as a child of the module to which `place` belongs.
 local function add(place, key, module)
   local path = join(place.path, tostring(key))
   if trace.of(place.network) then
     binding.raise("state", "a module can only be added before a trace, not inside its body", { point = path })
   end
   if type(key) ~= "string" or handle.is_word(key) or aliases.of(place.module, key) then
-    binding.raise("name", ("a module cannot be called %q, which has another meaning"):format(tostring(key)), { point = path })
+    binding.raise("name", ("no module can be called %q, which has another meaning"):format(tostring(key)), { point = path })
   end
   place.module[key] = module
   place.network.added = place.network.added or {}
@@ -283,7 +283,7 @@ function meta.__newindex(self, key, value)
     if point then return trace.write(tracer, step, point, value, false) end
   end
   if child(place, key) then
-    binding.raise("argument", "this name is a module, which cannot be set; its output can", { point = join(place.path, key) })
+    binding.raise("argument", "a module of the model cannot be set; set its output", { point = join(place.path, key) })
   end
   local at, last = follow(self, place, key)
   if at then

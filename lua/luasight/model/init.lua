@@ -24,9 +24,9 @@ local find_module = place_of.find_module
 -- ---- methods of the whole model ----------------------------------------------------------------------------------------
 
 local root_methods = handle.root_methods
-local copy_of -- assigned below, with the functions that make models
+local copy_of -- the function is defined below, with those that make models
 
----Runs the model without a body; since there are stored edits, the run is a trace.
+---Runs, without a body, a model that has stored edits: the run is a trace, in which the edits act.
 local function run_edited(network, ...)
   local tracer = trace.open(network)
   trace.invoke(tracer, traces.WHOLE, ...)
@@ -89,7 +89,7 @@ function root_methods:trace(...)
   end
   if call.input ~= nil then return trace.run(open(network, call.input, call.options), call.body) end
   if next(call.options) then
-    binding.raise("argument", "a trace needs an input where it has options",
+    binding.raise("argument", "a trace needs an input if options are given",
       { hint = "pass the options of an invoke with its input: tracer:invoke(input, options, body)" })
   end
   local tracer = trace.open(network)
@@ -97,7 +97,7 @@ function root_methods:trace(...)
   return trace.run(tracer, call.body)
 end
 
--- Returns those options of a generation that are for the tokenizer.
+-- Returns, of the options of a generation, those that say how a prompt becomes tokens.
 local function prompt_options(options)
   return { truncation = options.truncation, add_special_tokens = options.add_special_tokens,
     invoker_args = options.invoker_args }
@@ -113,7 +113,7 @@ local function generation_call(network, what, ...)
   return call, network.generation(call.options)
 end
 
----Opens the trace of a generation.
+---Opens the trace for a generation with the given settings.
 local function open_generation(network, call, settings, apart)
   local tracer = trace.open(network, apart)
   tracer._settings, tracer._steps, tracer._takes_invokes = settings, network.generation_steps(settings), call.input == nil
@@ -124,7 +124,7 @@ local function open_generation(network, call, settings, apart)
   return tracer
 end
 
----Begins a generation without a body: beside a trace where edits are stored, else with the model alone.
+---Begins a generation without a body: beside a trace where the model has stored edits, else with the model alone.
 ---@return luasight.GenerationSteps
 local function steps_of(network, call, settings)
   check_input(call)
@@ -205,21 +205,21 @@ function root_methods:edit(...)
   return target.root
 end
 
----Removes all stored edits of this handle.
+---Removes all stored edits of this handle of the model.
 function root_methods:clear_edits() getfenv(self).network.edits = {} end
 
 ---Writes the stored edits to a file as JSON.
 ---@param path string
 function root_methods:save_edits(path) require "luasight.trace.edits".save(getfenv(self).network, path) end
 
----Adds the edits in a file to this handle.
+---Adds the stored edits in a JSON file to this handle of the model.
 ---@param path string
 function root_methods:load_edits(path)
   local network = getfenv(self).network
   for _, edit in ipairs(require "luasight.trace.edits".load(network, path)) do table.insert(network.edits, edit) end
 end
 
----Writes the function of a module for one call to a file as JSON that names the weights.
+---Writes the recorded function of a module to a file as JSON; the JSON has the names of the weights, not their numbers.
 local function write_graph(path, module, ...)
   local f = record.function_for(module, ...)
   local names = {}
@@ -289,7 +289,7 @@ local function new_network(fields)
   return network.root
 end
 
----Returns a new handle on the same weights, with the edits that are stored so far.
+---Returns a new handle of the model, with the same weights and with the edits that are stored so far.
 copy_of = function(network)
   local fields = {}
   for k, v in pairs(network) do fields[k] = v end
@@ -297,7 +297,7 @@ copy_of = function(network)
   return new_network(fields)
 end
 
----Makes a model around a network.
+---Makes a model, the object that scripts trace, around a network.
 ---@param module table  an nn.Module
 ---@param fields? luasight.ModelFields
 ---@return userdata  # the handle of the root
@@ -310,7 +310,7 @@ function model.new(module, fields)
   return new_network(network)
 end
 
----Makes a model around a network of your own: ls.Model(net).
+---Makes a model, which can be traced, around a network of your own: ls.Model(net).
 ---@param module luasight.nn.Module
 ---@param options? { rename: table<string, string|string[]>? }  rename: additional names for modules
 ---@return luasight.Model

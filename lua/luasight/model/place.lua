@@ -1,4 +1,5 @@
---- Places: the state behind the handles of a model's modules. They know the points of a module and the modules below it.
+--- Places: a place is the state behind the handle of a module of a model. It knows the points of the module and the modules
+--- below it.
 local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
@@ -37,7 +38,7 @@ local meta = getmetatable(prototype)
 
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  local numbers = setmetatable({}, { __mode = "k" }) -- program -> name -> number of the point
+  local numbers = setmetatable({}, { __mode = "k" }) -- program -> name of a point -> number of the point
   setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
   return handle
 end
@@ -54,7 +55,7 @@ local function tracer_of(place, what)
   binding.raise("state", "this value exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
----Returns the module itself, or, in a scan, the copy of it whose tensors have no numbers.
+---Returns the module of a place, or, in a scan, the copy of the module whose tensors have no numbers.
 local function meta_copy_of(place, tracer)
   local copies = tracer and tracer._meta_copies
   return copies and copies[place.module] or place.module
@@ -78,8 +79,8 @@ local function find_point(place, tracer, name, number)
   return point
 end
 
----Returns the point for a name at the tracer's current step, and the step of the point: `next` and `call` of the module may
----have moved it to a later one.
+---Returns the number of a module's point by its name ("output"), and the step of a generation to which the point belongs: the
+---tracer's current step, or a later step where the script has moved the module on with `next` or `call`.
 ---@return integer|false point, integer step
 local function locate(place, tracer, name)
   if not tracer._invoke then
@@ -99,7 +100,7 @@ local function locate(place, tracer, name)
   return find_point(place, tracer, name, number), step
 end
 
----Returns whether a handle belongs to a module that a script has added, or to a module below such a one.
+---Returns whether a place belongs to a module that a script has added to the model, or to a module below an added one.
 local function is_added(place)
   local added = place.network.added
   if not added then return false end
@@ -169,7 +170,7 @@ local function each_child(place)
   end
 end
 
----Returns the modules of a range such as "2:5" of a list of modules.
+---Returns the children of a list of modules at the positions of a range such as "2:5"; nil where the text is no range.
 local function slice_children(place, text)
   local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
   if not from then return nil end
@@ -188,10 +189,10 @@ local Children = {}
 function Children.__index(list, key)
   local names = {}
   for name in pairs(list) do names[#names + 1] = name end
-  binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
+  binding.raise("name", ("the module has no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
 end
 
----Returns the modules directly below by name, also those whose name is otherwise that of a point or a method.
+---Returns the children of a module by name. A script needs this table where a point or a method has the same name as a child.
 local function children_of(place)
   local list = {}
   for name in place.module:_children() do list[name] = child(place, name) end
@@ -211,7 +212,7 @@ end
 local function path(handle) return getfenv(handle).path end
 
 ---@param handle userdata
----@return table  # the nn.Module
+---@return table  # the nn.Module behind the handle
 local function module(handle) return getfenv(handle).module end
 
 return {

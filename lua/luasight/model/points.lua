@@ -39,8 +39,8 @@ end
 
 -- ---- shapes ------------------------------------------------------------------------------------------------------------
 
----Returns the sizes of a value: `shape` and `dtype` of a tensor, or a list of the sizes of its elements, with names in a
----struct.
+---Returns a table with the sizes of a value: for a tensor its `shape` and `dtype`, for a sequence a list that has such a table
+---for each element (in a struct with the `name` of the element), for any other value its type as `plain`.
 local function sizes(v)
   v = is_handle(v) and v.value or v
   if not is_handle(v) then return { plain = v == nil and "none" or type(v) } end
@@ -69,7 +69,8 @@ end
 
 local closing = { ["("] = ")", ["["] = "]", ["{"] = "}" }
 
----Returns the text of a value's sizes in one run, or in two runs.
+---Returns the shape of a value as text, such as "[B, 4, T]", from its sizes `a` in one run and, unless nil, `b` in a second
+---run with other sizes of batch and tokens.
 local function shape_text(a, b, first, second)
   if a.plain then return a.plain end
   local texts = {}
@@ -85,7 +86,7 @@ end
 
 -- ---- a scan ------------------------------------------------------------------------------------------------------------
 
----Returns names and numbers of a module's own points in a program, in the order in which a run reaches them.
+---Returns names and numbers of the points of a module in a program, in the order in which a run reaches them.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*  the module of the core
 ---@return { name: string, number: integer }[]
@@ -101,7 +102,7 @@ function points.names(program, module)
   return list
 end
 
----Returns the module's aliases for values, with the paths of the values.
+---Returns the aliases that a module has for values, with the paths of these values.
 local function other_names(module, found)
   local list, names, taken = {}, {}, {}
   aliases.add_names(module, names, "value")

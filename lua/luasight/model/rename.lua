@@ -16,7 +16,7 @@ local function module_at(module, path)
   return module
 end
 
----Returns the paths of the modules that a key names, and whether the key is itself a path.
+---Returns the paths of the modules to which a key of `rename` refers, and whether the key is itself a path.
 local function find(module, key)
   if key ~= "" and module_at(module, key) then return { key }, true end
   local found, all = {}, {}
@@ -42,7 +42,7 @@ local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 ---@param module table  the root nn.Module
 ---@param names table<string, string|string[]>
 ---@param is_word fun(name: string): boolean  returns whether every module has a method or field of this name
----@return table<table, table<string, string>>  # for each module, paths below it by their new names
+---@return table<table, table<string, string>>  # by the module below which a new name is added: new name -> path of a module
 function rename.places(module, names, is_word)
   if type(names) ~= "table" then
     binding.raise("argument", "rename takes a table: { layer1 = \"embed\" }, not a " .. type(names))

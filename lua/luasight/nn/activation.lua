@@ -1,5 +1,4 @@
---- Activation functions as modules. As functions they are operators of libtorch: torch.relu(x), x:gelu { approximate =
---- "tanh" }.
+--- Activation functions as modules, such as nn.ReLU(). Without a module, they are operators of libtorch: torch.relu(x).
 local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
@@ -99,7 +98,7 @@ define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim
 local PReLU = module.class "PReLU"
 activation.PReLU = PReLU
 
----@param num_parameters integer?  1, or the number of channels (axis 1) for a weight of each channel
+---@param num_parameters integer?  1 (the default), or the size of axis 1 of the input for a weight of each channel
 ---@param given? { init: number?, dtype: string?, device: string? }
 function PReLU:init(num_parameters, given)
   given = options.read("nn.PReLU", given, { init = "number", dtype = "string", device = "string" })

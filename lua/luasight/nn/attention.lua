@@ -1,5 +1,5 @@
---- Scaled dot-product attention, for use in a forward. It makes taps of the values inside: q, k, v, scores (masked and
---- scaled), pattern (B H T S) and z (B H T D). A fused kernel computes it unless scores or pattern are read or set.
+--- Scaled dot-product attention, for use in a forward. The values inside become taps: q, k, v, scores (masked and scaled),
+--- pattern (B H T S) and z (B H T D). A fused kernel computes the attention unless a trace reads or sets scores or pattern.
 local binding = require "luasight.ffi"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"

@@ -1,5 +1,5 @@
 --- Modules that hold other modules: Sequential, ModuleList, ModuleDict. Positions count from 0, negative positions from the
---- end. The length is list:len(), since stock LuaJIT does not ask a table's metatable for `#`.
+--- end. The number of modules is list:len(), since LuaJIT, as it is usually built, ignores a table's metatable for `#`.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 
@@ -12,11 +12,11 @@ local container = {}
 ---@class luasight.nn.List: luasight.nn.Module
 local List = module.class "List"
 
----Returns the number of modules in the list.
+---Returns the number of modules in a container.
 ---@return integer
 function List:len() return #self._child_names end
 
----Returns the name of the child at a position; a negative position counts from the end.
+---Returns the name of the child at a position of a container; a negative position counts from the end.
 function List:_key_at(i)
   local n = #self._child_names
   local at = i < 0 and i + n or i
@@ -27,7 +27,7 @@ function List:_key_at(i)
   return self._child_names[at + 1]
 end
 
----Iterates over position (from 0) and module.
+---Iterates over the modules of a container with their positions, from 0.
 ---@return fun(): integer?, luasight.nn.Module?
 function List:each()
   local i = -1
@@ -69,7 +69,7 @@ end
 
 -- ---- Sequential ------------------------------------------------------------------------------------------------------
 
----Modules that run one after the other: each gets the output of the one before.
+---Modules that run one after the other: the input of each is the output of the module before it.
 ---
 ---     nn.Sequential { nn.Linear(5, 10), nn.ReLU() }
 ---     nn.Sequential { { "first", nn.Linear(5, 10) }, { "act", nn.ReLU() } }
@@ -147,7 +147,7 @@ function ModuleDict:init(given)
     local name, v = nil, pair
     if type(pair) == "table" and not is_module(pair) then name, v = pair[1], pair[2] end
     if name == nil then
-      binding.raise("argument", "ModuleDict: its list has to hold pairs, { { name, module }, ... }")
+      binding.raise("argument", "ModuleDict: the elements of a list have to be pairs, { { name, module }, ... }")
     end
     names[#names + 1], by_name[name] = name, v
   end
@@ -159,15 +159,15 @@ function ModuleDict:init(given)
   end
 end
 
----Returns the number of modules.
+---Returns the number of modules in a ModuleDict.
 ---@return integer
 function ModuleDict:len() return #self._child_names end
 
----Returns the names of the modules in their order.
+---Returns the names of the modules in a ModuleDict, in their order.
 ---@return string[]
 function ModuleDict:keys() return { unpack(self._child_names) } end
 
----Iterates over name and module.
+---Iterates over names and modules of a ModuleDict.
 ---@return fun(): string?, luasight.nn.Module?
 function ModuleDict:each() return self:_children() end
 

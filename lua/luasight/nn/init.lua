@@ -53,8 +53,8 @@ local nn = {
   tap = record.tap,
 }
 
--- Each key is a file of this folder, its value the list of names that the file defines; a file is loaded when one of its
--- names is first used.
+-- The names that each file in lua/luasight/nn adds to `ls.nn`, by the name of the file; a file is loaded when one of its names
+-- is first used.
 local files = {
   container = { "Sequential", "ModuleList", "ModuleDict" },
   linear = { "Linear", "Conv1D", "Embedding", "Dropout", "Identity", "Flatten" },

@@ -24,7 +24,7 @@ local init = {}
 -- ---- arguments -------------------------------------------------------------------------------------------------------
 
 ---Defines init[name](tensor, ...). `settings` is a list of { name, default } in order; `fill` is called with the tensor and
----the values.
+---the values of all settings.
 local function define(name, settings, fill)
   local kinds, what = {}, "nn.init." .. name
   for _, setting in ipairs(settings) do kinds[setting[1]] = type(setting[2]) end
@@ -60,7 +60,8 @@ define("zeros_", {}, function(t) t:zero_() end)
 
 -- ---- fillings that depend on the width of a layer --------------------------------------------------------------------
 
----Returns fan in and fan out: how many inputs and outputs one unit of a layer with this weight has.
+---Returns fan in and fan out of a weight: how many inputs lead to one output of its layer, and how many outputs depend on one
+---input.
 local function fans(t)
   local shape = t.shape:tolist()
   if #shape < 2 then
@@ -129,7 +130,7 @@ define("eye_", {}, function(t)
   t:copy_(torch.eye(shape[1], shape[2]))
 end)
 
--- Fills with a matrix whose rows or columns, whichever are fewer, are orthogonal (Saxe et al. 2013).
+-- Fills a tensor with a matrix whose rows or columns, whichever are fewer, are orthogonal (Saxe et al. 2013).
 define("orthogonal_", { { "gain", 1 } }, function(t, gain)
   local shape = t.shape:tolist()
   if #shape < 2 then binding.raise("shape", "nn.init.orthogonal_ needs 2 or more dimensions") end
@@ -139,7 +140,7 @@ define("orthogonal_", { { "gain", 1 } }, function(t, gain)
   local flat = t:new_empty({ rows, columns }):normal_(0, 1)
   if rows < columns then flat = flat:t() end
   local q, r = torch.linalg_qr(flat)
-  q = q * r:diagonal():sign() -- without these signs the distribution would not be uniform
+  q = q * r:diagonal():sign() -- without the signs not all orthogonal matrices would be equally likely
   if rows < columns then q = q:t() end
   t:copy_(q:reshape(shape))
   t:mul_(gain)
@@ -149,9 +150,9 @@ end)
 
 local function cdf(x) return (1 + torch.tensor(x / math.sqrt(2), { dtype = "float64" }):erf():item()) / 2 end
 
----Draws numbers from the normal distribution until all lie between `low` and `high`.
+---Fills a tensor with numbers of the normal distribution; those outside of `low` to `high` are drawn again until none is left.
 local function redraw(t, mean, std, low, high)
-  low, high = t:new_full({}, low):item(), t:new_full({}, high):item() -- rounded to the dtype of t
+  low, high = t:new_full({}, low):item(), t:new_full({}, high):item() -- the limits are rounded to the dtype of t
   t:normal_(mean, std)
   local outside = t:lt(low):logical_or(t:gt(high))
   while outside:any():item() do
@@ -160,8 +161,8 @@ local function redraw(t, mean, std, low, high)
   end
 end
 
----Draws numbers evenly from `low` to `high` and accepts each with the probability of the normal density there; it is used
----where few numbers of a normal distribution would lie in the range.
+---Fills a tensor with numbers drawn evenly from `low` to `high`, of which each is accepted with a probability in proportion to
+---the normal density there. This method is used where few numbers of the normal distribution would lie in the range.
 local function reject(t, mean, std, low, high)
   local peak = -0.5 * ((math.max(low, math.min(mean, high)) - mean) / std) ^ 2
   local candidates, chance = torch.empty_like(t), torch.empty_like(t)

@@ -1,5 +1,4 @@
---- Layers with weights that are not norms: Linear, Conv1D, Embedding; and layers without weights: Dropout, Identity,
---- Flatten.
+--- The layers Linear, Conv1D and Embedding, which have weights, and Dropout, Identity and Flatten, which have none.
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
 local options = require "luasight.base.options"
@@ -83,7 +82,7 @@ function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) e
 
 -- ---- Embedding -------------------------------------------------------------------------------------------------------
 
----Returns the row of the weight for each id.
+---Returns for each id the row of the weight with this number.
 ---@class luasight.nn.Embedding: luasight.nn.Module
 ---@field weight ffi.cdata*  [num_embeddings, embedding_dim]
 local Embedding = module.class "Embedding"
@@ -143,7 +142,7 @@ function Dropout:forward(x)
   return torch.dropout(x, self.p, true)
 end
 
----Returns its input; it can be made with any arguments.
+---Returns its input unchanged; nn.Identity(...) takes any arguments and ignores them.
 ---@class luasight.nn.Identity: luasight.nn.Module
 local Identity = module.class "Identity"
 linear.Identity = Identity
@@ -152,7 +151,7 @@ linear.Identity = Identity
 ---@return any
 function Identity:forward(x) return x end
 
----Joins axes of a tensor into one: by default all but the first.
+---Joins the axes of a tensor from `start_dim` to `end_dim` into one axis: by default all axes but the first.
 ---@class luasight.nn.Flatten: luasight.nn.Module
 local Flatten = module.class "Flatten"
 linear.Flatten = Flatten

@@ -31,14 +31,15 @@ local function pairs_of(names, values)
   end
 end
 
----Returns the paths and the modules of this module and of all below it.
+---Returns the paths and the objects of this module and of all modules below it.
 local function modules(self)
   local names, values = {}, {}
   walk(self, "", {}, function(path, m) names[#names + 1], values[#values + 1] = path, m end)
   return names, values
 end
 
----Returns the paths and the tensors of this module and of all below it; a shared tensor has the first of its paths.
+---Returns the paths and the tensors of this module and of all modules below it: the parameters, or the buffers where
+---`parameters` is false. A tensor that several modules share is there once, with the first of its paths.
 local function tensors(self, parameters)
   local names, values, seen = {}, {}, {}
   walk(self, "", {}, function(path, m)
@@ -54,19 +55,19 @@ local function tensors(self, parameters)
   return names, values
 end
 
----Returns all parameters, a shared one once.
+---Returns all parameters of this module and of the modules below it; a shared parameter is there once.
 ---@return ffi.cdata*[]
 function Module:parameters() return (select(2, tensors(self, true))) end
 
----Iterates over path and parameter; a shared parameter has the first of its paths.
+---Iterates over paths and parameters of this module and of all below it; a shared parameter has the first of its paths.
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_parameters() return pairs_of(tensors(self, true)) end
 
----Returns all buffers.
+---Returns all buffers of this module and of the modules below it.
 ---@return ffi.cdata*[]
 function Module:buffers() return (select(2, tensors(self, false))) end
 
----Iterates over path and buffer.
+---Iterates over paths and buffers of this module and of the modules below it.
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_buffers() return pairs_of(tensors(self, false)) end
 
@@ -74,7 +75,7 @@ function Module:named_buffers() return pairs_of(tensors(self, false)) end
 ---@return luasight.nn.Module[]
 function Module:modules() return (select(2, modules(self))) end
 
----Iterates over path and module; the path of this module is "".
+---Iterates over paths and modules: this module, whose path is "", and all modules below it.
 ---@return fun(): string?, luasight.nn.Module?
 function Module:named_modules() return pairs_of(modules(self)) end
 
@@ -116,7 +117,7 @@ end
 
 -- ---- training --------------------------------------------------------------------------------------------------------
 
----Switches training mode on or off; dropout acts in training mode only.
+---Switches the training mode of this module and of all below it on or off; dropout acts in training mode only.
 ---@param on boolean?  true by default
 ---@return luasight.nn.Module  # the module itself
 function Module:train(on)
@@ -126,7 +127,7 @@ function Module:train(on)
   return self
 end
 
----Switches training mode off.
+---Switches the training mode of this module and of all below it off.
 ---@return luasight.nn.Module  # the module itself
 function Module:eval() return self:train(false) end
 
@@ -138,7 +139,7 @@ function Module:requires_grad_(on)
   return self
 end
 
----Sets the gradients of all parameters to nil.
+---Sets the gradients of all parameters of this module and of the modules below it to nil.
 function Module:zero_grad()
   for _, p in ipairs(self:parameters()) do p.grad = nil end
 end
@@ -167,7 +168,7 @@ local function read_target(...)
   return target
 end
 
----Converts a tensor in place: its object stays the same, so that optimizers and shared parameters keep it.
+---Converts a tensor and its gradient in place, so that optimizers and other modules that hold the tensor see the change.
 local function convert(t, target)
   local dtype = t.dtype
   local wanted = { device = target.device ~= t.device and target.device or nil,
@@ -215,7 +216,7 @@ function Module:cuda(i) return self:to(i and ("cuda:%d"):format(i) or "cuda") en
 
 -- ---- state -----------------------------------------------------------------------------------------------------------
 
----Returns all parameters and persistent buffers by name; a shared one is there under each of its names.
+---Returns all parameters and persistent buffers by name; a shared tensor is there under each of its names.
 ---@param options? { prefix: string?, keep_vars: boolean? }  keep_vars: the tensors themselves instead of detached ones
 ---@return table<string, ffi.cdata*>
 function Module:state_dict(options)
@@ -229,7 +230,8 @@ end
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_state(options) return pairs_of(require "luasight.nn.state".read(self, options)) end
 
----Copies numbers from tensors by name into the parameters and buffers; nothing is changed where names or shapes do not fit.
+---Copies the numbers of tensors, given by name, into the parameters and buffers of this module. Where names or shapes do not
+---fit, nothing is changed and an error is raised.
 ---@param state table<string, ffi.cdata*>
 ---@param options? { strict: boolean?, assign: boolean? }  strict (true by default): all names must match; assign: the
 ---  given tensors themselves become the parameters, without a copy

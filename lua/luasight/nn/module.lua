@@ -49,7 +49,7 @@ end
 
 local function where(self, name) return self._class_name .. "." .. tostring(name) end
 
----Raises an error where a child or a tensor cannot have this name.
+---Raises an error where a child or a tensor of a module cannot have this name.
 local function check_name(self, name)
   if type(name) ~= "string" or name == "" or name:find("[.%z]") then
     binding.raise("name", ("%s: the name of a module or a parameter is a text without dots, not %s"):format(self._class_name,
@@ -59,7 +59,7 @@ local function check_name(self, name)
   end
 end
 
----Removes the field of this name, whether it is a tensor, a child or another value.
+---Removes the field of this name from a module, whether the field is a tensor, a child or another value.
 local function forget(self, name)
   if self._tensor_kinds[name] then
     self._tensor_kinds[name] = nil
@@ -92,7 +92,7 @@ local function set_tensor(self, name, t, kind)
   self._tensor_kinds[name], self._values[name] = kind, t
 end
 
----Registers a child; it replaces a child of the same name.
+---Registers a child of a module; a child that had the same name is replaced.
 ---@param self luasight.nn.Module
 ---@param name string
 ---@param child luasight.nn.Module
@@ -182,7 +182,7 @@ local function text(self) return require "luasight.nn.text".of(self) end
 
 local function class_text(class) return "nn.Module " .. class._class_name end
 
----Makes a class of modules; it inherits the methods of `parent`.
+---Makes a class of modules, which inherits the methods of `parent`.
 ---@param name string
 ---@param parent table?
 ---@return table

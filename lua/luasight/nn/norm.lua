@@ -9,7 +9,7 @@ local torch = require "luasight.tensor.torch"
 
 local norm = {}
 
----Returns the sizes of the normalized axes as a list; `shape` is a list or one number.
+---Returns the sizes of the axes over which a layer normalizes as a list; `shape` is such a list or one number.
 local function shape_of(name, shape)
   local list = type(shape) == "table" and shape or { shape }
   if #list == 0 then binding.raise("argument", name .. ": normalized_shape is a size or a list of sizes, not an empty list") end
@@ -65,7 +65,7 @@ norm.RMSNorm = RMSNorm
 
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: by default the
----  dtype's
+---  machine epsilon of the dtype
 function RMSNorm:init(normalized_shape, given)
   given = options.read("nn.RMSNorm", given,
     { eps = "number", elementwise_affine = "boolean", dtype = "string", device = "string" })

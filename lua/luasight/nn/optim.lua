@@ -1,4 +1,4 @@
---- Optimizers, a schedule of learning rates, and gradient clipping; the numbers are PyTorch's.
+--- Optimizers, a schedule of learning rates, and gradient clipping; they compute the same numbers as PyTorch.
 local binding = require "luasight.ffi"
 local operators = require "luasight.tensor.operators"
 local options_of = require "luasight.base.options"
@@ -14,7 +14,7 @@ local function op(name, ...) return operators.call(operators.get(name), ...) end
 ---@class luasight.Optimizer
 ---@field lr number  the learning rate, which may be set at any time
 ---@field params ffi.cdata*[]
----@field buffers table<string, table<integer, ffi.cdata*>>  state by name, then by the position of the parameter
+---@field buffers table<string, table<integer, ffi.cdata*>>  tensors of state by name, then by the parameter's position
 ---@field steps table<integer, integer>  how often each parameter has been updated
 
 local function read_options(name, given, defaults)
@@ -42,13 +42,13 @@ end
 
 local methods = {}
 
----Sets the gradients of all parameters to nil.
+---Sets the gradients of all parameters of the optimizer to nil.
 function methods:zero_grad()
   for _, p in ipairs(self.params) do p.grad = nil end
 end
 
----Returns the parameters that have a gradient, grouped by their number of steps; each group has lists of positions,
----parameters and gradients.
+---Returns the parameters that have a gradient in groups that have made the same number of steps; each group has lists of
+---positions, parameters and gradients.
 local function groups(self)
   local by_step, order = {}, {}
   for i, p in ipairs(self.params) do
@@ -77,7 +77,7 @@ function methods:step()
   end)
 end
 
----Returns the state tensors of a group's parameters; a missing one is made by `first(gradient)`.
+---Returns the tensors called `name` in the state of a group's parameters; `first(gradient)` makes those that are missing.
 local function buffers_of(self, name, group, first)
   local all, list = self.buffers[name], {}
   for n, i in ipairs(group.places) do
@@ -87,7 +87,7 @@ local function buffers_of(self, name, group, first)
   return list
 end
 
----Returns the state with which training can continue later, as tensors by name: "step", "lr", "exp_avg.0", ...
+---Returns the state of the optimizer, with which training can continue later, as tensors by name: "step", "exp_avg.0", ...
 ---@return table<string, ffi.cdata*>
 function methods:state_dict()
   local state = {
@@ -149,7 +149,7 @@ local SGD = class("SGD", { lr = 1e-3, momentum = 0, weight_decay = 0, nesterov =
 ---@return luasight.Optimizer
 function optim.SGD(params, options) return new(SGD, params, options) end
 
--- The parameters of a group have the same number of steps, so all their buffers are new at the first step and none later.
+-- All parameters of a group have made the same number of steps: at step 0 all their momentum buffers are new, and later none.
 local function momentum(self, group, grads)
   local name = "momentum_buffer"
   if group.step == 0 then

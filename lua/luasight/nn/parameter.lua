@@ -1,5 +1,5 @@
---- Parameters and buffers: tensors that a module owns. A table maps the handle of a tensor to what the tensor becomes when
---- it is set as a field of a module; a tensor that is set in two places is shared.
+--- Parameters and buffers: tensors that a module owns. The table `kinds` keeps for the handle of a tensor whether the tensor
+--- becomes a parameter or a buffer where it is set as a field of a module; a tensor that is set in two places is shared.
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local options = require "luasight.base.options"
@@ -14,7 +14,7 @@ local parameter = {}
 
 local kinds = setmetatable({}, { __mode = "k" }) ---@type table<ffi.cdata*, luasight.TensorKind>
 
----Returns whether a handle is a parameter or a buffer; nil for a plain tensor.
+---Returns the kind of a handle, "parameter", "buffer" or "transient"; nil for a plain tensor.
 ---@param handle ffi.cdata*
 ---@return luasight.TensorKind?
 function parameter.kind(handle) return kinds[handle] end
@@ -22,7 +22,7 @@ function parameter.kind(handle) return kinds[handle] end
 ---@type fun(v: any): boolean
 parameter.is_handle = is_handle
 
----Returns whether two handles are one tensor.
+---Returns whether two handles refer to the same tensor.
 ---@param a ffi.cdata*
 ---@param b ffi.cdata*
 ---@return boolean
@@ -35,7 +35,7 @@ local function alias(name, t)
     binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
   end
   local other = t:detach()
-  binding.owe(-tensors.bytes(other)) -- nothing new
+  binding.owe(-tensors.bytes(other)) -- since no new memory is used
   return other
 end
 
@@ -51,7 +51,7 @@ function parameter.Parameter(t, given)
   return p
 end
 
----Makes a buffer of a tensor: it is part of the module's state and is converted by `to`, but it is not trained.
+---Makes a buffer of a tensor: a tensor that is part of a module's state and is converted by `to`, but not trained.
 ---@param t ffi.cdata*
 ---@param given? { persistent: boolean? }  false: the buffer is not part of the state
 ---@return ffi.cdata*
@@ -66,8 +66,8 @@ end
 
 local skipping = extent()
 
----Calls a function in which layers are made without memory and without random numbers: their parameters are on the meta
----device, until `load_state_dict(state, { assign = true })` replaces them.
+---Calls a function and returns its results; layers made inside it get no memory and no random numbers: their parameters are on
+---the meta device until `load_state_dict(state, { assign = true })` replaces them.
 ---@param f fun(...): ...
 ---@return any ...
 function parameter.skip_init(f, ...) return skipping:during(true, f, ...) end
@@ -75,7 +75,7 @@ function parameter.skip_init(f, ...) return skipping:during(true, f, ...) end
 ---@return boolean
 function parameter.is_skipping() return skipping:current() == true end
 
----Makes a parameter of a shape; its numbers are not set yet.
+---Makes a parameter of the given shape, whose numbers are not set yet.
 ---@param shape integer[]
 ---@param given { dtype: string?, device: string? }
 ---@return ffi.cdata*

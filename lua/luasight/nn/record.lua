@@ -29,10 +29,10 @@ function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end
 end
 
----Notes that some module has entered or left training mode.
+---Takes note that the training mode of some module has changed, so that other recordings are used from now on.
 function record.mode_changed() modes = modes + 1 end
 
----Returns a number that grows with every change after which a program has to be asked for again.
+---Returns a number that grows with every change of a module that can make programs recorded earlier wrong.
 ---@return integer
 function record.version() return structure * 65536 + modes end
 
@@ -40,8 +40,8 @@ function record.version() return structure * 65536 + modes end
 
 ---@class luasight.record
 ---@field core ffi.cdata*  the module in the core
----@field dynamic boolean   whether the module, or one below it, branches on numbers: it is recorded anew at each call
----@field functions table<string, table<string, ffi.cdata*>>  by the training modes of the modules, then by signature
+---@field dynamic boolean   whether the module or one below it branches on numbers, so that each call records the module anew
+---@field functions table<string, table<string, ffi.cdata*>>  the recorded ones by training modes, then by signature
 ---@field programs table<string, table<string, ffi.cdata*>>
 
 local core_of
@@ -104,7 +104,7 @@ local function sorted_keys(t)
   return keys
 end
 
----Adds one argument to the text of the signature, and its handles, in that order, to `inputs`.
+---Appends the description of one argument to `parts`, the text of a signature, and the handles inside it to `inputs`.
 local function describe(v, parts, inputs)
   if is_handle(v) then
     parts[#parts + 1] = "v"
@@ -179,9 +179,9 @@ local function stream_of(s) return functions.arguments(s.inputs, s.named) end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
-local recordings = extent() -- the functions that are being recorded: { graph =, module = }
+local recordings = extent() -- the entries are { graph =, module = }, the functions being recorded
 
----Returns the results of a function as one value; several results become a tuple.
+---Returns all results of a Lua function, the arguments, as one value; several results become a tuple.
 ---@param ... any
 ---@return any
 function record.one_result(...)
@@ -191,11 +191,11 @@ function record.one_result(...)
   return tensor.tuple(...)
 end
 
----Records `body(...)` as the nodes of the function `g`; after an error the function is not recorded any more.
+---Records the operators that `body` calls as the nodes of the function `g`, and the value that it returns as the result.
 local function record_body(g, module, body)
   local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
   if functions.finish(g, result) then return g end
-  binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list")
+  binding.raise("argument", "a forward returns values and tuples, not a Lua list; use ls.tuple")
 end
 
 ---Calls the forward of a module; keyword arguments are passed as a table in the place of its last parameter.
@@ -218,8 +218,8 @@ local function call_forward(module, args, options)
   return forward(module, unpack(args, 1, n))
 end
 
----Records a module for one signature. `with_values` says that the recording computes with the values of this call: "copies"
----where the recording will run again, "run" where the recording is itself the run.
+---Records the forward of a module for one signature. With `with_values`, the recording computes with the values of the call:
+---"copies" where the recorded function will run again, "run" where the recording is itself the run.
 local function record_function(module, r, s, with_values)
   local g = functions.new(r.core)
   local args, options = { n = s.args.n }, nil
@@ -269,7 +269,7 @@ local function function_of(module, s)
   return g, r
 end
 
----Records a module with the values of this call, without autograd; returns the function.
+---Records a module while its values are computed, without autograd; returns the function.
 local function record_without_autograd(module, s, with_values)
   return binding.with_autograd(0, record_function, module, record_of(module), s, with_values)
 end
@@ -310,7 +310,7 @@ record.call_forward = call_forward
 ---@return ffi.cdata* program
 function record.program(module, positional, keywords)
   if record_of(module).dynamic then
-    binding.raise("state", ("%s branches on numbers, so it can only be recorded with values"):format(module._class_name))
+    binding.raise("state", ("an edit in a file cannot call %s, which branches on numbers"):format(module._class_name))
   end
   local any = binding.new_ref() -- an empty handle for every tensor: a signature does not look into handles
   local args, named = {}, nil
@@ -323,7 +323,7 @@ function record.program(module, positional, keywords)
   return program_of(module, signature(unpack(args)))
 end
 
----Returns the function of a module for the signature of these arguments.
+---Returns the recorded function of a module for the signature of these arguments.
 ---@param module table
 ---@param ... any
 ---@return ffi.cdata*
@@ -337,7 +337,7 @@ end
 
 -- ---- modules whose forward joins a trace --------------------------------------------------------------------------------
 
-local inlines = extent() -- the functions { enter =, tap = } for the forward of a module that a body added
+local inlines = extent() -- the entries are { enter =, tap = }, the functions given to `record.inline`
 
 ---Calls a module such that its operators, and those of the modules that it calls, become nodes of the open trace.
 ---@param enter fun(module: table, args: table, options: table?): any  runs one forward
@@ -363,8 +363,8 @@ local function open_graph(s)
   end
 end
 
----Calls a module: inside a forward it records a call, on values of an open trace it adds the call to the trace, and on
----tensors it runs the module, with autograd as in PyTorch.
+---Calls a module: inside a forward the call is recorded, on values of an open trace the call is added to the trace, and on
+---tensors the module runs, with autograd as in PyTorch.
 ---@param module table
 ---@param ... any
 ---@return any

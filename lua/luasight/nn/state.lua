@@ -8,7 +8,8 @@ local torch = require "luasight.tensor.torch"
 
 local state = {}
 
----Calls visit(key, module, name, tensor) in PyTorch's order: for a module's own parameters, its buffers, then its children.
+---Calls visit(key, module, name, tensor) for each tensor in the state of a module, in PyTorch's order: for the module's own
+---parameters, for its buffers, then for its children.
 local function each(self, prefix, visit)
   local kinds = self._tensor_kinds
   for _, kind in ipairs { "parameter", "buffer" } do
@@ -26,7 +27,7 @@ function state.read(self, given)
   local options = options_of.read("state_dict", given, { prefix = "string", keep_vars = "boolean" })
   local names, tensors, detached = {}, {}, {}
   each(self, options.prefix or "", function(key, _, _, t)
-    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- shared tensors stay shared
+    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- a shared tensor stays shared
     names[#names + 1], tensors[#tensors + 1] = key, detached[t]
   end)
   return names, tensors
@@ -44,11 +45,12 @@ local function size_text(t) return ("torch.Size(%s)"):format(tostring(t.shape)) 
 
 local fits = tensors_of.same_shape
 
----Returns the number of a list with one element where a tensor without axes is wanted, as PyTorch does for old files; else
----returns `t`.
+---Returns the element of a tensor of shape [1] where a tensor without axes is wanted, as PyTorch does for old files; returns
+---any other `t` itself.
 local function fitted(t, place) return t:dim() == 1 and t:numel() == 1 and place:dim() == 0 and t[0] or t end
 
----Compares the given tensors with the module. Returns the list of assignments to make, and the names and texts of errors.
+---Compares the given tensors with those of the module. Returns the assignments to make, the missing names, the unexpected names
+---and the texts of errors.
 local function compare(self, given, assigning)
   local jobs, missing, unexpected, wrong, known = {}, {}, {}, {}, {}
   each(self, "", function(key, m, name, place)
@@ -89,14 +91,14 @@ local function copy(jobs)
   end)
 end
 
----Makes a parameter, or a buffer, of another tensor.
+---Makes the tensor that an assignment puts in the place of an old one: a parameter or a buffer, like the old tensor.
 local function made(job)
   if job.module._tensor_kinds[job.name] ~= "parameter" then return parameter.Buffer(job.tensor) end
   return parameter.Parameter(job.tensor, { requires_grad = job.place.requires_grad })
 end
 
----Replaces the module's tensors. Names that shared a parameter keep sharing one, where the state has one tensor for them or
----only one of the names.
+---Replaces the module's tensors. Names that shared a parameter share the new one too, where the state has one tensor for all
+---of these names or has only one of the names.
 local function assign(jobs)
   local new, given = {}, {} -- old tensor -> new one; tensor of the state -> the parameter or buffer made of it
   for _, job in ipairs(jobs) do

@@ -54,7 +54,7 @@ function text.indent(s) return (s:gsub("\n([^\n]*%S)", "\n  %1")) end
 
 local function around(name, lines) return name .. "(\n  " .. table.concat(lines, "\n  ") .. "\n)" end
 
----Returns a list of modules as text, with equal neighbours joined: (0-11): 12 x Block(...).
+---Returns a list of modules as text; neighbours with the same text are written once: (0-11): 12 x Block(...).
 local function collapsed(self)
   local lines, first, last, block = {}, nil, nil, nil
   local function close()

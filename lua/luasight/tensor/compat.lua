@@ -10,7 +10,7 @@ compat.functions = functions
 
 local function call(name, ...) return operators.get_function(name)(...) end
 
----Returns positional and named arguments as one table by name.
+---Returns positional and named arguments as one table by name; `names` has the names of the positional ones.
 local function by_name(names, ...)
   local n, args = select("#", ...), {}
   local last = select(n > 0 and n or 1, ...)
@@ -30,13 +30,14 @@ end
 ---@return any
 function functions._safe_softmax(x, dim)
   local nothing = call("all", x:eq(-math.huge), dim, true)
-  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- again, so that gradients are finite
+  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- the second fill keeps gradients finite
 end
 
 -- ---- attention, for a libtorch before 2.0 ----------------------------------------------------------------------------
 
----Converts a mask to numbers that are added to scores. A recording cannot ask whether the mask has numbers already (floats)
----or says what may be read (booleans), so this is computed: true + true is true, but 1 + 1 is 2.
+---Converts an attention mask to numbers that are added to scores. The mask has either booleans (true: the position may be
+---read) or already such numbers. While a forward is recorded, Lua cannot know which, so operators find out: true + true is
+---true, but 1 + 1 is 2.
 ---@param mask any
 ---@param like any  a tensor of the wanted dtype
 ---@return any
@@ -86,7 +87,7 @@ local function untapped(_, value) return value end
 
 local attention_names = { "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale" }
 
----Computes softmax(query key^T * scale, masked) value; it takes PyTorch's arguments.
+---Computes softmax(query key^T * scale, masked) value. The function takes the arguments of PyTorch's function of this name.
 ---@param ... any
 ---@return any
 function functions.scaled_dot_product_attention(...)
@@ -99,14 +100,14 @@ end
 
 local rms_names = { "input", "normalized_shape", "weight", "eps" }
 
----Computes input / sqrt(mean(input^2) + eps) * weight; it takes PyTorch's arguments.
+---Computes input / sqrt(mean(input^2) + eps) * weight. The function takes the arguments of PyTorch's function of this name.
 ---@param ... any
 ---@return any
 function functions.rms_norm(...)
   local a = by_name(rms_names, ...)
   local axes = {}
   for i = 1, #a.normalized_shape do axes[i] = -i end
-  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- half becomes float32, double stays double
+  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- 16-bit dtypes become float32, float64 stays
   local scaled = wide * (wide:square():mean(axes, true) + (a.eps or 2 ^ -23)):rsqrt()
   if a.weight then scaled = scaled * a.weight end
   return scaled:to(a.input)

@@ -8,7 +8,7 @@ local failure = require "luasight.base.error"
 
 local NONE, BOOL, INT, STRING = constants.LS_NONE, constants.LS_BOOL, constants.LS_INT, constants.LS_STRING
 local OPEN, SLICE, ELLIPSIS = constants.LS_OPEN, constants.LS_SLICE, constants.LS_ELLIPSIS
-local VALUE = -1 -- the kind of an item that is a handle, which is written by its own kind
+local VALUE = -1 -- stands for the kind of an item that is a handle, since the handle has its kind itself
 
 local index = { NONE = NONE, BOOL = BOOL, INT = INT, STRING = STRING, OPEN = OPEN, SLICE = SLICE, ELLIPSIS = ELLIPSIS,
   VALUE = VALUE }
@@ -34,7 +34,7 @@ end
 
 local read_list
 
----Reads one element of a list in brackets.
+---Reads one element of a list in brackets; returns the position in the text behind the element.
 local function read_element(text, at, items)
   if text:match("^%[", at) then return read_list(text, at, items) end
   local number, stop = text:match("^(%-?%d+)()", at)
@@ -106,7 +106,7 @@ end
 
 local texts = setmetatable({}, { __mode = "v" })
 
----Returns whether a key is a name rather than a slice.
+---Returns whether the key of a tensor is a name, such as "shape", rather than the text of a slice.
 ---@param key string
 ---@return boolean
 function index.is_name(key) return key ~= "None" and key:match "^[%a_][%w_]*$" ~= nil end

@@ -23,7 +23,7 @@ local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 ---@field dtype string              such as "float32"
 ---@field device string             such as "cpu"
 ---@field requires_grad boolean
----@field grad luasight.Tensor?    the gradient; in a body that of any value on which a loss depends; it can be set
+---@field grad luasight.Tensor?    the gradient, inside a body that of any value on which a loss depends; it can be set
 ---@field t luasight.Tensor        `x.t[i]` is token i of an input, without its padding; `x:t()` transposes
 ---@field float fun(self: luasight.Tensor): luasight.Tensor     converts to float32
 ---@field double fun(self: luasight.Tensor): luasight.Tensor    converts to float64
@@ -80,7 +80,7 @@ local function get_item(self, key)
   return sequences.get_item(self, e, n, key)
 end
 
----Assigns to an index or a field; with `names`, a key that is a name is a field.
+---Assigns to an element or a field of a handle; with `names`, the key is the name of a field.
 local function set_item(self, key, value, names)
   if type(value) == "table" then
     binding.raise("argument", "a Lua list cannot be assigned to an element of a tensor",
@@ -100,7 +100,7 @@ end
 
 -- ---- names -----------------------------------------------------------------------------------------------------------
 
-local function released() binding.raise("state", "this value has been released") end
+local function released() binding.raise("state", "this value has been released, so it cannot be used any more") end
 
 local function name_of_node(self, name)
   local method = methods[name]
@@ -256,9 +256,9 @@ local function leave_scope(entry, ok, ...)
   return ...
 end
 
----Calls a function and releases every handle that was made in it, except the returned ones (also inside tables). The scope
----covers what the function does and the coroutines that it resumes; while its own coroutine has yielded, other code is
----outside.
+---Calls a function and releases all handles that were made in it, except those that it returns (also inside tables). The scope
+---covers what the function does and the coroutines that it resumes. While its own coroutine has yielded, other code is not
+---in the scope.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...

@@ -30,12 +30,12 @@ end
 ---@return boolean
 function methods.is_set(self) return self._kind ~= NODE or nodes.is_set(self) end
 
----Releases the value at once, without waiting for the collector; releasing it a second time has no effect.
+---Releases the value of a handle at once, without waiting for the collector; a second release has no effect.
 function methods.release(self) binding.release(self) end
 
 -- ---- sizes -----------------------------------------------------------------------------------------------------------
 
----Returns the shape, or the size of one axis.
+---Returns the shape of a tensor, or the size of one axis.
 ---@param axis integer?
 ---@return any  # a list that counts from 0, or an integer
 function methods.size(self, axis)
@@ -47,15 +47,15 @@ function methods.size(self, axis)
   binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), tensors.dims(t)))
 end
 
----Returns the number of dimensions.
+---Returns the number of dimensions of a tensor.
 ---@return integer
 function methods.dim(self) return tensors.dims(tensor_of(self, "dimensions")) end
 
----Returns whether the elements are adjacent in memory, in the order of the axes.
+---Returns whether the elements of a tensor are adjacent in memory, in the order of the axes.
 ---@return boolean
 function methods.is_contiguous(self) return tensors.is_contiguous(tensor_of(self, "memory")) end
 
----Returns the number of elements.
+---Returns the number of elements of a tensor.
 ---@return integer
 function methods.numel(self) return tensors.elements(tensor_of(self, "elements")) end
 
@@ -84,20 +84,21 @@ local function nested(view, axis, offset)
   return list
 end
 
----Returns nested Lua lists (from 1), or a number for a tensor without dimensions. Integers beyond 2^53 stay 64-bit cdata.
+---Returns a tensor's numbers as nested Lua lists (from 1), or as one number where the tensor has no dimensions. Integers
+---beyond 2^53 stay 64-bit cdata.
 ---@return any
 function methods.tolist(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
   if v._kind ~= TENSOR then return sequences.elements(v) end
   local view = values.view(v, true)
-  if view.opaque then binding.raise("argument", ("the numbers of a tensor of dtype %s cannot be read"):format(v.dtype)) end
+  if view.opaque then binding.raise("argument", ("Lua cannot read the numbers of a tensor of dtype %s"):format(v.dtype)) end
   if #view.shape == 0 then return plain(view.read(view.data, 0)) end
   return nested(view, 1, 0)
 end
 
----Returns a typed pointer to the first element, for FFI loops over a contiguous tensor on the CPU (`x:contiguous()`). The
----pointer keeps the tensor alive; pointers computed from it do not.
+---Returns a typed pointer to a tensor's first element, for FFI loops over a contiguous tensor on the CPU (`x:contiguous()`).
+---The pointer keeps the tensor alive; other pointers computed from it do not.
 ---@return any
 function methods.data_ptr(self)
   local t = tensor_of(self, "memory")
@@ -139,7 +140,7 @@ end
 ---@param on boolean?
 ---@return ffi.cdata*
 function methods.requires_grad_(self, on)
-  values.setters.requires_grad(self, on ~= false) -- turns a proxy into its value
+  values.setters.requires_grad(self, on ~= false) -- where self is a proxy, this turns it into its value
   return self
 end
 
@@ -147,7 +148,7 @@ end
 
 local function is_device(text) return text:match "^cpu" or text:match "^cuda" or text:match "^meta" or text:match "^mps" end
 
----Converts to another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
+---Converts a tensor to another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
 ---@param ... any
 ---@return ffi.cdata*
 function methods.to(self, ...)

@@ -1,4 +1,4 @@
---- Operators of libtorch by name, as Lua functions with the habits that PyTorch's have.
+--- Operators of libtorch by name, as Lua functions that take their arguments in all forms that PyTorch's functions take.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local core = require "luasight.ffi.operators"
@@ -11,12 +11,12 @@ local operators = { call = call, call_two = core.call_two, call_view = core.call
 
 -- ---- finding operators -----------------------------------------------------------------------------------------------
 
--- Names of PyTorch's Python functions for which ATen has another name.
+-- Names of PyTorch's Python functions for which libtorch has another name.
 local alias = { cross_entropy = "cross_entropy_loss" }
 
 local known = {} -- name -> const ls_op *, or false where there is no operator
 
----Returns the operator of a name, or nil.
+---Returns the operator of a name, or nil where libtorch has none.
 ---@param name string
 ---@return ffi.cdata*?
 function operators.find(name)
@@ -28,7 +28,7 @@ function operators.find(name)
   return op or nil
 end
 
----Returns the operator of a name; an unknown name raises an error with near misses.
+---Returns the operator of a name; an unknown name raises an error with similar names.
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
@@ -49,12 +49,12 @@ local function is_element(v, alone)
   if type(v) == "number" then return true end
   if not is_handle(v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a node alone may be a whole shape
+  return kind == TENSOR or kind == NODE and not alone -- a single node may stand for a whole shape
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
 
----Returns the arguments with the elements from position `at` on collected in a list.
+---Returns the arguments of a call, those from position `at` on collected in a list.
 local function collected(at, ...)
   local n = select("#", ...)
   local options

@@ -1,12 +1,12 @@
 --- Tensors as text, equal to PyTorch's byte for byte.
 ---
---- The text is made of a view: shape, strides, and data with indices from 0. Of a large tensor only the elements at the
---- edges are read.
+--- The text is made from a luasight.TensorView: shape, strides, numbers in memory and a function that reads them. Of a
+--- large tensor only the elements at the edges of each axis are read.
 local format = require "luasight.ffi".format
 
 local print_tensor = {
   threshold = 1000, -- the number of elements above which only the edges of each axis are shown
-  edge = 3,         -- the number of elements shown at each edge
+  edge = 3,         -- the number of elements shown at each edge of an axis
 }
 
 local PRECISION, LINE = 4, 80
@@ -17,9 +17,9 @@ local PRECISION, LINE = 4, 80
 ---@field elements integer
 ---@field data any          a pointer to the numbers in memory: the element at the position i is at the place `sum(i * stride)`
 ---@field read fun(data: any, place: integer): any  reads a number
----@field edges boolean?    whether the data has only the edges of long axes
+---@field edges boolean?    whether `data` has only the first and last elements of each long axis
 ---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
----@field keep any
+---@field keep any          the tensor in whose memory the elements are
 
 ---@class luasight.TensorNotes
 ---@field dtype string
@@ -29,7 +29,7 @@ local PRECISION, LINE = 4, 80
 
 local is_float = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
 
----Returns the positions that are shown of a long axis.
+---Returns the positions on a long axis whose elements the text of a tensor shows.
 ---@param size integer
 ---@return integer[]
 function print_tensor.positions(size)
@@ -54,7 +54,7 @@ local function exact(x)
   return ("%d"):format(x)
 end
 
----Returns a function that writes the numbers of one tensor as text, and the width of the widest text.
+---Returns a function that writes a floating-point number of one tensor as text, and the width of the widest such text.
 local function float_format(each)
   local whole, smallest, largest = true, math.huge, 0
   each(function(x)
@@ -85,7 +85,7 @@ end
 
 -- ---- layout ----------------------------------------------------------------------------------------------------------
 
----Calls `f` with the positions along an axis that are shown, and with nil where positions are left out.
+---Calls `f` with each position on an axis that the text shows, and with nil at the place where positions are left out.
 local function along(view, axis, f)
   local size = view.shape[axis]
   local edge = print_tensor.edge

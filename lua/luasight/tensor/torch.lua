@@ -26,7 +26,7 @@ local function refuse(message, place, hint)
     message, place_text(place)), { hint = hint })
 end
 
----Walks nested lists of equal length; `flat` collects the numbers in order.
+---Walks nested lists, checks that they have equal lengths, and collects the lengths in `shape` and the numbers in `flat`.
 local function flatten(v, shape, axis, flat, place)
   if type(v) ~= "table" then
     if axis <= #shape or shape.closed and axis ~= shape.closed then
@@ -65,7 +65,7 @@ local function kind_of(flat)
         hint and "tensor" or this), { hint = hint })
     end
     if kind and this ~= kind and (this == "boolean" or kind == "boolean") then
-      binding.raise("argument", "torch.tensor: the list has booleans and numbers")
+      binding.raise("argument", "torch.tensor: the list has both booleans and numbers")
     end
     if kind ~= "int64" then kind = this end
   end
@@ -80,7 +80,7 @@ local storage = {
 
 local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
 
----Makes a tensor of nested lists, or of one number: float32 by default, bool for booleans, int64 for 64-bit cdata.
+---Makes a tensor from nested lists, or from one number: float32 by default, bool for booleans, int64 for 64-bit cdata.
 ---@param numbers any
 ---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
 ---@return ffi.cdata*
@@ -116,7 +116,7 @@ function torch.load(path)
   local content = file:content()
   file:release()
   if content == nil then
-    binding.raise("format", path .. ": torch.save did not write this file, or it holds nothing",
+    binding.raise("format", path .. ": torch.save did not write this file, or the file holds only None",
       { hint = "ls.safetensors.load reads safetensors" })
   end
   return content
@@ -137,8 +137,8 @@ function torch.set_num_threads(n) libtorch.set_threads(n) end
 ---@return boolean
 function torch.is_grad_enabled() return binding.records_autograd() end
 
----Runs a function while autograd records nothing. In a coroutine this holds while the coroutine runs, not while it has
----yielded.
+---Runs a function while autograd records nothing. If the function's coroutine yields, autograd records as usual until the
+---coroutine is resumed.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...
@@ -151,7 +151,7 @@ function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
 function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 
 ---Returns the number of devices of a kind.
----@param kind string  "cuda"
+---@param kind string  such as "cuda"
 ---@return integer
 function torch.device_count(kind) return libtorch.devices(kind) end
 

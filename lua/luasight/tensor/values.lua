@@ -1,4 +1,5 @@
---- The values behind handles: demands, fields, length and text.
+--- The values behind handles: computes the value of a proxy where a script needs it, and returns fields, length and text of
+--- values.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
@@ -14,8 +15,8 @@ local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 local FUNCTION, CLOSED = nodes.FUNCTION, nodes.CLOSED
 
 local values = {
-  ---Functions that later layers set: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node),
-  ---set_grad(node, v), parameter_grad(tensor), backward(node, ...).
+  ---Functions that the files of lua/luasight/trace set: demand(node), token_index(node, i), set_token_index(node, i, v),
+  ---grad(node), set_grad(node, v), parameter_grad(tensor), backward(node, ...).
   hooks = {},
 }
 
@@ -23,8 +24,8 @@ local words = { [TENSOR] = "tensor", [TUPLE] = "tuple", [LIST] = "list", [STRUCT
 
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
----Returns the value of a node: after the trace that of a saved node, inside it by running the model up to the node. After
----the trace the handle itself becomes the value, so that it no longer holds the trace.
+---Returns the value of a node. While the trace is open, the model runs up to the node; after the trace, the node must have been
+---saved, and the handle itself becomes the value, so that it no longer holds the trace.
 ---@param self ffi.cdata*
 ---@return any
 function values.resolve(self)
@@ -45,7 +46,7 @@ end
 
 local resolve = values.resolve
 
----Returns the tensor behind a handle; for any other value raises an error that names `what` was wanted.
+---Returns the tensor behind a handle. For a value that is no tensor, raises an error that says that it has no `what`.
 ---@param self ffi.cdata*
 ---@param what string
 ---@return ffi.cdata*
@@ -53,7 +54,7 @@ function values.tensor_of(self, what)
   local v = resolve(self)
   if is_handle(v) then
     if v._kind == TENSOR then return v end
-    if v._kind < TENSOR then binding.raise("state", "this value has been released") end
+    if v._kind < TENSOR then binding.raise("state", "this value has been released, so it cannot be used any more") end
     binding.raise("argument", ("a value that is a %s has no %s"):format(words[v._kind], what),
       { hint = v._kind == STRUCT and "take one of its fields" or "take an element: x[0]" })
   end
@@ -67,11 +68,11 @@ local tensor_of = values.tensor_of
 local fields, setters = {}, {}
 values.fields, values.setters = fields, setters
 
----Returns the value of a proxy; any other handle is returned itself.
+---Returns the value of a proxy; a handle that is no proxy is returned itself.
 ---@return any
 function fields.value(self) return resolve(self) end
 
----Returns the sizes of the axes as a list that counts from 0.
+---Returns the sizes of a tensor's axes as a sequence that counts from 0.
 ---@return ffi.cdata*
 function fields.shape(self)
   if is_forward(self) then return nodes.shape(self) end
@@ -117,7 +118,7 @@ function setters.grad(self, v)
       { hint = "set the gradient of a value: model.layer1.output.grad = g" })
   end
   if type(v) == "nil" then return tensors.set_grad(t, nil) end
-  if not is_handle(v) then binding.raise("argument", "the field grad can only be set to a tensor or nil") end
+  if not is_handle(v) then binding.raise("argument", "the field grad of a tensor can only be set to a tensor or nil") end
   tensors.set_grad(t, tensor_of(v, "numbers"))
 end
 
@@ -126,7 +127,7 @@ local function no_tokens()
     { hint = "x:t() transposes, and x[i] takes a row" })
 end
 
--- x:t() transposes a tensor, and x.t[i] takes the token i.
+-- The methods of the object x.t: x:t() transposes a tensor, and x.t[i] takes token i of an input.
 local Tokens = {
   __call = function(_, t, ...) return operators.call(operators.get "t", t, ...) end,
   __index = function(tokens, i)
@@ -152,7 +153,7 @@ function values.length(self)
   local v = resolve(self)
   if not is_handle(v) then return #v end
   if v._kind ~= TENSOR then
-    if v._kind < TENSOR then binding.raise("state", "this value has been released") end
+    if v._kind < TENSOR then binding.raise("state", "this value has been released, so it cannot be used any more") end
     return sequences.length(v)
   end
   return tensors.size(v, 0) or binding.raise("shape", "a tensor without dimensions has no length")
@@ -200,7 +201,7 @@ local read_as = { float16 = "float32", bfloat16 = "float32", uint16 = "int64", u
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 
--- Returns a tensor of the edges of each long axis, which are enough for the text of a large tensor.
+-- Returns a smaller tensor that has the first and last elements of each long axis, enough for the text of a large tensor.
 local function edges_only(t, shape)
   local edge = print_tensor.edge
   for axis, size in ipairs(shape) do
@@ -212,10 +213,10 @@ local function edges_only(t, shape)
   return t
 end
 
----Returns a tensor's numbers in memory that Lua can read; `keep` holds that memory, and `whole` says that all numbers are
----needed.
+---Returns a view of a tensor through which Lua can read its numbers; where necessary the numbers are copied to the CPU. The
+---view's field `keep` has the tensor that owns the memory.
 ---@param t ffi.cdata*
----@param whole boolean?
+---@param whole boolean?  true: all numbers are needed, and not only those that the text of the tensor shows
 ---@return luasight.TensorView
 function values.view(t, whole)
   local d = tensors.layout(t)

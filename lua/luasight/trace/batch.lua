@@ -12,10 +12,10 @@ local batch = {}
 ---@field index integer     the number of the invoke in the core
 ---@field network luasight.Network
 ---@field args table        the arguments of a call of the model, with their number `n`
----@field rows integer
+---@field rows integer      the number of rows that the input adds to the batch
 ---@field lengths integer[]? the number of tokens of each row, where the model counts tokens
 ---@field steps integer?     the number of steps that have run, once the pass has begun
----@field settings luasight.GenerationSettings?  the settings, in a generation
+---@field settings luasight.GenerationSettings?  the settings of the generation, nil in a trace without one
 ---@field width integer?    the length of the longest row, to which the input pads its rows on the left
 
 ---Returns the number of rows of an input: the first size of its first tensor.
@@ -51,7 +51,7 @@ local function join_tables(list, where)
   for _, t in ipairs(list) do
     for key in pairs(t) do
       if out[key] == nil then
-        binding.raise("argument", ("the invokes of one pass take the same arguments; only some have %q"):format(tostring(key)))
+        binding.raise("argument", ("invokes of one pass take the same arguments, but only some have %q"):format(tostring(key)))
       end
     end
   end
@@ -89,7 +89,7 @@ join = function(list, n, where)
   return first
 end
 
----Joins the inputs along the first axis.
+---Joins the inputs of several invokes along the first axis.
 ---@param members luasight.Input[]
 ---@return table args  the arguments of one call, with their number `n`
 function batch.concatenate(members)
@@ -126,7 +126,7 @@ end
 local Pass = {}
 Pass.__index = Pass
 
----Begins a step.
+---Begins a step of the pass.
 ---@param step integer
 ---@param ... any  the arguments of the model
 function Pass:begin(step, ...)
@@ -140,7 +140,7 @@ function Pass:finish()
   traces.end_steps(self.recording.graph, self.generation and self.generation:text():clone())
 end
 
----Begins a pass with the inputs of several invokes, or a generation.
+---Begins a pass, of one step or of a generation, with the joined inputs of the invokes that run in it.
 ---@param recording luasight.Recording
 ---@param number integer
 function batch.begin(recording, number)
@@ -162,7 +162,7 @@ function batch.begin(recording, number)
   if generation then generation:begin(pass) else pass:begin(0, unpack(args, 1, args.n)) end
 end
 
----Continues after a step: begins the next step of a generation, or ends the pass.
+---Continues a pass after one of its steps has run: begins the next step of a generation, or ends the pass.
 ---@param pass luasight.Pass
 ---@param result any  the model's output
 function batch.take(pass, result)

@@ -12,12 +12,13 @@ local edits = {}
 
 ---@class luasight.Edit
 ---@field recording luasight.Recording
----@field functions table<integer, fun(...): any>
+---@field functions table<integer, fun(...): any>  the functions that the body gave to tracer:apply, by their node
 ---@field steps boolean  whether the body names the steps of a generation at which it acts
 
 -- ---- recording ---------------------------------------------------------------------------------------------------------
 
----Opens a recording in which the points of the model are those of a run on the arguments of `network.example`.
+---Opens a trace for recording a stored edit. Its points are those of a run of the model on the arguments that
+---`network.example` returns.
 local function open(network)
   local tracer = trace.open(network)
   tracer._recording.stored = true
@@ -54,8 +55,8 @@ end
 
 -- ---- files -------------------------------------------------------------------------------------------------------------
 
----The programs of the modules that the edits of a text call: visit(call, handle, program, number); the handle is nil where
----the model has no such module.
+---Calls visit(call, handle, program, number) for each call of a module that the edits in a reader contain; the calls are
+---numbered from 1. Handle and program are nil where the model has no such module.
 local function each_program(network, reader, visit)
   for i, call in ipairs(graph_files.calls(reader)) do
     local handle = network.find(call.path)
@@ -74,7 +75,7 @@ local function text_of(network)
   return ('{"luasight_edits":1,"edits":[%s]}'):format(table.concat(parts, ","))
 end
 
----Raises an error where `load` would refuse the text, or where an edit calls a module that a file cannot name.
+---Raises an error where `edits.load` would refuse the text, or where an edit calls a module in a way that JSON cannot hold.
 local function check(network, text)
   local ok, reader = pcall(graph_files.read_edits, text, "these edits")
   if not ok then
@@ -85,9 +86,9 @@ local function check(network, text)
     local path = call.path
     local recorded = traces.program_of(network.edits[call.edit + 1].recording.graph, call.node)
     if not handle then
-      binding.raise("state", ("the edit calls a %s that is no part of the model, so it cannot be saved as data"):format(path))
+      binding.raise("state", ("an edit calls %s, which is no part of the model, so the edit cannot be saved"):format(path))
     elseif program ~= recorded then
-      binding.raise("state", ("the edit calls %s with an argument that is no tensor, so it cannot be saved"):format(path))
+      binding.raise("state", ("an edit calls %s with an argument that is no tensor, so the edit cannot be saved"):format(path))
     end
   end)
 end
@@ -114,7 +115,7 @@ function edits.load(network, path)
   local reader = graph_files.read_edits(text, path)
   each_program(network, reader, function(call, handle, program, number)
     if not handle then
-      binding.raise("name", ("%s calls the module %s, which this model does not have"):format(path, call.path))
+      binding.raise("name", ("an edit in %s calls the module %s, which this model does not have"):format(path, call.path))
     end
     graph_files.set_program(reader, number, program)
   end)

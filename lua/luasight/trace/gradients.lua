@@ -36,14 +36,14 @@ end
 ---@param value any
 function hooks.set_grad(node, value)
   check_trace(node, "a gradient")
-  if not binding.is_handle(value) then binding.raise("argument", "a gradient is a tensor") end
+  if not binding.is_handle(value) then binding.raise("argument", "the gradient of a value can only be set to a tensor") end
   local _, invoke = trace.recording_of(node)
   return nodes.set_grad(node, value, invoke)
 end
 
 ---@param node ffi.cdata*
 ---@param gradient ffi.cdata*?
----@param keeps boolean  whether the graph of autograd stays
+---@param keeps boolean  whether autograd keeps what it recorded, for another backward
 function hooks.backward(node, gradient, keeps)
   check_trace(node, "backward")
   local _, invoke = trace.recording_of(node)

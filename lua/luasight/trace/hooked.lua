@@ -13,7 +13,7 @@ local tensor = require "luasight.tensor"
 
 local attached = {}
 
----@class luasight.Attached  the data of the calls with { hook = true } in a trace
+---@class luasight.Attached  what a trace keeps about calls of added modules with { hook = true }
 ---@field values table<string, table<string, any>[]>  for each path the calls, each with the values of its points by name
 ---@field edits table<string, table<string, any>>     for each path and point, the value that the next call shall use
 
@@ -26,7 +26,7 @@ local function of(tracer)
   return known
 end
 
----Returns the value at a point in a call with { hook = true }; nil where there was no such call.
+---Returns the value at a point of an added module in a call with { hook = true }; nil where there was no such call.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param name string
@@ -39,7 +39,7 @@ function attached.read(tracer, path, name, number)
   return call and call[name]
 end
 
----Keeps an edit for the next call with { hook = true }.
+---Keeps an edit of a point for the next call of the added module with { hook = true }.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param name string
@@ -50,18 +50,20 @@ function attached.write(tracer, path, name, value)
   edits[path][name] = value
 end
 
----Raises an error where an edit was written and no call with { hook = true } followed.
+---Raises an error where a point of an added module was set and no call with { hook = true } followed.
 ---@param tracer luasight.Tracer
 function attached.check(tracer)
   local known = rawget(tracer, "_hooked")
   local path = known and next(known.edits)
   if path then
-    binding.raise("unreached", "this point was set, but no call with { hook = true } followed", { point = path .. "." ..
-      next(known.edits[path]), hint = "set the points of an added module above its call with { hook = true }" })
+    binding.raise("unreached", "a point of an added module was set, but no call of it with { hook = true } followed", {
+      point = path .. "." .. next(known.edits[path]),
+      hint = "set the points of an added module above its call with { hook = true }" })
   end
 end
 
----Returns the value of a point, or the value that an edit sets there.
+---Keeps the value that a call has at a point, so that the script can read it. Where the script has set this point before, the
+---value that it set is kept instead. Returns the kept value.
 local function pass(known, path, call, name, value)
   local edits = known.edits[path]
   if edits and type(edits[name]) ~= "nil" then

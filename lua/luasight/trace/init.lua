@@ -44,7 +44,7 @@ local recordings = setmetatable({}, { __mode = "v" }) -- the address of a graph 
 -- refers to is collected.
 local bodies, sessions = extent(), extent()
 
----Returns the innermost tracer of this model whose body is being recorded.
+---Returns the tracer of the innermost body that is being recorded beside the model of `network`, nil where there is none.
 ---@param network luasight.Network
 ---@return luasight.Tracer?
 function trace.of(network) return bodies:current("_network", network) end
@@ -60,7 +60,7 @@ end
 
 ---Opens a trace without an input.
 ---@param network luasight.Network
----@param apart boolean?  the trace is no part of an open session
+---@param apart boolean?  true: the trace does not join a session that is open
 ---@return luasight.Tracer
 function trace.open(network, apart)
   local recording = not apart and sessions:current()
@@ -113,7 +113,7 @@ local function run(recording, node, last) traces.run(recording.graph, node, act,
 
 local function abandon_recording(recording, problem)
   local first = recording.failed
-  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- its earlier error
+  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- the earlier error is the cause
   recording.failed = first or problem
   if recording.graph then traces.abandon(recording.graph) end
   error(problem, 0)
@@ -139,7 +139,7 @@ end
 function values.hooks.demand(node)
   local recording = recordings[nodes.owner(node)]
   if not recording then
-    binding.raise("state", "the open trace of this value no longer exists, because nothing kept it",
+    binding.raise("state", "the trace of this value no longer exists, because nothing kept its tracer",
       { hint = "keep the tracer that model:tracer returns, and call its :run()" })
   end
   if recording.stored then
@@ -149,14 +149,14 @@ function values.hooks.demand(node)
   run_or_abandon(recording, node)
 end
 
----Computes the value of an argument of a dynamic module that a body calls, since such a module is recorded with values.
+---Computes the value of an argument, a node, of a dynamic module that a body calls: such a module is recorded with values.
 function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end
 
 -- ---- ending ------------------------------------------------------------------------------------------------------------
 
----Saves every proxy of this graph inside a value that a body returns.
+---Saves every proxy of the trace `graph` in `v`, a value that a body returned; `seen` has the tables already searched.
 local function save_returned(graph, v, seen)
   if binding.is_handle(v) then
     traces.save(graph, v)
@@ -166,7 +166,7 @@ local function save_returned(graph, v, seen)
   end
 end
 
----Saves the proxies in the values that a body returned; returns these values.
+---Saves the proxies of the trace `graph` in the values that a body returned; returns these values.
 ---@param graph ffi.cdata*
 ---@param ... any
 ---@return any ...
@@ -175,7 +175,7 @@ function trace.save_all(graph, ...)
   return ...
 end
 
----Returns the tracer of the innermost body.
+---Returns the tracer of the innermost body that is being recorded, nil where there is none.
 ---@return luasight.Tracer?
 function trace.innermost() return bodies:current() end
 
@@ -186,7 +186,7 @@ local function leave(tracer)
   tracer._entry = nil
 end
 
----Runs a recording as far as values are needed, which closes it.
+---Runs a recording as far as saves and edits need, and closes its graph.
 ---@param recording luasight.Recording
 function trace.run_to_end(recording) run_or_abandon(recording, nil) end
 
@@ -195,7 +195,7 @@ function trace.run_to_end(recording) run_or_abandon(recording, nil) end
 ---@param kind integer  traces.PASS or .STEP
 function trace.run_until(recording, kind) run_or_abandon(recording, nil, kind) end
 
----Runs a recording as far as values are needed, and releases its graph.
+---Runs a recording as far as saves and edits need, and releases its graph.
 ---@param recording luasight.Recording
 function trace.finish(recording)
   trace.run_to_end(recording)
@@ -210,7 +210,7 @@ local function check_body(tracer)
     { hint = "call model:trace(input, body), or tracer:invoke(input, body) in the body" })
 end
 
----Ends a trace after its body; where `ok` is false, the third argument is the error that the body raised.
+---Ends a trace after its body has returned the arguments behind `ok`; where `ok` is false, the body raised the first of them.
 local function ended(tracer, ok, ...)
   local recording = tracer._recording
   leave(tracer)
@@ -245,7 +245,7 @@ function trace.record_only(tracer, body)
   if not ok then abandon_recording(tracer._recording, problem) end
 end
 
----Leaves a trace open between lines of the shell.
+---Leaves a trace open, so that several lines of the shell can add to it.
 ---@param tracer luasight.Tracer
 ---@return luasight.Tracer
 function trace.leave_open(tracer)
@@ -302,7 +302,7 @@ end
 
 -- ---- points ------------------------------------------------------------------------------------------------------------
 
----Reads a point: returns a proxy of its value after the edits that were written so far.
+---Reads a point: returns a proxy of the value at the point, which includes the edits that were written before.
 ---@param tracer luasight.Tracer
 ---@param step integer
 ---@param point integer
@@ -311,7 +311,7 @@ function trace.read(tracer, step, point)
   return traces.read(tracer._recording.graph, tracer._invoke, step, point)
 end
 
----Replaces the value at a point.
+---Records an edit that replaces the value at a point.
 ---@param tracer luasight.Tracer
 ---@param step integer
 ---@param point integer

@@ -1,4 +1,4 @@
---- Sorts the arguments (input, options, body) of trace, invoke and generate; some of them may be left out.
+--- Sorts the arguments (input, options, body) of model:trace, tracer:invoke and model:generate, which may be left out.
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 
@@ -37,7 +37,7 @@ function inputs.sort(network, what, known, ...)
   options_of.read(what, options, known)
   if n > 1 or n == 1 and given[1] == nil then
     binding.raise("argument", n == 1 and "the input of the model is nil" or
-      ("%s takes one input; pass several as ls.args(a, b)"):format(what))
+      ("%s takes one input of the model; pass several as ls.args(a, b)"):format(what))
   end
   local input
   if n == 1 then input = given[1] end

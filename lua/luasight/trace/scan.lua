@@ -11,7 +11,7 @@ local is_handle = binding.is_handle
 
 local scan = {}
 
----Returns a tensor, or a plain table of tensors, with the same shapes and without numbers.
+---Returns a copy of a tensor, or of a plain table of tensors, that has shapes and dtypes and no numbers.
 ---@param v any
 ---@return any
 function scan.shape_only(v)
@@ -24,7 +24,7 @@ end
 
 local function is_module(v) return type(v) == "table" and rawget(v, "_values") ~= nil end
 
----Returns a copy of a module and of all below it whose tensors have no numbers. Shared tensors and modules stay shared.
+---Returns a copy of a module, and of all modules below it, whose tensors have no numbers. Shared modules stay shared.
 ---@param module table  an nn.Module
 ---@param copies table<any, any>  the copies made so far, by their originals
 ---@return table
@@ -41,7 +41,7 @@ function scan.copy(module, copies)
   return copy
 end
 
----Returns the copies of a network's modules; they are made again after every change of the network's structure.
+---Returns copies of a network's modules without numbers; they are made again after every change of the network's structure.
 ---@param network luasight.Network
 ---@return table<table, table>  # the copies by their originals
 function scan.copies(network)

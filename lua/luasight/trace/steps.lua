@@ -18,21 +18,21 @@ local function check_step(tracer, step)
   return step
 end
 
----Sets the current step.
+---Sets the current step of a generation.
 ---@param tracer luasight.Tracer
 ---@param step integer
 function steps.set(tracer, step)
   tracer._step, tracer._moved = check_step(tracer, step), nil
 end
 
----Moves the current step on by one, or by `n`.
+---Moves the current step of a generation on by one, or by `n`.
 ---@param tracer luasight.Tracer
 ---@param n integer?
 function steps.next(tracer, n)
   tracer._step, tracer._moved = check_step(tracer, tracer._step + (n or 1)), nil
 end
 
----Iterates over a list of steps; restores the current step at the end.
+---Iterates over a list of steps, each of which becomes the current step; restores the earlier step at the end.
 local function over(tracer, list)
   local before, moved, i = tracer._step, tracer._moved, 0
   return function()
@@ -46,7 +46,7 @@ local function over(tracer, list)
   end
 end
 
----Iterates over the steps of iter(from, to), iter(from) or iter{ a, b, c }.
+---Iterates over the steps that tracer:iter(from, to), tracer:iter(from) or tracer:iter{ a, b, c } names.
 ---@param tracer luasight.Tracer
 ---@param from integer|integer[]
 ---@param to integer?  the first step that is left out; by default all steps from `from` on are included
@@ -66,7 +66,7 @@ function steps.iter(tracer, from, to)
     if to > from then check_step(tracer, to - 1) end
   end
   if not to and tracer._recording.stored then
-    binding.raise("argument", "a stored edit acts at every step already, so tracer:iter needs an end in it")
+    binding.raise("argument", "a stored edit acts at every step already, so inside it tracer:iter needs an end")
   end
   for step = from or 0, (to or tracer._steps or 1) - 1 do list[#list + 1] = step end
   return over(tracer, list)

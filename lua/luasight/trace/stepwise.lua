@@ -1,5 +1,5 @@
---- A generation beside a trace whose steps run one by one: model:stream and model:generate without a body use it where edits
---- are stored. The trace belongs to no session and to no body that is open meanwhile.
+--- Runs a generation beside a trace step by step: for model:stream, and for model:generate without a body, where the model
+--- has stored edits. The trace joins no session and no body that is open meanwhile.
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
 
@@ -10,9 +10,9 @@ local stepwise = {}
 local Steps = {}
 Steps.__index = Steps
 
----Begins the generation; no step runs yet.
----@param tracer luasight.Tracer  has the invoke of the generation
----@param output fun(): any       the body of that invoke; returns the generated text
+---Begins a generation beside a trace; no step runs yet.
+---@param tracer luasight.Tracer  a tracer with one invoke, which generates
+---@param output fun(): any       the body of that invoke; returns a proxy of the generated ids
 ---@return luasight.StepwiseTrace
 function stepwise.open(tracer, output)
   local recording = tracer._recording
@@ -21,7 +21,7 @@ function stepwise.open(tracer, output)
   return setmetatable({ run = recording.pass.generation, _recording = recording }, Steps)
 end
 
----Runs one step. The trace ends behind the last step.
+---Runs one step of the generation. The trace ends after the last step.
 ---@return boolean  # false where there is no step left
 function Steps:step()
   local recording = self._recording

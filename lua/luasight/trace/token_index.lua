@@ -47,7 +47,7 @@ local function beyond(i, length)
   binding.raise("index", ("token %d is out of range: the input has %d token%s"):format(i, length, length == 1 and "" or "s"))
 end
 
----Returns position i among `length` tokens, counted from 0; a negative i counts from the end.
+---Returns the position of token i in a row of `length` tokens, counted from 0; a negative i counts from the end.
 local function position(i, length)
   if i < -length or i >= length then beyond(i, length) end
   return i < 0 and i + length or i
@@ -61,7 +61,7 @@ local function read_range(text)
   return tonumber(from), tonumber(to)
 end
 
----Returns the first position of a range among `length` tokens, and the position behind its last.
+---Returns the position of the first token of a range in a row of `length` tokens, and the position behind its last token.
 local function bounds(from, to, length)
   local a, b = from or 0, to or length
   if a < 0 then a = a + length end
@@ -71,7 +71,8 @@ local function bounds(from, to, length)
   return a, math.max(a, b)
 end
 
----Returns a column of the pass: a number, or a node where the padding is known only later.
+---Returns the column of the pass for column `offset` of the input: a number, or a node where the padding that the pass puts in
+---front is known only later.
 local function column(node, t, offset)
   if not t.moves then return offset end
   return nodes.padded(node, t.invoke, t.step, offset)
@@ -83,7 +84,7 @@ local function everything(axis)
   return index
 end
 
----Returns the index for rows of the same length: one column, or one range of columns.
+---Returns the index for x.t[i] where all rows have the same number of tokens: one column, or one range of columns.
 local function plain_index(node, t, i)
   local index, length, before = everything(t.axis), t.lengths[1], t.before[1]
   if type(i) == "string" then
@@ -96,8 +97,8 @@ local function plain_index(node, t, i)
   return node, index
 end
 
----Returns the index for rows of different lengths: for each row a column, or several. In the result the token axis follows
----the row axis.
+---Returns the index for x.t[i] where rows have different numbers of tokens: for each row one column, or several. Also returns
+---the node to be indexed, in which the token axis follows the row axis.
 local function row_index(node, t, i)
   local columns, count = {}, 1
   local from, to

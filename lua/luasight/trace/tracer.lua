@@ -19,7 +19,7 @@ end
 
 -- ---- invokes -----------------------------------------------------------------------------------------------------------
 
----Runs the body of an invoke. It begins at the current step of the outer body, whose step is restored afterwards.
+---Runs the body of an invoke. This body begins at the current step of the outer body, whose step is restored afterwards.
 local function run_body(tracer, body)
   local step, moved = tracer._step, tracer._moved
   tracer._moved, tracer._hooked = nil, nil
@@ -116,22 +116,22 @@ end
 
 -- ---- steps of a generation ---------------------------------------------------------------------------------------------
 
----Moves on to the next step, or by `n` steps.
+---Makes the next step of a generation the current step, or the step `n` steps later.
 ---@param n integer?
 function methods:next(n) steps.next(self, n) end
 
----Makes `k` the current step.
+---Makes step `k` of a generation the current step, to which the points in the body belong.
 ---@param k integer
 function methods:step(k) steps.set(self, k) end
 
----Iterates over steps, and the body of the loop is recorded for each: for step in tracer:iter(0, 20) do (without 20);
----iter(5) begins at 5 and has no end; iter{ 0, 5, 7 } has these steps.
+---Iterates over steps of a generation; the body of the loop is recorded for each step: for step in tracer:iter(0, 20) do has
+---the steps 0 to 19; tracer:iter(5) has all steps from 5 on; tracer:iter{ 0, 5, 7 } has the listed steps.
 ---@param from integer|integer[]
 ---@param to integer?
 ---@return fun(): integer?
 function methods:iter(from, to) return steps.iter(self, from, to) end
 
----Iterates over all steps: for step in tracer:all() do.
+---Iterates over all steps of a generation: for step in tracer:all() do.
 ---@return fun(): integer?
 function methods:all() return steps.iter(self, 0) end
 

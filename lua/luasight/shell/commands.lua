@@ -100,7 +100,8 @@ local function graph(_, name)
   local f = chunk.load(name)
   local v = f and f()
   if not is_open_trace(v) then
-    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended and has no graph" or " is no trace and has no graph"),
+    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended and has no graph"
+      or " is no trace and has no graph"),
       { hint = "t = model:tracer(input) opens one" })
   end
   local text = tostring(v:graph())

@@ -27,7 +27,7 @@ local function text_of(given, values)
   for r, row in ipairs(values) do
     text[r] = {}
     if type(given[r]) ~= "table" or #given[r] ~= #row then
-      failure.raise("shape", ("plot.heatmap: the text has to have %d rows of %d cells, as the numbers"):format(#values,
+      failure.raise("shape", ("plot.heatmap: the text has to have %d rows of %d cells, like the numbers"):format(#values,
         #row))
     end
     for k = 1, #row do text[r][k] = labels.visible(given[r][k]) end

@@ -203,7 +203,7 @@ describe("a model of the hub", function()
     assert.equal(snapshot(), hub.folder(ID, EVERYTHING, "v1/a"))
     assert.equal(COMMIT, text_of(folder .. "/home/hub/models--some--model/refs/v1/a"))
     for _, revision in ipairs { "../x", "/x", "a/../b", "", "a b", 7, "x/" } do
-      assert.matches("a revision is a branch", failure(hub.folder, ID, EVERYTHING, revision).message, 1, true)
+      assert.matches("the option revision is a branch", failure(hub.folder, ID, EVERYTHING, revision).message, 1, true)
     end
   end)
 
@@ -329,7 +329,7 @@ describe("a model of the hub", function()
     forget_log()
     environment.HF_HUB_OFFLINE = "1"
     assert.equal(snapshot(), hub.folder(ID, { model = true }))
-    fails("io", "is not whole in the cache")
+    fails("io", "is not complete in the cache")
     assert.equal("", log())
   end)
 
@@ -389,7 +389,7 @@ describe("a model of the hub", function()
     end
     model.commit = "../../x"
     tell()
-    fails("format", "is not that of a hub")
+    fails("format", "so this is no hub")
   end)
 
   it("on a full disk says so, and what came before stays", function()

@@ -224,7 +224,7 @@ describe("weights of experts that a file holds one by one", function()
     refuses("[6, 48, 16] in the file, [5, 48, 16] asked for",
       { [first .. "5.w1.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }),
         [first .. "5.w3.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }) })
-    refuses("are the same parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })
+    refuses("two tensors for one parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })
   end)
 end)
 

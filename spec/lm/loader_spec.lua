@@ -85,9 +85,9 @@ describe("a folder that is no model", function()
     configure { model_type = "gpt3" }
     refuses("name", folder .. '/config.json: luasight has no model of the type "gpt3" (did you mean "gpt2"', "gpt2")
     configure { model_type = "" }
-    refuses("format", "/config.json: there is no model_type", "luasight has ")
+    refuses("format", "/config.json: the setting model_type is missing", "luasight has ")
     configure { model_type = 7 }
-    refuses("format", "there is no model_type")
+    refuses("format", "the setting model_type is missing")
   end)
 
   it("has settings that mean nothing, or what is not implemented", function()

@@ -243,7 +243,7 @@ describe("a tokenizer", function()
       fails("argument", "the special tokens alone are 2", tokenizer.encode, tokenizer, "the",
         { truncation = true, max_length = 1 })
       tokenizer.model_max_length = nil
-      fails("argument", "truncation needs max_length", tokenizer.encode, tokenizer, "the", { truncation = true })
+      fails("argument", "truncation needs the option max_length", tokenizer.encode, tokenizer, "the", { truncation = true })
     end)
 
     it("wrongly says what is wrong", function()

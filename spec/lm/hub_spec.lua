@@ -378,14 +378,14 @@ describe("a model of the hub", function()
     support.remove(folder .. "/home")
     model.files["model.safetensors.index.json"] = file '{"weight_map":{"x":"c.safetensors"}}'
     tell()
-    fails("format", 'names the file "c.safetensors", which the model "some/model" does not have')
+    fails("format", 'lists the weight file "c.safetensors", which the model "some/model" does not have')
   end)
 
   it("of a server that names a blob so that it would be elsewhere is refused", function()
     for _, etag in ipairs { "../../x", "a/b", ".x", "", ("x"):rep(300), "a b" } do
       model.files["config.json"].etag = etag
       tell()
-      fails("format", "the server's answer about \"config.json\"")
+      fails("format", "the server's answer about the file \"config.json\"")
     end
     model.commit = "../../x"
     tell()

@@ -332,7 +332,8 @@ describe("the options of a generation", function()
     ["seed acts only with do_sample = true"] = { seed = 1 },
     ["length_penalty acts only with num_beams above 1"] = { length_penalty = 2 },
     ["max_new_tokens and max_length both"] = { max_new_tokens = 3, max_length = 9 },
-    ["num_return_sequences is 3, but a search with num_beams = 2 has only as many"] = { num_beams = 2, num_return_sequences = 3 },
+    ["num_return_sequences is 3, but a search with num_beams = 2 has only as many"] =
+      { num_beams = 2, num_return_sequences = 3 },
     ["num_return_sequences is 2, but without sampling or beams"] = { num_return_sequences = 2 },
     ["sampling with beams is not implemented"] = { do_sample = true, num_beams = 2 },
   } do

@@ -3,8 +3,8 @@
 ---     luajit tools/words/draw.lua SEED [NUMBER] [FOLDER]
 ---
 --- prints NUMBER (60) comments and NUMBER error texts. A comment is a whole block; one at the end of a line, or right above a
---- declaration, comes with that line. With a FOLDER (`core/trace`, or `.` for all) only that is drawn from, and each text comes with
---- its file and line, for those who mend it. verdicts.md says how to judge.
+--- declaration, comes with that line. With a FOLDER (`core/trace`, or `.` for all) only that is drawn from, and each text comes
+--- with its file and line, for those who mend it. verdicts.md says how to judge.
 local seed, number, folder = tonumber(arg[1]), tonumber(arg[2] or 60), arg[3]
 if not seed then error("usage: luajit tools/words/draw.lua SEED [NUMBER] [FOLDER]", 0) end
 

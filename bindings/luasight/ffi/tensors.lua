@@ -201,26 +201,26 @@ end
 local NAN, LOW, HIGH = tonumber "nan", ffi.abi "le" and 0 or 1, ffi.abi "le" and 1 or 0
 local halves_t = ffi.typeof "uint32_t *"
 
----Returns a function that reads the number at a place behind `pointer`. A NaN is never read as it stands in memory: LuaJIT keeps
----the types of other values in the bits of NaNs, and would make one of these values of it.
----@param pointer ffi.cdata*  of tensors.pointer
----@param dtype string
----@return fun(place: integer): any
-function tensors.reader(pointer, dtype)
-  if dtype ~= "float32" and dtype ~= "float64" then return function(place) return pointer[place] end end
-  local bits = ffi.cast(halves_t, pointer)
-  if dtype == "float32" then
-    return function(place)
-      if bits[place] % 0x80000000 > 0x7f800000 then return NAN end
-      return pointer[place]
-    end
-  end
-  return function(place)
-    local high = bits[2 * place + HIGH] % 0x80000000
-    if high > 0x7ff00000 or high == 0x7ff00000 and bits[2 * place + LOW] ~= 0 then return NAN end
+local function read_plain(pointer, place) return pointer[place] end
+
+local readers = {
+  float32 = function(pointer, place)
+    if ffi.cast(halves_t, pointer)[place] % 0x80000000 > 0x7f800000 then return NAN end
     return pointer[place]
-  end
-end
+  end,
+  float64 = function(pointer, place)
+    local halves = ffi.cast(halves_t, pointer)
+    local high = halves[2 * place + HIGH] % 0x80000000
+    if high > 0x7ff00000 or high == 0x7ff00000 and halves[2 * place + LOW] ~= 0 then return NAN end
+    return pointer[place]
+  end,
+}
+
+---Returns a function that reads the number at a place of a pointer that `pointer` returned. It never reads a NaN as the NaN
+---is in memory: LuaJIT keeps the types of other values in the bits of NaNs, and would take some NaNs for such values.
+---@param dtype string
+---@return fun(pointer: ffi.cdata*, place: integer): any
+function tensors.reader(dtype) return readers[dtype] or read_plain end
 
 ---Returns the pointer of `pointer` such that it keeps the tensor alive; pointers computed from it do not.
 ---@param t ffi.cdata*

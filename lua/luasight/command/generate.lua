@@ -45,7 +45,10 @@ local function checked(f, ...)
   local function hand_on(ok, ...)
     if ok then return ... end
     local e = ...
-    if failure.is(e) and e.code == "argument" then usage.fail("generate: " .. usage.translate(generate, failure.line(e))) end
+    if failure.is(e) and e.code == "argument" then
+      local text = failure.line(e):gsub("^a generation: ", "") -- the command names itself
+      usage.fail("generate: " .. usage.translate(generate, text))
+    end
     error(e, 0)
   end
   return hand_on(pcall(f, ...))

@@ -79,7 +79,7 @@ local function nested(view, axis, offset)
   local list, stride, last = {}, view.strides[axis], axis == #view.shape
   for i = 0, view.shape[axis] - 1 do
     local at = offset + i * stride
-    if last then list[i + 1] = plain(view.at(at)) else list[i + 1] = nested(view, axis + 1, at) end
+    if last then list[i + 1] = plain(view.read(view.data, at)) else list[i + 1] = nested(view, axis + 1, at) end
   end
   return list
 end
@@ -92,7 +92,7 @@ function methods.tolist(self)
   if v._kind ~= TENSOR then return sequences.elements(v) end
   local view = values.view(v, true)
   if view.opaque then binding.raise("argument", ("the numbers of a tensor of dtype %s cannot be read"):format(v.dtype)) end
-  if #view.shape == 0 then return plain(view.at(0)) end
+  if #view.shape == 0 then return plain(view.read(view.data, 0)) end
   return nested(view, 1, 0)
 end
 

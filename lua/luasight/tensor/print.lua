@@ -15,7 +15,8 @@ local PRECISION, LINE = 4, 80
 ---@field shape integer[]
 ---@field strides integer[]
 ---@field elements integer
----@field at fun(place: integer): any  the element at the place `sum(i * stride)` of memory
+---@field data any          a pointer to the numbers in memory: the element at the position i is at the place `sum(i * stride)`
+---@field read fun(data: any, place: integer): any  reads a number
 ---@field edges boolean?    whether the data has only the edges of long axes
 ---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
 ---@field keep any
@@ -99,7 +100,7 @@ local function along(view, axis, f)
 end
 
 local function visit(view, axis, offset, f)
-  if axis > #view.shape then return f(view.at(offset)) end
+  if axis > #view.shape then return f(view.read(view.data, offset)) end
   along(view, axis, function(i)
     if i then visit(view, axis + 1, offset + i * view.strides[axis], f) end
   end)
@@ -114,7 +115,7 @@ local function vector(view, offset, indent, form, width)
     end
     local text = " ..."
     if i then
-      text = form(view.at(offset + i * view.strides[#view.shape]))
+      text = form(view.read(view.data, offset + i * view.strides[#view.shape]))
       text = (" "):rep(width - #text) .. text
     end
     line[#line + 1] = text
@@ -126,7 +127,7 @@ end
 local function body(view, axis, offset, indent, form, width)
   local left = #view.shape - axis + 1
   if left == 0 then
-    local text = form(view.at(offset))
+    local text = form(view.read(view.data, offset))
     return (" "):rep(width - #text) .. text
   end
   if left == 1 then return vector(view, offset, indent, form, width) end

@@ -238,7 +238,7 @@ function values.view(t, whole)
     view.keep = op("to", t, { dtype = as, device = "cpu" })
   end
   if d.is_lazy or as ~= dtype or device ~= "cpu" then view.strides = tensors.layout(view.keep).strides end
-  view.at = tensors.reader(tensors.pointer(view.keep, as), as)
+  view.data, view.read = tensors.pointer(view.keep, as), tensors.reader(as)
   return view
 end
 

@@ -219,7 +219,7 @@ describe("a language model", function()
     same(alone(ids))
     assert.matches("this model has no tokenizer", failure(alone, text).message, 1, true)
     assert.matches("this model has no tokenizer", failure(function() return alone.tokenizer end).message, 1, true)
-    assert.matches("is a folder or a result of ls.Tokenizer", failure(ls.LanguageModel, net, { tokenizer = 5 }).message, 1, true)
+    assert.matches("a folder or a result of ls.Tokenizer", failure(ls.LanguageModel, net, { tokenizer = 5 }).message, 1, true)
   end)
 
   test("answers a wrong name with the nearest", function()

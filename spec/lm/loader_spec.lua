@@ -220,8 +220,8 @@ describe("a parameter that the file holds in pieces", function()
   it("is refused where the pieces differ, where one is missing, and where the whole has another shape", function()
     local function narrow(t) return t:narrow(1, 0, t:size(1) - 1):clone() end
     for message, changes in pairs {
-      ["experts.0.w1.weight, differ in shape or dtype"] = { [gate] = narrow },
-      ["experts.0.w2.weight, differ in shape or dtype"] = { [down] = function(t) return t:half() end },
+      ["experts.0.w1.weight and others) differ in shape or dtype"] = { [gate] = narrow },
+      ["experts.0.w2.weight and others) differ in shape or dtype"] = { [down] = function(t) return t:half() end },
       ["are not all there: number 0 of expert 1 is missing"] = { [down] = false },
     } do
       local err = failure(opened, changes)

@@ -210,7 +210,7 @@ local function from_names(input, options, reader)
     if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
-    binding.raise("argument", "attention_mask cannot be given: the rows of input_ids differ in length, which makes the mask",
+    binding.raise("argument", "attention_mask is made by luasight where the rows of input_ids differ in length",
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask

@@ -42,7 +42,7 @@ function Source:add(name, expert, part)
 end
 
 local function refuse(self, what)
-  failure.raise("format", ("%s: the tensors of the experts, such as %s, %s"):format(self._weights.folder, self.name, what),
+  failure.raise("format", ("%s: the tensors of the experts (%s and others) %s"):format(self._weights.folder, self.name, what),
     { hint = "download the checkpoint again" })
 end
 

@@ -233,7 +233,8 @@ function Mamba.read_config(given, fields)
   local R = config.time_step_rank
   if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
   if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then
-    helpers.raise("format", ("time_step_rank is %s, but it must be \"auto\" or a whole number above 0"):format(tostring(R)))
+    helpers.raise("format", ("the setting time_step_rank is %s, but it must be \"auto\" or a whole number above 0"):format(
+      tostring(R)))
   end
   config.time_step_rank = R
   return config

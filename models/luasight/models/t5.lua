@@ -338,7 +338,7 @@ local function read_config(given)
   local gate, act = config.feed_forward_proj:match "^(gated)%-([%w_]+)$"
   act = act or config.feed_forward_proj:match "^[%w_]+$"
   if not act then
-    helpers.raise("format", ("feed_forward_proj is %q, but it must be the name of an activation, which may begin with gated-")
+    helpers.raise("format", ("the setting feed_forward_proj is %q, but it must be an activation's name, perhaps after gated-")
       :format(config.feed_forward_proj))
   end
   config.is_gated_act, config.dense_act_fn = gate ~= nil, gate and act == "gelu" and "gelu_new" or act

@@ -350,10 +350,10 @@ describe("the options of a generation", function()
 
   it("of a generation_config.json are refused where they change the text and are not implemented", function()
     assert.error_matches(function() read({}, { no_repeat_ngram_size = 3 }) end,
-      "generation_config.json: no_repeat_ngram_size = 3 is not implemented")
+      "generation_config.json: the setting no_repeat_ngram_size = 3 is not implemented")
     assert.error_matches(function() read({}, { suppress_tokens = { 1 } }) end, "suppress_tokens = a table is not implemented")
     assert.error_matches(function() read({}, { top_p = "x" }) end,
-      'generation_config.json: top_p is a number from 0 to 1, not "x"')
+      'generation_config.json: the setting top_p is a number from 0 to 1, not "x"')
     read({}, { no_repeat_ngram_size = 0, suppress_tokens = {}, transformers_version = "5.0", bos_token_id = 1 })
   end)
 

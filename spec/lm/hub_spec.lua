@@ -203,7 +203,7 @@ describe("a model of the hub", function()
     assert.equal(snapshot(), hub.folder(ID, EVERYTHING, "v1/a"))
     assert.equal(COMMIT, text_of(folder .. "/home/hub/models--some--model/refs/v1/a"))
     for _, revision in ipairs { "../x", "/x", "a/../b", "", "a b", 7, "x/" } do
-      assert.matches("a revision is a branch", failure(hub.folder, ID, EVERYTHING, revision).message, 1, true)
+      assert.matches("the option revision is a branch", failure(hub.folder, ID, EVERYTHING, revision).message, 1, true)
     end
   end)
 
@@ -329,7 +329,7 @@ describe("a model of the hub", function()
     forget_log()
     environment.HF_HUB_OFFLINE = "1"
     assert.equal(snapshot(), hub.folder(ID, { model = true }))
-    fails("io", "is not whole in the cache")
+    fails("io", "is not complete in the cache")
     assert.equal("", log())
   end)
 
@@ -378,18 +378,18 @@ describe("a model of the hub", function()
     support.remove(folder .. "/home")
     model.files["model.safetensors.index.json"] = file '{"weight_map":{"x":"c.safetensors"}}'
     tell()
-    fails("format", 'names the file "c.safetensors", which the model "some/model" does not have')
+    fails("format", 'lists the weight file "c.safetensors", which the model "some/model" does not have')
   end)
 
   it("of a server that names a blob so that it would be elsewhere is refused", function()
     for _, etag in ipairs { "../../x", "a/b", ".x", "", ("x"):rep(300), "a b" } do
       model.files["config.json"].etag = etag
       tell()
-      fails("format", "the server's answer about \"config.json\"")
+      fails("format", "the server's answer about the file \"config.json\"")
     end
     model.commit = "../../x"
     tell()
-    fails("format", "is not that of a hub")
+    fails("format", "so this is no hub")
   end)
 
   it("on a full disk says so, and what came before stays", function()

@@ -164,7 +164,7 @@ describe("a language model", function()
       ["the prompt is empty: there is no token to read"] = "",
       ["prompt 2 is empty: there is no token"] = { text, "" },
       ["prompt 1 is empty"] = { {}, { 1 } },
-      ["token id 8 is out of range: the model knows 0 to 7"] = { 1, 8 },
+      ["token id 8 is out of range: the model knows the ids 0 to 7"] = { 1, 8 },
       ["token id -1 is out of range"] = torch.tensor({ 1, -1 }, { dtype = "int64" }),
       ["the prompt has 11 tokens, the model reads at most 10"] = long,
       ["token ids are whole numbers (int64), this tensor is float32"] = torch.rand(2),
@@ -172,8 +172,8 @@ describe("a language model", function()
       ["the prompt is empty: there"] = torch.zeros(1, 0, { dtype = "int64" }),
       ["element 2 is 1.5; token ids are whole numbers"] = { 1, 1.5 },
       ["element 2 is a string; token ids"] = { 1, "cat" },
-      ["element 2 of the input is a number"] = { "cat", 1 },
-      ["element 1 of the input is a tensor"] = { torch.tensor({ 1 }, { dtype = "int64" }) },
+      ["element 2 of the model's input is a number"] = { "cat", 1 },
+      ["element 1 of the model's input is a tensor"] = { torch.tensor({ 1 }, { dtype = "int64" }) },
       ["prompt 2: element 1 is a string"] = { { 1 }, { "cat" } },
       ['no argument "attention_maks" (did you mean "attention_mask"?)'] = { input_ids = ids, attention_maks = ids },
       ["attention_mask has the shape [1, 2], but the tokens have [1, 6]"] = { input_ids = ids, attention_mask = { 1, 1 } },
@@ -208,7 +208,7 @@ describe("a language model", function()
         model:trace(text, { truncation = true, max_length = 0 }, function() end)
       end,
       ["a trace needs an input"] = function() model:trace({ truncation = true }, function() end) end,
-      ["the input is an empty list"] = function() model:trace({}, function() end) end,
+      ["the input of the model is an empty list"] = function() model:trace({}, function() end) end,
     } do
       assert.matches(message, failure(call).message, 1, true)
     end
@@ -219,7 +219,7 @@ describe("a language model", function()
     same(alone(ids))
     assert.matches("this model has no tokenizer", failure(alone, text).message, 1, true)
     assert.matches("this model has no tokenizer", failure(function() return alone.tokenizer end).message, 1, true)
-    assert.matches("is a result of ls.Tokenizer", failure(ls.LanguageModel, net, { tokenizer = 5 }).message, 1, true)
+    assert.matches("a folder or a result of ls.Tokenizer", failure(ls.LanguageModel, net, { tokenizer = 5 }).message, 1, true)
   end)
 
   test("answers a wrong name with the nearest", function()

@@ -85,9 +85,9 @@ describe("a folder that is no model", function()
     configure { model_type = "gpt3" }
     refuses("name", folder .. '/config.json: luasight has no model of the type "gpt3" (did you mean "gpt2"', "gpt2")
     configure { model_type = "" }
-    refuses("format", "/config.json: there is no model_type", "luasight has ")
+    refuses("format", "/config.json: the setting model_type is missing", "luasight has ")
     configure { model_type = 7 }
-    refuses("format", "there is no model_type")
+    refuses("format", "the setting model_type is missing")
   end)
 
   it("has settings that mean nothing, or what is not implemented", function()
@@ -148,7 +148,7 @@ describe("a folder that is no model", function()
 
   it("holds a parameter twice, or as whole numbers", function()
     reweight { ["ln_f.bias"] = torch.zeros(16) }
-    refuses("format", "are the same parameter")
+    refuses("format", "two tensors for one parameter")
     reweight { ["transformer.ln_f.bias"] = torch.zeros(16, { dtype = "int8" }) }
     refuses("format", "transformer.ln_f.bias holds int8, not floating-point numbers")
   end)
@@ -220,8 +220,8 @@ describe("a parameter that the file holds in pieces", function()
   it("is refused where the pieces differ, where one is missing, and where the whole has another shape", function()
     local function narrow(t) return t:narrow(1, 0, t:size(1) - 1):clone() end
     for message, changes in pairs {
-      ["experts.0.w1.weight and of the other experts differ in shape or dtype"] = { [gate] = narrow },
-      ["experts.0.w2.weight and of the other experts differ in shape or dtype"] = { [down] = function(t) return t:half() end },
+      ["experts.0.w1.weight and others) differ in shape or dtype"] = { [gate] = narrow },
+      ["experts.0.w2.weight and others) differ in shape or dtype"] = { [down] = function(t) return t:half() end },
       ["are not all there: number 0 of expert 1 is missing"] = { [down] = false },
     } do
       local err = failure(opened, changes)

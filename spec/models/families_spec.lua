@@ -224,7 +224,7 @@ describe("weights of experts that a file holds one by one", function()
     refuses("[6, 48, 16] in the file, [5, 48, 16] asked for",
       { [first .. "5.w1.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }),
         [first .. "5.w3.weight"] = torch.zeros(24, 16, { dtype = "bfloat16" }) })
-    refuses("are the same parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })
+    refuses("two tensors for one parameter", { ["model.layers.0.mlp.experts.down_proj"] = torch.zeros(5, 16, 24) })
   end)
 end)
 
@@ -319,7 +319,7 @@ describe("a configuration", function()
     refused("gemma3_text", { use_bidirectional_attention = true }, "use_bidirectional_attention = true is not implemented")
     refused("phi", { partial_rotary_factor = 0.4 }, "rotary embeddings turn pairs")
     refused("gptj", { rotary_dim = 10 }, "rotary_dim is 10")
-    refused("gpt_neo", { attention_types = { { { "global" }, 3 } } }, "attention_types describes 3 layers, but there are 2")
+    refused("gpt_neo", { attention_types = { { { "global" }, 3 } } }, "attention_types describes 3 layers, but num_layers is 2")
     refused("gpt_neo", { attention_types = { { { "far" }, 2 } } }, 'attention_types has "far"')
     refused("opt", { layerdrop = 0.1 }, "layerdrop = 0.1 is not implemented")
     refused("bloom", { slow_but_exact = true, pretraining_tp = 2 }, "slow_but_exact")

@@ -223,7 +223,7 @@ describe("a tokenizer", function()
       assert.are.same({ { the, 263 }, { the, the } }, tokenizer(texts, { padding = true }).input_ids)
       tokenizer.pad_token, tokenizer.eos_token = nil, nil
       fails("state", "neither pad_token nor eos_token", tokenizer, texts, { padding = true })
-      fails("name", "is not in the vocabulary", function() tokenizer.pad_token = "<no>" end)
+      fails("name", "is not in its vocabulary", function() tokenizer.pad_token = "<no>" end)
       fails("argument", '"left" or "right"', function() tokenizer.padding_side = "both" end)
     end)
 
@@ -243,7 +243,7 @@ describe("a tokenizer", function()
       fails("argument", "the special tokens alone are 2", tokenizer.encode, tokenizer, "the",
         { truncation = true, max_length = 1 })
       tokenizer.model_max_length = nil
-      fails("argument", "truncation needs max_length", tokenizer.encode, tokenizer, "the", { truncation = true })
+      fails("argument", "truncation needs the option max_length", tokenizer.encode, tokenizer, "the", { truncation = true })
     end)
 
     it("wrongly says what is wrong", function()
@@ -330,7 +330,7 @@ describe("a tokenizer", function()
       fails("format", "vocab.json, merges.txt: model.vocab[0]: the vocabulary is empty", ls.Tokenizer, folder)
       os.remove(folder .. "/merges.txt")
       put("tokenizer.model", "")
-      fails("format", "is no SentencePiece model", ls.Tokenizer, folder)
+      fails("format", "is not a SentencePiece model", ls.Tokenizer, folder)
       put("tokenizer.json", small_json {})
       fails("io", "is a file, not a folder", ls.Tokenizer, folder .. "/tokenizer.json")
     end)

@@ -11,7 +11,7 @@ end
 
 -- ---- programs, libraries and devices -----------------------------------------------------------------------------------
 
----Returns the path of a library that this process has loaded.
+---Returns the path of the shared library `name` that this process has loaded; nil where it has not loaded one.
 local function loaded_from(name)
   local maps = io.open "/proc/self/maps"
   if not maps then return nil end
@@ -48,12 +48,12 @@ end
 
 -- ---- checks ------------------------------------------------------------------------------------------------------------
 
----@class luasight.Check
+---@class luasight.Check  a line of the doctor's report: something that luasight uses
 ---@field name string
----@field found string|false  a description of what was found
----@field needed boolean      whether luasight does not work without it
----@field get string?         how to install it
----@field use string?         the purpose for which it is needed
+---@field found string|false  what was found, such as a version or a path; false: nothing was found
+---@field needed boolean      true: luasight does not work without it
+---@field get string?         how the user can install or build it
+---@field use string?         the purpose for which luasight uses it
 
 local function check_library(add)
   local ls, problem = try(function() return require "luasight" end)
@@ -69,8 +69,8 @@ local function check_library(add)
     use = #list == 1 and "no CUDA device, or a libtorch without CUDA" or nil }
 end
 
--- Returns the folders in which models and examples may be: the source tree, the share folder of an installed luasight, a
--- rock.
+-- Returns the folders in which luasight's models and examples may be: the source tree, the folder share/luasight of an
+-- installation, or the folder of a luarocks package.
 local function data_folders()
   local here = package.searchpath("luasight.command.doctor", package.path)
   local list = { (here:gsub("/lua/luasight/command/doctor%.lua$", "")), (here:gsub("/share/lua/5%.1/.*$", "/share/luasight")) }

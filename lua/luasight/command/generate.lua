@@ -30,7 +30,7 @@ local generate = { about = "continues a text with a language model, token by tok
 
 local not_of_generation = { device = true, dtype = true, json = true, ["no-cache"] = true }
 
--- Returns the options under the names that model:generate uses.
+-- Returns the options of the command as options of model:generate, under the names used there.
 local function settings_of(options)
   local settings = {}
   if options["no-cache"] then settings.use_cache = false end
@@ -40,7 +40,7 @@ local function settings_of(options)
   return settings
 end
 
--- Reports an error in an argument as a wrong call of the command, even where the library and not the command found it.
+-- Calls `f`, and turns its error about a wrong argument into an error about the command's options, in their spelling.
 local function checked(f, ...)
   local function hand_on(ok, ...)
     if ok then return ... end
@@ -56,7 +56,7 @@ end
 
 -- ---- one text, printed as it is generated ------------------------------------------------------------------------------
 
----Generates a text and calls `show` with each part of it; returns the new text and its ids.
+---Generates one text and calls `show` with each new part of the text; returns the generated text and its token ids.
 ---@param model userdata
 ---@param ids integer[]
 ---@param settings table
@@ -73,6 +73,7 @@ end
 
 -- ---- several texts -----------------------------------------------------------------------------------------------------
 
+---Generates several texts, or one with beam search; returns each generated text with its token ids.
 ---@param model userdata
 ---@param ids integer[]
 ---@param settings table
@@ -103,7 +104,7 @@ function generate.run(arguments, options)
   local ls = require "luasight"
   local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
   local ids, settings = model.tokenizer:encode(prompt), settings_of(options)
-  if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
+  if #ids == 0 then failure.raise("argument", "the prompt has no tokens: give a text that is not empty") end
   local usual = require "luasight.files.checkpoint".generation_config(folder) or {}
   local function one(name) return (settings[name] or usual[name] or 1) == 1 end
   local texts

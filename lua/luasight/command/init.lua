@@ -5,7 +5,8 @@ local near = require "luasight.base.near"
 
 local command = {}
 
--- The names of the commands in the order of the help. A new command needs its name here and a file of that name.
+-- The names of the commands, in the order in which --help lists them. A new command needs its name here, and a file of that
+-- name in this folder.
 local names = { "inspect", "lens", "generate", "models", "doctor" }
 
 local usage = [==[
@@ -44,7 +45,7 @@ end
 local function fail(text, status)
   io.stdout:flush()
   io.stderr:write("luasight: ", text, "\n")
-  os.exit(status or 1, true) -- closing the Lua state releases all handles first
+  os.exit(status or 1, true) -- true: closes the Lua state first, which releases all handles
 end
 
 local function handler(e)
@@ -55,7 +56,8 @@ local function handler(e)
   return { text = text, status = status }
 end
 
--- Runs a loaded chunk; after an error prints one line and ends the process.
+-- Runs a loaded chunk, or reports the `problem` why it could not be loaded. An error is printed as one line and ends the
+-- process.
 local function run(chunk, problem, ...)
   if not chunk then fail(problem) end
   local ok, e = xpcall(chunk, handler, ...)
@@ -66,7 +68,8 @@ local function run(chunk, problem, ...)
   end
 end
 
--- Loads a script. Where the file does not exist, the name may have been meant as a command.
+-- Loads the script at `path`. Where there is no such file, the error says what commands there are, since the user may have
+-- meant a command.
 local function load_script(path, for_shell)
   if path == "-" then return loadfile() end
   local file = io.open(path)
@@ -99,7 +102,7 @@ end
 
 local function version() print(require "luasight.command.doctor".version()) end
 
--- Moves the arguments so that arg[0] is the script, as Lua has it for any script.
+-- Shifts the table of the program's arguments so that arg[0] is the script's name, as Lua has it for any script.
 local function shift(arg, by)
   local moved = {}
   for i, v in pairs(arg) do moved[i - by] = v end
@@ -113,7 +116,7 @@ local function run_command(name, arguments)
   if given then chosen.run(given, chosen_options) end
 end
 
----Runs what the arguments of the program ask for.
+---Runs the script, the lines of Lua, the command or the shell that the program's arguments ask for.
 ---@param arg table
 function command.main(arg)
   local at, lines, shell = 1, 0, false
@@ -150,7 +153,7 @@ function command.main(arg)
   if not shell and (script or lines > 0) then return end
   local whole = true
   run(function() whole = require "luasight.shell".start() end)
-  if not whole then os.exit(1, true) end -- the errors have been printed already
+  if not whole then os.exit(1, true) end -- the shell has printed the errors already
 end
 
 return command

@@ -12,8 +12,8 @@ local inspect = { about = "shows the modules of a model folder: shapes, dtypes, 
 
 -- ---- the content of the folder -----------------------------------------------------------------------------------------
 
--- Returns the network of a configuration without memory for its weights, and its architecture; nil where luasight has no
--- such family.
+-- Returns the network that a config.json describes, without memory for its weights, and the network's architecture; nil
+-- where luasight does not know the model's family.
 local function network(config)
   local models = require "luasight.models"
   if not models.files[config.model_type] then return nil end
@@ -21,8 +21,8 @@ local function network(config)
   return require "luasight.nn".skip_init(architecture.new, config), architecture
 end
 
----Returns the file's description of each parameter by the parameter's path; without an architecture, names in the file are
----taken as paths.
+---Returns the shape and dtype of each tensor in the weight files by the path of the parameter, and the size of all tensors in
+---bytes. Without an architecture, the names in the files are used as paths.
 local function read_headers(folder, architecture)
   local weights, found, bytes = require "luasight.files.checkpoint".read(folder), {}, 0
   for _, name in ipairs(weights:keys()) do
@@ -46,7 +46,7 @@ local function tensor_of(path, name, found, tied, shape)
   return { name = name, shape = list, dtype = there and there.dtype, count = count, tied = other }
 end
 
--- Returns the module tree of a network, whose classes and order of modules are known.
+-- Returns the module tree of a network that luasight knows, with the classes and the order of its modules.
 local function of_network(net, found, tied)
   return module_tree.of_network(net, function(path, name, t)
     if found[path] or tied[path] then return tensor_of(path, name, found, tied, tensors.sizes(t)) end
@@ -68,7 +68,7 @@ local function finish(node)
   return node
 end
 
--- Returns a module tree that is made of the names of the tensors alone.
+-- Returns a module tree that is made from the names of the tensors in the weight files alone, without classes.
 local function of_names(found)
   local root = { name = "", tensors = {}, children = {}, known = {}, count = 0 }
   for path in pairs(found) do
@@ -94,7 +94,7 @@ local function size_text(bytes)
   end
 end
 
--- Returns the dtype of most of the numbers.
+-- Returns the dtype that most numbers in the weight files have.
 local function common_dtype(found)
   local counts, best = {}, nil
   for _, entry in pairs(found) do
@@ -114,7 +114,7 @@ local function tensors_text(node, dtype)
   return table.concat(parts, ", ")
 end
 
--- Returns the lines for a module and for all below it, each as { name, class, count, tensors }.
+-- Returns the lines of the printed tree for a module and all modules below it, each as { name, class, count, tensors }.
 local function rows_of(node, depth, dtype, all, rows)
   local count = node.count > 0 and module_tree.grouped(node.count) or ""
   rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", count, tensors_text(node, dtype) }
@@ -154,10 +154,11 @@ end
 
 -- ---- the command -------------------------------------------------------------------------------------------------------
 
+---Prints the modules of the model folder `arguments[1]`.
 ---@param arguments string[]
 ---@param options { all: boolean?, json: boolean? }
 function inspect.run(arguments, options)
-  local _ = require "luasight" -- loading luasight gives shapes their methods
+  local _ = require "luasight" -- loading luasight defines the methods of shapes
   local folder = require "luasight.lm.hub".locate(arguments[1], { model = true, weights = true })
   local config = require "luasight.files.checkpoint".config(folder)
   local net, architecture = network(config)

@@ -1,4 +1,5 @@
---- `luasight lens FOLDER PROMPT`: the logit lens, which shows the model's next token if it stopped after each layer.
+--- `luasight lens FOLDER PROMPT`: the logit lens, which shows for each layer the next tokens that the model would predict if it
+--- stopped after this layer.
 local failure = require "luasight.base.error"
 
 local lens = { about = "what a language model would say if it stopped after each layer", arguments = { "FOLDER", "PROMPT" },
@@ -13,14 +14,14 @@ local lens = { about = "what a language model would say if it stopped after each
 
 -- ---- reading the model -------------------------------------------------------------------------------------------------
 
----Returns the norm behind the last layer; nil where each layer normalizes its own output.
+---Returns the model's norm between the last layer and the head; nil where each layer normalizes its own output instead.
 local function norm_of(model)
   local has, norm = pcall(function() return model.norm end)
   return has and norm or nil
 end
 
----Returns values and ids of the K most likely tokens, after the embedding and after each layer (from 0), at an index of the
----residual stream (1 T C).
+---Returns the probabilities and ids of the k most likely next tokens: at [0] after the embedding, at [i] after i layers.
+---`place` is the index into the residual stream (1 T C), such as "0, 5" for position 5.
 local function tops_at(model, prompt, k, place)
   local norm, head = norm_of(model), model.head
   local tops = {}
@@ -36,7 +37,8 @@ local function tops_at(model, prompt, k, place)
   return tops
 end
 
----Returns the K most likely tokens after the embedding and after each block, as lists of { token, probability }.
+---Returns the k most likely next tokens after the embedding and after each layer, each layer's as a list of
+---{ token, id, probability }.
 local function look(model, prompt, k, position)
   local tops, layers = tops_at(model, prompt, k, ("0, %d"):format(position)), {}
   for i = 0, #tops do
@@ -48,7 +50,7 @@ local function look(model, prompt, k, position)
   return layers
 end
 
----Draws the most likely token at every position as a heat map.
+---Draws a heat map of the most likely next token after each layer (row) at each position (column), and saves it to `path`.
 local function draw(model, prompt, path)
   local tops, tokenizer = tops_at(model, prompt, 1, "0"), model.tokenizer
   local values, text, rows, columns = {}, {}, {}, {}
@@ -82,6 +84,7 @@ local function print_layers(layers)
   end
 end
 
+---Prints the most likely next tokens after each layer, for the model folder and the prompt in `arguments`.
 ---@param arguments string[]
 ---@param options { top: number, position: number, device: string, dtype: string?, json: boolean?, out: string? }
 function lens.run(arguments, options)
@@ -91,14 +94,14 @@ function lens.run(arguments, options)
   if options.position % 1 ~= 0 then usage.fail "lens: --position is a whole number" end
   local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
   local ids = model.tokenizer:encode(prompt)
-  if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
+  if #ids == 0 then failure.raise("argument", "the prompt has no tokens: give a text that is not empty") end
   local position = options.position < 0 and options.position + #ids or options.position
   if position < 0 or position >= #ids then
     failure.raise("index", ("the prompt has %d tokens, so there is no position %d"):format(#ids, options.position))
   end
   local vocabulary = model.config.vocab_size
   if options.top > vocabulary then
-    failure.raise("index", ("--top is %d, but the model knows %d tokens"):format(options.top, vocabulary))
+    failure.raise("index", ("--top is %d, but the model has only %d tokens"):format(options.top, vocabulary))
   end
   local layers = look(model, ids, options.top, position)
   if options.out then draw(model, ids, options.out) end

@@ -1,25 +1,26 @@
---- Reads the options and arguments of a command by the command's description, and prints its help.
+--- Reads the options and arguments of a command of the program luasight, as the command's description says, and prints the
+--- command's help.
 local near = require "luasight.base.near"
 
 local options = {}
 
 ---@class luasight.CommandOption
----@field [1] string       "--top"
----@field [2] string       a description of the option
----@field value string?    the word for its value in the help; an option without a value is a switch
+---@field [1] string       the option as it is written, such as "--top"
+---@field [2] string       the option's description in the help
+---@field value string?    the word that stands for the option's value in the help; nil: the option has no value
 ---@field number boolean?  whether the value is a number
----@field list boolean?    whether it may be given several times; its values are then a list
----@field default any?
+---@field list boolean?    whether the option may be given several times; its values are then a list
+---@field default any?     the value of an option that was not given
 
 ---@class luasight.Command
----@field about string                     a description of one line
----@field arguments string[]               the words for the required arguments in the help, in order
+---@field about string                     the command's description in the help, one line
+---@field arguments string[]               the words that stand for the required arguments in the help, in order
 ---@field options luasight.CommandOption[]
 ---@field run fun(arguments: string[], options: table)
 
 local Usage = { __tostring = function(e) return e.usage end }
 
----Raises an error that says that the command was called wrongly.
+---Raises an error about wrong options or arguments of a command; the process then ends with the status 2.
 ---@param text string
 function options.fail(text) error(setmetatable({ usage = text }, Usage), 0) end
 
@@ -49,8 +50,8 @@ function options.help(name, command)
   return table.concat(lines, "\n")
 end
 
----Translates a message of the library to the command line: `do_sample = true` becomes `--do-sample`. A name without `_` is
----taken for an option only where the message begins with it.
+---Replaces the names of Lua options in an error message by those of the command line: `do_sample = true` becomes
+---`--do-sample`. A name without `_` may be any word, and is replaced only at the beginning of the message.
 ---@param command luasight.Command
 ---@param text string
 ---@return string
@@ -82,7 +83,7 @@ local function value_of(name, option, text)
   return tonumber(text) or options.fail(("%s: the option %s needs a number, not %q"):format(name, option[1], text))
 end
 
----Reads the arguments of a command; returns nil where only its help was asked for, which is printed.
+---Reads the arguments of a command. Where the user asked for the command's help, prints the help and returns nil.
 ---@param name string
 ---@param command luasight.Command
 ---@param given string[]

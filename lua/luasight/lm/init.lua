@@ -24,30 +24,31 @@ local function is_callable(v)
   return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
----Returns a function that returns the tokenizer, loaded at its first use, and whether there is one.
+---Returns a function that returns the model's tokenizer, which it loads at the first call, and whether there is a tokenizer.
+---`given` is the option tokenizer, `folder` the model's folder.
 local function tokenizer_source(given, folder)
   if given ~= nil and type(given) ~= "string" then
     if not is_callable(given) then
-      binding.raise("argument", "the option tokenizer is a result of ls.Tokenizer or a folder, not a " .. type(given))
+      binding.raise("argument", "the option tokenizer is a folder or a result of ls.Tokenizer, not a " .. type(given))
     end
     return function() return given end, true
   end
   local from, loaded = given or folder, nil
   if not from then
     return function()
-      binding.raise("state", "this model has no tokenizer: pass token ids, or load it with the option tokenizer")
+      binding.raise("state", "this model has no tokenizer: pass token ids, or load the model with the option tokenizer")
     end, false
   end
   local function load()
     loaded = loaded or require "luasight.text.tokenizer".Tokenizer(from)
     return loaded
   end
-  if given then load() end -- a tokenizer that was asked for by name is loaded at once, so that errors are not raised later
+  if given then load() end -- at once, so that errors are not raised later
   return load, given ~= nil or require "luasight.text.tokenizer.files".exists(from)
 end
 
----Returns the id that fills short rows: the pad token, else the end of text, of the tokenizer or else the configuration;
----else 0.
+---Returns the id of the token that fills short rows: the first of the tokenizer's pad token and end-of-text token, and the
+---configuration's, that is in the vocabulary; else 0.
 local function pad_of(tokenizer, config, vocabulary)
   local candidates = {}
   for _, source in ipairs { type(tokenizer) == "function" and {} or tokenizer or {}, config } do
@@ -66,7 +67,7 @@ end
 -- ---- generation ------------------------------------------------------------------------------------------------------
 
 local Generator = { __newindex = function()
-  binding.raise("state", "the generated text can be read, but not set", { point = "generator.output" })
+  binding.raise("state", "the generated text can only be read in the body, and cannot be set", { point = "generator.output" })
 end }
 
 function Generator.__index(generator, name)
@@ -75,12 +76,12 @@ function Generator.__index(generator, name)
     binding.raise("name", ("the generator has only the field output, not %q"):format(tostring(name)), { point = "generator" })
   end
   if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
-    binding.raise("state", "this value exists only inside the body of a generation", { point = "generator.output" })
+    binding.raise("state", "the generated text exists only inside the body of a generation", { point = "generator.output" })
   end
   return traces.text(tracer._recording.graph, tracer._invoke)
 end
 
----Returns the fields of a network that model/init.lua needs for generating.
+---Returns the functions and options that make a model one that can generate text, as model.new takes them.
 local function generating(net, tokenizer, has_tokenizer, reader)
   local all = { invoker_args = true, truncation = true, add_special_tokens = true }
   for name in pairs(generation.names) do all[name] = true end
@@ -125,7 +126,8 @@ local function reader_of(net, tokenizer, has_tokenizer, folder)
   }
 end
 
----Returns the network, its folder, and a function that frees a parameter's memory in the file.
+---Returns a model's network, and for a model of files also its folder, and a function that frees the memory of a parameter's
+---numbers in the mapped file.
 local function network_of(source, options)
   if type(source) == "string" then
     local folder = require("luasight.lm.hub").locate(source, { model = true, weights = options.device ~= "meta",
@@ -136,7 +138,9 @@ local function network_of(source, options)
   if not is_module(source) then
     binding.raise("argument", "ls.LanguageModel takes a folder, a name on the hub or an nn.Module, not a " .. type(source))
   end
-  if options.revision ~= nil then binding.raise("argument", "the option revision is for the hub, not for an nn.Module") end
+  if options.revision ~= nil then
+    binding.raise("argument", "the option revision is for models of the hub, not for an nn.Module")
+  end
   if options.device ~= nil or options.dtype ~= nil then
     local loader = require "luasight.lm.loader"
     source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }
@@ -145,17 +149,17 @@ local function network_of(source, options)
 end
 
 ---@class luasight.LanguageModel: luasight.Model  a model that reads and generates text
----@field tokenizer luasight.Tokenizer  loaded at its first use
----@field config table                 the configuration, with every field under the family's own name
----@field generator { output: luasight.Tensor }  in the body of a generation, the ids of the whole text
+---@field tokenizer luasight.Tokenizer  the tokenizer, which is loaded at its first use
+---@field config table                 the content of config.json, each field under the name that the model's family uses
+---@field generator { output: luasight.Tensor }  in the body of a generation: the token ids of the whole text
 
 ---Makes a language model from a folder in Hugging Face's layout, from the hub, or around a network of your own.
 ---@param source string|table  a folder, "owner/name" on the hub (an existing folder of that name is preferred), or an
 ---  nn.Module
 ---@param options? { device: string?, dtype: string?, tokenizer: any, revision: string?, rename: table? }  device: "auto",
----  "cpu" (the default), "cuda", "meta" (shapes alone, for scans); dtype: "auto" (the file's, the default) or the name of
----  one; tokenizer: a folder, a name on the hub, or an object (by default the folder's own); revision: of the hub ("main"
----  by default); rename: additional names for modules, see model/rename.lua
+---  "cpu" (the default), "cuda", "meta" (shapes alone, for scans); dtype: "auto" (the default: that of the file) or the name
+---  of a dtype; tokenizer: a folder, a name on the hub, or an object (by default that of the model's folder); revision: a
+---  branch, a tag or a commit on the hub ("main" by default); rename: additional names for modules, see model/rename.lua
 ---@return luasight.LanguageModel
 function language_model.LanguageModel(source, options)
   options = options_of.read("ls.LanguageModel", options, kinds)

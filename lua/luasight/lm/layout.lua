@@ -1,18 +1,18 @@
---- The layout of weights in memory. Checkpoints of GPT-2 have the weights of linear layers as [in, out]; many machines
---- multiply faster with transposed weights. The faster layout is measured once for each shape, after the model has run a
---- few times, so that a script that runs it once does not pay for it. The file's memory of each weight is freed when the
---- weight is copied.
+--- Chooses the layout of weights in memory. Checkpoints of GPT-2 have the weights of linear layers as [in, out]; many machines
+--- multiply faster with transposed weights. Which layout is faster is measured once for each shape, after the model has run a
+--- few times, so that a script that runs the model once does not pay for it. Once a weight has been copied, the memory of its
+--- numbers in the mapped file is freed.
 local system = require "luasight.ffi.system"
 local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
 local layout = {}
 
-local SMALLEST = 2 ^ 16   -- elements; for smaller weights a call costs more than the product
-local ROWS = 16           -- the rows of the product that is timed, as of a short prompt
-local GAIN = 0.97         -- a weight is transposed only where that saves 3 % or more
+local SMALLEST = 2 ^ 16   -- elements; smaller weights gain nothing: the call costs more than the product
+local ROWS = 16           -- the number of rows of the product that is timed, like a short prompt's
+local GAIN = 0.97         -- a weight is transposed only where that saves 3 % of the time or more
 
----Returns the shortest of several times of `x @ weight`, in seconds.
+---Returns how long the product `x @ weight` takes, in seconds: the shortest of several measurements.
 local function time(x, weight)
   local least = math.huge
   for _ = 1, 6 do
@@ -36,11 +36,11 @@ local function is_candidate(module, weight)
     and not weight.requires_grad and weight:is_contiguous() and weight:numel() >= SMALLEST
 end
 
----Transposes, in memory, the weights with which this machine then multiplies faster.
+---Changes the layout in memory of those weights with which this machine then multiplies faster.
 ---@param net table  an nn.Module
----@param forget? fun(path: string)  frees a parameter's memory in the file
+---@param forget? fun(path: string)  frees the memory of a parameter's numbers in the mapped file
 function layout.settle(net, forget)
-  local better = {} -- shape -> whether transposed weights are faster
+  local better = {} -- by shape: whether transposed weights are faster
   torch.no_grad(function()
     for path, module in net:named_modules() do
       local weight = module.weight

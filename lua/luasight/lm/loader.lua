@@ -1,5 +1,6 @@
---- Makes a network of a folder in Hugging Face's layout: its configuration, architecture and weights. The weights are views
---- of the mapped file: nothing is copied, and pages are read when a run first needs them.
+--- Makes a network from a model's folder in Hugging Face's layout: from its configuration, the architecture and the weights.
+--- The weights are views of the mapped file: nothing is copied, and the system reads a page of the file when a run first needs
+--- its numbers.
 local checkpoint = require "luasight.files.checkpoint"
 local failure = require "luasight.base.error"
 local models = require "luasight.models"
@@ -13,7 +14,7 @@ local torch = require "luasight.tensor.torch"
 
 local loader = {}
 
----Calls `f`; an error that it raises gets the name of the file in front.
+---Calls `f` and returns its result; an error that `f` raises gets the name of the file `path` in front.
 local function about(path, f, ...)
   local ok, result = pcall(f, ...)
   if ok then return result end
@@ -23,14 +24,15 @@ end
 
 -- ---- the place of each tensor ----------------------------------------------------------------------------------------
 
-local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- dtypes that operators take
+local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- dtypes with which libtorch computes
 
----Returns the source of each parameter's numbers by module path.
+---Returns for the path of each parameter the tensor or tensors of the checkpoint that hold the parameter's numbers.
 ---@return table<string, luasight.Source>
 local function places(weights, architecture)
   local found = {}
   local function twice(path, name)
-    failure.raise("format", ("%s: the tensors %s and %s are the same parameter"):format(weights.folder, found[path].name, name))
+    failure.raise("format", ("%s: the weights have two tensors for one parameter: %s and %s"):format(weights.folder,
+      found[path].name, name))
   end
   for _, name in ipairs(weights:keys()) do
     local path, expert, part = architecture.place(name)
@@ -47,8 +49,8 @@ local function places(weights, architecture)
   return found
 end
 
----Returns whether a parameter shares the tensor of another one: the configuration asks for it, and the file does not have
----different numbers for them. Files of PyTorch store shared numbers once, so these are not compared element by element.
+---Returns whether two parameters share one tensor, as the configuration wants: they do unless the file has different numbers
+---for them. Where the file stores the numbers only once, as PyTorch's files can, no numbers are compared.
 local function is_tied(found, parameter, base)
   local a, b = found[parameter], found[base]
   if not a or not b then return true end
@@ -66,8 +68,8 @@ end
 
 local function shape_text(shape) return ("[%s]"):format(table.concat(shape, ", ")) end
 
----Compares the tensors of the file with the parameters of the network; raises one error for all differences, in PyTorch's
----words. Its fields `missing_keys`, `unexpected_keys` and `mismatched_keys` have all names.
+---Compares the tensors of the checkpoint with the parameters of the network; raises one error for all differences, in PyTorch's
+---words. The error's fields `missing_keys`, `unexpected_keys` and `mismatched_keys` list all names.
 local function check(weights, found, wanted, tied, dtype)
   local missing, unexpected, mismatched, problems, total = {}, {}, {}, {}, 0
   for path, shape in pairs(wanted) do
@@ -77,7 +79,7 @@ local function check(weights, found, wanted, tied, dtype)
       if not tied[path] then missing[#missing + 1] = path end
     else
       local there = source:describe()
-      local is_small = there.dtype:find "^float8_" -- a floating-point dtype for storage alone
+      local is_small = there.dtype:find "^float8_" -- a dtype with which libtorch does not compute
       if not pieces.same(there.shape, shape) then
         mismatched[#mismatched + 1] = path
         problems[#problems + 1] = ("size mismatch for %s: %s in the file, %s asked for by config.json"):format(source.name,
@@ -110,7 +112,7 @@ end
 
 local dtypes = { "float32", "float16", "bfloat16", "float64" }
 
----Returns the device for the option: "auto" is the first CUDA device where there is one.
+---Checks the option device and returns the device: "auto" becomes "cuda" where there is a CUDA device, else "cpu".
 ---@param device string?
 ---@return string
 function loader.device(device)
@@ -131,8 +133,8 @@ function loader.device(device)
   return device
 end
 
----Returns the dtype for the option, nil for the file's own.
----@param dtype string?  "auto" means the file's own
+---Checks the option dtype and returns the dtype; nil for that of the weights in the file.
+---@param dtype string?  nil and "auto" mean the dtype of the weights in the file
 ---@return string?
 function loader.dtype(dtype)
   if dtype == nil or dtype == "auto" then return nil end
@@ -145,7 +147,8 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----Sets the folder's weights as the parameters of a network that has no memory yet.
+---Sets the weights of a folder as the parameters of a network whose parameters have no memory yet; returns where each
+---parameter's numbers are in the checkpoint.
 local function fill(net, folder, architecture, device, dtype)
   local weights = checkpoint.read(folder)
   local found, tied = places(weights, architecture), {}
@@ -155,7 +158,7 @@ local function fill(net, folder, architecture, device, dtype)
         found[base], found[parameter] = found[base] or found[parameter], nil
         tied[parameter] = base
       else
-        net.config.tie_word_embeddings = false -- two tensors in the file become two parameters
+        net.config.tie_word_embeddings = false -- the file has two tensors, which become two parameters
       end
     end
   end
@@ -174,13 +177,13 @@ local function fill(net, folder, architecture, device, dtype)
   return found
 end
 
----Returns the network of a folder, in evaluation mode; its parameters are not trained until requires_grad_(true).
+---Returns the network of a model's folder, in evaluation mode; its parameters get no gradients until requires_grad_(true).
 ---@param folder string
----@param options? { device: string?, dtype: string? }  with device "meta" only shapes, from config.json; weights are not
----  read
----@return table  # an nn.Module; `config` is the configuration with every field under the family's own name, and
+---@param options? { device: string?, dtype: string? }  with the device "meta" the parameters have only shapes,
+---  from config.json, and no weights are read
+---@return table  # an nn.Module; `config` is the content of config.json under the family's names for the fields, and
 ---  `generation_config` the content of generation_config.json where the folder has one
----@return fun(path: string)  # frees a parameter's memory in the file
+---@return fun(path: string)  # frees the memory of a parameter's numbers in the mapped file
 function loader.open(folder, options)
   options = options or {}
   local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
@@ -199,7 +202,7 @@ function loader.open(folder, options)
   end
 end
 
----Returns the network of a folder without the second result of `loader.open`.
+---Returns the network of a model's folder, which is the first result of `loader.open`.
 ---@param folder string
 ---@param options? { device: string?, dtype: string? }
 ---@return table  # an nn.Module, as from `loader.open`

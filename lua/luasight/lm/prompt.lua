@@ -1,4 +1,5 @@
---- Prompts: converts the input of a language model (text, ids, tensors, named arguments) to its named arguments.
+--- Converts the input of a language model (texts, token ids, tensors or named arguments) to the named arguments of the model's
+--- forward.
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
@@ -10,10 +11,10 @@ local prompt = {}
 ---@class luasight.Reader  the properties of the model that reads a prompt
 ---@field names string[]             the names of the model's arguments
 ---@field tokenizer fun(): any       returns the tokenizer; raises an error where there is none
----@field pad fun(): integer         returns the id that fills short rows
----@field context integer?           the largest number of tokens of a text in training
----@field reads_beyond boolean?      whether longer texts are allowed
----@field vocabulary integer?        the number of ids
+---@field pad fun(): integer         returns the id of the token that fills short rows
+---@field context integer?           the largest number of tokens in a text when the model was trained
+---@field reads_beyond boolean?      whether the model can read longer texts than in training
+---@field vocabulary integer?        the number of token ids that the model knows
 ---@field folder string?             the folder of the model
 ---@field device string
 
@@ -33,7 +34,7 @@ for _, known in ipairs { prompt.invoke_options, prompt.options } do
   for name, kind in pairs(tokenizer_options) do known[name] = kind end
 end
 
----Returns the tokenizer's options among those of the call and of its invoker_args.
+---Returns the options for the tokenizer among the options of a trace or an invoke and those in its option invoker_args.
 local function options_for(options, reader)
   if next(options) == nil then return options end
   local out, inner = {}, options.invoker_args
@@ -45,7 +46,9 @@ local function options_for(options, reader)
   if most and not out.truncation then
     binding.raise("argument", "the option max_length shortens a prompt only together with truncation = true")
   elseif out.truncation and not most then
-    if not reader.context then binding.raise("argument", "truncation needs max_length: this model has no longest input") end
+    if not reader.context then
+      binding.raise("argument", "the option truncation needs max_length, because this model sets no limit itself")
+    end
     out.max_length = reader.context
   end
   return out
@@ -70,18 +73,19 @@ local function check_row(row, what)
   if #row == 0 then empty(what) end
 end
 
----Returns an input as rows of ids, nil where it is neither text nor list; `text` says that a tokenizer made the ids.
+---Returns an input as a list of rows of token ids; nil where the input is neither a text nor a list. The second result says
+---whether a tokenizer made the ids.
 ---@return integer[][]? rows, boolean text
 local function rows_of(input, options, reader)
   if type(input) == "string" then return { encode(input, options, reader) }, true end
   if type(input) ~= "table" or getmetatable(input) ~= nil then return nil, false end
-  if #input == 0 then binding.raise("argument", "the input is an empty list") end
+  if #input == 0 then binding.raise("argument", "the input of the model is an empty list, so there is nothing to read") end
   local kind = type(input[1])
   if kind == "number" then return { input }, false end
   local rows = {}
   for i, element in ipairs(input) do
     if type(element) ~= kind or kind ~= "string" and kind ~= "table" then
-      binding.raise("argument", ("element %d of the input is a %s"):format(i, is_handle(element) and "tensor" or
+      binding.raise("argument", ("element %d of the model's input is a %s"):format(i, is_handle(element) and "tensor" or
         type(element)), { hint = "a list holds token ids, or texts, or lists of token ids" })
     end
     rows[i] = kind == "string" and encode(element, options, reader) or element
@@ -89,7 +93,8 @@ local function rows_of(input, options, reader)
   return rows, kind == "string"
 end
 
----Returns rows as a tensor [B, T], padded on the left, the mask where there is padding, and the least and the greatest id.
+---Returns rows of token ids as a tensor [B, T], padded on the left; an attention mask, or nil where there is no padding; and
+---the least and the greatest id.
 local function from_rows(rows, options, reader)
   local longest, shortest, low, high, padded, mask = 0, math.huge, math.huge, -math.huge, {}, {}
   for i, row in ipairs(rows) do
@@ -118,9 +123,9 @@ end
 
 local integer = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 = true }
 
----Returns a tensor of ids as int64 [B, T].
+---Returns a tensor of token ids, [B, T] or [T], as an int64 tensor [B, T].
 local function from_tensor(t, options)
-  t = t.value -- the tensor may be a proxy that an earlier trace saved
+  t = t.value -- `t` may be a value that an earlier trace saved
   if not integer[t.dtype] then
     binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
   end
@@ -131,7 +136,8 @@ local function from_tensor(t, options)
   return t.dtype == "int64" and t or t:to("int64")
 end
 
----Raises an error unless the ids, from `low` to `high`, are in the model's vocabulary and the text is not too long.
+---Raises an error unless all token ids, of which `low` is the least and `high` the greatest, are in the model's vocabulary
+---and the text is not too long. `text` says whether a tokenizer made the ids.
 local function check_ids(ids, reader, text, low, high)
   local rows, length = ids:size(0), ids:size(1)
   if rows == 0 or length == 0 then empty "the prompt" end
@@ -151,12 +157,12 @@ local function check_ids(ids, reader, text, low, high)
       reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary),
       { hint = "this model was trained with another tokenizer: take both from the same folder" })
   elseif reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
-    binding.raise("index", ("token id %d is out of range: the model knows 0 to %d"):format(low < 0 and low or high,
+    binding.raise("index", ("token id %d is out of range: the model knows the ids 0 to %d"):format(low < 0 and low or high,
       reader.vocabulary - 1))
   end
 end
 
----Returns input_ids, and the mask where rows were padded.
+---Returns the input's token ids as a tensor [B, T], and an attention mask where rows were padded.
 local function ids_of(input, options, reader)
   if is_handle(input) then
     local ids = from_tensor(input, options)
@@ -174,10 +180,12 @@ end
 
 -- ---- named arguments -------------------------------------------------------------------------------------------------
 
----Returns an argument that has one value for each token, as a tensor [B, T] like the ids.
+---Returns the argument `name`, which has one value for each token, as a tensor [B, T], the shape of `ids`.
 local function like_ids(name, v, ids)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
-  if not is_handle(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
+  if not is_handle(v) then
+    binding.raise("argument", ("the argument %s is a tensor or a list, not a %s"):format(name, type(v)))
+  end
   v = v.value
   if v:dim() == 1 then v = v:unsqueeze(0) end
   if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
@@ -202,14 +210,15 @@ local function from_names(input, options, reader)
     if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
-    binding.raise("argument", "the rows of input_ids differ in length, so attention_mask cannot be given: it is made of them",
+    binding.raise("argument", "attention_mask is made by luasight where the rows of input_ids differ in length",
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask
   if reader.context and not reader.reads_beyond and result.position_ids then
     local last = result.position_ids:max():item()
     if last >= reader.context or result.position_ids:min():item() < 0 then
-      binding.raise("index", ("position %d is out of range: the positions are 0 to %d"):format(last, reader.context - 1))
+      binding.raise("index", ("position_ids: position %d is out of range: the positions are 0 to %d"):format(last,
+        reader.context - 1))
     end
   end
   return result
@@ -239,8 +248,8 @@ end
 
 -- ---- several inputs as one batch --------------------------------------------------------------------------------------
 
----Returns the number of tokens of each row of an input, and the width of the input with its padding.
----@param args table  the arguments; the first is the table of named arguments
+---Returns the number of tokens of each row of an input without padding, and the number of positions with padding.
+---@param args table  the arguments of the model's forward; the first is the table of named arguments
 ---@return integer[]? lengths, integer? width
 function prompt.lengths(args)
   local named = args[1]
@@ -260,10 +269,10 @@ local function pad_left(v, missing, fill)
   return torch.constant_pad_nd(v, pads, fill)
 end
 
----Joins the inputs of several invokes into one, padded on the left to the longest.
+---Joins the inputs of several invokes to one batch, in which shorter rows are padded on the left.
 ---@param members luasight.Input[]
 ---@param reader luasight.Reader
----@return table args  the arguments, with their number `n`
+---@return table args  the arguments of the model's forward, with their number `n`
 function prompt.merge(members, reader)
   local longest, uneven, names = 0, false, {}
   for _, member in ipairs(members) do
@@ -285,7 +294,7 @@ function prompt.merge(members, reader)
       if v == nil and name == "attention_mask" then
         v = torch.ones(member.rows, member.width, { dtype = "int64", device = reader.device })
       elseif v == nil then
-        binding.raise("argument", ("the invokes of one pass take the same arguments; only some have %q"):format(name))
+        binding.raise("argument", ("all invokes of one pass must have the same arguments, but only some have %q"):format(name))
       end
       member.pad = longest - member.width
       parts[i] = pad_left(v, member.pad, fill[name] or 0)

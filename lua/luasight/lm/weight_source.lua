@@ -1,15 +1,15 @@
---- The sources of a parameter's numbers: one tensor of a checkpoint, or several tensors that are joined. Old files have the
---- weights of experts one by one. Each tensor then has two numbers from 0: its expert (a new first axis) and its part
---- (parts are joined along their first axis).
+--- The source of a parameter's numbers: one tensor of a checkpoint, or several tensors that are joined. Old files have a tensor
+--- for each expert of a mixture of experts, or for each part of an expert. Such a tensor has the number of its expert (the
+--- index on a new first axis) and of its part (parts are joined along their first axis), both counted from 0.
 local failure = require "luasight.base.error"
 local torch = require "luasight.tensor.torch"
 
 local pieces = {}
 
 ---@class luasight.Source
----@field name string           the name of a tensor in the file, for messages
+---@field name string           the name of the tensor in the file, or of one of several, for error messages
 ---@field private _weights luasight.Checkpoint
----@field private _grid string[][]?  names by expert and part; nil where the source is one tensor
+---@field private _grid string[][]?  the tensors' names by expert and part; nil where the source is one tensor
 ---@field private _described { shape: integer[], dtype: string }?  what `describe` returned
 local Source = {}
 Source.__index = Source
@@ -27,7 +27,7 @@ function pieces.new(weights) return setmetatable({ name = "", _weights = weights
 ---@return boolean
 function Source:is_grid() return self._grid ~= nil end
 
----Adds a tensor for a part of an expert; returns false where the part has one already.
+---Adds the tensor for a part of an expert; returns false where the part has a tensor already.
 ---@param name string
 ---@param expert integer
 ---@param part integer
@@ -42,11 +42,12 @@ function Source:add(name, expert, part)
 end
 
 local function refuse(self, what)
-  failure.raise("format", ("%s: the tensors of %s and of the other experts %s"):format(self._weights.folder, self.name, what),
+  failure.raise("format", ("%s: the tensors of the experts (%s and others) %s"):format(self._weights.folder, self.name, what),
     { hint = "download the checkpoint again" })
 end
 
----Calls visit(name, expert, part) for each tensor; raises an error where one is missing.
+---Calls visit(name, expert, part) for each tensor of the source, and returns the numbers of experts and of parts of an expert;
+---raises an error where a tensor is missing.
 local function each(self, visit)
   local experts, parts = 0, 0
   for i, row in pairs(self._grid) do
@@ -63,7 +64,7 @@ local function each(self, visit)
   return experts, parts
 end
 
----Returns whether two shapes have the same sizes from an axis on.
+---Returns whether two shapes have as many axes, and the same sizes from the axis `from` on.
 ---@param a integer[]
 ---@param b integer[]
 ---@param from integer?  1 is the first axis, and the default
@@ -89,14 +90,15 @@ local function describe_grid(self)
   return { shape = { experts, rows, unpack(first.shape, 2) }, dtype = first.dtype }
 end
 
----Returns the shape and the dtype of the joined tensor.
+---Returns the shape and the dtype that the parameter's tensor will have.
 ---@return { shape: integer[], dtype: string }
 function Source:describe()
   self._described = self._described or self._grid and describe_grid(self) or self._weights:describe(self.name)
   return self._described
 end
 
----Returns the tensor: a view of the file, or a new tensor of several joined tensors, whose memory in the file is freed.
+---Returns the parameter's tensor: a view of the mapped file, or a new tensor joined from several, whose memory in the mapped
+---file is then freed.
 ---@return luasight.Tensor
 function Source:get()
   if not self._grid then return self._weights:get(self.name) end
@@ -113,7 +115,7 @@ function Source:get()
   return whole
 end
 
----Frees the memory in the file of a tensor that was copied.
+---Frees the memory that a source of one tensor takes in the mapped file, once the tensor has been copied.
 function Source:forget()
   if not self._grid then self._weights:forget(self.name) end
 end

@@ -1,18 +1,19 @@
---- Compiles a typed line, as an expression or as statements. Local variables of the outermost level are kept for later
---- lines.
+--- Compiles a line that was typed into the shell, as an expression or as statements. Its outermost local variables become
+--- globals, so that later lines can use them.
 local tokens = require "luasight.shell.tokens"
 
 local chunk = {}
 
 local deeper = { ["function"] = 1, ["do"] = 1, ["if"] = 1, ["repeat"] = 1, ["end"] = -1, ["until"] = -1 }
 
--- Returns the index of the last token of a list of names `a, b, c` that begins at token i.
+-- Returns the index of the last token of the list of names `a, b, c` that begins at the token with index i.
 local function end_of_names(list, i)
   while list[i + 1] and list[i + 1].text == "," and list[i + 2] do i = i + 2 end
   return i
 end
 
----Returns the text with `local x = 1` changed to `x = 1` outside of blocks and functions; lines and columns stay the same.
+---Returns a Lua text in which `local x = 1` is changed to `x = 1` outside of blocks and functions. The places of the other
+---words in lines and columns stay the same, so that error messages name the right place.
 ---@param text string
 ---@return string
 function chunk.without_locals(text)
@@ -39,8 +40,8 @@ function chunk.without_locals(text)
   return table.concat(parts)
 end
 
----Returns the names of the locals outside of blocks and functions, and the position where the text ends or its outermost
----`return` begins.
+---Returns the names of a Lua text's local variables outside of blocks and functions, and the position where its outermost
+---`return` begins or, without one, the position behind the text's end.
 ---@param text string
 ---@return string[] names, integer stop
 function chunk.locals(text)
@@ -61,15 +62,15 @@ function chunk.locals(text)
   return names, #text + 1
 end
 
--- Returns whether a text is only the beginning of a chunk. A string in quotes continues on the next line only behind \ or
--- \z.
+-- Returns whether a Lua text is only the beginning of a chunk, so that further lines are needed; `problem` is the error from
+-- compiling the text. A string in quotes can continue on the next line only where its line ends with \ or \z.
 local function is_cut(text, problem)
   if not problem or not problem:find "near '<eof>'$" then return false end
   if not problem:find "unfinished string near" then return true end
   return #text:match "\\*$" % 2 == 1 or text:find "\\z%s*$" ~= nil
 end
 
----Loads a text as an expression, or else as statements.
+---Compiles a Lua text as an expression, or else as statements.
 ---@param text string
 ---@return function? f, string? problem, boolean? more  # more: the text is only the beginning of a chunk
 function chunk.load(text)

@@ -59,7 +59,7 @@ local function time(_, line)
     print(duration(system.now() - before))
     return ...
   end
-  jit.off(f, true) -- the shell interprets every typed line
+  jit.off(f, true) -- as the shell does for every typed line: compiled loops would not notice Ctrl-C
   return told(f())
 end
 
@@ -67,7 +67,8 @@ end
 
 local function recording_of(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording") or nil end
 
--- Returns whether the core still records a trace: a trace that failed has a graph, which the core has emptied.
+-- Returns whether a value is a trace that is still open in the core. (A trace that failed still has a graph in Lua, but the
+-- core has emptied that graph.)
 local function is_open_trace(v)
   local recording = recording_of(v)
   return recording ~= nil and recording.graph ~= nil and traces.is_open(recording.graph)
@@ -90,7 +91,7 @@ local function graph(_, name)
   if name == "" then
     local names = open_traces()
     if #names == 0 then
-      binding.raise("state", "no trace is open", { hint = "t = model:tracer(input) opens one" })
+      binding.raise("state", "no trace is open whose graph could be shown", { hint = "t = model:tracer(input) opens one" })
     elseif #names > 1 then
       binding.raise("argument", "several traces are open: " .. table.concat(names, ", "), { hint = ":graph " .. names[1] })
     end
@@ -99,7 +100,8 @@ local function graph(_, name)
   local f = chunk.load(name)
   local v = f and f()
   if not is_open_trace(v) then
-    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended" or " is no trace"),
+    binding.raise("argument", name .. (recording_of(v) and " is a trace that has ended and has no graph"
+      or " is no trace and has no graph"),
       { hint = "t = model:tracer(input) opens one" })
   end
   local text = tostring(v:graph())
@@ -129,7 +131,7 @@ end
 ---@return boolean
 function commands.is(text) return text:find "^%s*:[^:]" ~= nil end
 
----Runs a command; returns the values of the line of Lua in it.
+---Runs a command of the shell; returns the values of the Lua line that the command ran, as `:time` does.
 ---@param session luasight.Shell
 ---@param text string
 ---@return any ...
@@ -138,7 +140,7 @@ function commands.run(session, text)
   local run = list[name]
   if not run then
     binding.raise("name", ("the shell has no command :%s%s"):format(name, near.text(name, commands.names())),
-      { hint = ":help lists them" })
+      { hint = ":help lists the commands" })
   end
   return run(session, rest)
 end

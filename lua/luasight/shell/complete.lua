@@ -18,14 +18,14 @@ local STRUCT = constants.LS_STRUCT
 
 local complete = {}
 
-local TENSOR = {} -- stands for a tensor whose value is not known
+local TENSOR = {} -- stands for any tensor whose value is not known
 
--- `==` would call a tensor's metamethod, which raises an error.
+-- Compares with rawequal, because `==` would call a tensor's metamethod, which raises an error.
 local function is_unknown(v) return rawequal(v, TENSOR) end
 
 local points = { "output", "input" }
 local taps = { "q", "k", "v", "scores", "pattern", "z" }
--- Method names of modules, tracers and models; each is offered where the value has it.
+-- Names of methods of modules, tracers and models; completion offers a name for a value that has this method.
 local words = { "get", "each", "named_modules", "points", "next", "call", "skip", "trace", "tracer", "generate", "stream",
   "scan", "edit", "clear_edits", "save_edits", "load_edits", "save_graph" }
 local tracer_words = { "run", "abandon", "graph", "invoke", "next", "iter", "all", "step", "stop", "apply", "cache" }
@@ -35,7 +35,7 @@ local public = { "tokenizer", "config", "generator" }
 
 local function module_of(handle) return debug.getfenv(handle).module end
 
--- Returns whether a model has a public field of this name, such as its tokenizer.
+-- Returns whether a handle is that of a whole model which has a field `name` for its users, such as `tokenizer`.
 local function has_public(handle, name)
   local place = debug.getfenv(handle)
   return place.path == "" and place.network.public[name] ~= nil
@@ -97,7 +97,8 @@ local function is_callable(v)
   return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
----Returns a table's own keys and those of its metatables; `__names` lists names that are not loaded yet.
+---Returns a table's own keys and those of its metatables. The metatable's function `__names` returns further names, whose
+---values are made only when they are first used.
 local function of_table(t, colon)
   local names, seen = {}, {}
   local function keep(v) return not colon or is_callable(v) end
@@ -142,7 +143,7 @@ end
 
 local closes = { [")"] = "(", ["]"] = "[", ["}"] = "{" }
 
--- Returns the index of the bracket that token i closes.
+-- Returns the index of the opening bracket that belongs to the closing bracket with index i in a list of tokens.
 local function opening(list, i)
   local depth, close = 0, list[i].text
   while i >= 1 do
@@ -159,7 +160,8 @@ local function ends_value(token)
   return token and (token.kind == "name" or token.kind == "sign" and closes[token.text] ~= nil and token.text ~= "}")
 end
 
--- Returns the steps of the expression that ends with token i (a root, then `get`, `index`, `call`), or nil for other kinds.
+-- Returns the steps of the expression that ends with token i, such as `a.b[0]`: a root, then `get`, `index` and `call`.
+-- Returns nil for other kinds of expressions.
 local function chain(list, i)
   local steps = {}
   local function before(step) table.insert(steps, 1, step) end
@@ -191,7 +193,7 @@ local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") 
 
 local function get(v, name)
   if is_unknown(v) or tensor.is_handle(v) then
-    if methods[name] or operators.find(name) then return TENSOR end -- calling it returns a tensor
+    if methods[name] or operators.find(name) then return TENSOR end -- the name is an operator, whose result is a tensor
     if not is_unknown(v) and v._kind == STRUCT and sequences.has(v, name) then return v[name] end
     return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- an unknown name is a field of an output
   end
@@ -218,7 +220,8 @@ local function index(v, inside)
   if model.is_handle(v) and type(name) == "number" or type(v) == "table" and name then return v[name] end
 end
 
----Returns the value of an expression, TENSOR where it is a tensor that is not known, or nil.
+---Returns the value of the expression that ends with token i; TENSOR for a tensor whose value is not known, nil where the
+---value is not known at all.
 local function follow(list, i)
   local steps = chain(list, i)
   if not steps then return nil end
@@ -235,7 +238,7 @@ local function follow(list, i)
       elseif step.index then
         v = index(v, step.index)
       elseif not is_unknown(v) then
-        v = nil -- the result of a call is unknown, unless it is an operator
+        v = nil -- the result of a call is not known, unless it is that of an operator
       end
       if v == nil then return nil end
     end
@@ -265,7 +268,7 @@ function complete.keywords(name)
   return names
 end
 
--- Returns the index of the innermost bracket that is still open behind token i.
+-- Returns the index of the innermost opening bracket that is not closed up to token i in a list of tokens.
 local function enclosing(list, i)
   local depth = 0
   for k = i, 1, -1 do
@@ -280,7 +283,7 @@ local function enclosing(list, i)
   end
 end
 
--- Returns the names of an operator's arguments where the cursor is inside of f{ or f(x, {, and f is an operator.
+-- Returns the names of an operator's arguments where the cursor is inside of `f{` or `f(x, {` and f is an operator, else nil.
 local function keyword_candidates(list, last)
   local token = list[last]
   if not token or token.kind ~= "sign" or token.text ~= "{" and token.text ~= "," then return nil end
@@ -339,7 +342,8 @@ local function globals()
   return names
 end
 
----Returns all candidates at the end of a text, and the part of the candidate that the text has already.
+---Returns all words with which the text before the cursor could be completed, and the part of such a word that the text
+---has already at its end.
 ---@param before string
 ---@return string[] candidates, string partial
 function complete.candidates(before)
@@ -376,7 +380,7 @@ end
 
 local MOST = 120
 
----Arranges words in columns, as many as fit in the width.
+---Arranges words in columns, as many as fit in `width` characters; returns the text.
 ---@param list string[]
 ---@param width integer
 ---@return string
@@ -411,7 +415,8 @@ local function sorted(list, partial)
   return found
 end
 
----Completes at a Tab: returns the text to insert behind `before`, and, where there is none, the list of candidates.
+---Completes the text before the cursor after a Tab: returns the text to insert behind `before`, or, where nothing can be
+---inserted, "" and the list of the possible words as text.
 ---@param before string
 ---@param width integer  the columns of the terminal
 ---@return string insert, string? list

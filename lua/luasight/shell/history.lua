@@ -1,14 +1,14 @@
---- The lines of earlier sessions of the shell: a file in the user's state folder with one entry on each line. Each entry is
---- written when it is entered, so that several shells can share the file.
+--- The history of the shell: a file in the user's state folder with one entry on each line, from earlier sessions too. Each
+--- entry is written when the user enters it, so that several shells can share the file.
 local system = require "luasight.ffi.system"
 
 local history = { size = 2000 }
 
----Returns the path of the file; nil where there is no home folder.
+---Returns the path of the shell's history file; nil where the user has no home folder.
 ---@return string?
 function history.path()
   local state, home = os.getenv "XDG_STATE_HOME", os.getenv "HOME"
-  if not state or state:sub(1, 1) ~= "/" then -- a relative path does not count in the XDG rules
+  if not state or state:sub(1, 1) ~= "/" then -- the XDG rules say that a relative path is to be ignored
     if not home or home == "" then return nil end
     state = home .. "/.local/state"
   end
@@ -21,7 +21,8 @@ local function plain(line)
   return (line:gsub("\\(.)", function(c) return c == "n" and "\n" or c end))
 end
 
----Returns the entries, oldest first; a file that has grown to twice its size is cut.
+---Returns the newest `history.size` entries of the history, the oldest first. A file with more than twice as many entries is
+---cut to these.
 ---@return string[]
 function history.load()
   local path = history.path()
@@ -41,7 +42,7 @@ function history.load()
   return entries
 end
 
----Appends an entry; returns false and the reason where that is not possible.
+---Appends an entry to the history file; returns false and the reason where the file cannot be written.
 ---@param text string
 ---@return boolean done, string? problem
 function history.add(text)

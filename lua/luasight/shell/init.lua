@@ -1,5 +1,5 @@
---- The interactive shell: reads a line, or as many as a statement needs, runs it, and shows its values. Lines that begin
---- with a colon are the shell's commands; see commands.lua.
+--- The interactive shell: reads a line of Lua, or as many lines as a statement needs, runs them, and shows their values.
+--- Lines that begin with a colon are the shell's commands; see commands.lua.
 local chunk = require "luasight.shell.chunk"
 local commands = require "luasight.shell.commands"
 local failure = require "luasight.base.error"
@@ -11,10 +11,10 @@ local wrap = require "luasight.shell.wrap"
 local shell = {}
 
 ---@class luasight.Shell
----@field read fun(prompt: string): "line"|"clear"|"end", string?
+---@field read fun(prompt: string): "line"|"clear"|"end", string?  reads a line; "clear": the user dropped the line
 ---@field traceback string?  the traceback of the last error
----@field over boolean?      whether the session has ended
----@field failed boolean?    whether an error occurred
+---@field over boolean?      whether the user has ended the session
+---@field failed boolean?    whether an entry raised an error
 ---@field rearm fun()        makes the next Ctrl-C interrupt the running line
 
 -- ---- running -----------------------------------------------------------------------------------------------------------
@@ -24,14 +24,15 @@ local function is_interrupt(e)
   return type(e) == "table" and failure.is(e) and e.code == "interrupted"
 end
 
----Prints an error as one line; the traceback is kept for `:bt`.
+---Prints an error as one line, and keeps its traceback, which the command `:bt` prints.
 function shell.report(session, e, traceback)
   session.traceback, session.failed = traceback, true
   io.stdout:flush()
   io.stderr:write(is_interrupt(e) and "interrupted" or "error: " .. failure.line(e), "\n")
 end
 
----Runs the function of a line; its traceback ends at the line.
+---Runs the function that a typed line was compiled to, and reports its error. The error's traceback ends at the typed line and
+---does not show the shell's own functions.
 ---@param session luasight.Shell
 ---@param f function
 ---@return boolean ok, any ...
@@ -58,7 +59,7 @@ local function show_results(session, ok, ...)
   shell.run(session, function() print(show.results(unpack(values, 1, n))) end)
 end
 
----Runs a text and shows its values.
+---Runs an entry, which is Lua or a command of the shell, and shows its values.
 ---@param session luasight.Shell
 ---@param text string
 function shell.evaluate(session, text)
@@ -82,8 +83,8 @@ local function plain_reader(shown)
   end
 end
 
----Returns a function that reads lines from the terminal with libedit, and one that adds to the history; nil without
----libedit.
+---Returns a function that reads lines from the terminal with libedit, and a function that adds an entry to the history; nil
+---where libedit is not installed.
 local function open_editor()
   local editor = require "luasight.ffi.editline".open(history.size)
   if not editor then return nil end
@@ -104,7 +105,7 @@ local function open_editor()
   end
 end
 
----Reads one entry: a line, and further lines where the first is only the beginning of a chunk.
+---Reads one entry: a line, and further lines where the first is only the beginning of a Lua chunk.
 ---@return "line"|"clear"|"end" how, string? text
 local function read_entry(session)
   local how, text = session.read "> "
@@ -113,7 +114,7 @@ local function read_entry(session)
     if not more then break end
     local next_line
     how, next_line = session.read ">> "
-    if how == "end" then return "line", text end -- running it reports what is missing
+    if how == "end" then return "line", text end -- running the unfinished text reports its error
     text = text .. "\n" .. (next_line or "")
   end
   return how, text
@@ -131,7 +132,7 @@ end
 
 local banner = "luasight %s, a shell for LuaJIT: ls, torch and nn are there\n:help says more, Ctrl-D leaves"
 
----Reads and runs entries from standard input until it ends or `:quit`.
+---Reads and runs entries from standard input until the input ends or the user enters `:quit`.
 ---@return boolean ok  # false where standard input is not a terminal and an entry failed
 function shell.start()
   local talks = system.is_terminal(0)
@@ -150,7 +151,7 @@ function shell.start()
     local ok, e = pcall(step, session)
     require "luasight.base.progress".leave()
     io.stdout:flush()
-    if not ok then -- the error is an interrupt between two lines, or one of the shell itself
+    if not ok then -- the error is an interrupt between two lines, or an error of the shell itself
       session.rearm()
       shell.report(session, e)
     end

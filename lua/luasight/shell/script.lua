@@ -1,16 +1,16 @@
---- Runs a script before the shell, which then knows the script's outermost locals. They are the script's own variables, not
---- copies: the shell and the script's functions see each other's changes.
+--- Loads a script that runs before the shell starts, such that the shell can use the script's outermost local variables.
+--- These are not copied: the shell and the script's functions see each other's changes of a variable.
 local chunk = require "luasight.shell.chunk"
 
 local script = {}
 
-local KEEP = "luasight_keep" -- the name of the function that the script calls at its end
+local KEEP = "luasight_keep" -- the global function that the script calls at its end to pass its locals
 
 ---@class luasight.Kept
 ---@field get fun(): any
 ---@field set fun(v: any)
 
--- Makes the metatable of the globals find the kept variables; a global of the same name hides a variable.
+-- Makes the metatable of the globals find the script's variables `kept`; a global of the same name hides a variable.
 local function answer_globals(kept)
   local meta = getmetatable(_G) or {}
   local names, index, newindex = meta.__names, meta.__index, meta.__newindex
@@ -32,7 +32,7 @@ local function answer_globals(kept)
   setmetatable(_G, meta)
 end
 
--- Returns the calls that pass the locals to the shell, as one line without a line end.
+-- Returns the Lua code that is added to a script to pass its local variables to the shell, as one line without a line end.
 local function calls(names)
   local parts = {}
   for i, name in ipairs(names) do
@@ -41,7 +41,7 @@ local function calls(names)
   return table.concat(parts, " ") .. (" %s() "):format(KEEP)
 end
 
----Loads a script as loadfile does. When it has run to its end, its outermost locals are available as globals.
+---Loads a script as loadfile does. When the script has run to its end, its outermost locals can be used like globals.
 ---@param path string
 ---@return function? f, string? problem
 function script.load(path)
@@ -52,7 +52,7 @@ function script.load(path)
   file:close()
   text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
   local names, stop = chunk.locals(text)
-  -- Where the calls cannot be added, as in compiled code, the script is run unchanged.
+  -- Where the calls that pass the locals cannot be added, as in a script of bytecode, the script is run unchanged.
   local whole = text:sub(1, stop - 1) .. (stop > #text and "\n" or "") .. calls(names) .. text:sub(stop)
   local f = #names > 0 and loadstring(whole, "@" .. path)
   if not f then return plain end

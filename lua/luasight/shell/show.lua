@@ -1,5 +1,5 @@
---- Values as text: models and tensors as PyTorch prints them, tables with their content, and proxies by how they are
---- computed, since the model would have to run to print their value.
+--- Returns values as text for the shell: models and tensors as PyTorch prints them, tables with their content, and proxies by
+--- how they are computed, since the model would have to run to print their value.
 local nodes_of = require "luasight.ffi.nodes"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
@@ -9,13 +9,14 @@ local cjson = require("cjson").new()
 
 local show = {}
 
-local WIDTH, MANY, DEEP = 100, 40, 4 -- the columns of a table on one line; the elements shown; the depth of tables shown
+local WIDTH, MANY, DEEP = 100, 40, 4 -- most columns of a table on one line; elements shown; depth shown
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 
 local signs = { add = "+", sub = "-", mul = "*", div = "/", pow = "^", remainder = "%" }
 
--- Returns how a node is computed, such as "transformer.h.3.output[0] * 2"; a node deep inside is shown by its number.
+-- Returns as text how a recorded value is computed, such as "transformer.h.3.output[0] * 2"; below three levels, a value is
+-- shown by the number of its node.
 local function node_text(nodes, number, depth)
   local node = nodes[number + 1]
   if node["do"] == "read" then return node.name end
@@ -51,7 +52,7 @@ local function key_text(key)
   return "[" .. value_text(key, DEEP, {}) .. "]"
 end
 
--- Returns the keys that are not in the list part: sorted names, then other keys in any order.
+-- Returns the keys of a table that are not in its list part: the strings, sorted, then other keys in any order.
 local function other_keys(t, count)
   local names, rest = {}, {}
   for key in pairs(t) do
@@ -94,12 +95,12 @@ end
 
 -- ---- results ---------------------------------------------------------------------------------------------------------
 
----Returns one value as text.
+---Returns any Lua value as the text that the shell shows.
 ---@param v any
 ---@return string
 function show.text(v) return value_text(v, 0, {}) end
 
----Returns the values of a line as text: on one line where each is short, else one below the other.
+---Returns the values that a typed line returned as text: on one line where each value is short, else one below the other.
 ---@param ... any
 ---@return string
 function show.results(...)

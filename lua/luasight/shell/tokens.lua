@@ -1,5 +1,5 @@
---- Splits Lua text into tokens, as far as the shell needs to know where a statement begins, what is a string, and which
---- brackets are open.
+--- Splits a Lua text into tokens, as exactly as the shell needs them to know where a statement begins, what is a string, and
+--- which brackets are open.
 local tokens = {}
 
 local keywords = {}
@@ -10,17 +10,17 @@ end
 
 ---@class luasight.Token
 ---@field kind "name"|"keyword"|"number"|"string"|"sign"
----@field text string   for a string its content, with escapes as they are written
----@field at integer    the position of its first byte, from 1
----@field stop integer  the position of its last byte
----@field open boolean? true for a string whose end is missing
+---@field text string   the token's text; for a string its content, with escapes as they are written
+---@field at integer    the position of the token's first byte in the text, from 1
+---@field stop integer  the position of the token's last byte
+---@field open boolean? true for a string without its closing quote or bracket
 
 ---Returns whether a word is a keyword of Lua.
 ---@param word string
 ---@return boolean
 function tokens.is_keyword(word) return keywords[word] == true end
 
--- Returns the position where a string in quotes ends, and whether it has a closing quote.
+-- Returns the position of the last byte of a string in quotes that begins at `at`, and whether it has a closing quote.
 local function quoted(text, at)
   local quote, i = text:sub(at, at), at + 1
   while true do
@@ -32,7 +32,7 @@ local function quoted(text, at)
   end
 end
 
--- Returns the position behind an opening long bracket [==[, and the bracket's equals signs; nil where there is none.
+-- Returns the position behind a long bracket such as [==[ that opens at `at`, and its equals signs; nil where there is none.
 local function long_start(text, at)
   local level, stop = text:match("^%[(=*)%[()", at)
   return stop, level

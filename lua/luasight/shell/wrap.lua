@@ -5,8 +5,9 @@ local wrap = {}
 
 local MOST = 80
 
--- Returns the indentation for the rest of a line: the beginning of the last column of a table, whose columns are separated
--- by two blanks, or else the line's own indentation, which is also used where the last column would be too narrow.
+-- Returns the indentation for the part of a long line that continues on the next line. In a line of a table, whose columns
+-- are separated by two blanks, that is where the last column begins; in other lines, and where the last column would be too
+-- narrow, it is the line's own indentation.
 local function indent_of(line, width)
   local blanks = #line:match "^ *"
   local column = line:match "^.*[^ ]  +()[^ ]"
@@ -37,7 +38,7 @@ function wrap.text(text, width)
   return (text:gsub("[^\n]+", function(line) return wrapped(line, width) end))
 end
 
----Wraps a text for the terminal behind standard output, to 80 columns at most.
+---Wraps a text to the width of the terminal that shows standard output, to 80 columns at most.
 ---@param text string
 ---@return string
 function wrap.for_output(text) return wrap.text(text, math.min(MOST, system.columns(1))) end

@@ -1,4 +1,5 @@
---- Outlines of models: the tree of modules with their tensors and numbers of parameters; equal neighbours are joined.
+--- Outlines of models for printing and drawing: the tree of modules with their tensors and numbers of parameters, in which
+--- equal neighbouring modules, such as the layers of a model, can be shown as one.
 local module_tree = {}
 
 ---@class luasight.Outline  one module of the tree
@@ -6,7 +7,7 @@ local module_tree = {}
 ---@field class string?
 ---@field tensors { name: string, shape: integer[], dtype: string?, count: integer, tied: string? }[]
 ---@field children luasight.Outline[]
----@field count integer  the number of parameters in the module and below it
+---@field count integer  the number of parameters in the module and all modules below it
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
@@ -46,7 +47,7 @@ function module_tree.of_network(m, tensor_of)
   return walk(m, "", "")
 end
 
--- Returns a text that is equal for two modules that may be shown as one.
+-- Returns a text about a module's class, tensors and children. Two neighbours with the same text may be shown as one.
 local function likeness(node)
   local parts = { node.class or "", tostring(node.count) }
   for _, t in ipairs(node.tensors) do
@@ -56,10 +57,10 @@ local function likeness(node)
   return table.concat(parts, "; ")
 end
 
----Iterates over the children; equal numbered neighbours are joined. Returns the first of them, its name or a range such as
----"0-11", and their number.
+---Iterates over the children of a module, with equal numbered neighbours as one group. Each step returns the first child of a
+---group, the child's name or for several a range such as "0-11", and the number of children in the group.
 ---@param node luasight.Outline
----@param all boolean?  true: no children are joined
+---@param all boolean?  true: each child is a group of its own
 ---@return fun(): luasight.Outline?, string?, integer?
 function module_tree.groups(node, all)
   local children, i = node.children, 0

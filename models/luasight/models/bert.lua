@@ -48,7 +48,7 @@ function Embeddings:init(config)
   self.dropout = nn.Dropout(config.hidden_dropout_prob)
 end
 
----Returns the positions of tokens where position_ids is not given.
+---Returns the position numbers of the tokens for a call without position_ids.
 ---@param see luasight.Masks
 ---@return any  # B T or 1 T
 function Embeddings:positions(see) return see:positions() end
@@ -76,7 +76,7 @@ function SelfAttention:init(config)
   self.query = nn.Linear(C, C)
   self.key = nn.Linear(C, C)
   self.value = nn.Linear(C, C)
-  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- not called: the attention function applies the dropout
+  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- never called: attention.attend applies the dropout
 end
 
 ---@param x any           B T C
@@ -87,7 +87,7 @@ function SelfAttention:forward(x, options)
   return helpers.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), options))
 end
 
----Applies a linear layer and dropout to y, adds x, and normalizes the sum.
+---Applies a linear layer and dropout to y, adds x (the residual), and normalizes the sum.
 local function add_and_norm(self, y, x) return self.LayerNorm(self.dropout(self.dense(y)) + x) end
 
 for _, name in ipairs { "SelfOutput", "Output" } do
@@ -182,7 +182,7 @@ local Head = Bert.LMPredictionHead
 function Head:init(config)
   self.transform = self.family.PredictionHeadTransform(config)
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = helpers.empty({ config.vocab_size }, {}) -- also the bias of self.decoder where weights are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- the same tensor as self.decoder.bias where weights are tied
 end
 
 function Head:forward(x) return self.decoder(self.transform(x)) end -- B T V
@@ -205,15 +205,15 @@ function ForMaskedLM:init(config)
   self:tie_weights()
 end
 
----Makes the head share the weight of the token embedding, where the configuration says so.
+---Makes the head and the token embedding share one weight, where the configuration says so.
 function ForMaskedLM:tie_weights() decoder.tie(self) end
 
----Applies the head alone.
+---Applies the head that predicts masked tokens to the encoder's output.
 ---@param x any  B T C
 ---@return any   # B T V
 function ForMaskedLM:head(x) return self.cls(x) end
 
----Takes the arguments of the encoder; returns { logits = B T V }.
+---Takes the same arguments as the encoder; returns a struct with the logits, { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any
@@ -232,6 +232,7 @@ function Pooler:init(config)
   self.activation = nn.Tanh()
 end
 
+---Returns what a linear layer and tanh make of the output for the first token of each row.
 ---@param x any           B T C
 ---@param options table?  attention_mask: B T; the first token of a row is behind the row's padding
 ---@return any  # B C
@@ -244,7 +245,7 @@ function Pooler:forward(x, options)
   return self.activation(self.dense(first))
 end
 
----Makes the class of the encoder without the head, with the output of its pooler for the first token.
+---Makes the class of the encoder without a head, which also returns the output of its pooler (see Pooler:forward).
 ---@param family table
 ---@return table
 function Bert.alone(family)
@@ -256,7 +257,7 @@ function Bert.alone(family)
     self.pooler = self.family.Pooler(config)
   end
 
-  ---Takes the arguments of the encoder.
+  ---Takes the same arguments as the encoder.
   ---@param input_ids any
   ---@param options table?
   ---@return any  # a struct: last_hidden_state, B T C; pooler_output, B C
@@ -288,7 +289,7 @@ function Bert.read_config(given, fields)
   return decoder.read_config(given, fields)
 end
 
----Translates the names of parameters in the oldest files.
+---Returns the present name of a parameter for the name that it has in the oldest files of BERT.
 ---@param name string
 ---@return string
 function Bert.rename(name)

@@ -44,7 +44,7 @@ function SelfAttention:init(config)
   self.k_lin = nn.Linear(C, C)
   self.v_lin = nn.Linear(C, C)
   self.out_lin = nn.Linear(C, C)
-  self.dropout = nn.Dropout(config.attention_dropout) -- not called: the attention function applies the dropout
+  self.dropout = nn.Dropout(config.attention_dropout) -- never called: attention.attend applies the dropout
 end
 
 ---@param x any           B T C
@@ -127,14 +127,14 @@ function ForMaskedLM:init(config)
   self.vocab_transform = nn.Linear(C, C)
   self.vocab_layer_norm = nn.LayerNorm(C, { eps = EPS })
   self.vocab_projector = nn.Linear(C, config.vocab_size)
-  self.mlm_loss_fct = nn.Module "CrossEntropyLoss"() -- never called; Hugging Face prints it with the model
+  self.mlm_loss_fct = nn.Module "CrossEntropyLoss"() -- never called: printed with the model, as by Hugging Face
   self:tie_weights()
 end
 
----Makes the head share the weight of the token embedding, where the configuration says so.
+---Makes the head and the token embedding share one weight, where the configuration says so.
 function ForMaskedLM:tie_weights() decoder.tie(self) end
 
----Takes the arguments of the encoder; returns { logits = B T V }.
+---Takes the same arguments as the encoder; returns a struct with the logits, { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any

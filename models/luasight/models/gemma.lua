@@ -21,7 +21,7 @@ Embedding.family = Gemma
 ---@return any  # B T C
 function Embedding:forward(ids)
   local x = nn.Embedding.forward(self, ids)
-  return x * x:new_full({}, math.sqrt(self.embedding_dim)) -- the factor is rounded to the dtype
+  return x * x:new_full({}, math.sqrt(self.embedding_dim)) -- the factor is rounded to the dtype of x
 end
 
 function Gemma.Model:init(config)
@@ -38,7 +38,7 @@ Gemma.fields = decoder.with(llama.fields, { vocab_size = 256000, hidden_size = 3
 local architecture = llama.architecture(Gemma, function(given)
   local config = llama.read_config(given, Gemma.fields)
   config.hidden_act = config.hidden_activation or config.hidden_act
-  -- The first files say gelu where they mean gelu_pytorch_tanh.
+  -- The first files of Gemma have hidden_act = "gelu", but mean gelu_pytorch_tanh.
   if config.hidden_act == "gelu" then config.hidden_act = "gelu_pytorch_tanh" end
   return config
 end)

@@ -41,7 +41,7 @@ end
 Gemma2.fields = decoder.with(gemma.fields, { hidden_size = 2304, intermediate_size = 9216, num_hidden_layers = 26,
   num_attention_heads = 8, num_key_value_heads = 4, hidden_activation = "gelu_pytorch_tanh",
   query_pre_attn_scalar = { 256, kind = "size" }, sliding_window = { 4096, kind = "count" },
-  attn_logit_softcapping = { 50, kind = "number" }, final_logit_softcapping = { 30, kind = "number" } }) -- 0 means no limit
+  attn_logit_softcapping = { 50, kind = "number" }, final_logit_softcapping = { 30, kind = "number" } }) -- 0: unlimited
 
 local architecture = llama.architecture(Gemma2, function(given)
   local config = llama.read_config(given, Gemma2.fields)

@@ -19,7 +19,7 @@ Gemma3.Model._class_name = "Gemma3TextModel"
 
 local RotaryEmbedding = Gemma3.RotaryEmbedding
 
----@param parameters table  the settings for each kind of layers
+---@param parameters table  the settings of the rotary embeddings for each kind of layers
 function RotaryEmbedding:init(parameters)
   self.kinds = {}
   for kind, p in pairs(parameters) do self.kinds[kind] = p end
@@ -27,7 +27,7 @@ function RotaryEmbedding:init(parameters)
 end
 
 ---@param x any          a tensor of the wanted dtype
----@param options table  position_ids: B T; layer_type: the kind of the layers that use these angles
+---@param options table  position_ids: B T; layer_type: the kind of layers for which the angles are
 ---@return any  # a tuple: cosines and sines, B T R each
 function RotaryEmbedding:forward(x, options)
   return rotary.embed(self.kinds[options.layer_type], self.channels, x, options.position_ids)

@@ -45,7 +45,7 @@ local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, not_implemented)
   if config.n_embd % config.n_head ~= 0 then
-    helpers.raise("format", ("n_embd is %d, which %d heads (n_head) cannot share evenly"):format(config.n_embd,
+    helpers.raise("format", ("the setting n_embd is %d, which %d heads (n_head) cannot share evenly"):format(config.n_embd,
       config.n_head))
   end
   return config
@@ -65,13 +65,13 @@ function Attention:init(config, layer)
   self.upcast = config.reorder_and_upcast_attn
   self.c_attn = nn.Conv1D(3 * C, C)
   self.c_proj = nn.Conv1D(C, C)
-  self.attn_dropout = nn.Dropout(config.attn_pdrop) -- not called: the attention function applies the dropout
+  self.attn_dropout = nn.Dropout(config.attn_pdrop) -- never called: attention.attend applies the dropout
   self.resid_dropout = nn.Dropout(config.resid_pdrop)
 end
 
 ---@param x any        B T C
----@param options table?  attention_mask: B 1 T S, true where a position (row) may read another (column); cache: this
----  layer's part; continues: the tokens continue the text in the cache
+---@param options table?  attention_mask: B 1 T S, true where a position (row) may read another (column); cache: the
+---  layer's part of the cache; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local C, H = self.width, self.num_heads
@@ -158,6 +158,7 @@ function LMHeadModel:init(config)
   self:tie_weights()
 end
 
+---Makes a key/value cache for generation.
 ---@param rows integer
 ---@param length integer  the length of the longest text
 ---@return any  # L 2 R H N D
@@ -167,8 +168,8 @@ function LMHeadModel:new_cache(rows, length)
     self.transformer.wpe.weight)
 end
 
--- Initializes a model for training: small random numbers, and smaller ones where a block adds to the residual stream
--- (section 2.3).
+-- Initializes a model for training: small random numbers, and smaller ones in the layers whose output is added to the residual
+-- stream (section 2.3 of the paper).
 local function initialize(net)
   local std, layers = net.config.initializer_range, net.config.n_layer
   for name, p in net:named_parameters() do
@@ -183,8 +184,8 @@ end
 local gpt2 = { tied = LMHeadModel.tied }
 
 ---Makes a GPT-2 with random weights.
----@param config table  the fields of config.json, in the old or the new spelling; a missing field is that of the smallest
----  model
+---@param config table  the fields of config.json, in the old or the new spelling; a missing field has the value of the
+---  smallest GPT-2
 ---@return table  # an nn.Module
 function gpt2.new(config)
   local net = LMHeadModel(read_config(config))
@@ -192,7 +193,8 @@ function gpt2.new(config)
   return net
 end
 
----Returns the place of a checkpoint's tensor: names may lack the prefix, and the causal masks of old files are left out.
+---Returns the module path for the name of a tensor in a file, in which the prefix "transformer." may be missing; nil for the
+---causal masks of old files, which the model does not need.
 ---@param name string
 ---@return string?
 function gpt2.place(name)

@@ -28,7 +28,7 @@ function SelfAttention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
   self.scale, self.upcast, self.pattern_dropout = 1, true, config.attention_dropout
-  self.attn_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention function applies the dropout
+  self.attn_dropout = nn.Dropout(config.attention_dropout) -- never called: attention.attend applies the dropout
   self.resid_dropout = nn.Dropout(config.resid_dropout)
   self.k_proj = nn.Linear(C, C, { bias = false })
   self.v_proj = nn.Linear(C, C, { bias = false })
@@ -37,7 +37,7 @@ function SelfAttention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues: the tokens continue the text in the
+---@param options table?  attention_mask: B 1 T S; cache: the layer's part of it; continues: the tokens continue the text in the
 ---  cache
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
@@ -93,7 +93,7 @@ end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
----  cache, continues: see cache.lua
+---  cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -118,21 +118,21 @@ local fields = decoder.with(decoder.fields, { vocab_size = 50257, hidden_size = 
 
 local aliases = { num_heads = "num_attention_heads", num_layers = "num_hidden_layers" }
 
----Returns the window of each layer; attention_types is a list of pairs: a list of kinds, and how often the list is
----repeated.
+---Returns for each layer the size of its sliding window, or false. The setting attention_types is a list of pairs: a list of
+---kinds ("global", "local"), and how often that list is repeated.
 local function read_windows(config)
   local windows, known = {}, { global = false, ["local"] = config.window_size }
   for _, pair in ipairs(config.attention_types or { { { "global", "local" }, config.num_hidden_layers / 2 } }) do
     for _ = 1, pair[2] do
       for _, kind in ipairs(pair[1]) do
-        if known[kind] == nil then helpers.raise("format", ("attention_types has %q, but only global and local are implemented")
+        if known[kind] == nil then helpers.raise("format", ("the setting attention_types has %q, not global or local")
           :format(tostring(kind))) end
         windows[#windows + 1] = known[kind]
       end
     end
   end
   if #windows ~= config.num_hidden_layers then
-    helpers.raise("format", ("attention_types describes %d layers, but there are %d (num_layers)"):format(#windows,
+    helpers.raise("format", ("the setting attention_types describes %d layers, but num_layers is %d"):format(#windows,
       config.num_hidden_layers))
   end
   return windows

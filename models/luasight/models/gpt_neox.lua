@@ -34,8 +34,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T S; cache: this layer's
----  part; continues: the tokens continue the text in the cache
+---@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T S; cache: the layer's
+---  part of the cache; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
@@ -89,7 +89,7 @@ end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
----  cache, continues: see cache.lua
+---  cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)

@@ -46,8 +46,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T S; cache: this layer's
----  part; continues: the tokens continue the text in the cache
+---@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T S; cache: the layer's
+---  part of the cache; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
@@ -97,7 +97,7 @@ end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
----  cache, continues: see cache.lua
+---  cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -125,7 +125,7 @@ return decoder.architecture(ForCausalLM, function(given)
   local config = decoder.read_config(given, fields, aliases)
   local R, D = config.rotary_dim, config.head_dim
   if R % 2 ~= 0 or R > D then
-    helpers.raise("format", ("rotary_dim is %d, but it must be even and at most the width of a head, %d"):format(R, D))
+    helpers.raise("format", ("the setting rotary_dim is %d, but it must be even and at most %d, a head's width"):format(R, D))
   end
   config.rope_parameters = { rope_type = "default", rope_theta = 10000, size = R }
   return config

@@ -1,4 +1,5 @@
---- Granite 3 (IBM 2024): a Llama with constant factors on embeddings, scores, residuals and logits.
+--- Granite 3 (IBM 2024): a Llama that multiplies embeddings, attention scores, residuals and logits by constant
+--- factors.
 local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.parts.names"

@@ -3,23 +3,23 @@
 --- An architecture is a module with
 ---   new(config)     makes the network of a configuration, in the old or new spelling, as nn.Module with the module paths of
 ---                   Hugging Face
----   place(name)     returns the module path of a checkpoint's tensor, nil for a tensor that is not needed; for the weight of
----                   an expert also the numbers of the expert and of the part, from 0
----   tied            maps a parameter to the one whose tensor it shares where the configuration says so
+---   place(name)     returns the module path of the parameter for the name of a checkpoint's tensor, nil for a tensor that is
+---                   not needed; for the weight of an expert also the numbers of the expert and of the part, from 0
+---   tied            maps a parameter to another one, whose tensor it shares where the configuration says so
 ---   alone           the architecture of the model without its head, if there is one, with the `class` that a config.json
 ---                   names for it
 local helpers = require "luasight.family"
 
 local models = {}
 
----Maps a model_type to the file of its family.
+---Maps a model_type to the name of the Lua module with the architecture of its family.
 models.files = {}
 for model_type in ([[
   bert bloom distilbert falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj granite llama mamba mamba2 mistral mixtral
   olmo2 opt phi phi3 qwen2 qwen3 qwen3_moe roberta stablelm starcoder2 t5
 ]]):gmatch "%S+" do models.files[model_type] = "luasight.models." .. model_type end
 
----@class luasight.Architecture
+---@class luasight.Architecture  makes the networks of a family, and finds their parameters in files
 ---@field new fun(config: table): table
 ---@field place fun(name: string): string?, integer?, integer?
 ---@field tied table<string, string>
@@ -34,9 +34,9 @@ function models.names()
   return names
 end
 
----Returns the architecture of a model type; raises an error with the list of all where there is none.
+---Returns the architecture for a model_type; raises an error that lists all model types where there is none.
 ---@param model_type any  the model_type of config.json
----@param classes any?    the `architectures` of config.json: the first may be the model without its head
+---@param classes any?    the `architectures` of config.json: the first may name the model without its head
 ---@return luasight.Architecture
 function models.find(model_type, classes)
   local file = models.files[model_type]
@@ -48,7 +48,7 @@ function models.find(model_type, classes)
   local names = models.names()
   local hint = "luasight has " .. table.concat(names, ", ")
   if type(model_type) ~= "string" then
-    helpers.raise("format", "there is no model_type, which names the family of the model", { hint = hint })
+    helpers.raise("format", "the setting model_type is missing, which names the family of the model", { hint = hint })
   end
   helpers.raise("name", ("luasight has no model of the type %q%s"):format(model_type, helpers.near(model_type, names)),
     { hint = hint })

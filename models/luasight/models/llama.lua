@@ -66,8 +66,8 @@ function Attention:project(x)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T S; cache: this layer's
----  part; continues: the tokens continue the text in the cache
+---@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T S; cache: the layer's
+---  part of the cache; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local q, k, v = self:project(x)
@@ -129,19 +129,19 @@ function Model:init(config)
   self.rotary_emb = family.RotaryEmbedding(config.rope_parameters)
 end
 
----Returns the input of the first layer; a family may replace it.
+---Returns the input of the first layer: the token embeddings, unless a family replaces this method.
 ---@param x any  B T C, the token embeddings
 ---@return any
 function Model:enter(x) return x end
 
----Returns the input of the head.
+---Returns the input of the head: the normalized output of the last layer.
 ---@param x any  B T C, the output of the last layer
 ---@return any
 function Model:leave(x) return self.norm(x) end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
----  cache, continues: see cache.lua
+---  cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -161,7 +161,7 @@ end
 ---@type table<string, luasight.ConfigField>
 Llama.fields = decoder.with(decoder.fields, {
   intermediate_size = { 11008, kind = "size" },
-  num_key_value_heads = { nil, kind = "size" }, -- by default as many as heads
+  num_key_value_heads = { nil, kind = "size" }, -- by default num_attention_heads
   head_dim = { nil, kind = "size" },            -- by default hidden_size / heads
   hidden_act = { "silu", kind = "string" },
   rms_norm_eps = { 1e-6, kind = "number" },
@@ -184,14 +184,14 @@ function Llama.read_config(given, fields, rope, aliases)
   return config
 end
 
----Derives the classes of another family that is a Llama with changes.
----@param prefix string
+---Derives the classes of another family, which is a Llama with changes, from those of Llama.
+---@param prefix string  the prefix of the classes' names, such as "Qwen2"
 ---@return table
 function Llama.family(prefix) return decoder.family(prefix, Llama) end
 
----Makes the architecture of a family.
----@param family table
----@param read fun(given: table): table
+---Makes the architecture of a family that is a Llama with changes.
+---@param family table  the classes of the family
+---@param read fun(given: table): table  reads a configuration
 ---@return luasight.Architecture
 function Llama.architecture(family, read)
   return decoder.architecture(family.ForCausalLM, read, { drop = { "rotary_emb%.inv_freq$" } })

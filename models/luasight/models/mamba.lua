@@ -13,7 +13,7 @@ local norms = require "luasight.models.parts.norms"
 
 local torch, nn = ls.torch, ls.nn
 
--- A convolution in which each channel reads itself at the present position and the K - 1 positions before it.
+-- A convolution in which each channel reads its own values at the present position and at the K - 1 positions before.
 local Conv1d = nn.Module "Conv1d"
 
 ---@param channels integer
@@ -31,8 +31,8 @@ function Conv1d:extra_repr()
 end
 
 ---@param x any           B T I
----@param options table?  seen: B K-1 I, the positions before x where x continues a text; the last positions are written to
----  it
+---@param options table?  seen: B K-1 I, the inputs before x where x continues a text; the call writes its last K-1 inputs
+---  there
 ---@return any            # B T I
 function Conv1d:forward(x, options)
   local before, named = self.kernel - 1, { groups = self.channels }
@@ -98,10 +98,10 @@ function Mixer:initialize(config)
   local bias = self.dt_bias or self.dt_proj.bias
   local low, high = math.log(config.time_step_min), math.log(config.time_step_max)
   local dt = (bias:rand_like() * (high - low) + low):exp():clamp_min(config.time_step_floor)
-  bias:copy_(dt + (-(-dt):expm1()):log()) -- the inverse of softplus
+  bias:copy_(dt + (-(-dt):expm1()):log()) -- softplus(bias) is dt
 end
 
----Returns how many numbers a row keeps from step to step: the last inputs of the convolution, and the state.
+---Returns how many numbers the cache keeps for each row: those of the last inputs of the convolution, and of the state.
 ---@return integer seen, integer state
 function Mixer:kept()
   local state = 1
@@ -109,13 +109,13 @@ function Mixer:kept()
   return self.conv1d.channels * (self.conv1d.kernel - 1), state
 end
 
----Applies the convolution and the activation behind it; padding is set to 0.
+---Applies the mixer's convolution and then its activation function; positions of padding are set to 0.
 ---@param x any          B T W
----@param options table  attention_mask: B T, 0 at padding; cache: this layer's part, R X; continues: x continues the text
----  in the cache
+---@param options table  attention_mask: B T, 0 at padding; cache: the layer's part of the cache, R X; continues: x
+---  continues the text in the cache
 ---@return any, any?  # B T W; the state in the cache as a view of shape state_shape for each row
 function Mixer:convolve(x, options)
-  local real = not options.continues and options.attention_mask -- a step of a generation has no padding
+  local real = not options.continues and options.attention_mask -- one step of a generation reads no padding
   real = real and real:ne(0):unsqueeze(-1):to(x) -- B T 1
   local function shown(y) return real and y * real or y end
   local part, given, state = options.cache, nil, nil
@@ -180,7 +180,7 @@ end
 Mamba.inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see cache.lua
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options, Mamba.inputs)
@@ -194,7 +194,7 @@ local ForCausalLM = Mamba.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "backbone", "embeddings", Mamba.inputs
 ForCausalLM.final_norm, ForCausalLM.cache_axes = "norm_f", cache.of_states
 
----Makes the cache of a generation, whose size does not depend on the length of the text.
+---Makes the cache for a generation; its size does not depend on the length of the text.
 ---@param rows integer
 ---@return any  # L R X
 function ForCausalLM:new_cache(rows)
@@ -233,13 +233,14 @@ function Mamba.read_config(given, fields)
   local R = config.time_step_rank
   if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
   if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then
-    helpers.raise("format", ("time_step_rank is %s, but it must be \"auto\" or a whole number above 0"):format(tostring(R)))
+    helpers.raise("format", ("the setting time_step_rank is %s, but it must be \"auto\" or a whole number above 0"):format(
+      tostring(R)))
   end
   config.time_step_rank = R
   return config
 end
 
----Translates the name that the first files have for the embedding.
+---Returns the present name of a parameter for its name in the first files of Mamba, in which the embedding has another name.
 ---@param name string
 ---@return string
 function Mamba.rename(name) return (name:gsub("^(.-)embedding%.", "%1embeddings.")) end

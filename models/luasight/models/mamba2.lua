@@ -21,7 +21,7 @@ function Mamba2.RMSNorm:extra_repr() return "" end
 local RMSNormGated = nn.Module "MambaRMSNormGated"
 
 ---@param width integer
----@param group integer  the width of a group
+---@param group integer  the number of channels that are normalized together
 ---@param eps number
 function RMSNormGated:init(width, group, eps)
   self.groups, self.group, self.eps = width / group, group, eps
@@ -47,7 +47,7 @@ local Mixer = Mamba2.Mixer
 ---@param config table
 function Mixer:init(config)
   local C, I, H, G, N = config.hidden_size, config.intermediate_size, config.num_heads, config.n_groups, config.state_size
-  local wide = I + 2 * G * N -- the width of the convolution
+  local wide = I + 2 * G * N -- the number of channels of the convolution
   self.inner, self.heads, self.head_dim, self.groups, self.state, self.wide = I, H, config.head_dim, G, N, wide
   self.state_shape = { H, config.head_dim, N }
   self.limit = config.time_step_limit
@@ -61,7 +61,7 @@ function Mixer:init(config)
   self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
 end
 
----Returns what each position reads from itself and from earlier positions.
+---Returns what each position reads of the values that it and the earlier positions have written.
 ---@param u any      B T I, the values that are written
 ---@param write any  B T (G N), the direction in which each position writes
 ---@param read any   B T (G N), the direction in which each position reads
@@ -85,7 +85,7 @@ function Mixer:mix(u, write, read, dt, state, continues)
   local written = x * dt:transpose(1, 2):unsqueeze(-1) -- B H T P
   local y = (from:matmul(to:transpose(-2, -1)) * shares):matmul(written) -- B H T P
   if state then
-    local left = (P:narrow(-1, -1, 1) - P):exp():float():unsqueeze(-1) -- B H T 1, the decay from each position to the end
+    local left = (P:narrow(-1, -1, 1) - P):exp():float():unsqueeze(-1) -- B H T 1, the decay from a position to the end
     local now = (written * left):transpose(-2, -1):matmul(to) -- B H P N
     if continues then
       y = y + from:matmul(state:transpose(-2, -1)) * P:exp():float():unsqueeze(-1)

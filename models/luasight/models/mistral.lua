@@ -11,7 +11,7 @@ local fields = decoder.with(llama.fields, { intermediate_size = 14336, num_key_v
 
 return llama.architecture(Mistral, function(given)
   local config = llama.read_config(given, fields)
-  config.layer_types = nil -- a file that has layer_types has those of another family
+  config.layer_types = nil -- where a file has layer_types, they are another family's
   config.windows = decoder.windows(config, function() return true end)
   return config
 end)

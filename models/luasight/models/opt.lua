@@ -23,7 +23,7 @@ local OPT = decoder.family("OPT", {
   ForCausalLM = decoder.ForCausalLM,
 })
 
-local FIRST = 2 -- the row of position 0 in the table of positions
+local FIRST = 2 -- the row of position 0 in the table of position embeddings
 
 function OPT.LearnedPositionalEmbedding:forward(positions) -- B T
   return nn.Embedding.forward(self, positions + FIRST) -- B T C
@@ -43,7 +43,7 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues: the tokens continue the text in the
+---@param options table?  attention_mask: B 1 T S; cache: the layer's part of it; continues: the tokens continue the text in the
 ---  cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
@@ -106,7 +106,7 @@ end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E;
----  cache, continues: see cache.lua
+---  cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T E
 function Decoder:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -141,13 +141,13 @@ function ForCausalLM:init(config)
   self:tie_weights()
 end
 
--- The decoder is called directly, so the module `model` itself has no output.
+-- Returns the module that computes: the module `model` around the decoder is never called and has no output.
 function ForCausalLM:body() return self.model.decoder end
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50272, hidden_size = 768, num_hidden_layers = 12,
   num_attention_heads = 12, tie_word_embeddings = true, ffn_dim = { 3072, kind = "size" },
   do_layer_norm_before = { true, kind = "boolean" }, _remove_final_layer_norm = { false, kind = "boolean" },
-  word_embed_proj_dim = { nil, kind = "size" }, -- hidden_size by default
+  word_embed_proj_dim = { nil, kind = "size" }, -- by default hidden_size
   dropout = { 0.1, kind = "share" }, activation_function = { "relu", kind = "string" },
   enable_bias = { true, kind = "boolean" }, layer_norm_elementwise_affine = { true, kind = "boolean" },
   pad_token_id = { 1, kind = "number" } })

@@ -67,7 +67,8 @@ local fields = decoder.with(llama.fields, { vocab_size = 32064, hidden_size = 30
   original_max_position_embeddings = { 4096, kind = "size" }, sliding_window = { 0, kind = "count" },
   resid_pdrop = { 0, kind = "share" } })
 
----Returns a copy of the configuration in which the scaling is called longrope; files of this family call it su or yarn.
+---Returns a copy of the configuration in which the scaling of the rotary angles is called longrope; some files of Phi-3 call
+---this scaling su or yarn.
 local function with_plain_name(given)
   local copy = {}
   for name, v in pairs(given) do copy[name] = v end

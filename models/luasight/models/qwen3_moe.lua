@@ -40,11 +40,12 @@ local fields = decoder.with(qwen3.fields, { hidden_size = 2048, intermediate_siz
   moe_intermediate_size = { 768, kind = "size" }, num_experts_per_tok = { 8, kind = "size" },
   num_experts = { 128, kind = "count" }, norm_topk_prob = { false, kind = "boolean" } })
 
----Returns for each layer whether it has experts: every decoder_sparse_step-th layer, but not those of mlp_only_layers.
+---Returns for each layer whether it has a mixture of experts: every decoder_sparse_step-th layer has one, except for the layers
+---in the list mlp_only_layers.
 local function sparse_layers(config)
   local sparse, plain = {}, {}
   if config.mlp_only_layers ~= nil and type(config.mlp_only_layers) ~= "table" then
-    helpers.raise("format", "mlp_only_layers must be a list of numbers of layers")
+    helpers.raise("format", "the setting mlp_only_layers must be a list of layers' numbers")
   end
   for _, layer in ipairs(config.mlp_only_layers or {}) do plain[layer] = true end
   for layer = 0, config.num_hidden_layers - 1 do

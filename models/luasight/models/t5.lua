@@ -1,5 +1,6 @@
 --- T5 (Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"), 1.0 and
---- 1.1: an encoder, a decoder that reads the encoder's output, and learned scores for distances.
+--- 1.1: an encoder, a decoder that reads the encoder's output, and attention scores to which a learned number for the distance
+--- of the positions is added.
 ---
 --- Axes: B batch, T position of the decoder or encoder, S position that is read, C width, H heads, D head width, V
 --- vocabulary.
@@ -27,9 +28,9 @@ local function norm(config) return LayerNorm(config.d_model, config.layer_norm_e
 
 -- ---- distances -------------------------------------------------------------------------------------------------------
 
----Returns the bucket of each distance, which selects a learned number: each small distance has a bucket of its own, longer
----ones share buckets that grow.
----@param distance any         T S, the position that is read minus the one that reads
+---Returns the number of the bucket of each distance, which selects a learned number. Each small distance has a bucket of its
+---own; larger distances share buckets, which are the wider the larger the distances are.
+---@param distance any         T S, the position that is read minus the position that reads
 ---@param both_ways boolean     whether later positions have other buckets than earlier ones
 ---@param buckets integer
 ---@param furthest integer      all distances from here on share the last bucket
@@ -38,7 +39,7 @@ local function bucket_of(distance, both_ways, buckets, furthest)
   if both_ways then buckets = math.floor(buckets / 2) end
   local far = both_ways and distance:abs() or (-distance):clamp_min(0) -- T S
   local exact = math.floor(buckets / 2)
-  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact) -- a share of the furthest distance
+  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact) -- 0 at `exact`, 1 at `furthest`
   local coarse = ((share * (buckets - exact)):to { dtype = "int64" } + exact):clamp_max(buckets - 1)
   local bucket = torch.where(far:lt(exact), far, coarse)
   return both_ways and bucket + distance:gt(0) * buckets or bucket
@@ -65,7 +66,8 @@ function Attention:init(config, role)
   if role.has_bias then self.relative_attention_bias = nn.Embedding(self.buckets, H) end
 end
 
----Returns the learned numbers for all distances, with minus infinity where a position must not be read.
+---Returns the numbers that are added to the scores: a learned number for each distance, and minus infinity where a position
+---must not be read.
 ---@param distance any  T S
 ---@param mask any      booleans that broadcast to B H T S, or nil
 ---@return any          # 1 H T S or B H T S
@@ -78,8 +80,8 @@ end
 ---@param x any           B T C
 ---@param options table?  key_value_states: B S C, the states that are read, by default x; position_bias: numbers that are
 ---  added to the scores, B H T S; attention_mask and distance, T S, from which the first layer makes the bias for all
----  layers; cache: this layer's part, which an attention to the encoder fills once; continues
----@return any  # a tuple: B T C, and the bias
+---  layers; cache: the layer's part of the cache, which an attention to the encoder fills once; continues: see parts/cache.lua
+---@return any  # a tuple: B T C, and the numbers added to the scores (the bias)
 function Attention:forward(x, options)
   local o = options or {}
   local from, bias = o.key_value_states or x, o.position_bias
@@ -115,7 +117,7 @@ end
 
 function SelfAttention:forward(x, options) -- B T C
   local attended = self.SelfAttention(self.layer_norm(x), options)
-  return helpers.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias
+  return helpers.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias of the scores
 end
 
 local CrossAttention = nn.Module "T5LayerCrossAttention"
@@ -182,7 +184,7 @@ end
 
 ---@param x any           B T C
 ---@param options table?  the options of the self-attention
----@param cross table?    the options of the attention to the encoder
+---@param cross table?    the options of the attention to the encoder's output
 ---@return any  # a tuple: B T C, and the bias of the self-attention
 function Block:forward(x, options, cross)
   local attended = self.layer[0](x, options)
@@ -214,7 +216,7 @@ local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; for a decoder also
 ---  encoder_hidden_states: B S C, encoder_attention_mask: B S, cache, encoder_cache (keys and values of the encoder's
----  positions), continues
+---  positions), continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Stack:forward(input_ids, options)
   input_ids, options = arguments.read(stack_inputs, input_ids, options)
@@ -230,7 +232,7 @@ function Stack:forward(input_ids, options)
     seen = see:everything()
   end
   local of_encoder = { cache = options.encoder_cache, continues = options.continues }
-  local inner = { attention_mask = seen, distance = see:distances() } -- the first block makes the bias for all
+  local inner = { attention_mask = seen, distance = see:distances() } -- block 0 makes the bias of all
   for i, block in self.block:each() do
     local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }
@@ -253,7 +255,7 @@ ForConditionalGeneration.tied = { ["encoder.embed_tokens.weight"] = "shared.weig
 
 function ForConditionalGeneration:init(config)
   self.config = config
-  self.shared = nn.Embedding(config.vocab_size, config.d_model) -- not called: encoder and decoder share its weight
+  self.shared = nn.Embedding(config.vocab_size, config.d_model) -- never called: encoder and decoder share its weight
   self.encoder = Stack(config, config.num_layers, false)
   self.decoder = Stack(config, config.num_decoder_layers or config.num_layers, true)
   self.lm_head = nn.Linear(config.d_model, config.vocab_size, { bias = false })
@@ -285,7 +287,7 @@ function ForConditionalGeneration:forward(input_ids, options)
   return helpers.struct { { "logits", self.lm_head(x) } } -- B T V
 end
 
----Returns the token with which each text of the decoder begins; the encoder reads the input of a generation.
+---Returns the id of the token with which the decoder begins each text, since the prompt of a generation is the encoder's input.
 ---@return integer
 function ForConditionalGeneration:start_token()
   return self.config.decoder_start_token_id or self.config.pad_token_id
@@ -326,8 +328,8 @@ local fields = {
 local aliases = { hidden_size = "d_model", num_attention_heads = "num_heads", num_hidden_layers = "num_layers",
   head_dim = "d_kv" }
 
----Reads a configuration. Version 1.1 does not scale the input of the head. Old files say this by tie_word_embeddings = false,
----which in them says nothing about shared weights.
+---Reads a configuration of T5. Version 1.1 does not scale the input of the head. Old files mark version 1.1 by the setting
+---tie_word_embeddings = false, which in T5's files says nothing about shared weights.
 local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, { "is_decoder", "quantization_config" })
@@ -336,14 +338,14 @@ local function read_config(given)
   local gate, act = config.feed_forward_proj:match "^(gated)%-([%w_]+)$"
   act = act or config.feed_forward_proj:match "^[%w_]+$"
   if not act then
-    helpers.raise("format", ("feed_forward_proj is %q, but it must be the name of an activation, which may begin with gated-")
+    helpers.raise("format", ("the setting feed_forward_proj is %q, but it must be an activation's name, perhaps after gated-")
       :format(config.feed_forward_proj))
   end
   config.is_gated_act, config.dense_act_fn = gate ~= nil, gate and act == "gelu" and "gelu_new" or act
   return config
 end
 
----Initializes a model for training, as the authors' code does.
+---Initializes the parameters of a T5 for training, with the same distributions as the authors' code.
 local function initialize(net)
   local c = net.config
   local function normal(t, std) nn.init.normal_(t, { mean = 0, std = c.initializer_factor * std }) end

@@ -1,21 +1,22 @@
---- Beam search with the steps of transformers: for each prompt, the k best unfinished texts are continued, and the k best
---- finished ones are kept.
+--- Beam search, step by step as in transformers: for each prompt, the k best unfinished texts (the beams) are continued, and
+--- the k best finished texts are kept.
 ---
---- Axes: B prompts, k beams, R = B k rows of the run, K candidates, N the largest number of tokens, V vocabulary.
+--- Axes: B prompts, k beams of each prompt, R = B k rows of the generation, K candidates of each prompt, N the largest number
+--- of tokens, V vocabulary.
 local torch = require "luasight.tensor.torch"
 
 local beams = {}
 
 local NEVER = -1e9 -- the score of a candidate that cannot be chosen, as in transformers
 
----@class luasight.Beams
+---@class luasight.Beams  the state of a beam search
 ---@field run luasight.GenerationRun
 ---@field scores any    B k, the sums of log probabilities of the unfinished texts
 ---@field texts any     B k N, the finished texts, the best first
----@field ended any     B k, which of the k places have a finished text
+---@field ended any     B k, true where a place of `texts` has a finished text
 ---@field ranks any     B k, the scores of the finished texts, with length_penalty applied
 ---@field lengths any   B k, the numbers of new tokens of the finished texts
----@field hope any      B 1, whether an unfinished text could still become one of the best
+---@field hope any      B 1, true where an unfinished text could still become one of the k best finished ones
 local Beams = {}
 Beams.__index = Beams
 
@@ -26,36 +27,37 @@ function beams.new(run)
   local B = run.rows / k
   local function filled(value, dtype) return torch.full({ B, k }, value, { dtype = dtype, device = device }) end
   local scores = filled(NEVER, "float32")
-  scores[":, 0"] = 0 -- at first all beams are the prompt, and only one of them has candidates
+  scores[":, 0"] = 0 -- at first all beams are the prompt, so only the first one is continued
   return setmetatable({ run = run, scores = scores, texts = run.ids:view(B, k, -1), ended = filled(false, "bool"),
     ranks = filled(NEVER, "float32"), lengths = filled(0, "int64"),
     hope = torch.ones({ B, 1 }, { dtype = "bool", device = device }) }, Beams)
 end
 
----Returns, for each prompt, the elements of x at the positions `at`: `x:index_select(0, at + b * of)`.
+---Returns for each prompt b the elements of x[b] with the numbers at[b]; `of` is the number of elements of x[b].
 local function pick(x, at, of) -- B of ..., B n -> B n ...
   local B, n = at.shape[0], at.shape[1]
   local flat = (at + torch.arange(0, B * of, of, { device = at.device }):unsqueeze(1)):flatten()
   return x:flatten(0, 1):index_select(0, flat):unflatten(0, { B, n })
 end
 
----Returns the K best continuations: their scores, the beams that they continue, and their texts.
+---Returns the K best continuations of each prompt's beams by one token: their scores (B K), the numbers of the beams that
+---they continue (B K), and their texts (B K N).
 local function candidates(self, scores) -- B k V
   local run, s = self.run, self.run.settings
   local k, V = s.num_beams, scores.shape[2]
   local K = math.min(math.max(2, 1 + #s.ends) * k, k * V)
   local best, at = (scores + self.scores:unsqueeze(-1)):flatten(1):topk(K, 1) -- B K
-  local from = at:div(V, { rounding_mode = "floor" }) -- B K, the beam of each candidate
+  local from = at:div(V, { rounding_mode = "floor" }) -- B K, the number of the beam that each candidate continues
   local texts = pick(run.ids:unflatten(0, { scores.shape[0], k }), from, k) -- B K N
   texts:select(2, run.length):copy_(at:remainder(V))
   return best, from, texts
 end
 
----Keeps the candidates that have ended and are better than the texts kept so far.
+---Updates the k best finished texts of each prompt by the candidates that have ended and are better.
 local function keep_ended(self, best, texts, ends)
   local run, s = self.run, self.run.settings
   local k, new = s.num_beams, run.step + 1
-  local now = ends:clone() -- only the k best candidates are kept
+  local now = ends:clone() -- only the k best candidates can be kept as finished
   now:narrow(1, k, now.shape[1] - k):fill_(false)
   local ranks = best / new ^ s.length_penalty
   local closed = self.hope:logical_not()
@@ -68,8 +70,8 @@ local function keep_ended(self, best, texts, ends)
   self.lengths = torch.cat({ self.lengths, torch.full_like(best, new, { dtype = "int64" }) }, 1):gather(1, order)
 end
 
----Updates whether an unfinished text can still become one of the best; this is an estimate unless early_stopping is
----"never".
+---Updates `hope`: whether an unfinished text can still become one of a prompt's k best finished texts. The answer is an
+---estimate unless the option early_stopping is "never".
 local function update_hope(self)
   local run, s = self.run, self.run.settings
   local length = s.early_stopping == "never" and s.length_penalty > 0 and run.steps or run.step
@@ -78,7 +80,8 @@ local function update_hope(self)
   self.hope = self.hope:logical_and(possible:gt(worst):any(1, true))
 end
 
----Reorders the rows of the cache into a new tensor, so that what a trace saved of the old cache stays unchanged.
+---Replaces the cache by a new tensor with the rows in the order `rows`, so that views of the old cache that a trace has saved
+---stay unchanged.
 local function reorder(run, rows)
   if torch.equal(rows, torch.arange(run.rows, { device = rows.device })) then return end
   local axes, moved = run.axes, run.cache:new_empty(run.cache.shape)
@@ -88,7 +91,7 @@ local function reorder(run, rows)
   run.cache = moved
 end
 
----Appends one token to every beam; returns whether the search continues.
+---Appends one token to every beam; returns whether the beam search continues.
 ---@param run luasight.GenerationRun
 ---@param scores any  R V, log probabilities
 ---@return boolean
@@ -116,8 +119,8 @@ function Beams:append(run, scores)
   return true
 end
 
----Returns the best texts of each prompt.
----@return any  # B num_return_sequences, T + new
+---Returns the num_return_sequences best texts of each prompt.
+---@return any  # (B num_return_sequences) x (T + new tokens), token ids
 function Beams:text()
   local run = self.run
   if not run.over then return run.ids:narrow(1, 0, run.length) end

@@ -1,4 +1,5 @@
---- Chooses token ids from the scores of the last position: penalties, filters and random draws, for all rows at once.
+--- Chooses the next token of each row from the scores at the row's last position: applies penalties and filters, and draws
+--- at random; all rows are computed at once.
 ---
 --- Axes: R rows, S tokens so far, V vocabulary.
 local bit = require "bit"
@@ -8,10 +9,11 @@ local choose = {}
 
 -- ---- scores ----------------------------------------------------------------------------------------------------------
 
----Applies the settings that do not depend on sampling: repetition_penalty, and min_new_tokens, before which no text ends.
+---Returns the scores after the settings that also act without sampling: repetition_penalty lowers the scores of tokens that
+---occurred before, and while a text is too short, tokens that would end it cannot be chosen.
 ---@param scores any            R V, float32
 ---@param history any           R S, the tokens so far without padding; needed for repetition_penalty
----@param too_short boolean     whether no text may end at this step
+---@param too_short boolean     true: no text may end at this step
 ---@param s luasight.GenerationSettings
 ---@return any  # R V
 function choose.adjust(scores, history, too_short, s)
@@ -38,12 +40,13 @@ function choose.filter(scores, s)
     local best, at = scores:topk(k, 1)
     local least = best[":, -1:"]
     local n = scores:ge(least):sum(1):max():item()
-    if n > k then best, at = scores:topk(n, 1) end -- of several equal scores, all or none are kept
+    if n > k then best, at = scores:topk(n, 1) end -- of tokens with equal scores, all or none are kept
     scores, ids = n > k and best:masked_fill(best:lt(least), -math.huge) or best, at
   end
   if s.top_p < 1 then
     if not ids then scores, ids = scores:sort(1, true) end
-    local worse = scores:softmax(-1):flip(1):cumsum(-1):flip(1) -- the probability of each token and of all behind it
+    -- for each token, the sum of its probability and of those of all less likely tokens
+    local worse = scores:softmax(-1):flip(1):cumsum(-1):flip(1)
     local beyond = worse:le(1 - s.top_p)
     beyond[":, 0"] = false
     scores = scores:masked_fill(beyond, -math.huge)
@@ -55,7 +58,7 @@ end
 
 local A, B, C = 0x9E3779B97F4A7C15ULL, 0xBF58476D1CE4E5B9ULL, 0x94D049BB133111EBULL
 
----Returns a 64-bit number that looks random, made of a counter (SplitMix64).
+---Returns a 64-bit number that looks random, made from the number z by the method SplitMix64.
 local function mix(z)
   z = z + A
   z = bit.bxor(z, bit.rshift(z, 30)) * B
@@ -63,8 +66,8 @@ local function mix(z)
   return bit.bxor(z, bit.rshift(z, 31))
 end
 
----Returns a number from 0 to 1 (excluded) for each row, which depends on the seed, the row and the step alone: other draws
----do not change it, and a row gets the same numbers in every batch in which it has the same position.
+---Returns a random number from 0 to 1 (1 excluded) for each row. The number depends only on the seed, the row's index and the
+---step: other random draws do not change it, and a larger batch has the same numbers for its first rows.
 ---@param seed integer
 ---@param rows integer
 ---@param step integer
@@ -79,11 +82,12 @@ end
 ---@return integer
 function choose.seed() return torch.randint(0, 2 ^ 53, { 1 }, { dtype = "int64" }):item() end
 
----Draws one token for each row by its probability: the first at which the sum of probabilities exceeds the row's number.
----@param scores any        R n
----@param ids any?          R n; nil: the positions are the token ids
----@param numbers number[]  a number from 0 to 1 (excluded) for each row
----@return any  # R
+---Draws one token for each row: the first token at which the sum of the probabilities up to there exceeds the row's random
+---number.
+---@param scores any        R n, the scores of n tokens
+---@param ids any?          R n, the ids of these tokens; nil: the tokens are those with the ids 0 to n - 1
+---@param numbers number[]  a random number from 0 to 1 (1 excluded) for each row
+---@return any  # R, token ids
 function choose.draw(scores, ids, numbers)
   local sums = scores:double():softmax(-1):cumsum(-1) -- R n
   local at = torch.tensor(numbers, { dtype = "float64", device = sums.device }):unsqueeze(1) * sums[":, -1:"] -- R 1

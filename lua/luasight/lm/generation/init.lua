@@ -1,13 +1,14 @@
---- Text generation: a run holds the text so far and drives an engine step by step. The engine runs the model; there are two:
---- the model alone (at the end of this file), and a pass of a trace (trace/batch.lua), where a body or stored edits act.
+--- Text generation: a generation run holds the text so far and tells an engine, step by step, to run the model. There are two
+--- engines: the model alone (at the end of this file), and a pass of a trace (trace/batch.lua), where a script's body or stored
+--- edits act on the model.
 ---
 ---     local run = generation.start(net, settings, { input_ids = ids, attention_mask = mask })
 ---     run:begin(engine)         calls engine:begin(0, arguments)
 ---     run:take(engine, logits)  adds a token to each text; calls engine:begin(step, arguments) or engine:finish()
 ---     local text = run:text()
 ---
---- Step 0 reads the prompt; with a cache, each later step reads one token. Row b of the prompt has the rows b k .. b k + k
---- - 1 of the run, where k is num_beams or num_return_sequences.
+--- Step 0 reads the prompt; with a cache, each later step reads one token. Prompt b has the rows from b k to b k + k - 1 of
+--- the run, where k is the larger of num_beams and num_return_sequences.
 ---
 --- Axes: B prompts, R rows of the run, T prompt, S tokens so far, N the largest number of tokens, V vocabulary.
 local beams = require "luasight.lm.generation.beams"
@@ -23,11 +24,11 @@ local generation = { names = settings.names, settings = settings.read, lengths =
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 
----Returns `t:narrow(axis, 0, length)` as a handle whose bytes are not counted: they belong to the cache, which is counted
----once.
+---Returns the view `t:narrow(axis, 0, length)` as a handle whose memory is not counted: it is the memory of the cache `t`,
+---which is counted already.
 local function first(t, axis, length) return operators.call_view(operators.get "narrow", t, axis, 0, length) end
 
----Returns a tensor for N tokens that begins with the prompt.
+---Returns a tensor with room for N tokens, which begins with the prompt and is filled with `fill` behind it.
 local function with_room(prompt, N, fill) -- R T -> R N
   local room = prompt:new_full({ prompt:size(0), N }, fill)
   first(room, 1, prompt:size(1)):copy_(prompt)
@@ -36,28 +37,29 @@ end
 
 -- ---- the run ---------------------------------------------------------------------------------------------------------
 
----@class luasight.GenerationRun
+---@class luasight.GenerationRun  the state of a generation
 ---@field rows integer    the number of rows that the model runs
 ---@field steps integer   the largest number of steps
 ---@field step integer    the number of steps that have run
----@field prompt integer  T
----@field length integer  S
+---@field prompt integer  T, the number of tokens of the prompt
+---@field length integer  S, the number of tokens so far
 ---@field settings luasight.GenerationSettings
 ---@field least integer   the number of new tokens before which no text ends
----@field ids any         R N
+---@field ids any         R N, the tokens so far, and room for further ones
 ---@field mask any        R N, 0 at padding; nil where there is no padding
 ---@field net table        the network
 ---@field encoded table?    the input of the encoder, where there is one: input_ids and attention_mask, R positions
 ---@field offset integer    the number of the encoder's positions, which are the first in the cache
----@field cache any       see models/luasight/models/parts/cache.lua; nil: each step reads the whole text
+---@field cache any       see models/luasight/models/parts/cache.lua; nil: there is none, and each step reads the whole text
 ---@field axes luasight.CacheAxes  the axes of the cache
----@field pads table<integer, true>?  the numbers of padding tokens in rows; nil: the cache serves texts of any length
+---@field pads table<integer, true>?  the numbers of padding tokens that rows have, needed to find the length of each text
+---  where the cache has to be filled anew at some lengths (see rereads); nil: it never has to
 ---@field endings any     the ids that end a text; nil where there are none
 ---@field ended any       R, true where the text has ended; nil: no text can end, or there are beams
 ---@field before any      R, true where the text had ended before the last step
 ---@field seed integer?   the seed of sampling
----@field over boolean?
----@field beams luasight.Beams?
+---@field over boolean?      true: all texts have ended
+---@field beams luasight.Beams?  the state of a beam search; nil without one
 local Run = {}
 Run.__index = Run
 
@@ -69,7 +71,7 @@ local function pads_of(mask, T)
   return pads
 end
 
----Begins a generation; the model has not run yet.
+---Makes the state of a generation; the model does not run yet.
 ---@param net table                              the network; its method `new_cache`, if there is one, makes the cache
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }  B T; int64 ids; the mask is 0 at padding, which is on the left
@@ -111,7 +113,8 @@ function generation.start(net, s, inputs)
   return run
 end
 
----Returns whether the cache does not serve a text of this length, so that the text has to be read again.
+---Returns whether the keys in the cache are not valid for a text of the present length (as with rotary angles that depend on
+---the length), so that the next step has to read the whole text again.
 local function rereads(run)
   for pad in pairs(run.pads or {}) do
     if run.net:rereads(run.length - pad) then return true end
@@ -136,14 +139,14 @@ function Run:arguments()
   }
 end
 
----Returns the tokens so far; in place of padding it has a token that the row contains anyway.
+---Returns the tokens so far, for repetition_penalty; padding is replaced by a token that the same row contains anyway.
 local function history(run) -- R S
   local ids = first(run.ids, 1, run.length)
   if not run.mask then return ids end
   return torch.where(first(run.mask, 1, run.length):ne(0), ids, ids[":, -1:"])
 end
 
----Returns the scores of the next token, adjusted but not yet filtered.
+---Returns the scores for the next token of each row after `choose.adjust`, and before sampling filters them.
 local function scores_of(run, logits) -- R T V -> R V
   local s, last = run.settings, logits:select(1, -1)
   if run.beams then last = last:float():log_softmax(-1)
@@ -151,7 +154,7 @@ local function scores_of(run, logits) -- R T V -> R V
   return choose.adjust(last, s.repetition_penalty ~= 1 and history(run) or nil, run.step < run.least, s)
 end
 
----Returns which rows of `ids` (R S) a stop string ends, as a list of numbers for a tensor; nil where no row ends.
+---Returns a list that says for each row of `ids` (R S) whether its last token completes a stop string; nil where none does.
 local function stopped(run, ids)
   local s, found = run.settings, nil
   local reach = math.min(pieces.reach(s.stop_strings), ids:size(1))
@@ -163,9 +166,9 @@ local function stopped(run, ids)
   return found and flags or nil
 end
 
----Returns which rows end with the last of these tokens.
+---Returns for each row of `ids` whether the row's text ends with its last token.
 ---@param ids any  R S
----@return any     # R, booleans; nil where no text can end
+---@return any     # R, booleans; nil where no text ends
 function Run:endings_of(ids)
   local ends
   if self.endings then ends = torch.isin(ids:select(1, -1), self.endings) end
@@ -186,7 +189,7 @@ local function next_of_rows(run, scores)
   return choose.draw(left, ids, choose.uniform(run.seed, run.rows, run.step))
 end
 
----Appends one token to every row; returns whether any text continues.
+---Chooses a token for every row from the logits and appends it; returns whether any text continues.
 local function append(run, logits)
   local scores = scores_of(run, logits)
   if run.beams then return run.beams:append(run, scores) end
@@ -201,25 +204,27 @@ local function append(run, logits)
   return run.step < run.steps and not run.ended:all():item()
 end
 
----Takes the logits of the step that has run, and appends the tokens.
+---Chooses the next tokens by the logits of the step that has run, and appends them to the texts.
 ---@param logits any  R T V; those of the last position are used
----@return table?     # the arguments for the next step; nil: all texts have ended
+---@return table?     # the model's arguments for the next step; nil: all texts have ended
 function Run:advance(logits)
-  if self.over then binding.raise("state", "this generation has already ended") end
+  if self.over then binding.raise("state", "this generation has already ended: start a new one") end
   local goes_on = torch.no_grad(append, self, logits)
   self.over = not goes_on
   return goes_on and self:arguments() or nil
 end
 
 ---@class luasight.GenerationEngine  runs the model for a generation
----@field begin fun(engine: luasight.GenerationEngine, step: integer, arguments: table)  the next step has these arguments
----@field finish fun(engine: luasight.GenerationEngine)                                  there are no more steps
+---@field begin fun(engine: luasight.GenerationEngine, step: integer, arguments: table)  called before each step, with the
+---  model's arguments for the step
+---@field finish fun(engine: luasight.GenerationEngine)  called after the last step
 
----Lets an engine begin the first step.
+---Calls an engine's method `begin` for the first step.
 ---@param engine luasight.GenerationEngine
 function Run:begin(engine) engine:begin(0, self:arguments()) end
 
----Takes the logits of the step that ran, and lets the engine begin the next step or finish.
+---Appends the tokens that follow from the logits of the step that ran; then calls the engine's method `begin` for the next
+---step, or `finish` where all texts have ended.
 ---@param engine luasight.GenerationEngine
 ---@param logits any  R T V
 function Run:take(engine, logits)
@@ -227,14 +232,14 @@ function Run:take(engine, logits)
   if arguments then engine:begin(self.step, arguments) else engine:finish() end
 end
 
----Returns the prompt with the new tokens; rows that ended early are filled with the pad token.
----@return any  # B num_return_sequences, T + new
+---Returns the prompts with the new tokens; rows whose text ended early are filled with the pad token.
+---@return any  # (B num_return_sequences) x (T + new tokens), token ids
 function Run:text()
   if self.beams then return self.beams:text() end
   return first(self.ids, 1, self.length)
 end
 
----Returns the tokens of the last step, one for each row; false for a text that had ended before.
+---Returns the ids of the tokens that the last step appended, one for each row; false for a row whose text had ended before.
 ---@return (integer|false)[]
 function Run:new_tokens()
   if self.beams then refuse("a search with beams has no tokens before it has ended", "use num_beams = 1") end
@@ -249,10 +254,10 @@ end
 
 ---@class luasight.GenerationSteps  a generation whose steps run one by one
 ---@field run luasight.GenerationRun
----@field step fun(steps: luasight.GenerationSteps): boolean  runs one step; false where there is none left
+---@field step fun(steps: luasight.GenerationSteps): boolean  runs one step; returns false where no step is left
 
----@class luasight.ModelAlone: luasight.GenerationEngine, luasight.GenerationSteps  no trace is opened
----@field arguments table?  the arguments of the next step; nil behind the last
+---@class luasight.ModelAlone: luasight.GenerationEngine, luasight.GenerationSteps  runs the model without a trace
+---@field arguments table?  the model's arguments for the next step; nil after the last step
 local Alone = {}
 Alone.__index = Alone
 
@@ -268,7 +273,7 @@ function Alone:step()
   return true
 end
 
----Begins a generation without a body and without edits.
+---Begins a generation without a trace, in which no body and no stored edits act on the model.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
@@ -281,16 +286,16 @@ end
 
 -- ---- text and tokens of the steps -------------------------------------------------------------------------------------
 
----Runs all steps; returns the text.
+---Runs all steps of a generation; returns the texts.
 ---@param steps luasight.GenerationSteps
----@return any  # B num_return_sequences, T + new
+---@return any  # (B num_return_sequences) x (T + new tokens), token ids
 function generation.text(steps)
   while steps:step() do end -- luacheck: ignore
   return steps.run:text()
 end
 
----Iterates over the steps of a generation of one text: `for id, text in ...`. The text has whole characters only: it is ""
----while a character is not complete and for special tokens, and nil where there is no tokenizer.
+---Iterates over the steps of a generation of one text: `for id, text in ...` gets each new token and the new text. The text has
+---whole characters only: it is "" while a character is not complete and for special tokens. Without a tokenizer it is nil.
 ---@param steps luasight.GenerationSteps
 ---@return fun(): integer?, string?
 function generation.tokens(steps)
@@ -304,14 +309,14 @@ function generation.tokens(steps)
   end
 end
 
----Runs a generation to its end; returns the text.
+---Runs a generation to its end, without a trace; returns the texts.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
----@return any  # B num_return_sequences, T + new
+---@return any  # (B num_return_sequences) x (T + new tokens), token ids
 function generation.generate(net, s, inputs) return generation.text(generation.alone(net, s, inputs)) end
 
----Iterates over the tokens of a generation of one text, as `generation.tokens` does.
+---Iterates over the tokens of a generation of one text without a trace, as `generation.tokens` does.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }

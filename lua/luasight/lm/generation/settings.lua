@@ -1,4 +1,5 @@
---- The options of a generation under transformers' names: defaults, checks, contradictions.
+--- The options of a text generation, named as in transformers: their defaults, and the checks of their values and of options
+--- that contradict each other.
 local failure = require "luasight.base.error"
 local options = require "luasight.base.options"
 
@@ -27,25 +28,26 @@ local number = { "a number", function(v) return is_number(v) and math.abs(v) < m
 ---@class luasight.GenerationOptions  named as in transformers; the defaults are those of the folder's
 ---  generation_config.json
 ---@field max_new_tokens integer?        the largest number of new tokens (20 where nothing else limits the length)
----@field max_length integer?            the largest number of tokens with the prompt; excludes max_new_tokens
+---@field max_length integer?            the largest number of tokens, the prompt included; not with max_new_tokens
 ---@field min_new_tokens integer?        the least number of new tokens (0)
----@field min_length integer?            the least number of tokens with the prompt (0)
----@field do_sample boolean?             false: chooses the most likely token at each step
+---@field min_length integer?            the least number of tokens, the prompt included (0)
+---@field do_sample boolean?             true: draws each token at random; false: chooses the most likely token (false)
 ---@field temperature number?            divides the scores before sampling (1)
 ---@field top_k integer?                 samples from the k most likely tokens (50); 0: from all
 ---@field top_p number?                  samples from the most likely tokens with this total probability (1)
 ---@field seed integer?                  the seed of sampling: the same seed makes the same text
----@field repetition_penalty number?     lowers the scores of tokens that occurred before (1: not)
----@field num_beams integer?             the number of beams (1: no search)
----@field num_return_sequences integer?  the number of texts for each prompt (1); more need sampling or beams
----@field length_penalty number?         the exponent of the length by which scores of beams are divided (1)
----@field early_stopping boolean|"never"?  when a search with beams stops (false)
----@field eos_token_id integer|integer[]|false?  the ids that end a text; false: no id does
----@field pad_token_id integer?          the id that fills rows whose text ended early
+---@field repetition_penalty number?     above 1, lowers the scores of tokens that occurred before (1)
+---@field num_beams integer?             the number of beams of a beam search (1: no beam search)
+---@field num_return_sequences integer?  the number of texts for each prompt (1); several need sampling or beam search
+---@field length_penalty number?         beam search divides a text's score by its length to this power (1)
+---@field early_stopping boolean|"never"?  when a beam search stops: true, with num_beams finished texts; false, when a better
+---  one is unlikely; "never", when none is possible (false)
+---@field eos_token_id integer|integer[]|false?  the token ids that end a text; false: no token ends a text
+---@field pad_token_id integer?          the token id that fills rows whose text ended early
 ---@field stop_strings string|string[]?  strings that end a text
 ---@field use_cache boolean?             whether to use a cache (true where the network has one)
 
----The kind of each option.
+---By option: the kind of values that the option takes.
 local kinds = {
   do_sample = flag, temperature = above_zero, top_k = size, top_p = share, seed = size,
   repetition_penalty = above_zero,
@@ -59,12 +61,12 @@ local kinds = {
   use_cache = flag,
 }
 
----The names of all options, as keys.
+---The names of all options of a generation, as the keys of a table.
 ---@type table<string, true>
 settings.names = {}
 for name in pairs(kinds) do settings.names[name] = true end
 
--- Settings of generation_config.json that are not implemented, with the value that switches each off.
+-- The settings of generation_config.json that are not implemented, each with the value that switches the setting off.
 local neutral = {
   no_repeat_ngram_size = 0, encoder_no_repeat_ngram_size = 0, encoder_repetition_penalty = 1, typical_p = 1, min_p = 0,
   top_h = 1, epsilon_cutoff = 0, eta_cutoff = 0, diversity_penalty = 0, num_beam_groups = 1, guidance_scale = 1,
@@ -82,16 +84,17 @@ local function check_config(config)
   for name, v in pairs(config) do
     local kind, off = kinds[name], neutral[name]
     if kind and not kind[2](v) and not (name == "pad_token_id" and v == -1) then
-      failure.raise("format", ("generation_config.json: %s is %s, not %s"):format(name, kind[1], options.text(v)),
-        { hint = "correct the file" })
+      failure.raise("format", ("generation_config.json: the setting %s is %s, not %s"):format(name, kind[1], options.text(v)),
+        { hint = "correct the setting in the file" })
     elseif off ~= nil and v ~= off and not (type(v) == "table" and next(v) == nil) then
-      failure.raise("format", ("generation_config.json: %s = %s is not implemented"):format(name, options.text(v)),
-        { hint = "take it out of the file to generate without it" })
+      failure.raise("format", ("generation_config.json: the setting %s = %s is not implemented"):format(name, options.text(v)),
+        { hint = "take the setting out of the file to generate without it" })
     end
   end
 end
 
----Raises an error for options that act only in sampling, or only with beams, where these are off.
+---Raises an error where a given option acts only in sampling or only in beam search and this is switched off, and where options
+---contradict each other.
 local function check_together(given, s)
   local function only(names, condition, what)
     for _, name in ipairs(names) do
@@ -124,7 +127,8 @@ local function list(v)
   return type(v) == "table" and v or { v }
 end
 
----Returns the ids that end a text; ids in a file that the model does not have are left out.
+---Returns the token ids that end a text: those `given` as an option, else the `default` from a file, without ids that are not
+---in the model's vocabulary.
 local function end_ids(given, default, vocabulary)
   local ids = {}
   for _, id in ipairs(list(given == nil and default or given)) do
@@ -146,10 +150,10 @@ local function pad_id(given, default, ids, reader)
   return given or reader.pad and reader.pad() or ids[1] or 0
 end
 
----@class luasight.GenerationSettings  the result of `settings.read`
+---@class luasight.GenerationSettings  the checked options of a generation with their defaults, from `settings.read`
 ---@field do_sample boolean
 ---@field temperature number
----@field top_k integer               0: all tokens
+---@field top_k integer               0: sampling draws from all tokens
 ---@field top_p number
 ---@field seed integer?               nil: a seed is drawn
 ---@field repetition_penalty number
@@ -157,21 +161,21 @@ end
 ---@field num_return_sequences integer
 ---@field length_penalty number
 ---@field early_stopping boolean|"never"
----@field max_new_tokens integer?     as the options have it
----@field max_length integer?         as the options have it
----@field usual_new_tokens integer?   the limit where the options have none; less where the model cannot read so many
----@field usual_length integer?       the same limit, with the prompt included
+---@field max_new_tokens integer?     nil where the option was not given
+---@field max_length integer?         nil where the option was not given
+---@field usual_new_tokens integer?   max_new_tokens of the files, used where no limit was given
+---@field usual_length integer?       max_length of the files, used where no limit was given; it includes the prompt
 ---@field min_new_tokens integer
 ---@field min_length integer
----@field ends integer[]              the ids that end a text
----@field pad integer
+---@field ends integer[]              the token ids that end a text
+---@field pad integer                 the token id that fills rows whose text ended early
 ---@field stop_strings string[]
 ---@field use_cache boolean?          nil: a cache is used where the network has one
 ---@field tokenizer (fun(): any)?
 ---@field context integer?            the largest number of tokens that the model reads
 
----Reads the options of a call. The default of an option is in the folder's generation_config.json, else in its
----configuration, else it is transformers' own (max_new_tokens 20).
+---Checks the options of a generation and returns them with their defaults. The default of an option is the value in the model's
+---generation_config.json, else in its config.json, else that of transformers (max_new_tokens is 20).
 ---@param given table?
 ---@param net table             the network; its `config` and `generation_config` are read where it has them
 ---@param reader? luasight.Reader
@@ -220,7 +224,7 @@ end
 
 -- ---- lengths ---------------------------------------------------------------------------------------------------------
 
----Returns the largest and the least number of new tokens for a prompt of T tokens.
+---Returns the largest and the least number of tokens that a generation adds to a prompt of T tokens.
 ---@param s luasight.GenerationSettings
 ---@param T integer
 ---@return integer most, integer least
@@ -233,7 +237,7 @@ function settings.lengths(s, T)
         "use max_new_tokens, which counts new tokens")
     end
   end
-  local room = s.context and s.context + 1 - T -- the last new token is not read
+  local room = s.context and s.context + 1 - T -- the model does not read the last new token
   if most and room and most > room then
     refuse(("the prompt has %d tokens and %d new tokens are asked for, but the model reads at most %d"):format(
       T, most, s.context), ("max_new_tokens = %d fits"):format(room))

@@ -1,7 +1,7 @@
---- The cache of the Hugging Face hub, with the layout of Python's huggingface_hub, so that each program can use the files
---- that the other downloaded:
+--- The folder of files downloaded from the Hugging Face hub. It has the layout of Python's huggingface_hub, so that luasight
+--- and Python programs can use each other's files:
 ---
----     CACHE/models--OWNER--NAME/refs/main               the commit of a branch or tag when the hub was last asked
+---     CACHE/models--OWNER--NAME/refs/main               the commit of the branch main when the hub was last asked
 ---     CACHE/models--OWNER--NAME/snapshots/COMMIT/FILE   a link to a blob
 ---     CACHE/models--OWNER--NAME/blobs/ETAG              the bytes of a file; ETAG.incomplete during the download
 ---     CACHE/.locks/models--OWNER--NAME/ETAG.lock        the lock of the process that downloads the blob
@@ -19,12 +19,12 @@ local function variable(name)
   return value
 end
 
----Returns whether an environment variable has one of the values that mean yes.
+---Returns whether an environment variable has a value that means yes, such as 1 or ON.
 ---@param name string
 ---@return boolean
 function cache.is_on(name) return yes[(variable(name) or ""):upper()] or false end
 
----Returns a path in which ~ and $NAME are replaced as by Python's expanduser and expandvars.
+---Returns a path in which ~ and $NAME are replaced in the way of Python's functions expanduser and expandvars.
 local function expanded(path)
   path = path:gsub("^~", function() return os.getenv "HOME" end)
   return (path:gsub("%$(%w[%w_]*)", os.getenv):gsub("%${(%w[%w_]*)}", os.getenv))
@@ -51,7 +51,8 @@ local function first_line(path)
   return line ~= "" and line or nil
 end
 
----Returns the user's token from HF_TOKEN, or from the file that `hf auth login` writes.
+---Returns the user's access token for the hub: from the environment variable HF_TOKEN, else from the file that `hf auth login`
+---writes; nil where there is none.
 ---@return string?
 function cache.token()
   if cache.is_on "HF_HUB_DISABLE_IMPLICIT_TOKEN" then return nil end
@@ -62,11 +63,11 @@ end
 
 -- ---- one model -------------------------------------------------------------------------------------------------------
 
----@class luasight.hub.Repository
----@field id string
----@field revision string
----@field path string    the folder of the repository
----@field locks string
+---@class luasight.hub.Repository  a model's folder in the cache
+---@field id string      the name of the model, "owner/name"
+---@field revision string  a branch, a tag or a commit
+---@field path string    the path of the model's folder
+---@field locks string   the path of the folder with the locks of the model's files
 local Repository = {}
 Repository.__index = Repository
 
@@ -79,12 +80,12 @@ function cache.repository(id, revision)
     Repository)
 end
 
----Returns whether a revision is the full name of a commit.
+---Returns whether a revision is the full name of a commit: 40 hexadecimal digits.
 ---@param revision string
 ---@return boolean
 function cache.is_commit(revision) return #revision == 40 and not revision:find "[^%x]" end
 
----Returns the commit of the revision when the hub was last asked; nil where it was not asked yet.
+---Returns the commit to which the revision belonged when the hub was last asked; nil where the hub has not been asked yet.
 ---@return string?
 function Repository:commit()
   if cache.is_commit(self.revision) then return self.revision end
@@ -97,13 +98,13 @@ end
 function Repository:snapshot(commit) return self.path .. "/snapshots/" .. commit end
 
 local function refuse(path)
-  failure.raise("io", ("%s: the file cannot be written: the disk is full, or there is no permission"):format(path),
+  failure.raise("io", ("%s: the downloaded file cannot be written: the disk is full, or there is no permission"):format(path),
     { hint = "set HF_HOME to another folder for files of the hub" })
 end
 
 local function above(path) return path:match "^(.*)/[^/]+$" end
 
----Writes down the commit of the revision.
+---Writes the commit to which the revision belongs into the cache.
 ---@param commit string
 function Repository:note(commit)
   if self.revision == commit or self:commit() == commit then return end
@@ -119,7 +120,7 @@ end
 ---@return string
 function Repository:blob(etag) return self.path .. "/blobs/" .. etag end
 
----Makes the folders for a blob and its lock; returns the path of the lock.
+---Makes the folders for the file with an ETag and for the file's lock; returns the path of the lock.
 ---@param etag string
 ---@return string
 function Repository:lock_path(etag)
@@ -128,7 +129,7 @@ function Repository:lock_path(etag)
   return ("%s/%s.lock"):format(self.locks, etag)
 end
 
----Makes the link from the file of a snapshot to its blob.
+---Makes the link that has the file's name in the snapshot of a commit and points to the blob with the file's bytes.
 ---@param commit string
 ---@param name string
 ---@param etag string

@@ -1,5 +1,5 @@
---- Downloads files of the hub into its cache: several at once; each continues an earlier partial download, is checked
---- before it gets its name, and is downloaded by one process only.
+--- Downloads files of the Hugging Face hub into the cache, several at once. A download continues an earlier partial one, runs
+--- in one process only, and is checked before the file gets its name.
 local binding = require "luasight.ffi"
 local curl = require "luasight.ffi.curl"
 local digest = require "luasight.ffi.digest"
@@ -23,15 +23,15 @@ local function size_of(path)
   return size or 0
 end
 
----@class luasight.hub.Job
+---@class luasight.hub.Job  the download of one file
 ---@field file luasight.hub.File
----@field path string      the path of its blob
----@field partial string
----@field lock integer?
----@field tries integer    the number of attempts since the file last grew
----@field most integer     the largest number of bytes that the file has had
----@field resumed boolean? whether it continues a partial file of an earlier process
----@field ready number     when the next attempt may begin, in seconds of system.now
+---@field path string      the path of the complete file in the cache
+---@field partial string   the path of the file during the download
+---@field lock integer?    the lock that this process holds on the file
+---@field tries integer    the number of attempts since the partial file last grew
+---@field most integer     the largest number of bytes that the partial file has had
+---@field resumed boolean? whether the download continues a partial file of an earlier process
+---@field ready number     the time from which on the next attempt may begin, in seconds as system.now returns them
 
 local function job_of(repository, file)
   local path = repository:blob(file.etag)
@@ -49,8 +49,8 @@ local function refuse(job, repository, code, what, hint, cause)
     { hint = hint, cause = cause })
 end
 
----Returns what is wrong with the downloaded bytes, or nil. The ETag that the hub has for a file is the SHA-256 of a large
----file, and git's hash of a small one.
+---Returns as text what is wrong with the downloaded file, or nil. The bytes are compared with the ETag that the hub returns for
+---the file: SHA-256 for a large file, git's SHA-1 for a small one.
 local function flaw(job)
   local etag, size = job.file.etag, size_of(job.partial)
   if job.file.size and size ~= job.file.size then
@@ -64,7 +64,7 @@ end
 
 -- ---- one transfer ----------------------------------------------------------------------------------------------------
 
----Begins or continues a transfer; returns false where another process holds the lock.
+---Begins or continues the download of a file; returns false where another process holds the file's lock.
 local function begin(job, repository, transfers)
   if not job.lock then
     local lock, problem = system.lock(job.lock_path)
@@ -94,7 +94,8 @@ local function begin(job, repository, transfers)
   return true
 end
 
----Checks a complete file, and gives it its name or raises an error.
+---Checks a completely downloaded file and gives it its name. A wrong file is removed: where it continued an older partial file,
+---the download starts again; else an error is raised.
 local function settle(job, repository)
   local wrong = flaw(job)
   if not wrong then
@@ -108,7 +109,7 @@ local function settle(job, repository)
   if not job.resumed then
     refuse(job, repository, "format", wrong, "try again; if the error stays, a proxy may be changing the files")
   end
-  job.resumed, job.whole = false, false -- the partial file may have been wrong: starts again
+  job.resumed, job.whole = false, false -- the older partial file may have been wrong: starts again
 end
 
 local function too_short(job, repository)
@@ -116,7 +117,8 @@ local function too_short(job, repository)
     "try again; if the error stays, a proxy may be changing the files")
 end
 
----Handles a transfer that has ended: the file is complete, the transfer is tried again later, or an error is raised.
+---Decides what follows on the end of a file's transfer: the file is complete, the transfer is tried again later, or an error
+---is raised.
 local function ended(job, repository)
   local t = job.transfer
   job.transfer = nil
@@ -168,7 +170,8 @@ local function progress_of(jobs, transfers)
   return bytes
 end
 
----Runs one round over the jobs: begins those that can begin, continues the running transfers, and handles those that ended.
+---Runs one round over all downloads (jobs): begins those that can begin, continues the running transfers, and handles the
+---transfers that ended. Returns whether a download is still open.
 local function go_on(jobs, repository, transfers, seconds)
   local now, open = system.now(), 0
   for _, job in ipairs(jobs) do
@@ -186,7 +189,7 @@ local function go_on(jobs, repository, transfers, seconds)
   return open > 0
 end
 
----Downloads the files that the cache does not have.
+---Downloads those of the files that the cache does not have, and links all files into the snapshot of the commit.
 ---@param repository luasight.hub.Repository
 ---@param commit string
 ---@param files luasight.hub.File[]

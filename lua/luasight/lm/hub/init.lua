@@ -1,6 +1,6 @@
---- Models of the Hugging Face hub by name: for "owner/name", returns a folder of the cache with the files that are needed.
---- The folders and the environment variables are those of Python's huggingface_hub: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
---- HF_TOKEN, HF_ENDPOINT.
+--- Finds models of the Hugging Face hub by name: for "owner/name", returns a folder of the cache with the model's files, after
+--- downloading those that are missing. The folders and the environment variables (HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
+--- HF_TOKEN, HF_ENDPOINT) are those of Python's huggingface_hub.
 local binding = require "luasight.ffi"
 local cache = require "luasight.lm.hub.cache"
 local checkpoint = require "luasight.files.checkpoint"
@@ -14,7 +14,7 @@ local hub = {}
 
 local MAIN = "main"
 
----The parts of a model that are wanted.
+---The parts of a model whose files a caller needs.
 ---@class luasight.hub.Want
 ---@field model boolean?      config.json and generation_config.json
 ---@field weights boolean?
@@ -33,14 +33,14 @@ local function check_revision(revision)
   if revision == nil then return MAIN end
   if type(revision) ~= "string" or not revision:find "^[%w][%w_./-]*$" or revision:find "%.%." or revision:find "//"
     or revision:find "/$" then
-    binding.raise("argument", ("a revision is a branch, a tag or a commit, not %s"):format(quoted(revision)))
+    binding.raise("argument", ("the option revision is a branch, a tag or a commit, not %s"):format(quoted(revision)))
   end
   return revision
 end
 
 -- ---- the files that are needed ---------------------------------------------------------------------------------------
 
----Returns those of the names for which there is a file.
+---Returns those of the names for which `has` says that there is a file.
 local function among(has, names)
   local found = {}
   for _, name in ipairs(names) do
@@ -49,7 +49,8 @@ local function among(has, names)
   return found
 end
 
----Returns the name of the weight file to use, or nil and the name of the index of several.
+---Returns the name of the weight file to use; where the weights are in several files, nil and the name of the index that lists
+---these files.
 local function weights_of(has)
   for _, name in ipairs(checkpoint.weights) do
     if has(name) then return name end
@@ -57,7 +58,8 @@ local function weights_of(has)
   end
 end
 
----Returns the names of the files that are wanted, without the files that an index names.
+---Returns the names of the files that are needed for the wanted parts of a model, and the name of the index of several weight
+---files, if there is one. The files that the index names are not among the names.
 local function needed(want, has)
   local names = {}
   local function add(more)
@@ -70,7 +72,7 @@ local function needed(want, has)
   return names, want.weights and index or nil
 end
 
----Returns the files that an index names, sorted.
+---Returns the names of the weight files that an index lists, sorted.
 local function pieces_of(path)
   local seen, names = {}, {}
   for _, name in pairs(checkpoint.weight_map(path)) do
@@ -81,7 +83,7 @@ local function pieces_of(path)
   return names
 end
 
----Returns whether a folder has all the files that are wanted.
+---Returns whether a folder has all files that the wanted parts of a model need.
 local function is_whole(folder, want)
   local function has(name) return exists(folder .. "/" .. name) end
   if want.model and not has "config.json" then return false end
@@ -101,7 +103,7 @@ local function cached(repository, want, why)
   local folder = commit and repository:snapshot(commit)
   if folder and is_whole(folder, want) then return folder end
   binding.raise("io", ("the model %s is not %s in the cache folder %s, and %s"):format(quoted(repository.id),
-    folder and exists(folder .. "/.") and "whole" or "there", repository.path, why.what), why)
+    folder and exists(folder .. "/.") and "complete" or "there", repository.path, why.what), why)
 end
 
 local offline = { what = "HF_HUB_OFFLINE forbids its download", hint = "download it once without HF_HUB_OFFLINE" }
@@ -111,7 +113,7 @@ local no_library = { what = "it cannot be downloaded without libcurl and libcryp
 
 local function has_library() return require("luasight.ffi.curl").is_there() and require("luasight.ffi.digest").is_there() end
 
----Downloads those of the files that the snapshot does not have.
+---Downloads those of the named files that the cache does not have for the commit.
 local function fetch(repository, commit, names)
   local folder, missing = repository:snapshot(commit), {}
   for _, name in ipairs(names) do
@@ -122,8 +124,8 @@ local function fetch(repository, commit, names)
   require("luasight.lm.hub.download").fetch(repository, commit, server.describe(repository.id, commit, missing))
 end
 
----Returns the folder of a model of the hub, after downloading the wanted files that it does not have. Where the server
----cannot be reached, the files of the revision in the cache are used, as in Python.
+---Returns the folder of a model of the hub, after downloading the files of the wanted parts that the folder does not have.
+---Where the hub cannot be reached, the files that the cache has of the revision are used, as in Python.
 ---@param id string
 ---@param want luasight.hub.Want
 ---@param revision string?  a branch, a tag or a commit; "main" by default
@@ -150,8 +152,8 @@ function hub.folder(id, want, revision)
     local pieces = pieces_of(path)
     for _, name in ipairs(pieces) do
       if not has(name) then
-        binding.raise("format", ("%s: the index names the file %s, which the model %s does not have"):format(path, quoted(name),
-          quoted(id)))
+        binding.raise("format", ("%s: the index lists the weight file %s, which the model %s does not have"):format(path,
+          quoted(name), quoted(id)))
       end
     end
     fetch(repository, commit, pieces)
@@ -160,7 +162,8 @@ function hub.folder(id, want, revision)
   return repository:snapshot(commit)
 end
 
----Returns the folder for a name that the user gave; an existing folder of that name is preferred to the hub.
+---Returns the folder of the model that the user named: an existing folder of that name, else the folder of the hub's model with
+---that name.
 ---@param name string
 ---@param want luasight.hub.Want
 ---@param revision string?
@@ -177,7 +180,7 @@ function hub.locate(name, want, revision)
   end
   if revision ~= nil then
     binding.raise("argument", ("the option revision is for models of the hub, but %s is %s"):format(quoted(name),
-      type(name) == "string" and exists(name .. "/.") and "a folder here" or "not the name of one"))
+      type(name) == "string" and exists(name .. "/.") and "a folder" or "not the name of a model"))
   end
   return name
 end

@@ -1,4 +1,4 @@
---- Requests to the server of the hub, and the errors for answers that are not as expected.
+--- Sends requests to the server of the Hugging Face hub, and raises the errors for answers that are not as expected.
 local binding = require "luasight.ffi"
 local cache = require "luasight.lm.hub.cache"
 local curl = require "luasight.ffi.curl"
@@ -7,9 +7,9 @@ local system = require "luasight.ffi.system"
 local cjson = require("cjson").new()
 
 local server = {
-  tries = 5,       -- the number of attempts for a request that fails temporarily
-  delay = 1,       -- the seconds before the second attempt; doubled for each further one
-  patience = 60,   -- the longest time in seconds that a server may ask to wait
+  tries = 5,       -- the largest number of attempts for a request that fails temporarily
+  delay = 1,       -- the seconds before the second attempt; twice as many before each further one
+  patience = 60,   -- the longest time in seconds to wait where the server asks to wait
 }
 
 local LONGEST_ANSWER = 2 ^ 26
@@ -18,7 +18,7 @@ local MOST_HOPS = 5
 ---@return string
 function server.endpoint() return ((os.getenv "HF_ENDPOINT" or "https://huggingface.co"):gsub("/+$", "")) end
 
----Escapes a text as a part of an address.
+---Escapes a text such that it can be a part of a URL.
 ---@param text string
 ---@param keep_slashes boolean?
 ---@return string
@@ -28,7 +28,7 @@ end
 
 local function seconds(name, default) return tonumber(os.getenv(name) or "") or default end
 
----Makes a transfer from the hub, with the user's token where there is one.
+---Makes a request to the hub, which contains the user's access token where there is one; the request is not sent yet.
 ---@param url string
 ---@param fields table?  further fields of luasight.Transfer
 ---@return luasight.Transfer
@@ -38,7 +38,9 @@ function server.request(url, fields)
   for name, v in pairs(fields or {}) do t[name] = v end
   local token = cache.token()
   if token and url:sub(1, #server.endpoint()) == server.endpoint() then
-    if token:find "[%c%s]" then binding.raise("argument", "the token for the hub has blanks or control characters in it") end
+    if token:find "[%c%s]" then
+      binding.raise("argument", "the access token for the hub (HF_TOKEN) has blanks or control characters in it")
+    end
     t.headers[1] = "Authorization: Bearer " .. token
   end
   return t
@@ -46,7 +48,7 @@ end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------
 
----Returns after how many seconds a request should be tried again, or nil where it should not.
+---Returns after how many seconds a request that ended should be sent again; nil where another attempt makes no sense.
 ---@param t luasight.Transfer
 ---@param try integer  the number of attempts so far
 ---@param most integer?  the largest number of attempts
@@ -65,18 +67,19 @@ end
 
 local TLS = { [35] = true, [51] = true, [58] = true, [60] = true, [77] = true }
 
----Returns whether the server could not be reached or failed, so that the files in the cache may be used instead.
+---Returns whether a request failed because the server could not be reached or has an error of its own, so that the files in the
+---cache may be used instead.
 ---@param t luasight.Transfer
 ---@return boolean
 function server.is_away(t) return t.status >= 500 or t.code ~= 0 and t.status == 0 and not TLS[t.code] end
 
----Returns the server's error message, cut to one line.
+---Returns the error message in the server's answer, cut to one line; "" where there is none.
 local function said(t)
   local text = t.answer["x-error-message"]
   return text and ": " .. (text:gsub("%c", " "):sub(1, 200)) or ""
 end
 
----Raises the error that an answer means for the user.
+---Raises an error that says what a failed request means for the user.
 ---@param t luasight.Transfer
 ---@param what string  the requested thing, such as 'model "a/b"'
 function server.fail(t, what)
@@ -113,9 +116,9 @@ end
 
 ---Sends several requests at once, and repeats those that fail temporarily.
 ---@param requests luasight.Transfer[]
----@param renew fun(t: luasight.Transfer): luasight.Transfer  makes the same transfer again
----@param most integer?  the largest number of attempts for each
----@return luasight.Transfer[]  # in the same order
+---@param renew fun(t: luasight.Transfer): luasight.Transfer  makes a new request like a failed one
+---@param most integer?  the largest number of attempts for each request
+---@return luasight.Transfer[]  # the requests with their answers, in the same order
 function server.ask(requests, renew, most)
   local transfers, results, waiting, tries, open = curl.new(), {}, {}, {}, 0
   local function begin(i, t)
@@ -150,10 +153,11 @@ end
 
 local NO_HOST, NO_CONNECTION = 6, 7
 
----Returns the commit of a revision and the names of its files; nil and the answer where the server cannot be reached.
+---Returns the commit of a model's revision and the names of its files; nil and the failed request where the server cannot be
+---reached.
 ---@param id string
 ---@param revision string
----@param patient boolean  repeats the request, unless the host does not exist or refuses connections
+---@param patient boolean  true: repeats a failed request, unless the host does not exist or refuses connections
 ---@return string? commit, table<string, boolean>|luasight.Transfer names
 function server.listing(id, revision, patient)
   local url = ("%s/api/models/%s/revision/%s"):format(server.endpoint(), id, server.escape(revision))
@@ -167,7 +171,7 @@ function server.listing(id, revision, patient)
   local ok, value = pcall(cjson.decode, t.body)
   local commit = ok and type(value) == "table" and value.sha
   if type(commit) ~= "string" or not cache.is_commit(commit) or type(value.siblings) ~= "table" then
-    binding.raise("format", ("%s: the answer about the model %s is not that of a hub: it has no commit or no files"):format(
+    binding.raise("format", ("%s: the server's answer about the model %s has no commit or no files, so this is no hub"):format(
       server.endpoint(), quoted(id)), { hint = "check HF_ENDPOINT" })
   end
   local names = {}
@@ -177,11 +181,11 @@ function server.listing(id, revision, patient)
   return commit, names
 end
 
----@class luasight.hub.File
+---@class luasight.hub.File  a file of a model on the hub
 ---@field name string
 ---@field url string
----@field etag string   the name of its blob in the cache
----@field size integer?
+---@field etag string   the file's ETag on the hub, which is the file's name in the cache's folder blobs
+---@field size integer?  the number of bytes; nil where the hub does not say
 
 local function url_of(id, commit, name)
   return ("%s/%s/resolve/%s/%s"):format(server.endpoint(), id, commit, server.escape(name, true))
@@ -189,11 +193,11 @@ end
 
 local function unquoted(etag) return etag and etag:gsub("^W/", ""):match '^"?([^"]*)"?$' end
 
----Returns the description of a file in the first answer; nil where the answer is a redirection within the hub.
+---Returns the description of a file, its ETag and size, from the headers of the server's answer.
 local function described(t, name, id)
   local etag = unquoted(t.answer["x-linked-etag"] or t.answer.etag)
   if not etag or etag == "" or #etag > 200 or etag:find "[^%w%-._+]" or etag:find "^%." then
-    binding.raise("format", ("%s: the server's answer about %s of the model %s has the ETag %s, which is not valid"):format(
+    binding.raise("format", ("%s: the server's answer about the file %s of the model %s has an invalid ETag, %s"):format(
       server.endpoint(), quoted(name), quoted(id), quoted(etag)), { hint = "check HF_ENDPOINT" })
   end
   local size = t.answer["x-linked-size"] or t.status == 200 and t.answer["content-length"] or nil
@@ -208,7 +212,7 @@ local function target_of(t)
   return to:sub(1, #host + 1) == host .. "/" and to or nil
 end
 
----Returns the hub's descriptions of files, with the address and the size; sends one request for each, all at once.
+---Returns the URL, the ETag and the size of each of several files on the hub; sends one request for each file, all at once.
 ---@param id string
 ---@param commit string
 ---@param names string[]

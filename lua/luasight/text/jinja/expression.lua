@@ -1,4 +1,5 @@
---- Compiles the expressions of a template to functions of the variables that are known at their place.
+--- Compiles the expressions of a Jinja template: each becomes a function that takes the template's variables, a table by
+--- name, and returns the expression's value.
 local library = require "luasight.text.jinja.library"
 local values = require "luasight.text.jinja.values"
 
@@ -8,7 +9,7 @@ local none, fail, truth, text_of = values.none, values.fail, values.truth, value
 local Stream = {}
 Stream.__index = Stream
 
----@param part table  a part that the lexer returned
+---@param part table  a statement or an expression of the template, as lexer.parts returns it
 function Stream.new(part) return setmetatable({ tokens = part.tokens, at = 1, line = part.line }, Stream) end
 
 function Stream:peek() return self.tokens[self.at] end
@@ -51,8 +52,8 @@ local expression, unary
 
 local function constant(v) return function() return v end end
 
----Reads the arguments behind an opening bracket. Returns a function that returns the named arguments as a table, then the
----others.
+---Reads the arguments of a call in a template, behind its opening bracket. Returns a function of the template's variables,
+---which returns the named arguments as a table, and then the positional arguments.
 local function arguments(s)
   local positional, named = {}, {}
   while not s:take ")" do
@@ -75,7 +76,7 @@ end
 
 local function no_arguments() return {} end
 
----Calls a method: texts and dictionaries have methods by name; any other value has to be callable.
+---Calls the method `name` of a value: a method of strings or dictionaries (library.lua), else a function in a field.
 local function call_method(line, object, name, named, ...)
   local methods = type(object) == "string" and library.text_methods or values.is_dict(object) and library.dict_methods
   if methods and methods[name] then return methods[name](object, ...) end
@@ -171,7 +172,7 @@ local function subscript(s, object)
   return function(env) return values.slice(object(env), parts[1](env), parts[2](env), step(env)) end
 end
 
----Reads what follows a value: .name, [index] and calls; filters and tests, which bind less tightly, are read elsewhere.
+---Reads `.name`, `[index]` and calls behind a value; `filtered` and `tested` read filters and tests, which bind less tightly.
 local function postfix(s, value)
   while true do
     local token, object = s:peek(), value
@@ -207,7 +208,7 @@ local function known(s, what, name)
   s:refuse(("the %s %%s is not implemented in this version of luasight"):format(what))
 end
 
----Reads the filters behind a value and applies them.
+---Reads the filters behind a value (`value | name(argument)`); returns the function that applies them to the value.
 local function filtered(s, value)
   while s:take "|" do
     local object, filter = value, known(s, "filter", s:name())
@@ -219,7 +220,7 @@ local function filtered(s, value)
   return value
 end
 
----Reads the tests behind a value; the argument of a test may be written without brackets.
+---Reads the tests behind a value (`value is name(argument)`); the argument of a test may be written without brackets.
 local function tested(s, value)
   while s:take "is" do
     local object, negated = value, s:take "not"
@@ -312,7 +313,7 @@ local function signed(s)
   return power(s)
 end
 
----Reads a value with its filters and tests.
+---Reads a value of an expression, with the filters and tests behind it.
 unary = function(s) return tested(s, filtered(s, signed(s))) end
 
 local product = binary(function(s) return unary(s) end, { "*", "//", "/", "%" })
@@ -321,7 +322,7 @@ local sum = binary(joined, { "+", "-" })
 
 local comparisons = { "==", "!=", "<=", ">=", "<", ">" }
 
----Reads a chain of comparisons, which is true where each comparison is.
+---Reads a chain of comparisons such as `1 < x < 5`, which is true where each of its comparisons is true.
 local function comparison(s)
   local first, links = sum(s), {}
   while true do
@@ -380,7 +381,7 @@ local function disjunction(s)
   return value
 end
 
----Reads an expression of the form: a if b else c.
+---Reads an expression, which may have the form `a if b else c`.
 expression = function(s)
   local value = disjunction(s)
   while s:take "if" do

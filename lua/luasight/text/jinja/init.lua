@@ -1,6 +1,6 @@
---- Chat templates in the part of Jinja that they use. A template is compiled to a function once; a construct that is not
---- implemented raises an error with its name and line. Numbers are Lua's: a number without a fraction is written as an
---- integer.
+--- Compiles chat templates to Lua functions. They are written in Jinja, of which only the part is implemented that chat
+--- templates use; another construct raises an error with its name and line. Numbers are Lua's: a number without a fraction
+--- is written as an integer.
 local binding = require "luasight.ffi"
 local expressions = require "luasight.text.jinja.expression"
 local lexer = require "luasight.text.jinja.lexer"
@@ -13,13 +13,13 @@ local jinja = {}
 
 -- ---- statements ------------------------------------------------------------------------------------------------------
 
----Reads parts up to one of the statements `stops`. Returns a function that writes these parts, the statement's stream and
----its name.
+---Reads the parts of a template up to one of the statements that `stops` names, such as "endif". Returns a function that
+---writes the parts' output, the tokens of the statement at which the reading stopped, and the name of that statement.
 local block
 
 local function inner(env) return setmetatable({}, { __index = env }) end
 
----Reads the names to which a `for` or `set` assigns; returns a function that assigns to them.
+---Reads the names to which a `for` or `set` of a template assigns; returns a function that assigns a value to these names.
 local function target(s)
   local names = {}
   repeat
@@ -146,7 +146,8 @@ statements.macro = function(s, parts)
   end
 end
 
----The statement generation marks a text of the assistant for training; it does not change the text.
+---The template statement `generation` marks the assistant's part of a text as the part to train on; the text itself is the
+---same without the statement.
 statements.generation = function(s, parts)
   s:finish()
   return (block(parts, { endgeneration = true }))
@@ -218,9 +219,9 @@ local function guarded(what, f, ...)
   error(result, 0)
 end
 
----Compiles a template to a function that takes the variables as a table and returns the text.
+---Compiles a chat template to a function that takes the template's variables as a table and returns the text.
 ---@param text string
----@param what string  the name of the template in errors
+---@param what string  the name of the template, with which error messages begin
 ---@return fun(variables: table): string
 function jinja.compile(text, what)
   local body = guarded(what, function()

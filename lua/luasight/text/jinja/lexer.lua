@@ -1,5 +1,5 @@
---- Cuts a template into text and the tokens between its signs. White space is treated as chat templates expect: a line that
---- has only a statement leaves nothing in the output.
+--- Cuts a Jinja template into plain text and the tokens of its statements and expressions. White space is treated as chat
+--- templates expect: a line that has only a statement leaves nothing in the output.
 local values = require "luasight.text.jinja.values"
 
 local fail = values.fail
@@ -42,8 +42,8 @@ local function read_string(text, at)
   end
 end
 
----Reads the tokens from `at` to the closing sign; returns them, the position behind the sign, and the sign's mark for white
----space ("-" or "+").
+---Reads the tokens of a statement or an expression, from the position `at` to the closing sign `close`, "%}" or "}}".
+---Returns the tokens, the position behind the closing sign, and the mark for white space before that sign: "-", "+" or "".
 local function read_tokens(text, at, close)
   local tokens, depth, from = {}, 0, at
   while true do
@@ -79,7 +79,8 @@ local function read_tokens(text, at, close)
   end
 end
 
----Adds a text without the white space that the signs before and after it remove.
+---Adds a text of the template to the list `out`. `before` and `after` say what white space the statements around the text
+---remove from it: "-" all, "line" the end of the statement's line and its indentation, nil nothing.
 local function add_text(out, text, before, after)
   if before == "-" then text = text:gsub("^%s+", "")
   elseif before == "line" then text = text:gsub("^\n", "", 1) end
@@ -92,6 +93,7 @@ local function add_text(out, text, before, after)
   if text ~= "" then out[#out + 1] = { kind = "text", value = text } end
 end
 
+---Cuts a template into its parts: texts, expressions ("{{") and statements ("{%").
 ---@param text string
 ---@return table[]  # a list of { kind = "text", value } and { kind = "{{" or "{%", tokens, line }
 function lexer.parts(text)

@@ -1,4 +1,5 @@
---- The filters, tests, methods and functions of templates. Any other one raises an error with its name.
+--- The filters, tests, methods and functions that a Jinja template can use. A template that uses one that is not here gets
+--- an error with its name.
 local values = require "luasight.text.jinja.values"
 
 local none, fail, list, text_of = values.none, values.fail, values.list, values.text
@@ -13,7 +14,7 @@ local function need_text(v, what)
   return v
 end
 
----Returns a Lua pattern for any of the given characters; by default for white space.
+---Returns a Lua pattern that matches one of the given characters; without characters, one of white space.
 local function set_of(characters)
   if characters == nil or characters == none then return "[%s]" end
   local out = {}
@@ -148,6 +149,7 @@ library.dict_methods = {
 
 local function whole(v) return type(v) == "number" and v == math.floor(v) end
 
+---The tests of templates by name: `v is name(argument)`.
 ---@type table<string, fun(v: any, argument: any): boolean>
 library.tests = {
   defined = function(v) return not is_undefined(v) end,
@@ -179,7 +181,8 @@ local function attribute(item, path)
   return item
 end
 
----Makes the filters selectattr and rejectattr (`named`), select and reject: they keep the items for which a test is `want`.
+---Makes a filter that keeps the items of a list for which a test returns `want` (true or false): select or reject, which test
+---the item, or with `named` selectattr or rejectattr, which test a field of the item.
 local function chosen(want, named)
   return function(items, _, first, second, third)
     local path, name, argument = first, second, third
@@ -247,6 +250,7 @@ local function of_text(f)
   return function(v, _, ...) return f(text_of(v), ...) end
 end
 
+---The filters of templates by name: `v | name(argument)`. A filter takes the value, the named and the positional arguments.
 ---@type table<string, fun(v: any, named: table, ...): any>
 filters = {
   trim = of_text(library.text_methods.strip), upper = of_text(string.upper), lower = of_text(string.lower),

@@ -1,5 +1,5 @@
---- Values of a template as Python has them: none and undefined, and lists and dictionaries that keep their order. Lua's own
---- strings, numbers and booleans are used as they are; the parts of a text are characters.
+--- The values of a Jinja template, which behave as in Python: none, undefined, and lists and dictionaries that keep their
+--- order. Lua's own strings, numbers and booleans are used as they are; a string counts its characters and not its bytes.
 local values = {}
 
 values.none = setmetatable({}, { __tostring = function() return "None" end })
@@ -7,8 +7,8 @@ local none = values.none
 
 local List, Dict, Undefined = {}, {}, {}
 
----Raises an error table that the code around the template turns into an error of luasight.
----@param text string
+---Raises an error in a template as a table, which jinja/init.lua turns into an error with the template's name.
+---@param text string  the message, or a format for the further arguments
 function values.fail(text, ...) error({ template = text:format(...) }, 0) end
 local fail = values.fail
 
@@ -35,7 +35,7 @@ function values.set(dict, key, value)
   dict.map[key] = value
 end
 
----Converts a Lua value to a value of templates. A table with a list part, and an empty table, become lists; other tables
+---Converts a Lua value to a value of a template. A table with a list part, and an empty table, become lists; other tables
 ---become dictionaries with sorted keys.
 function values.from_lua(v)
   if v == nil or type(v) == "userdata" or type(v) == "cdata" then return none end
@@ -191,7 +191,7 @@ function values.length(v)
   return #values.items(v)
 end
 
----Returns v[key], or v.key for a key that is not a method.
+---Returns the element or field `key` of a template's value, or the value undefined where `v` has no such element.
 function values.index(v, key)
   local name = values.text(key)
   if is_undefined(v) then fail("%s is undefined, so it has no %q", v.name, name) end

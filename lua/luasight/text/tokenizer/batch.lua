@@ -1,4 +1,4 @@
---- Applies a tokenizer's options to the ids of texts: special tokens, truncation, padding, tensors.
+--- Encodes texts as a tokenizer's options say: with special tokens, truncation and padding, as lists or as tensors.
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
@@ -9,18 +9,19 @@ local batch = {}
 ---@class luasight.TokenizerOptions
 ---@field add_special_tokens boolean?  whether the tokenizer's post-processor adds its special tokens (true)
 ---@field text_pair string|string[]?   a second text, or one for each text
----@field truncation boolean|"longest_first"|"only_first"|"only_second"?  cut the text to max_length, or to the model's
----  longest text; true: the longer of two texts is cut
----@field max_length integer?          a number of tokens with the special ones; used by truncation and by padding
----  "max_length"
+---@field truncation boolean|"longest_first"|"only_first"|"only_second"?  cut the text to max_length tokens, by default to
+---  the tokenizer's model_max_length; true is "longest_first": of two texts the longer one is cut
+---@field max_length integer?          the number of tokens, special ones included, to which truncation cuts a text and
+---  padding = "max_length" fills a row
 ---@field return_tensors boolean?      return int64 tensors [B, T] instead of lists
 ---@field padding boolean|"left"|"right"|"max_length"?  fill short rows; true: on the tokenizer's padding_side, up to the
 ---  longest row; "max_length": up to max_length
----@field return_offsets_mapping boolean?      return { from, to } of each token in characters, from 0, `to` not included
+---@field return_offsets_mapping boolean?      return each token's place in the text as { from, to }, in characters counted
+---  from 0; `to` is not included
 ---@field return_word_ids boolean?             return for each token the number of its word, from 0; false for special
 ---  tokens
 ---@field return_special_tokens_mask boolean?  return 1 for padding and for special tokens around the texts, else 0
----@field return_token_type_ids boolean?       return the post-processor's type of each token: mostly 1 for a second text
+---@field return_token_type_ids boolean?       return a type for each token: mostly 0 in the first text, 1 in the second
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
 
@@ -45,18 +46,20 @@ local kinds = { encode = {
 } }
 for name, kind in pairs(kinds.encode) do kinds.call[name] = kind end
 
----Returns the number of tokens at which texts are cut or to which they are filled; nil where neither was asked for.
+---Returns the number of tokens to which texts are cut or filled: max_length, else the tokenizer's own limit. Returns nil
+---unless `wanted`; `what` names the option that needs the number.
 local function limit_of(state, options, wanted, what)
   if not wanted then return nil end
   local limit = options.max_length or state.model_max_length
   if not limit then
-    binding.raise("argument", what .. " needs max_length, because this tokenizer has no limit of its own",
+    binding.raise("argument", what .. " needs the option max_length, because this tokenizer sets no limit itself",
       { hint = "for example { truncation = true, max_length = 8 }" })
   end
   return limit
 end
 
----Checks options and returns them; `form` is "encode" or "call".
+---Checks the options of a tokenizer and returns them with their defaults. `form` is "encode" for tokenizer:encode(text), or
+---"call" for tokenizer(text), which has more options.
 ---@param state table
 ---@param options table?
 ---@param form string
@@ -81,19 +84,21 @@ end
 
 -- ---- one text --------------------------------------------------------------------------------------------------------
 
----Encodes a text in the core. Returns the tokens as an array, which is valid until the next call, and their number.
+---Encodes a text, or a pair of texts, in the core. Returns an array of tokens, which is valid until the next call, and the
+---number of tokens.
 local function tokens_of(state, text, pair, o)
   return tokenizers.encode(state.core, text, pair, o, state.truncation_side == "left")
 end
 
----Returns the ids of one text. Where the options limit the number of tokens, the text is cut and the special tokens stay.
+---Returns the token ids of one text. Where the options limit the number of tokens, the text is cut, but its special tokens
+---are kept.
 ---@param state table
 ---@param text string
 ---@param o table  the result of batch.options
 ---@return integer[]
 function batch.encode(state, text, o)
   if o.pair ~= nil and type(o.pair) ~= "string" then
-    binding.raise("argument", "text_pair of one text is a string, not a " .. type(o.pair))
+    binding.raise("argument", "the option text_pair is one string where the text is one string, not a " .. type(o.pair))
   end
   local list, tokens, n = {}, tokens_of(state, text, o.pair, o)
   for i = 1, n do list[i] = tonumber(tokens[i - 1].id) end
@@ -102,8 +107,8 @@ end
 
 -- ---- several ---------------------------------------------------------------------------------------------------------
 
----The lists that can be returned for tokens: the list's name, the option that asks for it, a token's value, and the value
----for padding.
+---The lists that a tokenizer can return, each with its name, the option that asks for it (nil: it is always returned), a
+---function that returns a token's entry in the list, and the entry for padding.
 local columns = {
   { "input_ids", nil, function(token) return tonumber(token.id) end },
   { "attention_mask", nil, function() return 1 end, 0 },
@@ -113,7 +118,8 @@ local columns = {
   { "word_ids", "words", function(token) return token.word >= 0 and token.word end, false },
 }
 
----Returns the id that fills short rows. The attention mask hides it from the model, so the end-of-text token may be used.
+---Returns the id that fills short rows: that of the pad token, else of the end-of-text token, which may be used because the
+---attention mask hides padding from the model.
 local function filler(state)
   local token = state.tokens.pad or state.tokens.eos
   local id = token and state.id_of(state, token)
@@ -142,7 +148,7 @@ local function check_texts(text, what)
   for i, one in ipairs(text) do
     if type(one) ~= "string" then
       binding.raise("argument", ("%s takes a list of texts, but there is a %s at [%d]"):format(what, type(one), i),
-        { hint = type(one) == "number" and "decode takes ids" or nil })
+        { hint = type(one) == "number" and "decode makes text of token ids" or nil })
     end
   end
   return text
@@ -152,7 +158,7 @@ local function pairs_of(texts, text, pair)
   if pair == nil then return {} end
   local list = check_texts(pair, "text_pair")
   if #list ~= #texts or type(pair) ~= type(text) then
-    binding.raise("argument", ("text_pair has to fit the texts, but it has %d texts for %d"):format(#list, #texts),
+    binding.raise("argument", ("the option text_pair has %d texts for %d texts to encode"):format(#list, #texts),
       { hint = "pass one second text for each text, and a list where the texts are a list" })
   end
   return list
@@ -160,8 +166,9 @@ end
 
 local function wanted(column, o) return not column[2] or o[column[2]] end
 
----Returns the ids of a text or of several, with an attention mask that is 1 where there is text, and the other lists that
----the options ask for. Without tensors, a single text has plain lists and no mask.
+---Returns the token ids of one or several texts, an attention mask that is 0 at padding, and the other lists that the options
+---ask for. For a single text these are lists of numbers, without a mask unless there is padding; else lists of lists, or
+---tensors where the options ask for tensors.
 ---@param state table
 ---@param text string|string[]
 ---@param o table  the result of batch.options

@@ -1,5 +1,5 @@
---- Reads the settings of a tokenizer that are not in tokenizer.json: special tokens, the longest text, the sides of padding
---- and cutting.
+--- Reads the settings of a tokenizer that are not in tokenizer.json: special tokens, the largest number of tokens in a text,
+--- the sides of padding and truncation, the chat template.
 ---
 --- tokenizer_config.json takes precedence over special_tokens_map.json, which only older folders need. In both files a
 --- token is a text, or an object with the text as "content".
@@ -13,11 +13,11 @@ local files = {}
 
 local JSON, CONFIG, MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 
----The roles of special tokens.
+---The roles of special tokens; the token of the role bos, for example, is the tokenizer's field bos_token.
 files.roles = { "bos", "eos", "unk", "pad", "sep", "cls", "mask" }
 
--- Classes of tokenizers that know their special tokens, so that the configuration need not name them. "" stands for a
--- configuration without a class, as in the oldest folders of GPT-2.
+-- The classes of transformers' tokenizers whose special tokens are END_OF_TEXT where the configuration does not name them.
+-- "" stands for a configuration without a class, as in the oldest folders of GPT-2.
 local END_OF_TEXT = "<|endoftext|>"
 local classes = {
   [""] = true, GPT2Tokenizer = true, GPT2TokenizerFast = true, GPTNeoXTokenizer = true, GPTNeoXTokenizerFast = true,
@@ -32,7 +32,7 @@ local function bad(folder, file, key, what)
   binding.raise("format", ("%s/%s: the field %s %s"):format(folder, file, quoted(key), what))
 end
 
----Returns the text of a token in a configuration; false where it is null, nil where it is absent.
+---Returns the text of the special token in the field `key` of a file; false where the field is null, nil where it is absent.
 local function token_text(folder, file, key, value)
   if value == nil then return nil end
   if value == null or value == false then return false end
@@ -58,8 +58,8 @@ local function special_tokens(folder, config, has)
   return tokens
 end
 
----Returns the largest number of tokens of a text; nil where the file has no number, or one that is so large that it means
----no limit.
+---Returns the largest number of tokens in a text, which is the field model_max_length of the configuration; nil where the
+---field is absent, or so large that it means no limit.
 local function longest(folder, value)
   if value == nil or value == null then return nil end
   if type(value) ~= "number" or value < 1 then bad(folder, CONFIG, "model_max_length", "is not a number from 1 on") end
@@ -73,8 +73,8 @@ local function side(folder, config, key)
   return value
 end
 
----Returns the names of the files that a tokenizer reads; `has` tells which files exist. Where there is a tokenizer.json,
----the older files are not read.
+---Returns the names of the files that a tokenizer reads; `has` says whether a file exists. Where there is a tokenizer.json,
+---the files of older tokenizers are not read.
 ---@param has fun(name: string): boolean
 ---@return string[]
 function files.needed(has)
@@ -92,7 +92,8 @@ function files.exists(folder)
   return has(JSON) or has "vocab.json" and has "merges.txt" or has "vocab.txt" or has "tokenizer.model" or has "spiece.model"
 end
 
----Returns the text of the folder's tokenizer.json, or one made of older files, and the path of the file that was read.
+---Returns the text of the folder's tokenizer.json, or such a text made of older files, and the path of the file that was
+---read.
 ---@param folder string
 ---@return string text, string path
 function files.text(folder)
@@ -104,12 +105,12 @@ function files.text(folder)
   for _, role in ipairs(files.roles) do named[#named + 1] = tokens[role] end
   local text, from = require("luasight.text.tokenizer.older").text(folder, config, named)
   if text then return text, from end
-  binding.raise("io", ("%s: there is no %s in this folder, nor older files of a tokenizer"):format(folder, JSON),
+  binding.raise("io", ("%s: there is no %s in this folder, nor are there the files of an older tokenizer"):format(folder, JSON),
     { hint = "pass the folder of a model or tokenizer as Hugging Face stores it" })
 end
 
----Raises an error where the configuration adds tokens with ids that they do not have in tokenizer.json, because texts would
----get other ids.
+---Raises an error where tokenizer_config.json has an added token with another id than tokenizer.json, because it is not known
+---then which id the model was trained with.
 local function check_added(folder, added, token_of)
   if added == nil or added == null then return end
   if type(added) ~= "table" then bad(folder, CONFIG, "added_tokens_decoder", "is not an object of tokens by id") end
@@ -122,8 +123,8 @@ local function check_added(folder, added, token_of)
   end
 end
 
----Returns the chat template, which newer folders have in a file of its own; of several templates with names, the one called
----"default".
+---Returns the chat template: the file chat_template.jinja of newer folders, else the configuration's field chat_template; of
+---several templates with names, the one called "default". Returns nil where there is none.
 local function chat_template(folder, config)
   local path, value = folder .. "/chat_template.jinja", config.chat_template
   if exists(path) then return checkpoint.text(path) end
@@ -134,14 +135,15 @@ local function chat_template(folder, config)
 end
 
 ---@class luasight.TokenizerSettings
----@field tokens table<string, string>   the tokens by role
----@field model_max_length integer?
----@field padding_side "left"|"right"?
----@field truncation_side "left"|"right"?
----@field add_prefix_space boolean?
+---@field tokens table<string, string>   the special tokens by role, such as bos and pad
+---@field model_max_length integer?     the largest number of tokens in a text; nil: there is no limit
+---@field padding_side "left"|"right"?  the side at which short rows are filled
+---@field truncation_side "left"|"right"?  the side from which long texts are cut
+---@field add_prefix_space boolean?      whether a space is put in front of a text
 ---@field clean boolean                 whether decode removes spaces before punctuation
 ---@field chat_template string?
 
+---Reads the settings of the tokenizer in a folder.
 ---@param folder string
 ---@param has fun(token: string): boolean        returns whether tokenizer.json has a token
 ---@param token_of fun(id: integer): string?     returns the token of an id

@@ -1,4 +1,5 @@
---- Converts token ids between Lua and the core: lists, tensors and single numbers to an array, and rows to tensors.
+--- Converts token ids between Lua and the C core: lists, tensors and single numbers become an array of C, and rows of ids
+--- become a tensor.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local sequences = require "luasight.ffi.sequences"
@@ -16,7 +17,7 @@ local function refuse(what, hint)
   binding.raise("argument", "token ids are whole numbers, a list of them or a tensor, not " .. what, { hint = hint })
 end
 
----Returns whether a value is a whole number: a Lua number, or an integer of the FFI.
+---Returns whether a value is a whole number: a Lua number, or a 64-bit integer of LuaJIT's FFI.
 local function is_id(v)
   if type(v) == "number" then return v == math.floor(v) and v > -2 ^ 53 and v < 2 ^ 53 end
   return type(v) == "cdata" and tensors.is_whole(v)
@@ -66,7 +67,7 @@ local function from_handle(handle)
   return from_tensor(v)
 end
 
----Returns an array of ids and their number; a single id becomes an array of one.
+---Returns an array of token ids, and the number of ids; a single id becomes an array with one element.
 ---@param v any  a number, a list, a tensor of at most one axis
 ---@return ffi.cdata* array, integer n
 function ids.array(v)
@@ -76,7 +77,7 @@ function ids.array(v)
   refuse(type(v) == "number" and tostring(v) or "a " .. type(v), type(v) == "string" and "encode turns text into ids" or nil)
 end
 
----Returns whether a value is exactly one id, so that the result for it is one value and not a list.
+---Returns whether a value is a single token id and not a list, so that a function of ids returns a single result for it.
 ---@param v any
 ---@return boolean
 function ids.is_single(v)
@@ -86,7 +87,7 @@ function ids.is_single(v)
   return is_id(v) or tensors.is_tensor(v) and #v.shape == 0
 end
 
----Returns rows of equal length as an int64 tensor.
+---Returns rows of token ids, which all have the same length, as an int64 tensor.
 ---@param rows integer[][]
 ---@return ffi.cdata* tensor  [B, T]
 function ids.tensor(rows)

@@ -1,7 +1,7 @@
 --- Tokenizers: convert text to token ids and back, as the files of a model's folder say.
 ---
 --- `tokenizer:encode(text)` returns a list of ids; `tokenizer(text)` a table with `input_ids`, and with an attention mask
---- where rows may have padding; `tokenizer:decode(ids)` returns text. The work is done by the core.
+--- where rows may have padding; `tokenizer:decode(ids)` returns text. The C core computes the ids and the text.
 local binding = require "luasight.ffi"
 local batch = require "luasight.text.tokenizer.batch"
 local files = require "luasight.text.tokenizer.files"
@@ -21,7 +21,8 @@ local meta = getmetatable(prototype)
 ---@field model_max_length integer?     the largest number of tokens that the model reads, nil where there is no limit
 ---@field padding_side "left"|"right"
 ---@field truncation_side "left"|"right"
----@field bos_token string?             likewise for eos, unk, pad, sep, cls, mask; each also with `_id`; they can be set
+---@field bos_token string?             the token that begins a text; eos_token, unk_token, pad_token, sep_token, cls_token
+---  and mask_token likewise. bos_token_id and so on are the tokens' ids. All these fields can be set.
 ---@field folder string
 ---@operator len: integer
 ---@overload fun(text: string|string[], options?: luasight.TokenizerOptions): { input_ids: any, attention_mask: any? }
@@ -34,7 +35,7 @@ for _, role in ipairs(files.roles) do roles[role .. "_token"], roles[role .. "_t
 
 local settable = { model_max_length = true, padding_side = true, truncation_side = true }
 
----Returns the state behind a handle; raises an error where it has been released.
+---Returns the state of the tokenizer that is behind a handle; raises an error where the tokenizer has been released.
 local function state_of(self)
   if type(self) ~= "userdata" or getmetatable(self) ~= meta then
     binding.raise("argument", "the tokenizer is missing: call a tokenizer's methods with a colon, tokenizer:encode(text)")
@@ -88,7 +89,7 @@ local function set_token(state, name, role, value)
   local token = value
   if name:sub(-3) == "_id" then token = type(value) == "number" and token_of(state, value) or nil end
   if not id_of(state, token) then
-    binding.raise("name", ("%s cannot be set: %s is not in the vocabulary"):format(name, quoted(value)))
+    binding.raise("name", ("the tokenizer's %s cannot be set: %s is not in its vocabulary"):format(name, quoted(value)))
   end
   state.tokens[role] = token
 end
@@ -129,7 +130,7 @@ end
 
 local plainly = { special = false, cut = 0 }
 
----Returns the ids of a text.
+---Returns the token ids of one text as a list.
 ---@param text string
 ---@param options? luasight.TokenizerOptions  add_special_tokens, text_pair, truncation, max_length
 ---@return integer[]
@@ -142,7 +143,7 @@ function methods:encode(text, options)
   return batch.encode(state, text, batch.options(state, options, "encode"))
 end
 
----Returns the ids of a text, or of several.
+---Calling a tokenizer returns a table with the token ids of one text, or of each of several texts.
 ---@param text string|string[]
 ---@param options? luasight.TokenizerOptions
 ---@return { input_ids: any, attention_mask: any? }  # lists, or int64 tensors [B, T]
@@ -158,13 +159,15 @@ local decode_kinds = { skip_special_tokens = "boolean", clean_up_tokenization_sp
 local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" },
   { " 'm", "'m" }, { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } }
 
----Removes the spaces before punctuation that English does not have, in the order in which transformers does.
+---Removes the spaces that English does not have before punctuation and endings such as 's, in the same order as
+---transformers.
 local function clean_up(text)
   for _, pair in ipairs(spaces) do text = text:gsub(pair[1], pair[2]) end
   return text
 end
 
----Leaves out the tokens that have a role; the core leaves out those that tokenizer.json calls special.
+---Removes from an array of ids the special tokens that have a role, such as bos or pad, and returns how many ids are left.
+---(The core leaves out the tokens that tokenizer.json calls special.)
 local function without_roles(state, array, n)
   local special, kept = {}, 0
   for _, token in pairs(state.tokens) do special[id_of(state, token) or -1] = true end
@@ -177,10 +180,10 @@ local function without_roles(state, array, n)
   return kept
 end
 
----Returns the text of ids. Bytes that are not UTF-8 become U+FFFD.
+---Returns the text of token ids. Bytes that are not UTF-8 become the character U+FFFD.
 ---@param ids integer|integer[]|luasight.Tensor  a tensor has at most one axis
----@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }  the default of the second is
----  in tokenizer_config.json, else false
+---@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }  the default of
+---  clean_up_tokenization_spaces is in tokenizer_config.json, else false
 ---@return string
 function methods:decode(ids, options)
   local state = state_of(self)
@@ -193,7 +196,7 @@ function methods:decode(ids, options)
   return clean and clean_up(text) or text
 end
 
----Returns the texts of several lists of ids, or of the rows of a tensor.
+---Returns the text of each of several lists of token ids, or of each row of a tensor.
 ---@param rows integer[][]|luasight.Tensor
 ---@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }
 ---@return string[]
@@ -203,7 +206,7 @@ function methods:batch_decode(rows, options)
   return list
 end
 
----Returns the tokens of ids as the vocabulary writes them: { "John", "Ġand" }; for one id, one token.
+---Returns the tokens with the given ids, as the vocabulary writes them: { "John", "Ġand" }; for a single id, one string.
 ---@param ids integer|integer[]|luasight.Tensor
 ---@return string|string[]
 function methods:convert_ids_to_tokens(ids)
@@ -213,7 +216,7 @@ function methods:convert_ids_to_tokens(ids)
   for i = 1, n do
     tokens[i] = token_of(state, array[i - 1])
     if not tokens[i] then
-      binding.raise("index", ("token id %s is out of range: the vocabulary has 0 to %d"):format(
+      binding.raise("index", ("token id %s is out of range: the vocabulary has the ids 0 to %d"):format(
         tostring(array[i - 1]):gsub("LL$", ""), size_of(state) - 1))
     end
   end
@@ -222,12 +225,12 @@ end
 
 local function no_token(state, token)
   if type(token) ~= "string" then
-    binding.raise("argument", "a token is a string, not a " .. type(token))
+    binding.raise("argument", "a token to convert to its id is a string, not a " .. type(token))
   end
   local ids, hint = batch.encode(state, token, plainly), nil
   if #ids == 1 then hint = ("encoded as a text, it is the token %s"):format(quoted(token_of(state, ids[1])))
   elseif #ids > 1 then hint = ("encoded as a text, it is %d tokens (see encode)"):format(#ids) end
-  binding.raise("name", ("there is no token %s in the vocabulary"):format(quoted(token)), { hint = hint })
+  binding.raise("name", ("there is no token %s in the vocabulary of this tokenizer"):format(quoted(token)), { hint = hint })
 end
 
 ---Returns the ids of tokens that are given as the vocabulary writes them; a token that does not exist raises an error.
@@ -243,7 +246,7 @@ end
 
 -- ---- conversations -----------------------------------------------------------------------------------------------------
 
----Returns the text of a conversation as the model's chat template writes it; by default as token ids.
+---Returns a conversation as the text that the model's chat template makes of it; by default encoded as token ids.
 ---@param messages { role: string, content: any }[]
 ---@param options? { tokenize: boolean?, add_generation_prompt: boolean?, tools: table?, chat_template: string? }  any
 ---  other option is a variable of the template
@@ -256,7 +259,8 @@ function methods:apply_chat_template(messages, options)
   end
   local template = options and options.chat_template or state.chat_template
   if type(template) ~= "string" then
-    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", { hint = "set { chat_template = text }" })
+    binding.raise("state", state.folder .. ": this tokenizer has no chat_template",
+      { hint = "pass one: { chat_template = text }" })
   end
   state.templates = state.templates or {}
   local render = state.templates[template] or require("luasight.text.jinja").compile(template, "chat_template")
@@ -270,7 +274,7 @@ function methods:apply_chat_template(messages, options)
   return batch.encode(state, text, plainly)
 end
 
----Frees the vocabulary at once; any later use of the tokenizer is an error.
+---Frees the tokenizer's vocabulary at once; any later use of the tokenizer raises an error.
 function methods:release()
   local state = getfenv(self)
   if not state.core then return end
@@ -280,8 +284,8 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----Raises an error where tokenizer_config.json wants a space in front of texts and tokenizer.json adds none, or the other
----way round, since every text would get other ids. Only tokenizers that spell bytes as printable characters have this
+---Raises an error where tokenizer_config.json and tokenizer.json differ in whether a space is put in front of a text, since
+---every text would get other ids. Only tokenizers that write bytes as printable characters (byte-level BPE) have this
 ---setting.
 local function check_prefix(state, wanted)
   if not id_of(state, "\196\160") then return end
@@ -309,7 +313,7 @@ end
 
 ---Loads the tokenizer of a folder from tokenizer.json and tokenizer_config.json.
 ---@param folder string  a folder, or "owner/name" of a repository on the hub
----@param revision string?  a revision of that repository
+---@param revision string?  a branch, a tag or a commit of that repository; "main" by default
 ---@return luasight.Tokenizer
 local function Tokenizer(folder, revision)
   local state = open(require("luasight.lm.hub").locate(folder, { tokenizer = true }, revision))

@@ -1,5 +1,5 @@
---- Folders without tokenizer.json: vocab.json with merges.txt, vocab.txt, or the tokenizer.model of SentencePiece. Their
---- content is turned into the text of the tokenizer.json that the tokenizer's class would have, which is then read.
+--- Reads the tokenizers of folders without a tokenizer.json: vocab.json with merges.txt, vocab.txt, or SentencePiece's
+--- tokenizer.model. From these files, the text of the tokenizer.json that the tokenizer's class would write is made.
 local binding = require "luasight.ffi"
 local checkpoint = require "luasight.files.checkpoint"
 local quoted = require("luasight.files.safetensors").quoted
@@ -16,15 +16,16 @@ local function byte_level(prefix)
   return { type = "ByteLevel", add_prefix_space = prefix, trim_offsets = true, use_regex = true }
 end
 
----Returns the class that the configuration names, without the ending "Fast"; `default` where it names none.
+---Returns the tokenizer's class that tokenizer_config.json names, without the ending "Fast", or `default` where it names
+---none; raises an error for a class that is not in `known`.
 local function class_of(folder, config, known, default, files)
   local class = config.tokenizer_class
   if class == nil or class == null then class = default end
   class = tostring(class):gsub("Fast$", "")
   if not known[class] then
-    binding.raise("format", ("%s: it has only %s, and what %s does with it is not implemented in this version of luasight")
+    binding.raise("format", ("%s: without tokenizer.json, a tokenizer of %s and of the class %s is not implemented")
       :format(folder, files, quoted(class)),
-      { hint = "transformers writes tokenizer.json: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)" })
+      { hint = "let transformers write a tokenizer.json: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)" })
   end
   return class
 end
@@ -34,12 +35,12 @@ local function yes(value, default)
   return default
 end
 
----Returns the added tokens: those that the folder lists with ids, then the special tokens by name, with ids behind the
----vocabulary where it does not have them.
+---Returns the tokens to add to the vocabulary: those that the folder lists with ids, then the special tokens. A special token
+---that is not in the vocabulary gets the next id behind it.
 ---@param folder string
 ---@param config table           tokenizer_config.json
 ---@param specials string[]      the texts of the special tokens
----@param id_of fun(token: string): integer?
+---@param id_of fun(token: string): integer?  returns the id of a token of the vocabulary
 ---@param size integer           the size of the vocabulary
 local function added_tokens(folder, config, specials, id_of, size)
   local entries, seen, special = {}, {}, {}
@@ -69,7 +70,7 @@ local function added_tokens(folder, config, specials, id_of, size)
   return entries
 end
 
----Joins the sections of tokenizer.json; `vocab` and `merges` are JSON texts.
+---Returns the text of a tokenizer.json made of its sections; `vocab` and `merges` are JSON texts already.
 local function whole(sections, model, vocab, merges)
   local parts = { '{"version":"1.0"' }
   for _, name in ipairs { "normalizer", "pre_tokenizer", "post_processor", "decoder" } do
@@ -153,7 +154,7 @@ end
 -- ---- tokenizer.model ---------------------------------------------------------------------------------------------------
 
 local piece_classes = { LlamaTokenizer = { true, false }, GemmaTokenizer = { true, false }, T5Tokenizer = { false, true },
-  [""] = { false, false } } -- whether <s> is put in front of a text, and </s> behind it
+  [""] = { false, false } } -- by class: whether bos is put before a text, and eos behind it
 
 local function around(config, class, ids)
   local items, known = {}, {}
@@ -195,8 +196,8 @@ end
 
 -- ---- the choice of the files -------------------------------------------------------------------------------------------
 
----Returns the text that tokenizer.json would have, and the name of the file it was made of; nil where the folder has no
----such file.
+---Returns the text of a tokenizer.json made of the folder's older files, and the path of the file that was used; nil where
+---the folder has no such file.
 ---@param folder string
 ---@param config table     tokenizer_config.json
 ---@param specials string[]  the texts of the special tokens

@@ -1,4 +1,5 @@
---- Reads the tokenizer.model of SentencePiece: the fields of its protobuf that say how a text is cut into pieces.
+--- Reads a tokenizer.model, SentencePiece's file format: the fields of this protobuf file that say how a text is cut into
+--- tokens.
 local binding = require "luasight.ffi"
 local cjson = require("cjson").new()
 
@@ -8,7 +9,7 @@ local SIGN = "\226\150\129" -- U+2581, which stands for a space
 
 -- ---- protobuf --------------------------------------------------------------------------------------------------------
 
-local function broken(path) binding.raise("format", path .. ": the file is no SentencePiece model, or is cut short",
+local function broken(path) binding.raise("format", path .. ": the file is not a SentencePiece model, or its end is missing",
   { hint = "download the file again" }) end
 
 local function varint(text, at, path)
@@ -23,7 +24,8 @@ local function varint(text, at, path)
   broken(path)
 end
 
----Calls `each(field, value)` for each field of a message; a value is a number, or a text of the bytes.
+---Calls `each(field, value)` for each field of a protobuf message: the field's number, and its value as a number or, for
+---other types, as a string of its bytes.
 local function fields(text, path, each)
   local at = 1
   while at <= #text do
@@ -90,8 +92,8 @@ local function read_parts(text, path)
   return pieces, trainer, normalizer
 end
 
----Returns the merges that the pieces imply: each way in which two pieces join to a third, the third with the best score
----first.
+---Returns the merges of BPE as JSON, which SentencePiece does not store: each pair of tokens that join to a third token,
+---sorted by the score of the joined token, the best first.
 local function merges_of(pieces, ids)
   local merges = {}
   for rank, piece in ipairs(pieces) do
@@ -137,7 +139,8 @@ local function decoder_of(settings)
   return { type = "Sequence", decoders = stages }
 end
 
----Reads a model. In the result `vocab` and `merges` are JSON texts; ids count from 0.
+---Reads a SentencePiece model for the text of a tokenizer.json. In the result `vocab` and `merges` are JSON texts; ids count
+---from 0.
 ---@param text string
 ---@param path string  the name of the file in errors
 ---@return { settings: table, vocab: string, merges: string?, normalizer: table, decoder: table, ids: table, size: integer,
@@ -165,7 +168,7 @@ function sentencepiece.read(text, path)
     out.settings = { type = "BPE", unk_token = unknown.text, fuse_unk = true, byte_fallback = has_bytes }
     out.vocab, out.merges = "{" .. table.concat(numbered, ",") .. "}", merges_of(pieces, ids)
   else
-    binding.raise("format", ("%s: a SentencePiece model of words or characters is not implemented in this version of luasight")
+    binding.raise("format", ("%s: a SentencePiece model of the type word or char is not implemented")
       :format(path))
   end
   return out

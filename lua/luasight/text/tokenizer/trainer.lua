@@ -5,8 +5,8 @@ local options_of = require "luasight.base.options"
 ---@class luasight.TokenizerTrainer
 local trainer = {}
 
--- The printable character that stands for each byte: the byte's own where it is printable in Latin-1, else the next free
--- one from U+0100.
+-- The printable character that stands for each byte in the vocabulary: the character with the byte's number where that is
+-- printable in Latin-1, else the next unused character from U+0100 on.
 local stand_in = {}
 do
   local function utf8(code)
@@ -45,14 +45,15 @@ function trainer.split(text, each)
     end
     if not stop then
       stop = select(2, text:find("^" .. space .. "+", at))
-      if stop < size and stop > at then stop = stop - 1 end -- the last blank belongs to the word behind it
+      if stop < size and stop > at then stop = stop - 1 end -- the last blank belongs to the next word
     end
     each(text:sub(at, stop))
     at = stop + 1
   end
 end
 
--- Counts the distinct pieces of texts; returns each as a list of token ids (bytes at first) with its count.
+-- Counts the distinct words, numbers and signs of the texts; returns each as a list of token ids (at first, its bytes) with
+-- its count.
 local function count_pieces(texts)
   local counts, order = {}, {}
   for _, text in ipairs(texts) do
@@ -68,8 +69,8 @@ local function count_pieces(texts)
   return pieces
 end
 
--- Makes the table of neighbouring pairs: parallel arrays, so that the search for the most frequent pair is compiled, and
--- for each pair the pieces that contain it.
+-- Makes the table of the pairs of neighbouring tokens: parallel arrays, so that LuaJIT compiles the search for the most
+-- frequent pair, and for each pair the set of the words that contain it.
 local function new_pairs()
   return { index = {}, first = {}, second = {}, count = {}, pieces = {} }
 end
@@ -105,18 +106,18 @@ end
 ---@class luasight.TrainedTokenizer
 ---@field vocab string[]  the tokens in the order of their ids; id 0 is at [1]
 ---@field merges string[][]  pairs of tokens, in the order in which they are applied
----@field special_tokens string[]  the tokens with the last ids
+---@field special_tokens string[]  the special tokens, which have the last ids
 local Trained = {}
 Trained.__index = Trained
 
----Checks the arguments; returns the number of tokens to learn, with those of single bytes, and the special tokens.
+---Checks the arguments of the trainer; returns the size of the vocabulary without special tokens, and the special tokens.
 local function check(texts, options)
   if type(texts) ~= "table" then
-    failure.raise("argument", "the trainer takes a list of texts, not a " .. type(texts))
+    failure.raise("argument", "the trainer of a tokenizer takes a list of texts, not a " .. type(texts))
   end
   for i, text in ipairs(texts) do
     if type(text) ~= "string" then
-      failure.raise("argument", ("the trainer takes a list of texts, but there is a %s at [%d]"):format(type(text), i))
+      failure.raise("argument", ("the trainer takes a list of texts, but there is a %s at index %d"):format(type(text), i))
     end
   end
   options = options_of.read("the trainer", options, { vocab_size = "number", special_tokens = "table" })
@@ -126,13 +127,13 @@ local function check(texts, options)
   end
   local special = options.special_tokens or { "<|endoftext|>" }
   if size - #special < 256 then
-    failure.raise("argument", ("vocab_size %d is too small, because 256 bytes and %d special tokens need an id each"):format(
+    failure.raise("argument", ("vocab_size %d is too small: the 256 bytes and %d special tokens need an id each"):format(
       size, #special))
   end
   return size - #special, special
 end
 
---- Learns merges until the vocabulary has `vocab_size` tokens, or until no pair occurs twice.
+--- Learns merges of two tokens until the vocabulary has `vocab_size` tokens, or until no pair of tokens occurs twice.
 ---@param texts string[]
 ---@param options { vocab_size: integer, special_tokens?: string[] }
 ---@return luasight.TrainedTokenizer
@@ -188,7 +189,7 @@ local function listed(list, each)
   return table.concat(out, ",\n      ")
 end
 
---- Returns the text of tokenizer.json.
+--- Returns the trained tokenizer as the text of a tokenizer.json.
 ---@return string
 function Trained:json()
   local ordinary = #self.vocab - #self.special_tokens

@@ -11,11 +11,11 @@ local Attention = figure.class("attention", { "tokens", "keys", "heads", "range"
 
 ---@class luasight.AttentionOptions
 ---@field title string?
----@field tokens string[]?   labels of the rows, the positions that read; also of the columns where `keys` is not given
----@field keys string[]?     labels of the columns, the positions that are read
+---@field tokens string[]?   labels of the rows (the positions that read), and of the columns where `keys` is not given
+---@field keys string[]?     labels of the columns (the positions that are read)
 ---@field heads string[]?    a name for every head; by default "head 0", ...
----@field range number[]?    lowest and highest value of the colours; 0 and 1 by default
----@field across integer?    the number of heads beside each other
+---@field range number[]?    the lowest and the highest number of the colour scale; 0 and 1 by default
+---@field across integer?    the number of heads that are drawn beside each other
 
 ---@param pattern any  a tensor [H, T, S] or [1, H, T, S] (heads, rows, columns), or lists
 ---@param options luasight.AttentionOptions?
@@ -27,7 +27,7 @@ function Attention.new(pattern, options)
   local heads = {}
   for h, rows in ipairs(values) do
     if #rows ~= #values[1] or numbers.width(rows, "plot.attention") ~= width then
-      failure.raise("shape", ("plot.attention: head %d has another size than head 0"):format(h - 1))
+      failure.raise("shape", ("plot.attention: the pattern of head %d has another size than that of head 0"):format(h - 1))
     end
     heads[h] = labels.plain(options.heads and options.heads[h] or "head " .. h - 1)
   end
@@ -50,7 +50,7 @@ end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Draws heads beside each other; the tokens are at the left of each row of heads.
+-- Returns the picture as text: several heads beside each other, with the labels of the tokens at the left of each such row.
 function Attention:_text(depth, width)
   local rows = labels.cut_all(self.rows, 16)
   local beside, one = labels.most_columns(rows), math.max(#self.columns * 2, labels.most_columns(self.heads)) + 2
@@ -83,9 +83,10 @@ end
 
 -- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local HEAD, GAP = 22, 18 -- pixels above the cells of a head for its name, and between heads
+local HEAD, GAP = 22, 18 -- pixels: the space above a head for its name, and between heads
 
--- Returns the number of heads in a row, such that the picture is broader than high and all rows are full where possible.
+-- Returns how many of the H heads are drawn beside each other, such that the picture is broader than high and, where
+-- possible, all rows of heads have the same number of heads.
 local function beside_each_other(H)
   if H <= 4 then return H end
   local wanted = math.floor(math.sqrt(H * 1.4) + 0.5)

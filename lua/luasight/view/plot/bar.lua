@@ -1,4 +1,4 @@
---- Bar charts: a bar for each place, or a group of bars with one for each series.
+--- Bar charts: one bar for each number of a list, or, for several lists (series), groups of bars with one of each series.
 local colours = require "luasight.view.plot.colours"
 local figure = require "luasight.view.plot.figure"
 local labels = require "luasight.view.plot.labels"
@@ -7,7 +7,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Bar = figure.class("bar", { "x", "y", "labels", "legend", "range" })
 
----@param values any  a list or tensor of numbers, or several of them
+---@param values any  a list or tensor of numbers, or several lists (series)
 ---@param options { title: string?, x: string?, y: string?, labels: string[]?, legend: string[]?, range: number[]? }?
 ---@return luasight.Plot
 function Bar.new(values, options)
@@ -29,14 +29,14 @@ function Bar:data() return { series = self.series, labels = self.labels, legend 
 
 local eighths = { "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" }
 
--- Returns a bar that grows to the right: `length` columns, drawn in eighths of a column.
+-- Returns as text a bar that grows to the right, `length` characters long, exact to an eighth of a character.
 local function rightward(length)
   local n = math.floor(length * 8 + 0.5)
   return ("█"):rep(math.floor(n / 8)) .. (n % 8 > 0 and eighths[n % 8] or "")
 end
 
--- Returns a bar that grows to the left and ends at the right of `room` columns, drawn in halves of a column: Unicode has no
--- eighths for that side.
+-- Returns as text a bar that grows to the left from the right end of `room` characters. Its length is exact to half a
+-- character, since Unicode has no eighths of a block at that side.
 local function leftward(length, room)
   local n = math.floor(length * 2 + 0.5)
   return labels.fill((n % 2 > 0 and "▐" or "") .. ("█"):rep(math.floor(n / 2)), room, "right")
@@ -70,7 +70,7 @@ end
 
 -- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local SHARE = 0.8 -- the share of the axis that bars cover
+local SHARE = 0.8 -- the share of the horizontal axis that bars cover
 
 function Bar:_draw(theme)
   local k_count = #self.series

@@ -1,4 +1,4 @@
---- Draws lines for the terminal in braille characters, each with 2 x 4 dots.
+--- Draws line charts for the terminal with braille characters, each of which has 2 x 4 dots.
 local bit = require "bit"
 local labels = require "luasight.view.plot.labels"
 local numbers = require "luasight.view.plot.numbers"
@@ -7,22 +7,22 @@ local braille = {}
 
 local dot = { [0] = { [0] = 0x01, 0x02, 0x04, 0x40 }, { [0] = 0x08, 0x10, 0x20, 0x80 } }
 
----The signs for points of the first, second, ... series.
+---The characters that mark the points of the first, second, ... series.
 braille.markers = { "●", "○", "◆", "◇", "■", "□" }
 
 local function sign_of(mask)
   if mask == 0 then return " " end
-  return string.char(0xe2, 0xa0 + bit.rshift(mask, 6), 0x80 + bit.band(mask, 63)) -- U+2800 + mask in UTF-8
+  return string.char(0xe2, 0xa0 + bit.rshift(mask, 6), 0x80 + bit.band(mask, 63)) -- the character U+2800 + mask in UTF-8
 end
 
 -- ---- the canvas --------------------------------------------------------------------------------------------------------
 
 ---@class luasight.Canvas
 ---@field width integer   the width in characters
----@field height integer
----@field mask table<integer, table<integer, integer>>   for each row and column, the dots of the character as bits
----@field owner table<integer, table<integer, integer>>  the series that last drew in the character
----@field sign table<integer, table<integer, string>>    the signs of points
+---@field height integer  the height in characters
+---@field mask table<integer, table<integer, integer>>   by row and column, the dots of the character as bits
+---@field owner table<integer, table<integer, integer>>  by row and column, the number of the series that drew there last
+---@field sign table<integer, table<integer, string>>    by row and column, the character that marks a point there
 local Canvas = {}
 Canvas.__index = Canvas
 
@@ -32,7 +32,7 @@ local function new_canvas(width, height)
   return self
 end
 
--- Sets a dot; returns the row and column of the character that has the dot.
+-- Sets the dot at (x, y) for a series; returns the row and column of the dot's character, or nil outside of the canvas.
 function Canvas:set(x, y, series)
   x, y = math.floor(x + 0.5), math.floor(y + 0.5)
   if y < 0 or y >= self.height * 4 then return end
@@ -47,7 +47,7 @@ function Canvas:segment(x1, y1, x2, y2, series)
   for s = 0, steps do self:set(x1 + (x2 - x1) * s / steps, y1 + (y2 - y1) * s / steps, series) end
 end
 
----Draws one series; a value that is nan leaves a gap.
+---Draws the line of series number `k` between the heights `low` and `high`; a value that is nan leaves a gap.
 function Canvas:series(k, values, count, low, high)
   local last_x, last_y
   for i, v in ipairs(values) do
@@ -63,7 +63,7 @@ function Canvas:series(k, values, count, low, high)
   end
 end
 
----Returns a row of the canvas as text; `tint(text, series)` adds the colour.
+---Returns a row of the canvas as text; `tint(text, series)` colours a character for its series.
 function Canvas:row(row, tint)
   local cells = {}
   for column = 0, self.width - 1 do
@@ -76,7 +76,7 @@ end
 
 -- ---- the picture -------------------------------------------------------------------------------------------------------
 
--- Returns the row of labels under the points; where not all fit, every second, third, ... one is written.
+-- Returns the line of labels under the points of a chart; where not all labels fit, it has every second, third, ... label.
 local function label_row(list, width)
   local row, count, free, longest = "", #list, 0, math.max(1, labels.most_columns(list))
   for i = 1, count, math.ceil(count * (longest + 2) / (width + longest)) do
@@ -94,8 +94,8 @@ end
 
 ---@class luasight.BrailleLines
 ---@field series number[][]
----@field labels string[]   the labels of the places, from left to right
----@field ticks number[]    the numbers at the side, from the lowest to the highest of the axis
+---@field labels string[]   the labels of the points, from left to right
+---@field ticks number[]    the numbers beside the vertical axis, from the lowest to the highest
 ---@field title string?
 ---@field x string?
 ---@field y string?

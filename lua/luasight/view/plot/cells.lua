@@ -1,4 +1,4 @@
---- Fields of coloured cells, for heat maps and attention patterns: in an SVG and in a terminal.
+--- Draws tables of coloured cells, for heat maps and attention patterns, in an SVG and in a terminal.
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
 local gnuplot = require "luasight.view.plot.gnuplot"
@@ -8,30 +8,31 @@ local numbers = require "luasight.view.plot.numbers"
 local cells = {}
 
 ---@class luasight.Cells
----@field values number[][]   the rows from the top; nan where there is no number
----@field rows string[]       the labels at the left
----@field columns string[]    the labels below the cells, in a terminal above them
+---@field values number[][]   the numbers, row by row from the top; nan where a cell has no number
+---@field rows string[]       the labels of the rows, at the left
+---@field columns string[]    the labels of the columns, below the cells or, in a terminal, above them
 ---@field text string[][]?    the texts inside the cells
----@field scale luasight.Scale
+---@field scale luasight.Scale  the colours of the numbers
 
 -- ---- in an SVG ---------------------------------------------------------------------------------------------------------
 
-local MOST = 250000 -- a browser can still show a file with this number of cells
+local MOST = 250000 -- the largest number of cells that browsers can still show
 
 ---Raises an error where a picture has more cells than a browser can show.
 ---@param count integer
 function cells.check(count)
   if count <= MOST then return end
   failure.raise("argument", ("a picture of %d cells is too big to draw"):format(count),
-    { hint = ("draw a part of it, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
+    { hint = ("draw a part of the tensor, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
 end
 
----Sets up the axes of the cells' field; axes and labels can then be added, before `cells.plot` draws the cells.
+---Begins a table of cells on a sheet, at `left` and `top` in pixels. After this call, axes and labels can be added; then
+---`cells.plot` draws the cells.
 ---@param sheet luasight.Sheet
 ---@param c luasight.Cells
 ---@param left number
 ---@param top number
----@param cell number[]  width and height of a cell
+---@param cell number[]  width and height of a cell in pixels
 function cells.field(sheet, c, left, top, cell)
   local R, C = #c.values, #c.columns
   sheet:field(left, top, C * cell[1], R * cell[2], { -0.5, C - 0.5 }, { R - 0.5, -0.5 })
@@ -57,17 +58,17 @@ function cells.plot(sheet, c)
       if v == v then rows[#rows + 1] = { k - 1, r - 1, math.max(c.scale.low, math.min(c.scale.high, v)) } end
     end
   end
-  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end -- a point out of sight: gnuplot draws no field without data
+  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end -- a point outside of the picture: gnuplot draws no axes without data
   sheet:plot(sheet:data(rows) .. " using 1:2:($1-0.5):($1+0.5):($2-0.5):($2+0.5):3 with boxxyerror lc palette notitle")
 end
 
----Adds the text that is shown while the mouse is over each cell.
+---Adds for each cell the text that is shown while the mouse is over the cell.
 ---@param c luasight.Cells
 ---@param left number
 ---@param top number
 ---@param cell number[]
 ---@param spots luasight.Spot[]  the list to which the texts are added
----@param text fun(r: integer, k: integer): string
+---@param text fun(r: integer, k: integer): string  returns the text of the cell in row r and column k, from 1
 function cells.spots(c, left, top, cell, spots, text)
   for r, row in ipairs(c.values) do
     for k = 1, #row do
@@ -80,7 +81,8 @@ end
 
 local shades = { " ", "░", "▒", "▓", "█" }
 
----Returns a cell of two columns without a number in it: its colour, or without colours a shade for the distance from zero.
+---Returns a cell as text of two characters without its number: a block in the number's colour or, where the terminal has no
+---colours, a character that is the darker the higher the number is on the scale (for both signs: the farther from zero).
 ---@param v number
 ---@param scale luasight.Scale
 ---@param depth luasight.ColourDepth
@@ -94,7 +96,8 @@ function cells.block(v, scale, depth)
   return (scale.kind == "diverging" and v < 0 and shade ~= " " and "-" or shade) .. shade
 end
 
----Returns labels written downwards, each two columns wide, as lines of text; all labels end at the last line.
+---Returns lines of text in which labels are written downwards, one beside the other, each two characters wide. All labels end
+---in the last line.
 ---@param list string[]
 ---@param most integer  the largest number of characters of a label
 ---@return string[]
@@ -119,7 +122,7 @@ local function slice(list, from, to)
   return out
 end
 
----Returns a table of cells with texts; columns that do not fit in the width follow below.
+---Returns a table of cells with their texts inside, for a terminal; columns that do not fit in `width` follow below.
 ---@param c luasight.Cells
 ---@param depth luasight.ColourDepth
 ---@param width integer
@@ -157,7 +160,7 @@ function cells.table(c, depth, width)
   return table.concat(out, "\n") .. "\n"
 end
 
----Returns cells as blocks of two columns each, without numbers; as in `table`, columns that do not fit follow below.
+---Returns cells for a terminal as blocks of two characters, without numbers; columns that do not fit in `width` follow below.
 ---@param c luasight.Cells
 ---@param depth luasight.ColourDepth
 ---@param width integer
@@ -181,7 +184,7 @@ function cells.blocks(c, depth, width)
   return out
 end
 
----Returns the colours of a scale with their lowest and highest number, as one line.
+---Returns a line of text that shows the colours of a scale between its lowest and its highest number.
 ---@param scale luasight.Scale
 ---@param depth luasight.ColourDepth
 ---@param name string?  the name of the measured quantity

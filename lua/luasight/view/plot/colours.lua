@@ -1,4 +1,5 @@
---- The colours of pictures: two themes, two kinds of scales, and the colours that a terminal can show.
+--- The colours of pictures: a light and a dark theme, scales that map numbers to colours, and the colours that a terminal
+--- can show.
 local system = require "luasight.ffi.system"
 
 local colours = {}
@@ -10,10 +11,10 @@ local colours = {}
 ---@field ink string         the colour of text and axes
 ---@field faint string       the colour of grids
 ---@field none string        the colour of a cell that has no number
----@field series string[]    the colours of lines and bars, in order
----@field accents table<string, string>  the colours of kinds of nodes in trees and graphs
----@field sequential string[]  the colours from low to high
----@field diverging string[]   the colours from the most negative over zero to the most positive
+---@field series string[]    the colours of the first, second, ... series of lines or bars
+---@field accents table<string, string>  the colour of each kind of node in trees and graphs
+---@field sequential string[]  the colours of a sequential scale, from the lowest number to the highest
+---@field diverging string[]   the colours of a diverging scale, from the most negative number over zero to the highest
 
 ---@type table<string, luasight.Theme>
 colours.themes = {
@@ -50,7 +51,8 @@ end
 local Scale = {}
 Scale.__index = Scale
 
----Returns a scale for numbers from low to high. Where some numbers are negative, the scale diverges: zero is in its middle.
+---Returns a scale for numbers from low to high. Where low is negative, the scale is by default a diverging one, which has zero
+---in its middle.
 ---@param low number
 ---@param high number
 ---@param options { range: number[]?, colours: string? }
@@ -68,11 +70,11 @@ function colours.scale(low, high, options)
   return setmetatable({ low = low, high = high, kind = kind }, Scale)
 end
 
----Returns the numbers that are written beside the scale.
+---Returns the numbers that are written beside the bar of the scale's colours.
 ---@return number[]
 function Scale:marks() return { self.low, (self.low + self.high) / 2, self.high } end
 
----Returns the position of a number on the scale, from 0 to 1.
+---Returns the position of a number on the scale: 0 for the lowest number, 1 for the highest.
 ---@param v number
 ---@return number
 function Scale:share(v) return math.max(0, math.min(1, (v - self.low) / (self.high - self.low))) end
@@ -110,7 +112,7 @@ end
 
 ---@alias luasight.ColourDepth "true"|"256"|"none"
 
----Returns the colours that standard output can show: none in a pipe and where NO_COLOR is set.
+---Returns which colours standard output can show: "true" (16 million), "256" or "none", as in a pipe or where NO_COLOR is set.
 ---@return luasight.ColourDepth
 function colours.depth()
   local term, no = os.getenv "TERM" or "dumb", os.getenv "NO_COLOR"
@@ -129,7 +131,7 @@ local function nearest_level(c)
   return best
 end
 
----Returns the number of the nearest of a terminal's 256 colours: one of the cube of 6 x 6 x 6, or a grey.
+---Returns the number of the nearest of a terminal's 256 colours, which are a cube of 6 x 6 x 6 colours and a row of greys.
 ---@param hex string
 ---@return integer
 function colours.of_256(hex)
@@ -147,7 +149,7 @@ local function code(hex, depth, ground)
   return ("\27[%d;2;%d;%d;%dm"):format(ground, rgb(hex))
 end
 
----Returns a text on a coloured background.
+---Returns a text with the codes that show it in a terminal on a coloured background.
 ---@param text string
 ---@param hex string
 ---@param depth luasight.ColourDepth
@@ -157,7 +159,7 @@ function colours.paint(text, hex, depth)
   return code(hex, depth, 48) .. code(colours.on(hex), depth, 38) .. text .. "\27[0m"
 end
 
----Returns a text in a colour.
+---Returns a text with the codes that show it in a terminal in a colour.
 ---@param text string
 ---@param hex string
 ---@param depth luasight.ColourDepth

@@ -1,11 +1,12 @@
---- Trees and graphs drawn by graphviz's program dot: quotes texts for its language, and runs it.
+--- Draws trees and graphs with graphviz's program dot: quotes texts for dot's language, and runs the program.
 local labels = require "luasight.view.plot.labels"
 local page = require "luasight.view.plot.page"
 local program = require "luasight.view.plot.program"
 
 local dot = {}
 
----Returns a text quoted for dot; "\n" in it begins a new line, and `aligned` puts the lines at the left.
+---Returns a text quoted for dot's language. A line end in the text begins a new line of the label; with `aligned`, the lines
+---begin at the left instead of being centred.
 ---@param s string
 ---@param aligned boolean?
 ---@return string
@@ -17,10 +18,10 @@ function dot.quote(s, aligned)
   return '"' .. table.concat(lines, aligned and "\\l" or "\\n") .. (aligned and "\\l" or "") .. '"'
 end
 
----Returns the first lines of a graph, which set its colours and shapes.
+---Returns the first lines of a graph in dot's language, which set the graph's colours and shapes.
 ---@param theme luasight.Theme
 ---@param title string?
----@param more string?  additional attributes of the graph
+---@param more string?  additional attributes of the graph, in dot's language
 ---@return string
 function dot.head(theme, title, more)
   return ([[
@@ -34,7 +35,7 @@ edge [color="%s", fontcolor="%s", fontname="sans-serif", fontsize=10, arrowsize=
 end
 
 ---Draws a graph whose nodes are named n1, n2, ...
----@param text string
+---@param text string  the graph in dot's language
 ---@param tips table<string, string>  the text shown while the mouse is over a node, by the node's name
 ---@return string  # SVG
 function dot.svg(text, tips)

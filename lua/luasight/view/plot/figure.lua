@@ -13,15 +13,15 @@ local figure = {}
 
 ---@class luasight.Plot
 ---@field options table  the options with which the picture was made
----@field _text fun(self, depth: luasight.ColourDepth, width: integer): string
----@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  returns the SVG, and texts for the mouse
+---@field _text fun(self, depth: luasight.ColourDepth, width: integer): string  returns text for a terminal
+---@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  returns an SVG, and the texts under the mouse
 local Plot = {}
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
 ---Returns the picture as text for a terminal.
----@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none"; by default as standard output
----  allows
+---@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none"; by default what
+---  standard output can show; width: in characters
 ---@return string
 function Plot:text(style)
   style = options_of.read("picture:text", style, { colours = true, width = "number" })
@@ -38,7 +38,7 @@ end
 local function theme_of(name)
   local theme = colours.themes[name or "light"]
   if theme then return theme end
-  failure.raise("argument", ("a theme is \"light\" or \"dark\", not %s"):format(tostring(name)))
+  failure.raise("argument", ("the option theme of a picture: a theme is \"light\" or \"dark\", not %s"):format(tostring(name)))
 end
 
 ---Returns the picture as the text of an SVG file.
@@ -51,8 +51,8 @@ function Plot:svg(theme) return (self:_draw(theme_of(theme))) end
 ---@return string
 function Plot:png(theme) return program.run("rsvg-convert", "--zoom=2 --format=png", self:svg(theme)) end
 
----Returns the picture as an HTML page without other files; the page is light or dark as the reader's system is, and shows
----the values under the mouse.
+---Returns the picture as an HTML page that needs no other files. The page is light or dark as the reader's system is set, and
+---shows the value under the mouse.
 ---@return string
 function Plot:html()
   local light, spots = self:_draw(colours.themes.light)
@@ -68,7 +68,7 @@ local kinds = {
 
 ---Writes the picture to the file `path`, whose name ends in .svg, .png, .html or .txt.
 ---@param path string
----@param options? { theme: "light"|"dark" }  theme: for SVG and PNG
+---@param options? { theme: "light"|"dark" }  theme: the colours of an SVG or PNG file
 ---@return luasight.Plot
 function Plot:save(path, options)
   local make = kinds[(tostring(path):match "%.(%w+)$" or ""):lower()]
@@ -98,9 +98,9 @@ end
 
 -- ---- classes -----------------------------------------------------------------------------------------------------------
 
----Makes a class of pictures.
----@param kind string
----@param options string[]  the names of the options in addition to `title`
+---Makes the class of one kind of pictures, which inherits the methods of all pictures.
+---@param kind string  the name of the kind, such as "line"
+---@param options string[]  the names of the options that the kind has in addition to `title`
 ---@return table
 function figure.class(kind, options)
   local class = { kind = kind, known = { title = true } }
@@ -119,16 +119,16 @@ function figure.options(class, options)
   local range = options.range
   if range ~= nil and (type(range) ~= "table" or type(range[1]) ~= "number" or type(range[2]) ~= "number"
     or range[1] >= range[2] or range[1] ~= range[1] or range[2] ~= range[2]) then
-    failure.raise("argument", "the option range of a picture is { lowest, highest }, two different numbers in this order")
+    failure.raise("argument", "the option range of a picture is { lowest, highest }, and the second number is greater")
   end
   if options.colours ~= nil and options.colours ~= "sequential" and options.colours ~= "diverging" then
-    failure.raise("argument", ("the colours of a picture are \"sequential\" or \"diverging\", not %s"):format(
+    failure.raise("argument", ("the option colours of a picture is \"sequential\" or \"diverging\", not %s"):format(
       tostring(options.colours)))
   end
   return options
 end
 
----Returns the title of a picture with a line end, or "" where it has none.
+---Returns the title of a picture with a line end, or "" where the picture has no title.
 ---@param self luasight.Plot
 ---@return string
 function figure.heading(self)

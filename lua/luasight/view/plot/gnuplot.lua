@@ -1,21 +1,22 @@
---- Sheets that gnuplot draws. A sheet is a script of gnuplot: commands are added to it, and running it returns an SVG.
+--- Draws pictures with gnuplot. A sheet is a picture's script for gnuplot: commands are added to the script, and running it
+--- returns an SVG.
 ---
 --- Positions on a sheet are in pixels from its top left corner. The margins are always set, from measured widths of the
---- texts beside the axes, so that the position of each part is known without asking gnuplot.
+--- texts beside the axes, so that the position of each part of a picture is known without asking gnuplot.
 local labels = require "luasight.view.plot.labels"
 local program = require "luasight.view.plot.program"
 
 local gnuplot = {}
 
-local FONT, SMALL, TITLE = 12, 11, 15 -- sizes of letters in pixels
-local SLOPE = 0.71 -- the height and width of a text turned by 45 degrees, as parts of its length
+local FONT, SMALL, TITLE = 12, 11, 15 -- sizes of fonts in pixels
+local SLOPE = 0.71 -- height and width of a text turned by 45 degrees, in lengths of the text
 gnuplot.FONT, gnuplot.SMALL = FONT, SMALL
 
----@class luasight.Sheet
----@field width number
----@field height number
+---@class luasight.Sheet  a picture for gnuplot
+---@field width number    in pixels
+---@field height number   in pixels
 ---@field theme luasight.Theme
----@field script string[]
+---@field script string[]  the commands for gnuplot
 ---@field blocks integer  the number of blocks of data in the script
 local Sheet = {}
 Sheet.__index = Sheet
@@ -34,23 +35,23 @@ function gnuplot.sheet(theme, width, height)
   return self
 end
 
----Adds a command. An argument for `%s` may only be a result of `quote`, a colour or a fixed word, because gnuplot can run
----programs.
+---Adds a command for gnuplot. An argument for `%s` must be a result of `quote`, a colour or a fixed word, and never a text of
+---the user, because gnuplot's commands can run programs.
 ---@param format string
 ---@param ... any
 function Sheet:add(format, ...)
   self.script[#self.script + 1] = select("#", ...) > 0 and format:format(...) or format
 end
 
----Quotes a text for gnuplot. Only the quote has a meaning inside single quotes, so it is put between two texts that are
----joined. (A doubled quote would mean the same, but not at the beginning of a text.)
+---Quotes a text for gnuplot in single quotes, inside which only the single quote has a meaning: the text is cut there, and the
+---parts are joined with a quote in double quotes. (A doubled single quote does not work at the beginning of a text.)
 ---@param s string
 ---@return string
 function gnuplot.quote(s) return "'" .. labels.plain(s):gsub("'", [[' . "'" . ']]) .. "'" end
 
 local quote = gnuplot.quote
 
----Adds rows of numbers as a block of data; returns the name of the block.
+---Adds rows of numbers to the script as a block of data; returns gnuplot's name of the block.
 ---@param rows number[][]
 ---@return string
 function Sheet:data(rows)
@@ -66,13 +67,13 @@ function Sheet:data(rows)
   return name
 end
 
----Begins a field with axes; the settings of the previous field are reset.
+---Begins a field, which is a part of the sheet with axes of its own; the settings of the previous field are reset.
 ---@param left number
 ---@param top number
 ---@param width number
 ---@param height number
----@param x number[]  the lowest and the highest number
----@param y number[]  the numbers at the bottom and at the top
+---@param x number[]  the numbers at the left and the right end of the horizontal axis
+---@param y number[]  the numbers at the bottom and the top of the vertical axis
 function Sheet:field(left, top, width, height, x, y)
   local theme = self.theme
   self:add("reset")
@@ -91,22 +92,22 @@ function Sheet:field(left, top, width, height, x, y)
   self:add("unset colorbox")
 end
 
----Writes labels along an axis.
+---Writes labels along an axis of the field.
 ---@param axis "x"|"y"
----@param places { [1]: number, [2]: string }[]
+---@param places { [1]: number, [2]: string }[]  for each label the number on the axis, and the text
 ---@param options? { turned: boolean?, marks: boolean?, size: number? }  turned: by 45 degrees; marks: short lines at the
 ---  axis
 function Sheet:ticks(axis, places, options)
   options = options or {}
   local parts = {}
   for i, place in ipairs(places) do
-    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1]) -- gnuplot takes a label as a format
+    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1]) -- in gnuplot a label is a format
   end
   self:add("set %stics %s nomirror %s font ',%d' textcolor rgb '%s' (%s)", axis, options.marks and "out scale 0.5" or "scale 0",
     options.turned and "rotate by 45 right" or "norotate", options.size or FONT, self.theme.ink, table.concat(parts, ", "))
 end
 
----Writes a text at a position of the sheet, or with `inside` at a position of the current field.
+---Writes a text at (x, y): in pixels of the sheet or, with the option `inside`, in numbers of the field's axes.
 ---@param text string
 ---@param x number
 ---@param y number
@@ -121,25 +122,25 @@ end
 
 ---Writes the title of the sheet.
 ---@param text string?
----@param middle number
+---@param middle number  the horizontal position of the title's middle, in pixels
 function Sheet:title(text, middle)
   if text then self:label(text, middle, 20, { size = TITLE }) end
 end
 
 ---@param text string?
----@return number  # the pixels that a title takes at the top
+---@return number  # the height in pixels that a title needs; without one, the margin at the top
 function gnuplot.title_height(text) return text and 40 or 16 end
 
 ---@param text string?
----@return number  # the pixels that a title needs horizontally
+---@return number  # the width in pixels that a title needs; 0 without a title
 function gnuplot.title_width(text) return text and labels.pixels(text, TITLE) + 24 or 0 end
 
-local LONGEST = 48 -- the largest number of columns for the name of an upright axis
+local LONGEST = 48 -- the most characters in the name of a vertical axis
 
----Writes the name of an axis upright, cut to the height of the sheet.
+---Writes the name of a vertical axis, turned upright, within the height of the sheet.
 ---@param text string?
 ---@param x number
----@param middle number
+---@param middle number  the vertical position of the name's middle, in pixels
 function Sheet:upright(text, x, middle)
   if not text then return end
   local half = gnuplot.upright_height(text) / 2
@@ -148,12 +149,12 @@ function Sheet:upright(text, x, middle)
 end
 
 ---@param text string?
----@return number  # the pixels that the upright name of an axis takes
+---@return number  # the height in pixels that the upright name of a vertical axis needs
 function gnuplot.upright_height(text)
   return text and labels.pixels(labels.cut(labels.plain(text), LONGEST), FONT) + 12 or 0
 end
 
----Sets the palette of a scale, with which later commands draw (`lc palette`).
+---Sets gnuplot's palette to the colours of a scale, with which later commands can draw (`lc palette`).
 ---@param scale luasight.Scale
 function Sheet:palette(scale)
   local stops, parts = self.theme[scale.kind], {}
@@ -162,12 +163,12 @@ function Sheet:palette(scale)
   self:add("set cbrange [%.9g:%.9g]", scale.low, scale.high)
 end
 
----Draws the bar of colours of a scale, with numbers beside it.
+---Draws a bar with the colours of a scale, and numbers beside the bar.
 ---@param scale luasight.Scale
 ---@param left number
 ---@param top number
 ---@param height number
----@param write fun(v: number): string
+---@param write fun(v: number): string  returns a number as text
 function Sheet:colour_bar(scale, left, top, height, write)
   local marks, parts = scale:marks(), {}
   for i, v in ipairs(marks) do
@@ -178,20 +179,21 @@ function Sheet:colour_bar(scale, left, top, height, write)
   self:add("set cbtics scale 0 font ',%d' textcolor rgb '%s' (%s)", SMALL, self.theme.ink, table.concat(parts, ", "))
 end
 
----Adds the command that draws a plot with the settings made so far.
----@param what string
+---Adds gnuplot's command `plot`, which draws with the settings made so far.
+---@param what string  the arguments of the command
 function Sheet:plot(what) self:add("plot %s", what) end
 
 ---@return string  # SVG
 function Sheet:svg()
   self:add("unset multiplot")
   local svg = program.run("gnuplot", "-d", table.concat(self.script, "\n") .. "\n")
-  return (svg:gsub("%]%]>", "]]&gt;")) -- gnuplot leaves this sequence as it is, but XML forbids it in a text
+  return (svg:gsub("%]%]>", "]]&gt;")) -- gnuplot does not escape this sequence, which XML forbids
 end
 
 -- ---- axes --------------------------------------------------------------------------------------------------------------
 
----Returns the next of 1, 2, 5, 10, 20, ... at or above a number, so that the labels that are kept are at round numbers.
+---Returns the smallest of 1, 2, 5, 10, 20, ... that is not below a number. Where only each such label is written, the labels
+---are at round numbers.
 ---@param stride number
 ---@return integer
 function gnuplot.round_stride(stride)
@@ -202,13 +204,13 @@ function gnuplot.round_stride(stride)
   return power * 10
 end
 
----Returns how labels fit along a horizontal axis where each has `room` pixels: flat, turned, or only every `stride`th
----label.
+---Returns how labels fit along a horizontal axis where each label has `room` pixels: all of them flat, all turned by 45
+---degrees, or only every `stride`th label.
 ---@param list string[]
 ---@param room number
 ---@param may_skip boolean  whether some labels may be left out
----@return { turned: boolean, stride: integer, height: number, overhang: number }  # the pixels below the axis and left of
----  it
+---@return { turned: boolean, stride: integer, height: number, overhang: number }  # height and overhang are the pixels that
+---  the labels need below the axis and left of its beginning
 function gnuplot.fit(list, room, may_skip)
   local longest, share, stride = labels.most_pixels(list, FONT), 0.5, 1
   local turned = longest + 8 > room and not may_skip
@@ -222,7 +224,7 @@ function gnuplot.fit(list, room, may_skip)
   return { turned = turned, stride = stride, height = turned and longest * SLOPE + 16 or 20, overhang = overhang }
 end
 
----Returns the places for `ticks`: for every `stride`th label i, the number i - 1 and the label.
+---Returns the labels to write along an axis as Sheet:ticks takes them: of every `stride`th label i, { i - 1, the label }.
 ---@param list string[]
 ---@param stride integer
 ---@return table

@@ -1,4 +1,4 @@
---- Draws the recorded graph of a trace: its reads, operators, edits and saves, grouped by the module at which they run.
+--- Draws the graph that a trace has recorded: reads, operators, edits and saves, grouped by the module at which they run.
 local colours = require "luasight.view.plot.colours"
 local dot = require "luasight.view.plot.dot"
 local failure = require "luasight.base.error"
@@ -14,19 +14,19 @@ local Graph = figure.class("graph", {})
 
 ---@class luasight.GraphNode
 ---@field number integer    the node's number in the printed graph
----@field kind string       "read", "write", "operator", "get", "set", ...
+---@field kind string       what the node does: "read", "write", "operator", "get", "set", ...
 ---@field text string       the operation as text: "mul(%1, 2)"
----@field inputs integer[]  the numbers of the nodes whose values it uses
----@field module string     the module at which it runs, "" for the whole model
----@field point integer     the point's number, in the order in which a run reaches points
----@field pass integer
----@field invoke integer    -1 for a node of no invoke
----@field step integer
----@field edits boolean     whether it changes a value of the model or of the script
----@field saved boolean
----@field line string?      the line of the script, such as "script.lua:3"
+---@field inputs integer[]  the numbers of the nodes whose values this node uses
+---@field module string     the path of the module at which the node runs, "" for the whole model
+---@field point integer     the number of the node's point; a run of the model reaches points in the order of their numbers
+---@field pass integer      the number of the pass in which the node runs
+---@field invoke integer    the number of the node's invoke, -1 for a node of no invoke
+---@field step integer      the number of the step of a generation
+---@field edits boolean     whether the node changes a value of the model or of the script
+---@field saved boolean     whether the node's value is saved
+---@field line string?      the line of the script that recorded the node, such as "script.lua:3"
 
--- Splits a point such as "transformer.h.3.output (call 1)" into the module's path and the rest.
+-- Splits the name of a point, such as "transformer.h.3.output (call 1)", into the path of the module and the rest.
 local function split(point)
   local path, name = point:match "^(.*)%.([^.]+)$"
   return path or "", name or point
@@ -61,7 +61,7 @@ function Graph.new(traced, options)
   options = figure.options(Graph, options)
   local recorded = traced
   if type(traced) ~= "table" then
-    failure.raise("argument", "plot.graph draws a tracer or its graph, not a " .. type(traced))
+    failure.raise("argument", "plot.graph draws a tracer or the result of tracer:graph(), not a " .. type(traced))
   end
   if not rawget(traced, "places") then recorded = traced:graph() end
   local nodes = {}
@@ -106,7 +106,8 @@ local function several(groups, key)
   return false
 end
 
----Returns a function that describes the place of a group without its module, such as "pass 0, invoke 1".
+---Returns a function that returns the place of a group of nodes as text, such as "pass 0, invoke 1". The text names pass,
+---invoke and step only where the groups differ in them.
 local function place_words(groups)
   local shown = {}
   for _, key in ipairs { "pass", "invoke", "step" } do
@@ -165,8 +166,8 @@ local function put_group(out, tips, theme, group, number, place)
   out[#out + 1] = "}\n"
 end
 
----Returns the graph in the language of graphviz, and the texts shown under the mouse. Dashed arrows show the order in which
----the model runs.
+---Returns the graph in the language of graphviz's program dot, and the texts shown under the mouse. Dashed arrows show the
+---order in which the model runs its modules.
 ---@param self luasight.Plot
 ---@param theme luasight.Theme
 ---@return string text, table<string, string> tips
@@ -187,7 +188,7 @@ local function dot_of(self, theme)
   return table.concat(out) .. "}\n", tips
 end
 
----@return string  # the graph in the language of graphviz
+---@return string  # the graph in the language of graphviz's program dot
 function Graph:dot() return (dot_of(self, colours.themes.light)) end
 
 function Graph:_draw(theme) return dot.svg(dot_of(self, theme)) end

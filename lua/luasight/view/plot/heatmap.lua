@@ -15,10 +15,11 @@ local HeatMap = figure.class("heatmap", { "x", "y", "rows", "columns", "text", "
 ---@field y string?          the name of the vertical axis
 ---@field rows string[]?     a label for every row; by default the rows are numbered from 0
 ---@field columns string[]?  a label for every column; by default the columns are numbered from 0
----@field text string[][]|boolean?  the texts of the cells; true: the numbers; false: no text, even in the terminal
----@field value string?      the name of the quantity, written beside the scale
----@field range number[]?    the lowest and the highest number of the scale; by default from the data
----@field colours "sequential"|"diverging"?  by default chosen by the signs; diverging colours have zero in their middle
+---@field text string[][]|boolean?  the texts in the cells; true: the cells' numbers; false: no text, not in a terminal either
+---@field value string?      the name of the quantity, written beside the scale of colours
+---@field range number[]?    the lowest and the highest number of the scale of colours; by default those of the data
+---@field colours "sequential"|"diverging"?  the kind of the scale; by default "diverging", with zero in the middle, for
+---  numbers of which some are negative
 
 local function text_of(given, values)
   if type(given) ~= "table" then return nil end
@@ -26,7 +27,7 @@ local function text_of(given, values)
   for r, row in ipairs(values) do
     text[r] = {}
     if type(given[r]) ~= "table" or #given[r] ~= #row then
-      failure.raise("shape", ("plot.heatmap: the text has to have %d rows of %d cells, as the numbers have"):format(#values,
+      failure.raise("shape", ("plot.heatmap: the text has to have %d rows of %d cells, like the numbers"):format(#values,
         #row))
     end
     for k = 1, #row do text[r][k] = labels.visible(given[r][k]) end
@@ -69,7 +70,8 @@ end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Returns whether the numbers fit in one table; where they do not and the terminal has colours, blocks are drawn instead.
+-- Returns whether a table with the numbers as texts fits in `width` characters. Where it does not and the terminal has
+-- colours, cells without texts are drawn instead.
 local function fits(self, text, width)
   local used = labels.most_columns(self.rows)
   for k, label in ipairs(self.columns) do
@@ -100,10 +102,10 @@ end
 
 local BAR = 12 -- the width of the colour bar in pixels
 
-local LONGEST = 14 -- the longest text in a cell, in columns; the mouse shows the whole text
+local LONGEST = 14 -- characters of a cell's text; more are only shown under the mouse
 
--- Returns the width and height of a cell: as wide as its text needs, and without text such that the whole picture has a
--- good size.
+-- Returns the width and height in pixels of a cell in a table of R x C cells: as wide as the longest text needs; without
+-- texts, such that the whole picture has a good size.
 local function cell_of(text, columns, R, C)
   if not text then
     local side = math.max(2, math.min(30, math.floor(760 / C), math.floor(640 / R)))

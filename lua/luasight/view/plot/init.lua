@@ -1,4 +1,5 @@
---- Pictures: each can be printed in the terminal, saved as SVG, PNG, HTML or text, and returns its numbers.
+--- Functions that make pictures. A picture can be printed in a terminal, saved as SVG, PNG, HTML or text, and asked for the
+--- numbers that it shows.
 ---
 ---     ls.plot.line(list, { title = "P(Mary)" }):save "mary.html"
 ---     print(ls.plot.heatmap(tensor, { rows = layers, columns = tokens }))
@@ -25,8 +26,8 @@ function plot.line(values, options) return make("line", values, options) end
 ---@return luasight.Plot
 function plot.bar(values, options) return make("bar", values, options) end
 
----Draws a coloured cell for every row and column, with or without text in it. For numbers of both signs, zero is in the
----middle of the colours.
+---Draws a table of numbers as coloured cells, with or without text inside. For numbers of both signs, zero is in the middle of
+---the colours.
 ---@param values any  a list of rows, or a tensor with two axes
 ---@param options luasight.HeatMapOptions?
 ---@return luasight.Plot
@@ -38,16 +39,16 @@ function plot.heatmap(values, options) return make("heatmap", values, options) e
 ---@return luasight.Plot
 function plot.attention(pattern, options) return make("attention", pattern, options) end
 
----Draws a text in which the background of each token has the colour of the token's number.
+---Draws a text in which the background of each token has a colour that stands for the token's number.
 ---@param tokens string[]  the tokens, decoded one by one
 ---@param values any       a number for each token: a list or a tensor
 ---@param options { title: string?, value: string?, range: number[]?, colours: string? }?  value: the name of the quantity
 ---@return luasight.Plot
 function plot.tokens(tokens, values, options) return make("tokens", tokens, values, options) end
 
----Draws the tree of modules, with classes, shapes and numbers of parameters; equal layers are joined.
+---Draws the tree of a model's modules, with classes, shapes and numbers of parameters; equal layers are drawn as one.
 ---@param model any  a model, a module of one, or an nn.Module
----@param options { title: string?, all: boolean?, depth: integer? }?  all: equal layers are not joined; depth: levels shown
+---@param options { title: string?, all: boolean?, depth: integer? }?  all: draws each equal layer; depth: levels shown
 ---@return luasight.Plot
 function plot.tree(model, options) return make("tree", model, options) end
 

@@ -1,4 +1,4 @@
---- Labels of pictures: makes invisible characters visible, measures texts, and cuts them.
+--- Prepares texts for pictures: makes invisible characters visible, measures the width of texts, and cuts long texts.
 local binding = require "luasight.ffi"
 local failure = require "luasight.base.error"
 
@@ -6,7 +6,7 @@ local labels = {}
 
 -- ---- characters --------------------------------------------------------------------------------------------------------
 
----Returns the length and the code of the character at a position; there is no code where the byte is not UTF-8.
+---Returns the length in bytes and the code of the UTF-8 character at byte `i`; 1 and no code where the bytes are not UTF-8.
 ---@param s string
 ---@param i integer
 ---@return integer length, integer? code
@@ -26,7 +26,7 @@ local function character(s, i)
   return length, code
 end
 
----Iterates over the characters of a text: their bytes, and their code where the bytes are UTF-8.
+---Iterates over the characters of a text: returns each character's bytes, and its code where the bytes are UTF-8.
 ---@param s string
 ---@return fun(): string?, integer?
 local function characters(s)
@@ -52,8 +52,8 @@ local function shown(bytes, code)
   return bytes
 end
 
----Returns a text as one line of characters that can be drawn: line ends and tabs become signs, bytes that are not UTF-8
----their numbers.
+---Returns a text as one line of characters that can be drawn: line ends and tabs become visible signs, and bytes that are not
+---UTF-8 become their numbers.
 ---@param s any
 ---@return string
 function labels.plain(s)
@@ -62,7 +62,7 @@ function labels.plain(s)
   return table.concat(out)
 end
 
----Returns a token like `plain`, with the spaces at its ends as dots.
+---Returns a token as `labels.plain` does, and with dots for the spaces at its beginning and end.
 ---@param s any
 ---@return string
 function labels.visible(s)
@@ -71,10 +71,10 @@ function labels.visible(s)
   return ("·"):rep(#before) .. middle .. ("·"):rep(#after)
 end
 
----Returns labels for `count` places: the given ones, or else numbers from 0.
+---Returns `count` labels: the given labels, or else the numbers from 0.
 ---@param given any[]?
 ---@param count integer
----@param what string  the name of the option in error messages
+---@param what string  the name of the option with the labels, for error messages
 ---@return string[]
 function labels.list(given, count, what)
   if given and (type(given) ~= "table" or #given ~= count) then
@@ -88,7 +88,7 @@ end
 
 -- ---- widths ------------------------------------------------------------------------------------------------------------
 
----Returns the number of columns of a text in a terminal.
+---Returns the number of columns that a text takes in a terminal.
 ---@param s string
 ---@return integer
 function labels.columns(s)
@@ -97,7 +97,7 @@ function labels.columns(s)
   return n
 end
 
--- Widths of characters as parts of the size of the font, measured in DejaVu Sans, which is wide.
+-- The widths of characters as shares of the font's size, measured in the font DejaVu Sans, which is a wide one.
 local classes = {
   { "[ ijlI|!.,:;'`]", 0.34 }, { "[ftr%(%)%[%]/\\-]", 0.42 }, { "[mwMW@%%]", 1 }, { "%u", 0.74 }, { ".", 0.64 },
 }
@@ -108,7 +108,7 @@ local function width_of(bytes)
   end
 end
 
----Returns the largest width in pixels of a text in usual sans-serif fonts; the reader's system chooses the font.
+---Returns the width in pixels that a text has at most in usual sans-serif fonts, since the reader's system chooses the font.
 ---@param s string
 ---@param size number  the size of the font in pixels
 ---@return number
@@ -124,7 +124,7 @@ function labels.pixels(s, size)
   return n * size
 end
 
----Returns the width in pixels of the widest of some texts.
+---Returns the width in pixels of the widest text of a list.
 ---@param list string[]
 ---@param size number
 ---@return number
@@ -134,7 +134,7 @@ function labels.most_pixels(list, size)
   return most
 end
 
----Returns the number of columns of the widest of some texts.
+---Returns the number of terminal columns of the widest text of a list.
 ---@param list string[]
 ---@return integer
 function labels.most_columns(list)
@@ -145,7 +145,7 @@ end
 
 -- ---- cutting and filling -----------------------------------------------------------------------------------------------
 
----Returns the text, cut to a number of columns.
+---Returns the text, cut to at most `most` columns of a terminal.
 ---@param s string
 ---@param most integer
 ---@return string
@@ -169,7 +169,7 @@ function labels.cut_all(list, most)
   return out
 end
 
----Returns the text, filled up with spaces to a number of columns.
+---Returns the text, filled up with spaces to `width` columns of a terminal.
 ---@param s string
 ---@param width integer
 ---@param side "left"|"right"|"centre"  the side at which the text is
@@ -180,7 +180,7 @@ function labels.fill(s, width, side)
   return (" "):rep(before) .. s .. (" "):rep(room - before)
 end
 
----Returns the characters of a text as a list, each with the combining characters behind it.
+---Returns the characters of a text as a list; combining characters, such as accents, stay with the character before them.
 ---@param s string
 ---@return string[]
 function labels.characters(s)

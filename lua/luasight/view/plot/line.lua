@@ -1,4 +1,4 @@
---- Line charts: one or several series of numbers over labelled places.
+--- Line charts: a line through each of one or several series of numbers, over labels on the horizontal axis.
 local braille = require "luasight.view.plot.braille"
 local colours = require "luasight.view.plot.colours"
 local figure = require "luasight.view.plot.figure"
@@ -12,11 +12,11 @@ local Line = figure.class("line", { "x", "y", "labels", "legend", "range", "widt
 ---@field title string?
 ---@field x string?          the name of the horizontal axis
 ---@field y string?          the name of the vertical axis
----@field labels string[]?   a label for every place; by default the places are numbered from 0
+---@field labels string[]?   a label for each number of a series; by default the numbers from 0
 ---@field legend string[]?   a name for every series
----@field range number[]?    the lowest and the highest value shown; by default from the data
----@field width integer?     the columns of the dots in the terminal (64)
----@field height integer?    the rows of the dots in the terminal (11)
+---@field range number[]?    the lowest and the highest number of the vertical axis; by default from the data
+---@field width integer?     the width of the chart in a terminal, in characters (64)
+---@field height integer?    the height of the chart in a terminal, in lines (11)
 
 ---Returns a list of series from one list of numbers, several lists, or a tensor with one or two axes.
 ---@param values any
@@ -60,9 +60,9 @@ end
 
 local WIDTH, HEIGHT, LEGEND_LINE = 640, 380, 20
 
----Measures the margins and labels around the field of a picture with lines or bars.
+---Measures the margins and labels around the axes of a line or bar chart.
 ---@param self table  a table with series, count, ticks, labels and options
----@param inner number     the pixels between the axes
+---@param inner number     the width in pixels of the chart without its margins
 ---@param may_skip boolean  whether labels may be left out
 ---@return table
 function Line.frame(self, inner, may_skip)
@@ -87,7 +87,7 @@ end
 
 ---Makes a sheet with axes, titles and legend, on which lines or bars are drawn.
 ---@param self table
----@param frame table
+---@param frame table  the result of Line.frame
 ---@param theme luasight.Theme
 ---@param x number[]  the range of the horizontal axis
 ---@return luasight.Sheet
@@ -112,7 +112,7 @@ function Line.sheet(self, frame, theme, x)
   return sheet
 end
 
----Returns the text shown while the mouse is over place i of series k.
+---Returns the text that is shown while the mouse is over number i of series k.
 ---@param self table
 ---@param k integer
 ---@param i integer

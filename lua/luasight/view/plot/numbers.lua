@@ -1,4 +1,4 @@
---- The numbers of pictures: reads them from lists and tensors, finds their range, and writes them as text.
+--- Reads the numbers that a picture draws from lists and tensors, finds their range, and writes them as text.
 local failure = require "luasight.base.error"
 
 local numbers = {}
@@ -7,7 +7,7 @@ local numbers = {}
 
 local nan = 0 / 0
 
--- Returns a number as it can be drawn: nan for a number that is not finite, 1 and 0 for true and false.
+-- Returns a value as a number that can be drawn: 1 and 0 for true and false, nan for all that is no finite number.
 local function finite(v)
   if type(v) == "boolean" then return v and 1 or 0 end
   if type(v) ~= "number" or v ~= v or math.abs(v) == math.huge then return nan end
@@ -50,9 +50,9 @@ function numbers.nested(v, depth, what)
   return out
 end
 
----Returns the length of the rows; raises an error unless all have the same length, which is above 0.
+---Returns the common length of all rows; raises an error where the rows differ in length or are empty.
 ---@param rows number[][]
----@param what string
+---@param what string  the name of the function in error messages
 ---@return integer  # the length
 function numbers.width(rows, what)
   for i, row in ipairs(rows) do
@@ -63,9 +63,9 @@ function numbers.width(rows, what)
   return #rows[1]
 end
 
----Returns the lowest and the highest number in nested lists.
+---Returns the lowest and the highest number in nested lists; nan is left out.
 ---@param v table
----@param what string
+---@param what string  the name of the function in error messages
 ---@return number low, number high
 function numbers.range(v, what)
   local low, high = math.huge, -math.huge
@@ -77,11 +77,12 @@ function numbers.range(v, what)
     end
   end
   walk(v)
-  if low > high then failure.raise("argument", what .. " found no finite number to draw") end
+  if low > high then failure.raise("argument", what .. " has no finite number to draw: all values are nan or infinite") end
   return low, high
 end
 
----Returns round numbers (1, 2 or 5 times a power of ten) that cover the range from low to high in at most five steps.
+---Returns the numbers to write along an axis from `low` to `high`. Their distance is 1, 2 or 5 times a power of ten; within the
+---range there are at most five such distances.
 ---@param low number
 ---@param high number
 ---@return number[]
@@ -108,12 +109,12 @@ function numbers.text(v)
   return ("%.6g"):format(v == 0 and 0 or v) -- 0 instead of -0
 end
 
----Returns a function that writes numbers shortly, all with the same number of digits behind the point.
----@param most number  the highest absolute value
+---Returns a function that returns numbers as short texts, all with the same number of digits behind the decimal point.
+---@param most number  the highest absolute value of the numbers
 ---@return fun(v: number): string
 function numbers.short(most)
   local digits = most > 0 and 1 - math.floor(math.log10(most)) or 1
-  if most >= 1 then digits = digits + 1 end -- the texts are 0.12, 1.23, 12.3, 123
+  if most >= 1 then digits = digits + 1 end -- the texts have the forms 0.12, 1.23, 12.3, 123
   if digits > 5 or most >= 1e6 then return function(v) return v ~= v and "nan" or ("%.1e"):format(v) end end
   digits = math.max(0, math.max(digits, most < 10 and 2 or 0))
   local pattern = ("%%.%df"):format(digits)

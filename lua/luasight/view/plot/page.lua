@@ -1,10 +1,10 @@
---- A picture as one HTML page with both themes, of which the reader's system chooses one. The page needs no other file and
---- fetches nothing.
+--- Makes an HTML page of a picture, with a light and a dark version of which the reader's system chooses one. The page needs
+--- no other file and fetches nothing.
 local json = require("cjson").new()
 
 local page = {}
 
----@class luasight.Spot  a text under the mouse: x, y, width, height in pixels of the picture, and the text
+---@class luasight.Spot  a text that is shown while the mouse is in a box: x, y, width, height in pixels, and the text
 ---@field [1] number
 ---@field [2] number
 ---@field [3] number
@@ -17,7 +17,7 @@ local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quo
 ---@return string
 function page.escape(s) return (s:gsub("[&<>\"']", escapes)) end
 
--- Returns an SVG without its file header; its ids get a prefix, since the page holds two pictures.
+-- Returns an SVG without its file header. The ids in the SVG get a prefix, because the page holds two SVGs.
 local function inner(svg, prefix)
   local from = svg:find "<svg"
   return (svg:sub(from):gsub("(%sid=[\"'])", "%1" .. prefix):gsub("(href=[\"']#)", "%1" .. prefix)

@@ -1,11 +1,12 @@
---- Programs that draw pictures. They read their input from files: no text of a picture reaches a shell.
+--- Runs the programs that draw pictures. A program reads its input from a file, so that no text of a picture is part of a
+--- shell's command.
 local failure = require "luasight.base.error"
 
 local program = {}
 
----@class luasight.Program
----@field package string  the package of Debian that has the program
----@field use string      the pictures for which it is needed
+---@class luasight.Program  a program that draws pictures
+---@field package string  the name of the Debian package with the program
+---@field use string      the pictures for which the program is needed
 
 ---@type table<string, luasight.Program>
 program.known = {
@@ -14,7 +15,7 @@ program.known = {
   ["rsvg-convert"] = { package = "librsvg2-bin", use = "pictures as PNG" },
 }
 
----The names of the programs, in the order in which messages list them.
+---The names of the programs that draw pictures, in the order in which messages list them.
 program.names = { "gnuplot", "dot", "rsvg-convert" }
 
 local function read(path)
@@ -34,11 +35,12 @@ local function write(path, text)
   if not ok then failure.raise("io", "cannot write the temporary file from which a picture is drawn: " .. tostring(problem)) end
 end
 
-local NOT_FOUND = 127 * 256 -- the status of a shell that did not find a program
+local NOT_FOUND = 127 * 256 -- the exit status of a shell that did not find the program
 
----Runs one of these programs with `content` in a file that is its last argument; returns what it printed.
+---Runs a program that draws pictures, with the path of a file that holds `content` as its last argument; returns what the
+---program printed.
 ---@param name string
----@param options string  fixed words; they must not contain a text of the user
+---@param options string  the program's options; they must not contain a text of the user
 ---@param content string
 ---@return string
 function program.run(name, options, content)
@@ -49,7 +51,7 @@ function program.run(name, options, content)
   local ok, status = pcall(function()
     write(given, content)
     local status, _, code = os.execute(("%s %s %s > %s 2> %s"):format(name, options, given, out, errors))
-    return type(status) == "number" and status or code * 256 -- Lua 5.1 returns the status, Lua 5.2 the code
+    return type(status) == "number" and status or code * 256 -- os.execute returns the status in Lua 5.1, the code in Lua 5.2
   end)
   local printed, problems = read(out), read(errors)
   finish()

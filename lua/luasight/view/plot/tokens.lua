@@ -1,4 +1,4 @@
---- Coloured tokens: a text in which the background of each token shows the token's number.
+--- Draws a text in which the background of each token has a colour that stands for the token's number.
 local colours = require "luasight.view.plot.colours"
 local cells = require "luasight.view.plot.cells"
 local failure = require "luasight.base.error"
@@ -35,7 +35,7 @@ function Tokens:data() return { tokens = self.given, values = self.values } end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Returns a table with a line for each token and its number; it is used where the terminal has no colours.
+-- Returns the picture as a table with one line for each token and its number, for a terminal without colours.
 local function as_table(self)
   local out, width = { figure.heading(self) }, labels.most_columns(self.tokens)
   for i, token in ipairs(self.tokens) do
@@ -66,9 +66,10 @@ end
 
 -- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- pixels: width of a line, distance of lines, height of a box, size of letters
+local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- pixels: line width, line distance, box height, font size
 
--- Arranges the tokens in boxes from left to right, in lines; each box is { x, y, width }.
+-- Arranges the tokens in lines of boxes, from left to right. Returns the boxes as { x, y, width } in pixels, the width of the
+-- widest line, and the height of all lines.
 local function flow(tokens, given)
   local boxes, x, y, widest = {}, 0, 0, 0
   for i, token in ipairs(tokens) do

@@ -18,7 +18,7 @@ local function module_of(v)
   failure.raise("argument", "plot.tree draws a model or an nn.Module, not a " .. type(v))
 end
 
--- Returns the module tree of a module; a tensor that several modules share is counted in the first of them.
+-- Returns the tree of a module and the modules below it; a tensor that several modules share is only counted in the first.
 local function module_tree_of(module)
   local first = {}
   return module_tree.of_network(module, function(path, name, t)
@@ -33,9 +33,9 @@ end
 ---@class luasight.TreeNode
 ---@field name string
 ---@field class string?
----@field alike integer       the number of equal neighbours that are joined in this node
----@field parameters integer  the number of parameters in one of them and below it
----@field tensors string[]    "weight [128, 384]"
+---@field alike integer       the number of equal neighbouring modules that this node stands for
+---@field parameters integer  the number of parameters in one of these modules and all below it
+---@field tensors string[]    the tensors of the module as texts, such as "weight [128, 384]"
 ---@field children luasight.TreeNode[]
 
 local function tree_of(node, name, alike, all, depth)
@@ -52,8 +52,8 @@ local function tree_of(node, name, alike, all, depth)
 end
 
 ---@param model any  a model, a module of one, or an nn.Module
----@param options { title: string?, all: boolean?, depth: integer? }?  all: equal neighbours are not joined; depth: the
----  number of levels shown below the root
+---@param options { title: string?, all: boolean?, depth: integer? }?  all: draws each of several equal
+---  neighbours; depth: the number of levels shown below the root
 ---@return luasight.Plot
 function Tree.new(model, options)
   options = figure.options(Tree, options)
@@ -101,7 +101,7 @@ end
 
 -- ---- as a drawing of graphviz ------------------------------------------------------------------------------------------
 
----Returns the tree in the language of graphviz, and the texts shown under the mouse.
+---Returns the tree in the language of graphviz's program dot, and the texts shown under the mouse.
 ---@param theme luasight.Theme
 ---@return string text, table<string, string> tips
 local function dot_of(self, theme)
@@ -122,7 +122,7 @@ local function dot_of(self, theme)
   return table.concat(out) .. "}\n", tips
 end
 
----@return string  # the tree in the language of graphviz
+---@return string  # the tree in the language of graphviz's program dot
 function Tree:dot() return (dot_of(self, colours.themes.light)) end
 
 function Tree:_draw(theme) return dot.svg(dot_of(self, theme)) end

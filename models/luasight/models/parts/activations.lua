@@ -7,8 +7,8 @@ local activations = {}
 local function gelu(x) return x:gelu() end
 local function gelu_tanh(x) return x:gelu { approximate = "tanh" } end
 
--- Some names stand for one function that Hugging Face computes in different ways; here one fast way computes it for all of
--- them.
+-- For each name in configurations: the class of Hugging Face, and the function. Several names can stand for the same function,
+-- which Hugging Face computes in different ways; here all of them are computed in one fast way.
 local functions = {
   gelu = { "GELUActivation", gelu },
   gelu_python = { "GELUActivation", gelu },
@@ -29,7 +29,7 @@ local functions = {
   sqrtsoftplus = { "SqrtSoftplusActivation", function(x) return x:softplus():sqrt() end },
 }
 
--- Activations for which PyTorch itself has a class.
+-- The activation functions for which PyTorch itself has a class.
 local classes = { relu = nn.ReLU, relu6 = nn.ReLU6, swish = nn.SiLU, tanh = nn.Tanh, sigmoid = nn.Sigmoid,
   hardswish = nn.Hardswish, leaky_relu = nn.LeakyReLU }
 for name, entry in pairs(functions) do
@@ -47,7 +47,7 @@ function activations.names()
   return names
 end
 
----Makes a module that applies the activation function of this name.
+---Makes a module that applies the activation function with this name in configurations.
 ---@param name string
 ---@return table
 function activations.new(name)
@@ -55,7 +55,7 @@ function activations.new(name)
   if Class then return Class() end
   local names = activations.names()
   helpers.raise("name", ("luasight has no activation function %q%s"):format(name, helpers.near(name, names)),
-    { hint = "there are " .. table.concat(names, ", ") })
+    { hint = "the functions are " .. table.concat(names, ", ") })
 end
 
 return activations

@@ -1,5 +1,5 @@
---- Reads the arguments of a language model's forward, positional or by name; an argument that the model does not have is an
---- error.
+--- Reads the arguments of a language model's forward, which are given by position or by name; an argument that the model does
+--- not have raises an error.
 local helpers = require "luasight.family"
 
 local arguments = {}
@@ -16,10 +16,12 @@ function arguments.read(names, first, options)
   for name, v in pairs(helpers.options("this model", options, known, argument)) do rest[name] = v end
   local named = rest[names[1]]
   rest[names[1]] = nil
-  if first and named then helpers.raise("argument", "the argument " .. names[1] .. " is given twice") end
+  if first and named then
+    helpers.raise("argument", "the argument " .. names[1] .. " is given twice, by position and by name")
+  end
   first = first or named
   if not first and not rest.inputs_embeds then
-    helpers.raise("argument", ("this model needs the argument %s"):format(names[1]), { hint = "or pass inputs_embeds" })
+    helpers.raise("argument", ("this model needs the argument %s"):format(names[1]), { hint = "pass it, or inputs_embeds" })
   elseif first and rest.inputs_embeds then
     helpers.raise("argument", ("this model takes %s or inputs_embeds, not both"):format(names[1]))
   end

@@ -1,12 +1,12 @@
---- Attention with heads, as all architectures here compute it. `attend` has what they share: grouped heads, masks, the
---- cache, and the taps q, k, v, scores, pattern and z.
+--- Attention with heads. `attend` computes what all architectures of luasight have in common: grouped heads, masks, the cache,
+--- and the taps q, k, v, scores, pattern and z.
 ---
 --- Axes: B batch, T position, S position that is read: with a cache all positions so far, else T; H heads, D head width.
 --- Keys and values may have fewer heads.
 local cache = require "luasight.models.parts.cache"
 local nn = require "luasight".nn
 
----@class luasight.models.Attention: luasight.nn.Module  the parent class of all attentions
+---@class luasight.models.Attention: luasight.nn.Module  the parent class of all models' attention modules
 local Attention = nn.Module "Attention"
 Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
 
@@ -18,8 +18,8 @@ local attention = { Attention = Attention }
 ---@return any  # B H T D
 function attention.split(x, H, D) return x:unflatten(-1, { H, D }):transpose(1, 2) end
 
----Splits the output of one linear layer into queries, keys and values. In it, each key/value head follows the query heads
----of its group.
+---Splits the output of one linear layer into queries, keys and values. In that output, a key head and a value head follow the
+---query heads of their group.
 ---@param x any        B T (Hk (G + 2) D)
 ---@param Hk integer   the number of key/value heads
 ---@param G integer    the number of query heads for each key/value head
@@ -31,9 +31,10 @@ function attention.split_groups(x, Hk, G, D)
   return q:transpose(1, 2), x:select(3, G):transpose(1, 2), x:select(3, G + 1):transpose(1, 2)
 end
 
----Computes softmax(q k^T scale, masked) v, and joins the heads.
+---Computes attention, softmax(scale q k^T) v with a mask, and joins the heads.
 ---@param self table  a module with num_heads, num_key_value_heads (by default as many), scale (by default 1 / sqrt(D)),
----  softcap, upcast, pattern_dropout (the share of the pattern that is dropped in training), is_causal (true by default)
+---  softcap (the scores are limited by tanh to this number), upcast (true: scores and pattern are computed in float32),
+---  pattern_dropout (the share of the pattern that is dropped in training), is_causal (true by default)
 ---@param q any       B H T D
 ---@param k any       B Hk T D
 ---@param v any       B Hk T D

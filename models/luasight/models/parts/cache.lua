@@ -14,10 +14,10 @@ local torch = ls.torch
 local cache = {}
 
 ---The arguments that a forward takes only in a generation. logits_to_keep is the number of positions, counted from the end,
----whose logits are wanted; without it, the logits of all positions are.
+---whose logits are wanted; without logits_to_keep, the logits of all positions are computed.
 cache.arguments = { "cache", "continues", "logits_to_keep" }
 
----The axes of a cache: the one of the rows and, if it has one, the one of the positions.
+---The numbers of a cache's axes: that of the axis of rows and, where the cache has one, that of the axis of positions.
 ---@class luasight.CacheAxes
 ---@field rows integer
 ---@field positions integer?
@@ -27,7 +27,7 @@ cache.of_attention = { rows = 2, positions = 4 }
 ---@type luasight.CacheAxes
 cache.of_states = { rows = 1 }
 
----Returns the names of a forward's arguments together with those of a cache.
+---Returns the names of a forward's arguments, followed by the names of the arguments for a cache.
 ---@param names string[]
 ---@return string[]
 function cache.with(names)
@@ -36,6 +36,7 @@ function cache.with(names)
   return all
 end
 
+---Makes the cache of a model with attention.
 ---@param sizes { layers: integer, rows: integer, heads: integer, length: integer, width: integer }
 ---@param like any  a parameter that has the wanted dtype and device
 ---@return any  # L 2 R H N D
@@ -44,6 +45,7 @@ function cache.new(sizes, like)
     { dtype = like.dtype, device = like.device })
 end
 
+---Makes the cache of a state space model.
 ---@param layers integer
 ---@param rows integer
 ---@param numbers integer  the number of values kept for each layer and row
@@ -54,15 +56,15 @@ function cache.states(layers, rows, numbers, like)
     device = like.device })
 end
 
----Raises an error where a forward has the option `continues` and no cache.
+---Raises an error where a forward gets the option `continues` without the option `cache`.
 ---@param options table
 function cache.check(options)
   if options.continues and not options.cache then
-    helpers.raise("argument", "the option continues = true needs the option cache, whose text it continues")
+    helpers.raise("argument", "the option continues = true needs the option cache, which holds the text to continue")
   end
 end
 
----Returns the options of one layer: the common ones, and the layer's part of the cache.
+---Returns the options with which a model calls one of its layers: those for all layers, and the layer's part of the cache.
 ---@param options table   the options of the forward
 ---@param layer integer   the number of the layer, from 0
 ---@param inner table?    the options that all layers get
@@ -74,9 +76,9 @@ function cache.for_layer(options, layer, inner)
   return next(own) and own or nil
 end
 
----Writes a step's keys and values to the end of a layer's part of the cache, and returns those of all positions. The
----returned tensors are not edited in the cache: a trace that sets k or v changes them for this step only, as it would
----without a cache.
+---Writes new keys and values to the end of a layer's part of the cache, and returns the keys and values of all positions. A
+---trace that sets k or v changes what is read in this step, and does not change the cache: the effect is the same as without
+---a cache.
 ---@param part any  2 R H S D, or nil where there is no cache
 ---@param k any     R H T D
 ---@param v any     R H T D
@@ -85,7 +87,7 @@ end
 function cache.extend(part, k, v, continues)
   if not part then return k, v end
   local keys, values = part:select(0, 0), part:select(0, 1) -- R H S D
-  local function write(place, new) place:copy_(new:view(place.shape)) end -- `view` fails where sizes differ
+  local function write(place, new) place:copy_(new:view(place.shape)) end -- `view` raises an error where sizes differ
   if not continues then
     write(keys, k)
     write(values, v)
@@ -96,7 +98,7 @@ function cache.extend(part, k, v, continues)
   return keys, values
 end
 
----Returns the last positions, which a head has to read.
+---Returns the last `keep` positions, which are all that the head has to read; all positions where `keep` is nil.
 ---@param hidden any  R T C
 ---@param keep integer?
 ---@return any  # R keep C

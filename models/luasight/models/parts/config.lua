@@ -1,5 +1,5 @@
---- Reads a configuration: the fields of an architecture with their defaults and their other names; values that are not
---- implemented are refused with the field's name.
+--- Reads the configuration of a model: the fields that its architecture knows, with their defaults and other names. A setting
+--- that is not implemented raises an error with the field's name.
 local helpers = require "luasight.family"
 
 local config = {}
@@ -8,7 +8,8 @@ local function refuse(message, hint) helpers.raise("format", message, { hint = h
 
 local function text(v) return type(v) == "string" and ("%q"):format(v) or tostring(v) end
 
--- For each kind of a field, the text and the function that say which values it may have.
+-- For each kind of field: the values that such a field may have, as a text for error messages, and a function that checks a
+-- value.
 local kinds = {
   boolean = { "true or false", function(v) return type(v) == "boolean" end },
   string = { "a text", function(v) return type(v) == "string" end },
@@ -19,13 +20,13 @@ local kinds = {
 }
 
 ---@class luasight.ConfigField
----@field [1] any      the value where the configuration has none; nil: the field may be absent
+---@field [1] any      the default of the field; nil: the field has no default and may be absent
 ---@field kind string  "size" (from 1), "count" (from 0), "share", "number", "boolean" or "string"
 
----Returns a copy of a configuration in which every field of the architecture has the architecture's name for it.
+---Returns a copy of a configuration in which every field has the name that the architecture uses, and a value.
 ---@param given table                                  the content of config.json
 ---@param fields table<string, luasight.ConfigField>
----@param aliases table<string, string>                for each other name, the name of the field
+---@param aliases table<string, string>                the field's name for each other name of a field
 ---@return table
 function config.read(given, fields, aliases)
   if type(given) ~= "table" then refuse("the configuration of a model is a table, not a " .. type(given)) end

@@ -1,5 +1,5 @@
---- What decoders share: the fields of configurations, families of classes, the model with a head that returns logits, and
---- the places of a checkpoint's tensors.
+--- The parts that all decoder models share: the fields of configurations, families of classes, the model with a head that
+--- returns logits, and the translation of tensors' names in files to module paths.
 local ls = require "luasight"
 local arguments = require "luasight.models.parts.arguments"
 local cache = require "luasight.models.parts.cache"
@@ -16,7 +16,7 @@ local function refuse(...) helpers.raise("format", (...):format(select(2, ...)))
 
 -- ---- configuration ---------------------------------------------------------------------------------------------------
 
----The fields that all configurations have, with Llama's defaults.
+---The fields that the configurations of all families have, with the defaults of Llama.
 ---@type table<string, luasight.ConfigField>
 decoder.fields = {
   vocab_size = { 32000, kind = "size" },
@@ -29,7 +29,8 @@ decoder.fields = {
   attention_dropout = { 0, kind = "share" },
 }
 
----Returns the fields of another family: `changes` has new defaults (values) and additional fields (tables).
+---Returns the fields of another family's configuration: in `changes`, a table is an additional field, and any other value is a
+---new default of a field.
 ---@param fields table<string, luasight.ConfigField>
 ---@param changes table<string, any>
 ---@return table<string, luasight.ConfigField>
@@ -45,8 +46,8 @@ end
 local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
   "use_bidirectional_attention" }
 
----Returns the configuration with every field under the architecture's name for it; raises an error where the heads do not
----fit.
+---Returns the configuration with every field under the architecture's name; raises an error where the numbers of heads do not
+---divide the width or each other.
 ---@param given table
 ---@param fields table<string, luasight.ConfigField>
 ---@param aliases table<string, string>?
@@ -68,7 +69,8 @@ end
 
 local kinds = { full_attention = true, sliding_attention = true }
 
----Returns the window of each layer (list from 1): how many positions it reads back, false for all. Sets config.layer_types.
+---Returns the sliding window of each layer, as a list from 1: how many positions a position reads, or false for all earlier
+---ones. Sets config.layer_types.
 ---@param config table
 ---@param slides fun(layer: integer): boolean  returns whether a layer (from 0) has a window, where layer_types is absent
 ---@return (integer|false)[]
@@ -94,7 +96,7 @@ end
 
 ---Derives the classes of a family under another prefix: each class inherits from the parent's class of the same name, and
 ---its objects build their parts from the derived classes (`self.family.MLP`). Entries that are not classes are copied.
----@param prefix string               "Qwen2"
+---@param prefix string               the prefix of the classes' names, such as "Qwen2"
 ---@param parent table<string, any>   the classes by name: MLP = the class LlamaMLP, ...
 ---@return table<string, any>
 function decoder.family(prefix, parent)
@@ -109,7 +111,7 @@ function decoder.family(prefix, parent)
   return family
 end
 
----Applies dropout in training where Hugging Face's model has no module for it.
+---Applies dropout to x in training, for a dropout that is no module in Hugging Face's model.
 ---@param module table
 ---@param x any
 ---@param p number
@@ -129,7 +131,8 @@ function decoder.layers(Layer, config)
   return nn.ModuleList(layers)
 end
 
----Lets parameters share the tensors of others, where the configuration says so; the field `tied` of the class names them.
+---Makes parameters share the tensors of other parameters, where the configuration says so. The field `tied` of the model's
+---class maps each such parameter to the other one.
 ---@param net table
 function decoder.tie(net)
   if not net.config.tie_word_embeddings then return end
@@ -142,16 +145,16 @@ end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
----The reason why an encoder cannot generate text.
+---The reason, for error messages, why an encoder cannot generate text.
 decoder.guesses_masked = "it guesses the tokens that are masked"
 
----The arguments of a decoder's forward, in addition to those of a cache.
+---The names of the arguments of a decoder's forward, without those for a cache.
 decoder.inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
----Reads the arguments of a decoder's forward.
+---Reads and checks the arguments of a decoder's forward, those for a cache included.
 ---@param input_ids any
 ---@param options table?
----@param known string[]?  their names; by default decoder.inputs
+---@param known string[]?  the names of the arguments without those for a cache; by default decoder.inputs
 ---@return any input_ids, table options
 function decoder.read(input_ids, options, known)
   input_ids, options = arguments.read(cache.with(known or decoder.inputs), input_ids, options)
@@ -177,10 +180,10 @@ function ForCausalLM:init(config)
   self:tie_weights()
 end
 
----Makes the head share the weight of the token embedding, where the configuration says so.
+---Makes the head and the token embedding share one weight, where the configuration says so.
 function ForCausalLM:tie_weights() decoder.tie(self) end
 
----Returns the logits of the model for those of the head; a family may replace it.
+---Returns the model's logits, made of those of the head: the same logits, unless a family replaces this method.
 ---@param logits any  B T V
 ---@return any
 function ForCausalLM:adjust(logits) return logits end
@@ -202,7 +205,7 @@ function ForCausalLM:forward(input_ids, options)
   return helpers.struct { { "logits", self:adjust(self.lm_head(cache.last(hidden, keep))) } } -- B T V
 end
 
----Makes a key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.
+---Makes a key/value cache for generation; a forward gets the view of the cache's first S positions, `cache:narrow(4, 0, S)`.
 ---@param rows integer
 ---@param length integer  the length of the longest text
 ---@return any  # L 2 R H N D
@@ -212,8 +215,8 @@ function ForCausalLM:new_cache(rows, length)
     length = length, width = c.head_dim }, self.lm_head.weight)
 end
 
----Returns whether a text of this length needs other rotary angles than the keys in the cache have, so that it has to be
----read again from its start.
+---Returns whether a text of this length needs other rotary angles than the keys in the cache have, so that the whole text has
+---to be read again.
 ---@param length integer
 ---@return boolean
 function ForCausalLM:rereads(length) return rotary.changes(self.config.rope_parameters, length) end
@@ -239,8 +242,8 @@ end
 
 -- ---- the inner model by itself --------------------------------------------------------------------------------------
 
----Makes the class of a model without head: it takes the arguments of the whole model and returns { last_hidden_state = B T
----C }.
+---Makes the class of a model without a head. Its forward takes the arguments of the model with a head and returns a struct,
+---{ last_hidden_state = B T C }.
 ---@param Model table  the class of the inner model
 ---@param Whole table  the class of the model with a head
 ---@return table
@@ -265,16 +268,16 @@ end
 
 -- ---- architectures ---------------------------------------------------------------------------------------------------
 
----@class luasight.FileNames  describes the names of tensors in files
----@field drop string[]?   patterns of the names that the model does not need
----@field rename (fun(name: string): string, integer?, integer?)?  translates names of older versions; for a part of an
----  expert it returns the expert and the part too
----@field heads string[]?  the names of modules beside the inner model; by default "lm_head"
----@field alone table?     the class of the inner model by itself; by default made of `Model`
----@field keeps string[]?  patterns of names that the model by itself needs although `drop` has them
+---@class luasight.FileNames  describes the names of tensors in the files of a family
+---@field drop string[]?   patterns of the names of tensors that the model does not need
+---@field rename (fun(name: string): string, integer?, integer?)?  returns the present name for a name in an older file, and
+---  for a tensor with a part of an expert also the numbers of the expert and of the part
+---@field heads string[]?  the names of the modules beside the model without a head; by default "lm_head"
+---@field alone table?     the class of the model without a head; by default it is made from the family's class `Model`
+---@field keeps string[]?  patterns of names that the model without a head needs, although they are in `drop`
 
----Returns the standard names of a whole model.
----@param Whole table
+---Returns the standard names of a model with a head, each with its path.
+---@param Whole table  the class of the model
 ---@return table<string, luasight.Alias>
 local function names_of(Whole)
   local inside = Whole.inner .. "."
@@ -283,8 +286,8 @@ local function names_of(Whole)
 end
 
 ---Makes an architecture in the form that models/init.lua describes.
----@param Whole table                    the class of the whole model: `inner` names the model without its head,
----  `embedding` the token embedding in it; `tied` is needed where more than the weight of the head is shared
+---@param Whole table                    the class of the model with a head: its field `inner` names the module of the model
+---  without a head, `embedding` the token embedding in it; `tied` is needed where more than the head's weight is shared
 ---@param read fun(given: table): table  reads the configuration
 ---@param files? luasight.FileNames
 ---@return luasight.Architecture
@@ -302,7 +305,7 @@ function decoder.architecture(Whole, read, files)
     end
   end
 
-  ---Returns the present name for a name in a file; nil where the tensor is not needed.
+  ---Returns the present name of a tensor for its name in a file; nil where the model does not need the tensor.
   local function known(name, keeps)
     local kept = false
     for _, pattern in ipairs(keeps or {}) do kept = kept or name:find(pattern) end
@@ -315,7 +318,7 @@ function decoder.architecture(Whole, read, files)
 
   local architecture = { tied = Whole.tied, new = maker(Whole) }
 
-  -- In files of a decoder without head, the names have no prefix.
+  -- In files of a decoder without a head, the names lack the prefix of the inner model, such as "model."; it is added.
   function architecture.place(given)
     local name, expert, part = known(given)
     if not name then return nil end
@@ -327,7 +330,8 @@ function decoder.architecture(Whole, read, files)
   if Alone then
     architecture.alone = { class = Alone._class_name, tied = {}, new = maker(Alone) }
 
-    -- In files of the model with a head, the names have a prefix, and the head's tensors are left out.
+    -- In files of the model with a head, the names have the prefix of the inner model, which is removed; the tensors of the
+    -- head are left out.
     function architecture.alone.place(given)
       local name, expert, part = known(given, files and files.keeps)
       if not name or heads[name:match "^[^.]+"] then return nil end

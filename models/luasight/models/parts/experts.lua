@@ -16,13 +16,13 @@ local experts = {}
 local TopKRouter = nn.Module "TopKRouter"
 experts.TopKRouter = TopKRouter
 
----@param C integer
----@param E integer
----@param K integer
----@param normalized boolean  whether the K weights of a token are scaled to add up to 1
+---@param C integer  the width
+---@param E integer  the number of experts
+---@param K integer  the number of experts for each token
+---@param normalized boolean  whether the weights of a token's K experts are scaled to add up to 1
 function TopKRouter:init(C, E, K, normalized)
   if K > E then
-    helpers.raise("format", ("num_experts_per_tok is %d, but there are %d experts"):format(K, E))
+    helpers.raise("format", ("the setting num_experts_per_tok is %d, but there are %d experts"):format(K, E))
   end
   self.top_k, self.normalized = K, normalized
   self.weight = helpers.empty({ E, C }, {})
@@ -44,10 +44,10 @@ end
 local Experts = nn.Module "Experts"
 experts.Experts = Experts
 
----@param C integer
----@param I integer
----@param E integer
----@param act string  the name of the activation
+---@param C integer  the width
+---@param I integer  the inner width of an expert
+---@param E integer  the number of experts
+---@param act string  the name of the activation function
 function Experts:init(C, I, E, act)
   self.count, self.inner = E, I
   self.gate_up_proj = helpers.empty({ E, 2 * I, C }, {})
@@ -58,8 +58,8 @@ function Experts:init(C, I, E, act)
   nn.init.normal_(self.down_proj, { std = 0.02 })
 end
 
----Returns the weight of one expert. The expert's number is made a value of the recording, so that each run takes the weight
----from the parameter: a value that depends on parameters alone would be computed only once.
+---Returns the weight of expert number e, out of a parameter with the weights of all experts. The number is made a recorded
+---value that depends on x: else the weight would depend on parameters alone, and be computed once instead of in each run.
 local function weight_of(x, all, e) return all:select(0, x:new_zeros({ e, 0 }).shape[0]) end
 
 ---@param x any        N C
@@ -86,7 +86,8 @@ local pieces = {
   gate_proj = { "gate_up_proj", 0 }, up_proj = { "gate_up_proj", 1 }, down_proj = { "down_proj", 0 },
 }
 
----Returns the place of a tensor in a file; files may hold the linear layers of each expert separately.
+---Returns the module path of the parameter for the name of a tensor in a file. Where the file has a tensor for each linear
+---layer of each expert, returns also the numbers of the expert and of the part of the parameter.
 ---@param name string
 ---@return string, integer?, integer?
 function experts.place(name)

@@ -1,5 +1,5 @@
---- Attention masks: which positions a position may read (causal masks, sliding windows, padding), and the numbers of
---- positions that follow from padding.
+--- Attention masks, which say what positions a position may read (causal masks, sliding windows, padding), and the positions'
+--- numbers, which do not count padding.
 ---
 --- Padding is on the left and is not read by tokens; a padding position reads only itself, so that its row of the pattern
 --- has numbers too.
@@ -9,12 +9,12 @@ local torch = require "luasight".torch
 
 local masks = {}
 
----@class luasight.Masks  the masks of one forward, each made when it is first needed
+---@class luasight.Masks  the masks of one forward; each mask is made when it is first needed
 local Masks = {}
 Masks.__index = Masks
 
----@param x any          B T ..., a tensor that has the batch, length and device
----@param options table  attention_mask: B S, 0 at padding, where there is padding; cache and continues: see cache.lua
+---@param x any          B T ..., a tensor with the batch size, the length and the device of the masks
+---@param options table  attention_mask: B S, 0 at padding, where there is padding; cache and continues: see parts/cache.lua
 ---@return luasight.Masks
 function masks.new(x, options)
   local mask, T = options.attention_mask, x:size(1)
@@ -23,7 +23,7 @@ function masks.new(x, options)
   return setmetatable(self, Masks)
 end
 
----Returns the part for the T new positions of a tensor that has an entry for each of the S positions.
+---Returns the part of a tensor that belongs to the T new positions; on its axis `axis`, the tensor has all S positions.
 local function new_ones_of(self, all, axis)
   return self.continues and all:narrow(axis, self.S - self.T, self.T) or all
 end
@@ -33,14 +33,14 @@ local function count(self) -- 1 S
   return self.made.count
 end
 
----Returns the position of each token that is read, counted from the first token behind the padding.
+---Returns the position number of each of the S tokens that are read, counted from the first token behind the padding.
 ---@return any  # B S or 1 S, int64
 function Masks:places()
   if self.real then return (self.real:cumsum(-1) - 1):clamp_min(0) end
   return count(self)
 end
 
----Returns the position of each new token, counted from the first token behind the padding.
+---Returns the position number of each of the T new tokens, counted from the first token behind the padding.
 ---@return any  # B T or 1 T, int64
 function Masks:positions()
   if self.continues and not self.real then return self.x:new_full({ 1, 1 }, self.S - 1, { dtype = "int64" }) end
@@ -50,7 +50,7 @@ end
 local function columns(self) return self.real:unsqueeze(1):unsqueeze(2) end -- B 1 1 S
 
 local function causal(self, window)
-  if self.continues and self.real and not window then return columns(self) end -- the one new token reads all tokens
+  if self.continues and self.real and not window then return columns(self) end -- one new token: it reads all
   local key = window or "all"
   if not self.made[key] then
     local to = count(self) -- 1 S
@@ -63,26 +63,26 @@ local function causal(self, window)
   return self.made[key]
 end
 
----Returns the distance of each position that is read from the one that reads it; it is negative for earlier positions.
+---Returns the distances of positions: the position that is read minus the position that reads, negative for earlier ones.
 ---@return any  # T S, int64
 function Masks:distances()
   local to = count(self) -- 1 S
   return to - new_ones_of(self, to, 1):transpose(0, 1)
 end
 
----Returns the mask with which each position reads itself and earlier ones; nil where there is no padding and no window,
----because attention is then causal without a mask.
----@param window integer?  how many positions are read, the own one included
+---Returns the mask with which each position reads itself and earlier positions; nil where there is no padding and no window,
+---because a causal attention then needs no mask.
+---@param window integer?  how many positions a position reads, itself included
 ---@return any  # B 1 T S or 1 1 T S, true where a position (row) may read another (column)
 function Masks:causal(window)
   return (self.real or window) and causal(self, window) or nil
 end
 
----Returns the same mask as `causal` without a window, and a mask even where there is no padding.
+---Returns the mask with which each position reads itself and all earlier positions; unlike `causal`, never returns nil.
 ---@return any  # B 1 T S or 1 1 T S
 function Masks:earlier() return causal(self) end
 
----Returns numbers that are added to scores, with minus infinity where a position must not be read.
+---Returns the numbers that an attention adds to its scores: `bias`, but minus infinity where a position must not be read.
 ---@param bias any  a tensor that broadcasts to B H T S
 ---@return any
 function Masks:biased(bias)
@@ -90,8 +90,8 @@ function Masks:biased(bias)
   return torch.where(seen, bias:to(self.x), self.x:new_full({}, -math.huge))
 end
 
--- Returns the slope of each head: a geometric sequence; where the number of heads is no power of 2, it continues with every
--- other number of the next sequence.
+-- Returns the slope of each head, by which its scores fall with the distance (see Masks:alibi): a geometric sequence. Where the
+-- number of heads is no power of 2, the further heads have every other number of the next longer sequence.
 local function slopes(H)
   local whole, list = 2 ^ math.floor(math.log(H) / math.log(2) + 1e-9), {}
   for i = 1, whole do list[i] = 2 ^ (-8 * i / whole) end
@@ -99,8 +99,8 @@ local function slopes(H)
   return list
 end
 
----Returns numbers that lower scores with the distance, with another slope in each head (Press et al. 2022, "Train Short,
----Test Long"). The number depends only on the position that is read, since softmax ignores a constant in each row.
+---Returns numbers to add to attention scores, which fall with the distance by another slope in each head (Press et al. 2022,
+---"Train Short, Test Long"). A number depends only on the position that is read, since softmax ignores a constant in each row.
 ---@param H integer
 ---@param device string
 ---@param dtype string?  the dtype to which slopes and products are rounded
@@ -110,7 +110,7 @@ function Masks:alibi(H, device, dtype)
   return self:places():unsqueeze(1):unsqueeze(2):to { dtype = dtype or "float32" } * slope
 end
 
----Returns the mask with which each position reads all positions but padding; nil where there is no padding.
+---Returns the mask with which each position reads all positions except for padding; nil where there is no padding.
 ---@return any  # B 1 S S
 function Masks:everything()
   if not self.real then return nil end

@@ -5,7 +5,7 @@ local helpers = require "luasight.family"
 
 local names = {}
 
----Names a value of a forward.
+---Gives a value of a forward a name, by which a trace can read or set the value; returns the value.
 ---@param name string
 ---@param value any
 ---@return any
@@ -19,13 +19,13 @@ names.none = none
 names.side_by_side = none "attention and MLP are added side by side, with nothing between them"
 names.experts = none "each token is computed by experts of its own"
 
----@class luasight.LayerNames: table<string, luasight.Alias>
----@field attn string?       the path of the attention
----@field heads string?      the path of the module with q, k, v, scores, pattern and z; by default the attention
+---@class luasight.LayerNames: table<string, luasight.Alias>  the places of a layer's values by standard name
+---@field attn string?       the path of the attention module in the layer
+---@field heads string?      the path of the module with q, k, v, scores, pattern and z; by default `attn`
 ---@field mlp_pre luasight.Alias   the input of the activation function
 ---@field mlp_post luasight.Alias  the input of the MLP's last linear layer
 
----Returns the names of a layer: the usual ones, and those that are given.
+---Returns the standard names of a layer with their places: those that are usual, changed and completed by `given`.
 ---@param given luasight.LayerNames
 ---@return table<string, luasight.Alias>
 function names.layer(given)
@@ -42,7 +42,7 @@ function names.layer(given)
   return all
 end
 
----Returns a copy of a table of names with changes.
+---Returns a copy of a table of standard names in which `changes` replace or add names.
 ---@param all table<string, luasight.Alias>
 ---@param changes table<string, luasight.Alias>
 ---@return table<string, luasight.Alias>
@@ -55,17 +55,17 @@ end
 
 ---Returns the standard names of an encoder with a head.
 ---@param inner string  the path of the encoder
----@param layers string
----@param head luasight.Alias
+---@param layers string  the path of the layers in the encoder
+---@param head luasight.Alias  the place of the head
 ---@return table<string, luasight.Alias>
 function names.of_encoder(inner, layers, head)
   return { embed = inner .. ".embeddings.word_embeddings", layers = inner .. "." .. layers, head = head,
     norm = none "the last layer normalises what it gives" }
 end
 
----Returns aliases for names that the model does not have, all with one reason.
+---Returns the entries for standard names of values that a model does not have, all with the same reason.
 ---@param reason string
----@param list string
+---@param list string  the names, with spaces between them
 ---@return table<string, luasight.Alias>
 function names.without(reason, list)
   local result = {}

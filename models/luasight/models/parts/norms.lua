@@ -1,4 +1,4 @@
---- Root mean square norms (Zhang and Sennrich 2019), printed as Hugging Face prints them.
+--- Modules for root mean square norms (Zhang and Sennrich 2019), which are printed as by Hugging Face.
 local ls = require "luasight"
 local helpers = require "luasight.family"
 

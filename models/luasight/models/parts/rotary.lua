@@ -13,7 +13,7 @@ local function refuse(...) helpers.raise("format", (...):format(select(2, ...)))
 
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
--- The settings that each kind of scaling needs, besides rope_theta and partial_rotary_factor.
+-- The settings that each kind of scaling of the angles (rope_type) needs, besides rope_theta and partial_rotary_factor.
 local needs = {
   default = {},
   linear = { "factor" },
@@ -39,7 +39,7 @@ local function check(p)
   end
 end
 
----Returns the settings of rotary embeddings in a configuration, whichever version of transformers wrote it.
+---Returns the settings of the rotary embeddings from a configuration, whichever version of transformers wrote the file.
 ---@param config table   a configuration with head_dim and max_position_embeddings
 ---@param default table  rope_theta and partial_rotary_factor for a configuration that does not have them
 ---@param given table?   the settings of one kind of layers, where kinds differ; by default those of the whole model
@@ -54,7 +54,7 @@ function rotary.read(config, default, given)
     p[name] = p[name] or not given and config[name] or default[name] or name == "partial_rotary_factor" and 1 or nil
     if type(p[name]) ~= "number" then refuse("the setting %s is %s, but it must be a number", name, tostring(p[name])) end
   end
-  if needs[p.rope_type] and #needs[p.rope_type] > 1 then -- the field outside of the scaling takes precedence
+  if needs[p.rope_type] and #needs[p.rope_type] > 1 then -- config's own field takes precedence
     p.original_max_position_embeddings = config.original_max_position_embeddings or p.original_max_position_embeddings
       or config.max_position_embeddings
   end
@@ -70,15 +70,16 @@ end
 
 -- ---- frequencies -----------------------------------------------------------------------------------------------------
 
--- Each function takes the settings, the plain wavelengths (R/2, base ^ (2i / R)), the longest position of each row plus 1
--- (B 1 1), and the channels 0 2 4 ... (R/2). It returns frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
+-- The methods of scaling by rope_type. Each function takes the settings, the wavelengths without scaling (R/2 numbers,
+-- base ^ (2i / R)), the greatest position of each row plus 1 (B 1 1), and the channels 0 2 4 ... (R/2). It returns the
+-- frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
 local scalings = {}
 
 function scalings.default(_, lengths) return lengths:reciprocal(), 1 end
 
 function scalings.linear(p, lengths) return lengths:reciprocal() / p.factor, 1 end
 
--- The method dynamic: in texts longer than those of training, the base grows with the length of the text.
+-- The method dynamic: in texts longer than in training, the base of the wavelengths grows with the length of the text.
 function scalings.dynamic(p, _, total, channels)
   local R, longest = p.size, p.max_position_embeddings
   local ratio = total:clamp_min(longest) * (p.factor / longest) - (p.factor - 1) -- B 1 1
@@ -86,17 +87,18 @@ function scalings.dynamic(p, _, total, channels)
   return base:pow(channels / R):reciprocal(), 1 -- B 1 R/2
 end
 
--- The method of Llama 3.1: high frequencies stay, low ones are stretched, with a smooth transition between them.
+-- The method of Llama 3.1: high frequencies stay, low ones are divided by a factor, with a smooth transition in between.
 function scalings.llama3(p, lengths)
   local plain = lengths:reciprocal()
-  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi)) -- turns over a text of the trained length
+  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi)) -- turns in a text of the trained length
   local share = ((turns - p.low_freq_factor) / (p.high_freq_factor - p.low_freq_factor)):clamp(0, 1)
   return plain / p.factor * (1 - share) + plain * share, 1
 end
 
 local function yarn_growth(scale, m) return scale <= 1 and 1 or 0.1 * m * math.log(scale) + 1 end
 
--- The method yarn (Peng et al. 2023): like llama3, with the transition between two numbers of turns.
+-- The method yarn (Peng et al. 2023): like llama3, but the transition runs linearly over the channels between those that turn
+-- beta_fast times and beta_slow times in a text of the trained length.
 function scalings.yarn(p, lengths, _, channels)
   local R = p.size
   local function channel_of(turns)
@@ -115,7 +117,8 @@ function scalings.yarn(p, lengths, _, channels)
   return plain / p.factor * stretched + plain * (1 - stretched), factor or yarn_growth(p.factor, 1)
 end
 
--- The method longrope (Ding et al. 2024): each channel has a factor of its own, and another one for long texts.
+-- The method longrope (Ding et al. 2024): the wavelength of each channel has a factor of its own, and another factor in texts
+-- longer than in training.
 function scalings.longrope(p, lengths, total)
   local trained = p.original_max_position_embeddings
   local function factors(name)
@@ -127,8 +130,8 @@ function scalings.longrope(p, lengths, total)
   return torch.where(total:gt(trained), factors "long_factor", factors "short_factor"), factor -- B 1 R/2
 end
 
----Returns whether a text of this length turns all positions by other angles than a text that is one token shorter.
----@param p table?  the settings of rotary.read, or several of them by name
+---Returns whether all positions are turned by other angles in a text of this length than in a text that is one token shorter.
+---@param p table?  the settings that rotary.read returns, or a table of such settings, one for each kind of layers
 ---@param length integer
 ---@return boolean
 function rotary.changes(p, length)
@@ -148,11 +151,11 @@ end
 local Embedding = nn.Module "RotaryEmbedding"
 rotary.Embedding = Embedding
 
----@param parameters table  the settings of rotary.read
+---@param parameters table  the settings that rotary.read returns
 function Embedding:init(parameters)
   self.parameters = parameters
-  -- The channels are whole numbers, so that they move to the device of the model and no conversion of its dtype rounds
-  -- them.
+  -- The numbers of the channels are integers in a buffer, so that they move to the model's device with the model, but a
+  -- conversion of the model's dtype does not round them.
   self.channels = nn.Buffer(torch.arange(0, parameters.size, 2), { persistent = false })
 end
 
@@ -164,7 +167,7 @@ function Embedding:forward(x, options)
 end
 
 ---Returns cosines and sines of the angles, which are computed in float32.
----@param p table          the settings of rotary.read
+---@param p table          the settings that rotary.read returns
 ---@param channels any     0 2 4 ... (R/2)
 ---@param x any            a tensor of the wanted dtype
 ---@param positions any    B T, whole numbers
@@ -183,13 +186,13 @@ end
 
 -- ---- turning ---------------------------------------------------------------------------------------------------------
 
----Turns the pairs of channels i and i + R/2.
+---Turns each pair of the channels i and i + R/2 by the pair's angle.
 local function turn(x, cos, sin, R)
   local turned = torch.cat({ -x:narrow(-1, R / 2, R / 2), x:narrow(-1, 0, R / 2) }, -1)
   return x * cos + turned * sin
 end
 
----Turns the pairs of neighbouring channels 2i and 2i + 1.
+---Turns each pair of the neighbouring channels 2i and 2i + 1 by the pair's angle.
 local function turn_neighbours(x, cos, sin, R)
   local two = x:unflatten(-1, { R / 2, 2 }) -- B H T R/2 2
   local turned = torch.stack({ -two:select(-1, 1), two:select(-1, 0) }, -1):flatten(-2) -- B H T R

@@ -140,7 +140,7 @@ local attacks = {
   { "metadata twice", file_of '{"__metadata__":{},"__metadata__":{}}', "twice" },
   { "a key of the metadata twice", file_of '{"__metadata__":{"a":"","a":""}}', "duplicate" },
   { "metadata of 17 MB", file_of('{"__metadata__":{"a":"' .. ("x"):rep(17 * 2 ^ 20) .. '"}}'), "at most 16777216" },
-  { "a BOOL that is 2", with(item("BOOL", "[3]", 0, 3), "\0\1\2"), "element 2 is 2" },
+  { "a BOOL that is 2", with(item("BOOL", "[3]", 0, 3), "\0\1\2"), "element 2 is stored as 2" },
 }
 
 describe("safetensors", function()

@@ -169,7 +169,7 @@ describe("a tokenizer", function()
     it("nothing else, and says what it was given", function()
       local tokenizer = small()
       local decode = tokenizer.decode
-      fails("index", "token id 263 is out of range: the vocabulary has 0 to 262", decode, tokenizer, { 1, 263 })
+      fails("index", "token id 263 is out of range: the vocabulary has the ids 0 to 262", decode, tokenizer, { 1, 263 })
       fails("index", "token id -1", decode, tokenizer, -1)
       fails("index", "token id 999", tokenizer.convert_ids_to_tokens, tokenizer, { 999 })
       fails("argument", "1.5, which is element 2", decode, tokenizer, { 1, 1.5 })
@@ -371,7 +371,7 @@ describe("a tokenizer", function()
         return { model = { vocab = vocab } }
       end
       for says, changes in pairs {
-        ["version: the version is not"] = { version = "2.0" },
+        ["version: the version of the file is not"] = { version = "2.0" },
         ['"extra" is unknown'] = { extra = 1 },
         ["normalizer: the stage NFZ is not implemented"] = { normalizer = { type = "NFZ" } },
         ["pre_tokenizer: the stage FixedLength is not implemented"] = { pre_tokenizer = { type = "FixedLength" } },

@@ -378,7 +378,7 @@ describe("a tokenizer", function()
         ["decoder: the stage Morse is not"] = { decoder = { type = "Sequence", decoders = { { type = "Morse" } } } },
         ["post_processor: the stage Sort is not implemented"] = { post_processor = { type = "Sort" } },
         ['the setting "sep" is not a list'] = { post_processor = { type = "BertProcessing", cls = { "a", 1 } } },
-        ["post_processor: the section has more than one stage"] = { post_processor = { type = "Sequence",
+        ["post_processor: the post-processor has more than one stage"] = { post_processor = { type = "Sequence",
           processors = { around_text("a", 1), around_text("a", 1) } } },
         ["model.type: a model of type Markov is not implemented"] = { model = { type = "Markov" } },
         ["model.merges: this setting is not for a model of type WordLevel"] = { model = { type = "WordLevel" } },
@@ -393,7 +393,7 @@ describe("a tokenizer", function()
         ['"precompiled_charsmap" is cut short'] = { normalizer = { type = "Precompiled", precompiled_charsmap = "AAAAgAAA" } },
         ["normalizer: \"(\" is not a valid regular expression: end pattern with unmatched parenthesis"] =
           { normalizer = { type = "Replace", pattern = { Regex = "(" }, content = "" } },
-        ['pre_tokenizer: a "pattern" is neither'] = { pre_tokenizer = { type = "Split", behavior = "Isolated" } },
+        ['pre_tokenizer: the "pattern" of a stage is neither'] = { pre_tokenizer = { type = "Split", behavior = "Isolated" } },
         ['has the value "Thrown", unknown'] = { pre_tokenizer = { type = "Split", pattern = "a", behavior = "Thrown" } },
         ['"replacement" is not one character'] = { pre_tokenizer = { type = "Metaspace", replacement = "ab" } },
         ["model.vocab"] = vocab_with("a", "b"),

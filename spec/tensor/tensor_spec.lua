@@ -38,7 +38,7 @@ describe("torch.tensor", function()
     assert.equal("argument", failure(torch.tensor, { 1, "a" }).code)
     assert.equal("argument", failure(torch.tensor, { 1, true }).code)
     assert.equal("argument", failure(torch.tensor, nil).code)
-    assert.equal("argument", failure(torch.tensor, { 1 }, { dtpye = "int64" }).code)
+    assert.equal("name", failure(torch.tensor, { 1 }, { dtpye = "int64" }).code)
     assert.matches("stack", failure(torch.tensor, { torch.tensor(1) }).hint)
   end)
 

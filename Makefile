@@ -18,6 +18,7 @@ help:
 	@echo 'make bench    measures, MODEL=folder of a GPT-2'
 	@echo 'make docs     the manual as web pages, in build/docs'
 	@echo 'make check    the tests under sanitizers, and the linters'
+	@echo 'make fuzz     looks for inputs that break the readers of files, SECONDS=60 for each of them'
 	@echo 'make install  into PREFIX (/usr/local)'
 	@echo 'make uninstall  removes it again'
 	@echo 'make clean    removes what was built; a fetched libtorch stays'
@@ -30,6 +31,8 @@ test: ; @tools/setup test && $(compile) && tools/test $(SPEC)
 shell: all ; @bin/luasight
 
 bench: all ; @bin/luasight spec/bench/product.lua $(MODEL)
+
+fuzz: ; @tools/setup fuzz && tools/fuzz $(or $(SECONDS),60)
 
 docs: ; @tools/setup docs && $(compile) && luajit tools/manual/main.lua site $(BUILD)/docs && echo "$(BUILD)/docs/index.html"
 
@@ -49,4 +52,4 @@ clean:
 	@[ ! -d $(BUILD) ] || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name torch -exec rm -rf {} +
 	@rm -rf build-asan
 
-.PHONY: all help demo test shell bench docs check install uninstall clean
+.PHONY: all help demo test shell bench fuzz docs check install uninstall clean

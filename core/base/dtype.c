@@ -1,7 +1,7 @@
 /* The dtypes whose numbers files can hold. */
 #include "base/base.h"
 
-/* In the order in which the reference writer lays out a file, from the back: wide elements come first. */
+/* In the reverse of the order in which the reference writer of safetensors lays out tensors: it writes those with wide elements first. */
 static const ls__dtype dtypes[] = {
   {"BOOL", "bool", 1},
   {"U8", "uint8", 1},

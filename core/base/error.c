@@ -1,4 +1,4 @@
-/* Errors: a status, and texts in a per-thread buffer; and the count of the handles that are alive. */
+/* Errors: a status, texts in a buffer of the thread, and the count of the handles that are alive. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@ static _Thread_local struct {
 } last;
 
 ls_status (ls__fail)(ls_status code, const char *format, ...) {
-  char text[sizeof last.message]; /* the arguments may be texts of the last error */
+  char text[sizeof last.message]; /* a buffer of its own, since the arguments may be texts of the last error */
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);

@@ -1,4 +1,4 @@
-/* Interned texts: one copy of each for the life of the process, so that equal texts have equal pointers. */
+/* Interned texts: one copy of each text for the life of the process, so that equal texts have equal pointers. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/base.h"

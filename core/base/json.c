@@ -1,4 +1,4 @@
-/* Helpers around jansson: pieces of a JSON text, and foreign text made fit for a one-line error. */
+/* Helpers around jansson: finding the parts of a JSON text, and showing foreign text in a one-line error. */
 #include "base/json.h"
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ size_t ls__json_space(const char *text, size_t length, size_t at) {
   return at;
 }
 
-/* Behind the closing quote of the string whose opening quote is at `at`; 0 when there is none. */
+/* The place behind the closing quote of the string whose opening quote is at `at`; 0 where the string has no end. */
 static size_t string_end(const char *text, size_t length, size_t at) {
   uint64_t high = 0;
   for (at++; (at = ls__json_plain(text, length, at, &high)) < length; at++) {
@@ -39,7 +39,7 @@ size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int 
         return 0;
       }
     } else if (c == '}' || c == ']') {
-      if (!open) break; /* the end of what the value stands in */
+      if (!open) break; /* the end of the array or object that the value is in */
       if (!--open) return at + 1;
     } else if (!open && (c == ',' || c == ':' || is_space(c))) {
       break;
@@ -51,7 +51,7 @@ size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int 
 
 bool ls__json_watch = true;
 
-/* While a text is read jansson allocates through here, so that a failure is seen whatever it makes of it. */
+/* While a text is read, jansson allocates through watched_malloc, so that a failed allocation is noticed whatever jansson makes of it. */
 static json_malloc_t outer_malloc;
 static bool starved;
 
@@ -87,14 +87,14 @@ char *ls__json_text(const json_t *value) {
   return text;
 }
 
-/* Bytes of the UTF-8 character at `text`, 0 where the byte cannot be shown: a control character or no valid start. */
+/* The number of bytes of the UTF-8 character at `text`; 0 where it cannot be shown: a control character, or no valid character. */
 static size_t shown(const unsigned char *text, size_t length) {
   unsigned char c = text[0];
   size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
   if (n == 0 || n > length || c < 0x20 || c == 0x7F) return 0;
   for (size_t i = 1; i < n; i++)
     if ((text[i] & 0xC0) != 0x80) return 0;
-  if (c == 0xC2 && text[1] < 0xA0) return 0; /* control characters of Latin-1: terminals obey some of them */
+  if (c == 0xC2 && text[1] < 0xA0) return 0; /* the control characters of Latin-1, some of which terminals obey */
   if (c == 0xE2 && text[1] == 0x80 && (text[2] == 0xA8 || text[2] == 0xA9)) return 0; /* line separators */
   return n;
 }
@@ -107,7 +107,7 @@ const char *ls__printable(const char *text, size_t length, char *buffer, size_t 
     if (!n) snprintf(escape, sizeof escape, "\\x%02X", (unsigned char)text[at]);
     size_t width = n ? n : 4;
     bool last = at + (n ? n : 1) == length;
-    if (used + width + (last ? 0 : 3) >= size) { /* three more for the dots, unless nothing follows */
+    if (used + width + (last ? 0 : 3) >= size) { /* three more bytes for the dots, unless nothing follows */
       snprintf(buffer + used, size - used, "...");
       return buffer;
     }

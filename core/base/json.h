@@ -1,4 +1,4 @@
-/* Helpers around jansson: pieces of a JSON text, and foreign text made fit for a one-line error. */
+/* Helpers around jansson: finding the parts of a JSON text, and showing foreign text in a one-line error. */
 #ifndef LUASIGHT_BASE_JSON_H
 #define LUASIGHT_BASE_JSON_H
 #include <jansson.h>
@@ -10,12 +10,12 @@
 extern "C" {
 #endif
 
-/* Where the white space at `at` ends. */
+/* The end of the white space that begins at `at`. */
 size_t ls__json_space(const char *text, size_t length, size_t at);
 
-/* Where the plain bytes of a string that begin at `at` end: at a quote, a backslash, a control character or the end of the
-   text. `*high` gets a bit for a byte beyond ASCII; it is never cleared. Eight bytes are looked at together: subtracting
-   sets the high bit of a byte that was too small, and the lowest such bit is never a carry from below. */
+/* The end of the plain bytes of a string that begin at `at`: a quote, a backslash, a control character or the end of the text. A byte
+   beyond ASCII sets a bit in `*high`; no bit of it is cleared. Eight bytes are looked at together: subtracting sets the high bit of a
+   byte that was too small, and the lowest such bit is not a carry from a lower byte. */
 static inline size_t ls__json_plain(const char *text, size_t length, size_t at, uint64_t *high) {
   const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
   while (length - at >= 8) {
@@ -39,22 +39,21 @@ static inline size_t ls__json_plain(const char *text, size_t length, size_t at, 
   return at;
 }
 
-/* Where the value that begins at `at` ends, or 0 when it does not end within the text, is empty, or is nested deeper
-   than `depth` brackets (`*deep` is then 1, else 0). Only brackets, quotes and commas are looked at: jansson judges
-   the rest. */
+/* The end of the value that begins at `at`; 0 where the value does not end within the text, is empty, or is nested deeper than `depth`
+   brackets (`*deep` is then 1, else 0). The function looks at brackets, quotes and commas alone; jansson checks the rest. */
 size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int *deep);
 
-/* json_loadb, but that out of memory gives NULL and an empty error text where ls__json_watch is set. jansson 2.14 itself may
-   call a good text wrong then, or lose characters of a string and say nothing. Jansson's allocators are those of the whole
-   process: they are changed for the length of the call, and its memory is the same before and after. */
+/* Does what json_loadb does, except that, where ls__json_watch is set, a lack of memory gives NULL and an empty error text. jansson 2.14
+   itself may then call a good text wrong, or lose characters of a string without an error. Jansson's allocators belong to the whole
+   process: they are replaced for the length of the call and then put back. */
 extern bool ls__json_watch;
 json_t *ls__json_load(const char *text, size_t length, size_t flags, json_error_t *error);
 
-/* The compact text of an object or array, to be freed; NULL when out of memory. Use this and not json_dumps, which
-   loses the name of a key, and says nothing, when its buffer cannot grow (jansson 2.14). */
+/* The compact text of an object or array, which the caller frees; NULL when out of memory. json_dumps of jansson 2.14 is not used: it
+   loses the name of a key, without an error, when its buffer cannot grow. */
 char *ls__json_text(const json_t *value);
 
-/* `length` bytes of foreign text without control characters, shortened to fit; gives `buffer`. */
+/* Copies `length` bytes of foreign text to `buffer`, with control characters escaped, shortened to fit; returns `buffer`. */
 const char *ls__printable(const char *text, size_t length, char *buffer, size_t size);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* Near misses: the names that somebody who wrote a wrong one may have meant. */
+/* Near misses: the names that a wrong name may have been meant to be. */
 #include <stdio.h>
 #include <string.h>
 #include "base/base.h"
@@ -7,7 +7,7 @@ enum { LONGEST_NAME = 63, NEAREST = 3 };
 
 static int lower(int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; }
 
-/* Edit distance with swaps of neighbours; above `limit` where it is more. */
+/* The edit distance of two names, where swapping two neighbours is one edit; more than `limit` where the distance is more. */
 static size_t distance(const char *a, size_t n, const char *b, size_t m, size_t limit) {
   if (n > m + limit || m > n + limit || n > LONGEST_NAME || m > LONGEST_NAME) return limit + 1;
   size_t rows[3][LONGEST_NAME + 1], *before = rows[0], *above = rows[1], *row = rows[2];

@@ -1,5 +1,5 @@
-/* Writing a file: a temporary one beside the target, synced, then renamed over it. Whoever has the old file mapped keeps it;
-   whoever opens the path finds the old file or the complete new one, even after a crash. */
+/* Writing a file: a temporary file beside the target is written, synced, and renamed to the target. A program that has mapped the old
+   file keeps it; a program that opens the path finds the old file or the complete new one, even after a crash. */
 #define _DEFAULT_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "weights.h"
 
-/* False with errno set on failure. */
+/* Writes all bytes; false with errno set on failure. */
 static bool put(int fd, const void *bytes, size_t size) {
   const char *at = bytes;
   while (size) {
@@ -31,7 +31,7 @@ static bool put_all(int fd, const ls__file_part *parts, int32_t n) {
   return fsync(fd) == 0;
 }
 
-/* A new file beside `path`, with the permissions that any new file gets; `name` has room for the longer path. */
+/* Creates a new file beside `path`, with the permissions of any new file. `name` has room for 48 bytes more than `path`. */
 static int create_beside(const char *path, char *name, size_t room) {
   for (int32_t i = 0; i < 1000; i++) {
     snprintf(name, room, "%s.%ld-%d.tmp", path, (long)getpid(), i);
@@ -41,7 +41,7 @@ static int create_beside(const char *path, char *name, size_t room) {
   return -1;
 }
 
-/* Makes the rename last. A folder that cannot be opened for reading or synced at all is as safe as it gets. */
+/* Syncs the folder, so that the rename lasts. It is no error where the folder cannot be opened for reading or be synced. */
 static ls_status sync_folder(const char *path) {
   char *folder = strdup(path);
   if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
@@ -50,7 +50,7 @@ static ls_status sync_folder(const char *path) {
   int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   free(folder);
   if (fd < 0) return LS_OK;
-  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "sync its folder") : LS_OK;
+  ls_status status = fsync(fd) && errno == EIO ? ls__weights_fail_system(path, "cannot sync its folder") : LS_OK;
   close(fd);
   return status;
 }
@@ -61,19 +61,19 @@ ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n
   if (!name) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", path);
   int fd = create_beside(path, name, room);
   if (fd < 0) {
-    ls_status status = ls__weights_fail_system(path, "make a file in its folder");
+    ls_status status = ls__weights_fail_system(path, "cannot make a file in its folder");
     free(name);
     return status;
   }
-  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "write");
-  if (close(fd) && !status) status = ls__weights_fail_system(path, "write");
-  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "put the new file in its place");
+  ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "cannot write");
+  if (close(fd) && !status) status = ls__weights_fail_system(path, "cannot write");
+  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "cannot put the new file in its place");
   if (status) unlink(name);
   free(name);
   return status ? status : sync_folder(path);
 }
 
 ls_status ls_file_write(const char *path, const void *bytes, size_t size) {
-  if (!path || (!bytes && size)) return ls__fail(LS_ERROR_ARGUMENT, "a file is written from bytes to a path");
+  if (!path || (!bytes && size)) return ls__fail(LS_ERROR_ARGUMENT, "ls_file_write needs a path and the bytes to write");
   return ls__file_write(path, &(ls__file_part){bytes, size}, 1);
 }

@@ -1,5 +1,5 @@
-/* The machine that reads a pickle. Time and memory are bounded by the length of the text: each instruction makes at most one
-   value, and what it takes from the stack is gone from there. */
+/* The machine that reads a pickle. The length of the text bounds time and memory: each instruction makes at most one value and removes
+   from the stack what it takes. */
 #include "pickle.h"
 #include <limits.h>
 #include <stdarg.h>
@@ -28,7 +28,7 @@ ls_status ls__pickle_no_memory(const ls__pickle *p) {
 
 ls_status ls__pickle_grow(const ls__pickle *p, void *table, int32_t count, int32_t *room, size_t size) {
   if (count < *room) return LS_OK;
-  if (count >= MOST_VALUES) return ls__pickle_fail(p, "more than %d values" BROKEN, MOST_VALUES);
+  if (count >= MOST_VALUES) return ls__pickle_fail(p, "the pickle has more than %d values" BROKEN, MOST_VALUES);
   int32_t more = *room ? *room * 2 : 64;
   void *grown = realloc(*(void **)table, size * (size_t)more);
   if (!grown) return ls__pickle_no_memory(p);
@@ -48,7 +48,7 @@ ls_status ls__pickle_add(ls__pickle *p, int32_t kind, ls__pickle_value **out, in
 
 ls_status ls__pickle_append(ls__pickle *p, int32_t container, int32_t item) {
   ls__pickle_value *v = &p->values[container];
-  if (!(v->count & (v->count - 1))) { /* a power of two, or none: full */
+  if (!(v->count & (v->count - 1))) { /* the count is 0 or a power of two, so the array is full */
     int32_t *items = realloc(v->as.items, sizeof *items * (v->count ? (size_t)v->count * 2 : 1));
     if (!items) return ls__pickle_no_memory(p);
     v->as.items = items;
@@ -95,14 +95,14 @@ static ls_status pop(ls__pickle *p, int32_t *out) {
   return LS_OK;
 }
 
-/* The value on top, which stays there. */
+/* Finds the value on top of the stack without removing it. */
 static ls_status top(ls__pickle *p, int32_t *out) {
   ls_status status = pop(p, out);
   if (!status) p->depth++;
   return status;
 }
 
-/* The place behind the topmost mark. */
+/* Finds the place behind the topmost mark. */
 static ls_status find_mark(ls__pickle *p, int32_t *out) {
   for (int32_t i = p->depth; i > 0; i--) {
     if (p->stack[i - 1] == LS__PICKLE_MARK) {
@@ -113,13 +113,13 @@ static ls_status find_mark(ls__pickle *p, int32_t *out) {
   return ls__pickle_fail(p, "an instruction looks for a mark that is not there" BROKEN);
 }
 
-/* A new container of what is on the stack from `from` on. */
+/* Makes a container of the values on the stack from `from` on. */
 static ls_status push_container(ls__pickle *p, int32_t kind, int32_t from) {
   ls__pickle_value *v = NULL;
   int32_t number = 0;
   ls_status status = ls__pickle_add(p, kind, &v, &number);
   for (int32_t i = from; i < p->depth && !status; i++) {
-    if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "a mark stands among the elements of a tuple" BROKEN);
+    if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "a mark is among the elements of a tuple" BROKEN);
     status = ls__pickle_append(p, number, p->stack[i]);
   }
   if (status) return status;
@@ -132,10 +132,10 @@ static ls_status push_marked(ls__pickle *p, int32_t kind) {
   ls_status status = find_mark(p, &from);
   if (!status) status = push_container(p, kind, from);
   if (status) return status;
-  p->stack[p->depth - 2] = p->stack[p->depth - 1]; /* over the mark */
+  p->stack[p->depth - 2] = p->stack[p->depth - 1]; /* the container replaces the mark */
   p->depth--;
   return kind == LS__PICKLE_DICT && p->values[p->stack[p->depth - 1]].count % 2
-           ? ls__pickle_fail(p, "a dict has a key without value" BROKEN)
+           ? ls__pickle_fail(p, "a dict has a key without a value" BROKEN)
            : LS_OK;
 }
 
@@ -146,12 +146,12 @@ static ls_status push_last(ls__pickle *p, int32_t n) {
   return push_container(p, LS__PICKLE_TUPLE, p->depth - n);
 }
 
-/* Adds what is on the stack from `from` on to the list or dict below (and below the mark, where there is one). */
+/* Adds the values on the stack from `from` on to the list or dict below them, and below the mark where there is one. */
 static ls_status extend(ls__pickle *p, int32_t kind, int32_t from, int32_t marks) {
   int32_t n = p->depth - from, at = from - marks - 1;
   if (n < 0 || at < 0 || p->stack[at] == LS__PICKLE_MARK || p->values[p->stack[at]].kind != kind)
-    return ls__pickle_fail(p, "something is added to what is no %s" BROKEN, kind == LS__PICKLE_LIST ? "list" : "dict");
-  if (kind == LS__PICKLE_DICT && n % 2) return ls__pickle_fail(p, "a dict has a key without value" BROKEN);
+    return ls__pickle_fail(p, "an element is added to something that is not a %s" BROKEN, kind == LS__PICKLE_LIST ? "list" : "dict");
+  if (kind == LS__PICKLE_DICT && n % 2) return ls__pickle_fail(p, "a dict has a key without a value" BROKEN);
   for (int32_t i = from; i < p->depth; i++) {
     if (p->stack[i] == LS__PICKLE_MARK) return ls__pickle_fail(p, "a mark is added to a container" BROKEN);
     ls_status status = ls__pickle_append(p, p->stack[at], p->stack[i]);
@@ -192,7 +192,7 @@ static ls_status memo_get(ls__pickle *p, uint64_t index) {
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
-/* The next `n` bytes, NULL where there are not so many. */
+/* Takes the next `n` bytes; NULL where fewer are left. */
 static char *take(ls__pickle *p, uint64_t n) {
   if (n > p->length - p->at) return NULL;
   char *bytes = p->text + p->at;
@@ -200,9 +200,9 @@ static char *take(ls__pickle *p, uint64_t n) {
   return bytes;
 }
 
-static ls_status cut_short(const ls__pickle *p) { return ls__pickle_fail(p, "it breaks off" BROKEN); }
+static ls_status cut_short(const ls__pickle *p) { return ls__pickle_fail(p, "the pickle ends too early" BROKEN); }
 
-/* A number of `width` bytes without sign. */
+/* Takes an unsigned number of `width` bytes. */
 static ls_status take_number(ls__pickle *p, size_t width, uint64_t *out) {
   const char *bytes = take(p, width);
   if (!bytes) return cut_short(p);
@@ -227,7 +227,7 @@ static ls_status push_text(ls__pickle *p, size_t width) {
   return push(p, number);
 }
 
-/* Every text is followed by the instruction behind it, which has been read by then. */
+/* Puts a zero behind each text. The byte there was the next instruction, which has been executed by now. */
 void ls__pickle_end_texts(ls__pickle *p) {
   for (int32_t i = 0; i < p->count; i++)
     if (p->values[i].kind == LS__PICKLE_TEXT) p->values[i].as.text[p->values[i].count] = 0;
@@ -239,12 +239,12 @@ static ls_status push_integer(ls__pickle *p, size_t width) {
   return status ? status : push_new(p, LS__PICKLE_INT, width == 4 ? (int32_t)(uint32_t)n : (int64_t)n);
 }
 
-/* An integer of as many bytes as a number of `width` bytes says, in two's complement. */
+/* Takes an integer in two's complement; a number of `width` bytes says how many bytes it has. */
 static ls_status push_long(ls__pickle *p, size_t width) {
   uint64_t n = 0, bits = 0;
   ls_status status = take_number(p, width, &n);
   if (status) return status;
-  if (n > 8) return ls__pickle_fail(p, "it has an integer of more than 64 bits, which is not supported");
+  if (n > 8) return ls__pickle_fail(p, "the pickle has an integer of more than 64 bits, which is not supported");
   const char *bytes = take(p, n);
   if (!bytes) return cut_short(p);
   if (n && bytes[n - 1] & 0x80) bits = ~(uint64_t)0;
@@ -257,13 +257,13 @@ static ls_status push_float(ls__pickle *p) {
   if (!bytes) return cut_short(p);
   uint64_t bits;
   memcpy(&bits, bytes, sizeof bits);
-  bits = __builtin_bswap64(bits); /* the one number with its highest byte first */
+  bits = __builtin_bswap64(bits); /* the only kind of number with its highest byte first */
   return push_new(p, LS__PICKLE_FLOAT, (int64_t)bits);
 }
 
 /* ---- names of Python ----------------------------------------------------------------------------------------------- */
 
-/* Up to the end of the line, which is passed over. */
+/* Takes the bytes up to the end of the line, and skips the end. */
 static char *take_line(ls__pickle *p, size_t *length) {
   char *start = p->text + p->at, *end = memchr(start, '\n', p->length - p->at);
   if (!end) return NULL;
@@ -291,7 +291,7 @@ static ls_status push_name_of_stack(ls__pickle *p) {
   if (status) return status;
   const ls__pickle_value *m = &p->values[module], *n = &p->values[name];
   if (m->kind != LS__PICKLE_TEXT || n->kind != LS__PICKLE_TEXT)
-    return ls__pickle_fail(p, "a name of Python is no text" BROKEN);
+    return ls__pickle_fail(p, "a Python name is not a text" BROKEN);
   return push_name(p, m->as.text, (size_t)m->count, n->as.text, (size_t)n->count);
 }
 
@@ -303,13 +303,13 @@ static ls_status call(ls__pickle *p) {
   return status ? status : push(p, result);
 }
 
-/* Attributes of an object. Those of a dict (PyTorch notes versions there) do not matter; nothing else here has any. */
+/* Sets attributes of an object. Attributes of a dict, where PyTorch notes versions, are ignored; no other value here has any. */
 static ls_status build(ls__pickle *p) {
   int32_t state = 0, object = 0;
   ls_status status = pop(p, &state);
   if (!status) status = top(p, &object);
   if (status || p->values[object].kind == LS__PICKLE_DICT) return status;
-  return ls__pickle_fail(p, "it sets attributes of something that is no dict, which is not supported");
+  return ls__pickle_fail(p, "the pickle sets attributes of something that is not a dict, which is not supported");
 }
 
 static ls_status persistent(ls__pickle *p) {
@@ -325,7 +325,7 @@ static ls_status protocol(ls__pickle *p) {
   uint64_t version = 0;
   ls_status status = take_number(p, 1, &version);
   if (status || (version >= 2 && version <= 5)) return status;
-  return ls__pickle_fail(p, "its protocol is %d, known are 2 to 5; save the weights again with torch.save", (int)version);
+  return ls__pickle_fail(p, "its protocol is %d, but only 2 to 5 can be read; save the weights again with torch.save", (int)version);
 }
 
 static ls_status indexed(ls__pickle *p, size_t width, ls_status (*f)(ls__pickle *, uint64_t)) {
@@ -353,7 +353,7 @@ static ls_status duplicate(ls__pickle *p) {
   return status ? status : push(p, value);
 }
 
-/* Letters and numbers are those of Python's pickle.py. */
+/* The letters and numbers are those of Python's pickle.py. */
 static ls_status step(ls__pickle *p, unsigned char instruction) {
   switch (instruction) {
     case 0x80: return protocol(p);

@@ -1,19 +1,19 @@
-/* The names of Python that a file of PyTorch may use, and what they make. All others are refused by name. */
+/* The Python names that a file of torch.save may use, and what they make. The error for any other name says that name. */
 #include <stdlib.h>
 #include <string.h>
 #include "pickle.h"
 
 typedef enum name_kind {
-  DICT,      /* OrderedDict(), or of a list of pairs */
-  SIZE,      /* of a tuple: the tuple */
-  DEVICE,    /* of a text: the text */
-  REBUILD_1, /* of a tensor: storage, offset, shape, strides */
-  REBUILD_2, /* and more that does not matter */
-  REBUILD_3, /* with the dtype as argument 6 */
-  PARAMETER, /* of a tensor: the tensor */
-  STORAGE,   /* a class of storages: the dtype by its own name */
-  BYTES,     /* a storage without dtype */
-  DTYPE      /* a dtype, by its name */
+  DICT,      /* OrderedDict, of no argument or of a list of pairs */
+  SIZE,      /* of a tuple; makes the tuple */
+  DEVICE,    /* of a text; makes the text */
+  REBUILD_1, /* of storage, offset, shape and strides; makes a tensor */
+  REBUILD_2, /* the same with further arguments, which do not matter */
+  REBUILD_3, /* the same with the dtype as argument 6 */
+  PARAMETER, /* of a tensor; makes the tensor */
+  STORAGE,   /* a class of storages, whose name says the dtype */
+  BYTES,     /* a storage without a dtype */
+  DTYPE      /* the name of a dtype */
 } name_kind;
 
 struct ls__pickle_name {
@@ -81,7 +81,7 @@ ls_status ls__pickle_find(ls__pickle *p, const char *module, size_t module_lengt
     return status;
   }
   char where[LS__NAME_SHOWN], what[LS__NAME_SHOWN];
-  return ls__pickle_fail(p, "it wants to call %s.%s of Python, and only tensors and plain containers are read; "
+  return ls__pickle_fail(p, "the pickle wants to call %s.%s of Python, but only tensors and plain containers are read; "
                          "save a state dictionary with torch.save, and trust the file only if you know it",
                          ls__printable(module, module_length, where, sizeof where),
                          ls__printable(name, name_length, what, sizeof what));
@@ -89,7 +89,7 @@ ls_status ls__pickle_find(ls__pickle *p, const char *module, size_t module_lengt
 
 /* ---- arguments ----------------------------------------------------------------------------------------------------- */
 
-/* Element i of a tuple, NULL where it has none or that is of another kind. */
+/* Element i of a tuple; NULL where the tuple is shorter or the element is of another kind. */
 static const ls__pickle_value *element(const ls__pickle *p, int32_t tuple, int32_t i, int32_t kind) {
   const ls__pickle_value *t = &p->values[tuple];
   if (i >= t->count) return NULL;
@@ -99,7 +99,7 @@ static const ls__pickle_value *element(const ls__pickle *p, int32_t tuple, int32
 
 /* ---- storages and tensors ------------------------------------------------------------------------------------------ */
 
-/* ("storage", class, key, device, number of elements), of which the device does not matter. */
+/* Makes a storage of ("storage", class, key, device, number of elements); the device does not matter. */
 ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   bool known = p->values[id].kind == LS__PICKLE_TUPLE;
   const ls__pickle_value *what = known ? element(p, id, 0, LS__PICKLE_TEXT) : NULL;
@@ -108,9 +108,9 @@ ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   const ls__pickle_value *elements = known ? element(p, id, 4, LS__PICKLE_INT) : NULL;
   if (!what || !is_text(what->as.text, (size_t)what->count, "storage") || !class || !key || !elements ||
       elements->as.i < 0 || (class->as.name->kind != STORAGE && class->as.name->kind != BYTES))
-    return ls__pickle_fail(p, "it asks for something from outside that is no storage of a tensor" BROKEN);
+    return ls__pickle_fail(p, "the pickle asks for an outside object that is not the storage of a tensor" BROKEN);
   const ls__pickle_value *view = element(p, id, 5, LS__PICKLE_TUPLE);
-  if (view) return ls__pickle_fail(p, "it has a view of a storage, which only very old files have; save it again");
+  if (view) return ls__pickle_fail(p, "the pickle has a view of a storage, which only very old files have; save the file again");
   ls_status status = ls__pickle_grow(p, &p->storages, p->storage_count, &p->storage_room, sizeof *p->storages);
   if (status) return status;
   p->storages[p->storage_count] = (ls__pickle_storage){.key = key->as.text, .elements = elements->as.i,
@@ -122,7 +122,7 @@ ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
   return LS_OK;
 }
 
-/* Reads a tuple of sizes or strides; false where one is no whole number from 0 on. */
+/* Reads a tuple of sizes or strides; false where one is not a whole number from 0 on. */
 static bool read_sizes(const ls__pickle *p, const ls__pickle_value *tuple, int64_t *out) {
   for (int32_t i = 0; i < tuple->count; i++) {
     const ls__pickle_value *size = &p->values[tuple->as.items[i]];
@@ -165,7 +165,7 @@ static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arg
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
 
-/* An OrderedDict: empty, or, as Python 2 wrote it, of a list of pairs. */
+/* Makes an OrderedDict: empty or, as Python 2 wrote it, of a list of pairs. */
 static ls_status make_dict(ls__pickle *p, int32_t arguments, int32_t *out) {
   const ls__pickle_value *given = &p->values[arguments];
   ls__pickle_value *dict = NULL;
@@ -183,7 +183,7 @@ static ls_status make_dict(ls__pickle *p, int32_t arguments, int32_t *out) {
   return status;
 }
 
-/* The first argument itself, where it is of the kind. */
+/* Returns the first argument itself; fails where it is not of the given kind. */
 static ls_status same(ls__pickle *p, int32_t arguments, int32_t kind, int32_t *out) {
   if (!element(p, arguments, 0, kind)) return ls__pickle_fail(p, "a call has arguments of the wrong kind" BROKEN);
   *out = p->values[arguments].as.items[0];
@@ -192,7 +192,7 @@ static ls_status same(ls__pickle *p, int32_t arguments, int32_t kind, int32_t *o
 
 ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int32_t *out) {
   if (p->values[callee].kind != LS__PICKLE_NAME || p->values[arguments].kind != LS__PICKLE_TUPLE)
-    return ls__pickle_fail(p, "it calls something that is no name of Python" BROKEN);
+    return ls__pickle_fail(p, "the pickle calls something that is not a Python name" BROKEN);
   const ls__pickle_name *name = p->values[callee].as.name;
   switch (name->kind) {
     case DICT: return make_dict(p, arguments, out);
@@ -200,7 +200,7 @@ ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int3
     case DEVICE: return same(p, arguments, LS__PICKLE_TEXT, out);
     case REBUILD_1: case REBUILD_2: case REBUILD_3: return rebuild(p, name, arguments, out);
     case PARAMETER: return same(p, arguments, LS__PICKLE_TENSOR, out);
-    default: return ls__pickle_fail(p, "it calls %s.%s, which is not supported", name->module, name->name);
+    default: return ls__pickle_fail(p, "the pickle calls %s.%s, which is not supported", name->module, name->name);
   }
 }
 

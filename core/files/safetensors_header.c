@@ -1,14 +1,13 @@
-/* The header of a safetensors file, read as if an attacker had written it.
-   The top level is cut into members here and each member goes to jansson alone: what stands in memory is then bounded
-   by the length of the header (a tree of hostile JSON takes some forty times its text), and an error knows its
-   tensor. */
+/* Reads the header of a safetensors file as if an attacker had written it. The top level is cut into members here, and jansson reads
+   each member alone. This bounds memory by the length of the header (a tree of hostile JSON takes some forty times its text), and an
+   error can name its tensor. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include "weights.h"
 
 enum {
-  LONGEST_ITEM = 65536,       /* bytes of a tensor's description; the longest sensible one has some 1,500 */
+  LONGEST_ITEM = 65536,       /* the most bytes of a tensor's description; the longest sensible one has some 1,500 */
   LONGEST_METADATA = 16777216
 };
 
@@ -31,7 +30,7 @@ static ls_status no_memory(const reader *r) {
   return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", r->file);
 }
 
-/* What jansson said about the piece that begins at `start`, with the position counted in the file. */
+/* Fails with jansson's error about the member that begins at `start`; the position counts from the beginning of the file. */
 static ls_status bad_json(const reader *r, const char *name, size_t start, const json_error_t *error) {
   if (!error->text[0]) return no_memory(r);
   char text[JSON_ERROR_TEXT_LENGTH];
@@ -45,7 +44,7 @@ static ls_status bad_json(const reader *r, const char *name, size_t start, const
 /* ---- one tensor -------------------------------------------------------------------------------------------------- */
 
 static ls_status read_dtype(const reader *r, const char *name, const json_t *value, const ls__dtype **out) {
-  if (!json_is_string(value)) return bad(r, name, "has no dtype (a text such as \"F32\"); " DAMAGED);
+  if (!json_is_string(value)) return bad(r, name, "the tensor has no dtype (a text such as \"F32\"); " DAMAGED);
   const char *code = json_string_value(value);
   *out = ls__dtype_coded(code);
   if (*out) return LS_OK;
@@ -66,7 +65,7 @@ static ls_status read_shape(const reader *r, const char *name, const json_t *val
       return bad(r, name, "dimension %d of its shape is not a whole number from 0 on; " DAMAGED, i);
     item->shape[i] = json_integer_value(size);
     elements *= (uint64_t)item->shape[i];
-    /* Checked without the zeros: libtorch multiplies sizes into strides, whatever the product is. */
+    /* Sizes of 0 are left out of this product, since libtorch multiplies the others into strides even where the whole product is 0. */
     if (item->shape[i] && __builtin_mul_overflow(bounded, (uint64_t)item->shape[i], &bounded))
       return bad(r, name, "the product of its shape overflows 64 bits; " DAMAGED);
   }
@@ -112,7 +111,7 @@ static ls_status add(reader *r, ls__weights_item *item) {
 }
 
 static ls_status read_item(reader *r, const char *name, json_t *value) {
-  if (!json_is_object(value)) return bad(r, name, "is described by something that is no JSON object; " DAMAGED);
+  if (!json_is_object(value)) return bad(r, name, "the tensor's description is not a JSON object; " DAMAGED);
   const char *key;
   json_t *field;
   json_object_foreach(value, key, field) {
@@ -126,11 +125,11 @@ static ls_status read_item(reader *r, const char *name, json_t *value) {
   ls_status status = read_dtype(r, name, json_object_get(value, "dtype"), &dtype);
   if (status) return status;
   const json_t *shape = json_object_get(value, "shape"), *range = json_object_get(value, "data_offsets");
-  if (!json_is_array(shape)) return bad(r, name, "has no shape (a list of whole numbers); " DAMAGED);
-  if (!json_is_array(range)) return bad(r, name, "has no data_offsets (two whole numbers); " DAMAGED);
+  if (!json_is_array(shape)) return bad(r, name, "the tensor has no shape (a list of whole numbers); " DAMAGED);
+  if (!json_is_array(range)) return bad(r, name, "the tensor has no data_offsets (two whole numbers); " DAMAGED);
   size_t dims = json_array_size(shape);
   if (dims > LS__DIMS)
-    return bad(r, name, "has %zu dimensions, a tensor has at most %d; " DAMAGED, dims, LS__DIMS);
+    return bad(r, name, "the tensor has %zu dimensions, but at most %d are possible; " DAMAGED, dims, LS__DIMS);
 
   size_t head = sizeof(ls__weights_item) + dims * sizeof(int64_t), bytes = strlen(name) + 1;
   ls__weights_item *item = calloc(1, head + bytes);
@@ -155,7 +154,7 @@ static ls_status read_metadata(reader *r, json_t *value) {
   json_object_foreach(value, key, text) {
     char shown[LS__NAME_SHOWN];
     if (!json_is_string(text))
-      return bad(r, NULL, "__metadata__ has \"%s\", which is no text; write the file again with texts only",
+      return bad(r, NULL, "__metadata__ has \"%s\", which is not a text; write the file again with texts only",
                  ls__printable(key, strlen(key), shown, sizeof shown));
   }
   r->out->metadata = ls__json_text(value);
@@ -169,11 +168,11 @@ static ls_status read_value(reader *r, const char *name) {
   const char *about = metadata ? NULL : name;
   int deep;
   size_t start = r->at, end = ls__json_skip(r->text, r->length, start, 2, &deep);
-  if (deep) return bad(r, about, "its description is nested too deep; " DAMAGED);
-  if (!end) return bad(r, about, "the header ends or breaks off in its description; " DAMAGED);
+  if (deep) return bad(r, about, "the description is nested too deep; " DAMAGED);
+  if (!end) return bad(r, about, "the header ends inside a description; " DAMAGED);
   size_t longest = metadata ? LONGEST_METADATA : LONGEST_ITEM;
   if (end - start > longest)
-    return bad(r, about, "its description has %zu bytes, luasight reads at most %zu; " DAMAGED, end - start, longest);
+    return bad(r, about, "the description has %zu bytes, but luasight reads at most %zu; " DAMAGED, end - start, longest);
   json_error_t error;
   json_t *value = ls__json_load(r->text + start, end - start, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
   if (!value) return bad_json(r, about, start, &error);
@@ -189,7 +188,7 @@ static char next(reader *r) {
 }
 
 static ls_status unexpected(const reader *r, const char *wanted) {
-  if (r->at >= r->length) return bad(r, NULL, "the header ends where %s should stand; " DAMAGED, wanted);
+  if (r->at >= r->length) return bad(r, NULL, "the header ends where %s is expected; " DAMAGED, wanted);
   return bad(r, NULL, "the header is not valid JSON at byte %zu of the file (%s expected); " DAMAGED,
              r->at + LS__WEIGHTS_PREFIX, wanted);
 }
@@ -217,7 +216,7 @@ static ls_status read_member(reader *r) {
 
 static ls_status read_members(reader *r) {
   if (!r->length || r->text[0] != '{')
-    return bad(r, NULL, "its header does not begin with {; this is no safetensors file, or a damaged one");
+    return bad(r, NULL, "its header does not begin with {; this is not a safetensors file, or it is damaged");
   r->at = 1;
   if (next(r) != '}') {
     for (;; r->at++) {
@@ -250,7 +249,7 @@ static ls_status check_ranges(const reader *r) {
     ls__weights_item *item = h->items[i];
     char shown[LS__NAME_SHOWN];
     if (item->begin < covered)
-      return bad(r, item->name, "its data begins at byte %llu, inside that of \"%s\", which ends at %llu; " DAMAGED,
+      return bad(r, item->name, "its data begins at byte %llu, inside the data of \"%s\", which ends at %llu; " DAMAGED,
                  (unsigned long long)item->begin,
                  ls__printable(before->name, strlen(before->name), shown, sizeof shown), (unsigned long long)covered);
     if (item->begin > covered)
@@ -262,7 +261,7 @@ static ls_status check_ranges(const reader *r) {
     before = item;
   }
   if (covered != r->data)
-    return bad(r, NULL, "%llu bytes behind the last tensor belong to none; " DAMAGED,
+    return bad(r, NULL, "%llu bytes behind the last tensor belong to no tensor; " DAMAGED,
                (unsigned long long)(r->data - covered));
   return LS_OK;
 }

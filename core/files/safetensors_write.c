@@ -17,20 +17,20 @@ typedef struct source {
 /* ---- the header -------------------------------------------------------------------------------------------------- */
 
 static ls_status describe(const char *path, const char *name, const ls_value *tensor, source *out) {
-  if (tensor->kind != LS_TENSOR) return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "is not a tensor");
+  if (tensor->kind != LS_TENSOR) return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "the value is not a tensor");
   ls_status status = ls_tensor_describe(tensor, &out->info);
   if (status) return status;
   out->name = name;
   out->dtype = ls__dtype_named(out->info.dtype);
   if (!strcmp(name, "__metadata__"))
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "this name is taken by the format; choose another");
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "the format reserves this name; choose another");
   if (!out->dtype)
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "dtype %s does not exist in safetensors; convert it first",
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "dtype %s does not exist in safetensors; convert the tensor first",
                             out->info.dtype);
   if (strcmp(out->info.device, "cpu"))
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "is on %s; copy it to the cpu first", out->info.device);
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "the tensor is on %s; copy it to the cpu first", out->info.device);
   if (!out->info.is_contiguous)
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "is not contiguous; call :contiguous() first");
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, name, "the tensor is not contiguous; call :contiguous() first");
   void *bytes = NULL;
   if ((status = ls_tensor_pointer(tensor, &bytes))) return status;
   out->bytes = bytes;
@@ -38,8 +38,8 @@ static ls_status describe(const char *path, const char *name, const ls_value *te
   return LS_OK;
 }
 
-/* As the reference writer orders a file: dtypes from the back of their table, so that wide elements come first and all
-   stay aligned; names within a dtype. */
+/* The order of Hugging Face's writer: dtypes from the end of their table, so that wide elements come first and all stay aligned; names
+   in order within a dtype. */
 static int by_place(const void *a, const void *b) {
   const source *x = *(source *const *)a, *y = *(source *const *)b;
   if (x->dtype != y->dtype) return x->dtype > y->dtype ? -1 : 1;
@@ -48,7 +48,7 @@ static int by_place(const void *a, const void *b) {
 
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
-/* The metadata with its keys sorted, so that equal content gives equal files. */
+/* Reads the metadata and sorts its keys, so that equal content gives equal files. */
 static ls_status read_metadata(const char *path, const char *text, json_t **out) {
   json_error_t error;
   json_t *given = ls__json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &error);
@@ -87,7 +87,7 @@ static ls_status add_item(const char *path, const source *s, uint64_t begin, jso
   if (!name) {
     json_decref(shape);
     if (errno == ENOMEM) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
-    return ls__weights_fail(LS_ERROR_ARGUMENT, path, s->name, "its name is not valid UTF-8");
+    return ls__weights_fail(LS_ERROR_ARGUMENT, path, s->name, "the tensor's name is not valid UTF-8");
   }
   json_decref(name);
   bool failed = !shape;
@@ -103,7 +103,7 @@ static ls_status add_item(const char *path, const source *s, uint64_t begin, jso
   return LS_OK;
 }
 
-/* The JSON text of the header; sorts `sources`. */
+/* Makes the JSON text of the header, and sorts `sources`. */
 static ls_status make_header(const char *path, source **sources, int32_t n, const char *metadata, char **out) {
   json_t *header = json_object(), *notes = NULL;
   ls_status status = header ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
@@ -117,7 +117,7 @@ static ls_status make_header(const char *path, source **sources, int32_t n, cons
   uint64_t begin = 0;
   for (int32_t i = 0; i < n && !status; i++) {
     if (json_object_get(header, sources[i]->name))
-      status = ls__weights_fail(LS_ERROR_ARGUMENT, path, sources[i]->name, "is given twice");
+      status = ls__weights_fail(LS_ERROR_ARGUMENT, path, sources[i]->name, "two tensors have this name");
     else status = add_item(path, sources[i], begin, header);
     begin += sources[i]->size;
   }

@@ -1,5 +1,5 @@
-/* Weight files of PyTorch. torch.save writes a zip archive, in which one entry is a pickle that describes everything and
-   each storage of a tensor is an entry of its own; before 1.6 it wrote pickles, and the storages behind them. */
+/* Weight files of torch.save. Since PyTorch 1.6 it writes a zip archive, in which one entry is a pickle that describes everything, and
+   each storage of a tensor is an entry of its own; older versions wrote pickles followed by the storages. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,34 +8,32 @@
 
 enum {
   LONGEST_PICKLE = 67108864,
-  OLD_PICKLE = 16777216,  /* of an old file, which does not say how long it is */
-  DEEPEST = 64,           /* containers inside each other */
+  OLD_PICKLE = 16777216,  /* the longest pickle of an old file, which does not say its length */
+  DEEPEST = 64,           /* the most containers inside each other */
   LONGEST_PATH = 4096
 };
-
-#define DAMAGED "the file is damaged or cut short, fetch it again"
 
 typedef struct reader {
   const char *file;
   uint64_t size;
   ls__pickle pickle;
   ls__weights_header *out;
-  ls__weights_range *storages; /* where the bytes of each are */
-  int32_t *items;              /* of each tensor, plus one; 0: none yet */
-  int32_t room;                /* of the stream */
-  int64_t most;                /* values that it may get */
-  char path[LONGEST_PATH];     /* of the value that is being written */
+  ls__weights_range *storages; /* for each storage where its bytes are in the file */
+  int32_t *items;              /* for each tensor the number of its item plus one; 0: it has none yet */
+  int32_t room;                /* the number of values for which out->content has room */
+  int64_t most;                /* the most values that the stream may get */
+  char path[LONGEST_PATH];     /* the path of the value that is being written */
 } reader;
 
 static ls_status bad(const reader *r, const char *what) {
-  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " DAMAGED, what);
+  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " LS__DAMAGED, what);
 }
 
 static ls_status no_memory(const reader *r) { return ls__pickle_no_memory(&r->pickle); }
 
 /* ---- tensors ------------------------------------------------------------------------------------------------------- */
 
-/* Numbers of a shape, and the place behind the last element; false where one overflows. */
+/* Computes the number of elements of a tensor and the place behind the last one in the storage; false where a number overflows. */
 static bool measure(const ls__pickle_tensor *t, const int64_t *strides, int64_t *elements, int64_t *end) {
   int64_t bounded = 1, last = t->offset, product = 1;
   for (int32_t i = 0; i < t->dims; i++) {
@@ -51,7 +49,7 @@ static bool measure(const ls__pickle_tensor *t, const int64_t *strides, int64_t 
   return true;
 }
 
-/* Whether the elements lie one behind the other; the stride of an axis of one element does not matter. */
+/* Whether the elements lie one behind the other. The stride of an axis with one element does not matter. */
 static bool is_contiguous(const ls__pickle_tensor *t, const int64_t *strides) {
   int64_t wanted = 1;
   for (int32_t i = t->dims - 1; i >= 0; i--) {
@@ -61,16 +59,17 @@ static bool is_contiguous(const ls__pickle_tensor *t, const int64_t *strides) {
   return true;
 }
 
-/* The item of a tensor under a name. */
+/* Makes the item of a tensor under a name. */
 static ls_status make_item(const reader *r, const ls__pickle_tensor *t, const char *name, ls__weights_item **out) {
   const int64_t *strides = t->shape + t->dims;
   const ls__weights_range *storage = &r->storages[t->storage];
   int64_t elements = 0, end = 0;
   if (!measure(t, strides, &elements, &end))
-    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "its shape overflows 64 bits; " DAMAGED);
+    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "its shape overflows 64 bits; " LS__DAMAGED);
   uint64_t have = (storage->end - storage->begin) / (uint64_t)t->dtype->size;
   if (elements && (uint64_t)end > have)
-    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name, "it has element %lld, but its storage ends at %llu; " DAMAGED,
+    return ls__weights_fail(LS_ERROR_FORMAT, r->file, name,
+                            "the tensor needs %lld elements of its storage, which has only %llu; " LS__DAMAGED,
                             (long long)end, (unsigned long long)have);
   size_t dims = (size_t)t->dims, sizes = dims * sizeof(int64_t), length = strlen(name) + 1;
   ls__weights_item *item = calloc(1, sizeof *item + 2 * sizes + length);
@@ -104,7 +103,7 @@ static ls_status add_item(reader *r, int32_t tensor, const char *name) {
   return LS_OK;
 }
 
-/* The tensors of a dict at the top have its keys as names. */
+/* Names the tensors of a dict at the top by their keys. */
 static ls_status add_named(reader *r, const ls__pickle_value *top) {
   ls_status status = LS_OK;
   for (int32_t i = 0; top->kind == LS__PICKLE_DICT && i + 1 < top->count && !status; i += 2) {
@@ -120,7 +119,7 @@ static ls_status add_named(reader *r, const ls__pickle_value *top) {
 
 static ls_status emit(reader *r, ls_value v) {
   ls__weights_header *h = r->out;
-  if (h->content_count >= r->most) return bad(r, "its containers stand in each other so often that they have no end");
+  if (h->content_count >= r->most) return bad(r, "its containers contain each other so often that they do not end");
   ls_status status = ls__pickle_grow(&r->pickle, &h->content, h->content_count, &r->room, sizeof *h->content);
   if (!status) h->content[h->content_count++] = v;
   return status;
@@ -128,7 +127,7 @@ static ls_status emit(reader *r, ls_value v) {
 
 static ls_status write_value(reader *r, int32_t number, int32_t depth, size_t path);
 
-/* Element `i` of a container below the path, which is `path` bytes long. */
+/* Writes element `i` of a container. The container's own path has `path` bytes. */
 static ls_status write_element(reader *r, const ls__pickle_value *container, int32_t i, int32_t depth, size_t path) {
   bool dict = container->kind == LS__PICKLE_DICT;
   const ls__pickle_value *key = dict ? &r->pickle.values[container->as.items[i - 1]] : NULL;
@@ -146,7 +145,7 @@ static ls_status write_element(reader *r, const ls__pickle_value *container, int
 static ls_status write_container(reader *r, int32_t number, int32_t depth, size_t path) {
   const ls__pickle_value *v = &r->pickle.values[number];
   bool dict = v->kind == LS__PICKLE_DICT;
-  if (depth >= DEEPEST) return bad(r, "its containers stand in each other too deep");
+  if (depth >= DEEPEST) return bad(r, "its containers are nested too deep");
   int32_t aux = dict ? LS_STRUCT : v->kind == LS__PICKLE_LIST ? LS_LIST : LS_TUPLE;
   ls_status status = emit(r, (ls_value){.kind = LS_OPEN, .aux = aux, .as.i = v->count});
   for (int32_t i = 0; i < v->count && !status; i++) {
@@ -175,7 +174,7 @@ static ls_status write_value(reader *r, int32_t number, int32_t depth, size_t pa
     case LS__PICKLE_TEXT: return emit(r, (ls_value){.kind = LS_STRING, .as.s = v->as.text});
     case LS__PICKLE_NAME: return emit(r, (ls_value){.kind = LS_STRING, .as.s = ls__pickle_name_text(v->as.name)});
     case LS__PICKLE_TENSOR: return write_tensor(r, (int32_t)v->as.i, path);
-    case LS__PICKLE_STORAGE: return bad(r, "it has a storage that is part of no tensor");
+    case LS__PICKLE_STORAGE: return bad(r, "the file has a storage that is part of no tensor");
     default: return write_container(r, number, depth, path);
   }
 }
@@ -208,7 +207,7 @@ static ls_status find_storages(reader *r, const ls__zip *zip, const char *root, 
       return bad(r, what);
     }
     if (!storage_bytes(s, &wanted) || wanted > entry->size) {
-      snprintf(what, sizeof what, "its entry \"%s\" has %llu bytes, its tensors need more", shown,
+      snprintf(what, sizeof what, "its entry \"%s\" has %llu bytes, but its tensors need more", shown,
                (unsigned long long)entry->size);
       return bad(r, what);
     }
@@ -217,7 +216,7 @@ static ls_status find_storages(reader *r, const ls__zip *zip, const char *root, 
   return LS_OK;
 }
 
-/* The entry FOLDER/data.pkl. */
+/* Finds the entry FOLDER/data.pkl. */
 static const ls__zip_entry *find_pickle(const ls__zip *zip, size_t *root_length) {
   for (int32_t i = 0; i < zip->count; i++) {
     const char *slash = strchr(zip->entries[i].name, '/');
@@ -228,7 +227,7 @@ static const ls__zip_entry *find_pickle(const ls__zip *zip, size_t *root_length)
   return NULL;
 }
 
-/* Numbers are stored as the machine that wrote the file had them. */
+/* Fails where the entry FOLDER/byteorder says that the numbers are big-endian; torch.save stores them as its machine has them. */
 static ls_status check_order(reader *r, int fd, const ls__zip *zip, const char *root, size_t root_length) {
   char name[256], order[8] = {0};
   if (root_length + 16 > sizeof name) return bad(r, "the name of its folder is too long");
@@ -238,7 +237,7 @@ static ls_status check_order(reader *r, int fd, const ls__zip *zip, const char *
   ls_status status = ls__weights_read(fd, r->file, order, (size_t)entry->size, entry->begin);
   if (status || strcmp(order, "big")) return status;
   return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL,
-                          "its numbers are big-endian; save it again with torch.save on a little-endian machine");
+                          "its numbers are big-endian; save the file again with torch.save on a little-endian machine");
 }
 
 static ls_status run(reader *r, int32_t *top) {
@@ -275,14 +274,14 @@ static ls_status read_archive(reader *r, int fd, const ls__zip *zip) {
 
 /* ---- files from before 1.6 ----------------------------------------------------------------------------------------- */
 
-/* A pickle of one number of ten bytes, by which such a file is known. */
+/* The beginning of an old file: a pickle of one number of ten bytes. */
 static const char magic[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 static int by_key(const void *a, const void *b) {
   return strcmp((*(ls__pickle_storage *const *)a)->key, (*(ls__pickle_storage *const *)b)->key);
 }
 
-/* The first of the storages in `order` with the key, `count` where there is none. */
+/* The first of the storages in `order` with the key; `count` where there is none. */
 static int32_t first_of(ls__pickle_storage **order, int32_t count, const char *key) {
   int32_t low = 0, high = count;
   while (low < high) {
@@ -293,18 +292,18 @@ static int32_t first_of(ls__pickle_storage **order, int32_t count, const char *k
   return low < count && !strcmp(order[low]->key, key) ? low : count;
 }
 
-/* The storages stand behind the pickles in the order of a list of their keys, each behind its number of elements. One that
-   several tensors have is described several times. */
+/* Finds the bytes of the storages. They follow the pickles in the order of a list of their keys, each behind its number of elements. A
+   storage that several tensors share is described several times. */
 static ls_status place_old_storages(reader *r, int fd, const ls__pickle_value *list, ls__pickle_storage **order) {
   const ls__pickle *p = &r->pickle;
   uint64_t at = p->at, elements = 0, bytes = 0, longest = 0;
   int32_t count = p->storage_count, placed = 0;
   for (int32_t k = 0; k < list->count; k++, at += 8 + longest) {
     const ls__pickle_value *key = &p->values[list->as.items[k]];
-    if (key->kind != LS__PICKLE_TEXT) return bad(r, "its list of storages has something that is no text");
+    if (key->kind != LS__PICKLE_TEXT) return bad(r, "its list of storages has something that is not a text");
     int32_t i = first_of(order, count, key->as.text);
     if (i == count || r->storages[order[i] - p->storages].end)
-      return bad(r, "its list of storages names one that no tensor has, or one twice");
+      return bad(r, "its list of storages names a storage that no tensor has, or a storage twice");
     if (at > r->size || r->size - at < 8) return bad(r, "its storages reach beyond its end");
     ls_status status = ls__weights_read(fd, r->file, &elements, sizeof elements, at);
     if (status) return status;
@@ -315,7 +314,7 @@ static ls_status place_old_storages(reader *r, int fd, const ls__pickle_value *l
       longest = bytes > longest ? bytes : longest;
     }
   }
-  return placed == count ? LS_OK : bad(r, "its list of storages lacks one that a tensor has");
+  return placed == count ? LS_OK : bad(r, "its list of storages lacks a storage that a tensor has");
 }
 
 static ls_status find_old_storages(reader *r, int fd, int32_t keys) {
@@ -331,7 +330,8 @@ static ls_status find_old_storages(reader *r, int fd, int32_t keys) {
 }
 
 
-/* After the magic number: the protocol, the machine that wrote it, the whole, the keys of the storages. */
+/* Reads an old file. Behind the magic number are the protocol, the machine that wrote the file, the whole content, and the keys of the
+   storages. */
 static ls_status read_old(reader *r, int fd) {
   uint64_t length = r->size < OLD_PICKLE ? r->size : OLD_PICKLE;
   ls_status status = read_text(r, fd, 0, length);

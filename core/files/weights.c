@@ -1,14 +1,12 @@
-/* Reading weight files, safetensors or PyTorch's: the file is mapped, its table of tensors is checked once, and tensors are
-   views of the mapping.
-   The mapping is private: a tensor edited in place gets pages of its own and the file keeps its bytes. What cannot be
-   guarded here is a file that another program makes shorter while it is mapped: the kernel answers a read beyond its
-   end with SIGBUS. ls_weights_write never does that, it puts a new file in the old one's place. */
+/* Reading weight files, safetensors or those of torch.save: the file is mapped, its table of tensors is checked once, and tensors are views
+   of the mapping.
+
+   The mapping is private: a tensor that is edited in place gets pages of its own, and the file keeps its bytes. Nothing here can guard
+   against another program that makes the file shorter while it is mapped: the kernel then answers a read beyond the end with SIGBUS.
+   ls_weights_write does not make a file shorter, it puts a new file in place of the old one. */
 #define _DEFAULT_SOURCE 1
-#include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,7 +15,8 @@
 #include "weights.h"
 #include "torch/torch.h"
 
-/* One reference for the open file and one for each tensor; a tensor may be dropped by a thread of libtorch. */
+/* A mapped file, with one reference for the open file and one for each tensor. A thread of libtorch may release a tensor, so the count
+   is atomic. */
 typedef struct mapping {
   atomic_int references;
   char *bytes;
@@ -27,7 +26,7 @@ typedef struct mapping {
 struct ls_weights {
   char *path;
   mapping *map;
-  size_t data; /* where the data begins in the file */
+  size_t data; /* the byte of the file at which the data begins */
   ls__weights_header header;
 };
 
@@ -38,28 +37,9 @@ static void mapping_drop(void *context) {
   free(m);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
-
-ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...) {
-  char what[600], shown[LS__NAME_SHOWN];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(what, sizeof what, format, arguments);
-  va_end(arguments);
-  if (!name) return ls__fail(code, "%s: %s", file, what);
-  return ls__fail(code, "%s: tensor \"%s\": %s", file, ls__printable(name, strlen(name), shown, sizeof shown), what);
-}
-
-ls_status ls__weights_fail_system(const char *file, const char *what) {
-  const char *reason = strerror(errno);
-  ls_status status = ls__fail(LS_ERROR_IO, "%s: cannot %s: %s", file, what, reason);
-  ls__fail_cause(reason);
-  return status;
-}
-
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
-/* What a file that is none of ours seems to be, with what to do about it. */
+/* What an unknown file seems to be, and what to do about it. */
 static const char *guess(const char *start, size_t n) {
   static const struct { const char *start, *what; } known[] = {
     {"version https://git-lfs", "this is a Git LFS pointer, not the weights: run `git lfs pull` in its folder"},
@@ -74,24 +54,10 @@ static const char *guess(const char *start, size_t n) {
     size_t length = strlen(known[i].start);
     if (n >= length && !memcmp(start, known[i].start, length)) return known[i].what;
   }
-  return "this is no safetensors file, or a damaged one";
+  return "this is not a safetensors file, or it is damaged";
 }
 
-ls_status ls__weights_read(int fd, const char *path, void *buffer, size_t size, uint64_t at) {
-  char *to = buffer;
-  while (size) {
-    ssize_t n = pread(fd, to, size, (off_t)at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ls__weights_fail_system(path, "read");
-    if (n == 0) return ls__fail(LS_ERROR_IO, "%s: became shorter while it was read; wait until it is complete", path);
-    to += n;
-    size -= (size_t)n;
-    at += (uint64_t)n;
-  }
-  return LS_OK;
-}
-
-/* The header is read into memory of its own, so that a file changing meanwhile cannot change under the parser. */
+/* Reads the header into memory of its own, so that a file that changes meanwhile cannot change the text during the parse. */
 static ls_status read_header(int fd, const char *path, size_t size, ls_weights *w) {
   char prefix[32] = {0};
   size_t n = size < sizeof prefix ? size : sizeof prefix;
@@ -109,7 +75,7 @@ static ls_status read_header(int fd, const char *path, size_t size, ls_weights *
                     (unsigned long long)length, guess(prefix, n));
   if (length > size - LS__WEIGHTS_PREFIX)
     return ls__fail(LS_ERROR_FORMAT,
-                    "%s: its header claims %llu bytes, the file has only %zu; it is cut short, fetch it again", path,
+                    "%s: its header claims %llu bytes, but the file has only %zu; it is cut short, fetch it again", path,
                     (unsigned long long)length, size);
   char *text = malloc((size_t)length + 1);
   if (!text) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header", path);
@@ -123,10 +89,10 @@ static ls_status read_header(int fd, const char *path, size_t size, ls_weights *
 static ls_status map_file(int fd, const char *path, size_t size, mapping **out) {
   mapping *m = malloc(sizeof *m);
   if (!m) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the file", path);
-  /* No swap is reserved: a writable private mapping of a model larger than memory would be refused otherwise. */
+  /* No swap is reserved, since the system would otherwise refuse a writable private mapping of a model larger than memory. */
   void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
   if (bytes == MAP_FAILED) {
-    ls_status status = ls__weights_fail_system(path, "map the file");
+    ls_status status = ls__weights_fail_system(path, "cannot map the file");
     free(m);
     return status;
   }
@@ -139,9 +105,9 @@ static ls_status map_file(int fd, const char *path, size_t size, mapping **out) 
 
 static ls_status open_fd(int fd, const char *path, ls_weights *w) {
   struct stat info;
-  if (fstat(fd, &info)) return ls__weights_fail_system(path, "look at the file");
-  if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is a folder; give the file of weights in it", path);
-  if (!S_ISREG(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: is not a plain file and cannot be mapped", path);
+  if (fstat(fd, &info)) return ls__weights_fail_system(path, "cannot look at the file");
+  if (S_ISDIR(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: this is a folder; give the file of weights in it", path);
+  if (!S_ISREG(info.st_mode)) return ls__fail(LS_ERROR_IO, "%s: this is not a plain file and cannot be mapped", path);
   ls_status status = read_header(fd, path, (size_t)info.st_size, w);
   return status ? status : map_file(fd, path, (size_t)info.st_size, &w->map);
 }
@@ -156,8 +122,8 @@ ls_status ls_weights_open(const char *path, ls_weights **out) {
   }
   w->path = copy;
   ls__live_add(1);
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: do not wait for the writer of a pipe */
-  ls_status status = fd < 0 ? ls__weights_fail_system(path, "open") : open_fd(fd, path, w);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: opening a pipe must not wait for a writer */
+  ls_status status = fd < 0 ? ls__weights_fail_system(path, "cannot open") : open_fd(fd, path, w);
   if (fd >= 0) close(fd);
   if (status) ls_weights_release(w);
   else *out = w;
@@ -222,7 +188,7 @@ ls_status ls__weights_sort_names(const char *file, ls__weights_header *header) {
   for (size_t i = 1; i < n; i++)
     if (!strcmp(header->by_name[i - 1]->name, header->by_name[i]->name))
       return ls__weights_fail(LS_ERROR_FORMAT, file, header->by_name[i]->name,
-                              "stands in the file twice; the file is damaged, fetch it again");
+                              "the tensor is in the file twice; the file is damaged, fetch it again");
   return LS_OK;
 }
 
@@ -242,17 +208,17 @@ int32_t ls_weights_find(ls_weights *w, const char *name) {
   return found ? (*found)->index : -1;
 }
 
-/* A bool that is neither 0 nor 1 is undefined behaviour in every compiled kernel. */
+/* Fails where a bool is neither 0 nor 1, which is undefined behaviour in every compiled kernel. */
 static ls_status check_bools(const ls_weights *w, const ls__weights_item *item, const char *bytes) {
   for (int64_t i = 0; i < (int64_t)(item->end - item->begin); i++)
     if ((unsigned char)bytes[i] > 1)
       return ls__weights_fail(LS_ERROR_FORMAT, w->path, item->name,
-                              "element %lld is %d, a BOOL is 0 or 1; the file is damaged, fetch it again", (long long)i,
+                              "element %lld is %d, but a BOOL is 0 or 1; the file is damaged, fetch it again", (long long)i,
                               (unsigned char)bytes[i]);
   return LS_OK;
 }
 
-/* Old writers did not pad the header, so that whole files are out of step; those tensors are copied. */
+/* Copies a tensor whose bytes are not aligned: old writers did not pad the header, so that the data of a whole file is misaligned. */
 static ls_status aligned_copy(const ls_weights *w, const char *from, size_t bytes, void **out) {
   void *copy = aligned_alloc(64, (bytes + 63) / 64 * 64);
   if (!copy) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for %zu bytes of a tensor", w->path, bytes);
@@ -264,7 +230,7 @@ void ls_weights_forget(ls_weights *w, int32_t i) {
   const ls__weights_item *item = NULL;
   if (!w || item_at(w, i, &item)) return;
   size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = w->data + item->begin, end = w->data + item->end;
-  begin = (begin + page - 1) / page * page; /* only pages that are all its own */
+  begin = (begin + page - 1) / page * page; /* only the pages that belong to this tensor alone */
   end = end / page * page;
   if (begin < end) madvise(w->map->bytes + begin, end - begin, MADV_DONTNEED);
 }
@@ -274,7 +240,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
   const ls__weights_item *item = NULL;
   ls_status status = item_at(w, i, &item);
   if (status) return status;
-  char *from = item->elements ? w->map->bytes + w->data + item->begin : w->map->bytes; /* of no element: any place */
+  char *from = item->elements ? w->map->bytes + w->data + item->begin : w->map->bytes; /* a tensor without elements may point anywhere */
   if (!strcmp(item->dtype->code, "BOOL") && (status = check_bools(w, item, from))) return status;
   void *data = from, *context = w->map;
   void (*done)(void *) = mapping_drop;

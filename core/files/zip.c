@@ -1,19 +1,18 @@
-/* The directory of a zip archive, read as if an attacker had written it. Numbers are little-endian, as this machine's. */
+/* Reads the directory of a zip archive as if an attacker had written it. Zip's numbers are little-endian, as are those of the supported
+   machines. */
 #include <stdlib.h>
 #include <string.h>
 #include "zip.h"
 
 enum {
-  END = 22,           /* bytes of the record at the end, behind which a comment may stand */
-  END_WIDE = 56,      /* of the record with wide numbers, and of what says where that is */
+  END = 22,           /* the bytes of the end record, behind which a comment may follow */
+  END_WIDE = 56,      /* the bytes of the wide end record; LOCATOR: of the record that says where the wide one is */
   LOCATOR = 20,
   LONGEST_COMMENT = 65535,
-  ENTRY = 46,         /* of an entry of the directory, behind which are its name, extras and a comment */
+  ENTRY = 46,         /* the bytes of an entry of the directory, which its name, extra fields and a comment follow */
   LOCAL = 30,
   LONGEST_DIRECTORY = 100000000
 };
-
-#define DAMAGED "the file is damaged or cut short, fetch it again"
 
 static uint16_t u16(const char *at) {
   uint16_t n;
@@ -36,13 +35,13 @@ static uint64_t u64(const char *at) {
 typedef struct reader {
   int fd;
   const char *file;
-  uint64_t size;             /* of the file */
-  uint64_t at, length, count; /* of the directory */
+  uint64_t size;             /* the size of the file */
+  uint64_t at, length, count; /* the place, the length and the number of entries of the directory */
   ls__zip *out;
 } reader;
 
 static ls_status bad(const reader *r, const char *what) {
-  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " DAMAGED, what);
+  return ls__weights_fail(LS_ERROR_FORMAT, r->file, NULL, "%s; " LS__DAMAGED, what);
 }
 
 static ls_status bad_entry(const reader *r, const char *name, const char *what) {
@@ -53,7 +52,7 @@ static ls_status bad_entry(const reader *r, const char *name, const char *what) 
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
-/* Archives with many or large entries have a second end record in front of the first one. */
+/* Reads the wide end record, which archives with many or large entries have in front of the end record. */
 static ls_status read_wide_end(reader *r, uint64_t end) {
   char locator[LOCATOR], wide[END_WIDE];
   if (end < LOCATOR) return LS_OK;
@@ -71,7 +70,7 @@ static ls_status read_wide_end(reader *r, uint64_t end) {
 }
 
 static ls_status find_end(reader *r) {
-  if (r->size < END) return bad(r, "it is too short for a zip archive");
+  if (r->size < END) return bad(r, "the file is too short for a zip archive");
   size_t n = r->size < END + LONGEST_COMMENT ? (size_t)r->size : END + LONGEST_COMMENT;
   char *tail = malloc(n);
   if (!tail) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the directory", r->file);
@@ -95,7 +94,7 @@ static ls_status find_end(reader *r) {
 
 /* ---- entries ------------------------------------------------------------------------------------------------------- */
 
-/* Sizes and places that do not fit 32 bits are in an extra field, those that are needed, in this order. */
+/* Reads sizes and places that do not fit 32 bits from an extra field, which has only those that are needed, in this order. */
 static bool read_extra(const char *extra, size_t n, uint64_t *const *wanted) {
   while (n >= 4) {
     size_t length = u16(extra + 2);
@@ -119,21 +118,21 @@ static bool read_extra(const char *extra, size_t n, uint64_t *const *wanted) {
 
 static ls_status read_local(const reader *r, ls__zip_entry *entry, uint64_t at) {
   char local[LOCAL];
-  if (at > r->size || r->size - at < LOCAL) return bad_entry(r, entry->name, "is beyond the end of the file; " DAMAGED);
+  if (at > r->size || r->size - at < LOCAL) return bad_entry(r, entry->name, "is beyond the end of the file; " LS__DAMAGED);
   ls_status status = ls__weights_read(r->fd, r->file, local, LOCAL, at);
   if (status) return status;
-  if (memcmp(local, "PK\003\004", 4)) return bad_entry(r, entry->name, "is not where the directory says; " DAMAGED);
+  if (memcmp(local, "PK\003\004", 4)) return bad_entry(r, entry->name, "is not where the directory says; " LS__DAMAGED);
   entry->begin = at + LOCAL + u16(local + 26) + u16(local + 28);
   if (entry->begin > r->size || entry->size > r->size - entry->begin)
-    return bad_entry(r, entry->name, "reaches beyond the end of the file; " DAMAGED);
+    return bad_entry(r, entry->name, "reaches beyond the end of the file; " LS__DAMAGED);
   return LS_OK;
 }
 
-/* The entry at `at`, whose name is moved a byte to the front, over what was read, to make room for a zero. */
+/* Reads the entry at `at`. Its name is moved by one byte to the front, over bytes already read, to make room for a zero. */
 static ls_status read_entry(const reader *r, char *at, size_t left, ls__zip_entry *entry, size_t *used) {
-  if (left < ENTRY || memcmp(at, "PK\001\002", 4)) return bad(r, "its zip directory breaks off");
+  if (left < ENTRY || memcmp(at, "PK\001\002", 4)) return bad(r, "its zip directory ends too early");
   size_t name = u16(at + 28), extra = u16(at + 30), all = ENTRY + name + extra + u16(at + 32);
-  if (all > left) return bad(r, "its zip directory breaks off");
+  if (all > left) return bad(r, "its zip directory ends too early");
   uint16_t flags = u16(at + 8), method = u16(at + 10);
   uint64_t packed = u32(at + 20), place = u32(at + 42);
   entry->size = u32(at + 24);
@@ -143,10 +142,10 @@ static ls_status read_entry(const reader *r, char *at, size_t left, ls__zip_entr
   *used = all;
   if (strlen(entry->name) != name) return bad(r, "its zip directory has a name with a zero byte");
   if (!read_extra(at + ENTRY + name, extra, (uint64_t *const[]){&entry->size, &packed, &place, NULL}))
-    return bad_entry(r, entry->name, "has a broken extra field; " DAMAGED);
-  if (flags & 1) return bad_entry(r, entry->name, "is encrypted; PyTorch stores them plainly, this is no file of weights");
+    return bad_entry(r, entry->name, "has a broken extra field; " LS__DAMAGED);
+  if (flags & 1) return bad_entry(r, entry->name, "is encrypted; torch.save does not encrypt, so this is not a file of weights");
   if (method != 0 || packed != entry->size)
-    return bad_entry(r, entry->name, "is compressed; PyTorch stores them plainly, save the weights again with torch.save");
+    return bad_entry(r, entry->name, "is compressed; torch.save does not compress entries, save the weights again with torch.save");
   return read_local(r, entry, place);
 }
 
@@ -164,7 +163,7 @@ static ls_status read_entries(const reader *r) {
   if (zip->count) qsort(zip->entries, (size_t)zip->count, sizeof *zip->entries, by_name);
   for (int32_t i = 1; i < zip->count; i++)
     if (!by_name(&zip->entries[i - 1], &zip->entries[i]))
-      return bad_entry(r, zip->entries[i].name, "is there twice; " DAMAGED);
+      return bad_entry(r, zip->entries[i].name, "occurs twice; " LS__DAMAGED);
   return LS_OK;
 }
 

@@ -1,10 +1,9 @@
-/* What a run is given: argument streams as inputs of a function, as the pair that stands at an input point, and kept until
-   the run. */
+/* The arguments of a run: streams as the inputs of a function, the pair at an input point, and copies that are kept until the run. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
 
-/* One argument as a value of its own: sequences are copied, so that an edit of the run never reaches the caller's. */
+/* Copies one argument with its sequences, so that an edit in a run cannot reach the caller's sequences. Tensors are shared. */
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
   if (stream->kind == LS_OPEN) return ls_value_build(stream, n, out);
   if (ls__is_sequence(stream->kind)) {
@@ -27,7 +26,7 @@ ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
   return LS_OK;
 }
 
-/* Gives a value memory of its own, that of its tensors too. */
+/* Copies the tensors and sequences in a value, so that it shares no memory. */
 ls_status ls__own_memory(ls_value *v) {
   ls_value fresh;
   ls_status status = LS_OK;
@@ -50,7 +49,7 @@ bool ls__stream_shares(const ls_value *stream, int32_t n, void *tensor) {
   return false;
 }
 
-/* Fills the input cells of a frame from the arguments `s` (no nodes inside). */
+/* Fills the input cells of a frame from the arguments `s`, which hold no nodes. */
 ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells) {
   int32_t position = 0;
   for (int32_t i = 0; i < n;) {
@@ -75,7 +74,7 @@ ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_
                         position);
 }
 
-/* The pair ((positional, ...), {keywords}) of a frame's inputs, which move into it. */
+/* Makes the pair ((positional, ...), {keywords}) of a frame's inputs; the values move from the cells into the pair. */
 ls_status ls__pair_of(const ls_function *function, ls_value *cells, ls_value *out) {
   ls_value pair, args, options;
   ls_status status = ls__seq_new(LS_TUPLE, 2, &pair);

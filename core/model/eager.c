@@ -1,11 +1,11 @@
-/* Recording with values: the forward of a module that branches on numbers is recorded at each call, and every node of it, and
-   of the functions that call it, is computed when it is recorded. What a branch was chosen by is guarded: where an edit of a
-   trace makes it another value, the run fails instead of going the wrong way. */
+/* Recording with values: the forward of a module that branches on numbers is recorded at each call, and every node of it, and of the
+   functions that call it, is computed as it is recorded. A value that chose a branch is guarded: where an edit in a trace changes it,
+   the run fails instead of taking the wrong branch. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
 
-/* What a caller gives for an input, borrowed: of a node the value that it has so far. */
+/* The value that a caller passes for an input, borrowed. Where the caller passes a node, it is the value that the node has so far. */
 static ls_status given_value(const ls_value *given, ls_value *out) {
   *out = *given;
   if (given->kind != LS_NODE) return LS_OK;
@@ -21,10 +21,10 @@ ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, in
   LS__NEED(f);
   ls_status valid = ls__arguments_valid(given, n);
   if (valid) return valid;
-  if (f->values) return ls__fail(LS_ERROR_STATE, "the values of a function's inputs are given once");
+  if (f->values) return ls__fail(LS_ERROR_STATE, "the values of a function's inputs can be set only once");
   const ls__nodes *nodes = &f->owner.nodes;
   if (!f->owner.open || f->inputs != nodes->count)
-    return ls__fail(LS_ERROR_STATE, "the values of a function's inputs are given before its first line");
+    return ls__fail(LS_ERROR_STATE, "the values of a function's inputs must be set before its first operator is recorded");
   f->value_room = nodes->room ? nodes->room : 1;
   f->values = calloc((size_t)f->value_room, sizeof *f->values);
   if (!f->values) return ls__fail(LS_ERROR_MEMORY, "out of memory for a recording");
@@ -54,7 +54,7 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   ls_value *out = &f->values[id];
   if (node->slot < 0) return ls__node_execute(node, f->values, out);
   const ls__slot *slot = &f->slots[node->slot];
-  if (node->kind == LS__CALL && slot->callee->gave.kind) { /* it was computed while it was recorded */
+  if (node->kind == LS__CALL && slot->callee->gave.kind) { /* the callee was recorded with values, so its result is known */
     *out = slot->callee->gave;
     slot->callee->gave = (ls_value){0};
     return LS_OK;
@@ -91,12 +91,12 @@ int32_t ls_node_is_eager(const ls_value *node) {
 
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) {
   LS__NEED(out);
-  if (ls_node_is_eager(node) != 1) return ls__fail(LS_ERROR_ARGUMENT, "this is no value of a function that is recorded with values");
+  if (ls_node_is_eager(node) != 1) return ls__fail(LS_ERROR_ARGUMENT, "the value belongs to no function that is recorded with values");
   ls_function *f = node->as.p;
   ls_value stream[2] = {*node, f->values[node->aux]};
   int32_t id;
   ls_status status = LS_OK;
-  if (stream[1].kind <= LS_STRING || stream[1].kind == LS_TENSOR) { /* the pieces of others are guarded when they are asked for */
+  if (stream[1].kind <= LS_STRING || stream[1].kind == LS_TENSOR) { /* a sequence is guarded when a script asks for its elements */
     ls__node guard = ls__node_of(LS__GUARD, site);
     status = ls__function_record(f, &guard, stream, 2, LS_NONE, &id);
   }
@@ -113,6 +113,6 @@ ls_status ls__guard(const ls_value *now, const ls_value *then) {
   else if (same && now->kind == LS_STRING) same = !strcmp(now->as.s, then->as.s);
   else if (same && now->kind != LS_NONE) same = now->as.i == then->as.i;
   return same ? LS_OK
-              : ls__fail(LS_ERROR_STATE, "an edit changed a value by which this dynamic module chose its way, and the way was "
+              : ls__fail(LS_ERROR_STATE, "an edit changed a value on which this dynamic module branches, but the branch was "
                                          "recorded before the edit");
 }

@@ -41,7 +41,7 @@ ls_status ls_function_new(ls_module *m, ls_function **out) {
   return LS_OK;
 }
 
-/* Releases what a slot names. */
+/* Releases the module and the functions of a slot. */
 static void slot_clear(ls__slot *slot) {
   ls_module_release(slot->module);
   ls_function_release(slot->callee);
@@ -50,7 +50,7 @@ static void slot_clear(ls__slot *slot) {
 
 void ls_function_release(ls_function *f) {
   if (!f || --f->owner.references) return;
-  f->owner.references++; /* what is freed below may hold handles to this function */
+  f->owner.references++; /* a value freed below may hold handles to this function */
   for (int32_t i = 0; f->values && i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
   for (int32_t i = 0; i < f->slot_count; i++) slot_clear(&f->slots[i]);
   ls__nodes_free(&f->owner.nodes);
@@ -68,7 +68,7 @@ void ls_function_release(ls_function *f) {
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
-/* Room for the value of each node, where values are computed while they are recorded. */
+/* Makes room for the value of each node, where the function is recorded with values. */
 static bool make_room(ls_function *f) {
   int32_t room = f->owner.nodes.room;
   if (!f->values || room <= f->value_room) return true;
@@ -104,9 +104,9 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) 
   LS__NEED(f && out);
   ls_status status = recording(f);
   if (status) return status;
-  if (f->inputs != f->owner.nodes.count) return ls__fail(LS_ERROR_STATE, "the inputs of a function come first");
+  if (f->inputs != f->owner.nodes.count) return ls__fail(LS_ERROR_STATE, "the inputs of a function must be recorded first");
   if (!keyword && f->positional != f->inputs)
-    return ls__fail(LS_ERROR_STATE, "positional inputs come before keyword ones");
+    return ls__fail(LS_ERROR_STATE, "positional inputs must come before keyword inputs");
   const char **bigger = realloc(f->keywords, sizeof *bigger * (size_t)(f->inputs + 1));
   if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   f->keywords = bigger;
@@ -119,7 +119,7 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) 
   return LS_OK;
 }
 
-/* Adds a node with a slot: a call, a tap, an either. */
+/* Adds a node with a slot: a call, a tap, or a choice of two forms. */
 static ls_status slotted(ls_function *f, ls__node_kind kind, ls__slot slot, const ls_value *args, int32_t n, int64_t site,
                          uint8_t result, ls_value *out) {
   if (f->slot_count == f->slot_room) {
@@ -186,9 +186,9 @@ ls_status ls_function_either(ls_function *f, ls_function *plain, ls_function *fu
   if (!status) status = finished(plain);
   if (!status) status = finished(fused);
   if (!status && fused->slot_count)
-    status = ls__fail(LS_ERROR_ARGUMENT, "a fused form has operators only, no calls and no taps");
+    status = ls__fail(LS_ERROR_ARGUMENT, "a fused form can have operators only, no calls and no taps");
   if (!status && (plain->inputs != fused->inputs || ls__function_kind(plain) != ls__function_kind(fused)))
-    status = ls__fail(LS_ERROR_ARGUMENT, "two forms of one node need the same inputs and the same kind of result");
+    status = ls__fail(LS_ERROR_ARGUMENT, "the plain and the fused form need the same inputs and the same kind of result");
   if (!status) status = recording(f);
   if (status) return status;
   return slotted(f, LS__EITHER, (ls__slot){.callee = plain, .fused = fused}, args, n, site, ls__function_kind(plain), out);
@@ -210,7 +210,7 @@ ls_status ls_function_shape(const ls_value *value, int64_t site, ls_value *out) 
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
-/* Writes down after which node each value is used for the last time. */
+/* Finds after which node each value is no longer used. */
 static ls_status find_ends(ls_function *f) {
   int32_t count = f->owner.nodes.count;
   int32_t *last = malloc(sizeof *last * (size_t)(count + 1));
@@ -252,7 +252,7 @@ ls_status ls_function_finish(ls_function *f, const ls_value *result) {
   if (result->kind == LS_NODE && result->as.p != f)
     return ls__fail(LS_ERROR_STATE, "a forward must return a value of its own recording");
   if (result->kind == LS_OPEN)
-    return ls__fail(LS_ERROR_ARGUMENT, "a forward returns one value; several are recorded as a tuple");
+    return ls__fail(LS_ERROR_ARGUMENT, "a forward must return one value; return several as a tuple");
   f->result = *result;
   if (result->kind == LS_NODE) f->result.as.p = NULL;
   else ls_value_retain(&f->result);

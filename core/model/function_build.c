@@ -1,4 +1,4 @@
-/* A function with all that it calls, from a checked text and the weights that it takes from outside. */
+/* Builds a function, with all that it calls, of a checked text and the weights that the caller sets. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/graph_check.h"
@@ -35,9 +35,9 @@ static ls_status check_fits(const ls_reader *r, const ls_weights_entry *want, co
   if (status) return status;
   bool same = have.dims == want->dims && !strcmp(have.dtype, want->dtype);
   for (int32_t d = 0; d < want->dims && same; d++) same = have.shape[d] == want->shape[d];
-  return same ? LS_OK
-              : ls__fail(LS_ERROR_SHAPE, "%s: the weight \"%s\" has another shape or dtype (%s) than the function was recorded with (%s)", r->name,
-                         ls__printable(name, strlen(name), shown, sizeof shown), have.dtype, want->dtype);
+  if (same) return LS_OK;
+  return ls__fail(LS_ERROR_SHAPE, "%s: the weight \"%s\" has another shape or dtype (%s) than the function was recorded with (%s)",
+                  r->name, ls__printable(name, strlen(name), shown, sizeof shown), have.dtype, want->dtype);
 }
 
 static ls_status set_tensor(ls_reader *r, int32_t i, const char *name, const ls_value *tensor) {
@@ -59,7 +59,7 @@ ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *t
       if (!strcmp(known, name)) return set_tensor(r, i, name, tensor);
   }
   char shown[LS__READ_SHOWN];
-  return ls__fail(LS_ERROR_NAME, "%s: there is no weight \"%s\" in it", r->name, ls__printable(name, strlen(name), shown,
+  return ls__fail(LS_ERROR_NAME, "%s: the function has no weight \"%s\"", r->name, ls__printable(name, strlen(name), shown,
       sizeof shown));
 }
 
@@ -90,7 +90,7 @@ static ls_status make_node(ls__build *b, int32_t *id) {
     case LS__EITHER:
       status = ls_function_either(f, callee_of(b, p, "plain"), callee_of(b, p, "fused"), b->stream, b->n, 0, &made);
       break;
-    default: { /* a guard */
+    default: { /* LS__GUARD */
       ls__node node = ls__node_of((ls__node_kind)b->kind, 0);
       int32_t unused;
       status = ls__function_record(f, &node, b->stream, b->n, LS_NONE, &unused);
@@ -141,7 +141,7 @@ static ls_status make_function(ls_reader *r, int32_t i, parts *p) {
   return status;
 }
 
-/* The tensors with numbers of their own are made now; the others must have been given. */
+/* Makes the tensors whose numbers are in the text, and fails where the caller has not set a weight. */
 static ls_status complete_tensors(ls_reader *r) {
   ls__read_place at = {.reader = r, .graph = -1, .node = -1};
   ls_status status = LS_OK;

@@ -1,5 +1,5 @@
-/* A function as JSON, with all that it calls: what ls_function_read reads. Tensors, modules and functions stand in three lists
-   and are named by their number there; what a module or a function names comes before it, and the function itself is the last:
+/* A function as JSON, with all that it calls: the format that ls_function_read reads. Tensors, modules and functions are in three
+   lists and are named by their number there. A module or a function names only earlier entries; the function itself is the last:
 
      {"luasight_function": 1,
       "tensors": [{"names": ["lin.weight"], "dtype": "float32", "shape": [2, 3]}, {"dtype": ..., "shape": ..., "data": base64}],
@@ -13,20 +13,20 @@
 #include "model/graph_check.h"
 #include "model/private.h"
 
-/* Numbers of pointers, in the order in which they come. */
+/* Numbers pointers in the order in which they are added. */
 typedef struct table {
   const void **keys;
   int32_t *numbers;
-  int32_t used, room; /* room: a power of two */
+  int32_t used, room; /* `room` is a power of two */
 } table;
 
 typedef struct ls__json_form {
   table tensors, modules, functions;
-  const ls_value **values;    /* by number of the tensor; borrowed from nodes */
-  json_t **names;             /* by number of the tensor: the paths by which it is reached, NULL: none */
+  const ls_value **values;    /* for each tensor by its number, a value that refers to it; borrowed from nodes */
+  json_t **names;             /* for each tensor by its number, the paths by which modules reach it; NULL: none */
   int32_t value_room;
   json_t *module_list, *function_list;
-  const char **wanted;        /* sorted: the paths that a file of weights has; NULL: all */
+  const char **wanted;        /* the sorted paths of the tensors that a file of weights has; NULL: all paths */
   size_t wanted_count;
 } ls__json_form;
 
@@ -63,7 +63,7 @@ static bool widen(table *t) {
   return true;
 }
 
-/* The next number for a pointer that has none; -1 when out of memory. */
+/* Gives the next number to a pointer that has none yet; -1 when out of memory. */
 static int32_t add(table *t, const void *key, ls__json *out) {
   if (2 * t->used >= t->room && !widen(t)) {
     ls__json_made(out, NULL);
@@ -105,7 +105,7 @@ static bool is_wanted(const ls__json_form *form, const char *path) {
 
 enum { PATH_ROOM = 1024 };
 
-/* Notes the paths of the tensors that are used, below `m`, whose own path of `length` bytes is in `path`. */
+/* Notes the paths of the used tensors in the module `m` and below it. `path` holds the path of `m`, of `length` bytes. */
 static void name_tensors(ls__json_form *form, ls__json *out, const ls_module *m, char *path, size_t length) {
   for (int32_t i = 0; i < m->tensors; i++) {
     int32_t number = m->tensor_values[i].kind == LS_TENSOR ? find(&form->tensors, m->tensor_values[i].as.p) : -1;
@@ -133,14 +133,14 @@ static json_t *tensors_json(ls__json_form *form, ls__json *out) {
 
 /* ---- modules ----------------------------------------------------------------------------------------------------- */
 
-/* The number of a module; it and those below it are added to the list where they are new. */
+/* The number of a module. A new module is added to the list behind the modules below it. */
 static int32_t module_number(ls__json_form *form, ls__json *out, const ls_module *m) {
   int32_t number = find(&form->modules, m);
   if (number >= 0) return number;
   json_t *o = ls__json_made(out, json_object()), *axes = ls__json_made(out, json_object()),
       *children = ls__json_made(out, json_object());
   ls__json_put(out, o, "class", ls__json_string(out, m->class_name));
-  for (int32_t i = 0; i < m->axes; i++) /* of two for one point the first counts */
+  for (int32_t i = 0; i < m->axes; i++) /* the first declaration for a point is the one that counts */
     if (!json_object_get(axes, m->axis_points[i]))
       ls__json_put(out, axes, m->axis_points[i], ls__json_integer(out, m->axis_numbers[i]));
   for (int32_t i = 0; i < m->children && !out->status; i++)
@@ -154,7 +154,7 @@ static int32_t module_number(ls__json_form *form, ls__json *out, const ls_module
   return add(&form->modules, m, out);
 }
 
-/* Tells each module which of its tensors are used: known only when all functions are written. */
+/* Adds to each module which of its tensors are used, which is known only after all functions are written. */
 static void put_module_tensors(ls__json_form *form, ls__json *out) {
   for (int32_t k = 0; k < form->modules.room && !out->status; k++) {
     const ls_module *m = form->modules.keys[k];
@@ -191,7 +191,7 @@ static json_t *node_json(ls__json_form *form, ls__json *out, const ls_function *
   return o;
 }
 
-/* The number of a function; it and those that it calls are added to the list where they are new. */
+/* The number of a function. A new function is added to the list behind the functions that it calls. */
 static int32_t function_number(ls__json_form *form, ls__json *out, const ls_function *f) {
   int32_t number = find(&form->functions, f);
   if (number >= 0) return number;
@@ -219,7 +219,7 @@ static void free_form(ls__json_form *form) {
   json_decref(form->function_list);
 }
 
-/* Takes the paths that a file of weights has. */
+/* Copies and sorts the paths of the tensors that a file of weights has. */
 static void take_names(ls__json_form *form, ls__json *out, const char *const *names, int32_t n) {
   if (!names) return;
   form->wanted = malloc(sizeof *form->wanted * ((size_t)n + 1));

@@ -1,4 +1,4 @@
-/* The text of a function: its tensors, its modules, its functions. */
+/* Checks the text of a function: its tensors, its modules, its functions. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/graph_check.h"
@@ -7,7 +7,7 @@ static ls_status no_memory(const ls_reader *r) { return ls__fail(LS_ERROR_MEMORY
 
 static bool is_name(const json_t *value) { return json_is_string(value) && json_string_length(value) > 0; }
 
-/* The tensors of a function: weights with names, each of them once, and others with their numbers. */
+/* Checks the tensors of a text: a weight has names, each of which occurs once; any other tensor has its numbers. */
 static ls_status check_tensors(ls_reader *r) {
   ls__read_place at = {.reader = r, .graph = -1, .node = -1};
   json_t *seen = json_object();
@@ -16,12 +16,12 @@ static ls_status check_tensors(ls_reader *r) {
     const json_t *o = json_array_get(r->tensors, (size_t)i), *names = json_object_get(o, "names");
     status = ls__read_tensor(&at, o, !names, NULL);
     if (!status && names && (!json_is_array(names) || !json_array_size(names)))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "the names of tensor %d are no list of texts", i);
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "the names of tensor %d are not a list of texts", i);
     for (size_t k = 0; k < json_array_size(names) && !status; k++) {
       const json_t *name = json_array_get(names, k);
-      if (!is_name(name)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "name %zu of tensor %d is no text", k, i);
+      if (!is_name(name)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "name %zu of tensor %d is not a text", k, i);
       else if (json_object_get(seen, json_string_value(name)))
-        status = ls__read_fail(&at, LS_ERROR_FORMAT, "tensor %d has a name that another has too", i);
+        status = ls__read_fail(&at, LS_ERROR_FORMAT, "tensor %d has a name that another tensor has too", i);
       else if (json_object_set_new(seen, json_string_value(name), json_true())) status = no_memory(r);
     }
   }
@@ -29,28 +29,28 @@ static ls_status check_tensors(ls_reader *r) {
   return status;
 }
 
-/* Numbers by name: `most` of them are there. */
+/* Checks an object of whole numbers by name, each from `least` to `most`. */
 static ls_status check_numbers(const ls__read_place *at, const json_t *object, int64_t least, int64_t most, int32_t module,
     const char *what) {
   const char *key;
   json_t *value;
   int64_t number;
   if (object && !json_is_object(object))
-    return ls__read_fail(at, LS_ERROR_FORMAT, "the %s of module %d are no object", what, module);
+    return ls__read_fail(at, LS_ERROR_FORMAT, "the %s of module %d are not an object", what, module);
   json_object_foreach((json_t *)object, key, value) {
     char shown[LS__READ_SHOWN];
     if (!*key || (least == 0 && strchr(key, '.')))
       return ls__read_fail(at, LS_ERROR_FORMAT, "a name among the %s of module %d is empty or has a dot in it", what, module);
     if (!ls__read_integer(value, least, most, &number))
-      return ls__read_fail(at, LS_ERROR_FORMAT, "\"%s\" among the %s of module %d is no whole number from %lld to %lld%s",
+      return ls__read_fail(at, LS_ERROR_FORMAT, "\"%s\" among the %s of module %d is not a whole number from %lld to %lld%s",
                            ls__printable(key, strlen(key), shown, sizeof shown), what, module, (long long)least,
                                (long long)most,
-                           least == 0 ? ": what is named comes before" : "");
+                           least == 0 ? ": it must be the number of an earlier entry" : "");
   }
   return LS_OK;
 }
 
-/* Each module names modules before it only, and there are not too many ways down. */
+/* Checks that each module has only earlier modules as children, and that the tree below it is neither too large nor too deep. */
 static ls_status check_modules(ls_reader *r) {
   static const char *const known[] = {"class", "tensors", "axes", "children", NULL};
   ls__read_place at = {.reader = r, .graph = -1, .node = -1};
@@ -59,7 +59,7 @@ static ls_status check_modules(ls_reader *r) {
   ls_status status = depths && paths ? LS_OK : no_memory(r);
   for (int32_t i = 0; i < r->module_count && !status; i++) {
     const json_t *o = json_array_get(r->modules, (size_t)i), *children = json_object_get(o, "children");
-    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "module %d is no object", i);
+    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "module %d is not an object", i);
     if (!status) status = ls__read_known(&at, o, known);
     if (!status && !is_name(json_object_get(o, "class")))
       status = ls__read_fail(&at, LS_ERROR_FORMAT, "module %d has no class", i);
@@ -77,8 +77,8 @@ static ls_status check_modules(ls_reader *r) {
       if (paths[i] > LS__READ_CALLS) paths[i] = LS__READ_CALLS + 1;
     }
     if (depths[i] >= LS__READ_CALL_DEPTH || paths[i] > LS__READ_CALLS)
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "below module %d are more than %d modules, or more than "
-                             "%d one below the other", i,
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "module %d has more than %d modules below it, or more than "
+                             "%d nested ones", i,
                              LS__READ_CALLS, LS__READ_CALL_DEPTH);
   }
   free(depths);
@@ -94,7 +94,7 @@ static ls_status check_function(ls_reader *r) {
   ls_status status = ls__read_known(&at, r->text, known);
   for (int i = 0; i < 3 && !status; i++)
     if (!json_is_array(json_object_get(r->text, lists[i])))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "the %s are no list", lists[i]);
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "`%s` is not a list", lists[i]);
   if (status) return status;
   const json_t *functions = json_object_get(r->text, "functions");
   r->tensors = json_object_get(r->text, "tensors");
@@ -102,7 +102,7 @@ static ls_status check_function(ls_reader *r) {
   r->tensor_count = (int32_t)json_array_size(r->tensors);
   r->module_count = (int32_t)json_array_size(r->modules);
   r->graph_count = (int32_t)json_array_size(functions);
-  if (!r->graph_count) return ls__read_fail(&at, LS_ERROR_FORMAT, "there is no function in it");
+  if (!r->graph_count) return ls__read_fail(&at, LS_ERROR_FORMAT, "the file has no function");
   r->graphs = calloc((size_t)r->graph_count, sizeof *r->graphs);
   r->values = calloc((size_t)r->tensor_count + 1, sizeof *r->values);
   if (!r->graphs || !r->values) return no_memory(r);
@@ -113,10 +113,10 @@ static ls_status check_function(ls_reader *r) {
     ls__read_graph *g = &r->graphs[i];
     int64_t number = -1;
     at.graph = i;
-    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "it is no object");
+    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "the function is not an object");
     if (!status) status = ls__read_known(&at, o, of_function);
     if (!status && module && !ls__read_integer(module, 0, r->module_count - 1, &number))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "its module is no number of one of the %d modules", r->module_count);
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "`module` is not the number of one of the %d modules", r->module_count);
     g->module = (int32_t)number;
     g->nodes = json_object_get(o, "nodes");
     g->result = json_object_get(o, "result");
@@ -124,7 +124,7 @@ static ls_status check_function(ls_reader *r) {
   }
   at.graph = r->graph_count - 1;
   if (!status && r->graphs[at.graph].module < 0)
-    status = ls__read_fail(&at, LS_ERROR_FORMAT, "the last function belongs to no module, so it is no whole");
+    status = ls__read_fail(&at, LS_ERROR_FORMAT, "the last function belongs to no module, but it must be the forward of a module");
   return status;
 }
 

@@ -1,5 +1,5 @@
-/* The nodes of a checked text. What the recording itself refuses (an operator that does not take these arguments) is an error
-   that names the node. */
+/* Records the nodes of a checked text. Where the recording itself refuses a node (an operator that does not take these arguments), the
+   error names the node. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static ls_status put(ls__build *b, ls_value v) {
   return LS_OK;
 }
 
-/* A tensor made for this node alone: it lives until the node has its own reference. */
+/* Adds a tensor that was made for this node alone; the reference is kept until the node has its own. */
 static ls_status put_owned(ls__build *b, ls_value v) {
   if (!grow(&b->owned, b->owned_count, &b->owned_room)) {
     ls_value_release(&v);
@@ -62,7 +62,7 @@ static ls_status put_tensor(ls__build *b, const json_t *v) {
   return status ? status : put_owned(b, made);
 }
 
-/* A parameter or buffer of the model beside which the trace runs. */
+/* Adds a parameter or buffer of the model beside which the trace runs. */
 static ls_status put_parameter(ls__build *b, const json_t *v) {
   const ls_value *tensor = ls__module_tensor(b->module, json_string_value(v));
   if (tensor) return put(b, *tensor);
@@ -125,10 +125,11 @@ static ls_status make_operator(ls__build *b, int32_t *id) {
   ls_status status = ls_op_find(b->at.name, &node.op);
   if (!status) status = b->record(b->owner, &node, b->stream, b->n, LS_TENSOR, id);
   if (status || !ls__call_writes_others(b->owner->nodes.at[*id].call)) return status;
-  return ls__read_fail(&b->at, LS_ERROR_FORMAT, "it would write into an argument that is not its first; in a file results are values");
+  return ls__read_fail(&b->at, LS_ERROR_FORMAT, "the operator would write into an argument other than its first, "
+                                                "which it may not do in a file");
 }
 
-/* What self[indices] is, as far as known: a result of an operator that gives several is of the kind that the operator says. */
+/* The kind of self[index] as far as it is known. For an operator with several results it is the kind that the operator's schema says. */
 static uint8_t kind_of_item(const ls__build *b) {
   const ls_value *self = &b->stream[0], *index = &b->stream[1];
   const ls__nodes *nodes = &b->owner->nodes;
@@ -152,7 +153,7 @@ static ls_status make_node(ls__build *b, int32_t *id) {
   }
 }
 
-/* Whether the error there is begins with the name of the file. */
+/* Whether the present error begins with the name of the file. */
 static bool says_where(const ls__build *b) {
   size_t n = strlen(b->at.reader->name);
   return !strncmp(ls_error_message(), b->at.reader->name, n) && !strncmp(ls_error_message() + n, ": ", 2);

@@ -1,20 +1,20 @@
-/* The nodes of a graph that came as JSON: each is looked at before any is made. A node has a kind that its graph may have, as
-   many arguments as its kind takes, of the types that it takes, and names nodes before it only. */
+/* Checks the nodes of a graph from JSON before any node is made. A node must have a kind that its graph may have, as many arguments as
+   its kind takes, of the types that it takes, and may refer to earlier nodes only. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/graph_check.h"
 
-enum { FUNCTION = 1, EDIT = 2 }; /* where a kind may stand */
-enum { FREE = 0, OPERATOR, POINT, NAME, OPTIONAL }; /* what its name is */
+enum { FUNCTION = 1, EDIT = 2 }; /* the graphs in which a kind may occur */
+enum { FREE = 0, OPERATOR, POINT, NAME, OPTIONAL }; /* what the name of a node is */
 enum { ANY = 1 << 20, MOST_INPUTS = 256, MOST_STEPS = 1 << 20 };
 
 typedef struct rule {
   int32_t where, name;
-  int32_t least, most;       /* arguments */
-  bool gives;                /* it has a value */
-  bool keywords;             /* its arguments can have names */
-  bool indices;              /* its last arguments are indices */
-  bool node;                 /* some argument names a node */
+  int32_t least, most;       /* the fewest and the most arguments */
+  bool gives;                /* whether the node has a value */
+  bool keywords;             /* whether its arguments can have names */
+  bool indices;              /* whether its last arguments are indices */
+  bool node;                 /* whether some argument has to be a node */
 } rule;
 
 static const rule rules[] = {
@@ -33,27 +33,27 @@ static const rule rules[] = {
   [LS__HOST] = {0, FREE, 0, 0, false, false, false, false},
 };
 
-/* Why a kind that traces have cannot be data. */
+/* The error for a kind of node that a trace has but a file cannot have. */
 static const char *reason(int32_t kind) {
   switch (kind) {
     case LS__HOST: return "a Lua function (tracer:apply) cannot be saved as data: edits in files are operators only";
     case LS__GRAD:
     case LS__SETGRAD: return "a gradient cannot be saved as data: edits in files are operators only";
     case LS__BACKWARD: return "a backward cannot be saved as data: edits in files are operators only";
-    default: return "a node of this kind cannot stand here";
+    default: return "a node of this kind is not allowed here";
   }
 }
 
 /* ---- all arguments of a node ------------------------------------------------------------------------------------- */
 
-enum { MOST_KEYWORDS = 64 }; /* each is compared to those before it */
+enum { MOST_KEYWORDS = 64 }; /* the limit is low because each keyword is compared with all earlier ones */
 
 static ls_status check_arguments(ls__check *c, const rule *r, const ls_op *op) {
   const json_t *list = json_object_get(c->node, "arguments");
-  if (list && !ls__read_is_list(list)) return ls__check_wrong(c, "its arguments are no list");
+  if (list && !ls__read_is_list(list)) return ls__check_wrong(c, "`arguments` is not a list");
   size_t n = json_array_size(list), positional = 0, most = op ? (size_t)ls__op_arguments(op) : (size_t)r->most;
   if (n < (size_t)r->least || n > most)
-    return ls__check_wrong(c, "it has %zu argument%s, and takes %s%d", n, n == 1 ? "" : "s",
+    return ls__check_wrong(c, "the node has %zu argument%s, but its kind takes %s%d", n, n == 1 ? "" : "s",
                          n < (size_t)r->least ? (most > (size_t)r->least ? "at least " : "") : "at most ",
                          n < (size_t)r->least ? r->least : (int32_t)most);
   ls_status status = LS_OK;
@@ -61,47 +61,47 @@ static ls_status check_arguments(ls__check *c, const rule *r, const ls_op *op) {
   for (size_t i = 0; i < n && !status; i++) {
     const json_t *v = json_array_get(list, i);
     if (!json_object_get(v, "name")) {
-      if (positional++ < i) return ls__check_wrong(c, "an argument without a name stands behind one with a name");
+      if (positional++ < i) return ls__check_wrong(c, "a positional argument follows a named one");
       status = ls__check_value(c, v, 0, r->indices && i >= first_index);
       continue;
     }
-    if (!r->keywords) return ls__check_wrong(c, "its arguments have no names");
-    if (i - positional >= MOST_KEYWORDS) return ls__check_wrong(c, "it has more than %d named arguments", MOST_KEYWORDS);
+    if (!r->keywords) return ls__check_wrong(c, "the arguments of a node of this kind cannot have names");
+    if (i - positional >= MOST_KEYWORDS) return ls__check_wrong(c, "the node has more than %d named arguments", MOST_KEYWORDS);
     status = ls__check_named(c, list, i);
     if (!status && op) status = ls__check_keyword(c, op, json_object_get(v, "name"));
     if (!status) status = ls__check_value(c, json_object_get(v, "value"), 0, false);
   }
   if (!status && r->node && !c->has_node)
-    return ls__check_wrong(c, "it uses no node, so its value is known already; it belongs into the file");
+    return ls__check_wrong(c, "no argument of the node is a node, so its value is known already; write the value into the file");
   return status;
 }
 
-/* What some kinds want of their arguments besides. */
+/* Checks what some kinds of nodes require of their arguments beyond number and type. */
 static ls_status check_first(ls__check *c) {
   const json_t *list = json_object_get(c->node, "arguments"), *first = json_array_get(list, 0),
                *second = json_array_get(list, 1);
   bool is_node = json_object_get(first, "node") != NULL, is_edit = !c->at.reader->is_function;
   bool is_sequence = json_is_array(first) || json_object_get(first, "tuple") || json_object_get(first, "struct");
   switch (c->kind) {
-    case LS__GETITEM: return is_sequence ? ls__check_wrong(c, "what it indexes is a list; make it a node of its own") : LS_OK;
-    case LS__SEQ: return is_sequence ? LS_OK : ls__check_wrong(c, "its argument is no sequence");
+    case LS__GETITEM: return is_sequence ? ls__check_wrong(c, "the indexed value is a list; make the list a node of its own") : LS_OK;
+    case LS__SEQ: return is_sequence ? LS_OK : ls__check_wrong(c, "the argument is not a sequence");
     case LS__SHAPE:
-    case LS__TAP: return is_node ? LS_OK : ls__check_wrong(c, "its argument is no node");
+    case LS__TAP: return is_node ? LS_OK : ls__check_wrong(c, "the argument is not a node");
     case LS__GUARD:
-      if (!is_node) return ls__check_wrong(c, "its first argument is no node");
+      if (!is_node) return ls__check_wrong(c, "the first argument is not a node");
       return json_object_get(second, "node") || json_is_array(second) || json_object_get(second,
           "tuple") || json_object_get(second, "struct")
-                 ? ls__check_wrong(c, "its second argument is no plain value")
+                 ? ls__check_wrong(c, "the second argument is a node or a sequence, not a plain value")
                  : LS_OK;
     case LS__SETITEM:
       if (is_edit && !is_node)
-        return ls__check_wrong(c, "it would change a tensor of the file or of the model; clone it first");
+        return ls__check_wrong(c, "the node would change a tensor of the file or of the model; clone the tensor first");
       return ls__read_is_list(second) || json_object_get(second, "tuple") || json_object_get(second, "struct")
-                 ? ls__check_wrong(c, "what it writes is a list; only a number or a tensor can be written")
+                 ? ls__check_wrong(c, "the value to be written is a list; only a number or a tensor can be written")
                  : LS_OK;
     case LS__WRITE:
       if (ls__read_is_list(first)) return ls__check_wrong(c, "a point takes a tensor or a tuple, not a list");
-      return is_sequence && c->has_node ? ls__check_wrong(c, "a node inside a tuple: the tuple is a node of its own") : LS_OK;
+      return is_sequence && c->has_node ? ls__check_wrong(c, "the tuple has a node inside; make the tuple a node of its own") : LS_OK;
     default: return LS_OK;
   }
 }
@@ -117,16 +117,16 @@ static ls_status check_operator(ls__check *c, const ls_op **op) {
                        ls__printable(name, strlen(name), shown, sizeof shown));
 }
 
-/* The function that a field names: one before this one. */
+/* Finds the function whose number is in a field; it must be an earlier one. */
 static ls_status check_callee(ls__check *c, const char *field, const ls__read_graph **callee) {
   int64_t number;
   if (!ls__read_integer(json_object_get(c->node, field), 0, c->at.graph - 1, &number))
-    return ls__check_wrong(c, "its %s is no number of a function before this one", field);
+    return ls__check_wrong(c, "`%s` is not the number of an earlier function", field);
   *callee = &c->at.reader->graphs[number];
   return LS_OK;
 }
 
-/* The arguments fill the inputs: all positional ones, and keywords that there are. */
+/* Checks that the arguments fit the inputs of the called function: all positional ones, and keywords that it has. */
 static ls_status check_inputs(ls__check *c, const ls__read_graph *callee) {
   const json_t *list = json_object_get(c->node, "arguments");
   int32_t positional = 0;
@@ -137,14 +137,14 @@ static ls_status check_inputs(ls__check *c, const ls__read_graph *callee) {
     positional += !name;
     for (int32_t k = callee->positional; k < callee->inputs && !found; k++)
       found = json_equal(json_object_get(json_array_get(callee->nodes, (size_t)k), "name"), name);
-    if (!found) return ls__check_wrong(c, "the function has no input \"%s\"", ls__read_shown(name, shown));
+    if (!found) return ls__check_wrong(c, "the called function has no input \"%s\"", ls__read_shown(name, shown));
   }
   return positional == callee->positional
              ? LS_OK
-             : ls__check_wrong(c, "the function takes %d arguments, not %d", callee->positional, positional);
+             : ls__check_wrong(c, "the called function takes %d arguments, not %d", callee->positional, positional);
 }
 
-/* Adds what a call costs; the numbers stay small enough to be added. */
+/* Adds the calls, points and depth of a called function to this one's. The limits keep the sums from overflowing. */
 static ls_status count_call(ls__check *c, const ls__read_graph *callee) {
   ls__read_graph *g = c->graph;
   g->slots++;
@@ -152,14 +152,14 @@ static ls_status count_call(ls__check *c, const ls__read_graph *callee) {
   g->points += callee->points;
   if (callee->depth >= g->depth) g->depth = callee->depth + 1;
   if (g->calls <= LS__READ_CALLS && g->points <= LS__READ_POINTS && g->depth < LS__READ_CALL_DEPTH) return LS_OK;
-  return ls__check_wrong(c, "a run of this function makes more than %d calls, passes more than %d points or goes "
+  return ls__check_wrong(c, "a run of this function makes more than %d calls, passes more than %d points or calls functions "
                        "deeper than %d", LS__READ_CALLS, LS__READ_POINTS, LS__READ_CALL_DEPTH);
 }
 
 static ls_status check_call(ls__check *c) {
   const ls__read_graph *callee = NULL;
   ls_status status = check_callee(c, "function", &callee);
-  if (!status && callee->module < 0) status = ls__check_wrong(c, "the function that it calls belongs to no module");
+  if (!status && callee->module < 0) status = ls__check_wrong(c, "the called function belongs to no module");
   if (!status) status = check_inputs(c, callee);
   return status ? status : count_call(c, callee);
 }
@@ -169,15 +169,15 @@ static ls_status check_either(ls__check *c) {
   ls_status status = check_callee(c, "plain", &plain);
   if (!status) status = check_callee(c, "fused", &fused);
   if (status) return status;
-  if (plain->module >= 0 || fused->module >= 0) return ls__check_wrong(c, "a form of it belongs to a module");
-  if (fused->slots) return ls__check_wrong(c, "its fused form has calls or taps in it, not operators only");
+  if (plain->module >= 0 || fused->module >= 0) return ls__check_wrong(c, "the plain or the fused form belongs to a module");
+  if (fused->slots) return ls__check_wrong(c, "the fused form has calls or taps; it can have operators only");
   if (plain->inputs != fused->inputs || plain->positional != fused->positional)
-    return ls__check_wrong(c, "its two forms have other inputs");
+    return ls__check_wrong(c, "the plain and the fused form have different inputs");
   status = check_inputs(c, plain);
   return status ? status : count_call(c, plain);
 }
 
-/* A call of a module of the model, by an edit: noted for the caller, who has the program for it. */
+/* Notes the call of a module of the model by an edit, so that the caller can set a program for it. */
 static ls_status note_call(ls__check *c) {
   ls_reader *r = c->at.reader;
   if (r->call_count == r->call_room) {
@@ -196,22 +196,22 @@ static ls_status note_call(ls__check *c) {
     if (name) call->keywords++;
     else call->positional++;
     if (!json_object_get(value, "node") && !json_object_get(value, "tensor") && !json_object_get(value, "parameter"))
-      return ls__check_wrong(c, "a module is called with tensors and nodes only");
+      return ls__check_wrong(c, "a module can be called with tensors and nodes only");
   }
   return LS_OK;
 }
 
-/* An input stands among the first nodes, one without a keyword before those with one. */
+/* Checks that an input is among the first nodes, and a positional one before those with a keyword. */
 static ls_status check_input(ls__check *c) {
   ls__read_graph *g = c->graph;
   const json_t *name = json_object_get(c->node, "name");
   char shown[LS__READ_SHOWN];
-  if (g->inputs != c->at.node) return ls__check_wrong(c, "the inputs of a function come first");
+  if (g->inputs != c->at.node) return ls__check_wrong(c, "the inputs of a function must be its first nodes");
   if (g->inputs == MOST_INPUTS) return ls__check_wrong(c, "a function has at most %d inputs", MOST_INPUTS);
   for (int32_t k = g->positional; k < g->inputs && name; k++)
     if (json_equal(json_object_get(json_array_get(g->nodes, (size_t)k), "name"), name))
-      return ls__check_wrong(c, "two inputs are called \"%s\"", ls__read_shown(name, shown));
-  if (!name && g->positional != g->inputs) return ls__check_wrong(c, "positional inputs come before keyword ones");
+      return ls__check_wrong(c, "two inputs have the name \"%s\"", ls__read_shown(name, shown));
+  if (!name && g->positional != g->inputs) return ls__check_wrong(c, "positional inputs must come before keyword inputs");
   if (!name) g->positional++;
   g->inputs++;
   return LS_OK;
@@ -229,9 +229,9 @@ static ls_status check_fields(ls__check *c) {
                *saved = json_object_get(c->node, "saved");
   int64_t number;
   if (!status && step && !ls__read_integer(step, 0, MOST_STEPS - 1, &number))
-    status = ls__check_wrong(c, "its step is no whole number from 0 on, or too large");
+    status = ls__check_wrong(c, "`step` is not a whole number from 0 on, or is too large");
   if (!status && ((skips && !json_is_boolean(skips)) || (saved && !json_is_boolean(saved))))
-    status = ls__check_wrong(c, "a mark of it is neither true nor false");
+    status = ls__check_wrong(c, "`skips` or `saved` is neither true nor false");
   return status;
 }
 
@@ -239,9 +239,9 @@ static ls_status check_name(ls__check *c, const rule *r) {
   const json_t *name = json_object_get(c->node, "name");
   bool is_call = c->kind == LS__CALL && !c->at.reader->is_function,
       wanted = is_call || (r->name != FREE && r->name != OPTIONAL);
-  if (name && (!json_is_string(name) || !json_string_length(name))) return ls__check_wrong(c, "its name is no text");
-  if (name && !wanted && r->name != OPTIONAL) return ls__check_wrong(c, "a node of this kind has no name");
-  if (!name && wanted) return ls__check_wrong(c, "it has no name");
+  if (name && (!json_is_string(name) || !json_string_length(name))) return ls__check_wrong(c, "`name` is not a text");
+  if (name && !wanted && r->name != OPTIONAL) return ls__check_wrong(c, "a node of this kind cannot have a name");
+  if (!name && wanted) return ls__check_wrong(c, "the node has no name");
   c->at.name = json_string_value(name);
   return LS_OK;
 }
@@ -252,16 +252,16 @@ static ls_status check_node(ls__check *c) {
   char shown[LS__READ_SHOWN];
   c->at.kind = c->at.name = NULL;
   c->has_node = false;
-  if (!json_is_object(c->node)) return ls__check_wrong(c, "it is no object");
-  if (!json_is_string(word)) return ls__check_wrong(c, "it does not say what it does");
+  if (!json_is_object(c->node)) return ls__check_wrong(c, "the node is not an object");
+  if (!json_is_string(word)) return ls__check_wrong(c, "the node does not have a kind (`do`)");
   c->kind = ls__node_kind_of(json_string_value(word));
-  if (c->kind < 0) return ls__check_wrong(c, "the kind \"%s\" is not known", ls__read_shown(word, shown));
+  if (c->kind < 0) return ls__check_wrong(c, "the kind of node \"%s\" is not known", ls__read_shown(word, shown));
   c->at.kind = ls__node_word(c->kind);
   static const rule none;
   const rule *r = c->kind < (int32_t)(sizeof rules / sizeof *rules) ? &rules[c->kind] : &none;
   if (!(r->where & (c->at.reader->is_function ? FUNCTION : EDIT))) return ls__check_wrong(c, "%s", reason(c->kind));
   if (!ls__read_integer(json_object_get(c->node, "node"), c->at.node, c->at.node, &number))
-    return ls__check_wrong(c, "its number is not its place in the list");
+    return ls__check_wrong(c, "the node's number (`node`) is not its place in the list");
   const ls_op *op = NULL;
   ls_status status = check_fields(c);
   if (!status) status = check_name(c, r);
@@ -285,19 +285,19 @@ static ls_status check_result(ls__check *c) {
   const json_t *result = c->graph->result;
   c->at.kind = c->at.name = NULL;
   c->has_node = false;
-  if (!result) return ls__check_wrong(c, "it has no result");
-  c->at.node = (int32_t)json_array_size(c->graph->nodes); /* all nodes come before it */
+  if (!result) return ls__check_wrong(c, "the function has no result");
+  c->at.node = (int32_t)json_array_size(c->graph->nodes); /* so that the result may refer to every node */
   ls_status status = ls__check_value(c, result, 0, false);
   if (!status && c->has_node && !json_object_get(result, "node"))
-    status = ls__check_wrong(c, "the result has a node inside a sequence");
-  if (!status && ls__read_is_list(result)) status = ls__check_wrong(c, "the result is a list");
+    status = ls__check_wrong(c, "the result is a sequence with a node inside; make the sequence a node");
+  if (!status && ls__read_is_list(result)) status = ls__check_wrong(c, "the result is a list, which a function cannot return");
   return status;
 }
 
 ls_status ls__read_check(ls_reader *r, int32_t graph) {
   ls__check c = {.at = {.reader = r, .graph = graph, .node = -1}, .graph = &r->graphs[graph]};
   const json_t *nodes = c.graph->nodes;
-  if (!ls__read_is_list(nodes)) return ls__read_fail(&c.at, LS_ERROR_FORMAT, "its nodes are no list");
+  if (!ls__read_is_list(nodes)) return ls__read_fail(&c.at, LS_ERROR_FORMAT, "`nodes` is not a list");
   c.gives = calloc(json_array_size(nodes) + 1, 1);
   if (!c.gives) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name);
   c.graph->calls = 1;

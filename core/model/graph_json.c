@@ -1,4 +1,4 @@
-/* What the texts of traces and of functions share: arguments, tensors, words for kinds of nodes. */
+/* What the JSON of traces and of functions shares: arguments, tensors, words for kinds of nodes. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -78,12 +78,12 @@ json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers) {
     ls__json_put(out, o, "data", base64(out, data, (size_t)ls_value_bytes(&keep)));
     ls_value_release(&keep);
   }
-  bool needed = out->form || status == LS_ERROR_MEMORY; /* a trace over shapes alone has tensors without numbers */
+  bool needed = out->form || status == LS_ERROR_MEMORY; /* a trace over shapes alone has tensors without numbers, which is no failure */
   if (status && needed && !out->status) out->status = status;
   return o;
 }
 
-/* Of a trace a tensor goes by name where it is a parameter of the root module. */
+/* Writes a tensor. In a trace, a parameter of the root module is written by its name. */
 static json_t *tensor_json(ls__json *out, const ls_value *v) {
   if (out->form) return ls__json_with(out, "tensor", ls__json_integer(out, ls__json_form_tensor(out->form, out, v)));
   const char *name = out->module ? ls__module_tensor_name(out->module, v->as.p) : NULL;
@@ -106,7 +106,7 @@ static json_t *sequence(ls__json *out, int32_t kind, json_t *inside) {
   return kind == LS_TUPLE ? ls__json_with(out, "tuple", inside) : kind == LS_STRUCT ? ls__json_with(out, "struct", inside) : inside;
 }
 
-/* A sequence that is there already: no node is in it. */
+/* Writes a sequence that is a value already, so that no node is in it. */
 static json_t *made_sequence(ls__json *out, const ls_value *v) {
   const ls_value *items = ls__seq_items(v);
   const char **keys = ls__seq_keys(v);

@@ -1,4 +1,5 @@
-/* Reads the text of a function, or of stored edits: its size, its tensors. Nothing is made of it before all is checked. */
+/* Reads the text of a function or of stored edits, and checks its size and its tensors. Nothing is made of the text before all of it is
+   checked. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
-/* "edits.json: node 3 of function 0 (operator "add"): " */
+/* Writes the beginning of an error, such as: edits.json: node 3 of function 0 (operator "add"): */
 static void write_place(const ls__read_place *at, char *text, size_t room) {
   const char *what = at->reader->is_function ? "function" : "edit";
   size_t used = (size_t)snprintf(text, room, "%s: ", at->reader->name);
@@ -87,7 +88,7 @@ static int digit_of(char c) {
   return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Whether a text is `size` bytes in base64; they go to `out`, where that is not NULL. */
+/* Whether a text is `size` bytes in base64. The bytes are written to `out` unless it is NULL. */
 static bool read_base64(const char *text, size_t length, size_t size, unsigned char *out) {
   if (length != (size + 2) / 3 * 4) return false;
   size_t digits = size / 3 * 4 + (size % 3 ? size % 3 + 1 : 0), made = 0;
@@ -104,7 +105,7 @@ static bool read_base64(const char *text, size_t length, size_t size, unsigned c
   return true;
 }
 
-/* The shape of a tensor, and how many bytes so many elements take. */
+/* Reads the dtype and the shape of a tensor, and computes how many bytes its numbers take. */
 static ls_status read_shape(const ls__read_place *at, const json_t *object, int64_t *shape, int32_t *dims,
     const ls__dtype **dtype,
                             size_t *bytes) {
@@ -112,17 +113,17 @@ static ls_status read_shape(const ls__read_place *at, const json_t *object, int6
   char shown[LS__READ_SHOWN];
   if (!json_is_string(name)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has no dtype");
   if (!(*dtype = ls__dtype_named(json_string_value(name))))
-    return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has the dtype \"%s\", which files do not have",
+    return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor has the dtype \"%s\", which files cannot hold",
                          ls__read_shown(name, shown));
   if (!ls__read_is_list(sizes) || json_array_size(sizes) > LS__DIMS)
-    return ls__read_fail(at, LS_ERROR_FORMAT, "the shape of a tensor is a list of at most %d sizes", LS__DIMS);
+    return ls__read_fail(at, LS_ERROR_FORMAT, "the shape of a tensor must be a list of at most %d sizes", LS__DIMS);
   *dims = (int32_t)json_array_size(sizes);
   int64_t elements = 1, all;
   bool fits = true;
   for (int32_t i = 0; i < *dims; i++) {
     if (!ls__read_integer(json_array_get(sizes, (size_t)i), 0, INT64_MAX, &shape[i]))
-      return ls__read_fail(at, LS_ERROR_FORMAT, "the size of axis %d of a tensor is no whole number from 0 on", i);
-    /* Sizes beside a 0 are multiplied too: libtorch does so for strides. */
+      return ls__read_fail(at, LS_ERROR_FORMAT, "the size of axis %d of a tensor is not a whole number from 0 on", i);
+    /* Sizes beside a 0 are multiplied too, since libtorch multiplies them to compute strides. */
     if (__builtin_mul_overflow(elements, shape[i] ? shape[i] : 1, &elements)) fits = false;
   }
   if (!fits || __builtin_mul_overflow(elements, (int64_t)(*dtype)->size, &all))
@@ -152,7 +153,7 @@ ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool n
   int32_t dims;
   size_t bytes;
   const ls__dtype *dtype;
-  if (!json_is_object(object)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor is an object with dtype, shape and data");
+  if (!json_is_object(object)) return ls__read_fail(at, LS_ERROR_FORMAT, "a tensor must be an object with dtype, shape and data");
   ls_status status = ls__read_known(at, object, numbers ? known : weight);
   if (!status) status = read_shape(at, object, shape, &dims, &dtype, &bytes);
   if (!status && numbers) status = read_numbers(at, json_object_get(object, "data"), shape, dims, dtype, bytes, made);
@@ -161,14 +162,14 @@ ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool n
 
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
-/* Looks at brackets and commas alone: how deep the text goes, and how many values it has. jansson judges the rest, and takes
+/* Looks at brackets and commas alone, to limit how deep the text nests and how many values it has before jansson reads it. jansson needs
    some hundred bytes for each value. */
 static ls_status check_size(const ls_reader *r, const char *json, size_t length) {
   int deep;
   size_t at = ls__json_space(json, length, 0), end = ls__json_skip(json, length, at, LS__READ_DEPTH, &deep), values = 1;
-  if (deep) return ls__fail(LS_ERROR_FORMAT, "%s: more than %d brackets one inside the other", r->name, LS__READ_DEPTH);
+  if (deep) return ls__fail(LS_ERROR_FORMAT, "%s: the text nests brackets deeper than %d", r->name, LS__READ_DEPTH);
   if (!end || ls__json_space(json, length, end) != length)
-    return ls__fail(LS_ERROR_FORMAT, "%s: this is no JSON: it does not end where its first value ends", r->name);
+    return ls__fail(LS_ERROR_FORMAT, "%s: the text is not JSON: its first value does not end, or something follows it", r->name);
   bool quoted = false;
   for (; at < end; at++) {
     if (quoted && json[at] == '\\') at++;
@@ -176,7 +177,7 @@ static ls_status check_size(const ls_reader *r, const char *json, size_t length)
     else if (!quoted && (json[at] == ',' || json[at] == '[' || json[at] == '{')) values++;
   }
   return values <= LS__READ_VALUES ? LS_OK
-                                   : ls__fail(LS_ERROR_FORMAT, "%s: more than %d values", r->name, LS__READ_VALUES);
+                                   : ls__fail(LS_ERROR_FORMAT, "%s: the text has more than %d values", r->name, LS__READ_VALUES);
 }
 
 static ls_status read_text(ls_reader *r, const char *json, size_t length, const char *mark) {
@@ -191,13 +192,14 @@ static ls_status read_text(ls_reader *r, const char *json, size_t length, const 
     return ls__fail(LS_ERROR_FORMAT, "%s: line %d: %s", r->name, error.line,
                     ls__printable(error.text, strlen(error.text), shown, sizeof shown));
   if (!json_is_object(r->text) || !json_object_get(r->text, mark))
-    return ls__fail(LS_ERROR_FORMAT, "%s: it holds no %s", r->name, r->is_function ? "function" : "edits");
+    return ls__fail(LS_ERROR_FORMAT, "%s: the file holds no %s", r->name, r->is_function ? "function" : "edits");
   if (!ls__read_integer(json_object_get(r->text, mark), 1, 1, &version))
-    return ls__fail(LS_ERROR_FORMAT, "%s: its form (\"%s\") is not 1, the one that is known here", r->name, mark);
+    return ls__fail(LS_ERROR_FORMAT, "%s: the version of its format (\"%s\") is not 1, the only one that can be read", r->name, mark);
   return LS_OK;
 }
 
-ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *), ls_reader **out) {
+ls_status ls__read_any(const char *json, size_t length, const char *name, bool is_function, ls_status (*check)(ls_reader *),
+                       ls_reader **out) {
   ls_reader *r = calloc(1, sizeof *r);
   if (!r) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", name);
   ls__live_add(1);

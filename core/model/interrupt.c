@@ -1,4 +1,4 @@
-/* Ctrl-C: the first one stops the run that is going on. */
+/* Ctrl-C: the first SIGINT stops the run in progress. */
 #include <signal.h>
 #include "model/model.h"
 
@@ -6,7 +6,7 @@ static volatile sig_atomic_t interrupted;
 
 void ls_interrupt(void) { interrupted = 1; }
 
-/* Ctrl-C: while a run is going the first one stops it; any other goes to who was there before us. */
+/* While a run is in progress, the first SIGINT stops it; any other SIGINT goes to the handler that the process had before. */
 static volatile sig_atomic_t running;
 static struct sigaction before;
 
@@ -44,7 +44,7 @@ static void install(void) {
   installed = true;
 }
 
-/* Our handler is there from the first node of a run on; the handler of the process is put back when the run ends, unless somebody
+/* Our handler is installed at the first node of a run. The process's own handler is put back when the run ends, unless the process has
    set another one meanwhile. */
 void ls__interrupt_guard(bool on) {
   struct sigaction now;

@@ -134,7 +134,7 @@ ls_module *ls__module_find(ls_module *root, const char *path, size_t length) {
   return root;
 }
 
-/* Appends the path from `m` down to `wanted`; false where it is not below. */
+/* Appends the path from `m` down to `wanted`; false where `wanted` is not below `m`. */
 static bool find_path(const ls_module *m, const ls_module *wanted, char *path, size_t room) {
   if (m == wanted) return true;
   size_t used = strlen(path);

@@ -1,4 +1,4 @@
-/* Nodes: what the recordings of functions and of traces are made of, and handles to them. */
+/* Nodes, of which the recordings of functions and traces are made, and handles to nodes. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
@@ -21,7 +21,7 @@ ls_status ls__open_owner(const ls_value *stream, int32_t n, ls__owner **out) {
     if (found)
       return ls__fail(LS_ERROR_STATE,
                       found->type == o->type
-                          ? "values of two open traces cannot be combined; save the first and let it end"
+                          ? "values of two open traces cannot be combined; save the value of the first trace and let that trace end"
                           : "a value of an open trace cannot be used inside a module's forward; pass it as an argument");
     found = o;
   }
@@ -73,7 +73,7 @@ bool ls__is_node(const ls_value *v) {
 }
 
 ls_status ls__arguments_valid(const ls_value *stream, int32_t n) {
-  int32_t plain = 0; /* mostly all are numbers and tensors, which stand by themselves */
+  int32_t plain = 0; /* most streams hold only numbers and tensors, which need no further check */
   while (stream && plain < n && ((uint32_t)stream[plain].kind <= LS_FLOAT || (stream[plain].kind == LS_TENSOR && stream[plain].as.p)))
     plain++;
   if (plain == n) return LS_OK;
@@ -85,7 +85,7 @@ ls_status ls__arguments_valid(const ls_value *stream, int32_t n) {
 }
 
 ls_status ls__value_check(const ls_value *v) {
-  if (!v || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "one value was expected");
+  if (!v || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "exactly one value was expected");
   return ls__arguments_valid(v, 1);
 }
 
@@ -105,8 +105,8 @@ int64_t ls_node_site(const ls_value *node) {
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
-/* Copies a stream: texts are interned, tensors and sequences retained, a tensor's version noted in `aux`, nodes of other
-   owners replaced by their values. */
+/* Copies a stream: texts are interned, tensors and sequences retained, a tensor's version is noted in `aux`, and nodes of other owners
+   are replaced by their values. */
 static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t n, ls_value **out) {
   ls_value *copy = malloc(sizeof *copy * (size_t)(n ? n : 1));
   if (!copy) return ls__fail(LS_ERROR_MEMORY, "out of memory for a node");
@@ -133,7 +133,7 @@ static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t
   return LS_OK;
 }
 
-/* Moves the nodes and their kinds into one block with room for that many. */
+/* Moves the nodes and their kinds into one block with room for `room` nodes. */
 static bool set_room(ls__nodes *nodes, int32_t room) {
   size_t n = (size_t)room, used = (size_t)nodes->count;
   ls__node *at = malloc(n * (sizeof *at + 1));
@@ -149,7 +149,7 @@ static bool set_room(ls__nodes *nodes, int32_t room) {
 }
 
 void ls__nodes_trim(ls__nodes *nodes) {
-  if (nodes->count && nodes->count < nodes->room) set_room(nodes, nodes->count); /* where that fails it keeps its room */
+  if (nodes->count && nodes->count < nodes->room) set_room(nodes, nodes->count); /* where that fails, the nodes keep their room */
 }
 
 int32_t ls__node_edits(const ls__node *node, int32_t k) {
@@ -171,7 +171,7 @@ void ls__node_take_back(ls__nodes *nodes) { ls__node_clear(&nodes->at[--nodes->c
 
 void ls__nodes_free(ls__nodes *nodes) {
   for (int32_t i = 0; i < nodes->count; i++) ls__node_clear(&nodes->at[i]);
-  free(nodes->at); /* and the kinds */
+  free(nodes->at); /* the kinds are in the same block */
 }
 
 ls_status ls__node_add(ls__owner *o, const ls__node *like, const ls_value *stream, int32_t n, uint8_t result, int32_t *id) {

@@ -1,19 +1,19 @@
-/* Which functions treat every position of their input alone, so that they may run at some positions only. The name of a class
-   proves nothing; the proof is on the recorded operators, of which one table says which axes each mixes. */
+/* Finds functions that treat every position of their input alone, so that they may run at some positions only. A class name proves
+   nothing; the proof is in the recorded operators, and one table says which axes each operator mixes. */
 #include <string.h>
 #include "model/private.h"
 
-/* What has to hold of the second argument, so that the table is true of an operator. */
+/* The conditions on an operator's second argument under which the table is true of the operator. */
 typedef enum condition {
-  A_MATRIX,   /* a constant tensor of two axes */
-  ONE_SIZE,   /* a list of one number: the last axis alone */
-  A_ROW       /* a constant tensor of one axis, and nothing behind it */
+  A_MATRIX,   /* the second argument is a constant tensor with two axes */
+  ONE_SIZE,   /* the second argument is a list of one number, which stands for the last axis */
+  A_ROW       /* the second argument is a constant tensor with one axis, and the last argument */
 } condition;
 
-/* Operators on a first argument with any number of axes. All others may mix any axis. */
+/* Operators whose first argument may have any number of axes. An operator that is not in the table may mix any axis. */
 static const struct {
   const char *name;
-  int mixed;         /* how many axes, counted from the last one, the elements of which are mixed */
+  int mixed;         /* how many axes, counted from the last one, have elements that the operator mixes */
   condition second;
 } operators[] = {
     {"linear", 1, A_MATRIX}, {"matmul", 1, A_MATRIX}, {"layer_norm", 1, ONE_SIZE},
@@ -34,7 +34,8 @@ static bool holds(condition second, const ls__node *node) {
   }
 }
 
-/* How many of the last axes of node `before` the node mixes, with constants otherwise; -1 where that is not known. */
+/* How many of the last axes of the value of node `before` the node mixes, provided that all its other arguments are constants; -1 where
+   that is not known. */
 static int mixed_axes(const ls__node *node, int32_t before) {
   if (node->kind != LS__OP || node->n < 2 || node->stream[0].kind != LS_NODE || node->stream[0].aux != before) return -1;
   for (int32_t i = 1; i < node->n; i++)

@@ -1,22 +1,22 @@
-/* Modules, functions, programs and runs from inside.
+/* The structures of modules, functions, programs and runs.
 
        ls_program                    ls_function
        instances[]: one per call     nodes[]: input op call tap ...
        points[]: numbered in the     dies[]: values that end after each node
-       order a run reaches them      slots[]: what its calls, taps and eithers name */
+       order a run reaches them      slots[]: what its calls, taps and choices of a form name */
 #ifndef LUASIGHT_MODEL_PRIVATE_H
 #define LUASIGHT_MODEL_PRIVATE_H
 #include "model/model.h"
 
-/* What a call, a tap or an either names. */
+/* What a node with a slot names: a call, a tap, or a choice of two forms (LS__EITHER). */
 typedef struct ls__slot {
-  const char *name;      /* of a tap */
-  ls_module *module;     /* that a call calls; retained */
-  ls_function *callee;   /* of an either the plain form; retained */
-  ls_function *fused;    /* of an either the other one; retained */
+  const char *name;      /* the name of a tap */
+  ls_module *module;     /* the module that a call calls; retained */
+  ls_function *callee;   /* the function that a call calls, or the plain form; retained */
+  ls_function *fused;    /* the fused form; retained */
 } ls__slot;
 
-/* Into `dies`: the values that nobody uses behind a node. */
+/* A range in `dies`: the values that no node behind this one uses. */
 typedef struct ls__end {
   int32_t at, n;
 } ls__end;
@@ -24,16 +24,16 @@ typedef struct ls__end {
 struct ls_function {
   ls__owner owner;
   ls_module *module;     /* retained */
-  int32_t positional, inputs; /* inputs: all of them, the first nodes */
-  const char **keywords; /* of the inputs; NULL of a positional one */
+  int32_t positional, inputs; /* `inputs` counts all inputs; they are the first nodes */
+  const char **keywords; /* the keyword of each input; NULL for a positional one */
   ls__slot *slots;
   int32_t slot_count, slot_room;
   ls_value result;       /* a stream of one value */
-  ls__end *ends;         /* by node */
+  ls__end *ends;         /* for each node the values that no later node uses, as a range in `dies` */
   int32_t *dies;
-  ls_value *values;      /* by node, while it is recorded with values */
+  ls_value *values;      /* for each node its value, while the function is recorded with values */
   int32_t value_room;
-  ls_value gave;         /* of a function recorded with values: its result, until somebody takes it */
+  ls_value gave;         /* the result of a function recorded with values, until a caller takes it */
 };
 
 struct ls_module {
@@ -45,8 +45,8 @@ struct ls_module {
   const char **child_names;
   ls_module **child_modules; /* retained */
   int32_t axes;
-  const char **axis_points;  /* "output", "input", a tap, or "input.mask": a piece */
-  int32_t *axis_numbers;     /* where the rows are; -1: nowhere */
+  const char **axis_points;  /* "output", "input", the name of a tap, or a field such as "input.mask" */
+  int32_t *axis_numbers;     /* the axis of the rows at each of these; -1: no rows */
 };
 
 /* One call of a function while a program runs. */
@@ -54,9 +54,9 @@ typedef struct ls__instance {
   ls_function *function;
   ls_module *module;   /* NULL for the forms of an LS__EITHER, which belong to their parent's module */
   int32_t parent;
-  int32_t number;      /* which call of its module, from 0 */
-  int32_t input, output; /* points */
-  int32_t slots;       /* into program.slots: for each slot of the function the instance or tap point */
+  int32_t number;      /* the how many-th call of the module this is, from 0 */
+  int32_t input, output; /* the numbers of the call's input point and output point */
+  int32_t slots;       /* an index into program.slots, where each slot of the function has its instance or tap point */
 } ls__instance;
 
 typedef struct ls__point {
@@ -74,39 +74,39 @@ struct ls_program {
   int32_t point_count, point_room;
   int32_t *slots;
   int32_t slot_count, slot_room;
-  int32_t depth;       /* frames a run needs at most */
-  int32_t values;      /* value cells a run needs at most */
-  bool in_place;       /* some node changes a value in place */
-  ls_value *constants; /* tensors, or sequences of them, that forwards use and no module has; borrowed */
+  int32_t depth;       /* the most frames that a run needs */
+  int32_t values;      /* the most value cells that a run needs */
+  bool in_place;       /* whether some node changes a value in place */
+  ls_value *constants; /* tensors, or sequences of them, that forwards use and that belong to no module; borrowed */
   int32_t constant_count, constant_room;
-  ls_value *changed;   /* parameters, buffers and constants that a forward changes in place; borrowed */
+  ls_value *changed;   /* the parameters, buffers and constants that a forward changes in place; borrowed */
   int32_t changed_count, changed_room;
-  char *name;          /* buffer of ls_program_point_name */
-  ls__run *idle;       /* a run kept for the next time */
+  char *name;          /* the buffer of ls_program_point_name */
+  ls__run *idle;       /* a finished run whose memory the next run uses */
 };
 
 struct ls__run {
   ls_program *program;
-  const ls__watcher *watcher; /* NULL: nobody looks on */
-  void *who;               /* borrowed */
+  const ls__watcher *watcher; /* NULL: no trace watches the run */
+  void *who;               /* the first argument of the watcher's functions; borrowed */
   struct ls__frame *frames;
-  int32_t depth;           /* frames in use */
+  int32_t depth;           /* the number of frames in use */
   ls_value *cells;
   int32_t cells_used;
-  ls_value *arguments;     /* stream */
+  ls_value *arguments;     /* the stream of arguments */
   int32_t argument_count;
-  int32_t target;          /* the point to stand at next, -1: none */
-  int32_t at;              /* the point the run stands at, -1: not begun; point_count: ended */
-  bool standing;           /* at a point, between its nodes and what follows it */
-  ls_value value;          /* the value at that point; for an input the pair */
-  ls_value result;         /* of the program */
-  int32_t narrow_instance; /* the argument of this call is cut, -1: none */
+  int32_t target;          /* the next point at which the run pauses, -1: none */
+  int32_t at;              /* the point at which the run is, -1: not begun; point_count: ended */
+  bool standing;           /* whether the run is paused at that point */
+  ls_value value;          /* the value at that point; at an input the pair ((positional), {keywords}) */
+  ls_value result;         /* the result of the program */
+  int32_t narrow_instance; /* the call whose argument is cut, -1: none */
 };
 
-/* eager.c: functions recorded with values */
+/* eager.c: functions that are recorded with values */
 ls_status ls__eager_run(ls_function *f, int32_t id);
 void ls__eager_finish(ls_function *f);
-ls_status ls__guard(const ls_value *now, const ls_value *then); /* fails where they differ */
+ls_status ls__guard(const ls_value *now, const ls_value *then); /* fails where the two values differ */
 
 /* arguments.c */
 ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells);

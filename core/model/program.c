@@ -1,10 +1,10 @@
-/* Programs: a function with all that it calls, flattened once, so that every point has a number in the order of the run. */
+/* Programs: a function with all that it calls, flattened once, so that every point has a number in the order of a run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
 
-/* Room for one more element of `size` bytes in an array that doubles. */
+/* Makes room for one more element of `size` bytes; the array doubles when it is full. */
 static bool grow(void **array, int32_t count, int32_t *room, size_t size) {
   if (count < *room) return true;
   int32_t more = *room ? *room * 2 : 16;
@@ -33,7 +33,7 @@ static bool is_in_module(const ls_module *m, const ls_value *v) {
   return false;
 }
 
-/* Notes the tensors among the constants of a node or a result; false when out of memory. */
+/* Notes the tensors and sequences among the constants of a node or a result; false when out of memory. */
 static bool note_constants(ls_program *p, const ls_module *m, const ls_value *stream, int32_t n) {
   for (int32_t i = 0; i < n; i++) {
     const ls_value *v = &stream[i];
@@ -44,7 +44,7 @@ static bool note_constants(ls_program *p, const ls_module *m, const ls_value *st
   return true;
 }
 
-/* Notes the tensors that are no node's value and that the node changes in place; false when out of memory. */
+/* Notes the tensors that the node changes in place and that are no node's value; false when out of memory. */
 static bool note_changed(ls_program *p, const ls__node *node) {
   bool changes = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR
                                            : node->kind == LS__OP && ls__call_changes_own(node->call);
@@ -62,8 +62,8 @@ static bool edits_any(const ls_function *function) {
   return false;
 }
 
-/* Adds one call of `function` and all calls inside; gives its instance, -1 when out of memory. `depth` and `values` grow
-   to what a run of it needs. */
+/* Adds one call of `function` and all calls inside it. Returns the number of the call (its instance), -1 when out of memory; writes to
+   `depth` and `values` the frames and cells that a run of it needs. */
 static int32_t flatten(ls_program *p, ls_function *function, ls_module *module, int32_t parent, int32_t *depth,
                        int32_t *values) {
   if (!grow((void **)&p->instances, p->instance_count, &p->instance_room, sizeof *p->instances)) return -1;
@@ -139,7 +139,7 @@ int32_t ls_program_calls(ls_program *p, ls_module *m) { return p && m ? calls_of
 
 int32_t ls_program_points(ls_program *p) { return p ? p->point_count : -1; }
 
-/* The point of a tap in an instance or in the unfused forms inside it. */
+/* The point of a tap in a call, or in the plain form of an attention inside it. */
 static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap) {
   const ls__instance *in = &p->instances[instance];
   for (int32_t i = 0; i < in->function->owner.nodes.count; i++) {
@@ -202,7 +202,7 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
   if (same) return LS_OK;
   int32_t *map = malloc(sizeof *map * (size_t)from->point_count);
   if (!map) return ls__fail(LS_ERROR_MEMORY, "out of memory for the points of a program");
-  int32_t next = 0; /* most stand in the same order */
+  int32_t next = 0; /* most points have the same order in both programs */
   for (int32_t i = 0; i < from->point_count; i++) {
     map[i] = -1;
     for (int32_t tried = 0; tried < to->point_count && map[i] < 0; tried++, next = next + 1 < to->point_count ? next + 1 : 0)
@@ -212,7 +212,7 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
   return LS_OK;
 }
 
-/* The call that a point belongs to; one inside a form belongs to the call around it. */
+/* The call that a point belongs to. A point inside a form of an attention belongs to the call around the form. */
 static const ls__instance *owner_of(const ls_program *p, int32_t point) {
   int32_t instance = p->points[point].instance;
   while (!p->instances[instance].module && p->instances[instance].parent >= 0) instance = p->instances[instance].parent;

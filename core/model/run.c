@@ -1,19 +1,19 @@
-/* The run of a program: a resumable interpreter with its own frames. It stops at the points that a trace watches, and
-   stands there until it is told to go on; stretches without a watched point run without looking for any. */
+/* The run of a program: an interpreter with its own frames, which can pause. It pauses at the point that a trace asks for until it is
+   told to go on; without such a point it runs on without looking for any. */
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
 
 typedef struct ls__frame {
   ls_function *function;
-  int32_t instance; /* -1: a fused form */
+  int32_t instance; /* -1 for a fused form */
   int32_t pc;
-  int32_t base;     /* of its cells */
+  int32_t base;     /* the index of its first cell */
 } frame;
 
 /* ---- values of nodes -------------------------------------------------------------------------------------------- */
 
-/* Puts values in the place of nodes: borrowed, into `local` or fresh memory. */
+/* Copies a stream and replaces its nodes by their values, borrowed; the copy is in `local` or in new memory. */
 ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *values, ls_value *local) {
   ls_value *s = n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)n);
   if (!s) return NULL;
@@ -87,7 +87,7 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
 
 static void clear(ls_value *v) { ls__replace(v, (ls_value){0}); }
 
-/* Ends a run: what it held is released; its memory waits in the program for the next one. */
+/* Ends a run and releases its values. The program keeps its memory for the next run. */
 void ls__run_free(ls__run *r) {
   if (!r) return;
   for (int32_t i = 0; i < r->cells_used; i++) clear(&r->cells[i]);
@@ -113,7 +113,7 @@ static void stand(ls__run *r, int32_t point, ls_value value) {
   r->standing = true;
 }
 
-/* Enters a function whose arguments are `s`. */
+/* Enters a function with the arguments `s`. */
 static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n) {
   frame *f = &r->frames[r->depth++];
   *f = (frame){function, instance, 0, r->cells_used};
@@ -125,7 +125,7 @@ static ls_status push(ls__run *r, ls_function *function, int32_t instance, const
   if (!in->module) return LS_OK;
   if (r->target == in->output && r->watcher && r->watcher->replaces(r->who)) {
     for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
-    f->pc = function->owner.nodes.count + 1; /* replaced unread: it does not run */
+    f->pc = function->owner.nodes.count + 1; /* the result is replaced without being read, so the function does not run */
     stand(r, in->output, (ls_value){0});
   } else if (r->target == in->input) {
     ls_value pair;
@@ -135,13 +135,13 @@ static ls_status push(ls__run *r, ls_function *function, int32_t instance, const
   return LS_OK;
 }
 
-/* Releases the values that nobody uses behind node `pc`. */
+/* Releases the values that no node behind node `pc` uses. */
 static inline void drop_dead(const ls_function *function, int32_t pc, ls_value *cells) {
   ls__end end = function->ends[pc];
   for (int32_t i = 0; i < end.n; i++) clear(&cells[function->dies[end.at + i]]);
 }
 
-/* Leaves the top frame with its result, which becomes the value of the calling node. */
+/* Leaves the top frame; its result becomes the value of the calling node. */
 static void pop(ls__run *r, ls_value value) {
   r->cells_used = r->frames[--r->depth].base;
   if (!r->depth) {
@@ -155,7 +155,7 @@ static void pop(ls__run *r, ls_value value) {
   f->pc++;
 }
 
-/* The end of a function: its result goes to the caller, or first to those who watch the point. */
+/* Ends a function: its result goes to the caller, or first to the trace that watches its output point. */
 static void leave(ls__run *r, frame *f) {
   ls_value *cells = r->cells + f->base, value = f->function->result;
   if (value.kind == LS_NODE) {
@@ -171,7 +171,7 @@ static void leave(ls__run *r, frame *f) {
     pop(r, value);
 }
 
-/* A call, a tap or an either. */
+/* Executes a node with a slot: a call, a tap, or a choice of two forms. */
 static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value *cells) {
   int32_t to = f->instance >= 0 ? r->program->slots[r->program->instances[f->instance].slots + node->slot] : -1;
   if (node->kind == LS__TAP) {
@@ -212,7 +212,7 @@ static ls_status protect_value(const ls__run *r, const ls_value *v) {
   return status;
 }
 
-/* The watcher is told what a node is about to change in place. */
+/* Tells the watcher which tensors a node is about to change in place. */
 static ls_status protect(const ls__run *r, const ls__node *node, const ls_value *cells) {
   ls_status status = LS_OK;
   for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = protect_value(r, &cells[of]);
@@ -254,7 +254,7 @@ static ls_status advance(ls__run *r) {
   return LS_OK;
 }
 
-/* Goes on from a point: what stands there is handed to the model. */
+/* Continues from the point at which the run is paused: the value there goes on into the model. */
 static void depart(ls__run *r) {
   ls_value value = r->value;
   r->value = (ls_value){0};

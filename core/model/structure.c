@@ -1,8 +1,8 @@
-/* The structure of what functions give: which fields, how many elements, and what may take the place of a value. */
+/* The structure of what functions return: field names, numbers of elements, and which values may replace others. */
 #include <string.h>
 #include "model/private.h"
 
-/* The names of the struct that `stream` of a function stands for; false where they are not known. */
+/* Writes the names of the fields of the struct that `stream` stands for in a function; false where they are not known. */
 static bool fields_of(const ls_function *f, const ls_value *stream, const char **names, size_t *n) {
   const ls__node *node = stream->kind == LS_NODE ? &f->owner.nodes.at[stream->aux] : NULL;
   if (node && node->kind == LS__CALL) return ls__function_fields(f->slots[node->slot].callee, names, n);
@@ -19,16 +19,17 @@ bool ls__function_fields(const ls_function *f, const char **names, size_t *n) { 
 /* ---- replacing a value -------------------------------------------------------------------------------------------- */
 
 static ls_status wrong_length(int32_t old, int32_t fresh) {
-  return ls__fail(LS_ERROR_SHAPE, "a replaced value needs the %d elements of the old one, not %d", old, fresh);
+  return ls__fail(LS_ERROR_SHAPE, "the new value must have the %d elements of the old one, not %d", old, fresh);
 }
 
 static ls_status wrong_field(const char *key) {
-  return ls__fail(LS_ERROR_SHAPE, "a replaced value needs the field \"%s\" of the old one", key);
+  return ls__fail(LS_ERROR_SHAPE, "the new value must have the field \"%s\" of the old one", key);
 }
 
 static ls_status wrong_kind(const ls_value *old, const ls_value *fresh) {
-  static const char *names[] = {"nothing", "a boolean", "a whole number", "a number", "a text", "a tensor", "a tuple", "a list", "a struct"};
-  return ls__fail(LS_ERROR_SHAPE, "the value there is %s; it cannot be replaced by %s%s", names[old->kind], names[fresh->kind],
+  static const char *names[] = {"nothing", "a boolean", "a whole number", "a number", "a text", "a tensor",
+                                "a tuple", "a list", "a struct"};
+  return ls__fail(LS_ERROR_SHAPE, "the value at this point is %s; it cannot be replaced by %s%s", names[old->kind], names[fresh->kind],
                   old->kind == LS_TUPLE ? "; set its element [0], or give ls.tuple(x)" : "");
 }
 
@@ -46,7 +47,7 @@ ls_status ls__same_structure(const ls_value *old, const ls_value *fresh) {
   return LS_OK;
 }
 
-/* Whether `given` may stand for the value that `stream` of a function makes, as far as the recording tells. */
+/* Fails where `given` cannot replace the value that `stream` stands for in a function, as far as the recording tells. */
 static ls_status gives(const ls_function *f, const ls_value *stream, const ls_value *given) {
   const ls__nodes *nodes = &f->owner.nodes;
   const ls__node *node = stream->kind == LS_NODE ? &nodes->at[stream->aux] : NULL;

@@ -1,5 +1,5 @@
-/* A small library of its own, which only the shell loads: the prompt of a line editor. libedit asks a C function for it, and a
-   function of Lua cannot be given away safely. bindings/luasight/ffi/editline.lua declares the two functions. */
+/* A small library that only the shell loads: the prompt of the line editor libedit. libedit asks a C function for the prompt, and
+   calling back into Lua for it is not safe. bindings/luasight/ffi/editline.lua declares the two functions. */
 #include <stdio.h>
 
 __attribute__((visibility("default"))) void luasight_prompt_set(const char *text);
@@ -7,9 +7,9 @@ __attribute__((visibility("default"))) char *luasight_prompt(void *editor);
 
 static char prompt[256];
 
-void luasight_prompt_set(const char *text) { snprintf(prompt, sizeof prompt, "%s", text); } /* cut at 255 bytes */
+void luasight_prompt_set(const char *text) { snprintf(prompt, sizeof prompt, "%s", text); } /* longer texts are cut at 255 bytes */
 
-char *luasight_prompt(void *editor) { /* what libedit takes as EL_PROMPT */
+char *luasight_prompt(void *editor) { /* the function for libedit's EL_PROMPT */
   (void)editor;
   return prompt;
 }

@@ -1,4 +1,4 @@
-/* The start of the library: what it sets up for itself, and what it may change in the process around it. */
+/* Starting and stopping the library: what it sets up for itself, and what it may change in its process. */
 #include "model/model.h"
 
 static int32_t allowed;
@@ -6,8 +6,8 @@ static bool started;
 
 ls_status ls_start(int32_t may) {
   if (started) return LS_OK;
-  if (may & ~LS_START_ALL) return ls__fail(LS_ERROR_ARGUMENT, "ls_start was given a flag that it does not know");
-  if (may & LS_START_CUDA) ls__torch_load_cuda(); /* before anything of libtorch is used */
+  if (may & ~LS_START_ALL) return ls__fail(LS_ERROR_ARGUMENT, "ls_start does not know one of the given flags");
+  if (may & LS_START_CUDA) ls__torch_load_cuda(); /* before any other use of libtorch */
   ls__tensors_start();
   ls__nodes_start();
   if (may & LS_START_QUIET_ERRORS) ls__torch_backtraces(false);

@@ -1,4 +1,4 @@
-/* Added tokens: texts that are one token wherever they stand, cut out before anything else looks at a text. */
+/* Added tokens: texts that are one token wherever they occur. They are cut out before any other stage sees a text. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/tokenizer.h"
@@ -28,7 +28,7 @@ static ls_status read_token(ls__vocab *v, const ls__part *part, size_t item, con
   if (!json_is_string(content) || !json_string_length(content))
     return ls__part_fail(part, "[%zu]: \"content\" is not a text", item);
   if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= limit)
-    return ls__part_fail(part, "[%zu]: \"id\" is not a whole number from 0 to %lld, where the tokens end", item, (long long)limit - 1);
+    return ls__part_fail(part, "[%zu]: \"id\" is not a whole number from 0 to %lld, the largest possible id", item, (long long)limit - 1);
   token->text = json_string_value(content);
   token->length = json_string_length(content);
   token->id = (int32_t)json_integer_value(id);
@@ -61,7 +61,7 @@ static bool fill_set(ls__added_set *set, const ls__added_tokens *a, bool normali
   return true;
 }
 
-/* What is looked for behind the normalizer is what the normalizer makes of a token. */
+/* Replaces the text of each token that is matched behind the normalizer by what the normalizer makes of the token. */
 static ls_status normalize(ls__added_tokens *a, const ls__normalizers *n, const ls__part *part) {
   ls__line line = {0}, work = {0};
   ls_status status = LS_OK;
@@ -99,7 +99,7 @@ static ls_status read_all(ls__added_tokens *a, ls__vocab *v, const ls__normalize
   if (!a->special) return ls__part_memory(part);
   for (int32_t i = 0; i < a->count; i++) {
     ls__added_token *token = &a->token[i];
-    token->text = ls__vocab_token(v, token->id, &token->length); /* the JSON tree goes away, the vocabulary stays */
+    token->text = ls__vocab_token(v, token->id, &token->length); /* from the vocabulary, which outlives the JSON tree */
     a->special[token->id] |= token->special;
   }
   ls_status status = n->count ? normalize(a, n, part) : LS_OK;
@@ -114,7 +114,7 @@ ls_status ls__added_read(ls__added_tokens *a, ls__vocab *v, const ls__normalizer
     if (status) return status;
     if (!json_is_array(list)) {
       json_decref(list);
-      return ls__part_fail(part, "is not a list");
+      return ls__part_fail(part, "the value is not a list");
     }
   }
   ls_status status = read_all(a, v, n, part, list);
@@ -132,7 +132,7 @@ void ls__added_free(ls__added_tokens *a) {
 
 /* ---- searching ----------------------------------------------------------------------------------------------------- */
 
-/* The first token of [low, high) whose byte at `depth` is at least `byte`; they agree on the bytes before. */
+/* The first token of [low, high) whose byte at `depth` is at least `byte`; all of them have the same bytes before `depth`. */
 static int32_t lower(const ls__added_set *set, int32_t low, int32_t high, size_t depth, int32_t byte) {
   while (low < high) {
     int32_t middle = low + (high - low) / 2;
@@ -142,7 +142,7 @@ static int32_t lower(const ls__added_set *set, int32_t low, int32_t high, size_t
   return low;
 }
 
-/* The longest token that stands at `at`, NULL where none does. */
+/* The longest added token that begins at `at`, NULL where none does. */
 static const ls__added_token *longest(const ls__added_search *s, size_t at) {
   const ls__added_set *set = s->set;
   const unsigned char *text = (const unsigned char *)s->text + at;
@@ -175,8 +175,9 @@ static bool touches_word(const ls__added_search *s, size_t from, size_t to) {
   return ls__text_is_word(code);
 }
 
-/* Takes the white space around a token that asks for it, except in front what the token before has taken. A token of white
-   space that begins in what was taken counts all the same, and the text goes on behind it: so does the reference. */
+/* Adds to a token the white space around it where the token asks for that, except white space that the token before already has. A token
+   that consists of white space counts even where the token before has taken its beginning, and the text goes on behind it, as in Hugging
+   Face's tokenizers. */
 static void strip(const ls__added_search *s, const ls__added_token *token, size_t *from, size_t *to) {
   int32_t code;
   if (token->lstrip && *from < s->done) *from = s->done;
@@ -215,7 +216,7 @@ bool ls__added_next(ls__added_search *s, ls__stretch *out) {
     s->at = to;
     if (token->single_word && touches_word(s, from, to)) continue;
     strip(s, token, &from, &to);
-    if (from >= to) continue; /* all of it is white space that the token before has taken */
+    if (from >= to) continue; /* the token is all white space that the token before has taken */
     s->token = (ls__stretch){from, to, token->id};
     s->done = to;
     s->found = done < from;

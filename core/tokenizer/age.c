@@ -1,5 +1,6 @@
-/* Characters as the reference knows them, with which models were trained: what the rules of BERT call control characters,
-   punctuation and marks is as in Unicode 8, accents and normal forms are as in Unicode 9. What came later is none of them. */
+/* Classes of characters as Hugging Face's tokenizers define them, with which models were trained. Control characters, punctuation and
+   marks in the rules of BERT follow Unicode 8; accents and normal forms follow Unicode 9. A character of a later Unicode belongs to no
+   class. */
 #include <utf8proc.h>
 #include "tokenizer/text.h"
 
@@ -34,7 +35,7 @@ static const range newer_control[] = {
   {0x890, 0x891}, {0x8E2, 0x8E2}, {0x110CD, 0x110CD}, {0x13430, 0x13438},
 };
 
-/* Of Unicode 9. */
+/* accents that came after Unicode 9 */
 static const range newer_accents[] = {
   {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8D3}, {0x9FE, 0x9FE}, {0xAFA, 0xAFF}, {0xB55, 0xB55}, {0xC04, 0xC04},
   {0xC3C, 0xC3C}, {0xD00, 0xD00}, {0xD3B, 0xD3C}, {0xD81, 0xD81}, {0xEBA, 0xEBA}, {0x1715, 0x1715}, {0x180F, 0x180F},
@@ -70,7 +71,7 @@ bool ls__text_is_control(int32_t code) {
   return !IS_IN(code, newer_control);
 }
 
-/* Of ASCII all signs count. Two characters and a mark have changed their category since. */
+/* All ASCII signs count as punctuation. 0x111C9 and 0x166D have changed their category since Unicode 8. */
 bool ls__text_is_punctuation(int32_t code) {
   if (code < 0x80) return code > ' ' && code < 0x7F && ls__text_class(code) == LS__CLASS_OTHER;
   utf8proc_category_t category = utf8proc_category(code);
@@ -83,7 +84,7 @@ bool ls__text_is_mark(int32_t code) {
   return !IS_IN(code, newer_marks);
 }
 
-/* Two letters of now were marks then. */
+/* The characters 0x1CF2 and 0x1CF3 were marks in Unicode 9 and are letters now. */
 bool ls__text_is_accent(int32_t code) {
   utf8proc_category_t category = utf8proc_category(code);
   if (category < UTF8PROC_CATEGORY_MN || category > UTF8PROC_CATEGORY_ME) return code == 0x1CF2 || code == 0x1CF3;

@@ -1,5 +1,5 @@
-/* Byte pair encoding: a piece of text as tokens. It begins with one symbol for each character or, where the vocabulary is
-   spelled with stand-ins, for each byte; then neighbours are merged. */
+/* Byte pair encoding of a piece of text: the piece begins as one symbol for each character (or for each byte, where the vocabulary
+   spells bytes as printable characters), and then neighbouring symbols are merged. */
 #include <string.h>
 #include "tokenizer/line.h"
 #include "tokenizer/model.h"
@@ -12,7 +12,7 @@ typedef struct speller {
   const ls__bpe *b;
   ls__symbol *out;
   size_t count;
-  uint32_t unknown; /* bytes without token that are not given out yet */
+  uint32_t unknown; /* the number of bytes without a token whose unknown token is not written yet */
 } speller;
 
 static void give(speller *s, int32_t id, size_t length) { s->out[s->count++] = (ls__symbol){id, (uint32_t)length}; }
@@ -44,10 +44,10 @@ static ls_status spell_bytes(speller *s, const char *piece, size_t length) {
   return LS_OK;
 }
 
-/* The token of a character, with the marks that its place asks for. */
+/* Finds the token of a character, with the prefix or suffix that its place in the piece requires. */
 static int32_t find(ls__bpe *b, const ls__vocab *v, const char *text, size_t length, bool first, bool last) {
   if ((first || !b->prefix.length) && (!last || !b->suffix.length)) return ls__vocab_find(v, text, length);
-  b->spelled.length = 0; /* has room: see `spell` */
+  b->spelled.length = 0; /* ls__bpe_encode has reserved the room */
   if (!first) ls__text_add(&b->spelled, b->prefix.data, b->prefix.length);
   ls__text_add(&b->spelled, text, length);
   if (last) ls__text_add(&b->spelled, b->suffix.data, b->suffix.length);
@@ -87,7 +87,7 @@ static ls_status spell_characters(speller *s, ls__bpe *b, const ls__vocab *v, co
 static int32_t whole(ls__bpe *b, const ls__vocab *v, const char *piece, size_t length) {
   if (!b->bytes) return ls__vocab_find(v, piece, length);
   b->spelled.length = 0;
-  if (!ls__text_reserve(&b->spelled, 2 * length)) return -1; /* the merges find it or run out of memory themselves */
+  if (!ls__text_reserve(&b->spelled, 2 * length)) return -1; /* a later step finds the token or runs out of memory itself */
   for (size_t i = 0; i < length; i++)
     b->spelled.length += ls__byte_stand_in((unsigned char)piece[i], b->spelled.data + b->spelled.length);
   return ls__vocab_find(v, b->spelled.data, b->spelled.length);

@@ -1,10 +1,10 @@
-/* Byte pair encoding: the model section of the file. */
+/* Byte pair encoding: reading the model section of tokenizer.json. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/line.h"
 #include "tokenizer/model.h"
 
-#define SIGN "\xE2\x96\x81" /* U+2581, which stands for a space */
+#define SIGN "\xE2\x96\x81" /* U+2581, the character that stands for a space */
 
 /* ---- merges -------------------------------------------------------------------------------------------------------- */
 
@@ -14,7 +14,8 @@ static ls_status unknown_token(ls__cursor *c, size_t item, const char *text, siz
   return ls__cursor_fail(c, item, what);
 }
 
-/* "left right", or ["left", "right"] in newer files. `*skip` where the line is the comment that old files begin with. */
+/* Reads one merge: "left right", or ["left", "right"] in newer files. Sets `*skip` where the item is the comment with which old files
+   begin. */
 static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32_t *left, int32_t *right, bool *skip) {
   const char *text;
   size_t length;
@@ -27,7 +28,7 @@ static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32
   if (!list) {
     const char *space = memchr(text, ' ', length);
     if (!space || memchr(space + 1, ' ', length - (size_t)(space + 1 - text)))
-      return ls__cursor_fail(c, item, "a merge is two tokens with one space between");
+      return ls__cursor_fail(c, item, "a merge must be two tokens with one space between");
     first = (size_t)(space - text);
   }
   *left = ls__vocab_find(v, text, first);
@@ -36,16 +37,17 @@ static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32
     text += first + 1;
     length -= first + 1;
   } else {
-    if (!ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a merge is a list of two tokens");
+    if (!ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a merge must be a list of two tokens");
     status = ls__cursor_string(c, item, &text, &length);
     if (status) return status;
-    if (!ls__cursor_take(c, ']')) return ls__cursor_fail(c, item, "a merge is a list of two tokens");
+    if (!ls__cursor_take(c, ']')) return ls__cursor_fail(c, item, "a merge must be a list of two tokens");
   }
   *right = ls__vocab_find(v, text, length);
   return *right < 0 ? unknown_token(c, item, text, length) : LS_OK;
 }
 
-/* Tokens are mostly numbered in the order in which they were learned: the one of a merge is behind that of the merge before. */
+/* Whether token `id` is the two texts joined. Ids mostly follow the order of the merges, so the id behind the last merge's is tried
+   first. */
 static bool is_joined(const ls__vocab *v, int32_t id, const char *const text[2], const size_t length[2]) {
   size_t size;
   const char *token = ls__vocab_token(v, id, &size);
@@ -60,7 +62,7 @@ static ls_status add_merge(ls__bpe *b, const ls__vocab *v, ls__cursor *c, size_t
   if (length[1] >= 3 && !memcmp(text[1], SIGN, 3) && (length[0] < 3 || memcmp(text[0] + length[0] - 3, SIGN, 3)))
     b->words_apart = false;
   if (b->prefix.length && length[1] >= b->prefix.length && !memcmp(text[1], b->prefix.data, b->prefix.length)) {
-    text[1] += b->prefix.length; /* within a token there is no mark */
+    text[1] += b->prefix.length; /* the prefix does not occur inside a token */
     length[1] -= b->prefix.length;
   }
   int32_t into = m->count ? m->merge[m->count - 1].into + 1 : 256;
@@ -92,7 +94,7 @@ static ls_status read_list(ls__bpe *b, const ls__vocab *v, ls__cursor *c) {
   return LS_OK;
 }
 
-/* Where a pair stands twice the later rank holds, as in the reference. */
+/* Fills the hash table. Where a pair occurs twice the later rank counts, as in Hugging Face's tokenizers. */
 static bool fill_table(ls__merges *m) {
   uint64_t size = 16;
   while (size < (uint64_t)m->count * 2) size *= 2;
@@ -109,7 +111,7 @@ static bool fill_table(ls__merges *m) {
 }
 
 static ls_status read_merges(ls__bpe *b, const ls__vocab *v, const ls__part *part) {
-  if (!part->text) return ls__part_fail(part, "is missing");
+  if (!part->text) return ls__part_fail(part, "the value is missing");
   ls__cursor cursor = {.part = part};
   ls_status status = read_list(b, v, &cursor);
   if (!status && !fill_table(&b->merges)) status = ls__part_memory(part);
@@ -119,7 +121,7 @@ static ls_status read_merges(ls__bpe *b, const ls__vocab *v, const ls__part *par
 
 /* ---- the section --------------------------------------------------------------------------------------------------- */
 
-/* Dropout changes ids at random, for training: only the values that mean "off" are read. */
+/* Reads the settings. Dropout changes ids at random for training, so only the values that turn it off are accepted. */
 static ls_status read_settings(ls__bpe *b, const ls__part *m) {
   const ls__part *dropout = &m[LS__MODEL_DROPOUT];
   if (!ls__part_is_null(dropout) && !(dropout->length == 1 && dropout->text[0] == '0') &&

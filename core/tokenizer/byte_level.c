@@ -1,5 +1,5 @@
-/* Byte level: every byte has a printable character that stands for it, so that any text is made of known characters; and
-   the pattern by which GPT-2 cuts a text into pieces. */
+/* Byte level: a printable character for every byte, so that any text consists of known characters; and the pattern by which GPT-2 cuts a
+   text into pieces. */
 #include <string.h>
 #include "tokenizer/line.h"
 
@@ -12,8 +12,8 @@ ls_status ls__byte_level_read(const ls__part *part, const json_t *section, bool 
 
 /* ---- stand-ins ----------------------------------------------------------------------------------------------------- */
 
-/* A byte that is printable in Latin-1 stands for itself. The other 68 take the characters from U+0100 on, in order:
-   0x00-0x20, 0x7F-0xA0, 0xAD. */
+/* The character that stands for a byte. A byte that is printable in Latin-1 stands for itself; the other 68 (0x00-0x20, 0x7F-0xA0, 0xAD)
+   take the characters from U+0100 on, in order. */
 static int32_t stand_in(unsigned char byte) {
   if (byte <= 0x20) return 0x100 + byte;
   if (byte >= 0x7F && byte <= 0xA0) return 0x121 + (byte - 0x7F);
@@ -56,7 +56,7 @@ bool ls__byte_level_decode(const char *token, size_t length, ls__text *out) {
 
 /* ---- GPT-2's pattern ----------------------------------------------------------------------------------------------- */
 
-/* 's 't 're 've 'm 'll 'd: their length behind the apostrophe at `at`, 0 where there is none. */
+/* The length of 's 't 're 've 'm 'll or 'd whose apostrophe is at `at`; 0 where there is none. */
 static size_t contraction(const char *text, size_t length, size_t at) {
   if (at + 1 >= length) return 0;
   char a = text[at + 1], b = at + 2 < length ? text[at + 2] : 0;
@@ -74,7 +74,7 @@ static size_t run_end(const char *text, size_t length, size_t at, ls__class kind
   return at;
 }
 
-/* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
+/* The end of a piece that GPT-2's pattern finds: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 size_t ls__byte_level_cut(const char *text, size_t length, size_t at) {
   int32_t code;
   size_t n = ls__utf8_next(text + at, length - at, &code);
@@ -89,7 +89,7 @@ size_t ls__byte_level_cut(const char *text, size_t length, size_t at) {
     kind = ls__text_class(code);
     if (kind != LS__CLASS_SPACE) return run_end(text, length, at + 1 + n, kind);
   }
-  /* White space before other text leaves its last character to that text, unless it has only this one. */
+  /* White space before other text leaves its last character to that text, unless it is only one character. */
   size_t end = run_end(text, length, at, LS__CLASS_SPACE), last = end - 1;
   if (end == length) return end;
   while (((unsigned char)text[last] & 0xC0) == 0x80) last--;

@@ -1,5 +1,5 @@
-/* "Precompiled" normalizers: the map of characters of a SentencePiece model, a double array of 32-bit units and the texts
-   that its leaves point to. */
+/* "Precompiled" normalizers: the character map of a SentencePiece model. It is a trie, stored as a double array of 32-bit units, and the
+   texts to which the leaves of the trie point. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -9,7 +9,7 @@
 
 static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 0x200) >> 6); }
 
-/* What a text is replaced by, NULL where it stays: that of its shortest beginning which is in the trie. */
+/* The replacement of the shortest beginning of a text that is in the trie; NULL where no beginning is in it. */
 static const char *find(const ls__charsmap *m, const char *text, size_t length) {
   size_t at = 0;
   if (!m->units) return NULL;
@@ -36,7 +36,7 @@ static int32_t digit(char c) {
   return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Decodes base64; gives the bytes, SIZE_MAX where it is none. */
+/* Decodes base64 and returns the number of bytes; SIZE_MAX where the text is not base64. */
 static size_t decode(const char *text, size_t length, unsigned char *out) {
   size_t n = 0;
   uint32_t bits = 0;
@@ -72,13 +72,13 @@ static ls_status fill(ls__charsmap *m, const ls__part *part, const unsigned char
   if (ls__utf8_valid(m->text, m->length) != m->length) return ls__part_fail(part, "\"precompiled_charsmap\" has texts that are not UTF-8");
   for (int c = 0; c < 128; c++) {
     char one = (char)c;
-    m->plain[c] = c != '\r' && !find(m, &one, 1); /* a carriage return may be one character with a line feed */
+    m->plain[c] = c != '\r' && !find(m, &one, 1); /* a carriage return may form one character with a line feed */
   }
   return LS_OK;
 }
 
 ls_status ls__charsmap_read(ls__charsmap *m, const ls__part *part, const char *base64, size_t length) {
-  if (!length) { /* changes nothing */
+  if (!length) { /* an empty map changes nothing */
     memset(m->plain, 1, sizeof m->plain);
     return LS_OK;
   }
@@ -103,10 +103,10 @@ static size_t characters(const char *text, size_t length) {
   return n;
 }
 
-/* A character that waits: what is removed behind it may yet change whom it replaces. */
+/* The last character written is kept back, since characters removed behind it still change how many it replaces. */
 typedef struct writer {
   ls__rewriter *r;
-  int32_t code, change; /* how many characters it is more than those it replaces; code -1: none waits */
+  int32_t code, change; /* how many characters it adds to those that it replaces; `code` is -1 where no character is kept back */
 } writer;
 
 static void flush(writer *w) {
@@ -122,8 +122,8 @@ static void put(writer *w, int32_t code, int32_t change) {
   w->change = change;
 }
 
-/* Puts the new text in place of the old one; characters that are left on one side come last. A text that is replaced by
-   nothing at the very beginning leaves its place to what follows, as in the reference. */
+/* Replaces a text character by character; characters that only one of both texts has come last. Where a text at the very beginning is
+   replaced by nothing, its origin goes to the text that follows, as in Hugging Face's tokenizers. */
 static void replace(writer *w, const char *text, size_t size, const char *with) {
   size_t length = strlen(with), old = characters(text, size), new = characters(with, length), i = 0;
   for (size_t at = 0; at < length; i++) {
@@ -146,8 +146,8 @@ static size_t cluster_end(const char *text, size_t length, size_t at) {
   return at;
 }
 
-/* Clusters of characters are looked up whole where they are short, as the models were made. Where an emptied beginning has put
-   places out of step, `read` is ahead of r->at. */
+/* Short clusters of characters are looked up as a whole, as SentencePiece does. `read` is ahead of r->at where the beginning was
+   replaced by nothing. */
 void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   const char *text = r->in->text.data;
   size_t read = r->at, end = r->end;
@@ -155,7 +155,8 @@ void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   while (read < end) {
     size_t run = read;
     while (run < end && (unsigned char)text[run] < 128 && m->plain[(unsigned char)text[run]]) run++;
-    if (run < end && run > read && (unsigned char)text[run] >= 128) run--; /* may be one with what follows */
+    /* The last ASCII character may form a cluster with what follows. */
+    if (run < end && run > read && (unsigned char)text[run] >= 128) run--;
     if (run > read) flush(&w);
     if (run > read && r->at == read) {
       ls__rewrite_copy(r, run);

@@ -1,13 +1,13 @@
-/* Cutting a piece of text by a pattern, in the five ways that tokenizer.json knows. */
+/* Cutting a piece of text by a pattern, in the five ways (behaviors) that tokenizer.json has. */
 #include "tokenizer/line.h"
 
-/* Pieces come in order; empty ones are dropped. `match` is what the pattern found or, where inverted, what it left. */
+/* Collects the pieces in order and drops empty ones. A match is what the pattern found or, where inverted, what the pattern left. */
 typedef struct cutter {
   ls__spans *out;
-  size_t base;          /* of the piece in its line */
+  size_t base;          /* where the piece begins in its line */
   ls__behavior behavior;
   bool inverted, started, was_match, no_memory;
-  ls__span last;        /* not given out yet: the next one may join it */
+  ls__span last;        /* the last piece, which the next one may still join */
 } cutter;
 
 static void give(cutter *c) {

@@ -1,11 +1,11 @@
-/* Decoders: from tokens to a text. Each stage makes a list of texts from a list of texts; in the end they are joined. */
+/* Decoders: from tokens to a text. Each stage turns a list of texts into a list of texts; at the end they are joined. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/tokenizer.h"
 
 enum { BYTE_LEVEL, REPLACE, WORD_PIECE, BYTE_FALLBACK, FUSE, STRIP, METASPACE, SUFFIX, CTC, KINDS };
 
-static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while ids are decoded"); }
+static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while token ids are decoded"); }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
@@ -100,7 +100,7 @@ bool ls__texts_add(ls__texts *t, const char *text, size_t length) {
   return from + length < UINT32_MAX && ls__text_add(&t->text, text, length) && ls__spans_add(&t->at, from, from + length);
 }
 
-/* Ends the text that was written behind the last one. */
+/* Ends the text that was appended from byte `from` on. */
 static bool end_text(ls__texts *t, size_t from) {
   return t->text.length < UINT32_MAX && ls__spans_add(&t->at, from, t->text.length);
 }
@@ -116,8 +116,9 @@ static word word_at(const ls__texts *t, size_t i) {
 
 /* ---- one text after the other -------------------------------------------------------------------------------------- */
 
-/* Appends a text with every `what` in it replaced. */
-static bool add_replaced(ls__text *out, const char *text, size_t length, const char *what, size_t size, const char *with, size_t with_size) {
+/* Appends a text in which every `what` is replaced by `with`. */
+static bool add_replaced(ls__text *out, const char *text, size_t length, const char *what, size_t size, const char *with,
+                         size_t with_size) {
   size_t done = 0;
   for (size_t at = 0; size && at + size <= length;) {
     if (memcmp(text + at, what, size)) {
@@ -130,7 +131,7 @@ static bool add_replaced(ls__text *out, const char *text, size_t length, const c
   return ls__text_add(out, text + done, length - done);
 }
 
-/* Takes out the spaces that English does not have, in the order in which the reference looks for them. */
+/* Removes the spaces that English does not write, in the same order as transformers. */
 static bool clean_up(ls__text *text, size_t from, ls__text *work) {
   static const char *const pairs[][2] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
     {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
@@ -175,7 +176,7 @@ static bool word_piece(const ls__decoder_stage *s, word w, bool first, ls__text 
   return !s->clean || clean_up(out, from, work);
 }
 
-/* Signs become spaces, but for those of the first token. */
+/* Replaces the sign U+2581 by a space; in the first token it may be removed instead. */
 static bool metaspace(const ls__decoder_stage *s, word w, bool first, ls__text *out) {
   bool drop = first && s->clean;
   return add_replaced(out, w.text, w.length, s->text.data, s->text.length, " ", drop ? 0 : 1);
@@ -205,7 +206,7 @@ static ls_status one_by_one(const ls__decoder_stage *s, const ls__texts *in, ls_
     case STRIP: good = strip(s, w, &out->text); break;
     case METASPACE: good = metaspace(s, w, !i, &out->text); break;
     case SUFFIX: good = add_replaced(&out->text, w.text, w.length, s->text.data, s->text.length, " ", i + 1 < in->at.count); break;
-    default: if (!same) good = ctc(s, w, &out->text, &work); /* CTC says a token again and again */
+    default: if (!same) good = ctc(s, w, &out->text, &work); /* CTC repeats a token while its sound lasts */
     }
     if (!status && (!good || (!(s->kind == CTC && out->text.length == from) && !end_text(out, from)))) status = no_memory();
   }
@@ -223,7 +224,7 @@ static int32_t byte_of(word w) {
   return high && low ? (int32_t)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
 }
 
-/* Neighbouring bytes become characters; where they are none, each of them becomes U+FFFD. */
+/* Turns neighbouring bytes into characters; where the bytes are not UTF-8, each becomes U+FFFD. */
 static bool give_bytes(ls__text *bytes, ls__texts *out) {
   bool good = ls__utf8_valid(bytes->data, bytes->length) == bytes->length, added = true;
   if (good && bytes->length) added = ls__texts_add(out, bytes->data, bytes->length);

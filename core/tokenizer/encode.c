@@ -1,18 +1,18 @@
-/* Encoding: from a text to tokens, each with its place, and what stands around them. */
+/* Encoding: from a text to tokens with their places in the text, and the special tokens around them. */
 #include <string.h>
 #include "tokenizer/tokenizer.h"
 
-enum { LONGEST_TEXT = 268435456 }; /* bytes; with every byte replaced its places still fit in 32 bits */
+enum { LONGEST_TEXT = 268435456 }; /* bytes; even where every byte is replaced, places still fit in 32 bits */
 
 static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized"); }
 
-/* A text on its way. */
+/* The state of a text that is being encoded. */
 typedef struct way {
   ls_tokenizer *t;
   ls__found *found;
   const char *text;
   size_t length;
-  const uint32_t *character; /* the number of the character at each byte; NULL where all are of one byte */
+  const uint32_t *character; /* for each byte the number of its character; NULL where all characters are one byte */
   int16_t which;
   bool places, tracked, trims;
   int32_t word;
@@ -22,7 +22,7 @@ typedef struct way {
 
 static uint32_t character_at(const way *w, uint32_t byte) { return w->character ? w->character[byte] : byte; }
 
-static bool is_blank(int32_t code) { return code == 0x120 || ls__text_class(code) == LS__CLASS_SPACE; } /* 0x120 stands for a space */
+static bool is_blank(int32_t code) { return code == 0x120 || ls__text_class(code) == LS__CLASS_SPACE; } /* U+0120 stands for a space */
 
 static ls__span blanks(const char *text, size_t length) {
   ls__span n = {0, 0};
@@ -38,7 +38,7 @@ static ls__span blanks(const char *text, size_t length) {
   return n;
 }
 
-/* `origin` is in bytes of the text. */
+/* Adds a token. `origin` is its place in bytes of the text, `trim` the white space at both of its ends. */
 static ls_status give(way *w, int32_t id, ls__span origin, ls__span trim) {
   ls__found *f = w->found;
   ls_token *token = ls__reserve(f->token, &f->room, f->count, 1, sizeof *token);
@@ -51,7 +51,7 @@ static ls_status give(way *w, int32_t id, ls__span origin, ls__span trim) {
   return !w->trims || ls__spans_add(&f->trim, trim.from, trim.to) ? LS_OK : no_memory();
 }
 
-/* The origin of a stretch of a line. */
+/* The place in the original text of the bytes from `from` to `to` of a line. */
 static ls__span origin_of(const ls__line *line, size_t from, size_t to) {
   if (!line->tracked) return (ls__span){0, 0};
   const ls__span *origin = line->origin.data;
@@ -83,7 +83,7 @@ static ls_status encode_pieces(way *w) {
   return LS_OK;
 }
 
-/* A stretch of t->line without added tokens. */
+/* Encodes a stretch of t->line that has no added tokens. */
 static ls_status encode_plain(way *w, size_t from, size_t to) {
   ls_tokenizer *t = w->t;
   ls__line_clear(&t->cut, w->tracked);
@@ -95,7 +95,7 @@ static ls_status encode_plain(way *w, size_t from, size_t to) {
   return status ? status : encode_pieces(w);
 }
 
-/* A stretch of the text in which no token is cut out before the normalizer. */
+/* Encodes a stretch of the text in which no added token is cut out before the normalizer. */
 static ls_status encode_stretch(way *w, size_t from, size_t to) {
   ls_tokenizer *t = w->t;
   ls__line_clear(&t->line, w->tracked);
@@ -130,7 +130,7 @@ static ls_status encode_text(way *w) {
 
 /* ---- before and after ---------------------------------------------------------------------------------------------- */
 
-/* Numbers the characters; the bytes within one have the number of the character. */
+/* Numbers the characters; every byte of a character has the character's number. */
 static ls_status number(way *w) {
   ls__text *numbers = &w->t->characters;
   bool ascii = true;
@@ -182,8 +182,8 @@ static size_t specials(const ls__post_items *items) {
   return n;
 }
 
-/* Cuts the texts so that they and `around` special tokens are no more than the limit. Of two, the longer gives way until both
-   are equally long. */
+/* Cuts the texts so that their tokens and `around` special tokens are within the limit. With LS_CUT_LONGEST the longer text is cut until
+   both are equally long. */
 static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
   ls__found *a = &t->text_found[0], *b = how->pair ? &t->text_found[1] : NULL;
   size_t limit = (size_t)how->limit, first = a->count, second = b ? b->count : 0;
@@ -204,7 +204,8 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
     if (first >= limit) return ls__fail(LS_ERROR_ARGUMENT, "the first text alone has %zu tokens, and only the second may be cut", first);
     second = limit - first;
   } else {
-    if (second && second >= limit) return ls__fail(LS_ERROR_ARGUMENT, "the second text alone has %zu tokens, and only the first may be cut", second);
+    if (second && second >= limit)
+      return ls__fail(LS_ERROR_ARGUMENT, "the second text alone has %zu tokens, and only the first may be cut", second);
     first = limit - second;
   }
   keep(a, first, how->cut_left);
@@ -212,7 +213,7 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
   return LS_OK;
 }
 
-/* Takes white space out of the places. */
+/* Removes white space from the places of tokens. */
 static void trim(ls__found *f, bool keeps_first) {
   for (size_t i = 0; i < f->trim.count; i++) {
     ls_token *token = &f->token[i];

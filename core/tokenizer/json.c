@@ -1,5 +1,5 @@
-/* Reading tokenizer.json: an object cut into its members, small members through jansson, the two long ones (vocabulary and
-   merges) item by item: a tree of a hundred thousand strings costs more time and memory than all the rest. */
+/* Reading tokenizer.json. An object is cut into its members; jansson parses the small ones. The two long ones (vocabulary and merges)
+   are read item by item, since a tree of a hundred thousand strings costs more time and memory than all the rest. */
 #include "tokenizer/json.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 
 enum {
-  DEEPEST = 64,          /* brackets inside brackets */
-  LONGEST_PART = 4194304 /* bytes that jansson is given: its tree takes some forty times as much */
+  DEEPEST = 64,          /* the most brackets inside each other */
+  LONGEST_PART = 4194304 /* the most bytes that jansson parses; its tree takes some forty times as much memory */
 };
 
 /* ---- errors -------------------------------------------------------------------------------------------------------- */
@@ -44,7 +44,7 @@ static ls_status keep_member(const ls__part *object, const char *const *names, l
   ls__printable(key, length, shown, sizeof shown);
   for (int32_t i = 0; names[i]; i++) {
     if (strlen(names[i]) != length || memcmp(names[i], key, length)) continue;
-    if (out[i].text) return ls__part_fail(object, "\"%s\" stands there twice", shown);
+    if (out[i].text) return ls__part_fail(object, "the member \"%s\" occurs twice", shown);
     out[i].text = value->text;
     out[i].length = value->length;
     return LS_OK;
@@ -52,7 +52,7 @@ static ls_status keep_member(const ls__part *object, const char *const *names, l
   return ls__part_fail(object, "\"%s\" is unknown to this version of luasight", shown);
 }
 
-/* Cuts the object at the beginning of a part; `*stop` is where it ends. */
+/* Cuts the object at the beginning of a part into its members; `*stop` is the end of the object. */
 static ls_status cut(const ls__part *object, const char *const *names, ls__part *out, const ls__inside *inside, size_t *stop) {
   const char *text = object->text;
   size_t length = object->length, at = ls__json_space(text, length, 0);
@@ -61,19 +61,19 @@ static ls_status cut(const ls__part *object, const char *const *names, ls__part 
     const char *dot = object->place[0] ? "." : "";
     snprintf(out[i].place, sizeof out[i].place, "%.40s%s%.40s", object->place, dot, names[i]);
   }
-  if (at == length || text[at] != '{') return ls__part_fail(object, "is not a JSON object");
+  if (at == length || text[at] != '{') return ls__part_fail(object, "the value is not a JSON object");
   at = ls__json_space(text, length, at + 1);
   for (bool first = true; at < length && text[at] != '}'; first = false) {
     if (!first) {
-      if (text[at] != ',') return ls__part_fail(object, "is not valid JSON at byte %zu: a comma is missing", at);
+      if (text[at] != ',') return ls__part_fail(object, "the text is not valid JSON at byte %zu: a comma is missing", at);
       at = ls__json_space(text, length, at + 1);
     }
     int deep = 0;
     size_t key = at, end = at < length && text[at] == '"' ? ls__json_skip(text, length, at, 1, &deep) : 0;
-    if (!end) return ls__part_fail(object, "is not valid JSON at byte %zu: the name of a member is missing", at);
+    if (!end) return ls__part_fail(object, "the text is not valid JSON at byte %zu: the name of a member is missing", at);
     size_t name = end - key - 2;
     at = ls__json_space(text, length, end);
-    if (at == length || text[at] != ':') return ls__part_fail(object, "is not valid JSON at byte %zu: a colon is missing", at);
+    if (at == length || text[at] != ':') return ls__part_fail(object, "the text is not valid JSON at byte %zu: a colon is missing", at);
     at = ls__json_space(text, length, at + 1);
     ls__part value = {.file = object->file, .text = text + at, .length = length - at};
     if (inside && at < length && text[at] == '{' && name == strlen(inside->name) &&
@@ -85,14 +85,14 @@ static ls_status cut(const ls__part *object, const char *const *names, ls__part 
     } else {
       end = ls__json_skip(text, length, at, DEEPEST, &deep);
     }
-    if (deep) return ls__part_fail(object, "is nested deeper than %d brackets", DEEPEST);
-    if (!end) return ls__part_fail(object, "is not valid JSON at byte %zu: a value is missing, or the file is cut short", at);
+    if (deep) return ls__part_fail(object, "the text nests brackets deeper than %d", DEEPEST);
+    if (!end) return ls__part_fail(object, "the text is not valid JSON at byte %zu: a value is missing, or the file is cut short", at);
     value.length = end - at;
     ls_status status = keep_member(object, names, out, text + key + 1, name, &value);
     if (status) return status;
     at = ls__json_space(text, length, end);
   }
-  if (at == length) return ls__part_fail(object, "is not valid JSON: the file is cut short");
+  if (at == length) return ls__part_fail(object, "the text is not valid JSON: the file is cut short");
   *stop = at + 1;
   return LS_OK;
 }
@@ -102,15 +102,15 @@ ls_status ls__part_members(const ls__part *object, const char *const *names, ls_
   ls_status status = cut(object, names, out, inside, &stop);
   if (status) return status;
   if (ls__json_space(object->text, object->length, stop) != object->length)
-    return ls__part_fail(object, "something follows its end");
+    return ls__part_fail(object, "something follows the end of the JSON object");
   return LS_OK;
 }
 
 /* ---- small parts --------------------------------------------------------------------------------------------------- */
 
 ls_status ls__part_parse(const ls__part *part, json_t **out) {
-  if (!part->text) return ls__part_fail(part, "is missing");
-  if (part->length > LONGEST_PART) return ls__part_fail(part, "has %zu bytes, which is more than any tokenizer needs", part->length);
+  if (!part->text) return ls__part_fail(part, "the value is missing");
+  if (part->length > LONGEST_PART) return ls__part_fail(part, "its %zu bytes are more than any tokenizer needs", part->length);
   json_error_t error;
   json_t *tree = ls__json_load(part->text, part->length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
   if (!tree) {
@@ -118,14 +118,14 @@ ls_status ls__part_parse(const ls__part *part, json_t **out) {
     char shown[JSON_ERROR_TEXT_LENGTH];
     const char *near = strstr(error.text, " near '");
     ls__printable(error.text, near ? (size_t)(near - error.text) : strlen(error.text), shown, sizeof shown);
-    return ls__part_fail(part, "is not valid JSON at its byte %d (%s)", error.position, shown);
+    return ls__part_fail(part, "the text is not valid JSON at its byte %d (%s)", error.position, shown);
   }
   *out = tree;
   return LS_OK;
 }
 
 ls_status ls__part_allow(const ls__part *part, const json_t *object, const char *const *allowed) {
-  if (!json_is_object(object)) return ls__part_fail(part, "is not a JSON object");
+  if (!json_is_object(object)) return ls__part_fail(part, "the value is not a JSON object");
   const char *name;
   json_t *value;
   json_object_foreach((json_t *)object, name, value) {
@@ -141,7 +141,7 @@ ls_status ls__part_allow(const ls__part *part, const json_t *object, const char 
 
 ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *name, bool absent, bool *out) {
   const json_t *value = json_object_get(object, name);
-  if (value && !json_is_boolean(value)) return ls__part_fail(part, "%s is not true or false", name);
+  if (value && !json_is_boolean(value)) return ls__part_fail(part, "\"%s\" is neither true nor false", name);
   *out = value ? json_is_true(value) : absent;
   return LS_OK;
 }
@@ -179,7 +179,7 @@ const char *ls__part_type(const json_t *object) { return json_string_value(json_
 
 ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
   const char *type = ls__part_type(object);
-  if (!type) return ls__part_fail(part, "has no \"type\"");
+  if (!type) return ls__part_fail(part, "a stage has no \"type\"");
   char shown[80];
   return ls__part_fail(part, "%s is not implemented in this version of luasight",
                        ls__printable(type, strlen(type), shown, sizeof shown));
@@ -188,7 +188,7 @@ ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
 static ls_status read_stages(const ls__part *part, const json_t *section, const char *list, ls__stage_reader *read,
                              void *context) {
   const char *type = ls__part_type(section);
-  if (!json_is_object(section)) return ls__part_fail(part, "is not a JSON object");
+  if (!json_is_object(section)) return ls__part_fail(part, "the value is not a JSON object");
   if (!type || strcmp(type, "Sequence")) return read(context, part, section);
   const char *const names[] = {"type", list, NULL};
   ls_status status = ls__part_allow(part, section, names);
@@ -228,7 +228,7 @@ static int32_t hex4(const char *text, size_t length) {
   return value;
 }
 
-/* The escape behind a backslash at `text`: its bytes into `out`; gives the length read, 0 where it is none. */
+/* Reads the escape behind a backslash at `text` and writes its bytes to `out`; returns the length read, 0 where the escape is invalid. */
 static size_t read_escape(const char *text, size_t length, char *out, size_t *written) {
   static const char signs[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
   *written = 1;
@@ -255,7 +255,7 @@ static size_t read_escape(const char *text, size_t length, char *out, size_t *wr
 static ls_status read_escaped(ls__cursor *c, size_t item, size_t end, const char **text, size_t *length) {
   const char *from = c->part->text;
   c->scratch.length = 0;
-  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* escapes only shrink */
+  if (!ls__text_reserve(&c->scratch, end - c->at)) return ls__part_memory(c->part); /* an escape is longer than the bytes it means */
   while (c->at < end) {
     const char *slash = memchr(from + c->at, '\\', end - c->at);
     size_t plain = (slash ? (size_t)(slash - from) : end) - c->at, written;
@@ -263,7 +263,7 @@ static ls_status read_escaped(ls__cursor *c, size_t item, size_t end, const char
     c->at += plain;
     if (!slash) break;
     size_t read = read_escape(from + c->at + 1, end - c->at - 1, c->scratch.data + c->scratch.length, &written);
-    if (!read) return ls__cursor_fail(c, item, "a string has an escape that is none, a lone surrogate, or U+0000");
+    if (!read) return ls__cursor_fail(c, item, "a string has an invalid escape, a lone surrogate, or U+0000");
     c->scratch.length += written;
     c->at += read + 1;
   }
@@ -281,7 +281,7 @@ ls_status ls__cursor_string(ls__cursor *c, size_t item, const char **text, size_
   while ((end = ls__json_plain(from, stop, end, &high)) < stop && from[end] != '"') {
     if (from[end] != '\\') return ls__cursor_fail(c, item, "a string has a control character");
     if (stop - end < 2) break;
-    escaped = true; /* what is escaped may be a quote; if it is no escape at all, read_escaped finds out */
+    escaped = true; /* the escaped character may be a quote; read_escaped finds an invalid escape */
     end += 2;
   }
   if (end >= stop || from[end] != '"') return ls__cursor_fail(c, item, "a string does not end");
@@ -303,7 +303,7 @@ ls_status ls__cursor_integer(ls__cursor *c, size_t item, int64_t *out) {
   ls__cursor_peek(c);
   for (; c->at < c->part->length && c->part->text[c->at] >= '0' && c->part->text[c->at] <= '9'; c->at++, digits++) {
     value = value * 10 + (c->part->text[c->at] - '0');
-    if (value > INT32_MAX) return ls__cursor_fail(c, item, "the id is beyond 2147483647");
+    if (value > INT32_MAX) return ls__cursor_fail(c, item, "the id is larger than 2147483647");
   }
   char next = c->at < c->part->length ? c->part->text[c->at] : 0;
   if (!digits || next == '.' || next == 'e' || next == 'E') return ls__cursor_fail(c, item, "the id is not a whole number from 0 on");

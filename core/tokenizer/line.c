@@ -1,4 +1,4 @@
-/* Lines: text that remembers where each of its bytes comes from, and the rewriting of one into another. */
+/* Lines: texts that store for each of their bytes where it comes from, and the rewriting of one line into another. */
 #include "tokenizer/line.h"
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ bool ls__line_add(ls__line *line, const char *text, size_t length, size_t from) 
   return true;
 }
 
-/* Appends bytes that all have one origin. */
+/* Appends bytes that all have the same origin. */
 static void append(ls__rewriter *r, const char *text, size_t length, ls__span origin) {
   r->any = true;
   if (!ls__text_add(&r->out->text, text, length)) r->no_memory = true;
@@ -74,7 +74,7 @@ void ls__rewrite_copy(ls__rewriter *r, size_t to) {
 
 void ls__rewrite_skip(ls__rewriter *r, size_t to) { r->at = to; }
 
-/* Before the first character there is only the place where it begins. */
+/* The origin of the character before the present one; at the beginning, an empty place there. */
 static ls__span origin_before(const ls__rewriter *r) {
   const ls__spans *origin = &r->in->origin;
   if (!r->in->tracked || !origin->count) return (ls__span){0, 0};

@@ -1,24 +1,26 @@
-/* The sections of tokenizer.json, each given to the file that knows its kind; kinds that none knows are refused by name. */
+/* Reads the sections of tokenizer.json, each in the file that implements its kind. A kind that luasight does not have is an error with
+   its name. */
 #include <string.h>
 #include "tokenizer/tokenizer.h"
 
-enum { LONGEST_FILE = 268435456 }; /* bytes; the largest in use has some 35 million */
+enum { LONGEST_FILE = 268435456 }; /* bytes; the largest file in use has some 35 million */
 
 enum { VERSION, TRUNCATION, PADDING, ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, DECODER, MODEL, SECTIONS };
 
-/* Truncation and padding are defaults for a caller that says nothing; here the caller always says, as in transformers. */
+/* The sections. Truncation and padding, which are defaults for callers that do not choose, are ignored: here the caller always chooses,
+   as in transformers. */
 static const char *const sections[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
                                        "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
 
 static ls_status check_version(const ls__part *part) {
   if (part->text && part->length == 5 && !memcmp(part->text, "\"1.0\"", 5)) return LS_OK;
-  return ls__part_fail(part, "is not \"1.0\", the only one that there is");
+  return ls__part_fail(part, "the version is not \"1.0\", the only one that can be read");
 }
 
 ls_status ls__tokenizer_read(ls_tokenizer *t, const char *json, size_t length, const char *file) {
   ls__part whole = {.file = file, .text = json, .length = length}, part[SECTIONS], model[LS__MODEL_PARTS];
   ls__inside inside = {"model", ls__model_parts, model};
-  if (length > LONGEST_FILE) return ls__part_fail(&whole, "has %zu bytes, which is more than any tokenizer needs", length);
+  if (length > LONGEST_FILE) return ls__part_fail(&whole, "its %zu bytes are more than any tokenizer needs", length);
   ls_status status = ls__part_members(&whole, sections, part, &inside);
   if (!status) status = check_version(&part[VERSION]);
   if (!status) status = ls__normalizers_read(&t->normalizers, &part[NORMALIZER]);

@@ -1,11 +1,11 @@
-/* Merging by rank: of all neighbours that a merge joins, the one learned first goes first, the leftmost among equals. */
+/* Merging by rank: of all pairs of neighbours that a merge joins, the one learned first is joined first; among equals, the leftmost. */
 #include <string.h>
 #include "tokenizer/model.h"
 
-enum { SHORT = 64 }; /* up to here looking at every pair is faster than keeping them in order */
+enum { SHORT = 64 }; /* up to this many symbols, looking at every pair is faster than a heap */
 
 static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count) {
-  int32_t rank[SHORT], into[SHORT]; /* of the pair that begins at each place */
+  int32_t rank[SHORT], into[SHORT]; /* the rank and the result of the pair that begins at each place */
 #define look(i)                                                                      \
   do {                                                                               \
     const ls__merge *found = ls__merge_find(m, symbols[i].id, symbols[(i) + 1].id);  \
@@ -20,7 +20,7 @@ static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count
     if (rank[best] == INT32_MAX) break;
     symbols[best] = (ls__symbol){into[best], symbols[best].length + symbols[best + 1].length};
     count--;
-    size_t after = count - best - 1; /* symbols behind the merged one */
+    size_t after = count - best - 1; /* the number of symbols behind the merged one */
     memmove(symbols + best + 1, symbols + best + 2, after * sizeof *symbols);
     if (after) {
       memmove(rank + best + 1, rank + best + 2, (after - 1) * sizeof *rank);
@@ -36,12 +36,12 @@ static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count
 /* ---- long pieces: a heap of pairs over a linked list ----------------------------------------------------------------- */
 
 typedef struct candidate {
-  int32_t rank, at, left, right, into; /* valid while the ids at `at` and behind it are still these */
+  int32_t rank, at, left, right, into; /* valid while the symbols at `at` and behind it still have the ids `left` and `right` */
 } candidate;
 
 typedef struct chain {
   const ls__merges *m;
-  ls__symbol *symbols; /* id -1 where merged away */
+  ls__symbol *symbols; /* the id of a symbol is -1 once it is joined to the symbol before it */
   int32_t *next, *before;
   candidate *heap;
   size_t heap_count;

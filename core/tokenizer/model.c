@@ -1,4 +1,5 @@
-/* The model section: which of the four kinds it is, settings that several have, and the memory of pieces seen before. */
+/* The model section of tokenizer.json: which of the four kinds it is, settings that several kinds have, and a cache of pieces of text
+   already encoded. */
 #include "tokenizer/model.h"
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static bool is_text(const ls__part *part, const char *text) {
 
 ls_status ls__model_flag(const ls__part *part, bool *out) {
   if (!ls__part_is_null(part) && !is_text(part, "true") && !is_text(part, "false"))
-    return ls__part_fail(part, "is not true or false");
+    return ls__part_fail(part, "the value is neither true nor false");
   *out = is_text(part, "true");
   return LS_OK;
 }
@@ -62,7 +63,7 @@ ls_status ls__model_token(const ls__part *part, const ls__vocab *v, int32_t *out
 
 /* ---- the kind ------------------------------------------------------------------------------------------------------ */
 
-/* Old files do not say it: then the members tell. */
+/* Finds the kind from the members that there are, since old files do not name the kind. */
 static ls__model_kind guess(const ls__part *parts) {
   if (parts[LS__MODEL_VOCAB].text && parts[LS__MODEL_VOCAB].text[0] == '[') return LS__UNIGRAM;
   if (parts[LS__MODEL_MERGES].text) return LS__BPE;
@@ -84,13 +85,15 @@ static ls_status read_kind(ls__model *m, const ls__part *parts) {
   if (status) return status;
   char shown[80];
   const char *text = json_string_value(name);
-  if (!text) status = ls__part_fail(type, "is not a text");
-  else status = ls__part_fail(type, "%s is not implemented in this version of luasight", ls__printable(text, strlen(text), shown, sizeof shown));
+  if (!text) status = ls__part_fail(type, "the value is not a text");
+  else
+    status = ls__part_fail(type, "%s is not implemented in this version of luasight",
+                           ls__printable(text, strlen(text), shown, sizeof shown));
   json_decref(name);
   return status;
 }
 
-/* Members that belong to another kind would change what the model does. */
+/* Fails for members of another kind, which would otherwise be ignored although they change what the model does. */
 static ls_status check_members(ls__model_kind kind, const ls__part *parts) {
   static const uint32_t own[LS__MODELS] = {
     [LS__BPE] = 1 << LS__MODEL_UNKNOWN | 1 << LS__MODEL_MERGES | 1 << LS__MODEL_DROPOUT | 1 << LS__MODEL_PREFIX | 1 << LS__MODEL_SUFFIX |
@@ -100,19 +103,19 @@ static ls_status check_members(ls__model_kind kind, const ls__part *parts) {
     [LS__UNIGRAM] = 1 << LS__MODEL_UNKNOWN_ID | 1 << LS__MODEL_BYTE_FALLBACK,
   };
   for (int32_t i = LS__MODEL_UNKNOWN; i < LS__MODEL_PARTS; i++)
-    if (parts[i].text && !(own[kind] >> i & 1)) return ls__part_fail(&parts[i], "does not belong to a model of type %s", kinds[kind]);
+    if (parts[i].text && !(own[kind] >> i & 1)) return ls__part_fail(&parts[i], "this does not belong to a model of type %s", kinds[kind]);
   return LS_OK;
 }
 
 /* ---- pieces seen --------------------------------------------------------------------------------------------------- */
 
-/* Looked up at one place only: a newer piece puts out an older one. */
+/* A piece of text in the cache with its tokens. Each piece has one possible place there, and a newer piece replaces an older one. */
 typedef struct ls__word {
   uint32_t hash;
-  uint8_t length, count; /* length 0: empty */
+  uint8_t length, count; /* a `length` of 0: the place is empty */
   char text[26];
   int32_t id[6];
-  uint8_t to[6];         /* where each token ends */
+  uint8_t to[6];         /* for each token where it ends */
 } ls__word;
 
 enum { WORDS = 32768 };
@@ -121,7 +124,7 @@ _Static_assert(sizeof(ls__word) == 64, "a word is one cache line");
 
 static void remember(ls__word *word, uint32_t hash, const char *piece, size_t length, const ls__piece_token *tokens, size_t count) {
   for (size_t i = 0, at = 0; i < count; at = tokens[i++].to)
-    if (tokens[i].from != at || tokens[i].to > length) return; /* several tokens for the same bytes */
+    if (tokens[i].from != at || tokens[i].to > length) return; /* several tokens have the same bytes, which the cache cannot store */
   word->hash = hash;
   word->length = (uint8_t)length;
   word->count = (uint8_t)count;
@@ -151,7 +154,7 @@ static ls_status encode(ls__model *m, const char *piece, size_t length, ls__toke
   }
 }
 
-/* A stretch that stands at `base` of its piece. */
+/* Encodes a stretch of text that begins at byte `base` of its piece, from the cache if it is there. */
 static ls_status encode_seen(ls__model *m, const char *text, size_t length, size_t base, ls__tokens *out) {
   uint64_t hash = ls__hash(text, length, m->seed);
   ls__word *word = &m->seen[hash % WORDS];
@@ -172,7 +175,7 @@ static ls_status encode_seen(ls__model *m, const char *text, size_t length, size
 ls_status ls__model_encode(ls__model *m, const char *piece, size_t length, ls__tokens *out) {
   if (m->kind != LS__BPE || !m->bpe.words_apart) return encode_seen(m, piece, length, 0, out);
   static const char sign[] = "\xE2\x96\x81";
-  for (size_t at = 0, end; at < length; at = end) { /* words, as far as they can be told: a sign behind another character */
+  for (size_t at = 0, end; at < length; at = end) { /* a sign behind another character begins a new word */
     bool in_signs = true;
     for (end = at; end < length; end++) {
       const char *next = memchr(piece + end, sign[0], length - end);
@@ -193,8 +196,8 @@ ls_status ls__model_encode(ls__model *m, const char *piece, size_t length, ls__t
 /* ---- life ---------------------------------------------------------------------------------------------------------- */
 
 ls_status ls__model_read(ls__model *m, ls__vocab *v, const ls__part *part, const ls__part *parts) {
-  if (!part->text) return ls__part_fail(part, "is missing");
-  if (part->text[0] != '{') return ls__part_fail(part, "is not a JSON object");
+  if (!part->text) return ls__part_fail(part, "the value is missing");
+  if (part->text[0] != '{') return ls__part_fail(part, "the value is not a JSON object");
   m->vocab = v;
   ls_status status = read_kind(m, parts);
   if (!status) status = check_members(m->kind, parts);

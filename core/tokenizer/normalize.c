@@ -1,9 +1,9 @@
-/* Normalizers: what happens to a text before it is cut. */
+/* Normalizers: changes to a text before it is cut into pieces. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/line.h"
 
-/* NFC and NFKC, NFD and NFKD: 1 is compatibility, 2 composition. Every kind from CLEAN on is a part of BertNormalizer. */
+/* In the first four kinds, bit 1 means compatibility and bit 2 composition. The kinds from CLEAN on are parts of BertNormalizer. */
 enum { NFD, NFKD, NFC, NFKC, LOWERCASE, STRIP_ACCENTS, STRIP, REPLACE, PREPEND, NMT, CHARSMAP, CLEAN, IDEOGRAPHS, MARKS };
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -102,7 +102,8 @@ void ls__normalizers_free(ls__normalizers *n) {
 
 /* ---- character by character ---------------------------------------------------------------------------------------- */
 
-enum { KEEP = -1, DROP = -2, AROUND = -3 }; /* what becomes of a character, where it is not another: AROUND: spaces */
+enum { KEEP = -1, DROP = -2, AROUND = -3 }; /* a character stays, is dropped, or gets spaces around it; any other value is the character
+                                               that replaces it */
 
 static int32_t clean(int32_t c) {
   if (c == '\t' || c == '\n' || c == '\r') return ' ';

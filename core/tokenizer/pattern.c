@@ -1,5 +1,5 @@
-/* Patterns that normalizers and pre-tokenizers look for: texts, classes of characters, and regular expressions in the
-   syntax of oniguruma, which is the one that tokenizer.json is written for. */
+/* Patterns that normalizers and pre-tokenizers look for: texts, classes of characters, and regular expressions in the syntax of
+   oniguruma, for which tokenizer.json is written. */
 #define _GNU_SOURCE 1
 #include <oniguruma.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
 static ls_status compile_regex(ls__pattern *p, const ls__part *part) {
-  static bool ready; /* starting it twice does no harm */
+  static bool ready; /* initializing oniguruma twice does no harm */
   if (!ready) {
     OnigEncoding use[] = {ONIG_ENCODING_UTF8};
     if (onig_initialize(use, 1) != ONIG_NORMAL) return ls__part_memory(part);
@@ -24,7 +24,7 @@ static ls_status compile_regex(ls__pattern *p, const ls__part *part) {
     char shown[120], said[ONIG_MAX_ERROR_MESSAGE_LEN];
     int length = onig_error_code_to_str(why, code, &info);
     ls__printable((const char *)why, (size_t)(length < 0 ? 0 : length), said, sizeof said);
-    return ls__part_fail(part, "the regular expression \"%s\" is none: %s", ls__printable(p->text, p->length, shown, sizeof shown),
+    return ls__part_fail(part, "\"%s\" is not a valid regular expression: %s", ls__printable(p->text, p->length, shown, sizeof shown),
                          said);
   }
   p->region = onig_region_new();
@@ -71,7 +71,7 @@ static ls_status next_regex(ls__matches *m, ls__span *match, bool *found) {
       return ls__fail(LS_ERROR_ARGUMENT, "the tokenizer's regular expression \"%s\" takes too many steps on this text", shown);
     }
     size_t from = (size_t)region->beg[0], to = (size_t)region->end[0];
-    if (from == to && m->last == to) { /* an empty match right behind another is none */
+    if (from == to && m->last == to) { /* an empty match directly behind another match does not count */
       int32_t code;
       m->at += m->at < m->length ? ls__utf8_next(m->text + m->at, m->length - m->at, &code) : 1;
       continue;
@@ -99,7 +99,7 @@ static bool is_one(ls__pattern_kind kind, int32_t code) {
   return ls__text_class(code) == (kind == LS__PATTERN_SPACE ? LS__CLASS_SPACE : LS__CLASS_NUMBER);
 }
 
-/* 0: white space, 1: a word, 2: anything else. */
+/* The kind of a character: 0 for white space, 1 for a word, 2 for anything else. */
 static int word_kind(int32_t code) {
   return ls__text_is_word(code) ? 1 : ls__text_class(code) == LS__CLASS_SPACE ? 0 : 2;
 }

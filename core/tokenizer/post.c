@@ -1,4 +1,4 @@
-/* The post-processor: the tokens that a tokenizer puts around a text or two, and what it does to places. */
+/* The post-processor: the special tokens that a tokenizer adds around one or two texts, and how it trims the places of tokens. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/tokenizer.h"
@@ -12,14 +12,14 @@ static ls_status add(ls__post_items *items, const ls__part *part, int64_t id, in
 }
 
 static ls_status begin_template(ls__post *p, const ls__part *part) {
-  if (p->has_template) return ls__part_fail(part, "has more than one stage that puts tokens around a text");
+  if (p->has_template) return ls__part_fail(part, "the section has more than one stage that puts tokens around a text");
   p->has_template = true;
   return LS_OK;
 }
 
 /* ---- TemplateProcessing -------------------------------------------------------------------------------------------- */
 
-/* The ids of a special token of a template. */
+/* Appends the ids of a special token of a template. */
 static ls_status add_special(ls__post_items *out, const ls__vocab *v, const ls__part *part, const json_t *template, const char *name,
                              int64_t type) {
   char shown[80];
@@ -36,7 +36,7 @@ static ls_status add_special(ls__post_items *out, const ls__vocab *v, const ls__
   return LS_OK;
 }
 
-/* `texts` is how many there must be. */
+/* Reads the items of a template, in which each of the `texts` texts must occur once. */
 static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__part *part, const json_t *template, const char *name,
                             int32_t texts) {
   const json_t *items = json_object_get(template, name);
@@ -49,7 +49,7 @@ static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__p
     int32_t bit = sequence && id ? !strcmp(id, "A") ? 1 : !strcmp(id, "B") && texts > 1 ? 2 : 0 : 0;
     int64_t type;
     if (json_object_size(item) != 1 || !id || (sequence && (!bit || seen & bit)))
-      return ls__part_fail(part, "\"%s\"[%zu] is neither a special token nor a text that is due", name, i);
+      return ls__part_fail(part, "\"%s\"[%zu] is neither a special token nor a text that is still missing", name, i);
     ls_status status = ls__part_integer(part, one, "type_id", 0, 0, &type);
     if (!status && type > INT16_MAX) status = ls__part_fail(part, "\"%s\"[%zu]: the type is beyond %d", name, i, INT16_MAX);
     if (!status && sequence) status = add(out, part, bit == 1 ? LS__FIRST_TEXT : LS__SECOND_TEXT, type);
@@ -66,19 +66,20 @@ static ls_status read_template(ls__post *p, const ls__vocab *v, const ls__part *
   if (!status) status = begin_template(p, part);
   if (!status) status = read_items(&p->single, v, part, template, "single", 1);
   const json_t *pair = json_object_get(template, "pair");
-  if (status || !pair || (json_is_array(pair) && !json_array_size(pair))) return status; /* then two texts follow each other */
+  /* Without "pair", two texts follow each other without special tokens. */
+  if (status || !pair || (json_is_array(pair) && !json_array_size(pair))) return status;
   return read_items(&p->pair, v, part, template, "pair", 2);
 }
 
 /* ---- BERT and RoBERTa ---------------------------------------------------------------------------------------------- */
 
-/* ["[SEP]", 102] */
+/* Reads a pair of a token and its id, such as ["[SEP]", 102]. */
 static ls_status read_named(const ls__vocab *v, const ls__part *part, const json_t *section, const char *name, int64_t *id) {
   const json_t *pair = json_object_get(section, name), *number = json_array_get(pair, 1);
   *id = json_integer_value(number);
   if (json_array_size(pair) == 2 && json_is_string(json_array_get(pair, 0)) && json_is_integer(number) && *id >= 0 && *id < v->size)
     return LS_OK;
-  return ls__part_fail(part, "\"%s\" is not a token of the vocabulary and its id", name);
+  return ls__part_fail(part, "\"%s\" is not a list of a token and its id in the vocabulary", name);
 }
 
 static ls_status read_bert(ls__post *p, const ls__vocab *v, const ls__part *part, const json_t *section, bool roberta) {

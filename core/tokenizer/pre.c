@@ -1,13 +1,13 @@
-/* Pre-tokenizers: cut a text into pieces, beyond which no token reaches. */
+/* Pre-tokenizers: they cut a text into pieces; a token never crosses the border of a piece. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/line.h"
 
 enum {
   CUT,
-  PREFIX,   /* a space in front of a piece that has none */
-  STAND_INS, /* bytes become the characters that stand for them */
-  METASPACE /* spaces become a sign, and one is put in front */
+  PREFIX,   /* writes a space in front of a piece that does not begin with one */
+  STAND_INS, /* replaces bytes by the printable characters that stand for them */
+  METASPACE /* replaces spaces by a sign, and writes a sign in front */
 };
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static ls_status read_byte_level(ls__pre *p, const ls__part *part, const json_t 
   return status ? status : add(p, part, STAND_INS, &stage);
 }
 
-/* Older files say "add_prefix_space" for what is a scheme now. */
+/* Reads the settings of Metaspace. Older files have "add_prefix_space" instead of "prepend_scheme". */
 ls_status ls__metaspace_read(ls__metaspace *m, const ls__part *part, const json_t *section) {
   static const char *const names[] = {"type", "replacement", "str_rep", "add_prefix_space", "prepend_scheme", "split", NULL};
   static const char *const schemes[] = {"always", "first", "never", NULL};
@@ -192,7 +192,7 @@ static void write_metaspace(const ls__pre_stage *s, ls__span piece, ls__rewriter
   }
 }
 
-/* A stage that writes: each piece into a new line, behind the piece before it. */
+/* Runs a stage that changes text: each piece is written to a new line, one behind the other. */
 static ls_status rewrite(const ls__pre_stage *s, ls__line *line, ls__line *work, ls__spans *pieces) {
   ls__line_clear(work, line->tracked);
   for (size_t i = 0; i < pieces->count; i++) {

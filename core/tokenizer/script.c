@@ -1,4 +1,4 @@
-/* The script of a character, for the pre-tokenizer UnicodeScripts. oniguruma knows the scripts. */
+/* The script of a character, for the pre-tokenizer UnicodeScripts; oniguruma has the tables of scripts. */
 #include <oniguruma.h>
 #include <string.h>
 #include "tokenizer/line.h"
@@ -20,18 +20,18 @@ static const char *const names[] = {
   "Tamil", "Tangut", "Telugu", "Thaana", "Tibetan", "Tifinagh", "Tirhuta", "Ugaritic", "Vai", "Warang_Citi", "Yi",
 };
 
-enum { SCRIPTS = sizeof names / sizeof *names, HAN = 2, ANY = -1 }; /* ANY: belongs to what is around */
+enum { SCRIPTS = sizeof names / sizeof *names, HAN = 2, ANY = -1 }; /* ANY: the character belongs to the script of its neighbours */
 
 static bool is(int32_t code, const char *name) {
   OnigEncoding utf8 = ONIG_ENCODING_UTF8;
-  OnigUChar text[32]; /* the function takes no constant */
+  OnigUChar text[32]; /* a copy, since the function takes no constant text */
   size_t length = strlen(name);
   memcpy(text, name, length + 1);
   int kind = utf8->property_name_to_ctype(utf8, text, text + length);
   return kind >= 0 && utf8->is_code_ctype((OnigCodePoint)code, (OnigCtype)kind);
 }
 
-/* Japanese is written in three of them, which count as one. `guess` is tried first. */
+/* The script of a character. The three scripts in which Japanese is written count as one. The script `guess` is tried first. */
 static int script_of(int32_t code, int guess) {
   if (code == ' ') return ANY;
   if (code == 0x30FC || is(code, "Hiragana") || is(code, "Katakana")) return HAN;

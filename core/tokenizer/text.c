@@ -16,7 +16,7 @@ size_t ls__utf8_next(const char *text, size_t length, int32_t *code) {
   }
   if (c < 0xC2 || c > 0xF4) return 1;
   size_t need = c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-  /* The second byte tells overlong forms, surrogates and what lies beyond U+10FFFF. */
+  /* The second byte shows overlong forms, surrogates and characters beyond U+10FFFF. */
   unsigned char low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
   int32_t value = c & (0x7F >> need);
   for (size_t i = 1; i < need; i++) {
@@ -72,8 +72,8 @@ static bool is_space(int32_t c) {
          c == 0x3000;
 }
 
-/* Letters and numbers of Unicode 15.1 and 16, which a utf8proc before 2.10 does not know: the same text must give the same
-   tokens with every one. */
+/* Letters and numbers of Unicode 15.1 and 16, which utf8proc before 2.10 does not know. With this table the same text gives the same
+   tokens with every version. */
 static const struct { int32_t from, to; ls__class kind; } newer[] = {
   {0x1C89, 0x1C8A, LS__CLASS_LETTER}, {0xA7CB, 0xA7CD, LS__CLASS_LETTER}, {0xA7DA, 0xA7DC, LS__CLASS_LETTER},
   {0x105C0, 0x105F3, LS__CLASS_LETTER}, {0x10D40, 0x10D49, LS__CLASS_NUMBER}, {0x10D4A, 0x10D65, LS__CLASS_LETTER},
@@ -112,7 +112,7 @@ ls__class ls__text_class(int32_t code) {
 
 bool ls__text_is_word(int32_t code) {
   utf8proc_category_t category = utf8proc_category(code);
-  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) return true; /* L, M, Nd, Nl are neighbours */
+  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) return true; /* the categories L, M, Nd and Nl are neighbours */
   if (category == UTF8PROC_CATEGORY_CN) return newer_class(code) != LS__CLASS_OTHER;
   return category == UTF8PROC_CATEGORY_PC || code == 0x200C || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9) ||
          (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) ||

@@ -1,5 +1,5 @@
-/* Tokenizers: text to token ids and back, as the tokenizer.json of a model says. Text that is not UTF-8 is read as if each
-   broken stretch were U+FFFD, and ids whose bytes are no UTF-8 are written so: both as Python's errors="replace". */
+/* Tokenizers: text to token ids and back, as the tokenizer.json of a model says. Bytes that are not UTF-8 become U+FFFD, in a text to
+   encode as in a decoded one, as with Python's errors="replace". */
 #include "tokenizer/tokenizer.h"
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +57,7 @@ void ls_tokenizer_release(ls_tokenizer *t) {
 
 /* ---- decoding ------------------------------------------------------------------------------------------------------ */
 
-static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while ids are decoded"); }
+static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while token ids are decoded"); }
 
 ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, int32_t skip_special, const char **text,
                               size_t *length) {

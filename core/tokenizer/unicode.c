@@ -1,11 +1,11 @@
-/* Unicode's normal forms and lower case, character by character, so that the origin of each is known. */
+/* Unicode's normal forms and lower case, character by character, so that the origin of each character is known. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 #include "tokenizer/line.h"
 
-/* A character of the decomposed text. `change` says how many characters it is more than those it comes from: 1 for one in
-   addition, -1 for one that swallowed the next. */
+/* A character of the decomposed text. `change` is the number of characters that it adds to those it comes from: 1 for an additional
+   character, -1 for one that also replaces the next. */
 typedef struct part {
   int32_t code, change, class;
   uint32_t order;
@@ -14,12 +14,12 @@ typedef struct part {
 typedef struct form {
   ls__rewriter *r;
   bool composed;
-  part *marks;    /* of the character under way, not in order yet */
+  part *marks;    /* the marks of the current character, not sorted yet */
   size_t count, room;
-  part base;      /* waits for what composes with it; code -1: none */
-  part *behind;   /* marks that did not */
+  part base;      /* a character that may be composed with what follows; code -1: none */
+  part *behind;   /* marks behind `base` that did not compose with it */
   size_t behind_count, behind_room;
-  int32_t last_class; /* of the last of them, -1 where there is none */
+  int32_t last_class; /* the class of the last of these marks, -1 where there is none */
 } form;
 
 static void emit(form *f, const part *p) {
@@ -55,7 +55,7 @@ static void compose(form *f, const part *p) {
     else f->base = *p;
     return;
   }
-  if (f->last_class < p->class) { /* nothing stands between */
+  if (f->last_class < p->class) { /* no mark of the same class is between `base` and this one */
     int32_t one = pair(f->base.code, p->code);
     if (one >= 0) {
       f->base.code = one;
@@ -79,7 +79,7 @@ static int by_class(const void *a, const void *b) {
   return x->class != y->class ? x->class - y->class : (x->order > y->order) - (x->order < y->order);
 }
 
-/* Gives away what is collected, marks in the order of their classes. */
+/* Passes on the collected marks, sorted by their classes. */
 static void settle(form *f) {
   bool ordered = true;
   for (size_t i = 1; i < f->count; i++) ordered &= f->marks[i - 1].class <= f->marks[i].class;
@@ -93,7 +93,7 @@ static void decompose(form *f, int32_t code, bool compatible) {
   int boundary = 0;
   utf8proc_ssize_t n = utf8proc_decompose_char(code, parts, 32,
     UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0), &boundary);
-  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* the longest has 18 */
+  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* no character has more than 18 parts */
   for (utf8proc_ssize_t i = 0; i < n; i++) {
     part p = {parts[i], i > 0, ls__text_combining_class(parts[i]), (uint32_t)f->count};
     if (!p.class) settle(f);
@@ -102,21 +102,22 @@ static void decompose(form *f, int32_t code, bool compatible) {
   }
 }
 
-static bool is_inert(int32_t code) { /* the common ones of those that no form changes, nor what stands before */
+static bool is_inert(int32_t code) { /* the common characters that no form changes, and that do not change the character before */
   return code < 0x80 || (code >= 0x3400 && code < 0x4DC0) || (code >= 0x4E00 && code < 0xA000);
 }
 
-/* The places in a line are those of the characters read, so what is collected must be given away before any is copied. */
+/* Writes the text in a normal form. The origin of a character is that of the text at r->at, so all collected characters are written
+   before any text is copied. */
 void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
   form f = {.r = r, .composed = composed, .base = {.code = -1}, .last_class = -1};
-  size_t read = r->at; /* runs ahead of r->at by what is collected */
+  size_t read = r->at; /* ahead of r->at by the collected characters */
   while (read < r->end) {
     int32_t code;
     size_t next = read + ls__utf8_next(r->in->text.data + read, r->end - read, &code);
     if (is_inert(code)) {
       settle(&f);
       flush(&f);
-      size_t last = read; /* the last inert one may be changed by what follows */
+      size_t last = read; /* the last inert character may be changed by what follows */
       while (next < r->end) {
         size_t n = ls__utf8_next(r->in->text.data + next, r->end - next, &code);
         if (!is_inert(code)) break;
@@ -140,7 +141,7 @@ void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
 
 /* ---- lower case ---------------------------------------------------------------------------------------------------- */
 
-/* Letters of Unicode 16 and 17, which a utf8proc before 2.10 and 2.11 does not know. */
+/* Letters of Unicode 16 and 17, which utf8proc before 2.10 and 2.11 does not know. */
 static int32_t newer_lower(int32_t code) {
   if (code >= 0x10D50 && code <= 0x10D65) return code + 0x20;
   if (code >= 0x16EA0 && code <= 0x16EB8) return code + 0x1B;
@@ -159,7 +160,7 @@ void ls__unicode_lower(ls__rewriter *r) {
     int32_t code = ls__rewrite_peek(r, &next), lower;
     if (code < 0x80) lower = code >= 'A' && code <= 'Z' ? code | 0x20 : code;
     else lower = newer_lower(utf8proc_tolower(code));
-    if (code == 0x130) { /* the only one that becomes two */
+    if (code == 0x130) { /* the only character whose lower case has two */
       ls__rewrite_put(r, 'i', false);
       ls__rewrite_put(r, 0x307, true);
     } else if (lower == code) {

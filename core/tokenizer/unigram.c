@@ -1,9 +1,9 @@
-/* Unigram: of all ways to cut a piece into tokens, the one whose scores add up to most. */
+/* Unigram: of all ways to cut a piece of text into tokens, it chooses the one with the highest sum of scores. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"
 
-static const double penalty = 10; /* an unknown character scores so much less than the worst token */
+static const double penalty = 10; /* an unknown character scores that much less than the worst token */
 
 /* ---- the trie ------------------------------------------------------------------------------------------------------ */
 
@@ -37,7 +37,7 @@ static ls_status plant(ls__unigram *u, const ls__vocab *v, const ls__part *part)
     for (size_t i = 0; token && i < length; i++) {
       uint64_t *edge = edge_of(u, node, (unsigned char)token[i]);
       if (!*edge) {
-        if (u->nodes == NODES) return ls__part_fail(part, "has more text than this version of luasight reads");
+        if (u->nodes == NODES) return ls__part_fail(part, "the vocabulary has more text than this version of luasight can read");
         *edge = (uint64_t)(node << 8 | (unsigned char)token[i]) << 32 | u->nodes;
         if (!add_node(u)) return ls__part_memory(part);
       }
@@ -77,11 +77,11 @@ void ls__unigram_free(ls__unigram *u) {
 
 /* ---- encoding ------------------------------------------------------------------------------------------------------ */
 
-/* The best way to a place in the piece. */
+/* The best way to cut the piece up to one place. */
 typedef struct step {
   double score;
   int32_t id;
-  uint32_t from; /* where its last token begins */
+  uint32_t from; /* where the last token begins */
   bool reached;
 } step;
 
@@ -118,9 +118,9 @@ static ls_status search(const ls__unigram *u, const char *piece, size_t length, 
   return LS_OK;
 }
 
-/* A stretch without token: its bytes where all have one, else the unknown token. */
+/* Adds the tokens of a stretch without a token: the tokens of its bytes where each byte has one, else the unknown token. */
 static ls_status give_unknown(const ls__unigram *u, const ls__vocab *v, const char *piece, size_t from, size_t to, ls__tokens *out) {
-  int32_t id = ls__vocab_find(v, piece + from, to - from); /* several unknown characters may be a token that lost */
+  int32_t id = ls__vocab_find(v, piece + from, to - from); /* several unknown characters together may be a token with a low score */
   bool all = u->byte_fallback && id < 0;
   for (size_t i = from; all && i < to; i++) all = u->byte[(unsigned char)piece[i]] >= 0;
   if (!all) return ls__tokens_add(out, id < 0 ? u->unknown : id, from, to);
@@ -135,7 +135,8 @@ ls_status ls__unigram_encode(ls__unigram *u, const ls__vocab *v, const char *pie
   if (!ls__text_reserve(&u->path, bytes)) return ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized");
   step *best = memset(u->path.data, 0, bytes);
   ls_status status = search(u, piece, length, best);
-  for (size_t end = length; !status && end; end = best[end].from) { /* from behind; neighbours that are unknown are one */
+  for (size_t end = length; !status && end; end = best[end].from) { /* from the end to the beginning; neighbouring unknown characters are
+                                                                       joined */
     ls__piece_token *last = u->back.count ? &u->back.data[u->back.count - 1] : NULL;
     bool unknown = best[end].id == u->unknown;
     if (unknown && last && last->id == u->unknown) last->from = best[end].from;

@@ -21,7 +21,7 @@ uint64_t ls__hash(const char *text, size_t length, uint64_t seed) {
     hash = fold(hash ^ word, 0x9E3779B97F4A7C15u);
   }
   word = 0;
-  if (length >= 4) { /* the two halves may overlap: which bytes they share follows from the length */
+  if (length >= 4) { /* the two halves may overlap; which bytes they share depends only on the length */
     uint32_t first, last;
     memcpy(&first, text, 4);
     memcpy(&last, text + length - 4, 4);
@@ -33,7 +33,7 @@ uint64_t ls__hash(const char *text, size_t length, uint64_t seed) {
   return fold(hash ^ word, 0xD6E8FEB86659FD93u);
 }
 
-/* The clock and the addresses of this process: not secret, but not known when a file is written. */
+/* A seed from the clock and an address of this process: not secret, but not known when a file is written. */
 uint64_t ls__hash_seed(void) {
   struct timespec now = {0};
   timespec_get(&now, TIME_UTC);
@@ -44,11 +44,11 @@ uint64_t ls__hash_seed(void) {
 
 static int32_t id_in(uint64_t slot) { return (int32_t)(uint32_t)slot - 1; }
 
-/* The place of a token in the hash table, or the free one where it belongs. */
+/* The place of a token in the hash table, or the free place where it belongs. */
 static uint32_t place_of(const ls__vocab *v, uint32_t hash, const char *text, size_t length) {
   uint32_t i = hash & v->mask;
   for (; v->slot[i]; i = (i + 1) & v->mask) {
-    if (v->slot[i] >> 32 != hash) continue; /* the token itself is far away in memory */
+    if (v->slot[i] >> 32 != hash) continue; /* comparing the hash first saves an access to the token's memory */
     const ls__token *token = &v->token[id_in(v->slot[i])];
     if (token->length == length && !memcmp(v->text.data + token->at, text, length)) break;
   }
@@ -70,7 +70,7 @@ static bool widen(ls__vocab *v, uint32_t mask) {
   return true;
 }
 
-/* Makes room for about as many tokens as so much JSON text has. A failure shows later, when a token is added. */
+/* Makes room for about as many tokens as `bytes` of JSON hold. A failure is noticed later, when a token is added. */
 static void expect(ls__vocab *v, size_t bytes) {
   uint32_t mask = 1023;
   while (mask < bytes / 16 && mask < UINT32_MAX / 4) mask = mask * 2 + 1;
@@ -141,13 +141,13 @@ void ls__vocab_free(ls__vocab *v) {
 
 static ls_status add(ls__vocab *v, ls__cursor *c, size_t item, const char *text, size_t length, int64_t id) {
   char shown[80], what[200];
-  /* An entry takes at least five bytes of text, so an id beyond that count means holes, and a table of them is memory. */
+  /* An entry takes at least five bytes of text, so that a larger id leaves ids without tokens, and the table of ids would waste memory. */
   if ((uint64_t)id >= c->part->length / 5 + 1) return ls__cursor_fail(c, item, "the id is larger than the number of tokens");
   ls__added added = ls__vocab_add(v, text, length, id);
   if (added == LS__ADDED) return LS_OK;
   if (added == LS__ADDED_NO_MEMORY) return ls__part_memory(c->part);
   ls__printable(text, length, shown, sizeof shown);
-  if (added == LS__ADDED_TOKEN_TWICE) snprintf(what, sizeof what, "the token \"%s\" stands there twice", shown);
+  if (added == LS__ADDED_TOKEN_TWICE) snprintf(what, sizeof what, "the token \"%s\" occurs twice", shown);
   else snprintf(what, sizeof what, "the id %lld of \"%s\" is taken by another token", (long long)id, shown);
   return ls__cursor_fail(c, item, what);
 }
@@ -162,7 +162,7 @@ static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
     if (item && !ls__cursor_take(c, ',')) return ls__cursor_fail(c, item, "a comma is missing");
     ls_status status = ls__cursor_string(c, item, &text, &length);
     if (!status && !ls__cursor_take(c, ':')) return ls__cursor_fail(c, item, "a colon is missing");
-    /* The text stays valid: a number needs no scratch. */
+    /* The text stays valid, since reading a number uses no scratch memory. */
     if (!status) status = ls__cursor_integer(c, item, &id);
     if (!status) status = add(v, c, item, text, length, id);
     if (status) return status;
@@ -170,20 +170,20 @@ static ls_status read_entries(ls__vocab *v, ls__cursor *c) {
   return item ? LS_OK : ls__cursor_fail(c, 0, "the vocabulary is empty");
 }
 
-/* A number as JSON has it. strtod wants the decimal point of the locale. */
+/* Reads a JSON number. strtod needs the decimal point of the locale. */
 static ls_status read_score(ls__cursor *c, size_t item, double *out) {
   char number[64];
   size_t n = 0;
   const char *point = localeconv()->decimal_point;
   for (char sign = ls__cursor_peek(c); sign && strchr("+-.eE0123456789", sign); sign = c->at < c->part->length ? c->part->text[c->at] : 0) {
-    if (n + 1 >= sizeof number) return ls__cursor_fail(c, item, "the score is no number");
+    if (n + 1 >= sizeof number) return ls__cursor_fail(c, item, "the score is not a number");
     number[n++] = sign == '.' && point[0] && !point[1] ? point[0] : sign;
     c->at++;
   }
   number[n] = 0;
   char *end = number;
   *out = strtod(number, &end);
-  return n && !*end && *out > -1e30 && *out < 1e30 ? LS_OK : ls__cursor_fail(c, item, "the score is no number");
+  return n && !*end && *out > -1e30 && *out < 1e30 ? LS_OK : ls__cursor_fail(c, item, "the score is not a number");
 }
 
 static ls_status read_scored(ls__vocab *v, ls__cursor *c, double **scores) {
@@ -209,7 +209,7 @@ static ls_status read_scored(ls__vocab *v, ls__cursor *c, double **scores) {
 }
 
 ls_status ls__vocab_read_scored(ls__vocab *v, const ls__part *part, double **scores) {
-  if (!part->text) return ls__part_fail(part, "is missing");
+  if (!part->text) return ls__part_fail(part, "the value is missing");
   ls__cursor cursor = {.part = part};
   expect(v, part->length);
   ls_status status = read_scored(v, &cursor, scores);
@@ -218,7 +218,7 @@ ls_status ls__vocab_read_scored(ls__vocab *v, const ls__part *part, double **sco
 }
 
 ls_status ls__vocab_read(ls__vocab *v, const ls__part *part) {
-  if (!part->text) return ls__part_fail(part, "is missing");
+  if (!part->text) return ls__part_fail(part, "the value is missing");
   ls__cursor cursor = {.part = part};
   expect(v, part->length);
   ls_status status = read_entries(v, &cursor);

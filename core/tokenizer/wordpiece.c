@@ -1,9 +1,10 @@
-/* WordPiece: the longest token that a word begins with, then the longest of the rest. And WordLevel: a word is a token. */
+/* WordPiece: a word becomes the longest token with which it begins, then the longest of the rest, and so on. WordLevel: a word is one
+   token. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"
 
-enum { LONGEST_WORD = 100 }; /* characters, where the file says nothing */
+enum { LONGEST_WORD = 100 }; /* in characters, where the file does not say otherwise */
 
 ls_status ls__wordpiece_read(ls__wordpiece *w, ls__vocab *v, const ls__part *m) {
   const ls__part *longest = &m[LS__MODEL_LONGEST_WORD];
@@ -31,13 +32,13 @@ static ls_status unknown(const ls__wordpiece *w, const char *piece, size_t lengt
                   ls__printable(piece, length, shown, sizeof shown));
 }
 
-/* The longest token at `from`, -1 where there is none; `*to` is where it ends. */
+/* The longest token that begins at `from`, -1 where there is none; `*to` is its end. */
 static int32_t longest(ls__wordpiece *w, const ls__vocab *v, const char *piece, size_t length, size_t from, size_t *to) {
   size_t before = from ? w->prefix.length : 0, end = length;
   if (end - from > w->longest_token) end = from + w->longest_token;
   memcpy(w->spelled.data + before, piece + from, end - from);
   for (; end > from; end--) {
-    if (end < length && ((unsigned char)piece[end] & 0xC0) == 0x80) continue; /* within a character */
+    if (end < length && ((unsigned char)piece[end] & 0xC0) == 0x80) continue; /* not at the beginning of a character */
     int32_t id = ls__vocab_find(v, w->spelled.data, before + end - from);
     *to = end;
     if (id >= 0) return id;

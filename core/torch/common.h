@@ -1,4 +1,4 @@
-// What the files that see libtorch share: the tensor behind a value, errors, names of dtypes and devices.
+// What the files that see libtorch share: the tensor of a value, errors, names of dtypes and devices.
 #ifndef LUASIGHT_TORCH_COMMON_H
 #define LUASIGHT_TORCH_COMMON_H
 #include <ATen/core/Tensor.h>
@@ -11,7 +11,7 @@
 
 namespace luasight {
 
-// While a Quiet exists, what libtorch warns of is dropped, unless ls_start let it through.
+// While a Quiet exists, warnings of libtorch are dropped, unless ls_start was given LS_START_WARNINGS.
 class Dropped : public c10::WarningHandler {
  public:
 #if TORCH_VERSION_MAJOR < 2
@@ -42,13 +42,13 @@ class Quiet {
   c10::WarningHandler* before_;
 };
 
-// A value's pointer is the libtorch tensor itself, so the same tensor is the same pointer.
+// A value's pointer is the libtorch tensor itself, so that equal pointers mean the same tensor.
 inline at::Tensor borrow(const void* tensor) {
   return at::Tensor(c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>::reclaim_copy(
       static_cast<c10::TensorImpl*>(const_cast<void*>(tensor))));
 }
 
-// The reference of `t` moves into the value; an undefined tensor becomes LS_NONE.
+// Moves the reference of `t` into a value; an undefined tensor becomes LS_NONE.
 inline ls_value give(at::Tensor t) {
   ls_value v{};
   if (!t.defined()) return v;
@@ -58,10 +58,11 @@ inline ls_value give(at::Tensor t) {
   return v;
 }
 
-// Reports the exception that is being handled: `what` was attempted; libtorch's first line is the cause.
+// Makes an error of the exception that is being handled: `what` was attempted; the first line of libtorch's message is the
+// cause.
 ls_status fail_with_exception(const char* what);
 
-// Runs `body`, which gives a status, and turns what it throws into an error.
+// Runs `body`, which returns a status, and turns an exception of `body` into an error.
 template <class Body>
 ls_status guarded(const char* what, Body body) {
   Quiet quiet;
@@ -72,14 +73,15 @@ ls_status guarded(const char* what, Body body) {
   }
 }
 
-// Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros that take none.
+// Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros without memory.
 bool is_lazy(const at::Tensor& t);
-at::Tensor plain(const at::Tensor& t);  // the same, or a copy where it is lazy
-ls_status need_start(); // nothing is made before ls_start
+at::Tensor plain(const at::Tensor& t);      // the same tensor, or a copy where it is lazy
+ls_status need_tensor(const ls_value* v);
+ls_status need_start();                     // fails before ls_start, when nothing may be made yet
 
 const char* dtype_name(at::ScalarType type);
 bool find_dtype(const char* name, at::ScalarType* out);
-ls_status read_dtype(const char* name, at::ScalarType* out);   // unknown names with near misses
+ls_status read_dtype(const char* name, at::ScalarType* out);   // the error of an unknown name has the nearest names
 ls_status read_device(const char* name, at::Device* out);
 
 }  // namespace luasight

@@ -1,4 +1,4 @@
-// Gradients of a trace: leaves, hooks that take a gradient, and what else of autograd a trace needs.
+// Gradients of a trace: leaves, hooks that take a gradient, and the other functions of autograd that a trace needs.
 #include <ATen/ATen.h>
 #include <memory>
 #include "torch/common.h"
@@ -7,7 +7,7 @@ using namespace luasight;
 
 bool ls__tensor_requires_grad(void* tensor) { return borrow(tensor).requires_grad(); }
 
-// A leaf with the same numbers; nothing where gradients do not exist (whole numbers).
+// Makes a leaf with the same numbers; LS_NONE for dtypes without gradients (whole numbers).
 ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
   return guarded("recording for a gradient", [&] {
     auto t = borrow(tensor);
@@ -20,7 +20,7 @@ ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
   });
 }
 
-// Lets autograd record for a parameter that does not train; `lent` says that it did not before.
+// Lets autograd record for a parameter that does not train; `lent` says whether the parameter did not train before.
 ls_status ls__tensor_lend(void* tensor, bool* lent) {
   return guarded("recording for the gradient of a parameter", [&] {
     auto t = borrow(tensor);
@@ -39,7 +39,7 @@ void ls__tensor_give_back(void* tensor) {
   }
 }
 
-// What a trace leaves behind records nothing.
+// Cuts a value that stays after a trace from autograd's history.
 void ls__value_detach(ls_value* v) {
   if (v->kind == LS_TENSOR && borrow(v->as.p).requires_grad()) {
     try {
@@ -61,7 +61,7 @@ ls_status ls__tensor_same_sizes(void* given, void* like) {
     for (int64_t i = 0; i < t.dim(); i++) s += (i ? ", " : "") + std::to_string(t.size(i));
     return s + "]";
   };
-  return ls__fail(LS_ERROR_SHAPE, "a gradient has the shape of its value, %s, not %s", text(b).c_str(), text(a).c_str());
+  return ls__fail(LS_ERROR_SHAPE, "a gradient must have the shape of its value, %s, not %s", text(b).c_str(), text(a).c_str());
 }
 
 // ---- hooks -------------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ ls_status ls__capture_new(void* tensor, ls__capture** out) {
   });
 }
 
-// The gradient of the last backward, LS_NONE where none came; a second time there is none.
+// Takes the gradient of the last backward; LS_NONE where none came since the last call.
 ls_status ls__capture_take(ls__capture* capture, ls_value* out) {
   *out = ls_value{};
   if (!capture) return LS_OK;
@@ -114,14 +114,16 @@ ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t fi
     }
     auto place = fresh.narrow(axis, first, rows.size(axis));
     if (place.sizes() != rows.sizes())
-      return ls__fail(LS_ERROR_SHAPE, "among several invokes a replaced value keeps its shape on all other axes");
+      return ls__fail(LS_ERROR_SHAPE, "among several invokes the value that an invoke sets must have the old value's sizes "
+                                      "on all axes but that of the rows");
     place.copy_(rows);
     *out = give(fresh);
     return LS_OK;
   });
 }
 
-// The bytes of its storage over which a tensor reaches; bytes, since two tensors on one storage may differ in dtype.
+// The range of bytes that a tensor covers in its storage. It is in bytes, since two tensors on one storage may have
+// different dtypes.
 static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   auto size = static_cast<int64_t>(t.itemsize());
   *from = *to = t.storage_offset() * size;
@@ -132,7 +134,7 @@ static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   *to += size;
 }
 
-// Whether two tensors may have a byte in common: false for different stretches of one storage.
+// Whether two tensors may have a byte in common: not where they reach over separate ranges of one storage.
 bool ls__tensor_overlaps(void* a, void* b) {
   if (!ls__tensor_shares(a, b)) return false;
   if (a == b) return true;

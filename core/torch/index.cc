@@ -57,7 +57,7 @@ void flatten(const ls_value* s, int32_t n, int32_t* i, std::vector<int64_t>* sha
     for (int64_t k = 0; k < v.as.i; k++) flatten(s, n, i, shape, depth + 1, numbers, booleans);
     return;
   }
-  TORCH_CHECK_INDEX(depth == shape->size() && (v.kind == LS_INT || v.kind == LS_BOOL), "a list in an index holds whole numbers");
+  TORCH_CHECK_INDEX(depth == shape->size() && (v.kind == LS_INT || v.kind == LS_BOOL), "a list in an index must hold whole numbers");
   *booleans = v.kind == LS_BOOL;
   numbers->push_back(v.as.i);
 }
@@ -74,11 +74,11 @@ at::Tensor list_index(const ls_value* s, int32_t n, int32_t* i) {
 c10::optional<int64_t> bound(const ls_value& v) {
   if (v.kind == LS_NONE) return {};
   if (v.kind == LS_TENSOR) return borrow(v.as.p).item().toLong();
-  TORCH_CHECK_INDEX(v.kind == LS_INT, "a slice holds whole numbers");
+  TORCH_CHECK_INDEX(v.kind == LS_INT, "the bounds of a slice must be whole numbers");
   return v.as.i;
 }
 
-// A bound as a slice of this libtorch takes it: they were int64_t, then SymInt.
+// A bound of a slice, converted to the type that this version of libtorch takes: int64_t, later SymInt.
 struct Bound {
   c10::optional<int64_t> value;
   template <class T>
@@ -97,23 +97,23 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
       case LS_BOOL: list.emplace_back(v.as.i != 0); break;
       case LS_NONE: list.emplace_back(at::indexing::None); break;
       case LS_ELLIPSIS: list.emplace_back(at::indexing::Ellipsis); break;
-      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;  // libtorch resolves none in a list
+      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;  // libtorch does not resolve lazy tensors in a list
       case LS_OPEN: list.emplace_back(list_index(s, n, &i)); continue;
       case LS_SLICE: {
         auto start = bound(s[i + 1]), stop = bound(s[i + 2]), step = bound(s[i + 3]);
-        TORCH_CHECK_INDEX(!step || *step > 0, "the step of a slice is 1 or more; x:flip(d) turns an axis round");
+        TORCH_CHECK_INDEX(!step || *step > 0, "the step of a slice must be 1 or more; use x:flip(d) to reverse an axis");
         list.emplace_back(at::indexing::Slice(Bound{start}, Bound{stop}, Bound{step}));
         i += 3;
         break;
       }
-      default: TORCH_CHECK_INDEX(false, "this is no index of a tensor");
+      default: TORCH_CHECK_INDEX(false, "this value cannot be an index of a tensor");
     }
     i++;
   }
   return list;
 }
 
-// Libtorch's words, with the index in front.
+// Adds the index in front of libtorch's message.
 ls_status index_failed(const ls_value* index, int32_t n, ls_status status) {
   if (status != LS_ERROR_INDEX && status != LS_ERROR_TORCH) return status;
   std::string cause = ls_error_cause();
@@ -138,7 +138,7 @@ ls_status sequence_place(const ls_value* self, const ls_value* index, int32_t n,
     *out = at;
     return LS_OK;
   }
-  if (index->kind != LS_INT) return ls__fail(LS_ERROR_INDEX, "%s is no index of a tuple", index_text(index, n).c_str());
+  if (index->kind != LS_INT) return ls__fail(LS_ERROR_INDEX, "%s cannot be an index of a tuple", index_text(index, n).c_str());
   int64_t at = index->as.i < 0 ? index->as.i + length : index->as.i;
   if (at < 0 || at >= length)
     return ls__fail(LS_ERROR_INDEX, "[%lld]: index is out of range for %d elements", static_cast<long long>(index->as.i), length);
@@ -151,7 +151,7 @@ ls_status sequence_slice(const ls_value* self, const ls_value* slice, ls_value* 
   auto* keys = ls__seq_keys(self);
   auto start = bound(slice[1]), stop = bound(slice[2]), step = bound(slice[3]);
   int64_t n = ls_seq_length(self), by = step.value_or(1);
-  TORCH_CHECK_INDEX(by > 0, "the step of a slice is 1 or more");
+  TORCH_CHECK_INDEX(by > 0, "the step of a slice must be 1 or more");
   auto clamp = [n](int64_t i) { return std::min(std::max<int64_t>(i < 0 ? i + n : i, 0), n); };
   int64_t from = clamp(start.value_or(0)), to = clamp(stop.value_or(n));
   int64_t count = to > from ? (to - from + by - 1) / by : 0;
@@ -178,7 +178,7 @@ ls_status ls__index_get(const ls_value* self, const ls_value* index, int32_t n, 
     });
   }
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only tensors, tuples and structs can be indexed");
-  if (n == 1 && index->kind == LS_STRING) return ls__fail(LS_ERROR_NAME, "a tensor has no \"%s\"", index->as.s);
+  if (n == 1 && index->kind == LS_STRING) return ls__fail(LS_ERROR_NAME, "a tensor has no field \"%s\"", index->as.s);
   ls_status status = guarded("an index", [&] {
     auto t = borrow(self->as.p);
     if (n == 1 && index->kind == LS_INT) {
@@ -200,7 +200,8 @@ ls_status ls__index_set(const ls_value* self, const ls_value* index, int32_t n, 
     return ls__fail(LS_ERROR_ARGUMENT, "a tuple or struct outside of a trace cannot be changed; make a new one");
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only tensors can be written to");
   if (self->aux == LS_READ_ONLY)
-    return ls__fail(LS_ERROR_ARGUMENT, "%s = would change a parameter of the model; clone it first", index_text(index, n).c_str());
+    return ls__fail(LS_ERROR_ARGUMENT, "assigning to %s would change a parameter of the model; clone the parameter first",
+                    index_text(index, n).c_str());
   if (n == 1 && index->kind == LS_STRING) return ls__fail(LS_ERROR_NAME, "a tensor has no field \"%s\" to set", index->as.s);
   ls_status status = guarded("an index", [&] {
     auto t = borrow(self->as.p);

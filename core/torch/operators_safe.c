@@ -1,8 +1,8 @@
-/* The operators that a file may call: operators_safe.txt, as a table. */
+/* The operators that a file may call: the list in operators_safe.txt as a sorted table. */
 #include <stdlib.h>
 #include <string.h>
 #include "torch/torch.h"
-#include "operators_safe.h" // made by CMake: operators_safe, sorted
+#include "operators_safe.h" // made by CMake: the sorted table operators_safe
 
 static int by_name(const void *name, const void *row) { return strcmp(name, *(const char *const *)row); }
 

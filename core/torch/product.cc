@@ -1,11 +1,11 @@
-// Libtorch multiplies single-precision matrices with the BLAS it was built with. On processors that are not Intel's, MKL, the
-// BLAS of the wheels, leaves half of the speed unused, and a single row is read at a third of what the memory gives. oneDNN,
-// which the wheels hold too, compiles its code for the processor at hand; libtorch calls it for lower precisions only, so it
-// is asked for by name here. The choice depends on shapes and the processor alone, never on a measurement, so that it
-// is the same at every run. LUASIGHT_ONEDNN=1 asks for it on every processor, 0 on none.
+// Libtorch multiplies single-precision matrices with the BLAS that it was built with. MKL, the BLAS of the wheels, leaves half
+// of the speed unused on processors that are not Intel's, and multiplies a single row at a third of the speed of memory.
+// oneDNN, which the wheels contain too, compiles its code for the present processor; libtorch calls oneDNN for lower precisions
+// only, so it is called by name here. The choice depends on shapes and the processor alone and not on a measurement, so that
+// every run makes the same choice. LUASIGHT_ONEDNN=1 chooses oneDNN on every processor, LUASIGHT_ONEDNN=0 on none.
 //
-// The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, and a signal
-// that comes then, as Ctrl-C's, is written over what lies there. That of 2.13 (3.12) does not; what is between was not tried.
+// The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, so that a
+// signal such as Ctrl-C's overwrites memory there. The oneDNN of 2.13 (3.12) does not; versions between were not tried.
 #include "torch/product.h"
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
@@ -20,7 +20,7 @@ namespace {
 using c10::IValue;
 
 constexpr bool IS_SAFE = TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 13);
-constexpr int64_t LEAST_WORK = 1 << 19;  // multiplications; below, preparing oneDNN's call takes longer than multiplying
+constexpr int64_t LEAST_WORK = 1 << 19;  // multiplications; below that number, preparing oneDNN's call takes longer than multiplying
 
 bool is_wanted() {
   if (!IS_SAFE) return false;
@@ -29,11 +29,11 @@ bool is_wanted() {
 #if defined(__x86_64__)
   return !__builtin_cpu_is("intel");
 #else
-  return false;  // elsewhere the wheels call what suits the processor
+  return false;  // on other processors the wheels call a library that suits them
 #endif
 }
 
-// oneDNN's product of x and a transposed weight; null where it is not wanted or this libtorch was built without.
+// oneDNN's product of x and a transposed weight; null where it is not wanted or this libtorch was built without oneDNN.
 const c10::OperatorHandle* onednn() {
   static const auto found = is_wanted() ? c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""})
                                         : c10::optional<c10::OperatorHandle>();
@@ -62,7 +62,7 @@ bool multiply(Product product, torch::jit::Stack* stack) {
   if (x.size(-1) != in || x.numel() / in * weight.numel() < LEAST_WORK) return false;
   bool autograd = at::GradMode::is_enabled();
   if (!is_plain(x, autograd) || !is_plain(weight, autograd)) return false;
-  if (product == Product::matmul) weight = weight.t();  // now out, in
+  if (product == Product::matmul) weight = weight.t();  // its axes are now out, in
   if (!weight.is_contiguous() && !weight.t().is_contiguous()) return false;
   IValue bias = product == Product::linear ? (*stack)[2] : IValue();
   if (!bias.isNone()) {

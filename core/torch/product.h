@@ -1,4 +1,4 @@
-// Products with a weight, multiplied by whichever library is faster on this machine.
+// Products with a weight, multiplied by the library that is faster on this machine.
 #ifndef LUASIGHT_TORCH_PRODUCT_H
 #define LUASIGHT_TORCH_PRODUCT_H
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -7,10 +7,10 @@ namespace luasight {
 
 enum class Product : uint8_t { none, matmul, linear };
 
-Product product_of(const c10::OperatorHandle& handle);  // what an operator multiplies
+Product product_of(const c10::OperatorHandle& handle);  // the kind of product that an operator computes
 
-// Multiplies what is on the stack and leaves the product there; false, and nothing is changed, where libtorch's own way is
-// as good or the only one.
+// Multiplies the arguments on the stack and leaves the product there. Returns false, and changes nothing, where libtorch's own
+// multiplication is as fast or the only one possible.
 bool multiply(Product product, torch::jit::Stack* stack);
 
 }  // namespace luasight

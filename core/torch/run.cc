@@ -1,4 +1,4 @@
-// What surrounds a run: autograd on and off, random numbers, threads, devices, and what is set when the library starts.
+// Settings of libtorch: autograd on and off, random numbers, threads, devices, and the changes when the library starts.
 #include "torch/common.h"
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -21,7 +21,7 @@ static int usable_cores() {
   return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
-// Libtorch does not tell which maker of backtraces was there, so its own comes back.
+// Libtorch does not tell which function made backtraces before, so its default function is put back.
 void ls__torch_backtraces(bool on) {
   if (!on) c10::SetStackTraceFetcher([]() -> std::string { return ""; });
 #if __has_include(<c10/util/Lazy.h>)
@@ -90,9 +90,9 @@ ls_status ls_manual_seed(int64_t seed) {
 int32_t ls_threads(void) { return at::get_num_threads(); }
 
 ls_status ls_set_threads(int32_t n) {
-  enum { MOST_THREADS = 4096 };  // the runtime of OpenMP ends the process where it cannot start one
-  if (n < 1) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads is 1 or more, not %d", n);
-  if (n > MOST_THREADS) return ls__fail(LS_ERROR_ARGUMENT, "%d threads are more than any machine has use for", n);
+  enum { MOST_THREADS = 4096 };  // OpenMP's runtime ends the process where it cannot start a thread
+  if (n < 1) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads must be 1 or more, not %d", n);
+  if (n > MOST_THREADS) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads must be 4096 or less, not %d", n);
   return guarded("setting the number of threads", [&] {
     at::set_num_threads(n);
     return LS_OK;

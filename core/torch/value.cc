@@ -1,4 +1,4 @@
-// Values of argument streams as libtorch's IValues, and back.
+// Converts values of argument streams to libtorch's IValues, and back.
 #include "torch/value.h"
 #include <ATen/ops/scalar_tensor.h>
 #include <cstring>
@@ -13,7 +13,8 @@ using c10::TypeKind;
 
 enum class Want { tensor, number, integer, real, boolean, text, dtype, device, layout, memory_format, list, other };
 
-// A schema's real type keeps dtypes, layouts and memory formats apart, which its plain type calls int.
+// The kind of value that a schema's type asks for. It must be the real type, which keeps dtypes, layouts and memory formats
+// apart; the schema's plain type calls all of them int.
 static Want want_of(const Type& type) {
   switch (type.kind()) {
     case TypeKind::TensorType: return Want::tensor;
@@ -48,7 +49,7 @@ static bool named(const Table& table, const char* name) {
 
 // ---- fitting -----------------------------------------------------------------------------------------------------------
 
-enum { FAR = 8 };  // a number where a tensor is declared: possible, but any other overload is nearer
+enum { FAR = 8 };  // the cost of a number where a tensor is declared: possible, but any other overload is better
 
 static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   switch (want) {
@@ -69,7 +70,7 @@ static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   }
 }
 
-// The items of a list: written out in the stream, or a sequence.
+// The cost of the items of a list, which are in the stream or in a sequence.
 static int fit_items(const Type& item, const ls_value* s, int32_t n, const uint8_t* kinds) {
   int worst = 0;
   for (int32_t i = 0; i < n;) {
@@ -92,7 +93,7 @@ static int fit_list(const Type& type, c10::optional<int32_t> size, const ls_valu
     if (kind == LS_NONE) return 2;
   }
   if (!size) return -1;
-  int cost = fit(item, {}, s, n, kinds);  // x:sum(0): one number stands for the whole list
+  int cost = fit(item, {}, s, n, kinds);  // in x:sum(0) one number stands for the whole list
   return cost < 0 ? -1 : cost + 2;
 }
 
@@ -153,7 +154,7 @@ static IValue convert_one(Want want, const ls_value& v) {
       break;
     default: break;
   }
-  TORCH_CHECK(false, "this argument cannot be given from Lua");
+  TORCH_CHECK(false, "an argument of this type cannot be passed from Lua");
 }
 
 template <class T, class Make>
@@ -165,14 +166,15 @@ static IValue list_of(const ls_value* items, int32_t n, Make make) {
 }
 
 static IValue convert_items(const Type& item, const ls_value* items, int32_t n) {
-  if (item.kind() == TypeKind::OptionalType)  // Tensor?[]
+  if (item.kind() == TypeKind::OptionalType)  // a list of the type Tensor?[]
     return list_of<c10::optional<at::Tensor>>(items, n, [](const ls_value& v) {
-      // Libtorch resolves no lazy tensor in such a list.
+      // Libtorch does not resolve a lazy tensor in such a list.
       return v.kind == LS_NONE ? c10::optional<at::Tensor>() : c10::optional<at::Tensor>(plain(tensor_of(v)));
     });
   switch (want_of(item)) {
     case Want::tensor: return list_of<at::Tensor>(items, n, tensor_of);
-    case Want::integer: return list_of<int64_t>(items, n, [](const ls_value& v) { return v.kind == LS_INT ? v.as.i : number_of(v).toLong(); });
+    case Want::integer:
+      return list_of<int64_t>(items, n, [](const ls_value& v) { return v.kind == LS_INT ? v.as.i : number_of(v).toLong(); });
     case Want::real: return list_of<double>(items, n, [](const ls_value& v) { return number_of(v).toDouble(); });
     case Want::boolean: return list_of<bool>(items, n, [](const ls_value& v) { return v.as.i != 0; });
     case Want::number: {
@@ -180,7 +182,7 @@ static IValue convert_items(const Type& item, const ls_value* items, int32_t n) 
       for (int32_t i = 0; i < n; i++) list.push_back(IValue(number_of(items[i])));
       return IValue(std::move(list));
     }
-    default: TORCH_CHECK(false, "a list of this kind cannot be given from Lua");
+    default: TORCH_CHECK(false, "a list of this type cannot be passed from Lua");
   }
 }
 

@@ -1,13 +1,13 @@
-// Operators that do more to their arguments than their schemas say.
+// Operators that change more of their arguments than their schemas say.
 #include "torch/written.h"
 
 namespace luasight {
 
 namespace {
 
-// Arguments that an operator changes although its schema does not say so; where `unless` is false it does not.
-// `spec/fuzz/writes.lua` calls every operator and finds those that run on a CPU; the others of the table write by their code in
-// libtorch. The noise of rrelu is declared in newer ones.
+// Arguments that an operator changes although its schema does not say so. Where the argument `unless` is false, it does not
+// change them. `spec/fuzz/writes.lua` calls every operator and finds those that run on a CPU; for the others libtorch's source
+// shows it. Newer versions declare the noise of rrelu.
 struct Undeclared {
   const char *name, *arguments[2], *unless;
 };
@@ -28,7 +28,7 @@ const Undeclared known[] = {
     {"_copy_from_and_resize", {"dst", nullptr}, nullptr},
 };
 
-// Operators whose result lies where their numbers say, not inside the tensor that they are given.
+// Operators whose result may lie outside of their tensor argument, at a place in memory that numbers in the arguments choose.
 const char* const addressing[] = {
     "as_strided", "as_strided_", "as_strided_copy", "as_strided_scatter", "slice_inverse", "_reshape_alias", "_reshape_alias_copy",
     "set", "set_", "set_data", "resize", "resize_", "resize_as", "resize_as_", "_resize_output", "_resize_output_",

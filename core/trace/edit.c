@@ -1,9 +1,9 @@
-/* Edits at a point: what is there gives way to another value, or is changed in place. Edits in place change neither the
-   caller's tensors nor the parameters, and never what a line written above them has yet to use. */
+/* Edits at a point: a value is replaced by another, or changed in place. An edit in place changes neither the caller's tensors nor the
+   parameters, nor what a line above the edit has yet to use. */
 #include <string.h>
 #include "trace/trace.h"
 
-/* The node whose value the value of `id` looks into, through pieces and views of views; only tensors count. */
+/* The node with the outermost tensor in whose memory the value of `id` lies, through views of views and elements of sequences. */
 static int32_t base_of(const ls_trace *t, int32_t id) {
   int32_t base = id;
   for (; id >= 0; id = ls__trace_above(t, id))
@@ -17,7 +17,7 @@ void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh) {
     if (t->run.nodes[i].done) ls__value_swap(&t->run.values[i], old, fresh);
 }
 
-/* Makes the value of a view or a piece again, after what it looks into became another. */
+/* Computes a view or an element again after the value that it is taken from was replaced. */
 static ls_status look_again(ls_trace *t, int32_t id) {
   ls_value *values = t->run.values, *v = &values[id], fresh;
   const ls__node *node = ls__seen(t, id);
@@ -35,8 +35,8 @@ static ls_status look_again(ls_trace *t, int32_t id) {
   return LS_OK;
 }
 
-/* Makes the memory of node `target` the run's own: the tensor that it is a view of is copied, the copy takes its place in
-   all that holds it, and every view of it is made again. */
+/* Copies the tensor in whose memory the value of node `target` lies: the copy takes its place in all that holds it, and every view of it
+   is computed again. */
 static ls_status make_own(ls_trace *t, int32_t target) {
   int32_t base = base_of(t, target);
   const ls_value *whole = ls__rows_whole(t, base);
@@ -56,10 +56,10 @@ static ls_status make_own(ls_trace *t, int32_t target) {
 
 /* ---- what lines above have yet to use --------------------------------------------------------------------------- */
 
-/* Node `id` waits and uses `tensor`, which is about to change: in this run its arguments are copies of what they are now. */
+/* Node `id` has yet to run and uses `tensor`, which is about to change: in this run the node uses copies of its present arguments. */
 static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   const ls__node *node = ls__seen(t, id);
-  bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD; /* the first argument only names a value */
+  bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD; /* the first argument only says whose gradient is meant */
   ls__node *own = NULL;
   for (int32_t k = names; k < node->n; k++) {
     const ls_value *arg = &node->stream[k];
@@ -85,7 +85,7 @@ static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   return ls__call_prepare(own->op, own->stream, own->n, t->owner.nodes.kinds, &own->call);
 }
 
-/* Node `edit` is about to change `tensor`: nodes written above it that wait get copies of what they will use. */
+/* Node `edit` is about to change `tensor`: nodes above it that have yet to run get copies of the arguments that lie in it. */
 static ls_status keep_for_lines_above(ls_trace *t, int32_t edit, void *tensor) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < edit && !status; i++)
@@ -100,7 +100,7 @@ ls_status ls__edit_protect(ls_trace *t, void *tensor) {
   return status;
 }
 
-/* A value that goes into a model which changes what it is given in place. */
+/* The value that replaces another in the model; a copy where the model could change the original in place. */
 static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
   ls_value own;
   ls_status status = ls__own(given, 1, &own);
@@ -116,7 +116,7 @@ static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-/* The rows of other invokes are now in the memory of the value that write `id` replaced: reads of them look there from now on. */
+/* After write `id` of one invoke, the rows of the other invokes lie in another tensor: their reads of the same point are computed again. */
 static ls_status show_others(ls_trace *t, int32_t id) {
   ls_status status = LS_OK;
   int64_t time = t->plan.nodes[id].time;
@@ -139,7 +139,7 @@ static ls_status show_others(ls_trace *t, int32_t id) {
   return status;
 }
 
-/* The value of an argument. */
+/* The value of an argument, which may be a node. */
 static ls_value argument_of(const ls_trace *t, const ls_value *arg) { return arg->kind == LS_NODE ? t->run.values[arg->aux] : *arg; }
 
 ls_status ls__edit_write(ls_trace *t, int32_t id) {
@@ -148,7 +148,7 @@ ls_status ls__edit_write(ls_trace *t, int32_t id) {
   ls_status status = there->kind ? ls__same_structure(there, &given) : ls__function_gives(ls__trace_point(t, node).function, &given);
   if (status) return status;
   if (!ls__rows_all(t, node->invoke)) {
-    if (there->kind && (status = ls__own(there, 1, &fresh))) return status; /* what was read before keeps its own pieces */
+    if (there->kind && (status = ls__own(there, 1, &fresh))) return status; /* values read earlier keep the old sequence */
     if (there->kind) ls__replace(there, fresh);
     status = ls__rows_put(t, id, there, &given);
     return status ? status : show_others(t, id);
@@ -165,7 +165,7 @@ static ls_status no_piece(const ls_value *self, const ls_value *key) {
                                 : ls__fail(LS_ERROR_INDEX, "there are %d elements here", length);
 }
 
-/* self[index] = value where self is a tuple or struct at the point. */
+/* Executes self[index] = value where self is a tuple or a struct. */
 static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   const ls__node *node = ls__seen(t, id), *nodes = t->owner.nodes.at;
   if (node->n != 3) return ls__fail(LS_ERROR_ARGUMENT, "a tuple takes one index, a struct one field; the first element is x[0]");
@@ -179,7 +179,7 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   while (rows >= 0 && nodes[rows].kind == LS__GETITEM) rows = nodes[rows].stream[0].aux;
   if (!status && nodes[rows].kind == LS__ROWS && !ls__rows_all(t, nodes[rows].invoke)) {
     ls_value *whole = ls__rows_whole(t, node->edits);
-    if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this piece is no part of what stands at the point");
+    if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this element is no part of the value at the point");
     status = ls__rows_put(t, rows, &ls__seq_items(whole)[i], &given);
   }
   if (!status) status = hand_over(t, &given, &fresh);
@@ -187,7 +187,7 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   return status;
 }
 
-/* Node `id` is about to change the value of node `target`. */
+/* Prepares the value of node `target` for being changed in place by node `id`. */
 static ls_status before_edit(ls_trace *t, int32_t id, int32_t target) {
   const ls_value *self = &t->run.values[target];
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
@@ -196,9 +196,9 @@ static ls_status before_edit(ls_trace *t, int32_t id, int32_t target) {
   return status ? status : keep_for_lines_above(t, id, t->run.values[target].as.p);
 }
 
-/* Executes an edit among several invokes, where a value may be a part of a batch. An operator that lays the part out in
-   another way (with `out` where the result has another shape, or `t_`) would let it reach into other rows, or change the part
-   and not the batch. */
+/* Executes an edit where several invokes share a batch, so that a value may be a part of a tensor. An operator that changes the layout
+   of the part (one with `out` where the result has another shape, or `t_`) could write to the rows of other invokes, or change the part
+   without the batch; that is an error. */
 static ls_status edit_part(ls_trace *t, int32_t id, ls_value *out) {
   uint64_t before[LS__LOCAL];
   const ls__node *node = ls__seen(t, id);
@@ -220,7 +220,7 @@ static ls_status edit_part(ls_trace *t, int32_t id, ls_value *out) {
   return LS_OK;
 }
 
-/* An operator in place, or self[index] = value. */
+/* Executes an operator in place, or self[index] = value. */
 ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out) {
   const ls__node *node = &t->owner.nodes.at[id];
   int32_t target = node->edits;

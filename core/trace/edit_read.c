@@ -1,4 +1,4 @@
-/* Stored edits from texts: what such a text holds, the programs of the modules that it calls, and its nodes in a trace. */
+/* Stored edits from JSON: checking the text, setting the programs of the modules that it calls, and recording its nodes in a trace. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -11,7 +11,7 @@ static ls_status check_edits(ls_reader *r) {
   const json_t *edits = json_object_get(r->text, "edits");
   ls_status status = ls__read_known(&at, r->text, known);
   if (status) return status;
-  if (!ls__read_is_list(edits)) return ls__read_fail(&at, LS_ERROR_FORMAT, "the edits are no list");
+  if (!ls__read_is_list(edits)) return ls__read_fail(&at, LS_ERROR_FORMAT, "`edits` is not a list");
   r->graph_count = (int32_t)json_array_size(edits);
   r->graphs = calloc((size_t)r->graph_count + 1, sizeof *r->graphs);
   if (!r->graphs) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory", r->name);
@@ -22,12 +22,12 @@ static ls_status check_edits(ls_reader *r) {
     r->graphs[i].module = -1;
     r->graphs[i].nodes = json_object_get(o, "nodes");
     r->graphs[i].steps = json_is_true(steps);
-    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "it is no object");
+    if (!json_is_object(o)) status = ls__read_fail(&at, LS_ERROR_FORMAT, "the edit is not an object");
     if (!status) status = ls__read_known(&at, o, of_edit);
     if (!status && steps && !json_is_boolean(steps))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "its steps are neither true nor false");
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "`steps` is neither true nor false");
     if (!status && graph && (!json_is_string(graph) || strcmp(json_string_value(graph), "trace")))
-      status = ls__read_fail(&at, LS_ERROR_FORMAT, "its graph is no trace");
+      status = ls__read_fail(&at, LS_ERROR_FORMAT, "`graph` is not \"trace\"");
     if (!status) status = ls__read_check(r, i);
   }
   return status;
@@ -84,7 +84,7 @@ static ls_status point_of(const ls__build *b, const ls_trace *t, int32_t invoke,
   char shown[LS__READ_SHOWN];
   *point = ls_program_find(t->invokes[invoke].program, b->at.name);
   if (*point >= 0) return LS_OK;
-  return ls__read_fail(&b->at, LS_ERROR_UNREACHED, "it names the point %s, which this model does not have",
+  return ls__read_fail(&b->at, LS_ERROR_UNREACHED, "the node names the point %s, which this model does not have",
                        ls__printable(b->at.name, strlen(b->at.name), shown, sizeof shown));
 }
 
@@ -137,11 +137,11 @@ ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t 
   ls_status status = ls__trace_check_open(trace);
   if (status) return status;
   if (trace->invokes[invoke].kind != LS_INVOKE_WHOLE)
-    return ls__fail(LS_ERROR_STATE, "edits are recorded in an invoke of its own pass");
+    return ls__fail(LS_ERROR_STATE, "edits can be recorded only in an invoke with a pass of its own");
   for (int32_t i = 0; i < r->call_count; i++)
     if (r->calls[i].graph == edit && !r->calls[i].program) {
       ls__read_place at = {.reader = r, .graph = edit, .node = r->calls[i].node, .kind = "call", .name = r->calls[i].path};
-      return ls__read_fail(&at, LS_ERROR_NAME, "the program of this module was not given");
+      return ls__read_fail(&at, LS_ERROR_NAME, "the program of this module was not set");
     }
   ls__build b = {.at = {.reader = r, .graph = edit, .node = -1}, .owner = &trace->owner, .record = record, .make = make_node,
                  .context = &invoke, .module = trace->module};

@@ -1,6 +1,5 @@
-/* The run of a trace: goes from need to need in the order of the plan, has the model moved on to the point of the next one
-   (pass.c), and returns where the script has to act: to give the inputs of a pass, the input of a step, the result of a
-   function. */
+/* The run of a trace. It executes the needed nodes in the order of the plan, has the model run on to the point of the next node
+   (pass.c), and returns where the script has to act: to supply the inputs of a pass, the input of a step, or the result of a function. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "trace/trace.h"
@@ -11,7 +10,8 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
   const ls__node *node = ls__seen(t, id);
   ls_value local[LS__LOCAL], cut = {0};
   bool copies = ls__program_edits(node->program);
-  ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local), *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
+  ls_value *s = ls__substitute(node->stream, node->n, t->run.values, local);
+  ls_value *own = copies ? calloc((size_t)node->n + 1, sizeof *own) : NULL;
   int32_t narrow = t->plan.nodes[id].narrow;
   ls_status status = s && (own || !copies) ? ls__own_keep(t, node->program) : ls__fail(LS_ERROR_MEMORY, "out of memory for arguments");
   if (!status && copies) status = ls__own_arguments(t, node, s, own);
@@ -53,13 +53,13 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
   }
 }
 
-/* The node at a point, or the gradient, that the value of `id` is a piece of; else the first of its views and pieces. */
+/* The read or gradient of which the value of `id` is a view or an element; else the outermost value that it is part of. For errors. */
 static int32_t stands_for(const ls_trace *t, int32_t id) {
   for (int32_t above = id; above >= 0 && t->owner.nodes.at[id].slot < 0; above = ls__trace_above(t, above)) id = above;
   return id;
 }
 
-/* The error of a node names the point that the node reads or edits, or else the one the run stands at. */
+/* Adds to a node's error the point that the node reads or edits, or else the point at which the model is paused. */
 static void explain(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t of = stands_for(t, node->edits >= 0 ? node->edits : id);
@@ -76,13 +76,13 @@ static void explain(const ls_trace *t, int32_t id) {
   ls__fail_site(node->site, 0);
 }
 
-/* The node in whose memory the value of `id` lies: as long as there are views of it an edit has to find it. */
+/* The node in whose memory the value of `id` lies, -1: none. That value is kept as long as its views, so that an edit finds it. */
 static int32_t looks_into(const ls_trace *t, int32_t id) {
   int32_t above = ls__trace_above(t, id);
   if (above < 0) return -1;
   const ls_value *v = &t->run.values[id], *of = &t->run.values[above];
   if (t->owner.nodes.at[id].kind == LS__ROWS) return above;
-  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* a piece of an invoke's rows */
+  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* an element of a tuple */
   if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && t->owner.nodes.at[above].kind == LS__OP ? above : -1;
   return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
 }
@@ -97,7 +97,8 @@ void ls__trace_let_go(ls_trace *t, int32_t id) {
   }
 }
 
-/* A view may have to be made again, at the same place: the indices of the run's own node are their values of now. */
+/* Replaces the index nodes of a view by their values, in the run's own copy of the node: should the view have to be made again later,
+   then at the same place. */
 static ls_status keep_indices(ls_trace *t, int32_t id) {
   bool nodes = false;
   const ls__node *node = ls__seen(t, id);
@@ -116,7 +117,7 @@ static ls_status keep_indices(ls_trace *t, int32_t id) {
   return LS_OK;
 }
 
-/* The value of a node has come: what it used is used no more. */
+/* Stores the value of an executed node, and counts its inputs as used. */
 static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls__ran *ran = &t->run.nodes[id];
   ls__replace(&t->run.values[id], value);
@@ -124,7 +125,7 @@ static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls_status status = t->plan.nodes[id].tracked ? ls__grad_watch(t, id) : LS_OK;
   if (status) return status;
   int32_t above = looks_into(t, id);
-  ran->keeps_above = above >= 0; /* the use goes on as long as the view */
+  ran->keeps_above = above >= 0; /* the view goes on using that value */
   if (above >= 0 && t->owner.nodes.at[id].kind == LS__GETITEM && (status = keep_indices(t, id))) return status;
   const ls__node *node = ls__seen(t, id);
   for (int32_t k = 0; k < node->n; k++)
@@ -174,20 +175,21 @@ ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
   ls_value own;
   ls_status status = ls__trace_check_open(t);
   if (!status && (t->owner.nodes.at[node].kind != LS__HOST || t->run.nodes[node].done))
-    status = ls__fail(LS_ERROR_STATE, "no function of the script waits to give node %d", node);
+    status = ls__fail(LS_ERROR_STATE, "node %d waits for no result of a function of the script", node);
   if (!status) status = ls__value_check(value);
   if (!status) status = ls__own(value, 1, &own);
   return status ? status : settle(t, node, own);
 }
 
-/* What never came: an edit of it would be lost without a word. */
+/* Fails where an edit's point or value was not reached, since the edit would otherwise be lost silently. Other nodes stay without a
+   value. */
 static ls_status never_came(const ls_trace *t, int32_t id) {
   int32_t point = ls__point_node(t, id);
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[point];
   bool changes = node->kind == LS__WRITE || (node->edits >= 0 && at->kind == LS__READ);
   if (!changes || at->stored || !t->run.model) return LS_OK;
   if (t->run.standing && t->plan.nodes[point].time == t->run.now)
-    ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the value it needs never came");
+    ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the run did not compute the value that it needs");
   else
     ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the model does not run this part in step %d", at->step);
   ls__fail_point(ls__trace_point_name(t, at->invoke, at->slot));
@@ -214,7 +216,7 @@ static ls_status go(ls_trace *t, int64_t until, ls_event *event) {
   return LS_OK;
 }
 
-/* An edit of the value is recorded and has not run. */
+/* Whether an edit of the value is recorded that has not run yet. */
 static bool awaits_edit(const ls_trace *t, int32_t id) {
   int32_t root = t->plan.nodes[id].root, edited = root >= 0 ? t->plan.nodes[root].edited : -1;
   return edited >= 0 && !t->run.nodes[edited].done;

@@ -1,12 +1,11 @@
-/* Gradients in a trace. A backward runs at its place in the order; before it, the values whose gradients are asked for are
-   watched: a hook of libtorch takes the gradient of the value as it stood at that line. A gradient that the script sets is
-   handled by cutting the graph there: the model goes on from a leaf of its own, the backward stops at the leaf, the new
-   gradient is computed, and the backward goes on from the value before the cut. Cuts are handled last first, since every
-   way from the loss to an earlier cut leads through, or past, the later ones. */
+/* Gradients in a trace. Before a backward runs, hooks of libtorch are attached to the values whose gradients are asked for; a hook takes
+   the gradient of the value as it was at that line. Where the script sets a gradient, the autograd graph is cut: the model goes on from
+   a new leaf, the backward stops at the leaf, the new gradient is computed, and the backward goes on from the value before the cut. The
+   last cut comes first, since every path from the loss to an earlier cut leads through the later ones or past them. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
-/* Where the graph was cut: the value before, the leaf behind, the node whose gradient is set. */
+/* A cut of the autograd graph: the value before it, the leaf behind it, and the node whose gradient the script sets. */
 typedef struct ls__cut {
   int32_t node;
   ls_value before, leaf;
@@ -41,7 +40,7 @@ static void record_from_here(ls_trace *t) {
   ls__mode_enter(true, t->run.mode);
 }
 
-/* Makes the tensors of a value leaves, where they do not yet depend on one. */
+/* Makes leaves of those tensors of a value that do not depend on a leaf yet. */
 static ls_status make_leaves(ls_trace *t, const ls_value *v) {
   ls_status status = LS_OK;
   if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
@@ -114,12 +113,13 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id) {
 
 /* ---- backward --------------------------------------------------------------------------------------------------- */
 
-/* Executes a node of a gradient's edit with all that it needs, before the rest of its time. */
+/* Executes a node on which an edit of a gradient depends, with all its inputs, before the other nodes of its time. */
 static ls_status force(ls_trace *t, int32_t id, int32_t depth) {
   if (t->run.nodes[id].done) return LS_OK;
   const ls__node *node = ls__seen(t, id);
   if (node->kind == LS__GRAD || node->kind == LS__BACKWARD || depth > 10000) {
-    ls__fail(LS_ERROR_CYCLE, "this gradient is set from one that comes only later: the backward goes from the loss to the input");
+    ls__fail(LS_ERROR_CYCLE, "this gradient is set from a gradient that is computed only later: "
+                               "the backward goes from the loss to the input");
     ls__fail_site(node->site, 0);
     return LS_ERROR_CYCLE;
   }
@@ -144,7 +144,7 @@ static void finished(ls_trace *t, int32_t id) {
   ls__trace_let_go(t, id);
 }
 
-/* The node that cuts the rows of an invoke out of what `id` stands for, -1 where it stands for all. */
+/* The node that cuts one invoke's rows out of the value of `id`; -1 where `id` has all rows. */
 static int32_t rows_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__GETITEM && nodes[id].stream[0].kind == LS_NODE) id = nodes[id].stream[0].aux;
@@ -169,14 +169,14 @@ static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient
   return LS_OK;
 }
 
-/* The gradient from here on is `given`, for the rows that node `of` stands for. */
+/* Replaces the gradient, or the rows of it that node `of` has, by `given`. */
 static ls_status put_gradient(ls_trace *t, int32_t of, const ls_value *given, ls_value *gradient) {
   int32_t rows = rows_of(t, of);
-  if (given->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "a gradient is a tensor");
+  if (given->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor");
   if (rows >= 0) return ls__rows_put(t, rows, gradient, given);
   ls_status status = ls__tensor_same_sizes(given->as.p, gradient->as.p);
   if (status) return status;
-  ls_value own; /* what the script gave may be changed in place later */
+  ls_value own; /* the script may change its own tensor in place later */
   if ((status = ls__tensor_clone(given->as.p, &own))) return status;
   ls__replace(gradient, own);
   return LS_OK;
@@ -193,7 +193,7 @@ static ls_status set_gradient(ls_trace *t, int32_t id, ls_value *gradient) {
   return status;
 }
 
-/* What was asked of the gradient of node `of`, in the order written: reads take it, sets and edits replace it. */
+/* Executes in the order written what the script does with the gradient of node `of`: reads take it, assignments and edits replace it. */
 static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_value *gradient) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
@@ -207,9 +207,10 @@ static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_valu
     if (node->kind == LS__GRAD) {
       status = read_gradient(t, i, gradient);
     } else if (node->kind == LS__SETGRAD) {
-      status = gradient->kind ? set_gradient(t, i, gradient) : ls__fail(LS_ERROR_STATE, "the loss does not depend on this value");
+      status = gradient->kind ? set_gradient(t, i, gradient)
+                               : ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so its gradient cannot be set");
     } else if (node->edits >= 0) {
-      status = force(t, i, 0); /* the reads look into the gradient itself */
+      status = force(t, i, 0); /* reads share the gradient's memory, so they see the edit */
     }
   }
   return status;
@@ -218,7 +219,7 @@ static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_valu
 static ls_status take_and_use(ls_trace *t, int32_t backward, int32_t of, ls_value *gradient) {
   ls_status status = ls__capture_take(t->run.nodes[of].capture, gradient);
   if (!status && gradient->kind && (t->plan.nodes[of].tracked & LS__EDITED)) {
-    ls_value own; /* libtorch may hold the same memory elsewhere */
+    ls_value own; /* libtorch may use the same memory elsewhere */
     if (!(status = ls__tensor_clone(gradient->as.p, &own))) ls__replace(gradient, own);
   }
   return status ? status : use_gradient(t, backward, of, gradient);
@@ -229,7 +230,7 @@ ls_status ls__grad_backward(ls_trace *t, int32_t id) {
   ls_value loss = node->stream[0].kind == LS_NODE ? t->run.values[node->stream[0].aux] : node->stream[0];
   ls_value given = node->stream[1].kind == LS_NODE ? t->run.values[node->stream[1].aux] : node->stream[1];
   bool keep = node->flag;
-  if (loss.kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a backward");
+  if (loss.kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be the loss of a backward");
   if (!ls__tensor_requires_grad(loss.as.p))
     return ls__fail(LS_ERROR_STATE, "this loss depends on nothing whose gradient is asked for or that trains");
   ls_status status = ls_tensor_backward(&loss, &given, keep || t->run.cut_count);

@@ -1,5 +1,5 @@
-/* What a script asks of gradients: recorded, and planned. Which backward gives which gradient, whose gradients are to be
-   watched, and from where on autograd records. */
+/* What a script does with gradients, recorded and planned: which backward computes which gradient, which values need a hook for their
+   gradients, and from which time on autograd records. */
 #include "trace/trace.h"
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
@@ -12,7 +12,7 @@ static bool same_index(const ls__node *a, const ls__node *b) {
   return true;
 }
 
-/* The first node that stands for the same value: each access to a point makes nodes of its own. */
+/* The first node with the same value as `id`, since each access to a point records nodes of its own. */
 static int32_t first_same(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t root = t->plan.nodes[id].root;
@@ -56,7 +56,7 @@ ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invok
 ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out) {
   LS__NEED(ls__is_node(of) && out);
   ls_trace *t = ls__trace_of(of);
-  if (!t) return ls__fail(LS_ERROR_STATE, "a gradient is asked of a value of a trace");
+  if (!t) return ls__fail(LS_ERROR_STATE, "only values of a trace have gradients here");
   return ls_trace_grad_of(t, of, invoke, site, out);
 }
 
@@ -85,7 +85,8 @@ ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int3
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
-/* The backward that an access belongs to: the next one written below, else the last above; the same body first. */
+/* The backward that computes the gradient of an access: the next one below it, else the last one above it; in the same body if there is
+   one. */
 static int32_t backward_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t same = 1; same >= 0; same--) {
@@ -106,7 +107,7 @@ static bool trains(const ls_value *stream, int32_t n) {
   return false;
 }
 
-/* Autograd records from the first value whose gradient matters. */
+/* Finds the time from which autograd has to record: that of the first value whose gradient matters. */
 static void find_start(ls_trace *t) {
   int64_t start = INT64_MAX;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
@@ -123,13 +124,13 @@ static void find_start(ls_trace *t) {
   t->plan.track = start == INT64_MAX ? -1 : start < 0 ? 0 : start;
 }
 
-/* The gradient of a parameter: one that does not train is lent to autograd for the time of the trace. */
+/* Attaches a hook to a parameter whose gradient is asked for. A parameter that does not train requires a gradient until the trace ends. */
 static ls_status watch_parameter(ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   ls__ran *ran = &t->run.nodes[id];
   if (ran->capture) return LS_OK;
   if (t->run.now >= 0 && t->plan.track < 0) {
-    ls__fail(LS_ERROR_PASSED, "the model has begun to run without recording for this gradient");
+    ls__fail(LS_ERROR_PASSED, "the model has already begun to run, without autograd for this gradient");
     ls__fail_site(node->site, t->run.demand_site);
     return LS_ERROR_PASSED;
   }
@@ -140,10 +141,10 @@ static ls_status watch_parameter(ls_trace *t, int32_t id) {
   return ls__capture_new(node->stream[0].as.p, &ran->capture);
 }
 
-/* Node `id` asks for a gradient, sets one or edits one in place: finds its backward, and whose gradient is to be watched. */
+/* For a node that reads, sets or edits a gradient: finds its backward, and marks the value whose gradient it is. */
 static ls_status plan_access(ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
-  int32_t access = ls__point_node(t, id); /* of an edit the gradient */
+  int32_t access = ls__point_node(t, id); /* for an edit in place, the gradient that it changes */
   bool edits = node->edits >= 0 && access >= 0 && nodes[access].kind == LS__GRAD, sets = node->kind == LS__SETGRAD;
   if (!sets && !edits && node->kind != LS__GRAD) return LS_OK;
   if (!edits) access = id;
@@ -159,7 +160,7 @@ static ls_status plan_access(ls_trace *t, int32_t id) {
   int32_t of = nodes[access].stream[0].aux;
   t->plan.nodes[of].tracked |= sets || edits ? LS__ASKED | LS__EDITED : LS__ASKED;
   if (!t->run.nodes[of].done || t->run.nodes[of].capture) return LS_OK;
-  ls__fail(LS_ERROR_PASSED, "the model has run past this value without recording for its gradient");
+  ls__fail(LS_ERROR_PASSED, "the model has already run past this value, without autograd for its gradient");
   ls__fail_site(node->site, t->run.demand_site);
   return LS_ERROR_PASSED;
 }

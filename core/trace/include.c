@@ -1,4 +1,4 @@
-/* Stored edits: a recorded trace that never runs itself; its nodes are copied into every trace of the model. */
+/* Stored edits: a recorded trace that does not run itself. Its nodes are copied into every trace of the model. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
@@ -8,7 +8,7 @@ ls_program *ls_trace_program(ls_trace *t, int32_t node) {
   return t && node >= 0 && node < t->owner.nodes.count ? t->owner.nodes.at[node].program : NULL;
 }
 
-/* The point of one program in another. */
+/* Finds the number that a point of the program `from` has in the program `to`; -1 where `to` does not have it. */
 static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int32_t *out) {
   int32_t *map;
   *out = point;
@@ -20,7 +20,7 @@ static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int
   return LS_OK;
 }
 
-/* The arguments of a node with the copies in the place of the originals. */
+/* Copies the arguments of a node; nodes among them are replaced by their copies. NULL: out of memory. */
 static ls_value *translate(ls_trace *t, const ls__node *node, const int32_t *map) {
   ls_value *s = malloc(sizeof *s * (size_t)(node->n ? node->n : 1));
   for (int32_t k = 0; s && k < node->n; k++) {

@@ -3,7 +3,7 @@
 #include <string.h>
 #include "trace/trace.h"
 
-/* The first pass that an invoke opened now can join: one that has begun takes nobody any more. */
+/* The first pass that an invoke opened now can join; a pass that has begun takes no more invokes. */
 static int32_t first_pass(const ls_trace *t, int32_t kind) {
   int32_t least = t->run.now < 0 || kind == LS_INVOKE_ALL ? 0 : ls__pass_of(t->run.now) + 1;
   if (least < t->fence) least = t->fence;
@@ -14,7 +14,7 @@ static int32_t first_pass(const ls_trace *t, int32_t kind) {
   return least;
 }
 
-/* Moves the three arrays by invoke into one block with room for that many. */
+/* Moves the three arrays by invoke into one block with room for `room` invokes. */
 static bool set_invoke_room(ls_trace *t, int32_t room) {
   size_t n = (size_t)room, used = (size_t)t->invoke_count;
   ls__invoke *invokes = malloc(n * (sizeof(ls__invoke) + sizeof(ls__planned_invoke) + sizeof(ls__running_invoke)));
@@ -42,7 +42,10 @@ ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_val
     return ls__fail(LS_ERROR_MEMORY, "out of memory for an invoke");
   ls_value local[LS__LOCAL], *arguments;
   const ls_value *given;
-  if ((status = ls__arguments_valid(args, n)) || (status = ls__arguments_check(args, n)) || (status = ls__resolve(args, n, local, &given))) return status;
+  status = ls__arguments_valid(args, n);
+  if (!status) status = ls__arguments_check(args, n);
+  if (!status) status = ls__resolve(args, n, local, &given);
+  if (status) return status;
   status = ls__arguments_keep(given, n, &arguments);
   ls__resolved_free(given, args, local);
   if (status) return status;

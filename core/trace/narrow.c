@@ -1,10 +1,9 @@
-/* Of a head whose output is read at some positions only, only those run: where all that is used of the result of a call is
-   `y[i, a:b]`, and the called function treats every position alone (model/positionwise.c), the argument is cut before the
-   call instead.
+/* Narrowing a head: where the output of a head is used at some positions only, the head runs at those alone. Where a call's result is used
+   only as `y[i, a:b]`, and the called function treats every position alone (model/positionwise.c), the argument is cut before the call
+   instead.
 
-   The plan looks for such calls and notes the indexing node; the cut itself is made when the call runs, since only then
-   the number of axes is known. From then on the run indexes with what is left to do: a number becomes 0, a slice becomes
-   all. */
+   The plan finds such calls and notes the indexing node. The cut is made when the call runs, since only then the number of axes is
+   known. Afterwards the run's own indexing node indexes a value that is cut already: a number becomes 0, a slice becomes all. */
 #include <string.h>
 #include "trace/trace.h"
 
@@ -12,7 +11,7 @@
 
 static bool waits(const ls_trace *t, int32_t id) { return t->plan.nodes[id].needed && !t->run.nodes[id].done; }
 
-/* The one node that waits for the value of `id`, -1 where there are others or the value is kept. */
+/* The only node that waits for the value of `id`; -1 where others wait too, or the value is saved. */
 static int32_t only_user(const ls_trace *t, int32_t id) {
   if (t->owner.nodes.at[id].saved || t->plan.nodes[id].uses != 1) return -1;
   for (int32_t i = id + 1; i < t->owner.nodes.count; i++) {
@@ -24,7 +23,7 @@ static int32_t only_user(const ls_trace *t, int32_t id) {
   return -1;
 }
 
-/* value[numbers and slices], at least one of which leaves something out. */
+/* Whether a node is value[numbers and slices] and leaves out at least something. */
 static bool selects(const ls__node *node, int32_t of) {
   if (node->kind != LS__GETITEM || node->stream[0].aux != of || node->n < 2) return false;
   bool less = false;
@@ -45,7 +44,7 @@ static bool selects(const ls__node *node, int32_t of) {
   return less;
 }
 
-/* The read or write that node `id` is or edits. */
+/* The read or write whose value node `id` has or edits; else node `id` itself. */
 static const ls__node *point_of(const ls_trace *t, int32_t id) { return &t->owner.nodes.at[ls__point_node(t, id)]; }
 
 static bool is_point(const ls__node *node) { return node->kind == LS__READ || node->kind == LS__WRITE; }
@@ -61,7 +60,7 @@ static void narrow_call(ls_trace *t, int32_t id) {
   if (!calls_positionwise(&nodes[id])) return;
   int32_t user = only_user(t, id), call = id;
   if (user < 0 || !selects(&nodes[user], id)) return;
-  for (;;) { /* as deep as the calls go: head(norm(x)) */
+  for (;;) { /* down through nested calls such as head(norm(x)) */
     const ls_value *argument = &ls__seen(t, call)->stream[0];
     int32_t below = argument->kind == LS_NODE ? argument->aux : -1;
     if (below < 0 || t->run.nodes[below].done || only_user(t, below) != call || !calls_positionwise(&nodes[below])) break;
@@ -72,7 +71,7 @@ static void narrow_call(ls_trace *t, int32_t id) {
 
 /* ---- the model's own head ------------------------------------------------------------------------------------------ */
 
-/* Whether anything but `read` looks at or changes what stands at the points from `first` to `last`. */
+/* Whether a node other than `read` reads or changes a value at the points from `first` to `last`. */
 static bool others_look(const ls_trace *t, int32_t first, int32_t last, int32_t read) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     if (i == read || !waits(t, i)) continue;
@@ -99,7 +98,7 @@ static void narrow_read(ls_trace *t, int32_t id) {
     user = only_user(t, value);
   }
   if (user < 0 || !selects(&nodes[user], value)) return;
-  int64_t begins = t->plan.nodes[id].time - point + call.input; /* the call begins so far before what it gives */
+  int64_t begins = t->plan.nodes[id].time - point + call.input; /* the call's input point is that many points before its output */
   if (t->run.now >= begins || others_look(t, call.input, point, id)) return;
   t->plan.narrow_instance = call.instance;
   t->plan.narrow_item = user;
@@ -107,7 +106,7 @@ static void narrow_read(ls_trace *t, int32_t id) {
 
 /* ---- the head under several invokes --------------------------------------------------------------------------------- */
 
-/* The index of the second axis in value[row, position, ...], -1 where it is no number. */
+/* The place in the stream of the second index in value[row, position, ...]; -1 where that index is no number. */
 static int32_t position_in(const ls__node *item) {
   int32_t second = item->stream[1].kind == LS_SLICE ? 5 : 2;
   return second < item->n && item->stream[second].kind == LS_INT ? second : -1;
@@ -118,8 +117,8 @@ static int64_t position(const ls_trace *t, int32_t item) {
   return node->stream[position_in(node)].as.i;
 }
 
-/* The node that takes one position of what an invoke reads with node `id`, or of a piece of that, where that is all that is
-   used of it; else -1. */
+/* The node that takes one position of what an invoke reads with node `id`, or of an element of it, where nothing else of it is used;
+   else -1. */
 static int32_t position_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = only_user(t, id), item = of >= 0 && nodes[of].kind == LS__ROWS ? only_user(t, of) : -1;
@@ -130,7 +129,8 @@ static int32_t position_of(const ls_trace *t, int32_t id) {
   return item >= 0 && selects(&nodes[item], of) && position_in(&nodes[item]) >= 0 ? item : -1;
 }
 
-/* The node that a position is taken of with node `item`: the rows of an invoke, or a piece of them; -1 where it is neither. */
+/* The node with an invoke's rows of which `item` takes a position; `piece` is the index between both, or NULL. -1: there is no such
+   node. */
 static int32_t rows_under(const ls_trace *t, int32_t item, const ls_value **piece) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = nodes[item].stream[0].kind == LS_NODE ? nodes[item].stream[0].aux : -1;
@@ -148,10 +148,10 @@ static bool same_piece(const ls_value *a, const ls_value *b) {
   return a->kind == LS_STRING ? !strcmp(a->as.s, b->as.s) : a->kind == LS_INT && a->as.i == b->as.i;
 }
 
-/* Reads of all invokes at the time `last`, where each takes the same position of its own rows. */
+/* The reads of all invokes at one time, where each invoke takes the same position of its own rows. */
 typedef struct readers {
-  int32_t first, item, count; /* the first read, the node that takes the position of it, how many reads */
-  const ls_value *piece;      /* of what the point gives, NULL: all of it */
+  int32_t first, item, count; /* the first read, the node that takes a position of it, and the number of reads */
+  const ls_value *piece;      /* the index of the element that is read of the point's value; NULL where it is the value itself */
 } readers;
 
 static bool find_readers(const ls_trace *t, int64_t last, readers *out) {
@@ -171,7 +171,7 @@ static bool find_readers(const ls_trace *t, int64_t last, readers *out) {
   return out->first >= 0;
 }
 
-/* All invokes of the last pass take the same position of what a head gives, each of its own rows: the head runs there alone. */
+/* Narrows the head where all invokes of the last pass take the same position of its output, each for its own rows. */
 static void narrow_invokes(ls_trace *t, int64_t last) {
   readers all;
   if (!find_readers(t, last, &all)) return;
@@ -216,7 +216,7 @@ void ls__narrow_plan(ls_trace *t) {
 
 /* ---- cutting ------------------------------------------------------------------------------------------------------- */
 
-/* The run's own indexing node, whose indices are those of a value that is cut already: they count from the cut. */
+/* The run's own copy of an indexing node, whose indices will count from the beginning of the cut. */
 static ls__node *own_index(ls_trace *t, int32_t item) {
   ls__node *own = ls__trace_own_node(t, item);
   if (!own) ls__fail(LS_ERROR_MEMORY, "out of memory for an index");
@@ -229,13 +229,13 @@ static ls_status uncut(const ls_value *argument, ls_value *out) {
   return LS_OK;
 }
 
-/* Cuts one position out of the second axis; every invoke's own index becomes 0. */
+/* Cuts one position out of the second axis; the index of every invoke then becomes 0. */
 static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out) {
   ls_tensor_info info;
   int64_t at = position(t, item);
   if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return uncut(argument, out);
   int64_t from = at < 0 ? at + info.shape[1] : at;
-  if (from < 0 || from >= info.shape[1]) return uncut(argument, out); /* the indexing nodes will say so */
+  if (from < 0 || from >= info.shape[1]) return uncut(argument, out); /* the indexing nodes will raise the error */
   ls_value cut[8] = {{.kind = LS_SLICE}, {0}, {0}, {0}, {.kind = LS_SLICE}, {.kind = LS_INT, .as.i = from},
                      {.kind = LS_INT, .as.i = from + 1}, {0}}, made;
   ls_status status = ls__index_get(argument, cut, 8, &made);
@@ -256,8 +256,8 @@ static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argumen
 
 static const ls_value nothing = {.kind = LS_NONE};
 
-/* The indices of a node as slices of a value with the axes of `info`; their number, 0 where they reach the last axis, which is
-   the function's own, or leave the value, which the indexing node will say. */
+/* Writes the indices of a node as slices of a value with the axes of `info` and returns the length of the stream. 0 where an index is
+   out of range, or on the last axis, which the function itself uses: then nothing is cut. */
 static int32_t as_slices(const ls__node *node, const ls_tensor_info *info, ls_value *cut) {
   int32_t n = 0;
   for (int32_t i = 1, axis = 0; i < node->n; i++, axis++) {

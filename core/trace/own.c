@@ -1,4 +1,4 @@
-/* Memory that is not a run's own: the caller's tensors, the parameters and buffers of the model. A trace never changes them. */
+/* Memory that does not belong to a run: the caller's tensors, and the model's parameters and buffers. A trace leaves them unchanged. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -11,7 +11,7 @@ bool ls__own_foreign(const ls_trace *t, void *tensor) {
     const ls__node *node = &t->owner.nodes.at[i], *instead = t->run.nodes[i].instead;
     if (ls__stream_shares(node->stream, node->n, tensor)) return true;
     if (node->program && ls__program_owns(node->program, tensor)) return true;
-    /* an index of which a view is made again */
+    /* an index that a view needs when it is computed again */
     if (instead && node->kind == LS__GETITEM && ls__stream_shares(instead->stream + 1, node->n - 1, tensor)) return true;
   }
   return false;
@@ -44,8 +44,8 @@ static ls_status keep_tensor(ls_trace *t, const ls_value *v) {
   return LS_OK;
 }
 
-/* Copies what the forward of `p` changes of its own (running means, counters), to be put back when the trace ends: a trace
-   changes nothing of the model. */
+/* Copies the tensors of its module that the forward of `p` changes (running means, counters), so that the end of the trace can restore
+   them. */
 ls_status ls__own_keep(ls_trace *t, const ls_program *p) {
   int32_t n;
   const ls_value *changed = ls__program_changed(p, &n);
@@ -59,7 +59,7 @@ void ls__own_put_back(ls_trace *t) {
   static const ls_value everything = {.kind = LS_ELLIPSIS};
   ls__mode saved;
   ls__mode_enter(false, &saved);
-  for (int32_t i = 0; i < t->owner.nodes.count; i++) /* what was saved stays as it was saved */
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) /* saved values keep the numbers that they had */
     for (int32_t k = 0; k < t->run.kept_count; k += 2)
       if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && ls__stream_shares(&t->run.values[i], 1, t->run.kept[k].as.p))
         ls__own_memory(&t->run.values[i]);
@@ -74,12 +74,13 @@ void ls__own_put_back(ls_trace *t) {
   t->run.kept_count = t->run.kept_room = 0;
 }
 
-/* Item `k` of a stream is the argument `cache`: the memory that a forward is given to fill, step by step. */
+/* Whether item `k` of a stream is the argument `cache`: memory that the caller passes so that the forward fills it step by step. */
 static bool is_cache(const ls_value *stream, int32_t k) {
   return k && stream[k - 1].kind == LS_KEY && !strcmp(stream[k - 1].as.s, "cache");
 }
 
-/* A module that a body calls gets copies of what it could change and is not the run's own; they are noted in `own`. */
+/* Copies the arguments of a module that a body calls, where the module could change memory of the caller or of the model. The copies are
+   in `own`, which the caller releases. */
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own) {
   for (int32_t k = 0; k < node->n; k++) {
     if (s[k].kind != LS_TENSOR || is_cache(s, k)) continue;
@@ -100,7 +101,7 @@ static bool is_input(const ls_trace *t, const ls_value *v) {
   return false;
 }
 
-/* The model changes values in place, and the caller's tensors stay as they are: it runs on copies of them. */
+/* Lets a model that changes values in place run on copies of the caller's tensors. */
 ls_status ls__own_inputs(ls_trace *t) {
   ls_status status = LS_OK;
   int32_t n;
@@ -115,13 +116,13 @@ ls_status ls__own_inputs(ls_trace *t) {
 
 /* ---- a part of a batch ---------------------------------------------------------------------------------------------- */
 
-/* Among several invokes an operator that goes by places in memory could reach from the rows of one to those of another. */
+/* Fails where several invokes share a batch and an operator that addresses memory (as_strided) could reach the rows of another invoke. */
 ls_status ls__own_inside(const ls_trace *t, const ls__node *node) {
   bool several = ls__rows_several(t);
   for (int32_t k = 0; several && k < node->n; k++) {
     const ls_value *v = node->stream[k].kind == LS_NODE ? &t->run.values[node->stream[k].aux] : &node->stream[k];
     if (v->kind == LS_TENSOR && !ls__tensor_fills(v->as.p))
-      return ls__fail(LS_ERROR_ARGUMENT, "among several invokes %s could reach the rows of another one in the memory around this "
+      return ls__fail(LS_ERROR_ARGUMENT, "among several invokes %s could reach the rows of another invoke in the memory around this "
                                          "value; clone the value first", ls__op_name(node->op));
   }
   return LS_OK;

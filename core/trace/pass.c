@@ -1,11 +1,11 @@
-/* The runs of the model under a trace: passes and steps begin and end, the model moves on to a point and stands there, and asks
-   what a watcher is asked. */
+/* The model's runs under a trace: passes and steps begin and end, the model runs to a point and is paused there, and the questions of
+   the interpreter (ls__watcher) are answered. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
 /* ---- what the model's run asks ---------------------------------------------------------------------------------- */
 
-/* The invoke of the write at place `k` of the order has a write at the same point before it: both cover the same rows. */
+/* Whether the invoke of the write at place `k` of the order has an earlier write at the same point, which covers the same rows. */
 static bool writes_again(const ls_trace *t, int32_t k) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t i = t->run.next; i < k; i++)
@@ -19,7 +19,7 @@ static bool replaces(void *who) {
   if (t->run.next >= t->plan.ordered) return false;
   int32_t first = order[t->run.next], rows = 0;
   if (t->owner.nodes.at[first].kind != LS__WRITE) return false;
-  for (int32_t k = t->run.next; k < t->plan.ordered; k++) { /* several invokes may cover all rows together */
+  for (int32_t k = t->run.next; k < t->plan.ordered; k++) { /* the writes of several invokes may cover all rows together */
     const ls__node *other = &t->owner.nodes.at[order[k]];
     if (t->plan.nodes[order[k]].time != t->plan.nodes[first].time || other->kind != LS__WRITE) return false;
     if (!ls__has_inputs(t, order[k])) return false;
@@ -46,7 +46,7 @@ static void end_run(ls_trace *t) {
   t->run.model = NULL;
 }
 
-/* Begins a run of `p`; the points keep the numbers of the pass's first invoke. */
+/* Begins a run of `p`. Points keep the numbers that they have in the program of the pass's first invoke. */
 static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
   int32_t first = 0;
   while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
@@ -68,7 +68,7 @@ static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, c
   return ls__grad_arrive(t);
 }
 
-/* The one invoke with input of a pass, -1 where there are several, -2 where there is none. */
+/* The only invoke with input in a pass; -1 where there are several, -2 where there is none. */
 static int32_t only_input(const ls_trace *t, int32_t pass) {
   int32_t found = -2;
   for (int32_t i = 0; i < t->invoke_count; i++)
@@ -134,7 +134,7 @@ ls_status ls_trace_end(ls_trace *t, const ls_value *text) {
   return LS_OK;
 }
 
-/* The model could not go on: where the script replaced a value before, that may be why. */
+/* Adds the last replacement before an error of the model to the error as a second line, since it may be the cause. */
 static ls_status after_edit(const ls_trace *t, ls_status status) {
   int64_t site = 0, last = -1;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
@@ -150,7 +150,7 @@ static ls_status after_edit(const ls_trace *t, ls_status status) {
   return status;
 }
 
-/* Runs a step to its end and asks for the next one. */
+/* Runs a step of the model to its end and makes the event that asks the script for the next step. */
 static ls_status end_step(ls_trace *t, ls_event *event) {
   ls_value result;
   ls_status status = ls__run_finish(t->run.model, &result);
@@ -165,7 +165,7 @@ static ls_status end_step(ls_trace *t, ls_event *event) {
 
 /* ---- moving on -------------------------------------------------------------------------------------------------- */
 
-/* A point that this run does not have: in a generation it stays unset. */
+/* Fails where this run has no such point, except in a generation, where the value stays unset. */
 static ls_status unreached(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   if (t->invokes[node->invoke].steps) return LS_OK;
@@ -183,7 +183,7 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
     end_run(t);
     return begin_pass(t, pass, event);
   }
-  if (!t->run.model) { /* the generation of this pass is over */
+  if (!t->run.model) { /* the generation of this pass has ended */
     t->run.now = time;
     t->run.standing = false;
     return LS_OK;

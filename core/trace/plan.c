@@ -7,7 +7,7 @@
 
 static bool is_skip(const ls__node *node) { return node->kind == LS__WRITE && node->flag; }
 
-/* The read or write `k` is of a point that the skip `i` leaves out. */
+/* Whether node `k` reads or writes a point that does not exist because of the skip `i`. */
 static bool leaves_out(const ls_trace *t, int32_t i, int32_t k) {
   const ls__node *skip = &t->owner.nodes.at[i], *node = &t->owner.nodes.at[k];
   if (!is_skip(skip) || t->run.nodes[i].done || (node->kind != LS__READ && node->kind != LS__WRITE)) return false;
@@ -21,7 +21,7 @@ static bool is_left_out(const ls_trace *t, int32_t id, int32_t first_skip) {
   return false;
 }
 
-/* What is written behind a stop never comes, what a skip may leave out neither, and neither does what needs it. */
+/* Marks the nodes that never run: those behind a stop, optional reads inside a skipped module, and all nodes that need one of these. */
 static void find_never(ls_trace *t) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t skip = 0, count = t->owner.nodes.count;
@@ -38,8 +38,8 @@ static void find_never(ls_trace *t) {
   }
 }
 
-/* Marks what is needed and counts who waits for each value. While the script still holds the trace open, what it has a
-   handle to is wanted too, since it may be used in the lines to come. */
+/* Marks the needed nodes and counts for each value the nodes that wait for it. At a demand the script is not yet over: values to which
+   it has handles are needed too, since its next lines may use them. */
 static void find_needs(ls_trace *t, int32_t demanded) {
   ls__planned *plan = t->plan.nodes;
   const ls__ran *ran = t->run.nodes;
@@ -68,13 +68,13 @@ static void find_needs(ls_trace *t, int32_t demanded) {
     if (ran[i].done) ls__trace_let_go(t, i);
 }
 
-/* A skipped module does not run, so nothing inside it can be asked for. */
+/* Fails where something inside a skipped module is needed, since the module does not run. */
 static ls_status check_skips(const ls_trace *t) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     for (int32_t k = 0; is_skip(&nodes[i]) && k < t->owner.nodes.count; k++) {
       if (!t->plan.nodes[k].needed || !leaves_out(t, i, k)) continue;
-      ls__fail(LS_ERROR_UNREACHED, "this point never comes: its module is skipped");
+      ls__fail(LS_ERROR_UNREACHED, "the model does not reach this point, because its module is skipped");
       ls__fail_point(ls__trace_point_name(t, nodes[k].invoke, nodes[k].slot));
       ls__fail_site(nodes[k].site, nodes[i].site);
       return LS_ERROR_UNREACHED;
@@ -90,7 +90,7 @@ static bool before(const ls__planned *plan, int32_t a, int32_t b) {
   return plan[a].rank != plan[b].rank ? plan[a].rank < plan[b].rank : a < b;
 }
 
-/* Merges the sorted halves of `ids` through `spare`; most traces are written in the order of the model already. */
+/* Sorts by merging the sorted halves of `ids` through `spare`. Most traces are written in the model's order, and then nothing is merged. */
 static void sort(const ls__planned *plan, int32_t *ids, int32_t n, int32_t *spare) {
   if (n < 2) return;
   int32_t half = n / 2, a = 0, b = half, out = 0;

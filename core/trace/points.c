@@ -1,4 +1,4 @@
-/* Points of a trace: reads and writes at them, the rows of an invoke, the text and the padding of a generation. */
+/* Points of a trace: reading and writing values there, the rows of an invoke, and the text and the padding of a generation. */
 #include <string.h>
 #include "trace/trace.h"
 
@@ -12,7 +12,7 @@ static ls_status check_point(const ls_trace *t, int32_t invoke, int32_t step, in
   return LS_OK;
 }
 
-/* A node that stands at a point. */
+/* A node that is tied to a point. */
 static ls__node at_point(ls__node_kind kind, int32_t invoke, int32_t step, int32_t point, int64_t site) {
   ls__node node = ls__node_of(kind, site);
   node.slot = point;
@@ -21,7 +21,7 @@ static ls__node at_point(ls__node_kind kind, int32_t invoke, int32_t step, int32
   return node;
 }
 
-/* What the model's own functions say of the kind of value at a point. */
+/* The kind of value at a point, as the model's functions tell it. */
 static uint8_t kind_at(const ls_trace *t, int32_t invoke, int32_t point) {
   ls__point_info at = ls__program_point(t->invokes[invoke].program, point);
   if (at.kind == LS_POINT_INPUT) return LS_TUPLE;
@@ -43,7 +43,7 @@ ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name)
   return LS_ERROR_NAME;
 }
 
-/* Adds a node and the rows of the invoke, where it is one of several, and gives the handle. */
+/* Adds a node, and behind it a node that cuts out the invoke's rows where the invoke shares a batch; `out` is a handle to the last. */
 static ls_status give(ls_trace *t, const ls__node *node, uint8_t kind, ls_value *out) {
   int32_t id;
   ls_status status = ls__trace_record(t, node, NULL, 0, kind, &id);
@@ -69,7 +69,7 @@ ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out
   ls_status status = ls__trace_check_open(t);
   if (!status && (invoke < 0 || invoke >= t->invoke_count)) status = ls__fail(LS_ERROR_ARGUMENT, "this trace has no such invoke");
   if (!status && !t->invokes[invoke].steps)
-    status = ls__fail(LS_ERROR_STATE, "a trace generates nothing; this exists in model:generate");
+    status = ls__fail(LS_ERROR_STATE, "a trace generates no tokens; use model:generate");
   if (status) return status;
   ls__node node = at_point(LS__TEXT, invoke, 0, -1, site);
   return give(t, &node, LS_TENSOR, out);
@@ -83,7 +83,7 @@ ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset
   return ls__trace_record_handle(t, &node, &(ls_value){.kind = LS_INT, .as.i = offset}, 1, LS_INT, out);
 }
 
-/* The index of a replaced piece: a tensor at an input point is the first positional argument. */
+/* The indices of the first positional argument: a tensor written to an input point replaces that argument. */
 static const ls_value first_argument[2] = {{.kind = LS_INT, .as.i = 0}, {.kind = LS_INT, .as.i = 0}};
 
 static ls_status write_first(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int64_t site) {

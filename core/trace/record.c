@@ -1,12 +1,12 @@
-/* Recording: the front door for operators and indices, which are called, or become nodes of a function or a trace; and what
-   every node of a trace goes through. */
+/* Recording operators and indices: each call of one is computed at once or becomes a node of a function or a trace. Every node of a
+   trace passes through ls__trace_record. */
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
 
 /* ---- nodes of a trace ------------------------------------------------------------------------------------------- */
 
-/* Which value a node changes in place; of several the one whose point comes first stands for all. */
+/* Finds the value that a node changes in place. Where it changes several, `edits` names the one whose point the run reaches first. */
 static ls_status find_edited(const ls_trace *t, ls__node *node) {
   node->edits = -1;
   if (node->kind == LS__SETITEM) {
@@ -23,19 +23,19 @@ static ls_status find_edited(const ls_trace *t, ls__node *node) {
     int32_t root = t->plan.nodes[of].root;
     uint8_t kind = t->owner.nodes.at[root].kind;
     if (kind == LS__GRAD && ls__node_edits(node, 1) >= 0)
-      return ls__fail(LS_ERROR_ARGUMENT, "%s changes several values, and one is a gradient; change them one by one",
+      return ls__fail(LS_ERROR_ARGUMENT, "%s changes several values, and one of them is a gradient; change them one by one",
                       ls__op_name(node->op));
     if (first >= 0 && kind == LS__READ && ls__own_time(t, root) == first) node->edits = of;
   }
   return LS_OK;
 }
 
-/* What happens at a point that the run has passed comes too late. */
+/* Fails where a node is tied to a point that the run has already passed. */
 static ls_status check_passed(ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[ls__point_node(t, id)];
   int64_t time = node->kind == LS__PAD ? -1 : ls__own_time(t, id);
   if (time < 0 || !ls__time_passed(t, time)) return LS_OK;
-  if (t->owner.shapes) { /* a scan costs nothing, so it begins anew */
+  if (t->owner.shapes) { /* a scan computes nothing, so it simply begins again */
     ls__trace_forget(t);
     return LS_OK;
   }
@@ -100,7 +100,7 @@ ls_status ls_trace_host(ls_trace *t, int32_t invoke, const ls_value *args, int32
 
 /* ---- the front door --------------------------------------------------------------------------------------------- */
 
-/* Adds a node to a function or a trace; `out` NULL: without a handle. */
+/* Adds a node to a function or a trace. Where `out` is NULL, no handle to the node is made. */
 static ls_status record(ls__owner *o, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id,
                         ls_value *out) {
   ls_status status = ls__is_function(o) ? ls__function_record((ls_function *)o, node, stream, n, result, id)
@@ -154,7 +154,7 @@ ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t s
   return status;
 }
 
-/* Lays `self`, an optional value and the indices one behind the other. */
+/* Writes `self`, an optional value and the indices one behind the other into one stream. */
 static ls_value *join(const ls_value *self, const ls_value *value, const ls_value *index, int32_t n, ls_value *local,
                       int32_t *count) {
   int32_t head = value ? 2 : 1;
@@ -167,7 +167,7 @@ static ls_value *join(const ls_value *self, const ls_value *value, const ls_valu
   return stream;
 }
 
-/* self[index] of a node, or with nodes among the indices. */
+/* Records self[index] where self is a node, or nodes are among the indices. */
 static ls_status record_get(ls__owner *o, const ls_value *stream, int32_t n, int64_t site, ls_value *out) {
   const ls_value *self = stream, *index = stream + 1;
   bool own = self->kind == LS_NODE && self->as.p == o;

@@ -1,5 +1,5 @@
-/* The rows of an invoke: what a body sees of a value that holds the rows of several, and how what it sets is put back. Where
-   the rows are is what the module declares for the point (axis 0 unless said otherwise), never guessed from sizes. */
+/* The rows of an invoke: what a body sees of a value with the rows of several invokes, and how a value that the body sets is put back. A
+   module declares the axis of the rows for each point (0 by default); it is not guessed from sizes. */
 #include <stdio.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -15,7 +15,7 @@ bool ls__rows_several(const ls_trace *t) {
   return with_rows > 1;
 }
 
-/* The read that a node's value is the rows or a piece of. */
+/* The read of which the node's value is the rows or an element. */
 static const ls__node *read_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__ROWS || nodes[id].kind == LS__GETITEM) id = nodes[id].stream[0].aux;
@@ -24,7 +24,7 @@ static const ls__node *read_of(const ls_trace *t, int32_t id) {
 
 /* ---- where the rows are ----------------------------------------------------------------------------------------- */
 
-/* The name of the point of a read or write, and the module that it belongs to. */
+/* The name of the point of a read or write, as modules declare axes for it; `module` is the module of the point. */
 static const char *point_of(const ls_trace *t, const ls__node *read, const ls_module **module) {
   ls__point_info point = ls__trace_point(t, read);
   *module = point.module;
@@ -33,7 +33,7 @@ static const char *point_of(const ls_trace *t, const ls__node *read, const ls_mo
 
 typedef struct where {
   const ls_module *module;
-  const char *point; /* its name, for what the module declares */
+  const char *point; /* the name of the point, for which the module declares the axis */
   int32_t axis, first, rows, all;
 } where;
 
@@ -48,7 +48,7 @@ static where where_of(const ls_trace *t, int32_t id) {
 }
 
 static ls_status no_rows(void) {
-  return ls__fail(LS_ERROR_SHAPE, "the rows of one invoke cannot be told apart here; touch this point from an invoke without "
+  return ls__fail(LS_ERROR_SHAPE, "the rows of one invoke cannot be told apart here; read or set this point in an invoke without "
                                   "input, which sees all of them");
 }
 
@@ -103,7 +103,7 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
   if (status) return status;
   int64_t size = w->axis < info.dims ? info.shape[w->axis] : -1;
   if (size == w->all) return ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
-  if (depth && size <= 1) { /* a piece that is the same for every row */
+  if (depth && size <= 1) { /* an element with the same value for every row */
     *out = *whole;
     ls_value_retain(out);
     return LS_OK;
@@ -121,7 +121,7 @@ ls_status ls__rows_take(ls_trace *t, int32_t id, const ls_value *whole, ls_value
   where w = where_of(t, id);
   ls_tensor_info info;
   if (nodes[nodes[id].stream[0].aux].kind == LS__TEXT && !ls_tensor_describe(whole, &info) && info.dims && info.shape[0] < w.all) {
-    int64_t texts = info.shape[0]; /* a search with beams gives fewer texts than it has rows */
+    int64_t texts = info.shape[0]; /* a beam search returns fewer texts than it has rows */
     w.first = (int32_t)(w.first * texts / w.all);
     w.rows = (int32_t)(w.rows * texts / w.all);
     w.all = (int32_t)texts;
@@ -151,7 +151,7 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
   if (part->kind == LS_TUPLE || part->kind == LS_STRUCT) {
     const char **keys = ls__seq_keys(part);
     int32_t length = ls_seq_length(part);
-    if (!whole->kind) { /* replaced unread: the rows of the others follow */
+    if (!whole->kind) { /* the value was replaced before it was computed; other invokes will add their rows */
       ls_status status = ls__seq_new(part->kind, length, &fresh);
       if (status) return status;
       for (int32_t i = 0; keys && i < length; i++) ls__seq_keys(&fresh)[i] = keys[i];
@@ -172,7 +172,8 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
   ls_status status = ls_tensor_describe(part, &info);
   if (status) return status;
   if (w->axis >= info.dims || info.shape[w->axis] != w->rows)
-    return ls__fail(LS_ERROR_SHAPE, "among several invokes a replaced value keeps the %d row%s of its own on axis %d; this one has %lld",
+    return ls__fail(LS_ERROR_SHAPE, "among several invokes the value that an invoke sets must have the invoke's %d row%s on "
+                                    "axis %d; this one has %lld",
                     w->rows, w->rows == 1 ? "" : "s", w->axis,
                     w->axis < info.dims ? (long long)info.shape[w->axis] : 0LL);
   status = ls__tensor_with_rows(whole->kind == LS_TENSOR ? whole->as.p : NULL, part->as.p, w->axis, w->first, w->all, &fresh);

@@ -1,5 +1,5 @@
-/* Two texts of a trace: one to read, a node a line, and JSON for storing and sending. Both are of the recording; of the plan
-   they tell the passes, and of a paused trace the shapes that have come. */
+/* Two texts of a trace: a readable one with one node a line, and JSON for storing and sending. Both show the recording; they add the
+   passes from the plan and, for a paused trace, the shapes of the values computed so far. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
-/* The path of the module that a call calls, below the trace's own. */
+/* The path of the called module below the trace's own module, or else its class. */
 static const char *callee_name(const ls_trace *t, const ls__node *node) {
   static _Thread_local char path[512];
   const ls_module *called = ls__function_module(ls__program_function(node->program));
@@ -30,11 +30,11 @@ static void put_integer(ls__json *out, json_t *object, const char *key, int64_t 
   ls__json_put(out, object, key, ls__json_integer(out, i));
 }
 
-/* Where a node runs and which line of the script wrote it: for looking, not for storing. */
+/* Adds where a node runs and which line of the script wrote it, for people who look at the JSON and not for storing. */
 static void put_place(ls__json *out, json_t *o, const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int64_t time = t->plan.nodes[id].time;
-  int32_t from = id; /* what an operator follows tells whose rows it works on */
+  int32_t from = id; /* an operator belongs to the invoke of the inputs that it waits for */
   while (t->owner.nodes.at[from].invoke < 0 && t->plan.nodes[from].latest >= 0) from = t->plan.nodes[from].latest;
   int32_t invoke = t->owner.nodes.at[from].invoke;
   const char *at = ls__trace_point_name(t, invoke, ls__point_of(time));
@@ -46,7 +46,7 @@ static void put_place(ls__json *out, json_t *o, const ls_trace *t, int32_t id) {
   if (node->edits >= 0) put_integer(out, o, "edits", node->edits);
 }
 
-/* What a paused trace has computed: its dtype and its shape. */
+/* Adds the dtype and the shape of a value that a paused trace has computed. */
 static void put_computed(ls__json *out, json_t *o, const ls_value *value) {
   json_t *tensor = ls__json_tensor(out, value, false), *field;
   const char *key;
@@ -92,7 +92,7 @@ ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out) {
 
 static _Thread_local char *text;
 static _Thread_local size_t used, room;
-static _Thread_local bool lost; /* there was no memory for a part of the text */
+static _Thread_local bool lost; /* set when memory for a part of the text was lacking */
 
 __attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
   for (;;) {
@@ -157,7 +157,7 @@ static void put_value(const json_t *v) {
   }
 }
 
-/* self[indices] of a get or set whose arguments begin at `from`. */
+/* Writes self[indices] of a node that reads or writes elements; its indices begin at argument `from`. */
 static void put_index(const json_t *args, size_t from) {
   put_value(json_array_get(args, 0));
   put("[");

@@ -1,8 +1,8 @@
-/* Times: when each node of a trace runs, and in which pass each invoke.
+/* Times: when each node of a trace runs, and in which pass each invoke runs.
 
-   A node runs at the first moment at which all its inputs exist. What happens at a point happens there; where it needs a
-   value that exists only later, made by another invoke, its own invoke moves to a later pass. Invokes start in the first
-   pass and move only as far as they must, so the passes are as few as possible. */
+   A node runs at the first time at which all its inputs exist. A read or an edit at a point has to run at that point; where it needs a
+   value that another invoke makes later, its own invoke moves to a later pass. Every invoke begins in the first pass and moves only as
+   far as it must, so that there are as few passes as possible. */
 #include <stdio.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -20,7 +20,7 @@ int32_t ls__point_node(const ls_trace *t, int32_t id) {
   return edits >= 0 ? t->plan.nodes[edits].root : id;
 }
 
-/* The first read of the same point in the same body, so that both share a root; -1: none. */
+/* The first read of the same point in the same body, so that both reads share a root; -1 where there is none. */
 static int32_t first_read(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   for (int32_t i = t->invokes[node->invoke].begin; i < id; i++) {
@@ -85,13 +85,13 @@ int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
-/* The read or gradient that makes a value come as late as it does. */
+/* The read or gradient that decides when the value of `id` exists. */
 static int32_t origin(const ls_trace *t, int32_t id) {
   while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
   return id;
 }
 
-/* "layer1.output", with the invoke where there are several. */
+/* Writes a node's point, such as "layer1.output", and its invoke where the trace has several. */
 static void describe(const ls_trace *t, int32_t id, char *out, size_t room) {
   const ls__node *node = &t->owner.nodes.at[ls__point_node(t, id)];
   const char *name = node->kind == LS__READ || node->kind == LS__WRITE ? ls__trace_point_name(t, node->invoke, node->slot)
@@ -102,7 +102,7 @@ static void describe(const ls_trace *t, int32_t id, char *out, size_t room) {
   else snprintf(out, room, "%s", name);
 }
 
-/* An edit whose value exists only after the edit itself: shows the way round. */
+/* Fails because an edit's value exists only after the edit itself; the message shows the circle of points. */
 static ls_status circle(const ls_trace *t, int32_t edit) {
   const ls__node *nodes = t->owner.nodes.at, *point = &nodes[ls__point_node(t, edit)];
   char way[1024], name[256];
@@ -130,7 +130,7 @@ static ls_status circle(const ls_trace *t, int32_t edit) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-/* When the latest input of a node is there, whether it is an argument or, of a gradient, the backward that gives it. */
+/* The time at which the last input of a node exists. The inputs are its arguments and, for a gradient, the backward that computes it. */
 static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
   const ls__node *node = ls__seen(t, id);
   ls__planned *plan = t->plan.nodes, *own = &plan[id];
@@ -146,13 +146,13 @@ static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
       own->latest = input;
       *rank = 0;
     }
-    int32_t behind = plan[input].rank + (k < 0); /* a gradient comes right behind its backward */
+    int32_t behind = plan[input].rank + (k < 0); /* a gradient runs directly behind its backward */
     if (ready == time && behind > *rank) *rank = behind;
   }
   return time;
 }
 
-/* Moves the invoke of an edit behind `time`, at which the edit's value exists. */
+/* Moves an edit's invoke to a pass behind `time`, at which the value that the edit needs exists. */
 static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time) {
   int32_t mover = t->owner.nodes.at[ls__point_node(t, id)].invoke, from = t->owner.nodes.at[origin(t, id)].invoke;
   ls__planned_invoke *invoke = &t->plan.invokes[mover];
@@ -170,7 +170,7 @@ static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time)
   return LS_OK;
 }
 
-/* Finds the time of one node; may move its invoke to a later pass. */
+/* Finds the time of one node; may move the node's invoke to a later pass. */
 static ls_status time_node(ls_trace *t, int32_t id) {
   int32_t rank;
   int64_t time = inputs_time(t, id, &rank), own = ls__own_time(t, id);
@@ -192,7 +192,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
 
 /* ---- all nodes -------------------------------------------------------------------------------------------------- */
 
-/* An invoke without input belongs behind the latest value that it uses. */
+/* Moves an invoke without input to the pass of the latest value that its edits use. */
 static void move_readers(ls_trace *t, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ls__node *node = ls__seen(t, i);

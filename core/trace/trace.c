@@ -22,14 +22,14 @@ static void node_release(void *trace, int32_t node) {
   ls_trace_release(t);
 }
 
-/* How many steps came of the generation that a node waits for. */
+/* How many steps the generation began on which a node waits. */
 static int32_t steps_of(const ls_trace *t, int32_t id) {
   while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
   int32_t invoke = t->owner.nodes.at[id].invoke;
   return !t->owner.open && invoke >= 0 && invoke < t->invoke_count ? t->run.invokes[invoke].came : 0;
 }
 
-/* Why a node has no value. */
+/* Fails with the reason for which a node has no value. */
 static ls_status unset(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int32_t step = ls__step_of(t->plan.nodes[id].time), came = steps_of(t, id);
@@ -82,7 +82,7 @@ static void end_run(ls_trace *t) {
   ls__run_free(r);
 }
 
-/* The node is again as it was recorded. */
+/* Makes the node again what was recorded. */
 static void drop_instead(ls__ran *ran) {
   if (!ran->instead) return;
   ls__stream_free(ran->instead->stream, ran->instead->n);
@@ -124,7 +124,7 @@ void ls__trace_forget(ls_trace *t) {
   t->run.standing = false;
 }
 
-/* Releases what the script said, but for what handles ask of an ended trace. */
+/* Releases what was recorded. The nodes' kinds and lines stay, since handles to an ended trace ask for them. */
 static void drop_recording(ls_trace *t) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) ls__node_clear(&t->owner.nodes.at[i]);
   for (int32_t i = 0; i < t->invoke_count; i++) {
@@ -137,7 +137,7 @@ static void drop_recording(ls_trace *t) {
   }
 }
 
-/* Moves the arrays by node of the plan and the run into one block with room for that many. */
+/* Moves the plan's and the run's arrays by node into one block with room for `room` nodes. */
 static bool set_room(ls_trace *t, int32_t room, int32_t count) {
   size_t n = (size_t)room, used = (size_t)count;
   ls_value *values = malloc(n * (sizeof(ls_value) + sizeof(ls__planned) + sizeof(ls__ran) + sizeof(int32_t)));
@@ -170,7 +170,7 @@ bool ls__trace_make_room(ls_trace *t) {
   return true;
 }
 
-/* Ends a trace that somebody holds: handles held by what is released here may be the last ones. */
+/* Ends a trace while the caller holds a reference: a value released here may hold the last handle to the trace. */
 static void end(ls_trace *t, bool keep) {
   t->owner.open = false;
   end_run(t);
@@ -205,15 +205,15 @@ void ls__trace_close(ls_trace *t, bool keep) {
 
 void ls_trace_release(ls_trace *t) {
   if (!t || --t->owner.references) return;
-  t->owner.references++; /* what is freed below may hold handles to this trace */
+  t->owner.references++; /* a value freed below may hold handles to this trace */
   t->kept = false;
   if (t->owner.open) end(t, false);
   else drop_recording(t);
   for (int32_t i = 0; i < t->owner.nodes.count; i++) clear(&t->run.values[i]);
   ls__nodes_free(&t->owner.nodes);
   ls_module_release(t->module);
-  free(t->run.values); /* and the other arrays by node */
-  free(t->invokes);    /* and the other arrays by invoke */
+  free(t->run.values); /* the other arrays by node are in the same block */
+  free(t->invokes);    /* the other arrays by invoke are in the same block */
   free(t);
   ls__live_add(-1);
 }
@@ -229,7 +229,7 @@ void ls_trace_keep(ls_trace *t) {
 ls_status ls_trace_rewind(ls_trace *t) {
   LS__NEED(t);
   if (!t->owner.open && !t->kept)
-    return ls__fail(LS_ERROR_STATE, "this trace has ended and has not kept its recording; ask for that before it ends");
+    return ls__fail(LS_ERROR_STATE, "this trace has ended and has not kept its recording; call ls_trace_keep before it ends");
   ls__grad_close(t);
   ls__trace_forget(t);
   free(t->run.map);

@@ -26,25 +26,25 @@ static bool bounds(const ls_value *v) {
 }
 
 ls_status ls__stream_check(const ls_value *stream, int32_t n) {
-  if (n < 0 || (n && !stream)) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream of %d values has no place", n);
-  int64_t wanted = 0; /* by the sequences that are open */
+  if (n < 0 || (n && !stream)) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream of %d values has a negative length or is NULL", n);
+  int64_t wanted = 0; /* the number of values that open sequences still need */
   for (int32_t i = 0; i < n; i++) {
     const ls_value *v = &stream[i];
     if (v->kind < LS_NONE || v->kind > LS_ELLIPSIS || (ls__points(v->kind) && !v->as.p))
-      return ls__fail(LS_ERROR_ARGUMENT, "place %d of an argument stream is no value", i);
+      return ls__fail(LS_ERROR_ARGUMENT, "item %d of an argument stream is not a value", i);
     if (v->kind == LS_KEY) {
-      if (i + 1 == n || v[1].kind == LS_KEY) return ls__fail(LS_ERROR_ARGUMENT, "no value follows the name \"%s\"", v->as.s);
+      if (i + 1 == n || v[1].kind == LS_KEY) return ls__fail(LS_ERROR_ARGUMENT, "no value follows the argument name \"%s\"", v->as.s);
       continue;
     }
     if (wanted) wanted--;
     if (v->kind == LS_OPEN) {
       if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n)
-        return ls__fail(LS_ERROR_ARGUMENT, "place %d of an argument stream begins no sequence", i);
+        return ls__fail(LS_ERROR_ARGUMENT, "item %d of an argument stream does not begin a sequence", i);
       wanted += v->as.i;
     } else if (v->kind == LS_SLICE) {
       for (int32_t end = i + 3; i < end; i++)
         if (i + 1 >= n || !bounds(&stream[i + 1]))
-          return ls__fail(LS_ERROR_ARGUMENT, "a slice is followed by start, stop and step");
+          return ls__fail(LS_ERROR_ARGUMENT, "a slice must be followed by start, stop and step");
     }
   }
   return wanted ? ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value") : LS_OK;

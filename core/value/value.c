@@ -88,27 +88,27 @@ ls_value *ls__seq_items(const ls_value *seq) { return ((ls__seq *)seq->as.p)->it
 
 const char **ls__seq_keys(const ls_value *seq) { return ((ls__seq *)seq->as.p)->keys; }
 
-enum { DEEPEST = 100 }; /* sequences inside each other */
+enum { DEEPEST = 100 }; /* the most sequences inside each other */
 
-/* Builds the value that begins at stream[*at] and moves *at behind it. */
+/* Builds the value that begins at stream[*at], and moves *at behind the value. */
 static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t *at, ls_value *out) {
   if (*at >= n) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream ends in the middle of a value");
   const ls_value *v = &stream[(*at)++];
   if (v->kind == LS_STRING) {
-    if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text points to nothing");
+    if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text has a NULL pointer");
     *out = *v;
     out->as.s = ls__intern(v->as.s, strlen(v->as.s));
     return LS_OK;
   }
   if (v->kind != LS_OPEN) {
-    if (v->kind < LS_NONE || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "a slice or a name is no value");
-    if (ls__points(v->kind) && !v->as.p) return ls__fail(LS_ERROR_ARGUMENT, "a value of kind %d points to nothing", v->kind);
+    if (v->kind < LS_NONE || v->kind > LS_NODE) return ls__fail(LS_ERROR_ARGUMENT, "a slice or a name is not a value by itself");
+    if (ls__points(v->kind) && !v->as.p) return ls__fail(LS_ERROR_ARGUMENT, "a value of kind %d has a NULL pointer", v->kind);
     *out = *v;
     ls_value_retain(v);
     return LS_OK;
   }
-  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "no such sequence");
-  if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "more than %d sequences inside each other", DEEPEST);
+  if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n) return ls__fail(LS_ERROR_ARGUMENT, "a sequence has a wrong kind or length");
+  if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "sequences are nested deeper than %d", DEEPEST);
   ls_value made;
   ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
   if (status) return status;
@@ -118,7 +118,7 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
       seq->keys[i] = ls__intern(stream[*at].as.s, strlen(stream[*at].as.s));
       (*at)++;
     } else if (seq->keys) {
-      status = ls__fail(LS_ERROR_ARGUMENT, "each element of a struct has a name");
+      status = ls__fail(LS_ERROR_ARGUMENT, "each element of a struct needs a name");
       break;
     }
     status = build(stream, n, depth + 1, at, &seq->items[i]);
@@ -136,13 +136,13 @@ ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out) {
   if (status) return status;
   if (at != n) {
     ls_value_release(&made);
-    return ls__fail(LS_ERROR_ARGUMENT, "one value was expected");
+    return ls__fail(LS_ERROR_ARGUMENT, "exactly one value was expected");
   }
   *out = made;
   return LS_OK;
 }
 
-/* The sequence behind a value, NULL where it is none. */
+/* The sequence of a value; NULL where the value is none. */
 static const ls__seq *sequence(const ls_value *v) { return v && ls__is_sequence(v->kind) ? v->as.p : NULL; }
 
 int32_t ls_seq_length(const ls_value *seq) {

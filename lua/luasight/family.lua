@@ -1,4 +1,4 @@
---- What a family of models may use beside `luasight` itself; see docs/adding-a-family.md.
+--- The functions that a file of a model family may use in addition to `luasight` itself; see docs/adding-a-family.md.
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
 local options = require "luasight.base.options"
@@ -10,28 +10,29 @@ local text = require "luasight.nn.text"
 
 ---@class luasight.Family
 local family = {
-  -- values of a forward: several results, results by name, a value with a name
+  -- for the values of a forward: several results, results by name, a value with a name
   tuple = tensor.tuple,
   struct = tensor.struct,
   tap = record.tap,
 
-  -- parameters without numbers yet, and whether a module is made without any
+  -- for parameters: `empty` makes one without numbers, `is_skipping` tells whether a module is being made without any
+  -- numbers
   empty = parameter.empty,
   is_skipping = parameter.is_skipping,
 
-  -- a setting that is refused, by its code and a sentence; the nearest of the names that exist
+  -- for a setting of config.json that is refused: the error with its code and text, and the nearest of the names that exist
   raise = failure.raise,
   near = near.text,
 
   -- a table of options or named arguments, its names and values checked
   options = options.read,
 
-  -- attributes of a module as PyTorch prints them
+  -- for the attributes of a module, as texts in the form in which PyTorch prints them
   float_text = text.float,
   tuple_text = text.tuple,
   value_text = text.value,
 
-  -- the norm whose class a family may take over
+  -- for the norm of a family: the class on which it may build its own
   RMSNorm = norm.RMSNorm,
 }
 

@@ -13,7 +13,7 @@ local trace = require "luasight.trace"
 ---@field progress luasight.Progress        bars for loops that take long
 ---@field safetensors luasight.safetensors  files of tensors
 ---@field tokenizer_trainer luasight.TokenizerTrainer  trains tokenizers
----@field version string                    of luasight
+---@field version string                    the version of luasight
 local ls = {
   torch = require "luasight.tensor.torch",
   Model = model.Model,
@@ -24,18 +24,18 @@ local ls = {
   session = trace.session,
 }
 
----How many handles are alive in the core.
+---Returns how many handles are alive in the core.
 ---@return integer
 function ls.live() return binding.live() end
 
----The version of luasight.
+---The version of luasight, as text.
 ls.version = "0.1.0"
 
----The version of the libtorch that is loaded.
+---Returns the version of the libtorch that is loaded.
 ---@return string
 function ls.torch_version() return libtorch.version() end
 
--- What not every script needs is loaded at its first use.
+-- Modules that not every script needs are loaded when they are first used.
 local later = {
   nn = "luasight.nn",
   optim = "luasight.nn.optim",
@@ -54,7 +54,7 @@ local function names_of_later()
 end
 
 return setmetatable(ls, {
-  __names = names_of_later, -- for completion
+  __names = names_of_later, -- the names that the shell's completion offers
   __index = function(self, name)
     local path = later[name]
     if not path then

@@ -5,7 +5,7 @@ local ls = require "luasight"
 ffi.cdef "char *getcwd(char *buffer, size_t size);"
 local root = ffi.string(ffi.C.getcwd(ffi.new "char[4096]", 4096))
 local build = os.getenv "LUASIGHT_BUILD" or root .. "/build"
-local box = "models/pretrained/ioi/model.safetensors"
+local box = "models/pretrained/ioi"
 local compiler = os.getenv "CC" or "cc"
 local sanitized = (os.getenv "LD_PRELOAD" or ""):find "asan" and "-fsanitize=address,undefined" or "" -- see tools/test
 
@@ -64,19 +64,39 @@ describe("the C library", function()
   end)
 
   it("runs the example in C, which gives what the same gives in Lua", function()
-    local passed, said = run(compile "examples/c/trace.c" .. " " .. box)
+    local model, graph = ls.LanguageModel(box), folder .. "/graph.json"
+    model:save_graph(graph, "any text")
+    local prompt, point = "When Mary and John went to the store, John gave a drink to", "transformer.h.0.mlp.output"
+    local tokens = model.tokenizer:encode(prompt)
+    local made = compile "examples/c/trace.c"
+    local program = ("%s %s %s/model.safetensors"):format(made, graph, box)
+    local passed, said = run(("%s %s %s"):format(program, point, table.concat(tokens, " ")))
     assert.is_true(passed, said)
-    local torch, weights = ls.torch, ls.safetensors.load(box)
-    local function w(name) return weights["transformer.h.0.mlp." .. name] end
-    local rows = torch.embedding(weights["transformer.wte.weight"], torch.tensor({ 1, 2, 3 }, { dtype = "int64" }))
-    local hidden = torch.gelu(torch.addmm(w "c_fc.bias", rows, w "c_fc.weight"), { approximate = "tanh" })
-    local function output(h) return torch.addmm(w "c_proj.bias", h, w "c_proj.weight"):sum():item() end
-    local plain, inner = output(hidden), hidden:sum():item()
-    local rest = torch.cat({ torch.zeros(3, 256), hidden:narrow(1, 256, 256) }, 1)
-    local patterns = { "^output (%S+)", "\nhidden (%S+),", "set to 0: (%S+)\n$" }
-    for i, wanted in ipairs { plain, inner, output(rest) } do
-      local printed = tonumber(said:match(patterns[i]))
-      assert.is_true(math.abs(printed - wanted) < 0.01, ("%s is not %s"):format(printed, wanted))
+
+    local norm, scores
+    model:trace(prompt, function()
+      local value = model.transformer.h[0].mlp.output
+      norm = value:norm():save()
+      value["..."] = 0
+      scores = model.output.logits["0, -1"]:save()
+    end)
+    local plain = model(prompt).logits["0, -1"]
+    local wanted = { plain:argmax():item(), plain:max():item(), norm:item(), scores:argmax():item(), scores:max():item() }
+    local pattern = "^next: token (%S+) with (%S+)\n" .. point:gsub("%.", "%%.") ..
+      ": a norm of (%S+)\nwithout it: token (%S+) with (%S+)\n$"
+    local printed = { said:match(pattern) }
+    assert.equal(#wanted, #printed, said)
+    assert.are_not.equal(wanted[1], wanted[4])
+    for i, n in ipairs(wanted) do
+      local bound = math.max(1, math.abs(n)) * 1e-5 + 0.00005 -- the program prints four digits
+      assert.is_true(math.abs(tonumber(printed[i]) - n) <= bound, ("%s is not %s"):format(printed[i], n))
     end
+
+    passed, said = run(program .. " transformer.h.9.mlp.output 1")
+    assert.is_false(passed)
+    assert.truthy(said:find("trace: the model has no point transformer.h.9.mlp.output\n", 1, true), said)
+    passed, said = run(("%s %s %s %s 1"):format(made, graph, "models/pretrained/none.safetensors", point))
+    assert.is_false(passed)
+    assert.truthy(said:find("none.safetensors", 1, true), said)
   end)
 end)

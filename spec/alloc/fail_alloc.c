@@ -4,8 +4,8 @@
 
    Stands alone, without libtorch and the rest of the core, which it replaces by what follows:
 
-     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer/[a-z]*.c core/files/weights.c core/files/file_write.c core/files/safetensors*.c core/files/pickle*.c core/files/torch_file.c \
-       core/files/zip.c core/base/dtype.c core/base/json.c -ljansson -lutf8proc -lonig
+     cc -O1 -I core spec/alloc/fail_alloc.c core/tokenizer/[a-z]*.c core/files/[a-z]*.c core/base/dtype.c core/base/json.c \
+       -ljansson -lutf8proc -lonig
      ./a.out FOLDER       (in the root of the project)
 
    glibc only: the program's own malloc takes the place of the library's, for jansson too. */
@@ -86,7 +86,8 @@ static void write_tokenizer(char *json, const char *last_merge) {
                                   "{\"String\":\" \"},\"behavior\":\"MergedWithPrevious\"},"
                                   "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]},"
                                   "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteFallback\"},"
-                                  "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}]},\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
+                                  "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}]},"
+                                  "\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
                                   "{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\",\"single\":["
                                   "{\"SpecialToken\":{\"id\":\"</s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},"
                                   "{\"SpecialToken\":{\"id\":\"</s>\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":"

@@ -193,14 +193,14 @@ fail()
     it("goes on after errors of one line", function()
       local status, out, err = run("", "error('no', 0)\n)\ntorch.no_such_operator(1)\n:wrong\n:bt\n7\n")
       assert.matches("\n7\n$", out)
-      assert.matches("no :wrong.*\nstack traceback:\n", out)
+      assert.matches("no command :wrong.*\nstack traceback:\n", out)
       local lines = {}
       for line in err:gmatch "[^\n]+" do lines[#lines + 1] = line end
       assert.equal(4, #lines)
       assert.equal("error: no", lines[1])
       assert.matches("^error: prompt:1: ", lines[2])
       assert.matches("^error: prompt:1: .*no_such_operator", lines[3])
-      assert.matches("^error: there is no :wrong", lines[4])
+      assert.matches("^error: the shell has no command :wrong", lines[4])
       assert.equal(1, status)
       assert.equal(1, (run("", "x = (\n")))
       assert.equal(1, (run("", ":wrong\n:quit\n")))
@@ -268,7 +268,8 @@ first.output  (proxy)
   end)
 
   describe("with a command", function()
-    local cjson = require "cjson"
+    local support = require "spec.support"
+local cjson = require "cjson"
     local box = root .. "/models/pretrained/ioi"
 
     it("shows what is in a model folder without its weights", function()
@@ -317,7 +318,7 @@ first.output  (proxy)
       local wanted = model(prompt).logits["0, -1"]:softmax(-1):max():item()
       assert.equal(5, #layers)
       assert.equal(" Mary", layers[5].top[1].token)
-      assert.is_true(math.abs(layers[5].top[1].probability - wanted) < 1e-5)
+      support.near(wanted, layers[5].top[1].probability)
       assert.equal(2, #layers[1].top)
     end)
 

@@ -148,7 +148,7 @@ describe("a checkpoint folder", function()
       end
       os.remove(folder .. "/config.json")
       assert(os.execute("mkdir " .. folder .. "/config.json"))
-      fails(checkpoint.config, "io", "config.json: cannot read", folder)
+      fails(checkpoint.config, "io", "config.json: the file cannot be read", folder)
     end)
   end)
 

@@ -71,7 +71,7 @@ local attacks = {
   { "a web page", "<!DOCTYPE html><html></html>", "web page" },
   { "a header that never closes", file_of("{", 0), "ends where" },
   { "a header that ends in a name", file_of '{"x', "ends in the name" },
-  { "a header that ends in a tensor", file_of('{"x":{"dtype":"F32"', 4), "breaks off" },
+  { "a header that ends in a tensor", file_of('{"x":{"dtype":"F32"', 4), "ends inside a description" },
   { "a missing colon", file_of('{"x"' .. F4 .. "}", 4), "colon" },
   { "a missing comma", file_of('{"x":' .. F4 .. '"y":' .. F4 .. "}", 4), "comma" },
   { "a comma at the end", file_of('{"x":' .. F4 .. ",}", 4), "in quotes" },
@@ -89,11 +89,11 @@ local attacks = {
   { "a name of a megabyte in a bad tensor", file_of('{"' .. ("n"):rep(2 ^ 20) .. '":{}}', 4), "%.%.%." },
   { "a bomb of brackets", file_of('{"x":' .. ("["):rep(1e6), 4), "too deep" },
   { "a bomb of braces", file_of(('{"x":'):rep(1e5), 4), "too deep" },
-  { "a bomb of closing brackets", file_of('{"x":' .. ("]"):rep(1e5), 4), "breaks off" },
+  { "a bomb of closing brackets", file_of('{"x":' .. ("]"):rep(1e5), 4), "ends inside a description" },
   { "a description of a megabyte", with('{"shape":[' .. ("1,"):rep(5e5) .. "1]}", 4), "at most 65536" },
-  { "a tensor that is a number", with("1", 4), "no JSON object" },
-  { "a tensor that is null", with("null", 4), "no JSON object" },
-  { "a tensor that is nothing", with("", 4), "breaks off" },
+  { "a tensor that is a number", with("1", 4), "not a JSON object" },
+  { "a tensor that is null", with("null", 4), "not a JSON object" },
+  { "a tensor that is nothing", with("", 4), "ends inside a description" },
   { "no dtype", with('{"shape":[1],"data_offsets":[0,4]}', 4), "no dtype" },
   { "a dtype that is a number", with('{"dtype":1,"shape":[1],"data_offsets":[0,4]}', 4), "no dtype" },
   { "an unknown dtype", with(item("F31", "[1]", 0, 4), 4), 'unknown dtype "F31"' },
@@ -119,9 +119,9 @@ local attacks = {
   { "data at 2^63 - 1", with(item("U8", "[0]", "9223372036854775807", "9223372036854775807"), 4), "cut short" },
   { "fewer bytes than the shape needs", with(item("F32", "[2]", 0, 4), 4), "need 8 bytes, its data_offsets hold 4" },
   { "more bytes than the shape needs", with(item("F16", "[1]", 0, 4), 4), "need 2 bytes, its data_offsets hold 4" },
-  { "two tensors on the same data", file_of('{"x":' .. F4 .. ',"y":' .. F4 .. "}", 4), 'inside that of "x"' },
+  { "two tensors on the same data", file_of('{"x":' .. F4 .. ',"y":' .. F4 .. "}", 4), 'inside the data of "x"' },
   { "two tensors that overlap",
-    file_of('{"x":' .. item("U8", "[4]", 0, 4) .. ',"y":' .. item("U8", "[4]", 3, 7) .. "}", 7), 'inside that of "x"' },
+    file_of('{"x":' .. item("U8", "[4]", 0, 4) .. ',"y":' .. item("U8", "[4]", 3, 7) .. "}", 7), 'inside the data of "x"' },
   { "a gap in front", with(item("F32", "[1]", 4, 8), 8), "belong to no tensor" },
   { "a gap between two tensors",
     file_of('{"x":' .. F4 .. ',"y":' .. item("F32", "[1]", 8, 12) .. "}", 12), "belong to no tensor" },
@@ -134,8 +134,8 @@ local attacks = {
   { "a key of a tensor twice", with('{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}', 4), "duplicate" },
   { "an unknown key", with('{"dtype":"F32","shape":[1],"data_offsets":[0,4],"code":"rm"}', 4), 'unknown key "code"' },
   { "metadata that is a list", file_of '{"__metadata__":[]}', "not a JSON object" },
-  { "metadata that holds a number", file_of '{"__metadata__":{"a":1}}', 'has "a", which is no text' },
-  { "metadata that holds an object", file_of '{"__metadata__":{"a":{}}}', 'has "a", which is no text' },
+  { "metadata that holds a number", file_of '{"__metadata__":{"a":1}}', 'has "a", which is not a text' },
+  { "metadata that holds an object", file_of '{"__metadata__":{"a":{}}}', 'has "a", which is not a text' },
   { "metadata twice", file_of '{"__metadata__":{},"__metadata__":{}}', "twice" },
   { "a key of the metadata twice", file_of '{"__metadata__":{"a":"","a":""}}', "duplicate" },
   { "metadata of 17 MB", file_of('{"__metadata__":{"a":"' .. ("x"):rep(17 * 2 ^ 20) .. '"}}'), "at most 16777216" },
@@ -340,7 +340,7 @@ describe("safetensors", function()
       fails("argument", "cannot be the name", path, { x })
       fails("argument", "cannot be the name", path, { ["a\0b"] = x })
       fails("argument", "not valid UTF%-8", path, { ["\255"] = x })
-      fails("argument", "taken by the format", path, { __metadata__ = x })
+      fails("argument", "reserves this name", path, { __metadata__ = x })
       fails("argument", "metadata \"step\" is a number", path, { x = x }, { metadata = { step = 1 } })
       fails("name", "no option \"step\"", path, { x = x }, { step = "1" })
       fails("argument", "takes a table", path, nil)

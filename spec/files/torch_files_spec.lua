@@ -92,12 +92,12 @@ describe("torch.load", function()
       local ok, err = pcall(torch.load, reference .. name .. ".pt")
       assert.is_false(ok)
       assert.equal("format", err.code)
-      assert.matches("it wants to call posix.system of Python, and only tensors", err.message, 1, true)
+      assert.matches("the pickle wants to call posix.system of Python, but only tensors", err.message, 1, true)
     end
     for _, pair in ipairs { { "os", "system" }, { "builtins", "eval" }, { "torch", "load" }, { "torch._utils", "FloatStorage" },
       { "collections", "Counter" }, { "a\27[31m", "b" } } do
-      fails(archive.torch(archive.name(pair[1], pair[2]) .. "."), "it wants to call ")
-      fails(archive.torch(archive.text(pair[1]) .. archive.text(pair[2]) .. "\147."), "it wants to call ")
+      fails(archive.torch(archive.name(pair[1], pair[2]) .. "."), "the pickle wants to call ")
+      fails(archive.torch(archive.text(pair[1]) .. archive.text(pair[2]) .. "\147."), "the pickle wants to call ")
     end
     local os_of_stack = archive.text "os" .. archive.text "system" .. "\147"
     fails(archive.torch(os_of_stack .. archive.tuple(archive.text "true") .. "R."), "os.system of Python")
@@ -106,23 +106,24 @@ describe("torch.load", function()
   end)
 
   it("refuses calls of what can be named but not be called so", function()
-    fails(archive.torch(archive.name("torch", "FloatStorage") .. ")R."), "it calls torch.FloatStorage")
-    fails(archive.torch(archive.text "x" .. ")R."), "calls something that is no name")
+    fails(archive.torch(archive.name("torch", "FloatStorage") .. ")R."), "the pickle calls torch.FloatStorage")
+    fails(archive.torch(archive.text "x" .. ")R."), "calls something that is not a Python name")
     fails(archive.torch(archive.name("torch", "Size") .. ")R."), "arguments of the wrong kind")
     fails(archive.torch(archive.name("collections", "OrderedDict") .. "K\1\133R."), "a list of pairs")
-    fails(archive.torch("K\1" .. archive.tuple() .. "b."), "sets attributes of something that is no dict")
+    fails(archive.torch("K\1" .. archive.tuple() .. "b."), "sets attributes of something that is not a dict")
     fails(archive.torch(archive.storage("0", 4) .. ".", { ["0"] = ("x"):rep(16) }), "a storage that is part of no tensor")
-    fails(archive.torch("K\1\133Q."), "no storage of a tensor")
+    fails(archive.torch("K\1\133Q."), "not the storage of a tensor")
   end)
 
   it("refuses a broken pickle", function()
     for text, says in pairs {
-      [""] = "breaks off", ["."] = "empty stack", ["a."] = "no list", ["s."] = "no dict", ["t."] = "a mark that is not there",
-      ["(."] = "empty stack", ["X\255\255\255\255"] = "breaks off", ["h\0."] = "never remembered",
-      ["]r\255\255\255\127."] = "too large", ["]K\1s."] = "no dict", ["}(K\1u."] = "key without value",
+      [""] = "ends too early", ["."] = "empty stack", ["a."] = "not a list", ["s."] = "not a dict",
+      ["t."] = "a mark that is not there",
+      ["(."] = "empty stack", ["X\255\255\255\255"] = "ends too early", ["h\0."] = "never remembered",
+      ["]r\255\255\255\127."] = "too large", ["]K\1s."] = "not a dict", ["}(K\1u."] = "key without a value",
       ["X\1\0\0\0\0."] = "a zero byte", ["\138\9" .. "123456789."] = "more than 64 bits",
       ["\128\9."] = "its protocol is 9",
-      ["](("] = "breaks off", ["K\1\135."] = "empty stack",
+      ["](("] = "ends too early", ["K\1\135."] = "empty stack",
       ["\142\1\0\0\0\0\0\0\0x."] = "the instruction 0x8E is not supported",
       ["})Ns."] = "a key that is neither", ["}NNs."] = "a key that is neither",
     } do
@@ -140,7 +141,7 @@ describe("torch.load", function()
     fails(archive.torch "}q\0K\1h\0s.", "too deep")
     fails(archive.torch(("]"):rep(100) .. ("a"):rep(99) .. "."), "too deep")
     local doubled = "K\1" .. ("2\134"):rep(40) .. "." -- 2^40 numbers, were it written out
-    fails(archive.torch(doubled), "no end")
+    fails(archive.torch(doubled), "do not end")
   end)
 
   it("refuses tensors that reach beyond their storage", function()
@@ -154,7 +155,7 @@ describe("torch.load", function()
     assert.same({ 5 }, torch.load(path).a.shape:tolist())
     put(state(storage, 9, { 0, 2 ^ 40 }, { 1, 1 }))
     assert.same({ 0, 2 ^ 40 }, torch.load(path).a.shape:tolist())
-    local beyond = 'tensor "a": it has element '
+    local beyond = 'tensor "a": the tensor needs '
     fails(state(storage, 1, { 4 }, { 1 }), beyond)
     fails(state(storage, 0, { 2, 2 }, { 4, 1 }), beyond)
     fails(state(storage, 4, {}, {}), beyond)
@@ -166,7 +167,7 @@ describe("torch.load", function()
     fails(state(storage, 0, { 1 }, { -1 }), "whole numbers from 0 on")
     fails(state(storage, -1, { 1 }, { 1 }), "something else than storage")
     fails(state(storage, 0, { 1, 1 }, { 1 }), "something else than storage")
-    fails(state(archive.storage("0", 5), 0, { 1 }, { 1 }), 'its entry "a/data/0" has 16 bytes, its tensors need more')
+    fails(state(archive.storage("0", 5), 0, { 1 }, { 1 }), 'its entry "a/data/0" has 16 bytes, but its tensors need more')
     fails(state(archive.storage("0", 2 ^ 62), 0, { 1 }, { 1 }), "its tensors need more")
     fails(state(archive.storage("1", 4), 0, { 1 }, { 1 }), 'its entry "a/data/1", which a tensor needs, is missing')
     fails(state(archive.storage("../b", 4), 0, { 1 }, { 1 }), "is missing")
@@ -191,14 +192,14 @@ describe("torch.load", function()
     fails(with { size = 2 ^ 32 - 1, packed = 2 ^ 32 - 1, extra = "\1\0\9\0abc" }, "broken extra field")
     fails(with { size = 2 ^ 32 - 1, packed = 2 ^ 32 - 1, extra = "\1\0\3\0abc" }, "broken extra field")
     fails(with { name = "a/data.txt" }, "has no data.pkl")
-    fails(archive.zip { pickle, pickle }, "is there twice")
+    fails(archive.zip { pickle, pickle }, "occurs twice")
     fails(archive.zip { pickle, { "a/byteorder", "big" } }, "big-endian")
     local whole = with {}
     fails(whole:sub(1, -2), "is not at its end")
     fails(whole .. "x", "is not at its end")
     fails(whole:sub(1, 20), "too short")
     fails(whole:sub(1, -7) .. "\255\255\255\127\0\0", "beyond the file")
-    fails(whole:gsub("PK\1\2", "PK\1\3"), "breaks off")
+    fails(whole:gsub("PK\1\2", "PK\1\3"), "ends too early")
     fails(whole:sub(1, -15) .. "\2\0\2\0" .. whole:sub(-10), "wrong size")
   end)
 

@@ -2,11 +2,16 @@
    and read again.
 
    Input: a byte that chooses between functions and edits, and the text. Stands in for libtorch itself (texts.h); what is left
+<<<<<<< HEAD
    unresolved is never called:
 
      clang -g -O1 -fsanitize=fuzzer,address,undefined -no-pie -Wl,--unresolved-symbols=ignore-all -DLS_HEADER_HASH='""' -I core \
-       spec/fuzz/fuzz_graph.c core/base/[a-z]*.c core/value/[a-z]*.c core/model/[a-z]*.c core/trace/[a-z]*.c -ljansson -lm -o build/fuzz_graph
+       spec/fuzz/fuzz_graph.c core/base/[a-z]*.c core/value/[a-z]*.c core/model/[a-z]*.c core/trace/[a-z]*.c -ljansson -lm \
+       -o build/fuzz_graph
      build/fuzz_graph -dict=spec/fuzz/graph.dict -max_total_time=300 build/corpus_graph spec/fuzz/graph */
+=======
+   unresolved is never called. `tools/fuzz 300 graph` builds it and runs it for five minutes. */
+>>>>>>> w/tests
 #include "texts.h"
 
 static ls_status read_edits(const char *text, size_t length, const char **written) {

@@ -1,11 +1,17 @@
 /* Fuzzes the reader of what torch.save writes: whatever the bytes, it gives an error of one line or tensors inside the file.
 
    Input: a byte that chooses, then a whole file, or a pickle, around which there is then an archive with storages "0" and "1"
+<<<<<<< HEAD
    of 64 bytes each, or what stands behind the magic number of an old file. Stands alone, as fuzz_safetensors.c does:
 
-     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_pickle.c core/files/weights.c core/files/pickle*.c core/files/torch_file.c \
-       core/files/zip.c core/files/safetensors_header.c core/base/dtype.c core/base/json.c -ljansson -o build/fuzz_pickle
+     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_pickle.c core/files/weights.c core/files/source.c \
+       core/files/pickle*.c core/files/torch_file.c core/files/zip.c core/files/safetensors_header.c core/base/dtype.c \
+       core/base/json.c -ljansson -o build/fuzz_pickle
      build/fuzz_pickle -dict=spec/fuzz/pickle.dict -max_total_time=300 build/corpus spec/reference/torch_files */
+=======
+   of 64 bytes each, or what stands behind the magic number of an old file. Stands alone, as fuzz_safetensors.c does; the files
+   of spec/reference/torch_files are its seeds. `tools/fuzz 300 pickle` builds it and runs it for five minutes. */
+>>>>>>> w/tests
 #include "files.h"
 
 /* ---- an archive -------------------------------------------------------------------------------------------------------- */

@@ -2,11 +2,16 @@
 
    Input: a byte that chooses, then either a whole file, or the number of data bytes and the text of the header (the
    length in front is then right, so that the fuzzer gets to the JSON). Stands alone, without libtorch and the rest of
+<<<<<<< HEAD
    the core, which it replaces by what follows:
 
-     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_safetensors.c core/files/weights.c core/files/pickle*.c core/files/torch_file.c core/files/zip.c \
-       core/files/safetensors_header.c core/base/dtype.c core/base/json.c -ljansson -o build/fuzz_safetensors
+     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_safetensors.c core/files/weights.c core/files/source.c \
+       core/files/pickle*.c core/files/torch_file.c core/files/zip.c core/files/safetensors_header.c core/base/dtype.c \
+       core/base/json.c -ljansson -o build/fuzz_safetensors
      build/fuzz_safetensors -dict=spec/fuzz/safetensors.dict -max_total_time=300 build/corpus */
+=======
+   the core, which files.h replaces. `tools/fuzz 300 safetensors` builds it and runs it for five minutes. */
+>>>>>>> w/tests
 #include "files.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

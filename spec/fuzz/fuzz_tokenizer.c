@@ -1,11 +1,7 @@
 /* Fuzzes the tokenizers. The first byte chooses: the rest is a tokenizer.json that is loaded and used, or (`t`) it is a text
    that a small tokenizer must give back, or (`1`, `2`, ...) a text for one with every kind of stage, or (`i`) ids that a
-   tokenizer must decode or refuse. Stands alone, without libtorch and the
-   rest of the core, which it replaces by what follows:
-
-     clang -g -O1 -fsanitize=fuzzer,address,undefined -I core spec/fuzz/fuzz_tokenizer.c core/tokenizer/[a-z]*.c \
-       core/base/json.c -ljansson -lutf8proc -lonig -o build/fuzz_tokenizer
-     build/fuzz_tokenizer -dict=spec/fuzz/tokenizer.dict -max_len=8192 -max_total_time=300 build/corpus */
+   tokenizer must decode or refuse. Stands alone, without libtorch and the rest of the core, which it replaces by what follows.
+   `tools/fuzz 300 tokenizer` builds it and runs it for five minutes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,19 +57,22 @@ static const char *const kinds[] = {
   "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Nmt\"},{\"type\":\"NFKC\"},{\"type\":\"Strip\"},"
   "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"},{\"type\":\"Prepend\",\"prepend\":\"a\"}]},\"pre_tokenizer\":"
   "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\","
-  "\"prepend_scheme\":\"first\"},{\"type\":\"UnicodeScripts\"}]},\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\"},\"model\":"
-  "{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,\"vocab\":[[\"u\",0],[\"a\",-1],[\"ab\",-1.5],[\"\xE2\x96\x81\",-2],[\"<0xC3>\",-9]]}}",
+  "\"prepend_scheme\":\"first\"},{\"type\":\"UnicodeScripts\"}]},\"decoder\":{\"type\":\"Metaspace\","
+  "\"replacement\":\"\xE2\x96\x81\"},\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,\"vocab\":"
+  "[[\"u\",0],[\"a\",-1],[\"ab\",-1.5],[\"\xE2\x96\x81\",-2],[\"<0xC3>\",-9]]}}",
   "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFKD\"},{\"type\":\"StripAccents\"},"
   "{\"type\":\"Lowercase\"},{\"type\":\"NFC\"}]},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Punctuation\","
   "\"behavior\":\"MergedWithPrevious\"},{\"type\":\"Digits\"},{\"type\":\"ByteLevel\"},{\"type\":\"Split\",\"pattern\":{\"Regex\":"
   "\"(?i:a|b)|[^\\\\r\\\\n\\\\p{L}]?\\\\p{L}+|\\\\b\"},\"behavior\":\"MergedWithNext\"},{\"type\":\"Whitespace\"}]},\"post_processor\":"
   "{\"type\":\"RobertaProcessing\",\"sep\":[\"s\",1],\"cls\":[\"u\",0]},\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
-  "\"ByteFallback\"},{\"type\":\"CTC\",\"pad_token\":\"u\",\"word_delimiter_token\":\"s\",\"cleanup\":true},{\"type\":\"BPEDecoder\",\"suffix\":\"s\"},"
-  "{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"a\",\"start\":1,\"stop\":1}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"u\",\"fuse_unk\":true,"
-  "\"continuing_subword_prefix\":\"s\",\"end_of_word_suffix\":\"t\",\"byte_fallback\":true,\"vocab\":{\"u\":0,\"s\":1,\"a\":2,\"b\":3,\"sb\":4,"
-  "\"ab\":5,\"<0xC4>\":6},\"merges\":[\"a sb\"]}}",
-  "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"},\"pre_tokenizer\":null,"
-  "\"decoder\":null,\"model\":{\"type\":\"BPE\",\"unk_token\":\"u\",\"vocab\":{\"u\":0,\"\xE2\x96\x81\":1,\"a\":2,\"\xE2\x96\x81\x61\":3,"
+  "\"ByteFallback\"},{\"type\":\"CTC\",\"pad_token\":\"u\",\"word_delimiter_token\":\"s\",\"cleanup\":true},"
+  "{\"type\":\"BPEDecoder\",\"suffix\":\"s\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"a\",\"start\":1,\"stop\":1}]},"
+  "\"model\":{\"type\":\"BPE\",\"unk_token\":\"u\",\"fuse_unk\":true,"
+  "\"continuing_subword_prefix\":\"s\",\"end_of_word_suffix\":\"t\",\"byte_fallback\":true,"
+  "\"vocab\":{\"u\":0,\"s\":1,\"a\":2,\"b\":3,\"sb\":4,\"ab\":5,\"<0xC4>\":6},\"merges\":[\"a sb\"]}}",
+  "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"},"
+  "\"pre_tokenizer\":null,\"decoder\":null,"
+  "\"model\":{\"type\":\"BPE\",\"unk_token\":\"u\",\"vocab\":{\"u\":0,\"\xE2\x96\x81\":1,\"a\":2,\"\xE2\x96\x81\x61\":3,"
   "\"\xE2\x96\x81\xE2\x96\x81\":4},\"merges\":[\"\xE2\x96\x81 a\",\"\xE2\x96\x81 \xE2\x96\x81\"]}}",
 };
 

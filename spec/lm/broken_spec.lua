@@ -82,7 +82,7 @@ local cases = {
     in_two()
     remove "1.safetensors"
     os.execute("mkdir " .. folder .. "/1.safetensors")
-  end, "io", "F/1.safetensors: is a folder" },
+  end, "io", "F/1.safetensors: this is a folder" },
   { "a piece that is a Git LFS pointer", function()
     in_two()
     put("1.safetensors", "version https://git-lfs.github.com/spec/v1\n")
@@ -93,9 +93,9 @@ local cases = {
   { "an index without a tensor", function() with_index(function(map) map[WTE] = nil end) end, "format",
     "F: the weights do not fit config.json: missing keys: transformer.wte.weight" },
   { "an index with an absolute path", function() with_index(function(map) map[WTE] = "/etc/passwd" end) end, "format",
-    "F/" .. INDEX .. ': names the file "/etc/passwd", which is not inside the folder' },
+    "F/" .. INDEX .. ': the index names the file "/etc/passwd", which is not inside the folder' },
   { "an index that leads out of the folder", function() with_index(function(map) map[WTE] = "a/../../b" end) end, "format",
-    "F/" .. INDEX .. ': names the file "a/../../b", which is not inside the folder' },
+    "F/" .. INDEX .. ': the index names the file "a/../../b", which is not inside the folder' },
   { "an index that names itself", function() with_index(function(map) map[WTE] = INDEX end) end, "format",
     "F/" .. INDEX .. ": its header claims " },
   { "a piece that is a link to itself", function()
@@ -104,8 +104,9 @@ local cases = {
     os.execute(("ln -s 1.safetensors %s/1.safetensors"):format(folder))
   end, "io", "F: 1 of 2 weight files are missing, the first is 1.safetensors" },
   { "an index that is no JSON", function() in_two(); put(INDEX, '{"weight_map":') end, "format",
-    "F/" .. INDEX .. ": not valid JSON, or cut short" },
-  { "an index without a map", function() in_two(); put(INDEX, "{}") end, "format", "F/" .. INDEX .. ": has no weight_map" },
+    "F/" .. INDEX .. ": the JSON cannot be read: not valid JSON, or cut short" },
+  { "an index without a map", function() in_two(); put(INDEX, "{}") end, "format",
+    "F/" .. INDEX .. ": the index has no weight_map" },
   { "no weights", function() remove "model.safetensors" end, "io", "F: there is no model.safetensors in this folder" },
 
   { "no config.json", function() remove "config.json" end, "io", "F: there is no config.json in this folder" },
@@ -118,9 +119,9 @@ local cases = {
   { "a vocab_size that is not that of the weights", function() configure { vocab_size = 1000 } end, "format",
     "F: the weights do not fit config.json: size mismatch for transformer.wte.weight: [" },
   { "a vocab_size that is no number", function() configure { vocab_size = "many" } end, "format",
-    'F/config.json: vocab_size is "many"; it must be a whole number above 0' },
+    'F/config.json: vocab_size is "many", but it must be a whole number above 0' },
   { "a config.json that is cut short", function() put("config.json", '{"model_type":"gpt2",') end, "format",
-    "F/config.json: not valid JSON, or cut short" },
+    "F/config.json: the JSON cannot be read: not valid JSON, or cut short" },
 
   { "the tokenizer of another model", function() put("tokenizer.json", read(box .. "tokenizer.json")) end, "index",
     "the tokenizer of F gives the token id ", text = "When Mary and John went to the store" },
@@ -131,9 +132,9 @@ local cases = {
   { "no tokenizer", function() end, "io", "F: there is no tokenizer.json in this folder", text = "a" },
 
   { "a file of PyTorch that wants to import", function() pickled(read "spec/reference/torch_files/evil.pt") end, "format",
-    "F/pytorch_model.bin: its pickle, at byte 183: it wants to call posix.system of Python" },
+    "F/pytorch_model.bin: its pickle, at byte 183: the pickle wants to call posix.system of Python" },
   { "an old file of PyTorch that wants to import", function() pickled(read "spec/reference/torch_files/evil-old.pt") end,
-    "format", "F/pytorch_model.bin: its pickle, at byte 164: it wants to call posix.system of Python" },
+    "format", "F/pytorch_model.bin: its pickle, at byte 164: the pickle wants to call posix.system of Python" },
   { "a file of PyTorch that is cut short", function()
     pickled(read("spec/reference/bins/gpt2/pytorch_model.bin"):sub(1, -1000))
   end, "format", "F/pytorch_model.bin: the directory of the zip archive is not at its end" },
@@ -145,7 +146,8 @@ local cases = {
   { "a file of PyTorch with a tensor beyond its storage", function()
     pickled(archive.torch(archive.state { { WTE, archive.tensor(archive.storage("0", 4), 2, { 3 }, { 1 }) } },
       { ["0"] = ("x"):rep(16) }))
-  end, "format", 'F/pytorch_model.bin: tensor "transformer.wte.weight": it has element 5, but its storage ends at 4' },
+  end, "format",
+    'F/pytorch_model.bin: tensor "transformer.wte.weight": the tensor needs 5 elements of its storage, which has only 4' },
   { "a file of PyTorch of another model", function() pickled(read "spec/reference/bins/llama/pytorch_model.bin") end, "format",
     "F: the weights do not fit config.json: missing keys: transformer.h.0.attn.c_attn.bias, " },
   { "a file of PyTorch without tensors", function() pickled(archive.torch "K\1.") end, "format", "missing keys: " },

@@ -1,17 +1,13 @@
 -- The key/value cache of GPT-2: with it every step gives what the whole text gives (gpt2_spec compares that with transformers).
 local ls = require "luasight"
+local support = require "spec.support"
+local near = support.near
 local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local reference, cases = "spec/reference/gpt2/", { "new", "old", "inverse", "unscaled", "shared-names" }
 local LENGTH, PROMPT = 12, 5
 local FIRST = { 0, 3, 1 } -- the first real token of each row
-
-local function near(expected, got, tolerance, what)
-  assert.equal(tostring(expected.shape), tostring(got.shape), what)
-  local difference = (expected - got):abs():max():item()
-  assert.is_true(difference <= tolerance * expected:abs():max():item(), ("%s: off by %g"):format(what, difference))
-end
 
 local function text()
   torch.manual_seed(5)
@@ -55,7 +51,7 @@ describe("a forward with a cache", function()
         local whole = net(ids).logits
         each_step(net, ids, nil, function(arguments, from)
           local logits = net(arguments).logits
-          near(whole:narrow(1, from, logits.shape[1]), logits, 1e-5, "from " .. from)
+          near(whole:narrow(1, from, logits.shape[1]), logits, "from " .. from, "order")
         end)
         local mask = padding()
         each_step(net, ids, mask, function(arguments, from)
@@ -64,7 +60,7 @@ describe("a forward with a cache", function()
             local alone = net(ids[{ { i - 1, i }, { first } }]).logits
             local start = math.max(from, first)
             local T = from + logits.shape[1] - start
-            near(alone[0]:narrow(0, start - first, T), logits[i - 1]:narrow(0, start - from, T), 1e-5, "row " .. i)
+            near(alone[0]:narrow(0, start - first, T), logits[i - 1]:narrow(0, start - from, T), "row " .. i, "order")
           end
         end)
       end)
@@ -119,7 +115,7 @@ describe("a trace of a step with a cache", function()
           if mask and from > 0 and (tap == "k" or tap == "v") then expected, value = expected[0], value[0] end
           local hidden = expected:isinf()
           assert.is_true(torch.equal(hidden, value:isinf()), tap)
-          near(expected:masked_fill(hidden, 0), value:masked_fill(hidden, 0), 1e-5, tap .. " from " .. from)
+          near(expected:masked_fill(hidden, 0), value:masked_fill(hidden, 0), tap .. " from " .. from, "order")
         end
       end)
     end

@@ -1,5 +1,5 @@
--- Models of the hub by name: a hub of our own on loopback (spec/lm/hub_server.lua), which is as bad as told, and caches as Python
--- leaves them. Nothing here reaches out.
+-- Models of the hub by name: a hub of our own on loopback (spec/lm/hub_server.lua), which is as bad as told, and caches as
+-- Python leaves them. Nothing here reaches out.
 local ls = require "luasight"
 local cache = require "luasight.lm.hub.cache"
 local checkpoint = require "luasight.files.checkpoint"
@@ -74,7 +74,8 @@ local function forget_log() put(folder .. "/server/log", "") end
 
 local function start()
   os.execute(("mkdir -p %s/server && : > %s/server/log"):format(folder, folder))
-  os.execute(("env -u LD_PRELOAD luajit spec/lm/hub_server.lua %s/server >/dev/null 2>%s/server/error &"):format(folder, folder))
+  local line = "env -u LD_PRELOAD luajit spec/lm/hub_server.lua %s/server >/dev/null 2>%s/server/error &"
+  os.execute(line:format(folder, folder))
   for _ = 1, 500 do
     if checkpoint.exists(folder .. "/server/port") then break end
     system.sleep(0.02)
@@ -198,7 +199,7 @@ describe("a model of the hub", function()
     forget_log()
     assert.equal("spec/reference", hub.locate("spec/reference", EVERYTHING))
     assert.equal("", log())
-    assert.matches("a revision is for models of the hub", failure(ls.LanguageModel, "spec/reference/gpt2/new",
+    assert.matches("the option revision is for models of the hub", failure(ls.LanguageModel, "spec/reference/gpt2/new",
       { revision = "main" }).message, 1, true)
     environment.HF_HUB_OFFLINE = "1"
     assert.is_true(ls.torch.equal(expected, ls.LanguageModel(ID)(ids).logits))
@@ -300,11 +301,11 @@ describe("a model of the hub", function()
     fault(api, { { status = 401 }, { status = 401 }, { status = 403, headers = { ["X-Error-Message"] = "ask\27[1m first" } },
       { status = 404, headers = { ["X-Error-Code"] = "RevisionNotFound" } }, { status = 404 },
       { status = 429, headers = { ["Retry-After"] = "3600" } } })
-    local err = fails("io", 'there is no model "some/model" for everybody to see (status 401)')
-    assert.matches("put your token into HF_TOKEN", err.hint, 1, true)
+    local err = fails("io", 'there is no model "some/model" that is public (status 401)')
+    assert.matches("set HF_TOKEN to your token", err.hint, 1, true)
     environment.HF_TOKEN = "hf_old"
     assert.matches("the token is not accepted", fails("io", "status 401").hint, 1, true)
-    err = fails("io", 'model "some/model" is not for this user (status 403: ask [1m first)')
+    err = fails("io", 'this user has no access to the model "some/model" (status 403: ask [1m first)')
     assert.matches("ask for access", err.hint, 1, true)
     fails("name", 'there is no model "some/model" at this revision (status 404)')
     fails("name", 'there is no model "some/model" (status 404)')
@@ -319,16 +320,16 @@ describe("a model of the hub", function()
       [8] = off, [9] = off, [10] = off, [11] = off })
     assert.equal(snapshot(), hub.folder(ID, EVERYTHING))
     os.remove(snapshot() .. "/model.safetensors")
-    fails("io", 'cannot give model "some/model" (status 500)')
+    fails("io", 'the server failed to send the model "some/model" (status 500)')
     environment.HF_ENDPOINT = "http://127.0.0.1:1"
-    local err = fails("io", '127.0.0.1:1: cannot be reached for model "some/model": ')
+    local err = fails("io", '127.0.0.1:1: the server cannot be reached for the model "some/model": ')
     assert.truthy(err.cause)
     assert.equal(snapshot(), hub.folder(ID, { model = true, tokenizer = true }))
   end)
 
   it("offline is what the cache has, and nothing is asked for", function()
     environment.HF_HUB_OFFLINE = "yes"
-    local err = fails("io", 'the model "some/model" is not there in the cache, ' .. folder)
+    local err = fails("io", 'the model "some/model" is not there in the cache folder ' .. folder)
     assert.matches("without HF_HUB_OFFLINE", err.hint, 1, true)
     environment.HF_HUB_OFFLINE = nil
     hub.folder(ID, { model = true })
@@ -356,9 +357,9 @@ describe("a model of the hub", function()
     wrong({ { bytes = right .. "x" } }, ("the server sends more than the %d bytes that the hub says"):format(#right))
     local short = { bytes = right:sub(1, 1000) }
     wrong({ short, short, short, short, short, short, short, short, short, short, short },
-      ("the server ends before the %d bytes"):format(#right))
+      ("the server sends less than the %d bytes"):format(#right))
     local cut = { cut = 0 }
-    wrong({ cut, cut, cut, cut, cut, cut }, "the connection breaks again and again, for file \"model.safetensors\"", "io")
+    wrong({ cut, cut, cut, cut, cut, cut }, "the connection breaks again and again, for the file \"model.safetensors\"", "io")
     model.faults = {}
     os.execute("rm -rf " .. folder .. "/home")
     local small = model.files["config.json"]
@@ -391,7 +392,7 @@ describe("a model of the hub", function()
     for _, etag in ipairs { "../../x", "a/b", ".x", "", ("x"):rep(300), "a b" } do
       model.files["config.json"].etag = etag
       tell()
-      fails("format", "says nothing sensible about \"config.json\"")
+      fails("format", "the server's answer about \"config.json\"")
     end
     model.commit = "../../x"
     tell()
@@ -405,7 +406,7 @@ describe("a model of the hub", function()
     assert.equal(0, os.execute(("ln -s /dev/full %s.incomplete"):format(blob "a.safetensors")))
     local err = fails("io", ".incomplete cannot be written")
     assert.matches("No space left on device", err.cause, 1, true)
-    assert.matches("make room", err.hint, 1, true)
+    assert.matches("free some disk space", err.hint, 1, true)
     assert.is_true(checkpoint.exists(snapshot() .. "/config.json"))
     os.remove(blob "a.safetensors" .. ".incomplete")
     assert.equal("A" .. shard, text_of(hub.folder(ID, EVERYTHING) .. "/a.safetensors"))

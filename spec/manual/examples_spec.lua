@@ -18,17 +18,19 @@ local function numbers_of(text, line)
   return list
 end
 
-local function near(wanted, got, by) assert.is_true(math.abs(wanted - got) <= by, ("%g is not near %g"):format(got, wanted)) end
+local function within(wanted, got, by)
+  assert.is_true(math.abs(wanted - got) <= by, ("%g is not near %g"):format(got, wanted))
+end
 
 local checks = {}
 
 -- What decides is at the second name after the first layers, and all of it at the last word after the last.
 function checks.patching(text)
   local first, last = numbers_of(text, "layer 0  "), numbers_of(text, "layer 3  ")
-  near(100, first[1], 10)
-  near(0, first[2], 10)
-  near(0, last[1], 1)
-  near(100, last[2], 1)
+  within(100, first[1], 10)
+  within(0, first[2], 10)
+  within(0, last[1], 1)
+  within(100, last[2], 1)
   local clean, corrupted = text:match "John: (%-?[%d.]+) after the first prompt, (%-?[%d.]+) after the second"
   assert.is_true(tonumber(clean) > 3 and tonumber(corrupted) < -3)
 end
@@ -38,14 +40,14 @@ function checks.heads(text)
   assert.matches("20 prompts%. As it is the right name leads by [%d.]+, and in 100 %%", text)
   local mover, idle = numbers_of(text, "3%.3 ")[1], numbers_of(text, "1%.0 ")[1]
   assert.is_true(mover < -1)
-  near(0, idle, 0.3)
+  within(0, idle, 0.3)
   assert.matches("\nlayer 3 +%-[%d.]+ +%-[%d.]+ ", text) -- the picture in the terminal
 end
 
 -- The parts add up to the whole; the heads read the second name.
 function checks.attention(text)
   local whole, sum = text:match "John: ([%d.]+) in the logits, ([%d.]+) as the sum"
-  near(tonumber(whole), tonumber(sum), 2e-3)
+  within(tonumber(whole), tonumber(sum), 2e-3)
   assert.equal(3, select(2, text:gsub('" John" at position 9', "")))
 end
 
@@ -60,12 +62,12 @@ end
 -- Better than chance where the model knows it and nowhere else, and never with labels in random order.
 function checks.probe(text)
   local name, word = numbers_of(text, "at the second name  "), numbers_of(text, "at the last word  ")
-  near(50, name[1], 12)
+  within(50, name[1], 12)
   assert.is_true(name[2] > 90)
-  near(50, word[2], 15)
+  within(50, word[2], 15)
   assert.is_true(word[4] > 85)
   for _, place in ipairs { "second name", "last word" } do
-    for _, share in ipairs(numbers_of(text, "at the " .. place .. ", labels shuffled")) do near(50, share, 12) end
+    for _, share in ipairs(numbers_of(text, "at the " .. place .. ", labels shuffled")) do within(50, share, 12) end
   end
 end
 

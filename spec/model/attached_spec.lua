@@ -2,9 +2,9 @@
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
-local function same(a, b) return (a - b):abs():max():item() < 1e-6 end
 
 local Sae = nn.Module "Sae"
 function Sae:init(width, codes)
@@ -30,12 +30,12 @@ describe("an added module", function()
     local model, net, sae, x = with_sae()
     assert.equal(net.layer1.sae, sae)
     assert.equal("Sae(", tostring(model.layer1.sae):match "^[^\n]+")
-    assert.is_true(same(model(x), net(x)))
+    near(net(x), model(x))
     local out = model:trace(x, function()
       model.layer1.output = model.layer1.sae(model.layer1.output)
       return model.output
     end)
-    assert.is_true(same(out, net.layer2(sae(net.layer1(x)))))
+    near(net.layer2(sae(net.layer1(x))), out)
   end)
 
   it("called with a hook has points below the call, in each of its modules", function()
@@ -48,10 +48,11 @@ describe("an added module", function()
       input = s.encode.input[0][0]:save()
     end)
     local h = net.layer1(x)
-    assert.is_true(same(encoded, sae.encode(h)))
-    assert.is_true(same(code, sae.encode(h):relu()))
-    assert.is_true(same(input, h))
-    assert.is_true(same(whole, sae(h)) and same(out, sae(h)))
+    near(sae.encode(h), encoded)
+    near(sae.encode(h):relu(), code)
+    near(h, input)
+    near(sae(h), whole)
+    near(sae(h), out)
   end)
 
   it("takes edits above the call, and gives gradients", function()
@@ -63,7 +64,7 @@ describe("an added module", function()
       model.layer1.output = s(model.layer1.output, { hook = true })
       shifted = model.output:save()
     end)
-    assert.is_true(same(shifted, net.layer2(sae.decode(zero))))
+    near(net.layer2(sae.decode(zero)), shifted)
     model:trace(x, function()
       local s = model.layer1.sae
       model.layer1.output = s(model.layer1.output, { hook = true })
@@ -72,7 +73,7 @@ describe("an added module", function()
     end)
     local leaf = sae.encode(net.layer1(x)):relu():detach():requires_grad_()
     net.layer2(sae.decode(leaf)):sum():backward()
-    assert.is_true(same(grad, leaf.grad))
+    near(leaf.grad, grad)
   end)
 
   it("says where its points are missing, and never drops an edit silently", function()
@@ -102,8 +103,8 @@ describe("an added module", function()
         b = model.layer1.sae.code:save()
       end)
     end)
-    assert.is_true(same(a, sae.encode(net.layer1(x)):relu()))
-    assert.is_true(same(b, sae.encode(net.layer1(x * 2)):relu()))
+    near(sae.encode(net.layer1(x)):relu(), a)
+    near(sae.encode(net.layer1(x * 2)):relu(), b)
   end)
 
   it("trains with its points", function()

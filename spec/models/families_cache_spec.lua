@@ -1,25 +1,18 @@
 -- Every family that generates, with its cache: spec/reference/families_greedy.py made the texts with transformers.
 local ls = require "luasight"
+local support = require "spec.support"
+local near = support.near
 local loader = require "luasight.lm.loader"
 local torch = ls.torch
 
 local cjson = require "cjson"
 local reference = "spec/reference/families/"
-local tolerance = 2e-5 -- largest difference, as share of the largest number
 
 local function cases()
   local file = assert(io.open(reference .. "greedy.json"))
   local all = cjson.decode(file:read "*a").cases
   file:close()
   return all
-end
-
-local function near(expected, got, name)
-  assert.equal(tostring(expected.shape), tostring(got.shape), name)
-  local difference = (expected - got):abs():max():item()
-  if difference ~= difference or difference > tolerance * expected:abs():max():item() then
-    error(("%s: off by %.3g of %.3g"):format(name, difference, expected:abs():max():item()), 2)
-  end
 end
 
 -- So small a model is slower with several threads.
@@ -77,7 +70,7 @@ for name, case in pairs(cases()) do
         local so_far = ids:narrow(1, 0, ids.shape[1] - steps + step + 1)
         local whole = model:trace(name:find "^t5" and { input_ids = { case.prompts[1] }, decoder_input_ids = so_far } or so_far,
           function() return model.lm_head.input[0][0] end)
-        near(whole["0, -1"], hidden[step]["0, -1"], "step " .. step)
+        near(whole["0, -1"], hidden[step]["0, -1"], "step " .. step, "whole_model")
         if hidden[step].shape[1] == 1 then short = short + 1 end
       end
       if not case.uncached then assert.is_true(short >= steps - 1) end -- else some lengths are read anew
@@ -101,7 +94,7 @@ for name, case in pairs(cases()) do
         local text, logits = by_step(true, off)
         local expected_text, expected = by_step(false, off)
         assert.same(expected_text:tolist(), text:tolist())
-        for step = 1, steps do near(expected[step].value, logits[step].value, "step " .. step - 1) end
+        for step = 1, steps do near(expected[step].value, logits[step].value, "step " .. step - 1, "whole_model") end
       end
     end)
   end)

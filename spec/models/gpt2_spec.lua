@@ -1,5 +1,7 @@
 -- GPT-2 against transformers (spec/reference/gpt2.py made the numbers) and against what nano-sort's authors published.
 local ls = require "luasight"
+local support = require "spec.support"
+local near = support.near
 local activations = require "luasight.models.activations"
 local gpt2 = require "luasight.models.gpt2"
 local loader = require "luasight.lm.loader"
@@ -9,25 +11,12 @@ local reference = "spec/reference/gpt2/"
 local data = os.getenv "LUASIGHT_DATA" or "../shared/data"
 local cases = { "new", "old", "inverse", "unscaled", "shared-names" }
 
-local outputs, gradients = 2e-5, 1e-4 -- largest difference, as share of the largest number
 
 local function text_of(path)
   local file = assert(io.open(path, "rb"))
   local text = file:read "*a"
   file:close()
   return text
-end
-
-local function finite(x) return x:masked_fill(x:isinf(), 0) end
-
-local function near(expected, got, tolerance, name)
-  assert.equal(tostring(expected.shape), tostring(got.shape), name)
-  assert.is_true(torch.equal(expected:isinf(), got:isinf()), name)
-  local scale = finite(expected):abs():max():item()
-  local difference = (finite(expected) - finite(got)):abs():max():item()
-  if difference ~= difference or difference > tolerance * scale then
-    error(("%s: off by %.3g of %.3g, tolerance %.3g"):format(name, difference, scale, tolerance * scale), 2)
-  end
 end
 
 ---Points whose value is a tuple: blocks and attentions.
@@ -58,10 +47,10 @@ for _, case in ipairs(cases) do
         end
         seen.logits = model.output.logits:save()
       end)
-      near(expected.logits, seen.logits, outputs, "logits")
+      near(expected.logits, seen.logits, "logits", "whole_model")
       seen.logits = nil
       for path, value in pairs(seen) do
-        near(expected["out." .. path], value, outputs, path)
+        near(expected["out." .. path], value, path, "whole_model")
         count = count + 1
       end
       assert.equal(4 + 1 + 12 * net.config.n_layer, count) -- wte wpe drop ln_f, lm_head; twelve in a block
@@ -72,7 +61,7 @@ for _, case in ipairs(cases) do
       model:trace(expected.ids, function()
         for i, block in model.transformer.h:each() do patterns[i] = block.attn.pattern:save() end
       end)
-      for i = 0, #model.transformer.h - 1 do near(expected["pattern." .. i], patterns[i], outputs, "pattern " .. i) end
+      for i = 0, #model.transformer.h - 1 do near(expected["pattern." .. i], patterns[i], "pattern " .. i, "whole_model") end
     end)
 
     it("gives the same gradients to every parameter", function()
@@ -80,14 +69,14 @@ for _, case in ipairs(cases) do
       net:requires_grad_(true)
       local logits = net(expected.ids).logits
       local loss = torch.cross_entropy_loss(logits[":, :-1"]:flatten(0, 1), expected.ids[":, 1:"]:flatten())
-      near(expected.loss, loss:detach(), outputs, "loss")
+      near(expected.loss, loss:detach(), "loss", "whole_model")
       loss:backward()
       local wanted = {}
       for name in pairs(expected) do
         if name:find "^grad%." then wanted[name] = true end
       end
       for name, p in net:named_parameters() do
-        near(expected["grad." .. name], p.grad, gradients, name)
+        near(expected["grad." .. name], p.grad, name, "gradient")
         wanted["grad." .. name] = nil
       end
       assert.is_nil(next(wanted))
@@ -96,16 +85,16 @@ for _, case in ipairs(cases) do
     it("takes embeddings in the place of ids, and gives them gradients", function()
       local embeds = expected.embeds:clone():requires_grad_()
       local logits = network() { inputs_embeds = embeds }.logits
-      near(expected["embeds.logits"], logits:detach(), outputs, "logits")
+      near(expected["embeds.logits"], logits:detach(), "logits", "whole_model")
       torch.cross_entropy_loss(logits[":, :-1"]:flatten(0, 1), expected.ids[":, 1:"]:flatten()):backward()
-      near(expected["embeds.grad"], embeds.grad, gradients, "gradient")
+      near(expected["embeds.grad"], embeds.grad, "gradient", "gradient")
     end)
 
     it("counts positions from the first real token of a padded row", function()
       local mask, model = expected["padded.mask"], ls.LanguageModel(network())
       local logits = model { input_ids = expected["padded.ids"], attention_mask = mask }.logits
       local real = mask:ne(0)
-      near(expected["padded.logits"][real], logits[real], outputs, "logits")
+      near(expected["padded.logits"][real], logits[real], "logits", "whole_model")
     end)
   end)
 end
@@ -117,7 +106,7 @@ describe("activation functions", function()
     for name, class in text_of(reference .. "activations.txt"):gmatch "(%S+) (%S[^\n]*)" do
       local module = activations.new(name)
       assert.equal(class, tostring(module))
-      near(expected[name], module(expected.x), 1e-6, name)
+      near(expected[name], module(expected.x), name)
       count = count + 1
     end
     assert.equal(#activations.names(), count)
@@ -156,7 +145,7 @@ describe("nano-sort, a trained GPT-2", function()
     end)
     local count = 0
     for name, expected in pairs(golden) do
-      near(expected, got[name]:to "float32", 1e-5, name)
+      near(expected, got[name]:to "float32", name, "order")
       count = count + 1
     end
     assert.equal(25, count)
@@ -184,7 +173,7 @@ describe("padding", function()
     local model = open()
     local together = model(rows).logits
     for i, row in ipairs(rows) do
-      near(model(row).logits[0], together[{ i - 1, { 7 - #row } }], outputs, "row " .. i)
+      near(model(row).logits[0], together[{ i - 1, { 7 - #row } }], "row " .. i, "whole_model")
     end
   end)
 
@@ -203,8 +192,8 @@ describe("padding", function()
   it("is looked at by itself only, and its patterns are numbers too", function()
     local model = open()
     local pattern = model:trace({ rows[1], rows[2] }, function() return model.transformer.h[1].attn.pattern end)
-    near(torch.ones(2, 4, 7), pattern:sum(-1), outputs, "rows of the pattern")
-    near(torch.eye(7)[":5"]:expand(4, 5, 7), pattern["1, :, :5"], outputs, "padding")
+    near(torch.ones(2, 4, 7), pattern:sum(-1), "rows of the pattern", "whole_model")
+    near(torch.eye(7)[":5"]:expand(4, 5, 7), pattern["1, :, :5"], "padding", "whole_model")
     assert.equal(0, pattern["1, :, 5:, :5"]:abs():max():item())
   end)
 
@@ -228,9 +217,9 @@ describe("one recording", function()
     local long = torch.randint(0, 19, { 3, 12 })
     local whole = model(long).logits
     for length = 1, 12 do
-      near(whole[{ {}, { 0, length } }], model(long[{ {}, { 0, length } }]).logits, outputs, "length " .. length)
+      near(whole[{ {}, { 0, length } }], model(long[{ {}, { 0, length } }]).logits, "length " .. length, "whole_model")
     end
-    near(whole[{ { 1, 2 } }], model(long[1]).logits, outputs, "one row")
+    near(whole[{ { 1, 2 } }], model(long[1]).logits, "one row", "whole_model")
   end)
 end)
 
@@ -247,13 +236,14 @@ describe("the taps of an attention", function()
       return attn.c_attn.output, attn.q, attn.k, attn.v, attn.scores, attn.pattern, attn.z, attn.c_proj.input[0][0]
     end)
     for i, tap in ipairs { q, k, v } do
-      near(qkv[{ {}, {}, { 16 * (i - 1), 16 * i } }]:view(1, 6, 2, D):transpose(1, 2), tap, outputs, "q, k or v " .. i)
+      near(qkv[{ {}, {}, { 16 * (i - 1), 16 * i } }]:view(1, 6, 2, D):transpose(1, 2), tap, "q, k or v " .. i, "whole_model")
     end
     local later = torch.ones(6, 6, { dtype = "bool" }):triu(1)
-    near((q:matmul(k:transpose(2, 3)) * D ^ -0.5 / 2):masked_fill(later, -math.huge), scores, outputs, "scores") -- layer 1: / 2
-    near(scores:softmax(-1), pattern, outputs, "pattern")
-    near(pattern:matmul(v), z, outputs, "z")
-    near(z:transpose(1, 2):flatten(2), y, outputs, "what c_proj reads")
+    local scale = D ^ -0.5 / 2 -- 2: it is layer 1
+    near((q:matmul(k:transpose(2, 3)) * scale):masked_fill(later, -math.huge), scores, "scores", "whole_model")
+    near(scores:softmax(-1), pattern, "pattern", "whole_model")
+    near(pattern:matmul(v), z, "z", "whole_model")
+    near(z:transpose(1, 2):flatten(2), y, "what c_proj reads", "whole_model")
   end)
 
   it("can be set, and the model goes on from what was set", function()
@@ -271,7 +261,7 @@ describe("the taps of an attention", function()
     local clean = model(ids).logits
     local function check(tap, value, expected)
       local z, logits = z_with(tap, value)
-      near(expected, z, outputs, tap)
+      near(expected, z, tap, "whole_model")
       assert.is_true((logits - clean):abs():max():item() > 1e-3, tap .. " changes the answer")
     end
     local later = torch.ones(6, 6, { dtype = "bool" }):triu(1)
@@ -373,7 +363,7 @@ describe("a GPT-2 of one's own", function()
     for message, f in pairs {
       ['no argument "attention_maks" (did you mean "attention_mask"?)'] = function() net(ids, { attention_maks = ids }) end,
       ["input_ids or inputs_embeds, not both"] = function() net(ids, { inputs_embeds = torch.zeros(1, 2, 8) }) end,
-      ["this model needs input_ids"] = function() net { attention_mask = ids } end,
+      ["this model needs the argument input_ids"] = function() net { attention_mask = ids } end,
     } do
       local ok, err = pcall(f)
       assert.is_false(ok)

@@ -1,5 +1,7 @@
 -- Standard names: docs/standard-names.md says which model has which, cell by cell; here each cell is held against the code.
 local ls = require "luasight"
+local support = require "spec.support"
+local near = support.near
 local loader = require "luasight.lm.loader"
 local models = require "luasight.models"
 local torch = ls.torch
@@ -57,14 +59,6 @@ local function each_name(row)
   return names
 end
 
-local function near(expected, got, what)
-  assert.equal(tostring(expected.shape), tostring(got.shape), what)
-  local difference = (expected - got):abs():max():item()
-  if difference ~= difference or difference > 1e-5 * math.max(1, expected:abs():max():item()) then
-    error(what .. ": off by " .. difference, 2)
-  end
-end
-
 -- So small a model is slower with several threads.
 local threads
 setup(function()
@@ -119,7 +113,7 @@ for _, row in ipairs(rows) do
         local ok, err = pcall(f)
         assert.is_false(ok, name)
         assert.equal("name", err.code)
-        assert.equal(("has no %s: %s"):format(name, reason), err.message)
+        assert.equal(("this module has no %s: %s"):format(name, reason), err.message)
       end
       refused(function() return place[name] end)
       model:trace(ids, function()
@@ -206,7 +200,7 @@ describe("standard names in a generation with a cache", function()
         for i, name in ipairs(names) do
           local want, got = whole[i].value, seen[step][i].value
           local axis = (name == "z" or name == "pattern") and 2 or 1
-          near(want:narrow(axis, -1, 1), got:narrow(axis, -1, 1), name)
+          near(want:narrow(axis, -1, 1), got:narrow(axis, -1, 1), name, "whole_model")
           if step > 0 then assert.equal(1, got.shape[axis]) end
         end
       end

@@ -12,7 +12,8 @@ end
 
 local reference = read "spec/reference/nn.json"
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
 local function collect(iterator)
   local names = {}
@@ -64,7 +65,7 @@ describe("a class of modules", function()
     local net = Louder(3, 4)
     local x = torch.rand(1, 3)
     local loud = net(x)
-    assert.is_true(torch.allclose(loud, net.second(net.first(x):relu()) * 10))
+    near(net.second(net.first(x):relu()) * 10, loud)
     assert.matches("^Louder%(", tostring(net))
   end)
 
@@ -283,7 +284,7 @@ describe("a wrong call", function()
       { function() nn.Linear(2, 3, { bais = false }) end, 'did you mean "bias"' },
       { function() nn.Linear(2, 3, { bias = 1 }) end, "nn.Linear: bias is true or false, not 1" },
       { function() nn.Linear(2, 3, false) end, "the options of nn.Linear are a table, not a boolean" },
-      { function() nn.Embedding(3, 2, { padding_idx = 3 }) end, "padding_idx is 3, there are 3 rows" },
+      { function() nn.Embedding(3, 2, { padding_idx = 3 }) end, "padding_idx is 3, but the weight has 3 rows" },
       { function() nn.Dropout(1.5) end, "p is a number from 0 to 1, not 1.5" },
       { function() nn.LayerNorm {} end, "normalized_shape" },
       { function() nn.GELU { approximate = "tan" } end, 'did you mean "tanh"' },

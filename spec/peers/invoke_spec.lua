@@ -13,9 +13,9 @@ local function small()
   return ls.Model(net), net, torch.randn(1, 5)
 end
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
-local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
 
 ---Gradient at layer1's output of the sum of the output, by hand.
 local function gradient(net, x)
@@ -42,8 +42,8 @@ describe("gradients", function()
           end)
         end
       end)
-      assert.is_true(close(got, gradient(net, inputs[target])))
-      for i, out in pairs(others) do assert.is_true(close(out, net(inputs[i]))) end
+      near(gradient(net, inputs[target]), got, nil, "order")
+      for i, out in pairs(others) do near(net(inputs[i]), out, nil, "order") end
     end
   end)
 
@@ -61,8 +61,8 @@ describe("gradients", function()
         model.output:sum():backward()
       end)
     end)
-    assert.is_true(close(gx, gradient(net, x) * 3))
-    assert.is_true(close(gy, gradient(net, y)))
+    near(gradient(net, x) * 3, gx, nil, "order")
+    near(gradient(net, y), gy, nil, "order")
   end)
 
   it("of a loss over all invokes, written in the outer body", function()
@@ -77,9 +77,9 @@ describe("gradients", function()
       ga = ax.grad:save();
       (out_x:sum() + out_y:sum() * 3):backward()
     end)
-    assert.is_true(close(gx, gradient(net, x) * 2))
-    assert.is_true(close(gy, gradient(net, y) * 3))
-    assert.is_true(close(ga, net.layer2.weight:sum { dim = 0 }:unsqueeze(0) * 2))
+    near(gradient(net, x) * 2, gx, nil, "order")
+    near(gradient(net, y) * 3, gy, nil, "order")
+    near(net.layer2.weight:sum { dim = 0 }:unsqueeze(0) * 2, ga, nil, "order")
   end)
 
   it("of losses in the outer body, one after the other", function()
@@ -94,8 +94,8 @@ describe("gradients", function()
       g[2] = hx.grad:save();
       (out_x:sum() * 4):backward()
     end)
-    assert.is_true(close(g[1], gradient(net, x)))
-    assert.is_true(close(g[2], gradient(net, x) * 4))
+    near(gradient(net, x), g[1], nil, "order")
+    near(gradient(net, x) * 4, g[2], nil, "order")
   end)
 
   it("say which backward freed the graph where the invokes of a batch share it", function()
@@ -114,7 +114,7 @@ describe("gradients", function()
         end)
       end)
       assert.matches("retain_graph", tostring(err), 1, true)
-      assert.matches(("peers_invoke_spec.lua:%d"):format(freeing), tostring(err), 1, true)
+      assert.matches(("peers/invoke_spec.lua:%d"):format(freeing), tostring(err), 1, true)
     end
     local err = failure(function() -- another mistake keeps its own words
       model:trace(x, function() model.output:backward { gradient = torch.zeros(3, 3) } end)
@@ -141,8 +141,8 @@ describe("gradients", function()
         (model.last.output * 5):sum():backward()
       end)
     end)
-    assert.is_true(close(got, torch.full({ 1, 3 }, 5)))
-    assert.is_true(close(other, x * 5))
+    near(torch.full({ 1, 3 }, 5), got, nil, "order")
+    near(x * 5, other, nil, "order")
   end)
 
   it("estimate what a patch does", function()
@@ -180,9 +180,9 @@ describe("invokes", function()
       tracer:invoke(x, function() b = model.step.output:save() end)
       tracer:invoke(x, function() c = model.step:next():next().output:save() end)
     end)
-    assert.is_true(close(a, step(step(x))))
-    assert.is_true(close(b, step(x)))
-    assert.is_true(close(c, net(x)))
+    near(step(step(x)), a, nil, "order")
+    near(step(x), b, nil, "order")
+    near(net(x), c, nil, "order")
   end)
 
   it("are written by functions, which see the rows of the invoke they are called in", function()
@@ -196,9 +196,9 @@ describe("invokes", function()
       add(tracer, y, "y")
       whole(tracer)
     end)
-    assert.is_true(close(outs.x, net.layer1(x)))
-    assert.is_true(close(outs.y, net.layer1(y)))
-    assert.is_true(close(outs.whole, torch.cat({ outs.x, outs.y }, 0)))
+    near(net.layer1(x), outs.x, nil, "order")
+    near(net.layer1(y), outs.y, nil, "order")
+    near(torch.cat({ outs.x, outs.y }, 0), outs.whole, nil, "order")
   end)
 
   it("use a value of an invoke of another size, before and after any point", function() -- elsewhere only after it was reached
@@ -214,8 +214,8 @@ describe("invokes", function()
       end)
     end)
     local h = net.act(net.layer1(x))
-    assert.is_true(close(crossed, h:sum() + net.layer1(y)))
-    assert.is_true(close(later, net.layer2(net.act(net.layer1(y) + h))))
+    near(h:sum() + net.layer1(y), crossed, nil, "order")
+    near(net.layer2(net.act(net.layer1(y) + h)), later, nil, "order")
   end)
 
   it("keep a piece at a computed place, whatever another invoke then puts there", function()
@@ -239,8 +239,8 @@ describe("invokes", function()
         end)
       end)
       local act = how == "skip" and net.layer1(x) or net.act(net.layer1(x))
-      assert.is_true(close(piece, want), how)
-      assert.is_true(close(plain, act["..., 1:3"]), how)
+      near(want, piece, how, "order")
+      near(act["..., 1:3"], plain, how, "order")
     end
   end)
 
@@ -260,6 +260,7 @@ describe("invokes", function()
       tracer:invoke(y, function() b = model.pair.output:save() end)
     end)
     assert.equal(0, a:abs():sum():item())
-    assert.is_true(close(b[0], y + 1) and close(b[1], y * 2))
+    near(y + 1, b[0], nil, "order")
+    near(y * 2, b[1], nil, "order")
   end)
 end)

@@ -13,9 +13,9 @@ local function small()
   return ls.Model(net), net, torch.randn(1, 5)
 end
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
-local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
 
 describe("ls.session", function()
   it("lets a trace change a value of the one before", function()
@@ -31,8 +31,8 @@ describe("ls.session", function()
     end)
     local want = net.layer1(x)
     want[":, 2"] = 5
-    assert.is_true(close(kept, want))
-    assert.is_true(close(out, net.layer2(want)))
+    near(want, kept)
+    near(net.layer2(want), out)
   end)
 
   it("takes traces in loops and behind decisions, each using the one before", function()
@@ -54,7 +54,7 @@ describe("ls.session", function()
       return count
     end)
     assert.equal(3, runs)
-    for k, out in ipairs(outs) do assert.is_true(close(out, net.layer2(net.act(net.layer1(x) * k)))) end
+    for k, out in ipairs(outs) do near(net.layer2(net.act(net.layer1(x) * k)), out) end
   end)
 
   it("may stand inside another, and holds traces that stand in bodies", function()
@@ -73,8 +73,8 @@ describe("ls.session", function()
       end)
       assert.equal(0, nested:abs():sum():item())
     end)
-    assert.is_true(close(inner, net.layer1(x * 2)))
-    assert.is_true(close(out, net.layer2(net.act(net.layer1(x) + net.layer1(x * 2)))))
+    near(net.layer1(x * 2), inner)
+    near(net.layer2(net.act(net.layer1(x) + net.layer1(x * 2))), out)
   end)
 
   it("may stand in a body, with traces of its own that take no part in the body's", function()
@@ -90,8 +90,8 @@ describe("ls.session", function()
       model.layer2.input = model.layer2.input[0][0] + difference
       out = model.output:save()
     end)
-    assert.is_true(close(difference, net.layer1(x * 2) - net.layer1(x)))
-    assert.is_true(close(out, net.layer2(net.act(torch.ones(1, 10)) + difference)))
+    near(net.layer1(x * 2) - net.layer1(x), difference)
+    near(net.layer2(net.act(torch.ones(1, 10)) + difference), out)
   end)
 
   it("whose second trace fails names its line, and gives none of the values", function()
@@ -108,8 +108,8 @@ describe("ls.session", function()
     end)
     assert.equal(line, err.line)
     assert.equal("layer1.output", err.point)
-    assert.is_false(first:is_set() and not close(first, net(x)))
-    assert.is_true(close(model(x), net(x)))
+    if first:is_set() then near(net(x), first) end
+    near(net(x), model(x))
   end)
 end)
 
@@ -124,12 +124,12 @@ describe("stored edits", function()
       for _, column in ipairs { ... } do h[":, " .. column] = 0 end
       return net.layer2(h)
     end
-    assert.is_true(close(before(x), want() + 1))
-    assert.is_true(close(model(x), want(0)))
-    assert.is_true(close(after(x), want(0, 1)))
+    near(want() + 1, before(x))
+    near(want(0), model(x))
+    near(want(0, 1), after(x))
     after:clear_edits()
-    assert.is_true(close(after(x), want()))
-    assert.is_true(close(model(x), want(0)))
+    near(want(), after(x))
+    near(want(0), model(x))
   end)
 
   it("stand before the statements of a trace, which may undo them", function()
@@ -141,7 +141,7 @@ describe("stored edits", function()
       return seen, model.output
     end)
     assert.equal(0, seen:abs():sum():item())
-    assert.is_true(close(out, net.layer2(net.layer1(x))))
+    near(net.layer2(net.layer1(x)), out)
   end)
 end)
 
@@ -154,10 +154,10 @@ describe("tracer:cache", function()
       tracer:invoke(y, function() b = tracer:cache { modules = { "layer1" }, inputs = true } end)
       tracer:invoke(function() all = tracer:cache() end)
     end)
-    assert.is_true(close(a["layer1"].output, net.layer1(x)))
-    assert.is_true(close(b["layer1"].output, net.layer1(y)))
-    assert.is_true(close(b["layer1"].input[0][0], y))
-    assert.is_true(close(all["act"].output, net.act(net.layer1(torch.cat({ x, y }, 0)))))
+    near(net.layer1(x), a["layer1"].output)
+    near(net.layer1(y), b["layer1"].output)
+    near(y, b["layer1"].input[0][0])
+    near(net.act(net.layer1(torch.cat({ x, y }, 0))), all["act"].output)
     assert.same({ "layer1" }, a:keys())
   end)
 
@@ -169,9 +169,9 @@ describe("tracer:cache", function()
       model.act.output = model.act.output * 0
       two = tracer:cache { modules = { "act", "layer2" } }
     end)
-    assert.is_true(close(one["act"].output, net.act(net.layer1(x))))
+    near(net.act(net.layer1(x)), one["act"].output)
     assert.equal(0, two["act"].output:abs():sum():item())
-    assert.is_true(close(two["layer2"].output, net.layer2(torch.zeros(1, 10))))
+    near(net.layer2(torch.zeros(1, 10)), two["layer2"].output)
     assert.same({ "act", "layer2" }, two:keys())
     assert.equal("name", failure(function() return one["layer2"] end).code)
   end)
@@ -185,8 +185,8 @@ describe("tracer:cache", function()
       model.inner:skip(model.layer1.output * 2)
       cache = tracer:cache()
     end)
-    assert.is_true(close(cache["inner"].output, net.layer1(x) * 2))
-    assert.is_true(close(cache[""].output, net.layer2(net.layer1(x) * 2)))
+    near(net.layer1(x) * 2, cache["inner"].output)
+    near(net.layer2(net.layer1(x) * 2), cache[""].output)
     assert.same({ "layer1", "inner", "layer2", "" }, cache:keys())
     assert.matches("cached", failure(function() return cache["inner.act"] end).message)
     local err = failure(function()
@@ -202,6 +202,6 @@ describe("tracer:cache", function()
       tracer:stop()
     end)
     assert.same({ "inner.act" }, { cache:keys()[2] })
-    assert.is_true(close(cache["inner.act"].input[0][0], net.layer1(x)))
+    near(net.layer1(x), cache["inner.act"].input[0][0])
   end)
 end)

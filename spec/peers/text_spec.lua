@@ -1,8 +1,9 @@
 -- What people ask of tools like this one, fourth part: batches of texts, on the model in the box.
 local ls = require "luasight"
+local support = require "spec.support"
+local near = support.near
 local torch = ls.torch
 
-local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-4 end
 
 local john = "When Mary and John went to the store, John gave a drink to"
 local mary = "When Mary and John went to the store, Mary gave a drink to"
@@ -48,9 +49,10 @@ describe("batches of texts", function()
     assert.same({ 1, 2, 1, 1 }, sizes)
     assert.is_true(torch.equal(torch.cat(rows, 0), whole))
     assert.is_true(torch.equal(whole, again))
-    assert.is_true(close(rows[1][0], rows[2][1]) and close(rows[2][0], rows[4][0]))
+    near(rows[2][1], rows[1][0], nil, "order")
+    near(rows[4][0], rows[2][0], nil, "order")
     local _, want = alone(short)
-    assert.is_true(close(rows[3][0], want))
+    near(want, rows[3][0], nil, "order")
   end)
 
   it("give the same, one list or several invokes", function()
@@ -61,7 +63,7 @@ describe("batches of texts", function()
       tracer:invoke({ john, mary }, function() end)
       tracer:invoke(function() invoked = model.lm_head.output[":, -1"]:save() end)
     end)
-    assert.is_true(close(listed, invoked))
+    near(invoked, listed, nil, "order")
   end)
 
   it("truncate the text of one invoke by its own options", function()
@@ -74,9 +76,9 @@ describe("batches of texts", function()
       tracer:invoke(mary, function() whole = model.output.logits["0, -1"]:save() end)
     end)
     local ids = { unpack(tokenizer:encode(john), 1, 4) }
-    assert.is_true(close(cut, model:trace(ids, function() return blocks[0].output[0] end)))
+    near(model:trace(ids, function() return blocks[0].output[0] end), cut, nil, "order")
     local _, want = alone(mary)
-    assert.is_true(close(whole, want))
+    near(want, whole, nil, "order")
   end)
 
   it("keep a block's output that one invoke replaces by zeros from the other", function()
@@ -108,12 +110,12 @@ describe("batches of texts", function()
       end
     end)
     for i, text in ipairs(inputs) do
-      assert.is_true(close(outs[i][1], outs[i][0]))
+      near(outs[i][0], outs[i][1], nil, "order")
       local want = model:trace(text, function()
         blocks[1]:skip(blocks[0].output)
         return blocks[3].output[0][":, -1"]
       end)
-      assert.is_true(close(outs[i][3], want))
+      near(want, outs[i][3], nil, "order")
     end
   end)
 
@@ -130,8 +132,8 @@ describe("batches of texts", function()
     local scores = q:matmul(k:transpose(-1, -2)) / math.sqrt(32)
     local n = #tokenizer:encode(john)
     scores = scores:masked_fill(torch.ones(n, n, { dtype = "bool" }):triu { diagonal = 1 }, -math.huge)
-    assert.is_true(close(pattern, scores:softmax(-1)))
-    assert.is_false(close(changed, before))
+    near(scores:softmax(-1), pattern, nil, "order")
+    assert.is_false(support.is_near(before, changed))
     assert.is_true(torch.equal(model(john).logits, before))
   end)
 
@@ -148,6 +150,6 @@ describe("batches of texts", function()
         patched = model.lm_head.output["0, -1"]:save()
       end)
     end)
-    assert.is_true(close(plain, patched))
+    near(patched, plain, nil, "order")
   end)
 end)

@@ -48,7 +48,7 @@ entry("9.9", "gradients of pieces in invokes", function(has, _, difference)
 end)
 
 entry("9.18", "cycles of gradients that are none", function(_, facts, difference)
-  return facts.set and raised(difference, "this gradient is set from one that comes only later")
+  return facts.set and raised(difference, "this gradient is set from a gradient that is computed only later")
 end)
 
 entry("9.24", "in a batch, a gradient that is set loses direct uses of the value", function(has, facts, difference)

@@ -2,7 +2,7 @@
 local ls = require "luasight"
 local torch = ls.torch
 
-local failure = dofile "spec/support.lua".failure
+local failure = require "spec.support".failure
 
 describe("indexing", function()
   local x

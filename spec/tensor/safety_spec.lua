@@ -2,7 +2,7 @@
 -- way an operator reaches it.
 local ls = require "luasight"
 local torch, nn = ls.torch, ls.nn
-local failure = dofile "spec/support.lua".failure
+local failure = require "spec.support".failure
 
 local function two(into)
   local net = nn.Sequential { { "a", nn.Linear(2, into or 2) }, { "b", nn.Linear(into or 2, into or 2) } }
@@ -351,7 +351,7 @@ describe("a value of one of several invokes", function()
     for name, reach in pairs(beyond) do
       local exists = pcall(function() return torch[name] end)
       local e = exists and failure(function() both(nil, function(model) return reach(model.a.input[0][0]):sum() end) end)
-      if exists then assert.matches("could reach the rows of another one", e.message, 1, true) end
+      if exists then assert.matches("could reach the rows of another invoke", e.message, 1, true) end
     end
     assert.is_true(pcall(function() return torch.as_strided end))
     local _, b = both(nil, function(model) return model.a.input[0][0]:clone():as_strided({ 2 }, { 1 }, 0) end)

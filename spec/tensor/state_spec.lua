@@ -1,16 +1,11 @@
 -- State that must not leak from one piece of work into another: from a call into a finalizer that interrupts it, from a
 -- coroutine into others, from an operator that failed into its arguments; and memory that is not what it seems.
 local ls = require "luasight"
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 local binding = require "luasight.ffi"
 local torch, nn = ls.torch, ls.nn
 
-local function close(a, b, tolerance) return torch.allclose(a, b, 0, tolerance or 1e-5) end
-
-local function failure(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  return e
-end
 
 local function small()
   local net = nn.Sequential { { "a", nn.Linear(2, 2) }, { "b", nn.Linear(2, 2) } }
@@ -63,15 +58,15 @@ describe("lazy tensors", function()
     temporary(function(path)
       edited:save_edits(path)
       model:load_edits(path)
-      assert.is_true(close(model(x), net.b(net.a(x) * torch.tensor { -2, -4 })))
+      near(net.b(net.a(x) * torch.tensor { -2, -4 }), model(x))
     end)
   end)
 
   it("5.2: are multiplied and looked up as the numbers that they stand for", function()
     local w, x = torch.randn({ 1024, 1024 }), torch.randn({ 4, 1024 })
     local ones = torch.ones(1024)
-    assert.is_true(close(torch.linear(x:_neg_view(), w), -torch.linear(x, w), 1e-3))
-    assert.is_true(close(torch.linear(x, w:_neg_view(), ones:_neg_view()), -torch.linear(x, w, ones), 1e-3))
+    near(-torch.linear(x, w), torch.linear(x:_neg_view(), w), nil, "order")
+    near(-torch.linear(x, w, ones), torch.linear(x, w:_neg_view(), ones:_neg_view()), nil, "order")
     assert.equal(0, torch.linear(x, torch._efficientzerotensor({ 1024, 1024 })):abs():max():item())
     local places = torch.tensor({ 1, 2 }, { dtype = "int64" }):_neg_view()
     local numbers = torch.arange(4)
@@ -143,7 +138,7 @@ describe("an operator that fails", function()
       model:trace(x, function() return model.a.output:resize_({ ROWS, 3 }) end)
     end)
     assert.equal("memory", e.code)
-    assert.is_true(close(model(x), net(x)))
+    near(net(x), model(x))
   end)
 
   it("5.3: still resizes where there is memory", function()
@@ -410,8 +405,8 @@ describe("coroutines", function()
     outside = model:trace(x, function() return model.a.output * 1 end)
     assert.is_true(torch.equal(outside, h))
     local b = two()
-    assert.is_true(close(a, net.b(h * 2)))
-    assert.is_true(close(b, net.b(h * 3)))
+    near(net.b(h * 2), a)
+    near(net.b(h * 3), b)
   end)
 
   it("5.5: leave no session behind where they are abandoned", function()
@@ -445,8 +440,8 @@ describe("coroutines", function()
     local got
     local second = body(3, function() got = first() end)
     second()
-    assert.is_true(close(got, net.b(h * 2)))
-    assert.is_true(close(second(), net.b(h * 3)))
+    near(net.b(h * 2), got)
+    near(net.b(h * 3), second())
   end)
 
   it("5.5: let go of an abandoned body and its model", function()

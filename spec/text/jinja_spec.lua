@@ -29,22 +29,22 @@ describe("a chat template", function()
 
   it("is refused with the name and the line of what is not implemented", function()
     for template, says in pairs {
-      ["a\n{% include 'x' %}"] = 'line 2: the statement "include" is not implemented',
-      ["{{ 'a' | wordwrap }}"] = 'line 1: the filter "wordwrap" is not implemented',
+      ["a\n{% include 'x' %}"] = 'line 2 of the template: the statement "include" is not implemented',
+      ["{{ 'a' | wordwrap }}"] = 'line 1 of the template: the filter "wordwrap" is not implemented',
       ["{{ 'a' is upper }}"] = 'the test "upper" is not implemented',
       ["{{ 'a'.zfill(3) }}"] = 'the method "zfill" of a string is not implemented',
       ["{% for x in [] recursive %}{% endfor %}"] = '"recursive" is not implemented',
       ["{% if x %}"] = "is missing at the end",
       ["{{ 1 + }}"] = "a value is missing before the end",
-      ["{{ 'a"] = "a string does not end",
-      ["{{ a"] = "}} is missing",
+      ["{{ 'a"] = "a string of the template does not end",
+      ["{{ a"] = "the template ends before the closing }}",
       ["{{ a.b.c }}"] = "a is undefined, so it has no",
       ["{{ a() }}"] = "a, which is undefined, cannot be called",
-      ["{{ 'a' + 1 }}"] = "a string cannot be used with +",
+      ["{{ 'a' + 1 }}"] = "a string cannot be used with the operator +",
       ["{{ 1 ? 2 }}"] = '"?" is not implemented',
       ["{{ raise_exception('no\nway') }}"] = "chat_template: no way",
       ["{% endif %}"] = '"endif"',
-      ["{# a"] = "a comment does not end",
+      ["{# a"] = "a comment of the template does not end",
     } do
       local ok, err = pcall(function() return jinja.compile(template, "chat_template")({}) end)
       assert.is_false(ok, template)

@@ -173,7 +173,7 @@ describe("a tokenizer", function()
       fails("index", "token id 263 is out of range: the vocabulary has 0 to 262", decode, tokenizer, { 1, 263 })
       fails("index", "token id -1", decode, tokenizer, -1)
       fails("index", "token id 999", tokenizer.convert_ids_to_tokens, tokenizer, { 999 })
-      fails("argument", "1.5, which stands at [2]", decode, tokenizer, { 1, 1.5 })
+      fails("argument", "1.5, which is element 2", decode, tokenizer, { 1, 1.5 })
       fails("argument", "not 1.5", decode, tokenizer, 1.5)
       fails("argument", "encode turns text into ids", decode, tokenizer, "1")
       fails("argument", "not a nil", decode, tokenizer)
@@ -262,7 +262,7 @@ describe("a tokenizer", function()
       fails("argument", "max_length is a whole number", tokenizer, "a", { truncation = true, max_length = 0 })
       fails("argument", "truncation is true or false", tokenizer, "a", { truncation = 1 })
       fails("name", 'did you mean "eos_token"', function() return tokenizer.eos_tokn end)
-      fails("argument", "vocab_size cannot be set", function() tokenizer.vocab_size = 1 end)
+      fails("argument", "the field vocab_size of a tokenizer cannot be set", function() tokenizer.vocab_size = 1 end)
     end)
   end)
 
@@ -343,7 +343,7 @@ describe("a tokenizer", function()
         ['{"model_max_length":"x"}'] = '"model_max_length" is not a number',
         ['{"padding_side":"up"}'] = '"padding_side" is neither',
         ['{"added_tokens_decoder":{"7":{"content":"<x>"}}}'] = "gives the id 7",
-        ['{"add_prefix_space":true}'] = '"add_prefix_space" is true, but tokenizer.json has it false',
+        ['{"add_prefix_space":true}'] = '"add_prefix_space" is true, but in tokenizer.json it is false',
       } do
         local err = fails("format", says, small, {}, config)
         assert.is_truthy(err.message:find("tokenizer_config.json", 1, true))
@@ -372,27 +372,27 @@ describe("a tokenizer", function()
         return { model = { vocab = vocab } }
       end
       for says, changes in pairs {
-        ["version: is not"] = { version = "2.0" },
+        ["version: the version is not"] = { version = "2.0" },
         ['"extra" is unknown'] = { extra = 1 },
         ["normalizer: NFZ is not implemented"] = { normalizer = { type = "NFZ" } },
         ["pre_tokenizer: FixedLength is not implemented"] = { pre_tokenizer = { type = "FixedLength" } },
         ["decoder: Morse is not implemented"] = { decoder = { type = "Sequence", decoders = { { type = "Morse" } } } },
         ["post_processor: Sort is not implemented"] = { post_processor = { type = "Sort" } },
-        ['post_processor: "sep" is not a token'] = { post_processor = { type = "BertProcessing", cls = { "a", 1 } } },
-        ["post_processor: has more than one stage"] = { post_processor = { type = "Sequence",
+        ['post_processor: "sep" is not a list of a token'] = { post_processor = { type = "BertProcessing", cls = { "a", 1 } } },
+        ["post_processor: the section has more than one stage"] = { post_processor = { type = "Sequence",
           processors = { around_text("a", 1), around_text("a", 1) } } },
         ["model.type: Markov is not implemented"] = { model = { type = "Markov" } },
-        ["model.merges: does not belong to a model of type WordLevel"] = { model = { type = "WordLevel" } },
-        ["model.byte_fallback: is not true or false"] = { model = { byte_fallback = 1 } },
+        ["model.merges: this does not belong to a model of type WordLevel"] = { model = { type = "WordLevel" } },
+        ["model.byte_fallback: the value is neither true nor false"] = { model = { byte_fallback = 1 } },
         ["model.dropout: merges dropped"] = { model = { dropout = 0.1 } },
         ["model.end_of_word_suffix[0]: a string is missing"] = { model = { end_of_word_suffix = 5 } },
         ['model.unk_token: "<unk>" is not in the vocabulary'] = { model = { unk_token = "<unk>" } },
-        ["normalizer: is not a JSON object"] = { normalizer = { type = "Sequence", normalizers = { 1 } } },
+        ["normalizer: the value is not a JSON object"] = { normalizer = { type = "Sequence", normalizers = { 1 } } },
         ['normalizer: "prepend" is missing'] = { normalizer = { type = "Prepend" } },
         ['normalizer: "lowercse" is unknown'] = { normalizer = { type = "BertNormalizer", lowercse = true } },
         ['"precompiled_charsmap" is not base64'] = { normalizer = { type = "Precompiled", precompiled_charsmap = "?" } },
         ['"precompiled_charsmap" is cut short'] = { normalizer = { type = "Precompiled", precompiled_charsmap = "AAAAgAAA" } },
-        ["normalizer: the regular expression \"(\" is none: end pattern with unmatched parenthesis"] =
+        ["normalizer: \"(\" is not a valid regular expression: end pattern with unmatched parenthesis"] =
           { normalizer = { type = "Replace", pattern = { Regex = "(" }, content = "" } },
         ['pre_tokenizer: a "pattern" is neither'] = { pre_tokenizer = { type = "Split", behavior = "Isolated" } },
         ['"behavior": "Thrown" is unknown'] = { pre_tokenizer = { type = "Split", pattern = "a", behavior = "Thrown" } },
@@ -401,7 +401,7 @@ describe("a tokenizer", function()
         ["the id is larger than the number of tokens"] = vocab_with("zz", 2 ^ 30),
         ["no token has the id 263"] = vocab_with("zz", 264),
         ["is taken by another token"] = vocab_with("zz", 5),
-        ["a merge is two tokens"] = { model = { merges = { "a b c" } } },
+        ["a merge must be two tokens"] = { model = { merges = { "a b c" } } },
         ['"zz" is not in the vocabulary'] = { model = { merges = { "zz a" } } },
         ['"ac" is not in the vocabulary'] = { model = { merges = { "a c" } } },
         ['added_tokens: [0]: "the" has the id 5, but'] = { added_tokens = { special(5, "the") } },

@@ -138,7 +138,7 @@ describe("model:save_graph", function()
     local _, stream, n = record.prepare(module_of(model), torch.ones(1, 2) * -1)
     local got, problem = run(program, stream, n)
     assert.is_nil(got)
-    assert.matches("chose its way", problem, 1, true)
+    assert.matches("on which this dynamic module branches", problem, 1, true)
   end)
 
   for name, input in pairs { llama = {}, mixtral = {}, qwen3_moe = {}, mamba = {}, gemma2 = {}, ["t5"] = { 1, 2 }, bert = {} } do
@@ -299,7 +299,7 @@ describe("files of edits", function()
     function Power:forward(v, n) return v ^ (n or 1) end
     local other = ls.Model(nn.Sequential { { "a", Power() }, { "b", Power() } })
     local squared = other:edit(function() other.b.output = other.a(other.b.input[0][0], 2) end)
-    assert.matches("other than tensors", failure(function() squared:save_edits(path) end).message, 1, true)
+    assert.matches("an argument that is no tensor", failure(function() squared:save_edits(path) end).message, 1, true)
     write '{"luasight_edits":1,"edits":[{"nodes":[{"node":0,"do":"read","name":"first.output"},{"node":1,"do":"call","name":"third","arguments":[{"node":0}]}]}]}'
     assert.matches("calls the module third, which this model does not have", failure(function() model:load_edits(path) end).message, 1, true)
   end)
@@ -360,60 +360,60 @@ local READ = '{"node":0,"do":"read","name":"first.output"}'
 local INPUT = '{"node":0,"do":"input"}'
 
 local hostile_edits = {
-  ['{"node":0,"do":"operator"}'] = "it has no name",
+  ['{"node":0,"do":"operator"}'] = "the node has no name",
   ['{"node":0,"do":"write","name":"first.output","arguments":[["a"]]}'] = "takes a tensor or a tuple, not a list",
-  ['{"node":0,"do":"write","arguments":[["a"]]}'] = "it has no name",
-  ['{"node":0,"do":"operator","name":"add","arguments":[{"node":0},1]}'] = "it uses node 0, and a node uses nodes before it only",
-  ['{"node":0,"do":"operator","name":"add","arguments":[{"node":-1},1]}'] = "named by a whole number",
-  ['{"node":0,"do":"operator","name":"add","arguments":[{"node":99999999999},1]}'] = "named by a whole number",
-  ['{"node":0,"do":"operator","name":"zeros","arguments":[[1099511627776]]}'] = "it uses no node",
-  [READ .. ',{"node":1,"do":"set","arguments":[{"node":0}]}'] = "it has 1 argument, and takes at least 3",
+  ['{"node":0,"do":"write","arguments":[["a"]]}'] = "the node has no name",
+  ['{"node":0,"do":"operator","name":"add","arguments":[{"node":0},1]}'] = "the node uses node 0, but it can use earlier nodes only",
+  ['{"node":0,"do":"operator","name":"add","arguments":[{"node":-1},1]}'] = "a reference to a node is not a whole number",
+  ['{"node":0,"do":"operator","name":"add","arguments":[{"node":99999999999},1]}'] = "a reference to a node is not a whole number",
+  ['{"node":0,"do":"operator","name":"zeros","arguments":[[1099511627776]]}'] = "no argument of the node is a node",
+  [READ .. ',{"node":1,"do":"set","arguments":[{"node":0}]}'] = "the node has 1 argument, but its kind takes at least 3",
   [READ .. ',{"node":1,"do":"set","arguments":[{"node":0},1,0]},{"node":2,"do":"operator","name":"add","arguments":[{"node":1},1]}'] =
-    "it uses node 1, which has no value",
+    "the node uses node 1, which has no value",
   [READ .. ',{"node":1,"do":"operator","name":"no_such_operator","arguments":[{"node":0}]}'] = "there is no operator",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},1,{"name":"alfa","value":1}]}'] = 'no argument "alfa"',
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},1,{"name":"out","value":{"node":0}}]}'] =
-    'it would write into its argument "out"',
-  [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"name":"other","value":1},{"node":0}]}'] = "without a name stands behind",
-  [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"slice":[0,1,2]}]}'] = 'the field "slice"',
-  [READ .. ',{"node":1,"do":"get","arguments":[{"node":0},{"slice":[0,1]}]}'] = "a slice has three parts",
+    'the operator would write into its argument "out"',
+  [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"name":"other","value":1},{"node":0}]}'] = "a positional argument follows a named one",
+  [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"slice":[0,1,2]}]}'] = 'the unknown field "slice"',
+  [READ .. ',{"node":1,"do":"get","arguments":[{"node":0},{"slice":[0,1]}]}'] = "a slice must have three parts",
   [READ .. ',{"node":1,"do":"get","arguments":[{"node":0},{"slice":[0,"a",1]}]}'] = "a part of a slice",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"float32","shape":[4611686018427387904,8],"data":""}}]}'] =
     "larger than any memory",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"float32","shape":[1000000],"data":"AAAA"}}]}'] =
     "are not the 4000000 bytes",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"float32","shape":[-1],"data":""}}]}'] =
-    "no whole number from 0 on",
+    "not a whole number from 0 on",
   [READ .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":{"dtype":"qint8","shape":[1],"data":"AA=="}}]}'] = "dtype",
-  [READ .. ',{"node":1,"do":"tuple","arguments":[{"struct":[{"name":"a","value":{"node":0}},{"name":"a","value":1}]}]}'] = "stands twice",
-  [READ .. ',{"node":1,"do":"tuple","arguments":[{"node":0}]}'] = "is no sequence",
+  [READ .. ',{"node":1,"do":"tuple","arguments":[{"struct":[{"name":"a","value":{"node":0}},{"name":"a","value":1}]}]}'] = "is twice among the arguments",
+  [READ .. ',{"node":1,"do":"tuple","arguments":[{"node":0}]}'] = "is not a sequence",
   [READ .. ',{"node":1,"do":"function","arguments":[{"node":0}]}'] = "a Lua function",
   [READ .. ',{"node":1,"do":"gradient","arguments":[{"node":0}]}'] = "a gradient",
-  [READ .. ',{"node":1,"do":"pad","arguments":[0]}'] = "cannot stand here",
-  [READ .. ',{"node":1,"do":"input"}'] = "cannot stand here",
-  [READ .. ',{"node":1,"do":"run"}'] = 'the kind "run" is not known',
-  ['{"node":0,"do":"read","name":"first.output","step":1048576}'] = "its step",
-  ['{"node":7,"do":"read","name":"first.output"}'] = "its number is not its place",
+  [READ .. ',{"node":1,"do":"pad","arguments":[0]}'] = "is not allowed here",
+  [READ .. ',{"node":1,"do":"input"}'] = "is not allowed here",
+  [READ .. ',{"node":1,"do":"run"}'] = 'the kind of node "run" is not known',
+  ['{"node":0,"do":"read","name":"first.output","step":1048576}'] = "`step` is not",
+  ['{"node":7,"do":"read","name":"first.output"}'] = "is not its place in the list",
   ['{"node":0,"do":"read","name":"first.output","wat":1}'] = 'the field "wat" is not known',
   ['{"node":0,"do":"read","name":"first.output","name":"x"}'] = "duplicate",
 }
 
 local hostile_functions = {
-  [function_of '{"node":0,"do":"read","name":"output"}'] = "cannot stand here",
-  [function_of(INPUT .. ',{"node":1,"do":"call","function":0,"arguments":[{"node":0}]}')] = "no number of a function before this one",
-  [function_of(INPUT .. ',{"node":1,"do":"call","function":5,"arguments":[{"node":0}]}')] = "no number of a function before this one",
-  [function_of(INPUT .. ',{"node":1,"do":"either","plain":0,"fused":0,"arguments":[{"node":0}]}')] = "no number of a function before this one",
-  [function_of(INPUT .. ',{"node":1,"do":"shape","arguments":[3]}')] = "it uses no node",
-  [function_of(INPUT .. ',{"node":1,"do":"tap","arguments":[{"node":0}]}')] = "it has no name",
-  [function_of(INPUT .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":0}]}')] = "no number of one of the 0 tensors",
-  [function_of(INPUT, '{"node":1}')] = "it uses node 1",
+  [function_of '{"node":0,"do":"read","name":"output"}'] = "is not allowed here",
+  [function_of(INPUT .. ',{"node":1,"do":"call","function":0,"arguments":[{"node":0}]}')] = "is not the number of an earlier function",
+  [function_of(INPUT .. ',{"node":1,"do":"call","function":5,"arguments":[{"node":0}]}')] = "is not the number of an earlier function",
+  [function_of(INPUT .. ',{"node":1,"do":"either","plain":0,"fused":0,"arguments":[{"node":0}]}')] = "is not the number of an earlier function",
+  [function_of(INPUT .. ',{"node":1,"do":"shape","arguments":[3]}')] = "no argument of the node is a node",
+  [function_of(INPUT .. ',{"node":1,"do":"tap","arguments":[{"node":0}]}')] = "the node has no name",
+  [function_of(INPUT .. ',{"node":1,"do":"operator","name":"add","arguments":[{"node":0},{"tensor":0}]}')] = "must be the number of one of the 0 tensors",
+  [function_of(INPUT, '{"node":1}')] = "the node uses node 1",
   [function_of(INPUT, "[1]")] = "the result is a list",
-  [function_of(INPUT, '{"tuple":[{"node":0}]}')] = "a node inside a sequence",
-  [function_of('{"node":0,"do":"input","name":"a"},{"node":1,"do":"input"}')] = "positional inputs come before",
-  [function_of('{"node":0,"do":"input","name":"a"},{"node":1,"do":"input","name":"a"}')] = 'two inputs are called "a"',
-  [function_of(INPUT .. ',{"node":1,"do":"shape","arguments":[{"node":0}]},{"node":2,"do":"input"}')] = "come first",
-  ['{"luasight_function":1,"tensors":[],"modules":[{"class":"M","children":{"a":0}}],"functions":[]}'] = "no function",
-  [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","children":{"a":0}}')] = "what is named comes before",
+  [function_of(INPUT, '{"tuple":[{"node":0}]}')] = "a sequence with a node inside",
+  [function_of('{"node":0,"do":"input","name":"a"},{"node":1,"do":"input"}')] = "positional inputs must come before",
+  [function_of('{"node":0,"do":"input","name":"a"},{"node":1,"do":"input","name":"a"}')] = 'two inputs have the name "a"',
+  [function_of(INPUT .. ',{"node":1,"do":"shape","arguments":[{"node":0}]},{"node":2,"do":"input"}')] = "must be its first nodes",
+  ['{"luasight_function":1,"tensors":[],"modules":[{"class":"M","children":{"a":0}}],"functions":[]}'] = "the file has no function",
+  [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","children":{"a":0}}')] = "it must be the number of an earlier entry",
   [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","tensors":{"a":0}}')] = "among the tensors of module 0",
   [function_of(INPUT):gsub('{"class":"M"}', '{"class":"M","axes":{"a":64}}')] = "among the axes of module 0",
   [function_of(INPUT):gsub('"module":0,', "")] = "belongs to no module",
@@ -421,8 +421,8 @@ local hostile_functions = {
   ["[" .. ("["):rep(100000)] = "brackets",
   [("["):rep(20) .. ("]"):rep(20)] = "holds no function",
   ["{}"] = "holds no function",
-  [""] = "no JSON",
-  ["{"] = "no JSON",
+  [""] = "is not JSON",
+  ["{"] = "is not JSON",
   ['{"luasight_function":1e999}'] = "overflow",
   ['{"luasight_function":123456789012345678901234567890}'] = "big integer",
   ["[" .. ("0,"):rep(2 ^ 22 + 1) .. "0]"] = "more than 4194304 values",
@@ -464,7 +464,7 @@ describe("texts of strangers", function()
     modules = { '{"class":"M"}' }
     for i = 1, 1000 do modules[i + 1] = ('{"class":"M","children":{"a":%d}}'):format(i - 1) end
     _, problem = read((function_of(INPUT):gsub('{"class":"M"}', function() return table.concat(modules, ",") end)))
-    assert.matches("one below the other", problem, 1, true)
+    assert.matches("nested ones", problem, 1, true)
   end)
 
   it("5.1 give an error for each part of a file that is changed: edits", function()

@@ -5,7 +5,7 @@ local trace = require "luasight.trace"
 local torch, nn = ls.torch, ls.nn
 
 local C, ffi = binding.C, binding.ffi
-local support = dofile "spec/support.lua"
+local support = require "spec.support"
 
 local function json_of(recording)
   local out = ffi.new "const char *[1]"
@@ -249,7 +249,7 @@ describe("ls_trace_rewind", function()
     model:trace(torch.rand(1, 5), function() handle = model.output:save() end)
     local graph = ffi.cast("ls_trace *", handle.v.as.p)
     assert.equal(C.LS_ERROR_STATE, C.ls_trace_rewind(graph))
-    assert.equal("this trace has ended and has not kept its recording; ask for that before it ends",
+    assert.equal("this trace has ended and has not kept its recording; call ls_trace_keep before it ends",
       ffi.string(C.ls_error_message()))
   end)
 
@@ -258,7 +258,7 @@ describe("ls_trace_rewind", function()
     local x = torch.rand(1, 5)
     local tracer = model:tracer(x)
     local sum = model.output:sum():item()
-    assert.near(net(x):sum():item(), sum, 1e-5)
+    support.near(net(x):sum():item(), sum)
     assert.equal("passed", support.failure(function() return model.a.output end).code)
     binding.check(C.ls_trace_rewind(tracer._recording.graph))
     local h = model.a.output:save()

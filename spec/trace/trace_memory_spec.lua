@@ -1,23 +1,13 @@
 -- Memory that values of a trace share: views, edits that come late, tensors of the caller, values of ended traces.
 local ls = require "luasight"
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 local torch, nn = ls.torch, ls.nn
 
 local function small()
   local net = nn.Sequential { { "layer1", nn.Linear(5, 10) }, { "layer2", nn.Linear(10, 2) } }
   net:requires_grad_(false)
   return ls.Model(net), torch.rand(1, 5), net
-end
-
-local function failure(f, ...)
-  local ok, e = pcall(f, ...)
-  assert.is_false(ok)
-  assert.is_nil(tostring(e.message):find "\n")
-  return e
-end
-
-local function close(a, b)
-  if tostring(a.shape) ~= tostring(b.shape) then return false end
-  return a:numel() == 0 or (a - b):abs():max():item() < 1e-4 * (1 + b:abs():max():item())
 end
 
 describe("a view of the caller's tensor", function()
@@ -30,7 +20,7 @@ describe("a view of the caller's tensor", function()
       piece["0"][":"] = 0
       return model.output
     end)
-    assert.is_true(close(out, net(want)))
+    near(net(want), out)
     assert.is_true(torch.equal(x, before))
   end)
 
@@ -60,9 +50,9 @@ describe("an edit with a value that comes later", function()
       h:add_(model.layer2.output:sum())
       kept = h["0"]:clone():save()
     end)
-    assert.is_true(close(above, net.layer1(x) * 2))
-    assert.is_true(close(below, torch.ones(1, 10) + net(x):sum()))
-    assert.is_true(close(kept, torch.zeros(10) + 2 * net(x):sum()))
+    near(net.layer1(x) * 2, above)
+    near(torch.ones(1, 10) + net(x):sum(), below)
+    near(torch.zeros(10) + 2 * net(x):sum(), kept)
   end)
 
   it("makes the edited value one that comes later too", function()
@@ -97,13 +87,13 @@ describe("a value of an ended trace", function()
     model:trace(x, function()
       h, first = model.layer1.output:save(), (model.layer1.input[0][0] * 1):save()
     end)
-    assert.is_true(close(net.layer2(h), net(x)))
-    assert.is_true(close(model(first), net(x)))
-    assert.is_true(close(model:trace(first, function() return model.output end), net(x)))
-    assert.is_true(close(model:trace(x * 0, function()
+    near(net(x), net.layer2(h))
+    near(net(x), model(first))
+    near(net(x), model:trace(first, function() return model.output end))
+    near(net(x), model:trace(x * 0, function()
       model.layer2.input = h
       return model.output
-    end), net(x)))
+    end))
   end)
 
   it("that was not saved, and one of a trace still open, are none", function()
@@ -150,7 +140,7 @@ describe("what replaces a value that nobody reads", function()
       model.pair.output = ls.tuple(h, h)
       return model.output
     end)
-    assert.is_true(close(out, h))
+    near(h, out)
   end)
 end)
 
@@ -252,7 +242,7 @@ describe("random bodies", function()
         model:trace(x, function()
           for i, s in ipairs(list) do
             if s[1] == "demand" then
-              assert.is_true(not asking or close(v[s[3]].value:clone(), demanded[i]), "round " .. round)
+              if asking then near(demanded[i], v[s[3]].value:clone(), "round " .. round) end
             else
               act(s, v, x, function(k) return model["m" .. k].output end,
                 function(k, value) model["m" .. k].output = value end)
@@ -261,8 +251,8 @@ describe("random bodies", function()
           for _, value in pairs(v) do value:save() end
           out = model.output:save()
         end)
-        assert.is_true(close(out, want), "round " .. round)
-        for k, value in pairs(values) do assert.is_true(close(v[k], value), ("round %d, value %d"):format(round, k)) end
+        near(want, out, "round " .. round)
+        for k, value in pairs(values) do near(value, v[k], ("round %d, value %d"):format(round, k)) end
         assert.is_true(torch.equal(x, before), "round " .. round)
       end
     end
@@ -290,8 +280,8 @@ describe("bodies in coroutines", function()
     end
     for i = 1, 2 do
       assert.is_true(got[i][1], tostring(got[i][2]))
-      assert.is_true(close(got[i][2], net.layer1(x) * (i + 1)))
-      assert.is_true(close(got[i][3], net.layer2(net.layer1(x) * (i + 1))))
+      near(net.layer1(x) * (i + 1), got[i][2])
+      near(net.layer2(net.layer1(x) * (i + 1)), got[i][3])
     end
   end)
 
@@ -304,9 +294,9 @@ describe("bodies in coroutines", function()
       end)
     end)
     coroutine.resume(left)
-    assert.is_true(close(model(x), net(x)))
+    near(net(x), model(x))
     local seen = model:trace(x, function() return model.output end)
-    assert.is_true(close(seen, net(x)))
+    near(net(x), seen)
     assert.equal("state", failure(function() return model.layer1.output end).code)
   end)
 
@@ -318,7 +308,7 @@ describe("bodies in coroutines", function()
         for _, layer in ipairs { model.layer1, model.layer2 } do coroutine.yield(layer.output) end
       end) do kept[#kept + 1] = h:save() end
     end)
-    assert.is_true(close(kept[1], net.layer1(x)))
-    assert.is_true(close(kept[2], net(x)))
+    near(net.layer1(x), kept[1])
+    near(net(x), kept[2])
   end)
 end)

@@ -11,9 +11,11 @@ local function small()
   return ls.Model(net), torch.rand(1, 5), net
 end
 
-local failure = dofile "spec/support.lua".failure
+local support = require "spec.support"
+local failure, near = support.failure, support.near
 
 local function same(a, b) return torch.equal(a, b) end
+
 
 describe("a trace (S1)", function()
   it("records the body at once and gives values afterwards", function()
@@ -66,7 +68,7 @@ describe("a trace (S1)", function()
     end)
     local h = net.layer1(x)
     assert.equal(h:argmax{ dim = 1 }:item(), amax[0]:item())
-    assert.is_true((value - (h:sum() + net(x):sum())):abs():item() < 1e-6)
+    near(h:sum() + net(x):sum(), value)
     assert.is_true(same(mixed, 2 * h - 1))
   end)
 
@@ -182,7 +184,7 @@ describe("order is dataflow (S3)", function()
       late = (h["0, 0"] + model.layer2.output:sum() * 0):save()
       h[":"] = 100
     end)
-    assert.is_true((late - net.layer1(x)["0, 0"]):abs():item() < 1e-6)
+    near(net.layer1(x)["0, 0"], late)
   end)
 
   it("shows the circle of an edit that needs a later value", function()
@@ -382,7 +384,6 @@ describe("only what is needed runs (S11)", function()
     end
     function Net:forward(x) return Struct { { "logits", self.head(self.norm(x)) } } end
 
-    local function close(a, b) return tostring(a.shape) == tostring(b.shape) and (a - b):abs():max():item() < 1e-5 end
 
     local forms = {
       ["through the model's output"] = function(model) return model.output.logits end,
@@ -395,7 +396,7 @@ describe("only what is needed runs (S11)", function()
         net:requires_grad_(false)
         local model, x = ls.Model(net), torch.randn(1, 65536, 2) -- all logits would be 550 GB
         local want = net(x[":, -1:"]).logits["0, 0"]
-        assert.is_true(close(model:trace(x, function() return form(model)["0, -1"] end), want))
+        near(want, model:trace(x, function() return form(model)["0, -1"] end))
       end)
 
       it("gives what the whole output has there, " .. name, function()
@@ -404,7 +405,7 @@ describe("only what is needed runs (S11)", function()
         local model, x = ls.Model(net), torch.randn(2, 7, 4)
         local all = net(x).logits
         for _, index in ipairs { "0, -1", ":, 2:5", "1", ":, -1", "1, 1:6:2", "0, 1, 5", "1:, 0, 2:4", ":, :", "..., 0" } do
-          assert.is_true(close(model:trace(x, function() return form(model)[index] end), all[index]), index)
+          near(all[index], model:trace(x, function() return form(model)[index] end), index)
         end
         assert.equal("index", failure(function() model:trace(x, function() return form(model)["0, 7"] end) end).code)
       end)
@@ -420,8 +421,8 @@ describe("only what is needed runs (S11)", function()
             tracer:invoke(x, function() a = form(model)["0, -1"]:save() end)
             tracer:invoke(y, function() b = form(model)[":, -1, 5:7"]:save() end)
           end)
-          assert.is_true(close(a, net(x[":, -1:"]).logits["0, 0"]))
-          assert.is_true(close(b, net(y[":, -1:"]).logits[":, 0, 5:7"]))
+          near(net(x[":, -1:"]).logits["0, 0"], a)
+          near(net(y[":, -1:"]).logits[":, 0, 5:7"], b)
         end
       end
     end)
@@ -437,8 +438,8 @@ describe("only what is needed runs (S11)", function()
             tracer:invoke(x, function() a = form(model)[":, 2"]:save() end)
             tracer:invoke(y, function() b = form(model)[("0, %d"):format(second)]:save() end)
           end)
-          assert.is_true(close(a, net(x).logits[":, 2"]))
-          assert.is_true(close(b, net(y).logits[("0, %d"):format(second)]))
+          near(net(x).logits[":, 2"], a)
+          near(net(y).logits[("0, %d"):format(second)], b)
         end
       end
     end)
@@ -449,10 +450,12 @@ describe("only what is needed runs (S11)", function()
       local model, x = ls.Model(net), torch.randn(2, 7, 4)
       local all = net(x).logits
       local one, whole = model:trace(x, function() return model.head.output["0, -1"], model.head.output end)
-      assert.is_true(close(one, all["0, -1"]) and close(whole, all))
+      near(all["0, -1"], one)
+      near(all, whole)
       local input
       one, input = model:trace(x, function() return model.output.logits["0, -1"], model.head.input[0][0] end)
-      assert.is_true(close(one, all["0, -1"]) and close(input, net.norm(x)))
+      near(all["0, -1"], one)
+      near(net.norm(x), input)
       one = model:trace(x, function()
         model.head.output["0, -1"] = 5
         return model.output.logits["0, -1"]

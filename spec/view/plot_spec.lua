@@ -105,7 +105,7 @@ describe("every picture", function()
   end
 
   it("refuses what it does not know", function()
-    raises("no plot.lines %(did you mean \"line\"", function() return plot.lines end)
+    raises("no picture ls.plot.lines %(did you mean \"line\"", function() return plot.lines end)
     raises("plot.line has no option \"tilte\" %(did you mean \"title\"", plot.line, { 1 }, { tilte = "x" })
     raises("range is { lowest, highest }", plot.heatmap, { { 1 } }, { range = { 1, 1 } })
     raises('colours are "sequential" or "diverging", not red', plot.heatmap, { { 1 } }, { colours = "red" })
@@ -126,7 +126,7 @@ describe("every picture", function()
     local status = os.execute(("PATH=/nowhere %s bin/luasight %s > %s.out 2> %s.err"):format(path, file, file, file))
     assert.equal(1, status / 256)
     assert.matches("2%.0", read(file .. ".out"))
-    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed %(apt%-get install gnuplot%-nox",
+    assert.matches("script.lua:3: this picture is drawn by gnuplot, which is not installed %(run apt%-get install gnuplot%-nox",
       read(file .. ".err"))
   end)
 
@@ -324,7 +324,7 @@ describe("plot.heatmap", function()
   end)
 
   it("refuses rows and texts that do not fit", function()
-    raises("row 1 has 1 numbers and row 0 has 2", plot.heatmap, { { 1, 2 }, { 3 } })
+    raises("row 1 has 1 numbers, but row 0 has 2", plot.heatmap, { { 1, 2 }, { 3 } })
     raises("the text has to have 1 rows of 2 cells", plot.heatmap, { { 1, 2 } }, { text = { { "a" } } })
     raises("the shape is %[3%]", plot.heatmap, ls.torch.ones(3))
   end)
@@ -346,11 +346,11 @@ describe("plot.attention", function()
   end)
 
   it("refuses another shape", function()
-    raises("a tensor with 3 axes; the shape is %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
-    raises("tokens: a list of 3 labels is needed, one for each, not of 2", plot.attention, ls.torch.ones(4, 3, 3),
-      { tokens = { "a", "b" } })
-    raises("columns: a list of 2 labels is needed, one for each, not of 3", plot.heatmap, { { 1, 2 } },
-      { columns = { "a", "b", "c" } })
+    raises("a tensor with 3 axes; the given tensor has the shape %[2, 4, 3, 3%]", plot.attention, ls.torch.ones(2, 4, 3, 3))
+    raises("the option tokens of a picture needs a list of 3 labels, one for each place, not of 2", plot.attention,
+      ls.torch.ones(4, 3, 3), { tokens = { "a", "b" } })
+    raises("the option columns of a picture needs a list of 2 labels, one for each place, not of 3", plot.heatmap,
+      { { 1, 2 } }, { columns = { "a", "b", "c" } })
   end)
 end)
 

@@ -1,5 +1,5 @@
--- The checks of tools/layers: luajit tools/layering/check.lua BUILD [--draw], in the root of a source tree. The tree's own
--- tools/layering/house.lua says what is allowed. Prints a line for each fault, or one line that sums up.
+-- Runs the checks of tools/layers: luajit tools/layering/check.lua BUILD [--draw], in the root of a source tree. The tree's
+-- own tools/layering/house.lua says which folder may use which. Prints a line for each fault, or one line of counts.
 local build, draw = arg[1], arg[2] == "--draw"
 local house = dofile "tools/layering/house.lua"
 local LONGEST = 400
@@ -25,14 +25,14 @@ end
 
 local used = { exceptions = {}, headers = {}, long = {}, raw = {}, unloaded = {} }
 
--- Whether the list `name` has a reason for `key`.
+-- Returns whether the list `name` of house.lua has a reason for `key`.
 local function excused(name, key)
   if not house[name][key] then return false end
   used[name][key] = true
   return true
 end
 
--- Says which entries of the lists are not needed, have no reason, or are too many.
+-- Reports the entries of the lists that are not needed or have no reason, and lists with too many entries.
 local function check_lists()
   for name, keys in pairs(used) do
     local count = 0
@@ -48,13 +48,13 @@ end
 
 -- ---- files and rows --------------------------------------------------------------------------------------------------
 
-local rank = {} -- row -> its number
+local rank = {} -- the name of a row -> its number
 for i, row in ipairs(house.rows) do
   rank[row[1]] = i
   for path in (row.also or ""):gmatch "%S+" do rank[path] = i end
 end
 
--- The row of a file: its path or the nearest folder above it that has one.
+-- Returns the row of a file: that of its path, or of the nearest folder above it that has a row.
 local function row_of(path)
   while path and not rank[path] do path = path:match "^(.+)/[^/]*$" end
   return path and house.rows[rank[path]]
@@ -68,7 +68,7 @@ end
 local files, is_file = sources_below(house.trees), {}
 for _, path in ipairs(files) do is_file[path] = true end
 
--- Lua without comments; and without the contents of texts where `blank` says so.
+-- Returns Lua code without comments, and, where `blank` is true, without the contents of strings.
 local function code_of(text, blank)
   local out, at = {}, 1
   while true do
@@ -96,7 +96,7 @@ local function code_of(text, blank)
   return table.concat(out) .. text:sub(at)
 end
 
--- The file of a module.
+-- Returns the file of a module.
 local function file_of(module)
   for _, tree in ipairs(house.lua) do
     for _, ending in ipairs { ".lua", "/init.lua" } do
@@ -106,14 +106,14 @@ local function file_of(module)
   end
 end
 
-local is_public = {} -- file -> true
+local is_public = {} -- file -> true, for the modules that are public
 for _, module in ipairs(house.public) do is_public[file_of(module) or error("there is no " .. module)] = true end
 
--- ---- the checks of an arrow --------------------------------------------------------------------------------------------
+-- ---- the checks of a use -----------------------------------------------------------------------------------------------
 
 local arrows, drawn, count = {}, {}, 0
 
--- An exception is for a file or for a folder above it; `what` is a file, or a function of C.
+-- Returns whether house.lua has an exception for a use by a file or by a folder above it; `what` is a file or a C function.
 local function is_exception(from, what)
   while from do
     if excused("exceptions", from .. " -> " .. what) then return true end
@@ -127,7 +127,7 @@ local function may_use(a, b, to)
   return rank[b[1]] < rank[a[1]]
 end
 
--- `how` says what the file `from` does with the file `to`, or with the function `symbol` of it.
+-- Checks that the file `from` may use the file `to`, or its function `symbol`; `how` describes the use in messages.
 local function arrow(from, to, how, symbol)
   local a, b = row_of(from), row_of(to)
   local key = from .. "\n" .. to .. "\n" .. how
@@ -161,11 +161,11 @@ for _, path in ipairs(files) do
   end
 end
 
-local home, wanted, built = {}, {}, {} -- symbol -> file; { file, symbol } in a list; file -> true
+local home, wanted, built = {}, {}, {} -- symbol -> its file; a list of { file, symbol }; file -> true
 local objects = ("find %s/CMakeFiles -name '*.o' -path '*.dir/core/*' -exec nm -A -P {} +"):format(build)
 for _, line in ipairs(is_file["core/abi.h"] and lines_of(objects) or {}) do
   local path, symbol, kind = line:match "%.dir/(core/.-)%.o: (%S+) (%a)"
-  if is_file[path] then -- an object may be left over from a file that is gone
+  if is_file[path] then -- an object may be left from a file that no longer exists
     built[path] = true
     if kind == "U" then wanted[#wanted + 1] = { path, symbol } end
     if kind:find "[TDBRCGS]" then home[symbol] = path end
@@ -176,7 +176,7 @@ for _, want in ipairs(wanted) do
   if to then arrow(want[1], to, ("uses %s of %s"):format(want[2], to), want[2]) end
 end
 
--- ---- Lua: requires as they happen, and as they are written ----------------------------------------------------------------
+-- ---- Lua: the requires of runs, and those in the sources ------------------------------------------------------------------
 
 local function requires(path, module)
   local to = file_of(module)
@@ -230,7 +230,7 @@ for _, path in ipairs(lines_of("find " .. table.concat(house.clients, " ") .. " 
   end
 end
 
--- ---- each file by itself -----------------------------------------------------------------------------------------------
+-- ---- checks of single files --------------------------------------------------------------------------------------------
 
 for _, path in ipairs(files) do
   if not row_of(path) then fault("%s: its folder has no row", path) end
@@ -245,7 +245,7 @@ end
 
 check_lists()
 
--- ---- what is printed ---------------------------------------------------------------------------------------------------
+-- ---- output ------------------------------------------------------------------------------------------------------------
 
 if draw then
   for _, row in ipairs(house.rows) do
@@ -260,7 +260,7 @@ end
 if #faults > 0 then
   table.sort(faults)
   print(table.concat(faults, "\n"))
-  print(("layers: %d faults. Move what is used to a lower folder or hand it in; tools/layering/house.lua says what is allowed.")
+  print(("layers: %d faults. Move the used code to a lower folder or pass it as an argument; see tools/layering/house.lua.")
     :format(#faults))
   os.exit(1)
 end

@@ -1,26 +1,27 @@
---- The folders of luasight and what each may use. tools/layers compares it with what the objects, the includes and the requires
---- say. An entry of a list of reasons that is not needed any more is a fault too, so the lists can only shrink.
+--- The folders of luasight and the folders that each may use. tools/layers compares this table with the symbols of objects,
+--- with includes and with requires. An entry of a list of reasons that is no longer needed is a fault too, so the lists can
+--- only shrink.
 
 ---@class House
 ---@field rows HouseRow[]         each folder may use itself and every row before it
 ---@field trees string[]          the folders in which every file belongs to a row
----@field lua string[]            where modules are looked for
+---@field lua string[]            the folders in which modules are searched
 ---@field native string           the folder whose files may call C
 ---@field public string[]         the modules that examples, pages and families may require
----@field clients string[]        files and folders that require only those
----@field others string[]         folders whose files have no row, but are not too long either
+---@field clients string[]        files and folders that require only public modules
+---@field others string[]         folders whose files have no row; the limit of length is checked for them too
 ---@field runs string[]           commands whose requires are recorded
----@field most table<string, integer>       how many entries a list of reasons may have
----@field exceptions table<string, string>  arrows upwards, "from -> to": a file or folder -> a file or C function
----@field headers table<string, string>     headers besides core/X/X.h that other folders include
+---@field most table<string, integer>       the largest number of entries of each list of reasons
+---@field exceptions table<string, string>  uses of a later row, "from -> to": a file or folder -> a file or C function
+---@field headers table<string, string>     headers other than core/X/X.h that other folders include
 ---@field long table<string, string>        files above 400 lines
 ---@field raw table<string, string>         Lua files outside of `native` that call the C library or ffi
----@field unloaded table<string, string>    modules that none of the runs loads
+---@field unloaded table<string, string>    modules that are not loaded by any of the runs
 
 ---@class HouseRow
----@field [1] string    a folder, or a file that stands for itself
----@field only string?  the rows that it may use, where these are not all before it; "public" means the modules of `public`
----@field also string?  files and folders elsewhere that count as this one
+---@field [1] string    a folder, or a single file
+---@field only string?  the rows that it may use, where these are not all rows before it; "public" stands for `public`
+---@field also string?  files and folders elsewhere that belong to this row
 
 local SPEC = "the tests of one subject, with their data; to be split by what they test"
 
@@ -34,14 +35,14 @@ return {
     { "core/tokenizer", only = "core/abi.h core/base" },
     { "core/model", only = "core/abi.h core/base core/value core/torch" },
     { "core/trace", only = "core/abi.h core/base core/value core/torch core/model" },
-    { "core/start" }, -- what connects the others when the library starts
-    { "core/prompt", only = "core/abi.h" }, -- a library by itself, which the line editor loads
+    { "core/start" }, -- runs when the library is loaded, and connects the other folders
+    { "core/prompt", only = "core/abi.h" }, -- a library of its own, which the line editor loads
     { "bindings/luasight/ffi" },
     { "lua/luasight/base" },
     { "lua/luasight/files" },
     { "lua/luasight/tensor" },
     { "lua/luasight/nn" },
-    { "lua/luasight/family.lua" }, -- what families of models may use
+    { "lua/luasight/family.lua" }, -- the functions that families of models may use
     { "lua/luasight/trace" },
     { "lua/luasight/model" },
     { "lua/luasight/text" },
@@ -89,8 +90,6 @@ return {
     ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
     ["spec/tensor/state_spec.lua"] = SPEC,
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
-    ["core/torch/tensor.cc"] = "making tensors and asking about them; to be split",
-    ["core/torch/op.cc"] = "to be split into the choice of an overload and the call",
     ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
     ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
     ["spec/trace/more_spec.lua"] = SPEC,

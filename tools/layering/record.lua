@@ -1,8 +1,9 @@
--- LuaJIT runs this before all other code (LUA_INIT). Writes to the file LUASIGHT_REQUIRES, line by line, which module of
--- luasight was loaded ("<tab>module") and which file asked for which module ("file<tab>module"). Each file is given a `require`
--- of its own, so computed names, `pcall(require, ...)` and tail calls count for the file they stand in.
+-- LuaJIT runs this file before all other code (LUA_INIT). It writes to the file LUASIGHT_REQUIRES, line by line, which
+-- module of luasight was loaded ("<tab>module") and which file required which module ("file<tab>module"). Each file gets a
+-- `require` of its own, so that computed names, `pcall(require, ...)` and tail calls are counted for the file in which they
+-- are written.
 local out = assert(io.open(os.getenv "LUASIGHT_REQUIRES", "a"))
-out:setvbuf "line" -- several processes write
+out:setvbuf "line" -- whole lines, because several processes write to the file
 local seen = {}
 
 local function note(file, module)

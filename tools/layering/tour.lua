@@ -1,5 +1,6 @@
--- While this runs tools/layers records what each file requires: every command, every public name that is loaded at its first
--- use, each kind of picture, each family, and each way of opening files, hubs and the shell. It has to load every module.
+-- tools/layers records which modules each file requires while this script runs every command, uses every public name that
+-- is loaded at its first use, draws each kind of picture, makes each family, and opens files, hubs and the shell in each
+-- way. The script has to load every module.
 local build = os.getenv "LUASIGHT_BUILD"
 package.path = "lua/?.lua;lua/?/init.lua;bindings/?.lua;bindings/?/init.lua;models/?.lua;models/?/init.lua;" .. build
   .. "/lua/?.lua;" .. package.path
@@ -36,7 +37,8 @@ for _, name in ipairs(commands) do run(("bin/luasight %s --help"):format(name)) 
 run(("bin/luasight inspect %s && bin/luasight inspect --all %s && bin/luasight doctor && bin/luasight models"):format(BOX, BOX))
 run(("bin/luasight lens %s '%s' && bin/luasight generate %s '%s'"):format(BOX, PROMPT, BOX, PROMPT))
 run(("HOME=%s bin/luasight -i -e 'x = 1' %s/script.lua </dev/null"):format(folder, folder))
--- In a terminal. The runtime of sanitizers is for luasight, not for the program that makes the terminal.
+-- Runs the shell in a terminal. The runtime of sanitizers is loaded into luasight, but not into the program that makes the
+-- terminal.
 run(([[HOME=%s env -u LD_PRELOAD script -qec "env LD_PRELOAD='$LD_PRELOAD' bin/luasight" /dev/null <%s/lines]]):format(
   folder, folder))
 
@@ -90,11 +92,11 @@ end
 
 ls.safetensors.save(folder .. "/x.safetensors", { x = torch.ones(2) })
 ls.safetensors.load(folder .. "/x.safetensors")
-ls.LanguageModel("spec/reference/bins/gpt2", { dtype = "float32" }) -- files of PyTorch
+ls.LanguageModel("spec/reference/bins/gpt2", { dtype = "float32" }) -- weights in files of PyTorch
 for _ in ls.progress { 1, 2 } do torch.rand(1) end
 put("vocab.json", '{"a":0,"b":1,"ab":2}')
 put("merges.txt", "#version: 0.2\na b\n")
-local tokenizer = ls.Tokenizer(folder) -- without tokenizer.json
+local tokenizer = ls.Tokenizer(folder) -- a tokenizer without tokenizer.json
 tokenizer:apply_chat_template({ { role = "user", content = "ab" } },
   { chat_template = "{{ messages[0].content | upper }}", tokenize = false })
 ls.tokenizer_trainer.train({ "abab ab" }, { vocab_size = 258 })

@@ -1,35 +1,35 @@
---- Reads the LuaLS annotations of a source file: its functions with what is said of their parameters, and its classes.
+--- Reads the LuaLS annotations of a source file: its functions with the descriptions of their parameters, and its classes.
 local annotations = {}
 
 ---@class Tag
----@field name string?  of a parameter or field, without the sign that it may be left out
+---@field name string?  the name of a parameter or field, without the `?` of an optional one
 ---@field optional boolean
----@field type string
+---@field text string   the description, "" where there is none
 ---@field text string   what is said of it, "" where nothing is
 
 ---@class Annotated
----@field doc string[]      lines of description
+---@field doc string[]      the lines of the description
 ---@field params Tag[]
 ---@field returns Tag[]
----@field fields Tag[]      of a class
----@field other string[]    tags that are passed on as they are: operators, overloads, generics
+---@field fields Tag[]      the fields of a class
+---@field other string[]    tags that are copied unchanged: operators, overloads, generics
 
 ---@class AnnotatedFunction: Annotated
----@field owner string      "tracer" of `function tracer:stop()`, "" of a local function
+---@field owner string      "tracer" for `function tracer:stop()`, "" for a local function
 ---@field name string
 ---@field colon boolean
----@field args string       between the parentheses
+---@field args string       the text between the parentheses
 
 ---@class AnnotatedClass: Annotated
 ---@field name string
 ---@field parent string?
 
 ---@class AnnotatedFile
----@field about string[]    the first lines of the file
+---@field about string[]    the first comment of the file
 ---@field functions AnnotatedFunction[]
 ---@field classes table<string, AnnotatedClass>
 
--- What script authors see under another name than the sources.
+-- Types that have another name for the authors of scripts than in the sources.
 local public_types = { ["ffi%.cdata%*"] = "luasight.Tensor", ["%f[%w]userdata%f[%W]"] = "luasight.Module" }
 
 local function public(type)
@@ -37,7 +37,7 @@ local function public(type)
   return type
 end
 
--- "integer?  most tokens" -> type and text. Two spaces end the type; so does ` # `.
+-- Splits "integer?  most tokens" into type and text; the type ends at two blanks, or at ` # `.
 local function split_type(text)
   local type, rest = text:match "^(.-)%s%s+#?%s*(.*)$"
   if not type then type, rest = text:match "^(.-)%s+#%s*(.*)$" end
@@ -61,7 +61,7 @@ readers["return"] = function(into, text)
 end
 
 function readers.field(into, text)
-  if text:find "^private" or text:find "^_" then return {} end -- no affair of scripts
+  if text:find "^private" or text:find "^_" then return {} end -- private fields are not for scripts
   local name, optional, rest = text:match "^(%[.-%])(%??)%s+(.*)$"
   if not name then name, optional, rest = text:match "^([%w_]+)(%??)%s+(.*)$" end
   local type, said = split_type(rest)
@@ -69,7 +69,7 @@ function readers.field(into, text)
   return into.fields[#into.fields]
 end
 
----What a run of `---` lines says.
+---Reads a block of `---` lines.
 local function read_comment(lines)
   local into, last = { doc = {}, params = {}, returns = {}, fields = {}, other = {} }, nil
   for _, line in ipairs(lines) do
@@ -84,7 +84,7 @@ local function read_comment(lines)
     elseif tag then
       into.other[#into.other + 1] = "---@" .. tag .. " " .. public(text)
       last = nil
-    elseif last then -- the text of a tag goes on
+    elseif last then -- the line continues the text of a tag
       last.text = ((last.text or "") .. " " .. line:gsub("^%-%-%-%s*", "")):gsub("^%s+", "")
     else
       into.doc[#into.doc + 1] = (line:gsub("^%-%-%- ?", ""))

@@ -1,4 +1,4 @@
---- What public.lua lists, with the annotations of its sources: the groups of functions that make up each class.
+--- The public functions: for each class in public.lua the group of its functions, with the annotations of their sources.
 local annotations = require "manual.annotations"
 local public = require "manual.public"
 
@@ -36,7 +36,7 @@ local function functions_of(source)
   return list
 end
 
----The constructors of the classes of modules in a file.
+---Returns the constructors of the classes of modules in a file.
 local function constructors_of(path)
   local file, list = read(path), {}
   for _, f in ipairs(file.functions) do
@@ -51,7 +51,7 @@ local function constructors_of(path)
   return list
 end
 
----One group of public.lua with its functions.
+---Returns one group of public.lua with its functions.
 ---@param group PublicGroup
 ---@return ApiGroup
 function api.group(group)
@@ -65,7 +65,7 @@ function api.group(group)
     annotated = annotated }
 end
 
----All groups, in the order of the reference.
+---Returns all groups in the order of the reference.
 ---@return ApiGroup[]
 function api.groups()
   local list = {}
@@ -75,7 +75,7 @@ function api.groups()
   return list
 end
 
----The names of the functions of a class.
+---Returns the names of the functions of a class.
 ---@param class string
 ---@return table<string, true>
 function api.functions(class)
@@ -86,7 +86,7 @@ function api.functions(class)
   return names
 end
 
----The names of the functions and fields of a class.
+---Returns the names of the functions and fields of a class.
 ---@param class string
 ---@return table<string, true>
 function api.names(class)
@@ -99,7 +99,7 @@ function api.names(class)
   return names
 end
 
----The files that public.lua names.
+---Returns the files that public.lua names.
 ---@return string[]
 function api.files()
   local list, seen = {}, {}

@@ -1,5 +1,5 @@
---- Definition files for LuaLS: what is public (public.lua) with the annotations of its sources, and every operator with
---- what the registered schemas of the libtorch at hand say. They are read by editors and never run.
+--- Makes definition files for LuaLS: the public functions (public.lua) with the annotations of their sources, and every
+--- operator with the schemas of the present libtorch. Editors read these files; they are not run.
 local annotations = require "manual.annotations"
 local api = require "manual.api"
 local operators = require "luasight.tensor.operators"
@@ -7,9 +7,9 @@ local schemas = require "manual.schemas"
 
 local definitions = {}
 
-local MOST = 400 * 1024 -- bytes in a file: LuaLS leaves larger ones of a library out
+local MOST = 400 * 1024 -- the largest size of a file in bytes: LuaLS ignores larger ones of a library
 
--- ---- what is public ----------------------------------------------------------------------------------------------------
+-- ---- public functions --------------------------------------------------------------------------------------------------
 
 local function add(out, ...) out[#out + 1] = table.concat { ... } end
 
@@ -23,7 +23,7 @@ local function tag_lines(out, f)
   for _, line in ipairs(f.other) do add(out, line) end
 end
 
----A class; `functions` are the names that stand as functions anyway.
+---Adds the lines of a class; `functions` has the names of fields that are written as functions instead.
 local function class_lines(out, class, functions)
   for _, line in ipairs(class.doc) do add(out, "---", line) end
   add(out, "---@class ", class.name, class.parent and not class.parent:find "^ffi" and ": " .. class.parent or "")
@@ -37,7 +37,7 @@ end
 
 local function variable(class) return (class:gsub("%.", "_")) end
 
----Classes that what was written so far names and that nothing has defined, such as tables of options.
+---Returns the classes, such as tables of options, that the text so far uses and does not define.
 local function missing_classes(text, known, have)
   local list = {}
   for name in text:gmatch "[%w_]+%.[%w_.]+" do
@@ -57,7 +57,7 @@ local function missing_classes(text, known, have)
   return list
 end
 
----The text of luasight.lua: everything but the operators.
+---Returns the text of luasight.lua, which has all definitions but those of operators.
 ---@return string
 function definitions.library()
   local out, have, known = {}, {}, {}
@@ -104,8 +104,8 @@ end
 
 local function is_needed(a) return a.default == nil end
 
----The ways to write a call of one schema: lists of { name, type, optional, default }. What has a default stands in a table at
----the end, or in its place.
+---Returns the ways to write a call of one schema, as lists of { name, type, optional, default }. Arguments with a default
+---are in a table at the end, or at their position.
 local function forms(schema, first)
   local needed, places, named, forced = {}, {}, {}, false
   for i = first, #schema.arguments do
@@ -138,8 +138,8 @@ local function forms(schema, first)
   for _, a in ipairs(places) do most[#most + 1] = a end
   local list = { with(needed, all) }
   if #places > 0 then list[2] = with(most, named) end
-  local front = first == 1 and needed[1] and needed[1].type:find "Tensor" and 1 or 0 -- the value that a call is about
-  if #needed > front then -- x:max { dim = 1 }
+  local front = first == 1 and needed[1] and needed[1].type:find "Tensor" and 1 or 0 -- the tensor stays in front of the table
+  if #needed > front then -- for calls such as x:max { dim = 1 }
     local rest = {}
     for i = front + 1, #needed do rest[#rest + 1] = needed[i] end
     for _, a in ipairs(all) do rest[#rest + 1] = a end
@@ -173,7 +173,7 @@ local function default_text(p)
   return #parts > 0 and "  " .. table.concat(parts, ", ") .. " unless told" or ""
 end
 
----One operator as a function of `torch`, or (`self`) as a method.
+---Returns the definition of one operator as a function of `torch`, or, with `self`, as a method.
 ---@param name string
 ---@param list Schema[]
 ---@param self boolean
@@ -192,7 +192,7 @@ function definitions.operator(name, list, self)
       seen[text] = true
     end
   end
-  local at = operators.list_at[name] -- the sizes may be written out: x:view(2, 3)
+  local at = operators.list_at[name] -- sizes may be separate arguments: x:view(2, 3)
   if at and at == (self and 2 or 1) then
     add(out, ("---@overload fun(%s...: integer): luasight.Tensor"):format(self and "self: luasight.Tensor, " or ""))
   end
@@ -212,7 +212,7 @@ function definitions.operator(name, list, self)
   return table.concat(lines, "\n")
 end
 
----The schemas of an operator that take a tensor first: those that are methods.
+---Returns the schemas whose first argument is a tensor: those of methods.
 local function of_methods(list)
   local methods = {}
   for _, schema in ipairs(list) do
@@ -229,7 +229,7 @@ end
 
 local heads = { [false] = head "torch", [true] = head "Tensor" }
 
----The files of the operators: pairs of name and text.
+---Returns the files of the operators, as pairs of name and text.
 ---@return { [1]: string, [2]: string }[]
 function definitions.operators()
   local taken = { [false] = api.names "luasight.torch", [true] = api.names "luasight.Tensor" }

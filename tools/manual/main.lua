@@ -1,7 +1,7 @@
---- Writes what is made from the sources and from libtorch's schemas:
----     luajit tools/manual/main.lua definitions FOLDER    for editors
+--- Makes files from the sources and from libtorch's schemas:
+---     luajit tools/manual/main.lua definitions FOLDER    definition files for editors
 ---     luajit tools/manual/main.lua site FOLDER           the manual as web pages
---- It runs in the project's folder; LUASIGHT_BUILD names the build folder.
+--- It has to run in the project's folder; LUASIGHT_BUILD names the build folder.
 local build = os.getenv "LUASIGHT_BUILD" or "build"
 for _, folder in ipairs { "lua", "bindings", "models", build .. "/lua" } do
   package.path = ("%s/?.lua;%s/?/init.lua;"):format(folder, folder) .. package.path

@@ -1,22 +1,22 @@
---- What is public: which functions of which files make up which class, in the order of the reference. The editors'
+--- The public functions: which functions of which files make up which class, in the order of the reference. The editors'
 --- definitions (definitions.lua) and the reference (reference.lua) are both made from this list and from the annotations.
 
 ---@class PublicSource
----@field [1] string       file
----@field [2] string       the table in that file that the functions belong to, "" for local functions
----@field only string[]?   these functions; all that do not begin with _ unless told
+---@field [1] string       the file
+---@field [2] string       the table in that file to which the functions belong, "" for local functions
+---@field only string[]?   the names of the functions; by default all that do not begin with _
 
 ---@class PublicGroup
 ---@field title string
----@field class string      as LuaLS knows it
----@field call string       how a function is written: "tracer:", "ls."
+---@field class string      the name of the class in LuaLS
+---@field call string       the text in front of a function's name in a call: "tracer:", "ls."
 ---@field sources PublicSource[]
 ---@field fields string?    the file in which the class with its fields is annotated
----@field layers string?    the file whose classes of modules have their constructors here
----@field about string?     a sentence in front
+---@field layers string?    the file whose classes of modules have their constructors in this group
+---@field about string?     a sentence in front of the functions
 
 ---@class PublicPage
----@field name string       of the file
+---@field name string       the name of the page's file
 ---@field title string
 ---@field groups PublicGroup[]
 

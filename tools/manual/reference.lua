@@ -1,11 +1,11 @@
---- The reference as Markdown: every public function with what its annotations say, and the schemas of all operators.
+--- Makes the reference as Markdown: every public function with its annotations, and the schemas of all operators.
 local api = require "manual.api"
 local public = require "manual.public"
 local schemas = require "manual.schemas"
 
 local reference = {}
 
----A line of prose in which nothing but code means something to Markdown.
+---Quotes a line of prose, so that Markdown only sees the marks of code in it.
 local function prose(text)
   local parts, code = {}, false
   for part, tick in (text .. "`"):gmatch "([^`]*)(`)" do
@@ -24,7 +24,7 @@ local function with_text(head, text) return text ~= "" and head .. ": " .. prose
 
 local function code(text) return "`" .. text .. "`" end
 
----"fun(self: luasight.Model, input: any, body: fun(...): ...): ..." as "model:trace(input, body)".
+---Returns the overload "fun(self: luasight.Model, input: any, body: fun(...): ...): ..." as "model:trace(input, body)".
 local function way_to_call(call, name, overload)
   local inside, names, depth = overload:match "^%-%-%-@overload fun(%b())", {}, 0
   for part in (inside:sub(2, -2) .. ","):gmatch "[^,]*," do
@@ -50,7 +50,7 @@ local function function_text(out, group, f)
   out[#out + 1] = ""
 end
 
----One page of public.lua.
+---Returns the Markdown of one page of public.lua.
 ---@param page PublicPage
 ---@return string
 function reference.page(page)
@@ -86,7 +86,7 @@ Every operator is a function of `torch`, and a method of its first argument wher
 These are the operators of the libtorch that this manual was built with, without the internal ones.
 ]]
 
----All operators of the libtorch at hand, as their schemas say.
+---Returns the Markdown of all operators of the present libtorch, as their schemas.
 ---@return string
 function reference.operators()
   local out, letters, letter = { about_operators, "" }, {}, nil
@@ -106,7 +106,7 @@ function reference.operators()
   return table.concat(out, "\n") .. "\n```\n"
 end
 
----The pages: name, title and a function that gives the Markdown.
+---Returns the pages: the name, the title, and a function that returns the Markdown.
 ---@return { name: string, title: string, text: fun(): string }[]
 function reference.pages()
   local list = {}

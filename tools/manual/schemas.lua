@@ -1,4 +1,4 @@
---- The operators of the libtorch at hand as functions of Lua: what their registered schemas say, in LuaLS's words.
+--- Reads the registered schemas of the present libtorch's operators, and translates their types for LuaLS.
 local binding = require "luasight.ffi"
 local operators = require "luasight.tensor.operators"
 
@@ -10,17 +10,17 @@ local schemas = {}
 ---@field name string
 ---@field type string       as the schema writes it: "int[2]?", "Tensor(a!)"
 ---@field default string?   as the schema writes it: "None", "1e-05"
----@field keyword boolean   behind the star
+---@field keyword boolean   whether it is behind the star, so that it can be given by name only
 
 ---@class Schema
----@field text string       without the namespace
+---@field text string       the schema without its namespace
 ---@field overload string
 ---@field arguments SchemaArgument[]
 ---@field returns { type: string, name: string? }[]
 
 -- ---- reading -----------------------------------------------------------------------------------------------------------
 
----Cuts at commas that stand in no bracket and in no text.
+---Cuts a text at the commas that are outside of brackets and quotes.
 local function cut(text)
   local parts, depth, from, quoted = {}, 0, 1, false
   for i = 1, #text + 1 do
@@ -69,7 +69,7 @@ local plain = {
   MemoryFormat = "string", complex = "number",
 }
 
----A type of a schema as LuaLS writes it, without the sign that nil will do.
+---Returns a type of a schema as LuaLS writes it, without the sign that it may be nil.
 ---@param type string
 ---@return string
 function schemas.lua_type(type)
@@ -78,21 +78,21 @@ function schemas.lua_type(type)
   if not element then return plain[type] or "any" end
   element = schemas.lua_type(element)
   local list = (element:find "[|?]" and "(" .. element .. ")[]" or element .. "[]") .. "|luasight.Sequence"
-  return type:find "%[%d+%]$" and element .. "|" .. list or list -- int[2]: one number stands for all
+  return type:find "%[%d+%]$" and element .. "|" .. list or list -- int[2] may be one number, which stands for all
 end
 
 local reserved = {}
 for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while")
   :gmatch "%a+" do reserved[word] = true end
 
----A name that a parameter of Lua may have.
+---Returns a name that is allowed for a parameter in Lua.
 ---@param name string
 ---@return string
 function schemas.lua_name(name) return reserved[name] and name .. "_" or name end
 
----Whether scripts call an overload: not those that write into a tensor given as `out`, or that name axes by words.
+---Returns whether scripts call an overload: not one that writes into a tensor `out`, or that names axes by text.
 local function is_for_scripts(schema)
-  if schema.overload:lower():find "name" then return false end -- an older libtorch calls a Dimname a text
+  if schema.overload:lower():find "name" then return false end -- an older libtorch shows a Dimname as a text
   for _, a in ipairs(schema.arguments) do
     local written = a.name == "out" or a.keyword and a.type:find "!"
     if written or a.type:find "Dimname" or a.type:find "Generator" then return false end
@@ -102,7 +102,7 @@ end
 
 -- ---- the operators -----------------------------------------------------------------------------------------------------
 
----The schemas of an operator that scripts can use, the shortest first.
+---Returns the schemas of an operator that scripts can use, the shortest first.
 ---@param name string
 ---@return Schema[]
 function schemas.of(name)
@@ -119,7 +119,7 @@ function schemas.of(name)
   return list
 end
 
----The names of all operators that are no internal ones and can be written in Lua, sorted.
+---Returns the sorted names of all operators that are public and can be written as a name in Lua.
 ---@return string[]
 function schemas.names()
   local list = {}

@@ -1,5 +1,5 @@
---- The manual as web pages: lowdown makes HTML of Markdown, this puts a frame around it. The navigation is the list of
---- docs/README.md and, behind it, the reference.
+--- Makes the manual as web pages: lowdown makes HTML of the Markdown, and this file adds the frame of the pages. The
+--- navigation is the list in docs/README.md, followed by the reference.
 local reference = require "manual.reference"
 
 local site = {}
@@ -14,13 +14,13 @@ local function read(path)
 end
 
 ---@class SitePage
----@field name string      "guide/networks", without an ending
+---@field name string      the path without an ending, such as "guide/networks"
 ---@field title string
----@field chapter string   the heading under which the navigation has it, "" for the first ones
----@field path string?     of its Markdown
+---@field chapter string   the heading in the navigation under which the page is listed, "" for the first pages
+---@field path string?     the path of its Markdown
 ---@field text (fun(): string)?
 
----All pages in the order of the navigation.
+---Returns all pages in the order of the navigation.
 ---@return SitePage[]
 function site.list()
   local list, chapter = { { name = "index", title = "Overview", chapter = "", path = folder .. "README.md" } }, ""
@@ -46,7 +46,7 @@ local function convert(path)
   return html
 end
 
----Comments of Lua in the colour of comments, what is printed in another.
+---Colours the comments of Lua code, and the comments that show output or errors in other colours.
 local function colour(code)
   return (code:gsub("[^\n]+", function(line)
     local before, comment = line:match "^(.-)(%-%-[%-%s&!].*)$"
@@ -56,10 +56,10 @@ local function colour(code)
   end))
 end
 
----The functions and operators of a page of the reference, with places to go to.
+---Adds anchors for the functions and operators of a page of the reference.
 ---@param page SitePage
 ---@param html string
----@param names { [1]: string, [2]: string }[]  each name and where it is; what is found goes behind
+---@param names { [1]: string, [2]: string }[]  the list of names with their places, to which those found are appended
 ---@return string html
 local function with_places(page, html, names)
   local taken = {}
@@ -84,9 +84,10 @@ local function with_places(page, html, names)
   end))
 end
 
----The body of a page, its links pointing at pages.
+---Returns the body of a page, with links that point at the web pages.
 ---@param page SitePage
----@param names { [1]: string, [2]: string }[]  the names of the reference; those of this page are added
+---@param names { [1]: string, [2]: string }[]  the list of names with their places, to which those of this page are
+---  appended
 ---@return string
 function site.body(page, names)
   local path = page.path
@@ -105,7 +106,7 @@ function site.body(page, names)
     return open .. colour(code) .. close
   end)
   if page.text then html = with_places(page, html, names) end
-  html = html:gsub('<p>(<a href="#%a">)', '<p class="letters">%1') -- a line of jumps
+  html = html:gsub('<p>(<a href="#%a">)', '<p class="letters">%1') -- the line of links to the letters
   return (html:gsub("<table>.-</table>", function(text)
     local _, columns = text:match "<tr>.-</tr>":gsub("<th[ >]", "")
     return ('<div class="wide%s">%s</div>'):format(columns > 8 and ' many" tabindex="0' or "", text)
@@ -170,7 +171,7 @@ local frame = [[
 </html>
 ]]
 
----The files of the site by name.
+---Returns the files of the site by name.
 ---@return table<string, string>
 function site.pages()
   local files, pages, names = { ["style.css"] = read "tools/manual/style.css" }, site.list(), {}

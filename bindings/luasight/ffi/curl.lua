@@ -1,5 +1,6 @@
---- Several HTTP transfers at once, with libcurl. There are no callbacks: bodies and headers go where libcurl itself writes
---- them, into files of C, some of which are memory. The library is loaded at the first use: without it all else works.
+--- Runs several HTTP transfers at once with libcurl. No Lua function is a callback of libcurl: libcurl writes bodies and
+--- headers into C files, some of them in memory. libcurl is loaded at the first use, so that luasight works without it
+--- otherwise.
 local ffi = require "ffi"
 local system = require "luasight.ffi.system"
 
@@ -31,7 +32,7 @@ luasight_curl_message *curl_multi_info_read(void *, int *);
 int curl_multi_cleanup(void *);
 ]]
 
--- Numbers of curl.h.
+-- The values of these options and codes are those of libcurl's curl.h.
 local WRITEDATA, URL, USERAGENT, HTTPHEADER, HEADERDATA, ERRORBUFFER = 10001, 10002, 10018, 10023, 10029, 10010
 local LOW_SPEED_LIMIT, LOW_SPEED_TIME, NOBODY, FAILONERROR, FOLLOWLOCATION, MAXREDIRS = 19, 20, 44, 45, 52, 68
 local CONNECTTIMEOUT, NOSIGNAL, PROTOCOLS, REDIR_PROTOCOLS = 78, 99, 181, 182
@@ -40,13 +41,13 @@ local RESPONSE_CODE, SIZE_DOWNLOAD = 0x200002, 0x600008
 local HTTP, HTTPS, DONE = 1, 2, 1
 
 local curl = {
-  CANNOT_RESUME = 33, CANNOT_WRITE = 23, TOO_LARGE = 63, -- some of what `code` can be
+  CANNOT_RESUME = 33, CANNOT_WRITE = 23, TOO_LARGE = 63, -- some of the values of a transfer's `code`
   TIMED_OUT = 28,
 }
 
 local library
 
----The library, nil where it is not installed.
+---Returns the loaded library of libcurl, or nil where libcurl is not installed.
 local function load()
   if library == nil then
     library = false
@@ -70,25 +71,25 @@ function curl.is_there() return load() ~= nil end
 ---@class luasight.Transfer
 ---@field url string
 ---@field headers string[]?  "Name: value"
----@field head boolean?      asks for the headers alone; redirections are not followed
----@field path string?       a file that the body is added to; without, the body is a text
----@field from integer?      bytes of it that are there
----@field most integer?      bytes that the body may have
----@field connect number     seconds until a connection stands
----@field stalled number     seconds without a byte after which it ends
+---@field head boolean?      true: asks for the headers alone and follows no redirection
+---@field path string?       the file to which the body is appended; without it the body is returned as a text
+---@field from integer?      the number of bytes of the body that the file has already
+---@field most integer?      the largest number of bytes that the body may have
+---@field connect number     seconds after which an attempt to connect is given up
+---@field stalled number     seconds without a received byte after which the transfer ends
 ---
----  when it is done:
----@field status integer     of HTTP, 0 where there was no answer
----@field answer table<string, string>  the headers of the last answer, names in small letters
+---  the following fields are set when the transfer has ended:
+---@field status integer     the HTTP status, 0 where the server did not answer
+---@field answer table<string, string>  the headers of the last answer; the names are in lower case
 ---@field body string?
----@field code integer       of libcurl, 0 where all went well
----@field problem string?    what libcurl or the system says to it
+---@field code integer       the result code of libcurl, 0 on success
+---@field problem string?    the error message of libcurl or of the operating system
 ---@field private _easy ffi.cdata*?
 
 local function number(n) return ffi.cast("long", n) end
 local function large(n) return ffi.cast("int64_t", n) end
 
----A file in memory: gives the file, and a function that closes it and gives what was written.
+---Opens a file in memory. Returns the file, and a function that closes the file and returns the text written to it.
 local function memory()
   local text, size = ffi.new "char *[1]", ffi.new "size_t[1]"
   local file = ffi.C.luasight_open_memstream(text, size)
@@ -100,7 +101,8 @@ local function memory()
   end
 end
 
----What the system says about writing to a file that libcurl could not write to; what was tried is taken back.
+---Returns the operating system's reason for which libcurl could not write to `file`. A trial write finds the reason; the
+---file is then cut back to the size that it had.
 local function why_not(file, path)
   local block, reason = ffi.new "char[65536]", nil
   local there = io.open(path, "rb")
@@ -146,7 +148,7 @@ local function prepare(lib, t)
   if t.from and t.from > 0 then set(RESUME_FROM, large(t.from)) end
 end
 
----Header lines of the last answer: a redirected transfer has several.
+---Returns the headers of the last answer in a text; the text of a redirected transfer has the headers of several answers.
 local function headers_of(text)
   local headers = {}
   for line in text:gmatch "[^\r\n]+" do
@@ -156,7 +158,7 @@ local function headers_of(text)
   return headers
 end
 
----Fills in what came, and closes all.
+---Fills in the results of a transfer that has ended, and closes its files and its libcurl handle.
 local function finish(lib, t, code)
   local status, bytes = ffi.new "long[1]", ffi.new "int64_t[1]"
   lib.curl_easy_getinfo(t._easy, RESPONSE_CODE, status)
@@ -200,7 +202,7 @@ function curl.new()
   return setmetatable({ _lib = lib, _multi = lib.curl_multi_init(), _running = {} }, Transfers)
 end
 
----Begins a transfer.
+---Starts a transfer.
 ---@param t luasight.Transfer
 function Transfers:add(t)
   prepare(self._lib, t)
@@ -217,7 +219,7 @@ local function take(self, easy)
   end
 end
 
----Goes on with all of them for up to some seconds; gives those that are done.
+---Continues all running transfers for at most the given number of seconds; returns the transfers that ended in that time.
 ---@param seconds number
 ---@return luasight.Transfer[]
 function Transfers:step(seconds)
@@ -241,7 +243,7 @@ function Transfers:step(seconds)
   return done
 end
 
----Bytes that have come of the transfer so far.
+---Returns the number of bytes of the transfer that have been received so far.
 ---@param t luasight.Transfer
 ---@return integer
 function Transfers:bytes(t)
@@ -251,7 +253,7 @@ function Transfers:bytes(t)
   return tonumber(bytes[0])
 end
 
----Ends all that is under way.
+---Ends all transfers that are still running, with the code TIMED_OUT.
 function Transfers:close()
   for _, t in ipairs(self._running) do
     self._lib.curl_multi_remove_handle(self._multi, t._easy)

@@ -1,4 +1,4 @@
---- SHA-256 and SHA-1 of texts and files, with OpenSSL's libcrypto, on which libcurl stands.
+--- Computes SHA-256 and SHA-1 of texts and files with OpenSSL's libcrypto, which libcurl needs too.
 local ffi = require "ffi"
 
 ffi.cdef [[
@@ -33,7 +33,8 @@ end
 ---@return boolean
 function digest.is_there() return load() ~= nil end
 
----The digest of a text and of what a file holds behind it, in hexadecimal; nil and why where the file cannot be read.
+---Returns the digest, in hexadecimal, of a text followed by the content of a file; or nil and the reason where the file
+---cannot be read.
 ---@param kind "sha256"|"sha1"
 ---@param text string
 ---@param path string?

@@ -1,5 +1,6 @@
---- Line editing with libedit, where it is installed. There are no callbacks: libedit gives back after each key, keys that
---- are ours (Tab, Ctrl-C, Ctrl-Z) put themselves into the line, where they are found and taken out again.
+--- Edits lines with libedit, where libedit is installed. libedit calls no Lua function: it returns after each key, and the
+--- keys that luasight handles itself (Tab, Ctrl-C, Ctrl-Z) insert themselves into the line, from which they are then
+--- removed.
 local ffi = require "ffi"
 local system = require "luasight.ffi.system"
 
@@ -23,11 +24,11 @@ void luasight_prompt_set(const char *);
 char *luasight_prompt(void *);
 ]]
 
--- Numbers of histedit.h.
+-- The values of these constants are those of libedit's histedit.h.
 local PROMPT, EDITOR, SIGNAL, BIND, SETTY, HIST, UNBUFFERED, REFRESH = 0, 2, 3, 4, 8, 10, 15, 20
 local SETSIZE, ENTER, SETUNIQUE = 1, 10, 20
 
--- The function that libedit asks for the prompt is in a small library that comes with luasight.
+-- libedit asks a C function for the prompt; the function is in a small library that is built with luasight.
 local prompter
 local function prompt_library()
   prompter = prompter or ffi.load(require "luasight.ffi.library".place "prompt")
@@ -45,7 +46,8 @@ Editor.__index = Editor
 
 local editline = {}
 
--- The terminal's description stays in globals of a library that libedit uses: unloading them at the end would leak it.
+-- libedit's terminal library keeps the terminal's description in global variables: unloading it at exit would leak that
+-- memory.
 local STAYS = 0x1001 -- RTLD_LAZY | RTLD_NODELETE
 
 local function library()
@@ -64,7 +66,7 @@ function editline.is_there() return library() ~= nil end
 
 local function number(n) return ffi.new("int", n) end
 
----A setting that takes words.
+---Sets an option of libedit whose value is a list of words.
 local function set_words(lib, el, what, ...)
   local words = { ... }
   for i, word in ipairs(words) do words[i] = ffi.cast("const char *", word) end
@@ -76,27 +78,28 @@ local keys = {
   { "^R", "em-inc-search-prev" }, { "\\e[3~", "ed-delete-next-char" },
   { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
 }
--- Ctrl-R takes a key that inserts itself into what it looks for; any other ends the search and then does its work. So our
--- keys stand for a sequence that no terminal sends, whose last character is what goes into the line.
+-- In a search of the history (Ctrl-R), a key that inserts itself is added to the text that is searched for; any other key
+-- ends the search and then has its usual effect. So each key of luasight is bound to a sequence that no terminal sends, and
+-- the last character of the sequence is what is inserted into the line.
 local ours = { "^I", "^C", "^Z" }
 for _, key in ipairs(ours) do
   keys[#keys + 1] = { "\\e[luasight" .. key, "ed-insert" }
   keys[#keys + 1] = { "-s", key, "\\e[luasight" .. key }
 end
 
----Ends an editor; what keys of ours stand for would stay behind.
+---Closes an editor; libedit would leak the key bindings of luasight if they were not removed first.
 local function close(lib, el)
   for _, key in ipairs(ours) do set_words(lib, el, BIND, "-r", key) end
   lib.el_end(el)
 end
 
----An editor on standard input and output; nil where libedit is not installed.
+---Opens an editor on standard input and output; returns nil where libedit is not installed.
 ---@param size integer  how many lines of history it keeps
 ---@return luasight.Editor?
 function editline.open(size)
   local lib = library()
   if not lib then return nil end
-  -- Letters beyond ASCII are letters only where the locale says so.
+  -- libedit accepts letters beyond ASCII only in a locale whose encoding is UTF-8.
   local locale = os.setlocale("", "ctype")
   if not locale or not locale:lower():find "utf%-?8" then os.setlocale("C.UTF-8", "ctype") end
   local el = ffi.gc(lib.el_init("luasight", io.stdin, io.stdout, io.stderr), function(el) close(lib, el) end)
@@ -108,19 +111,19 @@ function editline.open(size)
   lib.el_set(self._el, PROMPT, prompt_library().luasight_prompt)
   lib.el_set(self._el, SIGNAL, number(1))
   set_words(lib, el, EDITOR, "emacs")
-  lib.el_source(self._el, nil) -- the user's ~/.editrc
+  lib.el_source(self._el, nil) -- reads the user's ~/.editrc
   for _, key in ipairs(keys) do set_words(lib, el, BIND, unpack(key)) end
-  set_words(lib, el, SETTY, "-d", "-isig") -- while a line is edited, Ctrl-C is a key
+  set_words(lib, el, SETTY, "-d", "-isig") -- while a line is edited, the terminal passes Ctrl-C on as a key
   return self
 end
 
----Adds to the history that the arrow keys walk through.
+---Adds a line to the history through which the arrow keys move.
 ---@param text string
 function Editor:remember(text)
   self._lib.luasight_history_at(self._history, self._event, ENTER, ffi.cast("const char *", text))
 end
 
----@return string text, string before  # the line, and what of it is before the cursor
+---@return string text, string before  # the whole line, and the part of it before the cursor
 function Editor:_text()
   local line = self._lib.el_line(self._el)
   return ffi.string(line.buffer, line["end"] - line.buffer), ffi.string(line.buffer, line.cursor - line.buffer)
@@ -128,13 +131,13 @@ end
 
 function Editor:_edit(on) self._lib.el_set(self._el, UNBUFFERED, number(on and 1 or 0)) end
 
----Takes the key before the cursor out of the line, as if it had been deleted by hand, so that the screen shows it.
+---Removes the key before the cursor from the line through libedit's own delete key, so that the screen is redrawn.
 function Editor:_take_out()
   self._lib.el_push(self._el, DELETE)
   self._lib.el_gets(self._el, self._count)
 end
 
----Types what `complete` gives; a list goes below the line.
+---Inserts the completion that `complete` returns; a list of candidates is printed below the line.
 function Editor:_complete(before, complete)
   local more, list = complete(before)
   if more and more ~= "" then self._lib.el_push(self._el, more) end
@@ -145,7 +148,7 @@ function Editor:_complete(before, complete)
   end
 end
 
----Ctrl-Z: stops the program; when it goes on, so does the line.
+---Handles Ctrl-Z: suspends the process, and continues with the same line when the process is resumed.
 function Editor:_suspend()
   local text = self:_text()
   self:_edit(false)
@@ -156,9 +159,9 @@ function Editor:_suspend()
   if text ~= "" then self._lib.el_push(self._el, text) end
 end
 
----Reads one line.
+---Reads one line from the terminal.
 ---@param prompt string
----@param complete fun(before: string): string?, string?  what to insert after the text before the cursor, what to list
+---@param complete fun(before: string): string?, string?  returns the text to insert behind the cursor, and a list to print
 ---@return "line"|"clear"|"end" how, string? text
 function Editor:read(prompt, complete)
   prompt_library().luasight_prompt_set(prompt)
@@ -166,7 +169,7 @@ function Editor:read(prompt, complete)
   self:_edit(true)
   local how, result
   repeat
-    if self._lib.el_gets(self._el, self._count) == nil then -- the line has become empty, or there is no terminal any more
+    if self._lib.el_gets(self._el, self._count) == nil then -- the line was cleared, or the terminal is closed
       how = system.has_hung_up(0) and "end" or nil
     else
       local text, before = self:_text()

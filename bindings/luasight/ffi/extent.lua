@@ -1,14 +1,14 @@
---- What is open while a function runs (a scope, a session, the body of a trace, a mode of autograd) and belongs to the
---- coroutine that the function runs in: while that stands still, having yielded, other code does not see it, and with a
---- coroutine that is never resumed all that it left open is collected.
+--- An extent is the stack of all that is open of one kind (scopes, sessions, bodies of traces, modes of autograd), in the
+--- order of opening. Each entry belongs to the coroutine in which it was opened: while that coroutine has yielded, other
+--- code does not see the entry, and the entries of a coroutine that is never resumed are collected with it.
 ---
---- An extent is the stack of all that is open of one kind, in the order of opening. What holds for the code that runs is what
---- its own coroutine opened last, else what was opened last by those that wait for it: coroutines that resumed others, and
---- the main program. Who holds an entry (the frame of the function, mostly) keeps it in the stack.
+--- The current entry for running code is the one that its own coroutine opened last; where there is none, the one opened
+--- last by the coroutines that wait for it (those that resumed it, and the main program). The stack itself refers to
+--- entries weakly: the function that opened an entry holds it.
 local running, status = coroutine.running, coroutine.status
 
 ---@class luasight.Extent
----@field shared boolean  coroutines opened some of it: what holds may change without an `open` or `close`
+---@field shared boolean  true: coroutines opened some entries, so `current` may change without an `open` or `close`
 local Extent = {}
 Extent.__index = Extent
 
@@ -17,17 +17,17 @@ local function new()
   return setmetatable({ shared = false, _top = 0, _entries = setmetatable({}, { __mode = "v" }) }, Extent)
 end
 
----The coroutine that runs; nil for the main program.
+---Returns the running coroutine, or nil in the main program.
 local function thread()
   local co, is_main = running()
   return not is_main and co or nil
 end
 
 ---@param value any
----@return table entry  for `close`; to be held as long as it is open
+---@return table entry  the argument for `close`; the caller has to hold it as long as it is open
 function Extent:open(value)
   local entries, entry = self._entries, { value = value, thread = thread() }
-  repeat -- again where a finalizer came in between that opened and closed in the same place
+  repeat -- repeated where a finalizer has opened and closed an entry at the same place meanwhile
     local top = self._top
     while top > 0 and not entries[top] do top = top - 1 end
     top = top + 1
@@ -49,7 +49,7 @@ function Extent:close(entry)
   if top == 0 then self.shared = false end
 end
 
----What holds where coroutines have entries.
+---Returns the current value where entries of several coroutines are open.
 local function search(self, field, wanted)
   local entries, me, waiting = self._entries, thread(), nil
   local shared = false
@@ -68,7 +68,8 @@ local function search(self, field, wanted)
   return waiting and waiting.value
 end
 
----What holds for the code that runs, nil where nothing is open; `field` and `wanted` say which of them count.
+---Returns the current value for the running code, or nil where nothing is open. With `field`, only the values whose field
+---of that name is `wanted` count.
 ---@param field string?
 ---@param wanted any
 ---@return any
@@ -85,7 +86,7 @@ function Extent:current(field, wanted)
   end
 end
 
----Whether nothing is open, in any coroutine.
+---Returns whether no coroutine has an open entry.
 ---@return boolean
 function Extent:is_empty()
   local entries, top = self._entries, self._top
@@ -100,10 +101,10 @@ local function closed(self, entry, ok, ...)
   return ...
 end
 
----Calls a function while a value is open.
+---Calls a function with `value` open, and closes it again even where the function raises.
 ---@param value any
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function Extent:during(value, f, ...)
   local entry = self:open(value)

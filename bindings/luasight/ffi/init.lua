@@ -2,8 +2,8 @@
 --- done with handles stands beside it by subject: operators.lua, tensors.lua, sequences.lua, nodes.lua, functions.lua,
 --- traces.lua, graph_files.lua, weights.lua, tokenizers.lua.
 ---
---- Everything a script holds is one kind of cdata, `ls_ref`, around the 16 bytes of an ls_value: a tensor, a sequence or
---- a node of a graph. `luasight.tensor` gives it its behaviour.
+--- Every handle of a script is one kind of cdata, `ls_ref`, around the 16 bytes of an ls_value: a tensor, a sequence or a
+--- node of a graph. `luasight.tensor` defines the methods of handles.
 local ffi = require "ffi"
 local constants = require "luasight.ffi.constants"
 local header = require "luasight.ffi.header"
@@ -27,14 +27,14 @@ int luasight_charwidth(int32_t) __asm__("utf8proc_charwidth");
 
 local loaded, C, path = require "luasight.ffi.library".load()
 if not loaded then
-  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- one that it needs, or itself, which was nowhere
+  local lacks = tostring(C):match "^(lib[^:%s]+): cannot open" -- the library that cannot be opened, luasight's or one it needs
   if lacks == header.soname then lacks = nil end
   failure.raise("io", "the library of luasight cannot be loaded", { cause = tostring(C), hint = not lacks
     and "build it with `make`, or name it in LUASIGHT_LIBRARY"
     or lacks .. " is not where it was when luasight was built: put it back, or build luasight again" })
 end
 if ffi.string(C.ls_header_hash()) ~= header.hash then
-  failure.raise("state", ("%s was built from another core/abi.h than this binding"):format(path),
+  failure.raise("state", ("the library %s was built from another version of core/abi.h than this binding"):format(path),
     { hint = "run `make` again" })
 end
 C.ls_start(constants.LS_START_ALL)
@@ -55,9 +55,9 @@ local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle of a low
 function binding.live() return tonumber(C.ls_live()) end
 
 local text_t = ffi.typeof "char[512]"
-local text = text_t() -- taken while a number is written: a finalizer that writes one gets another
+local text = text_t() -- nil while a number is written: a finalizer that writes one meanwhile makes another buffer
 
----One double as C writes it; LuaJIT's own `%.4f` rounds ties away from zero.
+---Formats one number as C's printf does; LuaJIT's own `%.4f` rounds ties away from zero.
 ---@param pattern string
 ---@param x number
 ---@return string
@@ -79,12 +79,12 @@ function binding.float_of(bytes)
   return tonumber(float_bytes.value)
 end
 
----Columns that a character takes in a terminal: 0, 1 or 2.
+---Returns the number of terminal columns that a character occupies: 0, 1 or 2.
 ---@param code integer
 ---@return integer
 function binding.columns(code)
   if code < 127 then return 1 end
-  return C.luasight_charwidth(code) -- of utf8proc, which comes with the library
+  return C.luasight_charwidth(code) -- a function of utf8proc, which is linked into the library of luasight
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------
@@ -95,9 +95,10 @@ end
 ---@param fields table?    point, hint, cause, file, line
 binding.raise = failure.raise
 
----Raises what the core reported. Where a node failed, the line is that of the node.
+---Raises the error that a function of the core reported, if its status is not 0. Where a node failed, the error names the
+---node's line.
 ---@param status integer
----@param fields table?  overrides
+---@param fields table?  fields of the error that replace those of the core
 function binding.check(status, fields)
   if status == 0 then return end
   local code = failure.codes[tonumber(status)] or "torch"
@@ -123,10 +124,10 @@ end
 -- ---- handles ---------------------------------------------------------------------------------------------------------
 
 local debt, limit = 0, 128 * 2 ^ 20
-local scopes, scoped = extent(), false -- lists of the handles made inside; whether any scope is open, in any coroutine
+local scopes, scoped = extent(), false -- lists of the handles made in each scope; whether any coroutine has an open scope
 
----Counts bytes behind new handles; the collector sees only their 32 bytes and has to be told when it matters. Fewer than 0:
----some that were counted are no new ones.
+---Counts the bytes behind new handles and runs the collector when they exceed a limit: the collector itself sees only the
+---32 bytes of a handle. A negative number takes back bytes that were counted but are not new.
 ---@param bytes number
 function binding.owe(bytes)
   debt = math.max(0, debt + bytes)
@@ -136,14 +137,15 @@ function binding.owe(bytes)
   end
 end
 
----After a failed allocation: frees what nobody holds. Two rounds, since a tensor may be held by a value that dies first.
+---Frees all tensors that nothing refers to, after a failed allocation. The collector runs twice, since a tensor may be held
+---by a value that the first run frees.
 function binding.free_memory()
   debt = 0
   collectgarbage()
   collectgarbage()
 end
 
----Notes a new handle in the scope that it is made in.
+---Adds a new handle to the list of the current scope.
 local function note(r)
   local list = scopes:current()
   if list then list[#list + 1] = r
@@ -155,7 +157,7 @@ end
 ---@return boolean
 function binding.is_handle(v) return istype(ref_t, v) end
 
----A handle of kind LS_NONE: pass its `v` as `out`.
+---Makes a handle of kind LS_NONE; its field `v` is passed to C functions as `out`.
 ---@return ffi.cdata*
 function binding.new_ref()
   local r = ref_t()
@@ -163,7 +165,8 @@ function binding.new_ref()
   return r
 end
 
----What a filled handle stands for: plain Lua values become themselves.
+---Returns the Lua value of a handle that the core has filled: plain values (numbers, texts, booleans, nil) become Lua
+---values, others stay handles.
 ---@param r ffi.cdata*  made by new_ref
 ---@return any
 function binding.settle(r)
@@ -183,8 +186,8 @@ function binding.settle(r)
   return nil
 end
 
----What a handle stands for that was made of a result, as `settle` gives it.
----@param r ffi.cdata*  made of an ls_ref that was filled
+---Returns the Lua value of a new handle that was copied from a result, as `settle` returns it.
+---@param r ffi.cdata*  a copy of an ls_ref that the core filled
 ---@return any
 function binding.take(r)
   if scoped then note(r) end
@@ -192,7 +195,7 @@ function binding.take(r)
   return binding.settle(r)
 end
 
----The Lua value of an ls_value that the caller owns; the handle takes the reference over.
+---Returns the Lua value of an ls_value that the caller owns; the returned handle takes over the reference.
 ---@param value ffi.cdata*
 ---@return any
 function binding.wrap(value)
@@ -202,21 +205,21 @@ function binding.wrap(value)
   return binding.settle(r)
 end
 
----Releases at once; a second time does nothing.
+---Releases a handle at once; releasing it a second time has no effect.
 ---@param r ffi.cdata*
 function binding.release(r)
   if r._kind >= TENSOR then C.ls_value_release(r.v) end
   r._kind = 0
 end
 
----Opens a scope: handles made from now on in this coroutine, and in those that it resumes, are noted in it.
+---Opens a scope: handles made from now on in this coroutine, and in coroutines that it resumes, are listed in the scope.
 ---@return table entry
 function binding.open_scope()
   scoped = true
   return scopes:open {}
 end
 
----Closes a scope; gives the handles made inside, and the list of the scope around it.
+---Closes a scope; returns the handles made inside it, and the list of the enclosing scope.
 ---@param entry table
 ---@return ffi.cdata*[] made, ffi.cdata*[]? around
 function binding.close_scope(entry)
@@ -224,20 +227,20 @@ function binding.close_scope(entry)
   return entry.value, scopes:current()
 end
 
----Gives handles their behaviour, once.
+---Sets the metatable of handles; may be called once.
 ---@param meta table
 function binding.metatype(meta)
-  meta.__gc = binding.release -- a finalizer that runs later may still hold the handle: it finds it released
+  meta.__gc = binding.release -- a finalizer that runs later may still use this handle; it then finds the handle released
   ffi.metatype(ref_t, meta)
 end
 
 -- ---- autograd --------------------------------------------------------------------------------------------------------
 
-local modes, outside = extent(), 1 -- of autograd; what it is where none is open
+local modes, outside = extent(), 1 -- the open modes of autograd; the mode where none is open
 binding.modes = modes
 
----Sets what holds for the code that runs. To be called before autograd matters, while `modes.shared`: another coroutine may
----have run since.
+---Sets autograd to the mode of the running coroutine. While `modes.shared`, it has to be called before each operation that
+---autograd may record, because another coroutine may have run since.
 function modes.set()
   local on = modes:current()
   C.ls_grad_enable(on == nil and outside or on)
@@ -257,10 +260,10 @@ local function restore(entry, ok, ...)
   return ...
 end
 
----Runs a function while autograd records, or does not.
+---Runs a function with autograd switched on or off.
 ---@param on integer  1 or 0
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function binding.with_autograd(on, f, ...)
   if modes.shared then modes.set() end

@@ -1,10 +1,11 @@
---- Where the C libraries of luasight are: built or installed together with these modules, or known to the system's loader.
+--- Finds the C libraries of luasight: beside these Lua modules, where both were built or installed together, or where the
+--- system's loader finds them.
 local ffi = require "ffi"
 local header = require "luasight.ffi.header"
 
 local library = {}
 
----The file of a library that belongs to these modules.
+---Returns the path of a library that was built or installed with these modules.
 ---@param name "library"|"prompt"
 ---@return string
 function library.place(name)
@@ -15,7 +16,7 @@ function library.place(name)
 end
 
 ---Loads libluasight: the file that LUASIGHT_LIBRARY names, or the one that belongs to these modules, or the system's.
----@return boolean loaded, any library, string path  # the library, or what the loader said
+---@return boolean loaded, any library, string path  # where it is not loaded, `library` is the loader's message
 function library.load()
   local path = os.getenv "LUASIGHT_LIBRARY"
   if not path then

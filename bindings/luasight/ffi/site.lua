@@ -1,16 +1,17 @@
---- Script positions: a number for "examples/x.lua:14" that nodes and errors of the core carry.
+--- Sites: numbers for positions in scripts such as "examples/x.lua:14", which nodes and errors of the core carry.
 ---
---- A site is file number * 2^32 + line. The line is the first one up the stack that is not luasight's own.
+--- A site is file number * 2^32 + line. Its line is the first line up the call stack that is not in a file of luasight
+--- itself.
 local getinfo = debug.getinfo
 
 local site = {}
 
 local SHIFT = 2 ^ 32
-local files = {}   -- source -> number, false for luasight's own files and C
-local names = {}   -- number -> name as shown
-local file_of = setmetatable({}, { __mode = "k" }) -- function -> number of its file: asking for a source costs most of it
+local files = {}   -- source -> file number, or false for luasight's own files and for C
+local names = {}   -- file number -> name of the file in messages
+local file_of = setmetatable({}, { __mode = "k" }) -- function -> file number; asking Lua for the file is slow
 
----Whether a source is a module of luasight: the loader would find it under that name.
+---Returns whether a source is a module of luasight: whether the loader would find it under that module's name.
 local function is_own(source)
   local path = source:match "^@(.*)$"
   if not path then return false end
@@ -35,8 +36,8 @@ local function number_of(info)
   return #names
 end
 
----The line of the script up the stack, but not above `fence`. The frames of `here` and of who called it and of its caller
----are not looked at.
+---Returns the site of the first script line up the stack, 0 if there is none below the function `fence`. The search skips
+---the frames of `here`, of its caller and of the caller's caller.
 local function find(fence)
   for level = 4, 250 do
     local info = getinfo(level, "fl")
@@ -54,18 +55,19 @@ local function find(fence)
   return 0
 end
 
----The function under which a forward is recorded for later: the line that happened to cause it is no place of its nodes.
+---The function at which the search for a node's site ends, while a forward is recorded for later use: the script line that
+---happened to start the recording is not the position of its nodes.
 ---@type function?
 site.fence = nil
 
----The position of the script that called into luasight, for a node; 0 where there is none.
+---Returns the site of the script line that called into luasight, for a node; 0 where there is none.
 ---@return number
 function site.here()
   local number = find(site.fence)
   return number
 end
 
----The position of the script that called into luasight, for an error raised now; 0 where there is none.
+---Returns the site of the script line that called into luasight, for an error raised now; 0 where there is none.
 ---@return number
 function site.script()
   local number = find()
@@ -79,7 +81,7 @@ function site.split(number)
   if file then return file, number % SHIFT end
 end
 
----"examples/x.lua:14"
+---Returns a site as text, such as "examples/x.lua:14".
 ---@param number number
 ---@return string
 function site.text(number)

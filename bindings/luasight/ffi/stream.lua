@@ -1,7 +1,7 @@
---- Lua arguments as an argument stream of the core: an array of ls_value that is reused by the next call.
+--- Writes Lua arguments as an argument stream of the core: an array of ls_value that later calls reuse.
 ---
---- Encoders hold the arrays: one for the arguments of a call, one for its results. Whoever calls the core takes an encoder,
---- has it alone, and gives it back when the results are handles:
+--- An encoder holds two arrays: one for the arguments of a call, one for its results. A caller of the core takes an
+--- encoder, uses it alone, and returns it once the results are handles:
 ---
 ---     local e = take()
 ---     local values, n, has_node = e.encode_args(...)
@@ -9,9 +9,9 @@
 ---     ... handles of e.results
 ---     give(e)
 ---
---- A finalizer may run at any moment in between, from compiled code too, and may call operators itself: it takes another
---- encoder. One that is not given back, since an error came in between, is replaced when the next is taken. What the
---- collector must not free is held by the arguments of the Lua call: it does not see the handles in an array.
+--- A finalizer may run at any moment in between, even from compiled code, and may call operators itself: it takes another
+--- encoder. An encoder that is not returned because of an error is replaced when the next one is taken. The collector does
+--- not see the handles in the array: the arguments of the Lua call keep them alive.
 local constants = require "luasight.ffi.constants"
 
 local floor = math.floor
@@ -27,14 +27,14 @@ return function(binding)
   local istype = ffi.istype
   local int64_t, uint64_t = ffi.typeof "int64_t", ffi.typeof "uint64_t"
   local modes = binding.modes
-  local idle -- an encoder that nobody has, or false
+  local idle -- an encoder that is not in use, or false
 
   local stream = {}
 
   local function new()
     local capacity = 0
-    local values, refs, kinds, ints, floats, texts -- one memory, seen as each of its fields
-    local has_node                           -- a node was encoded since the last `encode_args`
+    local values, refs, kinds, ints, floats, texts -- the array, and pointers to each of its fields in the same memory
+    local has_node                           -- whether a node was encoded since the last `encode_args`
 
     local function grow(at_least)
       local size = math.max(64, capacity * 2, at_least)
@@ -47,7 +47,7 @@ return function(binding)
     grow(64)
 
     local results = ffi.new("ls_value[?]", constants.LS_RESULTS)
-    ---@class luasight.Encoder  arguments of a call, and room for its results
+    ---@class luasight.Encoder  the arguments of a call, and memory for its results
     local e = { results = results, handles = ffi.cast("ls_ref *", results), count = ffi.new "int32_t[1]" }
     local put
 
@@ -58,11 +58,11 @@ return function(binding)
 
     local function put_list(n, list, aux)
       if getmetatable(list) ~= nil then
-        refuse("argument", "an object is no argument of an operator")
+        refuse("argument", "an object with a metatable cannot be an argument of an operator")
       end
       local length = #list
       if length == 0 and next(list) ~= nil then
-        refuse("argument", ("names (%s =) can only stand in the last argument"):format(tostring((next(list)))))
+        refuse("argument", ("named arguments (%s = ...) belong in the last argument"):format(tostring((next(list)))))
       end
       kinds[4 * n], kinds[4 * n + 1], ints[2 * n + 1] = OPEN, aux, length
       n = n + 1
@@ -70,7 +70,8 @@ return function(binding)
       return n
     end
 
-    ---Writes one value at place n and gives the next place. A Lua list becomes a sequence of kind `aux` (LS_LIST).
+    ---Writes one value at place n and returns the next free place. A Lua list becomes a sequence of kind `aux` (LS_LIST
+    ---where it is nil).
     ---@param n integer
     ---@param v any
     ---@param aux integer?
@@ -90,7 +91,7 @@ return function(binding)
         elseif istype(int64_t, v) or istype(uint64_t, v) then
           kinds[4 * n], ints[2 * n + 1] = INT, v
         else
-          refuse("argument", ("%s is no argument of an operator"):format(tostring(v)))
+          refuse("argument", ("%s cannot be an argument of an operator"):format(tostring(v)))
         end
       elseif t == "number" then
         if v == floor(v) and v >= -2 ^ 63 and v < 2 ^ 63 then
@@ -107,7 +108,7 @@ return function(binding)
       elseif t == "table" then
         return put_list(n, v, aux or LIST)
       else
-        refuse("argument", ("a %s is no argument of an operator"):format(t))
+        refuse("argument", ("a %s cannot be an argument of an operator"):format(t))
       end
       return n + 1
     end
@@ -115,17 +116,17 @@ return function(binding)
     local function put_keywords(n, options)
       for name, v in pairs(options) do
         if type(name) ~= "string" then
-          refuse("argument", "a table of keyword arguments has names only")
+          refuse("argument", "a table of keyword arguments can only have names as keys")
         end
         if name == "reduction" and type(v) == "string" then
-          v = REDUCTIONS[v] or refuse("argument", ("reduction is none, mean or sum, not %q"):format(v))
+          v = REDUCTIONS[v] or refuse("argument", ("reduction is one of none, mean and sum, not %q"):format(v))
         end
         n = e.put_key(n, name, v)
       end
       return n
     end
 
-    ---The arguments of an operator: a trailing table without a list part holds keyword arguments.
+    ---Encodes the arguments of an operator: a trailing table that has names only holds its keyword arguments.
     ---@param ... any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_args(...)
@@ -152,7 +153,7 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---Two values.
+    ---Encodes two values.
     ---@param a any
     ---@param b any
     ---@return ffi.cdata* stream, integer n, boolean has_node
@@ -162,7 +163,7 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---One value; a Lua list takes several places (n > 1).
+    ---Encodes one value; a Lua list takes several places of the stream (n > 1).
     ---@param v any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_one(v)
@@ -171,7 +172,8 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---The elements of one sequence of kind `aux`, Lua lists inside becoming such sequences too.
+    ---Encodes its arguments as the elements of one sequence of kind `aux`; Lua lists among them become sequences of the
+    ---same kind.
     ---@param aux integer  LS_TUPLE or LS_LIST
     ---@param ... any
     ---@return ffi.cdata* stream, integer n, boolean has_node
@@ -183,11 +185,11 @@ return function(binding)
       return values, n, has_node
     end
 
-    ---The scratch array after the last encoding; it moves when it grows.
+    ---Returns the array of the last encoding; the array moves when it grows.
     ---@return ffi.cdata*
     function e.scratch() return values end
 
-    ---Writes a bare stream item (LS_SLICE, LS_ELLIPSIS, LS_OPEN, ...).
+    ---Writes one item of a stream that has no Lua value (LS_SLICE, LS_ELLIPSIS, LS_OPEN, ...).
     ---@param n integer
     ---@param kind integer
     ---@param aux integer
@@ -199,7 +201,7 @@ return function(binding)
       return n + 1
     end
 
-    ---Writes a named value: an element of a struct, a keyword argument.
+    ---Writes a value with its name: an element of a struct, or a keyword argument.
     ---@param n integer
     ---@param name string
     ---@param v any
@@ -210,7 +212,7 @@ return function(binding)
       return put(n + 1, v)
     end
 
-    ---Whether a node was encoded since `restart`.
+    ---Returns whether a node was encoded since the last call of `restart`.
     ---@return boolean
     function e.has_node() return has_node end
     function e.restart() has_node = false end
@@ -220,7 +222,8 @@ return function(binding)
   end
   idle = new()
 
-  ---An encoder that nobody else has. A call of the core follows, so autograd is set as the coroutine that runs has it.
+  ---Returns an encoder that nothing else uses. Since a call of the core follows, autograd is set to the mode of the running
+  ---coroutine.
   ---@return luasight.Encoder
   function stream.take()
     if modes.shared then modes.set() end
@@ -229,7 +232,7 @@ return function(binding)
     return e or new()
   end
 
-  ---Gives an encoder back, for the next call.
+  ---Returns an encoder to the pool of one, for the next call.
   ---@param e luasight.Encoder
   function stream.give(e) idle = e end
 

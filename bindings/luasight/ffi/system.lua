@@ -1,7 +1,7 @@
---- What the operating system is asked for: terminals, time, folders, the handler of Ctrl-C.
+--- Calls of the operating system: terminals, time, folders, locks, and the handler of Ctrl-C.
 local ffi = require "ffi"
 
--- Under names of our own, because a script may declare these functions itself, with structures of its own.
+-- The functions have names that begin with luasight_, because a script may declare them itself, with structures of its own.
 ffi.cdef [[
 typedef struct { unsigned short rows, columns, x, y; } luasight_window;
 typedef struct { long seconds, nanoseconds; } luasight_time;
@@ -34,7 +34,7 @@ function system.is_terminal(number) return ffi.C.luasight_isatty(number) ~= 0 en
 
 local window = ffi.new "luasight_window"
 
----The columns of the terminal behind a file, 80 where there is none.
+---Returns the width in columns of the terminal behind a file descriptor, 80 where it is not a terminal.
 ---@param number integer
 ---@return integer
 function system.columns(number)
@@ -44,27 +44,27 @@ end
 
 local polled = ffi.new "luasight_poll"
 
----Whether the terminal behind a file is gone.
+---Returns whether the terminal behind a file descriptor has been closed.
 ---@param number integer
 ---@return boolean
 function system.has_hung_up(number)
   polled.number, polled.wanted, polled.found = number, 0, 0
   ffi.C.luasight_poll_files(polled, 1, 0)
-  return polled.found ~= 0 -- only hang-up and errors are told unasked
+  return polled.found ~= 0 -- poll reports only hang-ups and errors where nothing else was asked for
 end
 
 local time = ffi.new "luasight_time"
 
----Seconds since some moment in the past; never goes back.
+---Returns the seconds since an unspecified moment in the past; the clock never goes back.
 ---@return number
 function system.now()
   ffi.C.luasight_clock_gettime(MONOTONIC, time)
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
----Makes a folder and those above it, for the user alone unless told.
+---Makes a folder and its parents; unless `mode` says otherwise, only the user may read them.
 ---@param path string
----@param mode string?  "700"
+---@param mode string?  the permissions in octal ("700")
 function system.make_folder(path, mode)
   local number = tonumber(mode or "700", 8)
   for at in path:gmatch "()/" do
@@ -73,15 +73,15 @@ function system.make_folder(path, mode)
   ffi.C.luasight_mkdir(path, number)
 end
 
----Why the last call of the operating system failed.
+---Returns why the last call of the operating system failed.
 ---@return string
 function system.last_problem() return ffi.string(ffi.C.luasight_strerror(ffi.errno())) end
 
 local CREATE, READ_WRITE, CLOSE_ON_EXEC, EXCLUSIVE, NOT_NOW = 0x40, 2, 0x80000, 2, 4
 
----Takes the lock that a file stands for, as other programs do with flock. Held until `unlock`, or the end of the process.
----@param path string  made where it is not there
----@return integer|false|nil lock, string? problem  # false: another has it; nil: it cannot be made
+---Locks a file with flock, as other programs do. The lock is held until `unlock` or the end of the process.
+---@param path string  the file, which is made where it does not exist
+---@return integer|false|nil lock, string? problem  # false: another process holds the lock; nil: the file cannot be opened
 function system.lock(path)
   local number = ffi.C.luasight_open(path, READ_WRITE + CREATE + CLOSE_ON_EXEC, ffi.cast("int", tonumber("664", 8)))
   if number < 0 then return nil, system.last_problem() end
@@ -93,12 +93,12 @@ end
 ---@param lock integer
 function system.unlock(lock) ffi.C.luasight_close(lock) end
 
----The name under which a file is made before it takes the place of another; no other process takes it.
+---Returns the name under which a new file is written before it is renamed to `path`; no other process uses this name.
 ---@param path string
 ---@return string
 function system.beside(path) return ("%s.%d.new"):format(path, ffi.C.luasight_getpid()) end
 
----Makes a symbolic link, in the place of whatever is there.
+---Makes a symbolic link at `path`, which replaces whatever file is there.
 ---@param target string
 ---@param path string
 ---@return boolean made
@@ -108,11 +108,11 @@ function system.link(target, path)
   return ffi.C.luasight_symlink(target, beside) == 0 and os.rename(beside, path) == true
 end
 
----Waits.
+---Waits for some seconds.
 ---@param seconds number
 function system.sleep(seconds) ffi.C.luasight_poll_files(polled, 0, math.ceil(seconds * 1000)) end
 
----Opens a file as io.open does; one that is made is for the user alone.
+---Opens a file as io.open does; if the file is new, only the user may read it.
 ---@param path string
 ---@param mode string
 ---@return file*? file, string? problem
@@ -123,7 +123,7 @@ function system.open_private(path, mode)
   return file, problem
 end
 
----A function that sets the handler of Ctrl-C to what it is now: LuaJIT's own is good for one interrupt and takes itself out.
+---Returns a function that restores the present handler of Ctrl-C: LuaJIT's own handler removes itself after one interrupt.
 ---@return fun()
 function system.keep_interrupt()
   local ignore = ffi.cast("luasight_handler", 1)
@@ -133,7 +133,7 @@ function system.keep_interrupt()
   return set
 end
 
----Stops this process and those it runs with, as Ctrl-Z does; returns when it goes on.
+---Suspends this process and its process group, as Ctrl-Z does; returns when the process is resumed.
 function system.suspend() ffi.C.luasight_kill(0, STOP) end
 
 return system

@@ -1,8 +1,9 @@
 --- Tables of methods that notice a dot where a colon belongs: `x.save()` for `x:save()`.
 local failure = require "luasight.base.error"
 
----A table whose functions, once set, refuse to run for anything but `is_self`.
----@param owner string                  how the message names what the methods are of
+---Makes a table of methods: each function set in it raises an error when its first argument is not the object that
+---`is_self` accepts.
+---@param owner string                  the object's name in the error message
 ---@param is_self fun(v: any): boolean
 ---@return table<string, function>
 return function(owner, is_self)

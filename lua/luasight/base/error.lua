@@ -1,15 +1,15 @@
---- Errors: tables that print themselves, raised at the script's line.
+--- Errors are tables with a `__tostring`, raised at the line of the script.
 local constants = require "luasight.ffi.constants"
 local site = require "luasight.ffi.site"
 
 ---@class luasight.Error
----@field code string      what kind: "name", "index", "shape", ...; see `codes`
----@field message string   one line
----@field point string?    the model point, "transformer.h.3.output"
----@field file string?     the script
+---@field code string      the kind of the error: "name", "index", "shape", ...; see `codes`
+---@field message string   one line of text
+---@field point string?    the point of the model, such as "transformer.h.3.output"
+---@field file string?     the script in which the error occurred
 ---@field line integer?
 ---@field hint string?     what to do next
----@field cause string?    the libtorch or system error beneath
+---@field cause string?    the error of libtorch or of the system behind it
 local Error = {}
 Error.__index = Error
 
@@ -34,7 +34,7 @@ for name, number in pairs(constants) do
   if code then failure.codes[number] = code:lower() end
 end
 
----Raises at the first line of the stack that is not luasight's own; `file` and `line` in `fields` say otherwise.
+---Raises an error at the first line up the stack that is not luasight's own, unless `fields` has a `file` and a `line`.
 ---@param code string
 ---@param message string
 ---@param fields table?
@@ -45,7 +45,7 @@ function failure.raise(code, message, fields)
   error(setmetatable(e, Error), 0)
 end
 
----Whether a caught value is one of ours.
+---Returns whether a caught value is an error of luasight.
 ---@param e any
 ---@return boolean
 function failure.is(e) return getmetatable(e) == Error end
@@ -58,7 +58,7 @@ function failure.quoted(name)
   return '"' .. (#text > 160 and text:sub(1, 157) .. "..." or text) .. '"'
 end
 
----Any error as one line, the hint in brackets behind it.
+---Returns any error as one line; its hint follows in brackets.
 ---@param e any
 ---@return string
 function failure.line(e)

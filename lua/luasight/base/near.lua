@@ -1,7 +1,7 @@
---- Near misses: the names closest to one that does not exist.
+--- Near misses: for a name that does not exist, finds the existing names that are closest to it.
 local near = {}
 
----Edit distance with swaps of neighbours, or a number above `limit`.
+---Returns the edit distance of two names (a swap of neighbours counts as one edit), or a number above `limit`.
 local function distance(a, b, limit)
   if math.abs(#a - #b) > limit then return limit + 1 end
   local before, last, row = {}, {}, {}
@@ -20,7 +20,7 @@ local function distance(a, b, limit)
   return last[#b]
 end
 
----A list without its repetitions.
+---Returns the list without repeated names.
 ---@param names string[]
 ---@return string[]
 function near.distinct(names)
@@ -32,7 +32,7 @@ function near.distinct(names)
   return list
 end
 
----The text ` (did you mean "a" or "b"?)`, "" where nothing is near.
+---Returns the text ` (did you mean "a" or "b"?)`, or "" where no name is near.
 ---@param name string
 ---@param names string[]
 ---@return string

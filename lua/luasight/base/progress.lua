@@ -1,21 +1,21 @@
---- Progress of loops that take long: a bar with the rate and the time left, on standard error, where that is a terminal.
+--- Progress of long loops: a bar with the rate and the remaining time, on standard error where that is a terminal.
 ---
----     for i, prompt in ls.progress(prompts) do ... end     a list
----     for i in ls.progress(1000) do ... end                1 to 1000
----     for name, t in ls.progress(pairs(state)) do ... end  any iterator; { total = n } behind a lone one
+---     for i, prompt in ls.progress(prompts) do ... end     over a list
+---     for i in ls.progress(1000) do ... end                from 1 to 1000
+---     for name, t in ls.progress(pairs(state)) do ... end  over any iterator; { total = n } may follow an iterator alone
 ---
---- `ls.progress.enabled = false` or LUASIGHT_PROGRESS=0 turn it off.
+--- `ls.progress.enabled = false` or the environment variable LUASIGHT_PROGRESS=0 turn the bars off.
 local failure = require "luasight.base.error"
 local options_of = require "luasight.base.options"
 local system = require "luasight.ffi.system"
 
-local WIDTH, EVERY = 30, 0.1 -- columns of the bar; seconds between two pictures
+local WIDTH, EVERY = 30, 0.1 -- the columns of the bar; the seconds between two redraws
 
 ---@class luasight.ProgressOptions
----@field total integer?  how many steps there are, where that is known
----@field done integer?   how many an earlier run has done (0)
----@field label string?   what is being done
----@field after number?   seconds before anything is shown (0)
+---@field total integer?  the number of steps, where it is known
+---@field done integer?   the number of steps that an earlier run has done (0)
+---@field label string?   a text that says what is being done
+---@field after number?   the seconds before the bar is first shown (0)
 
 ---@class luasight.ProgressBar
 ---@field private _done integer
@@ -24,15 +24,15 @@ local Bar = {}
 Bar.__index = Bar
 
 ---@class luasight.Progress
----@field enabled boolean  false: no bars
+---@field enabled boolean  whether bars are shown
 ---@overload fun(over: any, ...): fun(): any
 local progress = { enabled = os.getenv "LUASIGHT_PROGRESS" ~= "0" }
 
-local current ---@type luasight.ProgressBar?  the one whose line the cursor is on
+local current ---@type luasight.ProgressBar?  the bar on whose line the cursor is
 
 -- ---- the line ----------------------------------------------------------------------------------------------------------
 
----Seconds as minutes, or hours and minutes.
+---Returns seconds as text: minutes:seconds, or hours:minutes:seconds.
 ---@param seconds number
 ---@return string
 function progress.clock(seconds)
@@ -46,12 +46,12 @@ local function speed(per_second)
   return ("%.4g s each"):format(1 / per_second)
 end
 
--- Columns of a text, a character each.
+-- Returns the number of characters of a text; each is taken as one column.
 local function columns(text) return select(2, text:gsub("[^\128-\191]", "")) end
 
----The text of a bar: what is done, how fast, how long it will take.
+---Returns the text of a bar: the steps that are done, the rate, and the time that remains.
 ---@param bar { done: integer, first: integer, total: integer?, seconds: number, label: string?, text: string? }
----@param width integer  columns there are
+---@param width integer  the columns of the terminal
 ---@return string
 function progress.line(bar, width)
   local parts = {}
@@ -84,9 +84,9 @@ end
 
 -- ---- bars --------------------------------------------------------------------------------------------------------------
 
----Says how far it is; draws now and then.
+---Sets the number of steps that are done; the bar is redrawn at most every 0.1 seconds.
 ---@param done integer
----@param text string?  stands behind the numbers
+---@param text string?  a text behind the numbers
 function Bar:set(done, text)
   self._done, self._text = done, text
   if not self._live or not progress.enabled then return end
@@ -94,11 +94,11 @@ function Bar:set(done, text)
   if now - self._start >= self._after and now - (self._drawn or -1) >= EVERY then draw(self, now) end
 end
 
----One more step is done.
+---Counts one more step as done.
 ---@param text string?
 function Bar:step(text) self:set(self._done + 1, text) end
 
----Ends the line of the bar, so that what is printed next stands alone.
+---Ends the line of the bar, so that later output begins on a new line.
 function Bar:close()
   if self._drawn and progress.enabled and not self._closed then
     draw(self, system.now())
@@ -107,11 +107,11 @@ function Bar:close()
   self._closed = true
 end
 
----Minutes and seconds since it was made.
+---Returns the time since the bar was made, as minutes and seconds.
 ---@return string
 function Bar:elapsed() return progress.clock(system.now() - self._start) end
 
----A bar for a loop of one's own: `bar:set(done, text)`, `bar:step()`, `bar:close()`.
+---Makes a bar for a loop that calls `bar:set(done, text)`, `bar:step()` and `bar:close()` itself.
 ---@param options luasight.ProgressOptions?
 ---@return luasight.ProgressBar
 function progress.new(options)
@@ -121,7 +121,7 @@ function progress.new(options)
     _after = options.after or 0, _start = system.now(), _live = system.is_terminal(2) }, Bar)
 end
 
----Ends the line of a bar that was left in the middle of its loop.
+---Ends the line of a bar whose loop was left early.
 function progress.leave()
   if not current then return end
   current = nil
@@ -131,7 +131,7 @@ end
 
 -- ---- loops -------------------------------------------------------------------------------------------------------------
 
----Around an iterator: the step is done when the next one is asked for.
+---Wraps an iterator: a step counts as done when the loop asks for the next one.
 local function around(bar, f, state, control)
   local begun = false
   local function hand_on(first, ...)
@@ -156,7 +156,7 @@ local function with_total(options, total)
 end
 
 ---@param over any  a list, a number, or an iterator
----@param ... any    behind an iterator what `pairs` and its like give with it; then the options
+---@param ... any    for an iterator, the state and control values that `pairs` returns with it; then the options
 ---@return fun(): any ...
 local function loop(_, over, ...)
   if type(over) == "number" then

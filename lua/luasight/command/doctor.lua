@@ -1,4 +1,5 @@
---- `luasight doctor`: what is installed, what is missing, and how to get it. Works where nothing is built yet.
+--- `luasight doctor`: lists what is installed and what is missing, and how to get it. The command works before luasight is
+--- built.
 local doctor = { about = "says what is installed, what is missing, and how to get it", arguments = {},
   options = { { "--json", "an object for programs" } } }
 
@@ -8,9 +9,9 @@ local function try(f)
   return nil, (tostring(result):gsub("\n.*", ""))
 end
 
--- ---- what there is -----------------------------------------------------------------------------------------------------
+-- ---- programs, libraries and devices -----------------------------------------------------------------------------------
 
----The file of a library that this process has loaded.
+---Returns the path of a library that this process has loaded.
 local function loaded_from(name)
   local maps = io.open "/proc/self/maps"
   if not maps then return nil end
@@ -37,7 +38,7 @@ local function devices(torch)
   return list
 end
 
----One line: luasight, LuaJIT, libtorch, threads, devices.
+---Returns one line with the versions of luasight, LuaJIT and libtorch, and the threads and devices.
 ---@return string
 function doctor.version()
   local ls = require "luasight"
@@ -49,10 +50,10 @@ end
 
 ---@class luasight.Check
 ---@field name string
----@field found string|false  what is there
----@field needed boolean      whether luasight does not work without
----@field get string?         how to get it
----@field use string?         what it is for
+---@field found string|false  a description of what was found
+---@field needed boolean      whether luasight does not work without it
+---@field get string?         how to install it
+---@field use string?         the purpose for which it is needed
 
 local function check_library(add)
   local ls, problem = try(function() return require "luasight" end)
@@ -68,7 +69,8 @@ local function check_library(add)
     use = #list == 1 and "no CUDA device, or a libtorch without CUDA" or nil }
 end
 
--- Where models and examples may be: in the source tree, beside an installed one, in the rock.
+-- Returns the folders in which models and examples may be: the source tree, the share folder of an installed luasight, a
+-- rock.
 local function data_folders()
   local here = package.searchpath("luasight.command.doctor", package.path)
   local list = { (here:gsub("/lua/luasight/command/doctor%.lua$", "")), (here:gsub("/share/lua/5%.1/.*$", "/share/luasight")) }
@@ -143,7 +145,7 @@ function doctor.run(_, options)
   end
   if not complete then
     io.stdout:flush()
-    error("something that luasight needs is missing; see above", 0)
+    error("something that luasight needs is missing; the list above has it", 0)
   end
 end
 

@@ -1,4 +1,4 @@
---- `luasight generate FOLDER PROMPT`: continues a text, token by token as they come.
+--- `luasight generate FOLDER PROMPT`: continues a text and prints each token as soon as it is generated.
 local failure = require "luasight.base.error"
 local usage = require "luasight.command.options"
 
@@ -30,7 +30,7 @@ local generate = { about = "continues a text with a language model, token by tok
 
 local not_of_generation = { device = true, dtype = true, json = true, ["no-cache"] = true }
 
--- The options as model:generate names them.
+-- Returns the options under the names that model:generate uses.
 local function settings_of(options)
   local settings = {}
   if options["no-cache"] then settings.use_cache = false end
@@ -40,7 +40,7 @@ local function settings_of(options)
   return settings
 end
 
--- An option that is wrong is a wrong call, whoever finds out.
+-- Reports an error in an argument as a wrong call of the command, even where the library and not the command found it.
 local function checked(f, ...)
   local function hand_on(ok, ...)
     if ok then return ... end
@@ -51,9 +51,9 @@ local function checked(f, ...)
   return hand_on(pcall(f, ...))
 end
 
--- ---- one text, as it comes ---------------------------------------------------------------------------------------------
+-- ---- one text, printed as it is generated ------------------------------------------------------------------------------
 
----Calls `show` with each piece; gives the new text and its ids.
+---Generates a text and calls `show` with each part of it; returns the new text and its ids.
 ---@param model userdata
 ---@param ids integer[]
 ---@param settings table

@@ -1,11 +1,11 @@
---- The command line: scripts, lines, the shell, and commands, each a file of this folder.
+--- The command line: runs scripts, lines of Lua, the shell, and commands, each of which is a file of this folder.
 local options = require "luasight.command.options"
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
 
 local command = {}
 
--- In the order of the help. A new command is a word here and the file of its name.
+-- The names of the commands in the order of the help. A new command needs its name here and a file of that name.
 local names = { "inspect", "lens", "generate", "models", "doctor" }
 
 local usage = [==[
@@ -44,7 +44,7 @@ end
 local function fail(text, status)
   io.stdout:flush()
   io.stderr:write("luasight: ", text, "\n")
-  os.exit(status or 1, true) -- what is held is let go first
+  os.exit(status or 1, true) -- closing the Lua state releases all handles first
 end
 
 local function handler(e)
@@ -55,7 +55,7 @@ local function handler(e)
   return { text = text, status = status }
 end
 
--- Runs a loaded chunk; ends the process with one line where it fails.
+-- Runs a loaded chunk; after an error prints one line and ends the process.
 local function run(chunk, problem, ...)
   if not chunk then fail(problem) end
   local ok, e = xpcall(chunk, handler, ...)
@@ -66,7 +66,7 @@ local function run(chunk, problem, ...)
   end
 end
 
--- Loads a script. One that is not there may have been meant as a command.
+-- Loads a script. Where the file does not exist, the name may have been meant as a command.
 local function load_script(path, for_shell)
   if path == "-" then return loadfile() end
   local file = io.open(path)
@@ -79,7 +79,7 @@ local function load_script(path, for_shell)
   return loadfile(path)
 end
 
--- What a line may use without asking for it.
+-- Defines the globals that lines of Lua and the shell may use without require.
 local function give_globals()
   local given = {
     ls = function() return require "luasight" end,
@@ -87,7 +87,7 @@ local function give_globals()
     nn = function() return require "luasight".nn end,
   }
   setmetatable(_G, {
-    __names = function() return { "ls", "torch", "nn" } end, -- for completion
+    __names = function() return { "ls", "torch", "nn" } end, -- the names that the shell's completion offers
     __index = function(_, name)
       if not given[name] then return nil end
       local value = given[name]()
@@ -99,7 +99,7 @@ end
 
 local function version() print(require "luasight.command.doctor".version()) end
 
--- Moves the arguments so that arg[0] is the script, as for any script.
+-- Moves the arguments so that arg[0] is the script, as Lua has it for any script.
 local function shift(arg, by)
   local moved = {}
   for i, v in pairs(arg) do moved[i - by] = v end
@@ -113,7 +113,7 @@ local function run_command(name, arguments)
   if given then chosen.run(given, chosen_options) end
 end
 
----Does what the arguments of the program say.
+---Runs what the arguments of the program ask for.
 ---@param arg table
 function command.main(arg)
   local at, lines, shell = 1, 0, false
@@ -122,7 +122,7 @@ function command.main(arg)
     local option = arg[at]
     at = at + 1
     if option == "-e" then
-      local line = arg[at] or fail("-e needs a line of Lua", 2)
+      local line = arg[at] or fail("the option -e needs a line of Lua", 2)
       lines = lines + 1
       run(loadstring(line, "=(command line)"))
       at = at + 1
@@ -150,7 +150,7 @@ function command.main(arg)
   if not shell and (script or lines > 0) then return end
   local whole = true
   run(function() whole = require "luasight.shell".start() end)
-  if not whole then os.exit(1, true) end -- the errors have been told
+  if not whole then os.exit(1, true) end -- the errors have been printed already
 end
 
 return command

@@ -1,5 +1,5 @@
---- `luasight inspect FOLDER`: the modules of a model with shapes, dtypes and numbers of parameters, from config.json and the
---- headers of the weight files; no weights are read.
+--- `luasight inspect FOLDER`: lists the modules of a model with shapes, dtypes and numbers of parameters, from config.json
+--- and the headers of the weight files; no weights are read.
 local outline = require "luasight.view.module_tree"
 
 local inspect = { about = "shows the modules of a model folder: shapes, dtypes, parameters; reads no weights",
@@ -9,9 +9,10 @@ local inspect = { about = "shows the modules of a model folder: shapes, dtypes, 
     { "--json", "an object for programs: every tensor" },
   } }
 
--- ---- what the folder says ----------------------------------------------------------------------------------------------
+-- ---- the content of the folder -----------------------------------------------------------------------------------------
 
--- The network of a configuration without memory for its weights, and its architecture; nil where luasight has none.
+-- Returns the network of a configuration without memory for its weights, and its architecture; nil where luasight has no
+-- such family.
 local function network(config)
   local models = require "luasight.models"
   if not models.files[config.model_type] then return nil end
@@ -19,7 +20,8 @@ local function network(config)
   return require "luasight.nn".skip_init(architecture.new, config), architecture
 end
 
----Path of a parameter -> what its file says; without an architecture the names of the file are the paths.
+---Returns the file's description of each parameter by the parameter's path; without an architecture, names in the file are
+---taken as paths.
 local function read_headers(folder, architecture)
   local weights, found, bytes = require "luasight.files.checkpoint".read(folder), {}, 0
   for _, name in ipairs(weights:keys()) do
@@ -43,7 +45,7 @@ local function tensor_of(path, name, found, tied, shape)
   return { name = name, shape = list, dtype = there and there.dtype, count = count, tied = other }
 end
 
--- From the network: classes and order are known.
+-- Returns the outline of a network, whose classes and order of modules are known.
 local function of_network(net, found, tied)
   return outline.of_network(net, function(path, name, t)
     if found[path] or tied[path] then return tensor_of(path, name, found, tied, outline.sizes(t.shape)) end
@@ -65,7 +67,7 @@ local function finish(node)
   return node
 end
 
--- From the names of the tensors alone.
+-- Returns an outline that is made of the names of the tensors alone.
 local function of_names(found)
   local root = { name = "", tensors = {}, children = {}, known = {}, count = 0 }
   for path in pairs(found) do
@@ -91,7 +93,7 @@ local function size_text(bytes)
   end
 end
 
--- The dtype that most numbers have.
+-- Returns the dtype of most of the numbers.
 local function common_dtype(found)
   local counts, best = {}, nil
   for _, entry in pairs(found) do
@@ -111,7 +113,7 @@ local function tensors_text(node, dtype)
   return table.concat(parts, ", ")
 end
 
--- The lines of a module and all below: { name, class, count, tensors }.
+-- Returns the lines for a module and for all below it, each as { name, class, count, tensors }.
 local function rows_of(node, depth, dtype, all, rows)
   rows[#rows + 1] = { ("  "):rep(depth) .. node.name, node.class or "", node.count > 0 and outline.grouped(node.count) or "",
     tensors_text(node, dtype) }
@@ -154,7 +156,7 @@ end
 ---@param arguments string[]
 ---@param options { all: boolean?, json: boolean? }
 function inspect.run(arguments, options)
-  local _ = require "luasight" -- shapes get their words from it
+  local _ = require "luasight" -- loading luasight gives shapes their methods
   local folder = require "luasight.lm.hub".locate(arguments[1], { model = true, weights = true })
   local config = require "luasight.files.checkpoint".config(folder)
   local net, architecture = network(config)

@@ -1,4 +1,4 @@
---- `luasight lens FOLDER PROMPT`: the logit lens. What would the model say next if it stopped after each layer?
+--- `luasight lens FOLDER PROMPT`: the logit lens, which shows the model's next token if it stopped after each layer.
 local failure = require "luasight.base.error"
 
 local lens = { about = "what a language model would say if it stopped after each layer", arguments = { "FOLDER", "PROMPT" },
@@ -11,15 +11,16 @@ local lens = { about = "what a language model would say if it stopped after each
     { "--out", "a heat map of all positions: its name ends in .svg, .png, .html or .txt", value = "FILE" },
   } }
 
--- ---- looking -----------------------------------------------------------------------------------------------------------
+-- ---- reading the model -------------------------------------------------------------------------------------------------
 
----The norm behind the last layer; nil where layers normalise by themselves.
+---Returns the norm behind the last layer; nil where each layer normalizes its own output.
 local function norm_of(model)
   local has, norm = pcall(function() return model.norm end)
   return has and norm or nil
 end
 
----The K most likely tokens at a place of the stream (1 T C) after the embedding and after each layer, from 0: values, ids.
+---Returns values and ids of the K most likely tokens, after the embedding and after each layer (from 0), at an index of the
+---residual stream (1 T C).
 local function tops_at(model, prompt, k, place)
   local norm, head = norm_of(model), model.head
   local tops = {}
@@ -35,7 +36,7 @@ local function tops_at(model, prompt, k, place)
   return tops
 end
 
----The K most likely tokens after the embedding and after each block: lists of { token, probability }.
+---Returns the K most likely tokens after the embedding and after each block, as lists of { token, probability }.
 local function look(model, prompt, k, position)
   local tops, layers = tops_at(model, prompt, k, ("0, %d"):format(position)), {}
   for i = 0, #tops do
@@ -47,7 +48,7 @@ local function look(model, prompt, k, position)
   return layers
 end
 
----The most likely token at every position, as a heat map.
+---Draws the most likely token at every position as a heat map.
 local function draw(model, prompt, path)
   local tops, tokenizer = tops_at(model, prompt, 1, "0"), model.tokenizer
   local values, text, rows, columns = {}, {}, {}, {}
@@ -93,7 +94,7 @@ function lens.run(arguments, options)
   if #ids == 0 then failure.raise("argument", "the prompt has no tokens") end
   local position = options.position < 0 and options.position + #ids or options.position
   if position < 0 or position >= #ids then
-    failure.raise("index", ("the prompt has %d tokens; there is no position %d"):format(#ids, options.position))
+    failure.raise("index", ("the prompt has %d tokens, so there is no position %d"):format(#ids, options.position))
   end
   local vocabulary = model.config.vocab_size
   if options.top > vocabulary then

@@ -1,4 +1,4 @@
---- `luasight models`: which kinds of models can be loaded.
+--- `luasight models`: lists the families of models that can be loaded.
 local models = { about = "lists the families of models that can be loaded", arguments = {},
   options = { { "--json", "a list for programs" } } }
 

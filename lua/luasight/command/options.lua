@@ -1,25 +1,25 @@
---- The options and arguments of a command, by its description, and its help.
+--- Reads the options and arguments of a command by the command's description, and prints its help.
 local near = require "luasight.base.near"
 
 local options = {}
 
 ---@class luasight.CommandOption
 ---@field [1] string       "--top"
----@field [2] string       what it does
----@field value string?    the word for its value; without, it is a switch
+---@field [2] string       a description of the option
+---@field value string?    the word for its value in the help; an option without a value is a switch
 ---@field number boolean?  whether the value is a number
----@field list boolean?    may be given several times: a list
+---@field list boolean?    whether it may be given several times; its values are then a list
 ---@field default any?
 
 ---@class luasight.Command
----@field about string                     one line
----@field arguments string[]               words for what must be given, in order
+---@field about string                     a description of one line
+---@field arguments string[]               the words for the required arguments in the help, in order
 ---@field options luasight.CommandOption[]
 ---@field run fun(arguments: string[], options: table)
 
 local Usage = { __tostring = function(e) return e.usage end }
 
----Raises: the command was called wrongly.
+---Raises an error that says that the command was called wrongly.
 ---@param text string
 function options.fail(text) error(setmetatable({ usage = text }, Usage), 0) end
 
@@ -49,8 +49,8 @@ function options.help(name, command)
   return table.concat(lines, "\n")
 end
 
----A message of the library in the words of the command line: `do_sample = true` becomes `--do-sample`. A name of one word is
----taken for the option only where the message begins with it.
+---Translates a message of the library to the command line: `do_sample = true` becomes `--do-sample`. A name without `_` is
+---taken for an option only where the message begins with it.
 ---@param command luasight.Command
 ---@param text string
 ---@return string
@@ -77,16 +77,16 @@ local function find(name, command, given)
 end
 
 local function value_of(name, option, text)
-  if not text then options.fail(("%s: %s needs a value: %s"):format(name, option[1], option.value)) end
+  if not text then options.fail(("%s: the option %s needs a value: %s"):format(name, option[1], option.value)) end
   if not option.number then return text end
-  return tonumber(text) or options.fail(("%s: %s needs a number, not %q"):format(name, option[1], text))
+  return tonumber(text) or options.fail(("%s: the option %s needs a number, not %q"):format(name, option[1], text))
 end
 
----Reads what a command was given; nil where it was only asked for its help, which is printed.
+---Reads the arguments of a command; returns nil where only its help was asked for, which is printed.
 ---@param name string
 ---@param command luasight.Command
 ---@param given string[]
----@return string[]? arguments, table? options  # options by name, without the dashes
+---@return string[]? arguments, table? options  # the options by name, without the dashes
 function options.read(name, command, given)
   local arguments, read, i, only_arguments = {}, {}, 1, false
   for _, option in ipairs(command.options) do read[option[1]:sub(3)] = option.default end
@@ -103,7 +103,7 @@ function options.read(name, command, given)
       if word:find "^%-%-[^=]+=" then word, value = word:match "^(.-)=(.*)$" end
       local option = find(name, command, word)
       if not option.value then
-        if value then options.fail(("%s: %s takes no value"):format(name, word)) end
+        if value then options.fail(("%s: the option %s takes no value"):format(name, word)) end
         read[word:sub(3)] = true
       else
         if not value then

@@ -1,17 +1,17 @@
---- Checkpoint folders as Hugging Face lays them out: config.json, and weights in one file or in several with an index, as
+--- Checkpoint folders in Hugging Face's layout: config.json, and weights in one file or in several with an index, as
 --- safetensors or as torch.save writes them.
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 local safetensors = require "luasight.files.safetensors"
 local cjson = require("cjson").new()
 
-cjson.decode_invalid_numbers(true) -- older files have a bare Infinity
+cjson.decode_invalid_numbers(true) -- older files have Infinity as a bare word
 
 local checkpoint = {}
 local quoted = safetensors.quoted
 checkpoint.null = cjson.null
 
----Where weights may be, the best first: one file, or an index of several.
+---The names of weight files, the preferred one first; each may also be the name of an index of several files.
 checkpoint.weights = { "model.safetensors", "pytorch_model.bin" }
 checkpoint.index_suffix = ".index.json"
 
@@ -27,7 +27,7 @@ end
 
 local exists = checkpoint.exists
 
----Raises unless this is the path of a folder.
+---Raises an error unless this is the path of a folder.
 ---@param folder string
 function checkpoint.check_folder(folder)
   if type(folder) ~= "string" then
@@ -36,13 +36,13 @@ function checkpoint.check_folder(folder)
     binding.raise("argument", quoted(folder) .. " is not the path of a folder")
   elseif not exists(folder .. "/.") then
     local what = exists(folder) and "is a file, not a folder" or "there is no such folder"
-    binding.raise("io", folder .. ": " .. what, { hint = "give the folder that holds config.json and the weights" })
+    binding.raise("io", folder .. ": " .. what, { hint = "pass the folder that holds config.json and the weights" })
   end
 end
 
 local check_folder = checkpoint.check_folder
 
----The bytes of a file.
+---Returns the bytes of a file.
 ---@param path string
 ---@return string
 function checkpoint.text(path)
@@ -52,11 +52,11 @@ function checkpoint.text(path)
     text, reason = file:read "*a"
     file:close()
   end
-  if not text then binding.raise("io", ("%s: cannot read: %s"):format(path, reason or "not a plain file")) end
+  if not text then binding.raise("io", ("%s: the file cannot be read: %s"):format(path, reason or "not a plain file")) end
   return text
 end
 
----A JSON file that holds an object, as it is: null is `checkpoint.null`.
+---Reads a JSON file that holds an object; null stays `checkpoint.null`.
 ---@param path string
 ---@return table
 function checkpoint.object(path)
@@ -64,17 +64,17 @@ function checkpoint.object(path)
   local ok, value = pcall(cjson.decode, text)
   if not ok then
     local what = text:find("^%s*$") and "the file is empty" or "not valid JSON, or cut short"
-    binding.raise("format", ("%s: %s"):format(path, what),
-      { hint = "fetch the file again", cause = tostring(value) })
+    binding.raise("format", ("%s: the JSON cannot be read: %s"):format(path, what),
+      { hint = "download the file again", cause = tostring(value) })
   elseif type(value) ~= "table" or not text:find("^%s*{") then
-    binding.raise("format", path .. ": does not hold a JSON object", { hint = "fetch the file again" })
+    binding.raise("format", path .. ": the file does not hold a JSON object", { hint = "download the file again" })
   end
   return value
 end
 
 -- ---- config.json ----------------------------------------------------------------------------------------------------
 
----JSON as Lua has it: null is nil, and the tagged floats of newer files are numbers.
+---Converts JSON to Lua: null becomes nil, and the tagged floats of newer files become numbers.
 local function plain(value)
   if value == cjson.null then return nil end
   if type(value) ~= "table" then return value end
@@ -87,10 +87,10 @@ local function plain(value)
   return result
 end
 
--- Where these are null, the file says that there is none, not that it is the usual one; 0 says the same.
+-- Settings for which null, like 0, means that a feature is off, and not that the default holds.
 local off = { "sliding_window", "attn_logit_softcapping", "final_logit_softcapping" }
 
----The folder's config.json as a table; null is nil, or 0 where it turns off what would be on.
+---Returns the folder's config.json as a table; null becomes nil, or 0 for a setting that null switches off.
 ---@param folder string
 ---@return table
 function checkpoint.config(folder)
@@ -98,7 +98,7 @@ function checkpoint.config(folder)
   local path = folder .. "/config.json"
   if not exists(path) then
     binding.raise("io", folder .. ": there is no config.json in this folder",
-      { hint = "give the folder of a model as Hugging Face stores it" })
+      { hint = "pass the folder of a model as Hugging Face stores it" })
   end
   local given = checkpoint.object(path)
   local config = plain(given)
@@ -108,7 +108,7 @@ function checkpoint.config(folder)
   return config
 end
 
----The folder's generation_config.json in the same way, nil where there is none.
+---Returns the folder's generation_config.json in the form of `checkpoint.config`, or nil where there is none.
 ---@param folder string
 ---@return table?
 function checkpoint.generation_config(folder)
@@ -120,8 +120,8 @@ end
 
 ---@class luasight.Checkpoint
 ---@field folder string
----@field private _where table<string, string>                          name of a tensor -> name of its file
----@field private _files table<string, luasight.safetensors.File>        those opened so far
+---@field private _where table<string, string>                          the name of each tensor's file
+---@field private _files table<string, luasight.safetensors.File>        the files opened so far
 local Checkpoint = {}
 Checkpoint.__index = Checkpoint
 
@@ -134,7 +134,7 @@ local function file_of(self, shard)
   return file
 end
 
----The opened file that holds the tensor; raises with the nearest names where there is none.
+---Returns the opened file that holds a tensor; raises an error with the nearest names where there is no such tensor.
 local function locate(self, name)
   local shard = self._where[name]
   if not shard then
@@ -145,12 +145,12 @@ local function locate(self, name)
   if not file:has(name) then
     binding.raise("format", ("%s: the index says that %s is in this file, but it is not"):format(file.path,
       quoted(name)),
-      { hint = "fetch the checkpoint again" })
+      { hint = "download the checkpoint again" })
   end
   return file
 end
 
----The names of all tensors, sorted.
+---Returns the names of all tensors, sorted.
 ---@return string[]
 function Checkpoint:keys()
   local names = {}
@@ -159,32 +159,32 @@ function Checkpoint:keys()
   return names
 end
 
----Whether there is a tensor called `name`.
+---Returns whether there is a tensor called `name`.
 ---@param name string
 ---@return boolean
 function Checkpoint:has(name) return self._where[name] ~= nil end
 
----The tensor called `name`: a view of its file, which is opened at the first use.
+---Returns the tensor called `name`: a view of its file, which is opened at the first use.
 ---@param name string
 ---@return luasight.Tensor
 function Checkpoint:get(name) return (locate(self, name):get(name)) end
 
----dtype, shape and bytes of the tensor called `name`.
+---Returns dtype, shape and bytes of the tensor called `name`.
 ---@param name string
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
 function Checkpoint:describe(name) return (locate(self, name):describe(name)) end
 
----The memory of a tensor that nobody uses any more; changes made to it are lost.
+---Frees the memory of a tensor that nothing uses any more; changes made to the tensor are lost.
 ---@param name string
 function Checkpoint:forget(name) locate(self, name):forget(name) end
 
----Lets go of all files; tensors taken from them stay valid.
+---Closes all files; tensors taken from them stay valid.
 function Checkpoint:release()
   for _, file in pairs(self._files) do file:release() end
   self._files = {}
 end
 
----Raises unless this is a file inside the folder: a downloaded index must not reach any other.
+---Raises an error unless this is a file inside the folder: a downloaded index must not name files elsewhere.
 local function check_shard(path, shard)
   local inside = type(shard) == "string" and shard ~= "" and not shard:find("^/") and not shard:find("[%z\\]")
   if inside then
@@ -193,19 +193,20 @@ local function check_shard(path, shard)
     end
   end
   if not inside then
-    binding.raise("format", ("%s: names the file %s, which is not inside the folder"):format(path, quoted(shard)),
-      { hint = "do not trust this checkpoint; fetch it again from its source" })
+    binding.raise("format", ("%s: the index names the file %s, which is not inside the folder"):format(path, quoted(shard)),
+      { hint = "do not trust this checkpoint; download it again from its source" })
   end
 end
 
----Which file of an index has which tensor. Only files inside the folder: a downloaded index must not reach any other.
----@param path string  of the index
+---Returns the file of each tensor in an index. All files have to be inside the folder: a downloaded index must not name
+---others.
+---@param path string  the path of the index
 ---@return table<string, string>
 function checkpoint.weight_map(path)
   local map = checkpoint.object(path).weight_map
   if type(map) ~= "table" or next(map) == nil then
-    binding.raise("format", path .. ": has no weight_map, the table of which tensor is in which file",
-      { hint = "fetch the file again" })
+    binding.raise("format", path .. ": the index has no weight_map, the table of the file of each tensor",
+      { hint = "download the file again" })
   end
   for _, shard in pairs(map) do check_shard(path, shard) end
   return map
@@ -223,13 +224,13 @@ local function read_index(self, index)
   if #missing > 0 then
     table.sort(missing)
     binding.raise("io", ("%s: %d of %d weight files are missing, the first is %s"):format(self.folder, #missing, total,
-      missing[1]), { hint = "fetch the rest of the checkpoint" })
+      missing[1]), { hint = "download the rest of the checkpoint" })
   end
 end
 
 local function no_weights(folder)
   local what = "there is no " .. checkpoint.weights[1] .. " in this folder"
-  local hint = "give the folder of a model as Hugging Face stores it"
+  local hint = "pass the folder of a model as Hugging Face stores it"
   for _, other in ipairs { "tf_model.h5", "flax_model.msgpack", "consolidated.00.pth" } do
     if exists(folder .. "/" .. other) then
       what, hint = what .. ", only " .. other, "convert it to safetensors"
@@ -239,8 +240,8 @@ local function no_weights(folder)
   binding.raise("io", folder .. ": " .. what, { hint = hint })
 end
 
----Opens the weights of a folder: tensors by name, whatever file they are in. One file wins over an index, and safetensors
----over files of PyTorch.
+---Opens the weights of a folder: tensors by name, whatever files they are in. A single file is preferred to an index, and
+---safetensors to files of PyTorch.
 ---@param folder string
 ---@return luasight.Checkpoint
 function checkpoint.read(folder)

@@ -1,5 +1,5 @@
---- Files of tensors: safetensors, to read and to write, and what torch.save writes, to read. What is read is mapped, not
---- copied: loading costs no memory until a tensor is used, and a tensor changed in place never reaches the file.
+--- Files of tensors: reads and writes safetensors, and reads what torch.save writes. A file is mapped into memory, not
+--- copied: loading costs no memory until a tensor is used, and changes of a tensor in place do not reach the file.
 local binding = require "luasight.ffi"
 local failure = require "luasight.base.error"
 local near = require "luasight.base.near"
@@ -17,7 +17,7 @@ safetensors.quoted = quoted
 
 ---@class luasight.safetensors.File
 ---@field path string
----@field private _core ffi.cdata*?  nil once released
+---@field private _core ffi.cdata*?  nil once the file is released
 local File = {}
 File.__index = File
 
@@ -26,7 +26,7 @@ local function core_of(file)
   return file._core
 end
 
----The number of the tensor called `name`; raises with the nearest names where there is none.
+---Returns the number of the tensor called `name`; raises an error with the nearest names where there is none.
 local function find(file, name)
   local core = core_of(file)
   if type(name) ~= "string" then
@@ -40,7 +40,7 @@ local function find(file, name)
   return core, i
 end
 
----The names of all tensors, in the order of the file; of a file of PyTorch those in the dict at its top.
+---Returns the names of all tensors, in the order of the file; for a file of PyTorch, the names in its outermost dict.
 ---@return string[]
 function File:keys()
   local core = core_of(self)
@@ -49,7 +49,7 @@ function File:keys()
   return names
 end
 
----Whether there is a tensor called `name`.
+---Returns whether there is a tensor called `name`.
 ---@param name string
 ---@return boolean
 function File:has(name)
@@ -57,20 +57,20 @@ function File:has(name)
   return type(name) == "string" and weights.find(core, name) ~= nil
 end
 
----The tensor called `name`: a view of the file.
+---Returns the tensor called `name`, a view of the file.
 ---@param name string
 ---@return luasight.Tensor
 function File:get(name)
   return weights.tensor(find(self, name))
 end
 
----The memory of a tensor that nobody uses any more; changes made to it are lost.
+---Frees the memory of a tensor that nothing uses any more; changes made to the tensor are lost.
 ---@param name string
 function File:forget(name)
   weights.forget(find(self, name))
 end
 
----What the header says of the tensor called `name`; `shape` is a list that counts from 0, as `x.shape`.
+---Returns what the header says about the tensor called `name`; `shape` is a list that counts from 0, like `x.shape`.
 ---@param name string
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
 function File:describe(name) return weights.describe(find(self, name)) end
@@ -98,17 +98,17 @@ local function visitor_of(file)
   }
 end
 
----All that is in a file of PyTorch, as torch.load gives it; nil for safetensors.
---- any
+---Returns the content of a file of PyTorch in the form of torch.load; nil for safetensors.
+---@return any
 function File:content() return weights.content(core_of(self), visitor_of(self)) end
 
----The texts that were stored beside the tensors.
+---Returns the texts that were stored beside the tensors.
 ---@return table<string, string>
 function File:metadata()
   return cjson.decode(weights.metadata(core_of(self)))
 end
 
----Lets go of the file; tensors taken from it stay valid.
+---Closes the file; tensors taken from it stay valid.
 function File:release()
   local core = self._core
   if not core then return end
@@ -129,7 +129,7 @@ local function check_path(path)
   end
 end
 
----Opens a file: its header is read and checked, its tensors are there on demand.
+---Opens a file: reads and checks its header; the tensors are read when they are used.
 ---@param path string
 ---@return luasight.safetensors.File
 function safetensors.open(path)
@@ -137,7 +137,7 @@ function safetensors.open(path)
   return setmetatable({ path = path, _core = weights.open(path) }, File)
 end
 
----All tensors of a file by name.
+---Returns all tensors of a file by name.
 ---@param path string
 ---@return table<string, luasight.Tensor>
 function safetensors.load(path)
@@ -150,11 +150,11 @@ end
 
 -- ---- writing --------------------------------------------------------------------------------------------------------
 
----The tensor as the file wants it: on the CPU, contiguous, with no conjugation or sign left to be applied.
+---Returns a tensor in the form that files have: on the CPU, contiguous, with conjugation and sign applied.
 local function plain(name, t)
   if nodes.is_node(t) then t = t.value end
   if not tensors_of.is_tensor(t) then
-    binding.raise("argument", ("%s is not a tensor but a %s"):format(quoted(name), type(t)))
+    binding.raise("argument", ("the value of %s is not a tensor but a %s"):format(quoted(name), type(t)))
   end
   t = tensors_of.plain(t:detach())
   if tensors_of.device(t) ~= "cpu" then t = t:to { device = "cpu" } end
@@ -164,11 +164,11 @@ end
 local function metadata_text(metadata)
   if metadata == nil then return nil end
   if type(metadata) ~= "table" then
-    binding.raise("argument", "metadata is a table of texts, not a " .. type(metadata))
+    binding.raise("argument", "the option metadata is a table of texts, not a " .. type(metadata))
   end
   for key, value in pairs(metadata) do
     if type(key) ~= "string" or type(value) ~= "string" then
-      binding.raise("argument", ("metadata %s is a %s; names and values there are texts"):format(quoted(key),
+      binding.raise("argument", ("the metadata %s is a %s, but names and values of metadata are texts"):format(quoted(key),
         type(key) ~= "string" and type(key) or type(value)), { hint = "use tostring(value)" })
     end
   end
@@ -177,8 +177,8 @@ end
 
 local texts_hint = { hint = "texts to store beside the tensors go into { metadata = { ... } }" }
 
----Writes tensors by name. The file appears whole or not at all, and one that is there is replaced, not overwritten:
----tensors loaded from it stay as they are.
+---Writes tensors by name. The file appears as a whole or not at all. An existing file is replaced, not overwritten, so that
+---tensors loaded from it do not change.
 ---@param path string
 ---@param tensors table<string, luasight.Tensor>
 ---@param options? { metadata: table<string, string>? }
@@ -189,7 +189,7 @@ function safetensors.save(path, tensors, options)
     binding.raise("argument", "safetensors.save takes a table of tensors by name, not a " .. type(tensors))
   end
   local metadata = metadata_text(options.metadata)
-  local names, kept = {}, {} -- `kept` holds the plain tensors until they are written
+  local names, kept = {}, {} -- `kept` holds the converted tensors until they are written
   for name, t in pairs(tensors) do
     if type(name) ~= "string" or name:find("%z") then
       binding.raise("argument", quoted(name) .. " cannot be the name of a tensor")

@@ -1,4 +1,4 @@
---- Language models: a network with its tokenizer, given text or token ids.
+--- Language models: a network with its tokenizer, whose input is text or token ids.
 local binding = require "luasight.ffi"
 local generation = require "luasight.lm.generation"
 local model = require "luasight.model"
@@ -10,7 +10,7 @@ local traces = require "luasight.ffi.traces"
 
 local language_model = {}
 
-local LASTING = 4 -- a model that runs so often will run more: its weights get the layout that is fastest
+local LASTING = 4 -- after so many runs, a model's weights get the fastest layout
 
 local kinds = { device = true, dtype = true, tokenizer = true, rename = true, revision = true }
 local common_arguments = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
@@ -24,29 +24,30 @@ local function is_callable(v)
   return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
----A function that gives the tokenizer, loaded at its first use, and whether there is one.
+---Returns a function that returns the tokenizer, loaded at its first use, and whether there is one.
 local function tokenizer_source(given, folder)
   if given ~= nil and type(given) ~= "string" then
     if not is_callable(given) then
-      binding.raise("argument", "a tokenizer is what ls.Tokenizer gives, or the folder that has one, not a " .. type(given))
+      binding.raise("argument", "the option tokenizer is a result of ls.Tokenizer or a folder, not a " .. type(given))
     end
     return function() return given end, true
   end
   local from, loaded = given or folder, nil
   if not from then
     return function()
-      binding.raise("state", "this model has no tokenizer: give token ids, or a tokenizer with { tokenizer = }")
+      binding.raise("state", "this model has no tokenizer: pass token ids, or load it with the option tokenizer")
     end, false
   end
   local function load()
     loaded = loaded or require "luasight.text.tokenizer".Tokenizer(from)
     return loaded
   end
-  if given then load() end -- asked for by name: what is wrong with it is said at once
+  if given then load() end -- a tokenizer that was asked for by name is loaded at once, so that errors are not raised later
   return load, given ~= nil or require "luasight.text.tokenizer.files".exists(from)
 end
 
----The id that fills short rows: pad token, else end of text, else 0, of the tokenizer, then of the configuration.
+---Returns the id that fills short rows: the pad token, else the end of text, of the tokenizer or else the configuration;
+---else 0.
 local function pad_of(tokenizer, config, vocabulary)
   local candidates = {}
   for _, source in ipairs { type(tokenizer) == "function" and {} or tokenizer or {}, config } do
@@ -65,21 +66,21 @@ end
 -- ---- generation ------------------------------------------------------------------------------------------------------
 
 local Generator = { __newindex = function()
-  binding.raise("state", "the generated text can be read, not set", { point = "generator.output" })
+  binding.raise("state", "the generated text can be read, but not set", { point = "generator.output" })
 end }
 
 function Generator.__index(generator, name)
   local tracer = trace.innermost()
   if name ~= "output" then
-    binding.raise("name", ("the generator has output, no %q"):format(tostring(name)), { point = "generator" })
+    binding.raise("name", ("the generator has only the field output, not %q"):format(tostring(name)), { point = "generator" })
   end
   if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
-    binding.raise("state", "exists only inside the body of a generation", { point = "generator.output" })
+    binding.raise("state", "this value exists only inside the body of a generation", { point = "generator.output" })
   end
   return traces.text(tracer._recording.graph, tracer._invoke)
 end
 
----What model/init.lua needs to generate with a network.
+---Returns the fields of a network that model/init.lua needs for generating.
 local function generating(net, tokenizer, has_tokenizer, reader)
   local all = { invoker_args = true, truncation = true, add_special_tokens = true }
   for name in pairs(generation.names) do all[name] = true end
@@ -123,7 +124,7 @@ local function reader_of(net, tokenizer, has_tokenizer, folder)
   }
 end
 
----The network, the folder it is from, and how to say that the memory of a parameter's file is not needed.
+---Returns the network, its folder, and a function that frees a parameter's memory in the file.
 local function network_of(source, options)
   if type(source) == "string" then
     local folder = require("luasight.lm.hub").locate(source, { model = true, weights = options.device ~= "meta",
@@ -134,7 +135,7 @@ local function network_of(source, options)
   if not is_module(source) then
     binding.raise("argument", "ls.LanguageModel takes a folder, a name on the hub or an nn.Module, not a " .. type(source))
   end
-  if options.revision ~= nil then binding.raise("argument", "a revision is for models of the hub, not for an nn.Module") end
+  if options.revision ~= nil then binding.raise("argument", "the option revision is for the hub, not for an nn.Module") end
   if options.device ~= nil or options.dtype ~= nil then
     local loader = require "luasight.lm.loader"
     source:to { device = loader.device(options.device), dtype = loader.dtype(options.dtype) }
@@ -142,17 +143,18 @@ local function network_of(source, options)
   return source
 end
 
----@class luasight.LanguageModel: luasight.Model  a model that reads and writes text
+---@class luasight.LanguageModel: luasight.Model  a model that reads and generates text
 ---@field tokenizer luasight.Tokenizer  loaded at its first use
----@field config table                 the configuration, every field under its own name
----@field generator { output: luasight.Tensor }  in the body of a generation: the ids of the whole text
+---@field config table                 the configuration, with every field under the family's own name
+---@field generator { output: luasight.Tensor }  in the body of a generation, the ids of the whole text
 
----A language model: of a folder as Hugging Face lays it out, of the hub, or around a network of your own.
----@param source string|table  folder, "owner/name" (a folder of that name wins), or nn.Module
----@param options? { device: string?, dtype: string?, tokenizer: any, revision: string?, rename: table? }  device: "auto", "cpu"
----  (unless told), "cuda", "meta" (shapes alone, for scans); dtype: "auto" (that of the file, unless told) or one by name;
----  tokenizer: the folder's own unless told, a folder, a name on the hub, or an object; revision: of the hub, "main" unless
----  told; rename: more names for modules, see model/rename.lua
+---Makes a language model from a folder in Hugging Face's layout, from the hub, or around a network of your own.
+---@param source string|table  a folder, "owner/name" on the hub (an existing folder of that name is preferred), or an
+---  nn.Module
+---@param options? { device: string?, dtype: string?, tokenizer: any, revision: string?, rename: table? }  device: "auto",
+---  "cpu" (the default), "cuda", "meta" (shapes alone, for scans); dtype: "auto" (the file's, the default) or the name of
+---  one; tokenizer: a folder, a name on the hub, or an object (by default the folder's own); revision: of the hub ("main"
+---  by default); rename: additional names for modules, see model/rename.lua
 ---@return luasight.LanguageModel
 function language_model.LanguageModel(source, options)
   options = options_of.read("ls.LanguageModel", options, kinds)

@@ -1,18 +1,18 @@
---- The layout of weights in memory. Checkpoints of GPT-2 hold the weights of its linear layers as [in, out]; many machines
---- multiply faster where the same numbers lie the other way round. What is faster here is measured, once for each shape,
---- when a model has run a few times: a script that runs it once does not pay for it. The file's pages go as the copies
---- come, so no second copy stays.
+--- The layout of weights in memory. Checkpoints of GPT-2 have the weights of linear layers as [in, out]; many machines
+--- multiply faster with transposed weights. The faster layout is measured once for each shape, after the model has run a
+--- few times, so that a script that runs it once does not pay for it. The file's memory of each weight is freed when the
+--- weight is copied.
 local system = require "luasight.ffi.system"
 local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
 local layout = {}
 
-local SMALLEST = 2 ^ 16   -- elements; below, calling costs more than multiplying
-local ROWS = 16           -- of the product that is timed: a short prompt
-local GAIN = 0.97         -- turned only where that saves 3 % or more
+local SMALLEST = 2 ^ 16   -- elements; for smaller weights a call costs more than the product
+local ROWS = 16           -- the rows of the product that is timed, as of a short prompt
+local GAIN = 0.97         -- a weight is transposed only where that saves 3 % or more
 
----The least of a few times that `x @ weight` takes, in seconds.
+---Returns the shortest of several times of `x @ weight`, in seconds.
 local function time(x, weight)
   local least = math.huge
   for _ = 1, 6 do
@@ -36,11 +36,11 @@ local function is_candidate(module, weight)
     and not weight.requires_grad and weight:is_contiguous() and weight:numel() >= SMALLEST
 end
 
----Turns the weights that this machine multiplies faster that way.
+---Transposes, in memory, the weights with which this machine then multiplies faster.
 ---@param net table  an nn.Module
----@param forget? fun(path: string)  the file's memory of a parameter is not needed any more
+---@param forget? fun(path: string)  frees a parameter's memory in the file
 function layout.settle(net, forget)
-  local better = {} -- by shape
+  local better = {} -- shape -> whether transposed weights are faster
   torch.no_grad(function()
     for path, module in net:named_modules() do
       local weight = module.weight

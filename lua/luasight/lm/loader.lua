@@ -1,5 +1,5 @@
---- A folder as Hugging Face lays it out becomes a network: configuration, architecture, weights. The weights are the
---- file's own memory: nothing is copied, and pages are read when a run first needs them.
+--- Makes a network of a folder in Hugging Face's layout: its configuration, architecture and weights. The weights are views
+--- of the mapped file: nothing is copied, and pages are read when a run first needs them.
 local checkpoint = require "luasight.files.checkpoint"
 local failure = require "luasight.base.error"
 local models = require "luasight.models"
@@ -12,7 +12,7 @@ local torch = require "luasight.tensor.torch"
 
 local loader = {}
 
----Runs `f`; an error in it says that it is about this file.
+---Calls `f`; an error that it raises gets the name of the file in front.
 local function about(path, f, ...)
   local ok, result = pcall(f, ...)
   if ok then return result end
@@ -20,16 +20,16 @@ local function about(path, f, ...)
   error(result, 0)
 end
 
--- ---- which tensor goes where -----------------------------------------------------------------------------------------
+-- ---- the place of each tensor ----------------------------------------------------------------------------------------
 
-local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- what can be computed with
+local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- dtypes that operators take
 
----Module path -> where its numbers are in the file.
+---Returns the source of each parameter's numbers by module path.
 ---@return table<string, luasight.Source>
 local function places(weights, architecture)
   local found = {}
   local function twice(path, name)
-    failure.raise("format", ("%s: %s and %s are the same parameter"):format(weights.folder, found[path].name, name))
+    failure.raise("format", ("%s: the tensors %s and %s are the same parameter"):format(weights.folder, found[path].name, name))
   end
   for _, name in ipairs(weights:keys()) do
     local path, expert, part = architecture.place(name)
@@ -46,8 +46,8 @@ local function places(weights, architecture)
   return found
 end
 
----Whether a parameter is to share another's tensor: the configuration says so, and the file does not say otherwise. Files of
----PyTorch hold shared numbers once: those are not read to see that they are equal.
+---Returns whether a parameter shares the tensor of another one: the configuration asks for it, and the file does not have
+---different numbers for them. Files of PyTorch store shared numbers once, so these are not compared element by element.
 local function is_tied(found, parameter, base)
   local a, b = found[parameter], found[base]
   if not a or not b then return true end
@@ -63,8 +63,8 @@ local function first_of(names, total)
   return table.concat(shown, ", ") .. (#names > 3 and (", ... (%d of %d)"):format(#names, total) or "")
 end
 
----Compares what the file holds with what the network wants, in one error, in PyTorch's words. Its fields `missing_keys`,
----`unexpected_keys` and `mismatched_keys` have all names.
+---Compares the tensors of the file with the parameters of the network; raises one error for all differences, in PyTorch's
+---words. Its fields `missing_keys`, `unexpected_keys` and `mismatched_keys` have all names.
 local function check(weights, found, wanted, tied, dtype)
   local missing, unexpected, mismatched, problems, total = {}, {}, {}, {}, 0
   for path, parameter in pairs(wanted) do
@@ -74,14 +74,14 @@ local function check(weights, found, wanted, tied, dtype)
       if not tied[path] then missing[#missing + 1] = path end
     else
       local there, want = source:describe(), tostring(parameter.shape)
-      local is_small = there.dtype:find "^float8_" -- floating point, but only to store
+      local is_small = there.dtype:find "^float8_" -- a floating-point dtype for storage alone
       if there.shape ~= want then
         mismatched[#mismatched + 1] = path
         problems[#problems + 1] = ("size mismatch for %s: %s in the file, %s asked for by config.json"):format(source.name,
           there.shape, want)
       elseif is_small and not dtype then
-        problems[#problems + 1] = ('%s holds %s, with which nothing computes: load it with { dtype = "bfloat16" }'):format(
-          source.name, there.dtype)
+        problems[#problems + 1] = ('%s holds %s, in which libtorch does not compute: load it with { dtype = "bfloat16" }')
+          :format(source.name, there.dtype)
       elseif not floats[there.dtype] and not is_small then
         problems[#problems + 1] = ("%s holds %s, not floating-point numbers"):format(source.name, there.dtype)
       end
@@ -107,7 +107,7 @@ end
 
 local dtypes = { "float32", "float16", "bfloat16", "float64" }
 
----The device of the option: "auto" is the first CUDA device where there is one.
+---Returns the device for the option: "auto" is the first CUDA device where there is one.
 ---@param device string?
 ---@return string
 function loader.device(device)
@@ -117,19 +117,19 @@ function loader.device(device)
   if device == "cpu" or device == "meta" then return device end
   if not number then
     failure.raise("argument", ("there is no device %q"):format(tostring(device)),
-      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1"; "meta" for shapes alone' })
+      { hint = 'devices are "auto", "cpu", "cuda", "cuda:1", and "meta" for shapes alone' })
   end
   local count = torch.device_count("cuda")
   if (tonumber(number) or 0) >= count then
     failure.raise("argument", ("there is no device %q: %s"):format(device, count == 0 and
       "this machine, or this libtorch, has no CUDA" or ("the last one is cuda:%d"):format(count - 1)),
-      { hint = '"auto" takes what is there' })
+      { hint = '"auto" uses CUDA only where there is some' })
   end
   return device
 end
 
----The dtype of the option, nil for the file's own.
----@param dtype string?  "auto": the file's
+---Returns the dtype for the option, nil for the file's own.
+---@param dtype string?  "auto" means the file's own
 ---@return string?
 function loader.dtype(dtype)
   if dtype == nil or dtype == "auto" then return nil end
@@ -142,7 +142,7 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----Puts the folder's weights into a network that has no memory yet.
+---Sets the folder's weights as the parameters of a network that has no memory yet.
 local function fill(net, folder, architecture, device, dtype)
   local weights = checkpoint.read(folder)
   local found, tied = places(weights, architecture), {}
@@ -152,7 +152,7 @@ local function fill(net, folder, architecture, device, dtype)
         found[base], found[parameter] = found[base] or found[parameter], nil
         tied[parameter] = base
       else
-        net.config.tie_word_embeddings = false -- two tensors in the file make two parameters
+        net.config.tie_word_embeddings = false -- two tensors in the file become two parameters
       end
     end
   end
@@ -169,12 +169,13 @@ local function fill(net, folder, architecture, device, dtype)
   return found
 end
 
----The network of a folder, in evaluation mode, its parameters not for training until requires_grad_(true).
+---Returns the network of a folder, in evaluation mode; its parameters are not trained until requires_grad_(true).
 ---@param folder string
----@param options? { device: string?, dtype: string? }  device "meta": shapes alone, of config.json; no weights are looked for
----@return table # an nn.Module; its `config` is the configuration with every field under its own name, and where the folder
----  has a generation_config.json, `generation_config` says what that says
----@return fun(path: string) # says that the file's memory of a parameter is not needed any more
+---@param options? { device: string?, dtype: string? }  with device "meta" only shapes, from config.json; weights are not
+---  read
+---@return table  # an nn.Module; `config` is the configuration with every field under the family's own name, and
+---  `generation_config` the content of generation_config.json where the folder has one
+---@return fun(path: string)  # frees a parameter's memory in the file
 function loader.open(folder, options)
   options = options or {}
   local device, dtype = loader.device(options.device), loader.dtype(options.dtype)
@@ -193,10 +194,10 @@ function loader.open(folder, options)
   end
 end
 
----The network of a folder alone.
+---Returns the network of a folder without the second result of `loader.open`.
 ---@param folder string
 ---@param options? { device: string?, dtype: string? }
----@return table # an nn.Module, as of `loader.open`
+---@return table  # an nn.Module, as from `loader.open`
 function loader.network(folder, options) return (loader.open(folder, options)) end
 
 return loader

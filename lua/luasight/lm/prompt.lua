@@ -1,4 +1,4 @@
---- Prompts: what a language model is given (text, ids, tensors, named arguments) becomes its named arguments.
+--- Prompts: converts the input of a language model (text, ids, tensors, named arguments) to its named arguments.
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
@@ -7,21 +7,21 @@ local is_handle = binding.is_handle
 
 local prompt = {}
 
----@class luasight.Reader  what is known of the model that reads
----@field names string[]             the arguments it takes
----@field tokenizer fun(): any       raises where there is none
----@field pad fun(): integer         the id that fills short rows
----@field context integer?           most tokens it was trained to read
----@field reads_beyond boolean?      more are no error
----@field vocabulary integer?        how many ids there are
----@field folder string?             of the model
+---@class luasight.Reader  the properties of the model that reads a prompt
+---@field names string[]             the names of the model's arguments
+---@field tokenizer fun(): any       returns the tokenizer; raises an error where there is none
+---@field pad fun(): integer         returns the id that fills short rows
+---@field context integer?           the largest number of tokens of a text in training
+---@field reads_beyond boolean?      whether longer texts are allowed
+---@field vocabulary integer?        the number of ids
+---@field folder string?             the folder of the model
 ---@field device string
 
 local function is_named(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
 
 local function empty(what)
   binding.raise("argument", what .. " is empty: there is no token to read",
-    { hint = "give at least one token, for instance the model's first one" })
+    { hint = "pass at least one token, for instance the model's first one" })
 end
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ for _, known in ipairs { prompt.invoke_options, prompt.options } do
   for name, kind in pairs(tokenizer_options) do known[name] = kind end
 end
 
----The tokenizer's options, from among those of the call and from its invoker_args.
+---Returns the tokenizer's options among those of the call and of its invoker_args.
 local function options_for(options, reader)
   if next(options) == nil then return options end
   local out, inner = {}, options.invoker_args
@@ -43,7 +43,7 @@ local function options_for(options, reader)
   end
   local most = out.max_length
   if most and not out.truncation then
-    binding.raise("argument", "max_length shortens a prompt only together with truncation = true")
+    binding.raise("argument", "the option max_length shortens a prompt only together with truncation = true")
   elseif out.truncation and not most then
     if not reader.context then binding.raise("argument", "truncation needs max_length: this model has no longest input") end
     out.max_length = reader.context
@@ -70,7 +70,7 @@ local function check_row(row, what)
   if #row == 0 then empty(what) end
 end
 
----What was given as rows of ids, nil where it is no text and no list; `text` says that a tokenizer made them.
+---Returns an input as rows of ids, nil where it is neither text nor list; `text` says that a tokenizer made the ids.
 ---@return integer[][]? rows, boolean text
 local function rows_of(input, options, reader)
   if type(input) == "string" then return { encode(input, options, reader) }, true end
@@ -89,7 +89,7 @@ local function rows_of(input, options, reader)
   return rows, kind == "string"
 end
 
----Rows as a tensor [B, T], padded on the left, and where they were, the mask; the least and the greatest id.
+---Returns rows as a tensor [B, T], padded on the left, the mask where there is padding, and the least and the greatest id.
 local function from_rows(rows, options, reader)
   local longest, shortest, low, high, padded, mask = 0, math.huge, math.huge, -math.huge, {}, {}
   for i, row in ipairs(rows) do
@@ -118,9 +118,9 @@ end
 
 local integer = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 = true }
 
----A tensor of ids as [B, T] int64.
+---Returns a tensor of ids as int64 [B, T].
 local function from_tensor(t, options)
-  t = t.value -- a proxy saved by an earlier trace
+  t = t.value -- the tensor may be a proxy that an earlier trace saved
   if not integer[t.dtype] then
     binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
   end
@@ -131,13 +131,13 @@ local function from_tensor(t, options)
   return t.dtype == "int64" and t or t:to("int64")
 end
 
----Fails unless the ids, `low` to `high`, are those that the model knows and the text fits.
+---Raises an error unless the ids, from `low` to `high`, are in the model's vocabulary and the text is not too long.
 local function check_ids(ids, reader, text, low, high)
   local rows, length = ids:size(0), ids:size(1)
   if rows == 0 or length == 0 then empty "the prompt" end
   if reader.context and not reader.reads_beyond and length > reader.context then
     binding.raise("shape", ("the prompt has %d tokens, the model reads at most %d"):format(length, reader.context),
-      { hint = "shorten it, or give { truncation = true, max_length = " .. reader.context .. " }" })
+      { hint = "shorten the prompt, or pass { truncation = true, max_length = " .. reader.context .. " }" })
   end
   if not low then
     low, high = ids:aminmax()
@@ -146,17 +146,17 @@ local function check_ids(ids, reader, text, low, high)
   if reader.vocabulary and text and high >= reader.vocabulary then
     local tokenizer = reader.tokenizer()
     local from = type(tokenizer) == "userdata" and tokenizer.folder
-    binding.raise("index", ("%s gives the token id %d, but vocab_size of %s is %d"):format(
+    binding.raise("index", ("%s makes the token id %d, but vocab_size of %s is %d"):format(
       from and "the tokenizer of " .. from or "the tokenizer", high,
       reader.folder and reader.folder .. "/config.json" or "the model", reader.vocabulary),
-      { hint = "the tokenizer is not the one that this model was trained with: take both from the same place" })
+      { hint = "this model was trained with another tokenizer: take both from the same folder" })
   elseif reader.vocabulary and (low < 0 or high >= reader.vocabulary) then
     binding.raise("index", ("token id %d is out of range: the model knows 0 to %d"):format(low < 0 and low or high,
       reader.vocabulary - 1))
   end
 end
 
----input_ids, and the mask where rows were padded.
+---Returns input_ids, and the mask where rows were padded.
 local function ids_of(input, options, reader)
   if is_handle(input) then
     local ids = from_tensor(input, options)
@@ -174,14 +174,14 @@ end
 
 -- ---- named arguments -------------------------------------------------------------------------------------------------
 
----An argument that belongs to each token: [B, T] like the ids.
+---Returns an argument that has one value for each token, as a tensor [B, T] like the ids.
 local function like_ids(name, v, ids)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
   if not is_handle(v) then binding.raise("argument", ("%s is a tensor or a list, not a %s"):format(name, type(v))) end
   v = v.value
   if v:dim() == 1 then v = v:unsqueeze(0) end
   if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
-    binding.raise("shape", ("%s has the shape %s, the tokens have [%d, %d]"):format(name, tostring(v.shape),
+    binding.raise("shape", ("the argument %s has the shape %s, but the tokens have [%d, %d]"):format(name, tostring(v.shape),
       ids:size(0), ids:size(1)))
   end
   return v
@@ -202,20 +202,20 @@ local function from_names(input, options, reader)
     if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
   end
   if mask and result.attention_mask then
-    binding.raise("argument", "the rows of input_ids differ in length: their attention_mask follows from that",
+    binding.raise("argument", "the rows of input_ids differ in length, so attention_mask cannot be given: it is made of them",
       { hint = "leave attention_mask out, or pad the rows yourself" })
   end
   result.attention_mask = result.attention_mask or mask
   if reader.context and not reader.reads_beyond and result.position_ids then
     local last = result.position_ids:max():item()
     if last >= reader.context or result.position_ids:min():item() < 0 then
-      binding.raise("index", ("position %d is out of range: the model has 0 to %d"):format(last, reader.context - 1))
+      binding.raise("index", ("position %d is out of range: the positions are 0 to %d"):format(last, reader.context - 1))
     end
   end
   return result
 end
 
----The model's named arguments for an input: input_ids [B, T], attention_mask [B, T] where rows were padded.
+---Returns the model's named arguments for an input: input_ids [B, T], and attention_mask [B, T] where rows were padded.
 ---@param input any
 ---@param options table
 ---@param reader luasight.Reader
@@ -239,8 +239,8 @@ end
 
 -- ---- several inputs as one batch --------------------------------------------------------------------------------------
 
----The tokens of each row of an input, and the width of the input with its padding.
----@param args table  with the named arguments at place 1
+---Returns the number of tokens of each row of an input, and the width of the input with its padding.
+---@param args table  the arguments; the first is the table of named arguments
 ---@return integer[]? lengths, integer? width
 function prompt.lengths(args)
   local named = args[1]
@@ -260,10 +260,10 @@ local function pad_left(v, missing, fill)
   return torch.constant_pad_nd(v, pads, fill)
 end
 
----The inputs of several invokes as one, padded on the left to the longest.
+---Joins the inputs of several invokes into one, padded on the left to the longest.
 ---@param members luasight.Input[]
 ---@param reader luasight.Reader
----@return table args  with `n`
+---@return table args  the arguments, with their number `n`
 function prompt.merge(members, reader)
   local longest, uneven, names = 0, false, {}
   for _, member in ipairs(members) do

@@ -1,15 +1,15 @@
---- Where the numbers of a parameter come from: one tensor of a checkpoint as it is, or several that are put together. Old
---- files hold the weights of experts one by one: each is a piece with two numbers, which expert (a new first axis) and which
---- part of it (side by side along its first axis), both from 0.
+--- The sources of a parameter's numbers: one tensor of a checkpoint, or several tensors that are joined. Old files have the
+--- weights of experts one by one. Each tensor then has two numbers from 0: its expert (a new first axis) and its part
+--- (parts are joined along their first axis).
 local failure = require "luasight.base.error"
 local torch = require "luasight.tensor.torch"
 
 local pieces = {}
 
 ---@class luasight.Source
----@field name string           of a tensor in the file, for messages
+---@field name string           the name of a tensor in the file, for messages
 ---@field private _weights luasight.Checkpoint
----@field private _grid string[][]?  names by expert and part; nil: one tensor as it is
+---@field private _grid string[][]?  names by expert and part; nil where the source is one tensor
 local Source = {}
 Source.__index = Source
 
@@ -22,11 +22,11 @@ function pieces.whole(weights, name) return setmetatable({ name = name, _weights
 ---@return luasight.Source
 function pieces.new(weights) return setmetatable({ name = "", _weights = weights, _grid = {} }, Source) end
 
----Whether it is put together.
+---Returns whether the source joins several tensors.
 ---@return boolean
 function Source:is_grid() return self._grid ~= nil end
 
----Adds a piece; false where there is one already.
+---Adds a tensor for a part of an expert; returns false where the part has one already.
 ---@param name string
 ---@param expert integer
 ---@param part integer
@@ -41,11 +41,11 @@ function Source:add(name, expert, part)
 end
 
 local function refuse(self, what)
-  failure.raise("format", ("%s: the pieces of %s and its like %s"):format(self._weights.folder, self.name, what),
-    { hint = "fetch the checkpoint again" })
+  failure.raise("format", ("%s: the tensors of %s and of the other experts %s"):format(self._weights.folder, self.name, what),
+    { hint = "download the checkpoint again" })
 end
 
----Calls visit(name, expert, part); raises where a piece is missing.
+---Calls visit(name, expert, part) for each tensor; raises an error where one is missing.
 local function each(self, visit)
   local experts, parts = 0, 0
   for i, row in pairs(self._grid) do
@@ -62,7 +62,7 @@ local function each(self, visit)
   return experts, parts
 end
 
----Shape as text and dtype of the whole.
+---Returns the shape, as text, and the dtype of the joined tensor.
 ---@return { shape: string, dtype: string }
 function Source:describe()
   if not self._grid then
@@ -81,7 +81,7 @@ function Source:describe()
   return { shape = ("[%d, %d, %s]"):format(experts, rows, rest), dtype = dtype }
 end
 
----The tensor: a view of the file, or a new one of the pieces, whose memory in the file is let go.
+---Returns the tensor: a view of the file, or a new tensor of several joined tensors, whose memory in the file is freed.
 ---@return luasight.Tensor
 function Source:get()
   if not self._grid then return self._weights:get(self.name) end
@@ -98,7 +98,7 @@ function Source:get()
   return whole
 end
 
----The file's memory of what was copied is not needed any more.
+---Frees the memory in the file of a tensor that was copied.
 function Source:forget()
   if not self._grid then self._weights:forget(self.name) end
 end

@@ -1,10 +1,11 @@
---- More names for places of a model. A module's field `aliases` says where each of its names leads: a path from the module
---- ("self_attn.output[0]", or to a tap, "self_attn:q"), or a table with the reason why there is no such place.
+--- Aliases: second names for modules and values of a model. The field `aliases` of a module maps each such name to a path
+--- that begins at the module ("self_attn.output[0]", or to a tap, "self_attn:q"), or to a table with the reason why the
+--- module has no such value.
 local aliases = {}
 
 ---@alias luasight.Alias string|{ [1]: string }
 
--- A module of one's own may have a child of that name.
+-- Returns the table of aliases; a module whose child is called `aliases` has none.
 local function all_of(module)
   local all = module.aliases
   return type(all) == "table" and getmetatable(all) == nil and all or {}
@@ -15,7 +16,7 @@ end
 ---@return luasight.Alias?
 function aliases.of(module, name) return all_of(module)[name] end
 
----Whether a path leads to a module, not to a value.
+---Returns whether a path ends at a module rather than at a value.
 ---@param module table
 ---@param path string
 ---@return boolean
@@ -26,7 +27,8 @@ function aliases.is_module(module, path)
   return module ~= nil
 end
 
----What another name of a module leads to; nil where it is none, or there is a reason why not.
+---Returns whether an alias of a module names a module or a value; nil where the name is not an alias or stands for a
+---reason.
 ---@param module table
 ---@param name any
 ---@return "module"|"value"|nil
@@ -36,7 +38,7 @@ function aliases.kind(module, name)
   return aliases.is_module(module, leads) and "module" or "value"
 end
 
----What a path is taken from, and its last step.
+---Walks a path up to its last step. Returns the object that the last step is taken from, and that step.
 ---@param handle userdata
 ---@param path string
 ---@return any, string|integer
@@ -50,8 +52,8 @@ function aliases.walk(handle, path)
 end
 
 ---@param module table
----@param list string[]  to which the names are added, but not those that are children's too
----@param kind "module"|"value"|nil  only those that lead to such
+---@param list string[]  the list to which the aliases are appended; names that children have too are left out
+---@param kind "module"|"value"|nil  append only aliases for modules, or only those for values
 function aliases.add_names(module, list, kind)
   for name in pairs(all_of(module)) do
     local leads_to = aliases.kind(module, name)

@@ -1,4 +1,4 @@
---- tracer:cache(): the outputs (and inputs) of many modules at once.
+--- tracer:cache(): saves the outputs (and inputs) of many modules at once.
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
@@ -11,10 +11,10 @@ local trace = require "luasight.trace"
 
 local cache = {}
 
----@class luasight.Cache  after the trace: cache["transformer.h.3"].output, cache["transformer.h.3.resid_mid"]
+---@class luasight.Cache  read after the trace: cache["transformer.h.3"].output, cache["transformer.h.3.resid_mid"]
 local Cache = {}
 
----`*` is one name, `**` any path.
+---Returns a Lua pattern for a path, in which `*` stands for one name and `**` for any path.
 local function to_pattern(text)
   local escaped = text:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%1")
   return "^" .. escaped:gsub("%*+", function(stars) return #stars > 1 and ".*" or "[^.]*" end) .. "$"
@@ -27,12 +27,12 @@ local function read_options(given)
   local modules = given.modules
   if type(modules) == "string" then modules = { modules } end
   if modules ~= nil and (type(modules) ~= "table" or #modules == 0) then
-    binding.raise("argument", "modules is a list of paths, in which * is one name and ** any path")
+    binding.raise("argument", "the option modules is a list of paths, in which * stands for one name and ** for any path")
   end
   return modules, given.inputs or false, given.device
 end
 
----The path of a module, or of a value at one, under the model's own names.
+---Returns the path of a module, or of a value at a module, in the model's own names.
 local function own_path(root, text)
   local ok, handle = pcall(root.get, root, text)
   if ok then return place_of.path(handle) end
@@ -40,19 +40,20 @@ local function own_path(root, text)
   return of and own_path(root, of) .. "." .. name or text
 end
 
----Modules by a path whose names before the first * may be standard names: "layers.*.mlp" of GPT-2 is "transformer.h.*.mlp".
+---Replaces standard names in front of the first * of a path by the model's own: "layers.*.mlp" becomes
+---"transformer.h.*.mlp" for GPT-2.
 local function with_own_names(root, text)
   local first = text:match "^([^*]*)%.[^.]*%*"
   return first and own_path(root, first) .. text:sub(#first + 1) or text
 end
 
----@class luasight.Cached  what is to be cached
----@field path string      under the model's own names
----@field handle userdata  of the module
----@field value string?    a value at the module instead of its output
----@field full boolean?    named in full, so that it has to come
+---@class luasight.Cached  a module or value to be cached
+---@field path string      its path in the model's own names
+---@field handle userdata  the handle of the module
+---@field value string?    the name of a value at the module that is read instead of its output
+---@field full boolean?    true: the path has no *, so an error is raised if the module does not run
 
----The modules at a path or of a pattern.
+---Returns the modules at a path, or at all paths that fit a pattern.
 ---@return luasight.Cached[]
 local function modules_at(root, text)
   local found = {}
@@ -71,7 +72,8 @@ local function has_value(locate, handle, name)
   return locate(handle, name) or aliases.kind(place_of.module(handle), name) == "value"
 end
 
----The values whose module is at a path or of a pattern, and whose name ends it: "layers.*.resid_post".
+---Returns the values that a path such as "layers.*.resid_post" names: its last name is the value, the rest names the
+---modules.
 ---@return luasight.Cached[]
 local function values_at(root, text, locate)
   local of, name = text:match "^(.*)%.([^.*]+)$"
@@ -85,7 +87,8 @@ local function values_at(root, text, locate)
   return found
 end
 
----What is asked for; a path that does not exist, and a pattern that fits nothing, is an error.
+---Returns all modules and values to be cached; raises an error for a path that does not exist or a pattern that fits no
+---module.
 ---@return luasight.Cached[]
 local function select_all(root, modules, locate)
   local chosen, taken = {}, {}
@@ -104,7 +107,7 @@ local function select_all(root, modules, locate)
   return chosen
 end
 
----A value at a module as the body would read it in a step.
+---Reads and saves a value at a module for a step of a generation.
 local function read_value(tracer, chosen, step)
   local before = tracer._step
   tracer._step = step
@@ -114,7 +117,7 @@ local function read_value(tracer, chosen, step)
   return value:save()
 end
 
----Reads what the options ask for, at every step from the current one on.
+---Reads the values that the options name, at the current step and every later one.
 ---@param tracer luasight.Tracer
 ---@param locate fun(handle: userdata, name: string): integer|false
 ---@param given table?
@@ -159,7 +162,7 @@ local function moved(v, device)
   return v:to(device)
 end
 
----What came of a list of saved proxies: one value, after a generation a tuple with one for each step.
+---Returns the value of a list of saved proxies; after a generation, a tuple with one value for each step.
 local function values_of(self, list)
   if not self._steps then return moved(list[1].value, self._device) end
   local came = {}
@@ -174,14 +177,14 @@ function Entry.__index(entry, name)
   if name == "output" then return values_of(entry._cache, entry._lists.outputs) end
   if name == "input" then
     if not entry._lists.inputs then
-      binding.raise("state", "inputs were not cached", { hint = "tracer:cache { inputs = true }" })
+      binding.raise("state", "the inputs of modules were not cached", { hint = "ask for them: tracer:cache { inputs = true }" })
     end
     return values_of(entry._cache, entry._lists.inputs)
   end
-  binding.raise("name", ("a cached module has output and input, no %q"):format(tostring(name)))
+  binding.raise("name", ("a cached module has the fields output and input, not %q"):format(tostring(name)))
 end
 
----Leaves out the modules that did not run, of those that were not named in full.
+---Leaves out the modules that did not run, unless their full path was named.
 local function settle(self)
   if self._settled or self._recording.graph then return end
   local order = {}
@@ -195,7 +198,7 @@ end
 
 local methods = {}
 
----The paths in the order in which the model reached them.
+---Returns the paths in the order in which the model reached them.
 ---@return string[]
 function methods:keys()
   settle(self)
@@ -204,14 +207,15 @@ end
 
 function Cache.__index(self, path)
   if methods[path] then return methods[path] end
-  if type(path) == "string" and path:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
+  if type(path) == "string" and path:sub(1, 1) == "_" then return nil end -- one of the cache's own fields that has no value
   if self._recording.graph then
-    binding.raise("state", "the cache is filled when the trace has run")
+    binding.raise("state", "the cache can be read only after the trace has run")
   end
   settle(self)
   local lists = self._entries[path] or self._entries[own_path(self._root, tostring(path))]
   if not lists then
-    binding.raise("name", ("nothing is cached under %q%s"):format(tostring(path), near.text(tostring(path), self._order)))
+    binding.raise("name", ("nothing was cached under the path %q%s"):format(tostring(path),
+      near.text(tostring(path), self._order)))
   end
   if lists.is_value then return values_of(self, lists.outputs) end
   return setmetatable({ _cache = self, _lists = lists }, Entry)

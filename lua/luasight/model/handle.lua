@@ -1,5 +1,5 @@
---- Handles: what scripts hold of a model and of every module below it. All have the same words: `output`, `input`, taps,
---- children, parameters; calling one inside a body adds the call to the trace.
+--- Handles: the objects that scripts have for a model and for each of its modules. Every handle has `output`, `input`,
+--- taps, children and parameters; calling a handle inside a body adds the call to the trace.
 local aliases = require "luasight.model.aliases"
 local attached = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
@@ -23,33 +23,33 @@ local index_child, each_child, slice_children = place_of.index_child, place_of.e
 local children_of = place_of.children_of
 
 local handle = {
-  ---What the root of a model has besides; filled by model/init.lua.
+  ---Methods that only the root of a model has; filled by model/init.lua.
   root_methods = colon("model", place_of.is_handle),
 }
 local root_methods = handle.root_methods
 
 ---@class luasight.Module  a module of a model; a child is reached by its name, `model.transformer.h[3].attn`
----@field output luasight.Tensor   what it gives, in a body; can be set
----@field input luasight.Tensor    what it is given, the pair of positional and keyword arguments; can be set
----@field q luasight.Tensor        B H T D: queries, in an attention
----@field k luasight.Tensor        B H S D: keys, with the key/value heads
----@field v luasight.Tensor        B H S D: values, with the key/value heads
----@field scores luasight.Tensor   B H T S: masked and scaled, before the softmax
----@field pattern luasight.Tensor  B H T S: where each position looks
----@field z luasight.Tensor        B H T D: what each head gives
----@field weight luasight.Tensor   parameters can be read
+---@field output luasight.Tensor   the module's output, inside a body; it can be set
+---@field input luasight.Tensor    the module's input, the pair of positional and keyword arguments; it can be set
+---@field q luasight.Tensor        B H T D: the queries, in an attention
+---@field k luasight.Tensor        B H S D: the keys; H is the number of key/value heads
+---@field v luasight.Tensor        B H S D: the values; H is the number of key/value heads
+---@field scores luasight.Tensor   B H T S: the scores, masked and scaled, before the softmax
+---@field pattern luasight.Tensor  B H T S: how much each position takes from each other position
+---@field z luasight.Tensor        B H T D: the output of each head
+---@field weight luasight.Tensor   a parameter; it can be read
 ---@field bias luasight.Tensor
----@field [integer] luasight.Module  of a list of modules, from 0, negative ones from the end
+---@field [integer] luasight.Module  the modules of a list, from 0; negative positions count from the end
 ---@field [string] luasight.Module
 ---@operator len: integer
 ---@overload fun(...): luasight.Tensor
 
 ---@alias luasight.Body fun(tracer: luasight.Tracer): ...
 
----@class luasight.Model: luasight.Module  a whole model; `model(input)` just runs it
+---@class luasight.Model: luasight.Module  a whole model; `model(input)` runs it without a body
 ---@overload fun(input: any, options?: table): luasight.Tensor
 
--- ---- words of every handle ---------------------------------------------------------------------------------------------
+-- ---- methods of every handle -------------------------------------------------------------------------------------------
 
 local methods = colon("module", place_of.is_handle)
 
@@ -59,7 +59,7 @@ local function names_below(place)
   return names
 end
 
----The child of a name, or the module that another name leads to.
+---Returns the child of a name, or the module for which the name is an alias.
 local function named(at, name)
   local place = getfenv(at)
   local below = child(place, name)
@@ -68,7 +68,7 @@ local function named(at, name)
   return from[last]
 end
 
----The module at a path: model:get("transformer.h.3"), model:get("layers.3").
+---Returns the module at a path: model:get("transformer.h.3"), model:get("layers.3").
 ---@param path string
 ---@return userdata
 function methods:get(path)
@@ -87,11 +87,12 @@ function methods:get(path)
   return at
 end
 
----Iterates over the numbered modules: for i, block in model.transformer.h:each() do; i from 0.
+---Iterates over position (from 0) and handle of a list of modules: for i, block in model.transformer.h:each() do.
 ---@return fun(): integer?, userdata?
 function methods:each() return each_child(getfenv(self)) end
 
----The module's next call: in a generation that of the next step. Its plain access moves along.
+---Returns the module for its next call (in a generation, the call in the next step); the module itself moves on to that
+---call too.
 ---@return userdata
 function methods:next()
   local place = getfenv(self)
@@ -102,7 +103,7 @@ function methods:next()
   return self
 end
 
----One call of a module that runs several times, from 0: model.block:call(1).output.
+---Returns one call of a module that runs several times, counted from 0: model.block:call(1).output.
 ---@param k integer
 ---@return userdata
 function methods:call(k)
@@ -112,8 +113,8 @@ function methods:call(k)
   return other
 end
 
----The output is `value` and the module, with all inside it, does not run.
----@param value any  what the module would give; ls.tuple(x) where it gives a tuple
+---Skips the module: `value` becomes its output, and the module with all modules below it does not run.
+---@param value any  the value for the output; ls.tuple(x) where the module returns a tuple
 function methods:skip(value)
   local place = getfenv(self)
   local tracer = tracer_of(place, "output", 3)
@@ -121,10 +122,10 @@ function methods:skip(value)
   trace.write(tracer, step, point, value, true)
 end
 
----What can be read and set at this module, with shapes: of the input given, inside a body of its input, else of examples that
----a language model makes itself.
+---Lists the points of this module with their shapes. The shapes are those for a given input, inside a body those for the
+---body's input, and else those for examples that a language model makes itself.
 ---@param ... any  input?
----@return luasight.Points  # prints itself; a list of { name, shape, dtype }
+---@return luasight.Points  # a list of { name, shape, dtype } that prints itself
 function methods:points(...)
   local place = getfenv(self)
   local network, tracer = place.network, trace.of(place.network)
@@ -134,12 +135,12 @@ function methods:points(...)
   elseif invoke then
     return points.of(network, self, place.module, place.path, unpack(invoke.args, 1, invoke.args.n))
   elseif not network.makes_examples then
-    binding.raise("argument", "the shapes of this model's points depend on an input: give one, module:points(input)")
+    binding.raise("argument", "the shapes of this model's points depend on an input, so pass one: module:points(input)")
   end
   return points.of(network, self, place.module, place.path)
 end
 
----Iterates over path and handle of this module and all below.
+---Iterates over path and handle of this module and of all modules below it.
 ---@return fun(): string?, userdata?
 function methods:named_modules()
   local found = {}
@@ -156,7 +157,8 @@ function methods:named_modules()
   end
 end
 
----Iterates over path and tensor of all parameters at and below this module; inside a body no operator may change them in place.
+---Iterates over path and tensor of all parameters of this module and below it; inside a body no operator may change them in
+---place.
 ---@return fun(): string?, luasight.Tensor?
 function methods:named_parameters()
   local place = getfenv(self)
@@ -167,7 +169,7 @@ function methods:named_parameters()
   end
 end
 
----All parameters at and below this module.
+---Returns all parameters of this module and of those below it.
 ---@return luasight.Tensor[]
 function methods:parameters()
   local list = {}
@@ -177,7 +179,7 @@ end
 
 -- ---- the metatable -----------------------------------------------------------------------------------------------------
 
----What is below a module, in words; nil where there is nothing, or too much.
+---Returns a text that lists the modules below a module; nil where there are none or more than 12.
 local function modules_below(place)
   local names = names_below(place)
   if #names == 0 or #names > 12 then return nil end
@@ -194,28 +196,29 @@ local function unknown(place, key)
     for name in pairs(root_methods) do names[#names + 1] = name end
     for name in pairs(place.network.public) do names[#names + 1] = name end
   end
-  local owner = place.path == "" and "the model has" or "has" -- the point names a module
+  local owner = place.path == "" and "the model" or "this module"
   local guess = near.text(tostring(key), names)
-  binding.raise("name", ("%s no %q%s"):format(owner, tostring(key), guess),
+  binding.raise("name", ("%s has no %q%s"):format(owner, tostring(key), guess),
     { point = place.path ~= "" and place.path or nil, hint = guess == "" and modules_below(place) or nil })
 end
 
----The point of a tap, where the module has one of that name.
+---Returns the point of a tap, or nil where the module has no tap of that name.
 local function tap(place, tracer, name)
   if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
   return locate(place, tracer, name)
 end
 
----Where another name of this module leads: what it is taken from, and the step from there; nil where it is none.
+---Resolves an alias of this module. Returns the object from which its last step is taken, and that step; nil where the name
+---is not an alias.
 ---@return any at, string|integer? step
 local function follow(self, place, key)
   local alias = aliases.of(place.module, key)
   if not alias then return nil end
   if type(alias) == "table" then
-    binding.raise("name", ("has no %s: %s"):format(key, alias[1]), { point = place.path })
+    binding.raise("name", ("this module has no %s: %s"):format(key, alias[1]), { point = place.path })
   end
   local tracer = alias:find(":", 1, true) and tracer_of(place, key)
-  if alias == ":" .. key then reach(place, tracer, key) end -- a tap of the module itself, and there is none
+  if alias == ":" .. key then reach(place, tracer, key) end -- the alias stands for a tap that the module does not have
   return aliases.walk(self, alias)
 end
 
@@ -244,19 +247,19 @@ function meta.__index(self, key)
   return tracer and binding.is_handle(value) and tensors.read_only(value) or value
 end
 
----Whether a name means something at every module.
+---Returns whether a name is a method or field of every module's handle.
 function handle.is_word(name)
   return name == "output" or name == "input" or name == "children" or methods[name] ~= nil or root_methods[name] ~= nil
 end
 
----Adds a module below another.
+---Adds a module of the script as a child of another module.
 local function add(place, key, module)
   local path = join(place.path, tostring(key))
   if trace.of(place.network) then
-    binding.raise("state", "a module is added before a trace, not inside its body", { point = path })
+    binding.raise("state", "a module can only be added before a trace, not inside its body", { point = path })
   end
   if type(key) ~= "string" or handle.is_word(key) or aliases.of(place.module, key) then
-    binding.raise("name", ("%q means something else here"):format(tostring(key)), { point = path })
+    binding.raise("name", ("a module cannot be called %q, which has another meaning"):format(tostring(key)), { point = path })
   end
   place.module[key] = module
   place.network.added = place.network.added or {}
@@ -280,7 +283,7 @@ function meta.__newindex(self, key, value)
     if point then return trace.write(tracer, step, point, value, false) end
   end
   if child(place, key) then
-    binding.raise("argument", "is a module and cannot be set; its output can", { point = join(place.path, key) })
+    binding.raise("argument", "this name is a module, which cannot be set; its output can", { point = join(place.path, key) })
   end
   local at, last = follow(self, place, key)
   if at then
@@ -289,7 +292,7 @@ function meta.__newindex(self, key, value)
   end
   for name in place.module:_tensors() do
     if name == key then
-      binding.raise("state", "parameters can be read in a trace, not set", { point = join(place.path, key) })
+      binding.raise("state", "a parameter can be read in a trace, but not set", { point = join(place.path, key) })
     end
   end
   unknown(place, key)
@@ -303,7 +306,7 @@ local function has_open(...)
   return false
 end
 
----The arguments of a call without the option `hook`, and whether it was there.
+---Returns whether the arguments of a call had the option `hook`, and the arguments without it.
 local function without_hook(...)
   local n = select("#", ...)
   local options = select(n, ...)

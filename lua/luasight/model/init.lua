@@ -1,4 +1,4 @@
---- Models: what a whole model can do besides what every module can, and how models are made.
+--- Models: the methods of a whole model (trace, generate, scan, edit, ...), and the functions that make models.
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local graph_files = require "luasight.ffi.graph_files"
@@ -20,12 +20,12 @@ local getfenv = debug.getfenv
 local new_handle, is_handle, find_point = place_of.new_handle, place_of.is_handle, place_of.find_point
 local find_module = place_of.find_module
 
--- ---- words of the whole model ------------------------------------------------------------------------------------------
+-- ---- methods of the whole model ----------------------------------------------------------------------------------------
 
 local root_methods = handle.root_methods
-local copy_of -- defined with what makes models
+local copy_of -- assigned below, with the functions that make models
 
----A run without a body; stored edits make it a trace of its own.
+---Runs the model without a body; since there are stored edits, the run is a trace.
 local function run_edited(network, ...)
   local tracer = trace.open(network)
   trace.invoke(tracer, traces.WHOLE, ...)
@@ -39,7 +39,7 @@ end
 
 local function check_numbers(network)
   if not network.only_shapes then return end
-  binding.raise("state", 'this model was opened with device = "meta": it has shapes and no numbers to run on',
+  binding.raise("state", "this model was opened with device = \"meta\": it has shapes and no numbers to run on",
     { hint = "model:scan(input, body) runs on shapes" })
 end
 
@@ -47,11 +47,11 @@ local function check_input(call)
   if call.input == nil then binding.raise("argument", "a trace needs an input") end
 end
 
----model(input): just runs.
+---Runs the model without a body: model(input).
 function handle.run(network, ...)
   check_numbers(network)
   local call = inputs.sort(network, "trace", network.options, ...)
-  if call.body then binding.raise("argument", "model(input) just runs; give the body to model:trace") end
+  if call.body then binding.raise("argument", "model(input) runs the model and takes no body; pass the body to model:trace") end
   check_input(call)
   return run_plain(network, network.prepare(call.input, call.options))
 end
@@ -67,9 +67,9 @@ local function open(network, input, options)
   return add_input(trace.open(network), network.prepare(input, options))
 end
 
----Runs the model beside a recorded body. Without an input the body adds them: tracer:invoke(input, body).
+---Runs the model beside a recorded body. Without an input, the body adds inputs itself: tracer:invoke(input, body).
 ---@param ... any  input?, options?, body
----@return any ...  # what the body returns, saved; with { trace = false } the output
+---@return any ...  # the values that the body returned, saved; with { trace = false } the output
 ---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
 ---@overload fun(self: luasight.Model, input: any, options: table, body: luasight.Body): ...
 ---@overload fun(self: luasight.Model, body: luasight.Body): ...
@@ -78,7 +78,7 @@ function root_methods:trace(...)
   check_numbers(network)
   local call = inputs.sort(network, "trace", network.options, ...)
   if call.options.trace == false then
-    if call.body then binding.raise("argument", "a trace with { trace = false } just runs and takes no body") end
+    if call.body then binding.raise("argument", "model:trace with { trace = false } only runs the model and takes no body") end
     check_input(call)
     return run_plain(network, network.prepare(call.input, call.options))
   end
@@ -89,14 +89,14 @@ function root_methods:trace(...)
   if call.input ~= nil then return trace.run(open(network, call.input, call.options), call.body) end
   if next(call.options) then
     binding.raise("argument", "a trace needs an input where it has options",
-      { hint = "the options of invokes stand with their inputs: tracer:invoke(input, options, body)" })
+      { hint = "pass the options of an invoke with its input: tracer:invoke(input, options, body)" })
   end
   local tracer = trace.open(network)
   tracer._takes_invokes = true
   return trace.run(tracer, call.body)
 end
 
--- What belongs to the tokenizer among the options of a generation.
+-- Returns those options of a generation that are for the tokenizer.
 local function prompt_options(options)
   return { truncation = options.truncation, add_special_tokens = options.add_special_tokens,
     invoker_args = options.invoker_args }
@@ -107,9 +107,9 @@ local function generation_of(network)
   binding.raise("state", "this model does not generate text", { hint = "ls.LanguageModel makes one that does" })
 end
 
----Generates text beside a recorded body; without a body it just generates.
+---Generates text beside a recorded body; without a body it only generates.
 ---@param ... any  input?, options?, body?
----@return any ...  # what the body returns, saved; without a body the ids [B, T + new]
+---@return any ...  # the values that the body returned, saved; without a body the ids [B, T + new]
 ---@overload fun(self: luasight.Model, input: any, options?: luasight.GenerationOptions): luasight.Tensor
 ---@overload fun(self: luasight.Model, input: any, options: luasight.GenerationOptions, body: luasight.Body): ...
 ---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
@@ -138,23 +138,24 @@ end
 
 ---Generates one text token by token: for token, text in model:stream(prompt, { max_new_tokens = 50 }) do.
 ---@param ... any  input, options?
----@return fun(): integer?, string?  # the id, and its text once the characters are whole
+---@return fun(): integer?, string?  # the token's id, and the text that is complete so far (a character may need several
+---  tokens)
 function root_methods:stream(...)
   local network = getfenv(self).network
   check_numbers(network)
   local settings_of = generation_of(network)
   local call = inputs.sort(network, "stream", network.generate_options, ...)
   check_input(call)
-  if call.body then binding.raise("argument", "a stream takes no body: for token, text in model:stream(prompt) do") end
+  if call.body then binding.raise("argument", "model:stream takes no body: for token, text in model:stream(prompt) do") end
   if #network.edits > 0 then
-    binding.raise("state", "a stream does not see stored edits; use generate")
+    binding.raise("state", "model:stream does not apply stored edits; use model:generate")
   end
   return network.stream(settings_of(call.options), network.prepare(call.input, prompt_options(call.options)))
 end
 
----Runs a body over shapes and dtypes: every value has them and no numbers, no weight is read, nothing is computed.
+---Runs a body over shapes and dtypes alone: values have no numbers, no weight is read and nothing is computed.
 ---@param ... any  input, options?, body
----@return any ...  # what the body returns
+---@return any ...  # the values that the body returned
 ---@overload fun(self: luasight.Model, input: any, body: luasight.Body): ...
 function root_methods:scan(...)
   local network = getfenv(self).network
@@ -167,7 +168,7 @@ function root_methods:scan(...)
   return trace.run(tracer, call.body)
 end
 
----Opens a trace that stays open between lines: t:run() runs and closes it.
+---Opens a trace that stays open between lines of the shell; t:run() runs and closes it.
 ---@param ... any  input, options?
 ---@return luasight.Tracer
 function root_methods:tracer(...)
@@ -175,12 +176,12 @@ function root_methods:tracer(...)
   check_numbers(network)
   local call = inputs.sort(network, "tracer", network.options, ...)
   check_input(call)
-  if call.body then binding.raise("argument", "an open trace takes no body") end
+  if call.body then binding.raise("argument", "model:tracer opens a trace without a body; model:trace takes one") end
   return trace.leave_open(open(network, call.input, call.options))
 end
 
----Stores edits. With { inplace = true } they become part of this model, else of the new handle that is given back; both
----share the weights. They act at every call, in every later trace, in the order in which they were made.
+---Stores edits that act at every call and in every later trace, in the order in which they were made. With { inplace = true
+---} they become part of this model, else of the new handle that is returned; both share the weights.
 ---@param ... any  options?, body
 ---@return luasight.Model
 ---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer)): luasight.Model
@@ -198,21 +199,21 @@ function root_methods:edit(...)
   return target.root
 end
 
----Takes back all stored edits of this handle.
+---Removes all stored edits of this handle.
 function root_methods:clear_edits() getfenv(self).network.edits = {} end
 
----Writes the stored edits as data.
+---Writes the stored edits to a file as JSON.
 ---@param path string
 function root_methods:save_edits(path) require "luasight.trace.edits".save(getfenv(self).network, path) end
 
----Adds the edits of a file to this handle.
+---Adds the edits in a file to this handle.
 ---@param path string
 function root_methods:load_edits(path)
   local network = getfenv(self).network
   for _, edit in ipairs(require "luasight.trace.edits".load(network, path)) do table.insert(network.edits, edit) end
 end
 
----Writes the function of a module for one call as JSON that names its weights.
+---Writes the function of a module for one call to a file as JSON that names the weights.
 local function write_graph(path, module, ...)
   local f = record.function_for(module, ...)
   local names = {}
@@ -220,8 +221,9 @@ local function write_graph(path, module, ...)
   graph_files.write(path, graph_files.of_function(f, names))
 end
 
----Writes the function of the model, as it is recorded for this input, as JSON: operators, modules, points and constants, with
----the names of its weights in place of their numbers. C programs run and trace it without Lua (`ls_function_read` in abi.h).
+---Writes the function of the model, as it is recorded for this input, to a file as JSON: its operators, modules, points and
+---constants, with the names of the weights in place of their numbers. C programs run and trace it without Lua
+---(`ls_function_read` in abi.h).
 ---@param path string
 ---@param ... any  input, options?
 ---@overload fun(self: luasight.Model, path: string, input: any)
@@ -234,7 +236,7 @@ function root_methods:save_graph(path, ...)
   check_numbers(network)
   local call = inputs.sort(network, "save_graph", network.options, ...)
   check_input(call)
-  if call.body then binding.raise("argument", "save_graph takes no body") end
+  if call.body then binding.raise("argument", "model:save_graph takes no body") end
   write_graph(path, network.module, network.prepare(call.input, call.options))
 end
 
@@ -242,14 +244,14 @@ end
 
 local model = { is_handle = is_handle }
 
----The nn.Module behind a handle.
+---Returns the nn.Module behind a handle.
 ---@param of userdata
 ---@return luasight.nn.Module
 function model.module_of(of) return getfenv(of).module end
 
 local Args = {}
 
----Several positional inputs of a model: model:trace(ls.args(a, b), body).
+---Joins several positional inputs of a model into one: model:trace(ls.args(a, b), body).
 ---@param ... any
 ---@return table
 function model.args(...) return setmetatable({ n = select("#", ...), ... }, Args) end
@@ -263,10 +265,10 @@ end
 
 ---@class luasight.ModelFields
 ---@field prepare? fun(input: any, options: table): ...
----@field is_input? fun(v: table): boolean  whether a table without a list part is an input
+---@field is_input? fun(v: table): boolean  returns whether a table that has names only is an input, not options
 ---@field options? table<string, boolean>
----@field public? table<string, fun(): any>  what scripts may read by name, made when asked for
----@field rename? table<string, string|string[]>  more names for modules, see rename.lua
+---@field public? table<string, fun(): any>  fields that scripts may read, as functions that make the value
+---@field rename? table<string, string|string[]>  additional names for modules, see rename.lua
 
 local function no_lengths() end
 
@@ -281,7 +283,7 @@ local function new_network(fields)
   return network.root
 end
 
----A new handle on the same weights, with the edits stored so far.
+---Returns a new handle on the same weights, with the edits that are stored so far.
 copy_of = function(network)
   local fields = {}
   for k, v in pairs(network) do fields[k] = v end
@@ -289,7 +291,7 @@ copy_of = function(network)
   return new_network(fields)
 end
 
----A model around a network.
+---Makes a model around a network.
 ---@param module table  an nn.Module
 ---@param fields? luasight.ModelFields
 ---@return userdata  # the handle of the root
@@ -302,9 +304,9 @@ function model.new(module, fields)
   return new_network(network)
 end
 
----ls.Model(net): a model around a network of your own.
+---Makes a model around a network of your own: ls.Model(net).
 ---@param module luasight.nn.Module
----@param options? { rename: table<string, string|string[]>? }  more names for modules
+---@param options? { rename: table<string, string|string[]>? }  rename: additional names for modules
 ---@return luasight.Model
 function model.Model(module, options)
   if type(module) ~= "table" or not module._children then

@@ -1,4 +1,4 @@
---- Places: the state behind the handles of a model's modules, where their points are, and which modules stand below.
+--- Places: the state behind the handles of a model's modules. They know the points of a module and the modules below it.
 local attached = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
@@ -8,25 +8,25 @@ local trace = require "luasight.trace"
 
 local getfenv, setfenv = debug.getfenv, debug.setfenv
 
----@class luasight.Network  what all handles of one model share
+---@class luasight.Network  the data that all handles of one model share
 ---@field module table            the root nn.Module
 ---@field root userdata           the handle of the root
----@field standing table<luasight.Tracer, true>?  the traces that were left open
----@field prepare fun(input: any, options: table): ...  the module's arguments for an input
----@field options table<string, boolean>         options that trace takes
----@field invoke_options table<string, boolean>  options that an invoke takes
----@field merge fun(members: luasight.Input[]): table  the inputs of several invokes as arguments of one call
+---@field standing table<luasight.Tracer, true>?  the traces that model:tracer opened and that are still open
+---@field prepare fun(input: any, options: table): ...  returns the arguments of the root module for an input
+---@field options table<string, boolean>         the options of trace
+---@field invoke_options table<string, boolean>  the options of an invoke
+---@field merge fun(members: luasight.Input[]): table  joins the inputs of several invokes to the arguments of one call
 ---@field generation? fun(options: table): luasight.GenerationSettings
----@field edits luasight.Edit[]  part of every run
----@field example fun(rows: integer?, length: integer?): ...  arguments of some call, to name the points by
----@field makes_examples boolean?  they are such that the model can run on them
----@field only_shapes boolean?     its tensors have no numbers: it can be scanned only
----@field renamed table<table, table<string, string>>?  more names of modules: their paths, by the module they stand in
+---@field edits luasight.Edit[]  the stored edits, which are part of every run
+---@field example fun(rows: integer?, length: integer?): ...  returns arguments of a call, for finding the model's points
+---@field makes_examples boolean?  whether the model can run on the arguments that `example` returns
+---@field only_shapes boolean?     whether the tensors have no numbers, so that the model can only be scanned
+---@field renamed table<table, table<string, string>>?  for each module, paths below it by their additional names
 ---@field find fun(path: string): userdata?
----@field locate fun(handle: userdata, name: string): integer|false  the point in the trace being recorded
----@field lengths fun(args: table): integer[]?, integer?  tokens of each row, and of the longest
+---@field locate fun(handle: userdata, name: string): integer|false  returns the point's number in the trace being recorded
+---@field lengths fun(args: table): integer[]?, integer?  returns the number of tokens of each row, and of the longest row
 
----@class luasight.Place  one handle's state
+---@class luasight.Place  the state of one handle
 ---@field network luasight.Network
 ---@field module table
 ---@field path string
@@ -37,7 +37,7 @@ local meta = getmetatable(prototype)
 
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  local numbers = setmetatable({}, { __mode = "k" }) -- of points, by program and name
+  local numbers = setmetatable({}, { __mode = "k" }) -- program -> name -> number of the point
   setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
   return handle
 end
@@ -51,17 +51,17 @@ local function join(path, name) return path == "" and tostring(name) or path .. 
 local function tracer_of(place, what)
   local tracer = trace.of(place.network)
   if tracer then return tracer end
-  binding.raise("state", "exists only inside the body of a trace", { point = join(place.path, what) })
+  binding.raise("state", "this value exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
----The module itself, or in a scan its twin without numbers.
+---Returns the module itself, or, in a scan, the copy of it whose tensors have no numbers.
 local function twin_of(place, tracer)
   local twins = tracer and tracer._twins
   return twins and twins[place.module] or place.module
 end
 
----The number of a point in the program of a trace, false where the module has no such point; `number` is the call of the
----module in one run, from 0.
+---Returns the number of a point in the program of a trace, or false where the module has no such point; `number` counts the
+---calls of the module in one run, from 0.
 local function find_point(place, tracer, name, number)
   local program = tracer._program
   local known = place.points[program]
@@ -78,12 +78,12 @@ local function find_point(place, tracer, name, number)
   return point
 end
 
----The point that a name stands for now, and the step it belongs to: that of the tracer, moved on by the module's own
----`next` and `call`.
+---Returns the point for a name at the tracer's current step, and the step of the point: `next` and `call` of the module may
+---have moved it to a later one.
 ---@return integer|false point, integer step
 local function locate(place, tracer, name)
   if not tracer._invoke then
-    binding.raise("state", "a point is read and set inside an invoke", { point = join(place.path, name) })
+    binding.raise("state", "a point can only be read or set inside the body of an invoke", { point = join(place.path, name) })
   end
   local step, number = tracer._step, 0
   local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
@@ -99,7 +99,7 @@ local function locate(place, tracer, name)
   return find_point(place, tracer, name, number), step
 end
 
----Whether a handle is that of a module that a script added, or of one inside it.
+---Returns whether a handle belongs to a module that a script has added, or to a module below such a one.
 local function is_added(place)
   local added = place.network.added
   if not added then return false end
@@ -129,7 +129,7 @@ end
 
 -- ---- children ----------------------------------------------------------------------------------------------------------
 
-local find_module -- the module at a path below a handle
+local find_module -- returns the module at a path below a handle
 
 local function child(place, name)
   local known = place.children[name]
@@ -169,7 +169,7 @@ local function each_child(place)
   end
 end
 
----"2:5" of a list of modules.
+---Returns the modules of a range such as "2:5" of a list of modules.
 local function slice_children(place, text)
   local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
   if not from then return nil end
@@ -191,14 +191,14 @@ function Children.__index(list, key)
   binding.raise("name", ("there is no child %q%s"):format(tostring(key), near.text(tostring(key), names)))
 end
 
----The modules directly below by name, those too whose name is also that of a point or a word.
+---Returns the modules directly below by name, also those whose name is otherwise that of a point or a method.
 local function children_of(place)
   local list = {}
   for name in place.module:_children() do list[name] = child(place, name) end
   return setmetatable(list, Children)
 end
 
----The module at a path below a handle, nil where there is none.
+---Returns the module at a path below a handle, or nil where there is none.
 find_module = function(handle, path)
   for name in tostring(path):gmatch "[^.]+" do
     handle = handle and child(getfenv(handle), name)

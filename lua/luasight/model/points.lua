@@ -1,7 +1,7 @@
---- What can be read and set at a module, with shapes: model.transformer.h[5].attn:points().
+--- Lists the points of a module with their shapes: model.transformer.h[5].attn:points().
 ---
---- Shapes come from a scan, so no weight is read. Where the model can make inputs itself (a language model), two scans with
---- other sizes tell which sizes are those of the batch (B) and of the tokens (T); else an input says them.
+--- The shapes come from a scan, so no weight is read. For a language model, which can make inputs itself, two scans with
+--- different sizes show which sizes are those of the batch (B) and of the tokens (T); other models need an input.
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
@@ -17,12 +17,12 @@ local TENSOR, LIST, STRUCT = constants.LS_TENSOR, constants.LS_LIST, constants.L
 local points = {}
 
 ---@class luasight.Point
----@field name string   "pattern"
----@field shape string  "[B, 4, T, T]", "[B, T] int64"; of several values "([B, T, 128], none)"
----@field dtype string? of a tensor
----@field same_as string?  of another name: the place it leads to, "input[0][0]"
+---@field name string   the name of the point, such as "pattern"
+---@field shape string  "[B, 4, T, T]", "[B, T] int64"; for several values "([B, T, 128], none)"
+---@field dtype string? the dtype, where the value is a tensor
+---@field same_as string?  for an alias: the path of the value it stands for, such as "input[0][0]"
 
----@class luasight.Points: luasight.Point[]  prints itself
+---@class luasight.Points: luasight.Point[]  a list that prints itself
 ---@field title string
 
 local Points = {}
@@ -39,7 +39,8 @@ end
 
 -- ---- shapes ------------------------------------------------------------------------------------------------------------
 
----The sizes of a value: `shape` and `dtype` of a tensor, a list of parts with names where they have some.
+---Returns the sizes of a value: `shape` and `dtype` of a tensor, or a list of the sizes of its elements, with names in a
+---struct.
 local function sizes(v)
   v = is_handle(v) and v.value or v
   if not is_handle(v) then return { plain = v == nil and "none" or type(v) } end
@@ -54,7 +55,8 @@ end
 
 local function times(k, text) return k == 1 and text or k .. text end
 
----A size in words, from its values in two runs: `a` has batch and tokens of the first, `b` of the second.
+---Returns the text of a size from its numbers `a` and `b` in two runs; `first` and `second` have the batch size B and the
+---number of tokens T of these runs.
 local function size_text(a, b, first, second)
   if not b or a == b then return tostring(a) end
   if a % first.B == 0 and a / first.B == b / second.B then return times(a / first.B, "B") end
@@ -67,7 +69,7 @@ end
 
 local closing = { ["("] = ")", ["["] = "]", ["{"] = "}" }
 
----The text of sizes in one run, or in two.
+---Returns the text of a value's sizes in one run, or in two runs.
 local function shape_text(a, b, first, second)
   if a.plain then return a.plain end
   local texts = {}
@@ -83,9 +85,9 @@ end
 
 -- ---- a scan ------------------------------------------------------------------------------------------------------------
 
----Names and numbers of a module's own points in a program, in the order of the run.
+---Returns names and numbers of a module's own points in a program, in the order in which a run reaches them.
 ---@param program ffi.cdata*
----@param module ffi.cdata*  in the core
+---@param module ffi.cdata*  the module of the core
 ---@return { name: string, number: integer }[]
 function points.names(program, module)
   local list, seen = {}, {}
@@ -99,7 +101,7 @@ function points.names(program, module)
   return list
 end
 
----The module's other names that lead to values, with the places they lead to.
+---Returns the module's aliases for values, with the paths of the values.
 local function other_names(module, found)
   local list, names, taken = {}, {}, {}
   aliases.add_names(module, names, "value")
@@ -111,7 +113,7 @@ local function other_names(module, found)
   return list
 end
 
----Scans the model and gives the sizes at each point of a module, and of its other names.
+---Scans the model; returns the sizes of the values at each point of a module and of its aliases.
 local function measure(network, handle, module, ...)
   local tracer = scan.open(network, ...)
   local found = points.names(tracer._program, record.core(tracer._twins[module]))
@@ -128,10 +130,10 @@ local function measure(network, handle, module, ...)
 end
 
 ---@param network luasight.Network
----@param handle userdata  of the module
+---@param handle userdata  the handle of the module
 ---@param module table
 ---@param path string
----@param ... any  the arguments of one call of the model; none: its own examples
+---@param ... any  the arguments of one call of the model; without them the model's own examples are used
 ---@return luasight.Points
 function points.of(network, handle, module, path, ...)
   local first, second, given = { B = 2, T = 5 }, { B = 3, T = 9 }, select("#", ...) > 0

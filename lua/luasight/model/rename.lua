@@ -1,7 +1,8 @@
---- More names for the modules of a model: ls.Model(net, { rename = { layer1 = "embed", ["transformer.h"] = "layers" } }).
+--- Additional names for the modules of a model: ls.Model(net, { rename = { layer1 = "embed", ["transformer.h"] = "layers" }
+--- }).
 ---
---- A key that is the path of a module names that one, and the new name counts from the model; any other key is a name that
---- modules have somewhere, and each of them gets the new one beside its own. Several new names stand in a list.
+--- A key that is the path of a module gives that module a new name below the root of the model. Any other key is the name
+--- of modules anywhere in the model: each of them gets the new name beside its own. A list gives several new names.
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
@@ -15,7 +16,7 @@ local function module_at(module, path)
   return module
 end
 
----The paths of the modules that a key names, and whether it is a path itself.
+---Returns the paths of the modules that a key names, and whether the key is itself a path.
 local function find(module, key)
   if key ~= "" and module_at(module, key) then return { key }, true end
   local found, all = {}, {}
@@ -28,7 +29,7 @@ local function find(module, key)
   return found, false
 end
 
----Whether a name leads somewhere at a module already.
+---Returns whether a module has a tensor, a child or an alias of this name.
 local function has(module, name)
   for known in module:_tensors() do
     if known == name then return true end
@@ -40,18 +41,18 @@ local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 
 ---@param module table  the root nn.Module
 ---@param names table<string, string|string[]>
----@param is_word fun(name: string): boolean  whether a name means something at every module
----@return table<table, table<string, string>>  # paths by the module in which the name stands, and the name
+---@param is_word fun(name: string): boolean  returns whether every module has a method or field of this name
+---@return table<table, table<string, string>>  # for each module, paths below it by their new names
 function rename.places(module, names, is_word)
   if type(names) ~= "table" then
-    binding.raise("argument", 'rename takes a table: { layer1 = "embed" }, not a ' .. type(names))
+    binding.raise("argument", "rename takes a table: { layer1 = \"embed\" }, not a " .. type(names))
   end
   local places = {}
   local function add(path, name, counts_from_model)
     local parent, last = parts(name)
     if not counts_from_model then parent = parts(path) .. (parent == "" and "" or "." .. parent) end
     local holder = module_at(module, parent)
-    if not holder then problem("there is no module %q for %q to stand in", parent, last) end
+    if not holder then problem("there is no module %q in which %q could be a name", parent, last) end
     local known = places[holder] or {}
     if is_word(last) or has(holder, last) or known[last] and known[last] ~= path then
       problem("the name %q is taken%s", last, parent == "" and "" or " in " .. parent)
@@ -62,7 +63,8 @@ function rename.places(module, names, is_word)
     local paths, is_path = find(module, tostring(key))
     for _, name in ipairs(type(new) == "table" and new or { new }) do
       if type(name) ~= "string" or not name:find "^[%a_][%w_]*[%w_.]*$" then
-        problem("%s is no name for a module", type(name) == "string" and ("%q"):format(name) or tostring(name))
+        problem("%s is no name for a module, which has letters, digits and _",
+          type(name) == "string" and ("%q"):format(name) or tostring(name))
       end
       for _, path in ipairs(paths) do add(path, name, is_path) end
     end

@@ -1,4 +1,5 @@
---- Activations as modules; as functions they are operators: torch.relu(x), x:gelu { approximate = "tanh" }.
+--- Activation functions as modules. As functions they are operators of libtorch: torch.relu(x), x:gelu { approximate =
+--- "tanh" }.
 local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
@@ -10,9 +11,10 @@ local torch = require "luasight.tensor.torch"
 
 local activation = {}
 
--- ---- settings --------------------------------------------------------------------------------------------------------
+-- ---- the settings of a module ----------------------------------------------------------------------------------------
 
----Takes settings by position or by name: nn.LeakyReLU(0.2), nn.LeakyReLU { negative_slope = 0.2 }.
+---Sets the fields of a module from settings given by position or by name:
+---nn.LeakyReLU(0.2), nn.LeakyReLU { negative_slope = 0.2 }.
 local function take(self, settings, ...)
   local n = select("#", ...)
   local given, by_name = { ... }, nil
@@ -32,8 +34,8 @@ local function take(self, settings, ...)
       local names = {}
       for name in pairs(setting.choices) do names[#names + 1] = name end
       table.sort(names)
-      binding.raise("argument", ("%s: %s cannot be %q%s"):format(self._class_name, setting.name, v, near.text(v, names)),
-        { hint = table.concat(names, ", ") })
+      binding.raise("argument", ("%s: the setting %s cannot be %q%s"):format(self._class_name, setting.name, v,
+        near.text(v, names)), { hint = table.concat(names, ", ") })
     end
     self[setting.name] = v
   end
@@ -62,7 +64,7 @@ end
 local function float(name, default) return { name = name, kind = "float", default = default } end
 local function int(name, default) return { name = name, kind = "int", default = default } end
 
--- ---- without settings ------------------------------------------------------------------------------------------------
+-- ---- activations without settings ------------------------------------------------------------------------------------
 
 for name, operator in pairs {
   ReLU = "relu", ReLU6 = "relu6", SiLU = "silu", Tanh = "tanh", Sigmoid = "sigmoid", Mish = "mish", SELU = "selu",
@@ -74,7 +76,7 @@ end
 define("Softsign", {}, function(_, x) return x / (x:abs() + 1) end)
 define("Tanhshrink", {}, function(_, x) return x - x:tanh() end)
 
--- ---- with settings ---------------------------------------------------------------------------------------------------
+-- ---- activations with settings ---------------------------------------------------------------------------------------
 
 define("GELU", { { name = "approximate", kind = "name", default = "none", choices = { none = true, tanh = true } } },
   function(self, x) return torch.gelu(x, { approximate = self.approximate }) end)
@@ -89,15 +91,15 @@ define("Softmax", { int "dim" }, function(self, x) return torch.softmax(x, self.
 define("LogSoftmax", { int "dim" }, function(self, x) return torch.log_softmax(x, self.dim) end)
 define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim) end)
 
--- ---- with a weight ---------------------------------------------------------------------------------------------------
+-- ---- activations with a weight ---------------------------------------------------------------------------------------
 
----x where it is above 0, weight * x elsewhere.
+---Returns x where x is above 0, and weight * x elsewhere.
 ---@class luasight.nn.PReLU: luasight.nn.Module
 ---@field weight ffi.cdata*  [num_parameters]
 local PReLU = module.class "PReLU"
 activation.PReLU = PReLU
 
----@param num_parameters integer?  1, or one for each channel (axis 1)
+---@param num_parameters integer?  1, or the number of channels (axis 1) for a weight of each channel
 ---@param given? { init: number?, dtype: string?, device: string? }
 function PReLU:init(num_parameters, given)
   given = options.read("nn.PReLU", given, { init = "number", dtype = "string", device = "string" })

@@ -1,5 +1,5 @@
---- Scaled dot-product attention, as a function of a forward. It names what is inside: q, k, v, scores (masked and
---- scaled), pattern (B H T S) and z (B H T D). One fused kernel runs, unless scores or pattern are asked for.
+--- Scaled dot-product attention, for use in a forward. It makes taps of the values inside: q, k, v, scores (masked and
+--- scaled), pattern (B H T S) and z (B H T D). A fused kernel computes it unless scores or pattern are read or set.
 local binding = require "luasight.ffi"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
@@ -15,7 +15,7 @@ local function check(o)
   if o.mask ~= nil and not parameter.is_handle(o.mask) then
     binding.raise("argument", ("scaled_dot_product_attention: mask is a tensor, not a %s"):format(type(o.mask)))
   elseif o.mask and o.is_causal then
-    binding.raise("argument", "scaled_dot_product_attention: a mask and is_causal cannot stand together")
+    binding.raise("argument", "scaled_dot_product_attention: the options mask and is_causal cannot be used together")
   end
 end
 
@@ -30,14 +30,14 @@ local function untapped(_, value) return value end
 ---@field softcap number?
 ---@field groups integer?
 
----softmax(q k^T * scale, masked) v.
+---Computes softmax(q k^T * scale, masked) v.
 ---@param q any  [B, H, T, D]
 ---@param k any  [B, H / groups, S, D]
 ---@param v any  [B, H / groups, S, D]
----@param given? luasight.nn.AttentionOptions  mask: booleans (true: may be seen) or numbers to add; scale:
----  1 / sqrt(D) unless told; dropout: the share of the pattern that is dropped (give it in training only); upcast: scores
----  and pattern in float32; softcap: scores come no further than this from 0, by tanh; groups: how many neighbouring heads
----  of q share one of k and v, 1 unless told
+---@param given? luasight.nn.AttentionOptions  mask: booleans (true: the position may be seen) or numbers that are added to
+---  the scores; scale: 1 / sqrt(D) by default; dropout: the share of the pattern that is dropped (to be given in training
+---  only); upcast: scores and pattern are computed in float32; softcap: scores are limited by tanh to this distance from
+---  0; groups: how many neighbouring heads of q share one head of k and v, 1 by default
 ---@return any  # [B, H, T, D]
 function attention.scaled_dot_product_attention(q, k, v, given)
   local o = options.read("scaled_dot_product_attention", given, kinds)
@@ -51,7 +51,7 @@ function attention.scaled_dot_product_attention(q, k, v, given)
   end
   local function plain(a, b, c, mask) return stepwise(a, b, c, mask, record.tap) end
   local function fused(a, b, c, mask)
-    if o.softcap then return stepwise(a, b, c, mask, untapped) end -- no kernel does it
+    if o.softcap then return stepwise(a, b, c, mask, untapped) end -- no fused kernel has a soft cap
     b, c = shared(b), shared(c)
     local named = { attn_mask = mask, is_causal = o.is_causal or false, scale = o.scale, dropout_p = o.dropout }
     if not o.upcast then return torch.scaled_dot_product_attention(a, b, c, named) end

@@ -1,5 +1,5 @@
---- Modules that hold others: Sequential, ModuleList, ModuleDict. Positions count from 0, negative ones from the end;
---- stock LuaJIT does not ask a table for its length, so `#` is written list:len().
+--- Modules that hold other modules: Sequential, ModuleList, ModuleDict. Positions count from 0, negative positions from the
+--- end. The length is list:len(), since stock LuaJIT does not ask a table's metatable for `#`.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 
@@ -7,16 +7,16 @@ local is_module, set_child = module.is_module, module.set_child
 
 local container = {}
 
--- ---- what lists share ------------------------------------------------------------------------------------------------
+-- ---- methods that Sequential and ModuleList share --------------------------------------------------------------------
 
 ---@class luasight.nn.List: luasight.nn.Module
 local List = module.class "List"
 
----How many modules there are.
+---Returns the number of modules in the list.
 ---@return integer
 function List:len() return #self._child_names end
 
----The name of the child at a position.
+---Returns the name of the child at a position; a negative position counts from the end.
 function List:_key_at(i)
   local n = #self._child_names
   local at = i < 0 and i + n or i
@@ -38,9 +38,9 @@ function List:each()
   end
 end
 
----Adds a module at the end.
+---Adds a module at the end of the list.
 ---@param m luasight.nn.Module
----@return luasight.nn.Module  # itself
+---@return luasight.nn.Module  # the list itself
 function List:append(m)
   if not is_module(m) then
     binding.raise("argument", ("%s:append takes a module, not a %s"):format(self._class_name, type(m)))
@@ -49,9 +49,9 @@ function List:append(m)
   return self
 end
 
----Adds the modules of a list, or of another container, at the end.
+---Adds the modules of a list, or of another container, at the end of this list.
 ---@param list luasight.nn.Module[]|table
----@return luasight.nn.Module  # itself
+---@return luasight.nn.Module  # the list itself
 function List:extend(list)
   if is_module(list) then list = list:children() end
   for i, m in ipairs(list) do
@@ -69,7 +69,7 @@ end
 
 -- ---- Sequential ------------------------------------------------------------------------------------------------------
 
----Modules one behind the other.
+---Modules that run one after the other: each gets the output of the one before.
 ---
 ---     nn.Sequential { nn.Linear(5, 10), nn.ReLU() }
 ---     nn.Sequential { { "first", nn.Linear(5, 10) }, { "act", nn.ReLU() } }
@@ -77,7 +77,7 @@ end
 local Sequential = module.class("Sequential", List)
 container.Sequential = Sequential
 
----@param list table?  modules, or pairs of name and module; or one module of several arguments
+---@param list table?  modules, or pairs of name and module; or the first of several modules
 ---@param ... luasight.nn.Module
 function Sequential:init(list, ...)
   if is_module(list) then list = { list, ... } end
@@ -85,7 +85,7 @@ function Sequential:init(list, ...)
   if type(list) ~= "table" then no_list(self, list) end
   if #list == 0 and next(list) ~= nil then
     binding.raise("argument", "Sequential takes its modules in order, not by name",
-      { hint = '{ { "first", m }, { "second", n } } gives names to a list' })
+      { hint = 'write { { "first", m }, { "second", n } } for modules with names' })
   end
   for i, entry in ipairs(list) do
     if is_module(entry) then
@@ -111,7 +111,7 @@ end
 
 -- ---- ModuleList ------------------------------------------------------------------------------------------------------
 
----A list of modules; which of them are called, and how, is up to the module that holds it.
+---A list of modules without a forward: the module that holds the list decides which of them it calls.
 ---@class luasight.nn.ModuleList: luasight.nn.List
 local ModuleList = module.class("ModuleList", List)
 container.ModuleList = ModuleList
@@ -126,7 +126,7 @@ end
 
 -- ---- ModuleDict ------------------------------------------------------------------------------------------------------
 
----Modules by name: a list of pairs keeps its order, a table of names is sorted.
+---Modules by name. A list of pairs keeps its order; a table whose keys are names is sorted by name.
 ---@class luasight.nn.ModuleDict: luasight.nn.Module
 local ModuleDict = module.class "ModuleDict"
 container.ModuleDict = ModuleDict
@@ -147,23 +147,23 @@ function ModuleDict:init(given)
     local name, v = nil, pair
     if type(pair) == "table" and not is_module(pair) then name, v = pair[1], pair[2] end
     if name == nil then
-      binding.raise("argument", "ModuleDict: the list is one of pairs, { { name, module }, ... }")
+      binding.raise("argument", "ModuleDict: its list has to hold pairs, { { name, module }, ... }")
     end
     names[#names + 1], by_name[name] = name, v
   end
   for _, name in ipairs(names) do
     if not is_module(by_name[name]) then
-      binding.raise("argument", ("ModuleDict: %s is a %s, not a module"):format(tostring(name), type(by_name[name])))
+      binding.raise("argument", ("ModuleDict: element %s is a %s, not a module"):format(tostring(name), type(by_name[name])))
     end
     set_child(self, name, by_name[name])
   end
 end
 
----How many modules there are.
+---Returns the number of modules.
 ---@return integer
 function ModuleDict:len() return #self._child_names end
 
----The names in order.
+---Returns the names of the modules in their order.
 ---@return string[]
 function ModuleDict:keys() return { unpack(self._child_names) } end
 

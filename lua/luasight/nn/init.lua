@@ -1,4 +1,4 @@
---- `ls.nn`: modules, the layers that networks are built from, and how their weights begin.
+--- `ls.nn`: modules, the layers of which networks are built, and functions that initialize weights.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local parameter = require "luasight.nn.parameter"
@@ -6,12 +6,12 @@ local record = require "luasight.nn.record"
 require "luasight.nn.methods"
 
 ---@class luasight.nn
----@field Module fun(name: string, parent: table?): table     a class of modules
+---@field Module fun(name: string, parent: table?): table     makes a class of modules
 ---@field Parameter fun(t: any, options: table?): any
 ---@field Buffer fun(t: any, options: table?): any
----@field tap fun(name: string, value: any): any  names a value in a forward, so that a trace can read and set it there
+---@field tap fun(name: string, value: any): any  names a value in a forward, so that a trace can read and set the value
 ---@field skip_init fun(f: function, ...): ...
----@field init luasight.nn.init  how weights begin
+---@field init luasight.nn.init  functions that initialize weights
 ---@field Sequential fun(list: table?, ...): luasight.nn.Sequential
 ---@field ModuleList fun(list: table?): luasight.nn.ModuleList
 ---@field ModuleDict fun(pairs: table?): luasight.nn.ModuleDict
@@ -21,8 +21,8 @@ require "luasight.nn.methods"
 ---@field LayerNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.LayerNorm
 ---@field RMSNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.RMSNorm
 ---@field Dropout fun(p: number?): luasight.nn.Dropout
----@field Identity fun(...): luasight.nn.Identity                  gives back what it is given
----@field ReLU fun(): luasight.nn.Module                          activations; as functions they are operators: x:relu()
+---@field Identity fun(...): luasight.nn.Identity                  returns its first argument
+---@field ReLU fun(): luasight.nn.Module                          activations are also operators, such as x:relu()
 ---@field ReLU6 fun(): luasight.nn.Module
 ---@field SiLU fun(): luasight.nn.Module
 ---@field Tanh fun(): luasight.nn.Module
@@ -35,14 +35,14 @@ require "luasight.nn.methods"
 ---@field Softsign fun(): luasight.nn.Module
 ---@field Tanhshrink fun(): luasight.nn.Module
 ---@field GELU fun(options: { approximate: "none"|"tanh"? }?): luasight.nn.Module
----@field LeakyReLU fun(negative_slope: number?): luasight.nn.Module  0.01 unless told
----@field ELU fun(alpha: number?): luasight.nn.Module                 1 unless told
----@field CELU fun(alpha: number?): luasight.nn.Module                1 unless told
----@field Softplus fun(beta: number?, threshold: number?): luasight.nn.Module  1 and 20 unless told
----@field Hardtanh fun(min_val: number?, max_val: number?): luasight.nn.Module  -1 and 1 unless told
+---@field LeakyReLU fun(negative_slope: number?): luasight.nn.Module  negative_slope is 0.01 by default
+---@field ELU fun(alpha: number?): luasight.nn.Module                 alpha is 1 by default
+---@field CELU fun(alpha: number?): luasight.nn.Module                alpha is 1 by default
+---@field Softplus fun(beta: number?, threshold: number?): luasight.nn.Module  1 and 20 by default
+---@field Hardtanh fun(min_val: number?, max_val: number?): luasight.nn.Module  -1 and 1 by default
 ---@field Softmax fun(dim: integer): luasight.nn.Module
 ---@field LogSoftmax fun(dim: integer): luasight.nn.Module
----@field GLU fun(dim: integer?): luasight.nn.Module                  -1 unless told
+---@field GLU fun(dim: integer?): luasight.nn.Module                  dim is -1 by default
 ---@field scaled_dot_product_attention fun(q: any, k: any, v: any, options: table?): any
 local nn = {
   Module = module.class,
@@ -53,7 +53,8 @@ local nn = {
   tap = record.tap,
 }
 
--- Which file defines what; each is loaded at its first use.
+-- Each key is a file of this folder, its value the list of names that the file defines; a file is loaded when one of its
+-- names is first used.
 local files = {
   container = { "Sequential", "ModuleList", "ModuleDict" },
   linear = { "Linear", "Conv1D", "Embedding", "Dropout", "Identity", "Flatten" },
@@ -79,11 +80,11 @@ local function unknown(name)
   local names = names_of_later()
   for known in pairs(nn) do names[#names + 1] = known end
   table.sort(names)
-  binding.raise("name", ("nn has no %q%s"):format(tostring(name), require "luasight.base.near".text(tostring(name), names)))
+  binding.raise("name", ("ls.nn has no %q%s"):format(tostring(name), require "luasight.base.near".text(tostring(name), names)))
 end
 
 return setmetatable(nn, {
-  __names = names_of_later, -- for completion
+  __names = names_of_later, -- the names that the shell's completion offers
   __index = function(_, name)
     local value
     if name == "init" then

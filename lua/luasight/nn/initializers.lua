@@ -1,14 +1,14 @@
---- `nn.init`: fills tensors in place, outside of autograd; with the same seed the numbers are PyTorch's. Settings stand in
---- PyTorch's order or in a table: nn.init.normal_(t, 0, 0.02), nn.init.normal_(t, { std = 0.02 }).
+--- `nn.init`: functions that fill a tensor in place, outside of autograd; with the same seed they make PyTorch's numbers.
+--- Settings are given in PyTorch's order or in a table: nn.init.normal_(t, 0, 0.02), nn.init.normal_(t, { std = 0.02 }).
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local torch = require "luasight.tensor.torch"
 
----@class luasight.nn.init  each fills a tensor in place and gives it back
----@field uniform_ fun(t: luasight.Tensor, a: number?, b: number?): luasight.Tensor           0 to 1 unless told
----@field normal_ fun(t: luasight.Tensor, mean: number?, std: number?): luasight.Tensor       0 and 1 unless told
+---@class luasight.nn.init  each function fills a tensor in place and returns it
+---@field uniform_ fun(t: luasight.Tensor, a: number?, b: number?): luasight.Tensor           from 0 to 1 by default
+---@field normal_ fun(t: luasight.Tensor, mean: number?, std: number?): luasight.Tensor       mean 0 and std 1 by default
 ---@field trunc_normal_ fun(t: luasight.Tensor, mean: number?, std: number?, a: number?, b: number?): luasight.Tensor
 ---@field constant_ fun(t: luasight.Tensor, val: number): luasight.Tensor
 ---@field ones_ fun(t: luasight.Tensor): luasight.Tensor
@@ -23,7 +23,8 @@ local init = {}
 
 -- ---- arguments -------------------------------------------------------------------------------------------------------
 
----Defines init[name](tensor, ...): `settings` are { name, default } in order; `fill` gets their values.
+---Defines init[name](tensor, ...). `settings` is a list of { name, default } in order; `fill` is called with the tensor and
+---the values.
 local function define(name, settings, fill)
   local kinds, what = {}, "nn.init." .. name
   for _, setting in ipairs(settings) do kinds[setting[1]] = type(setting[2]) end
@@ -49,7 +50,7 @@ local function define(name, settings, fill)
   end
 end
 
--- ---- plain -----------------------------------------------------------------------------------------------------------
+-- ---- fillings that do not depend on the shape ------------------------------------------------------------------------
 
 define("uniform_", { { "a", 0 }, { "b", 1 } }, function(t, a, b) t:uniform_(a, b) end)
 define("normal_", { { "mean", 0 }, { "std", 1 } }, function(t, mean, std) t:normal_(mean, std) end)
@@ -57,9 +58,9 @@ define("constant_", { { "val", 0 } }, function(t, v) t:fill_(v) end)
 define("ones_", {}, function(t) t:fill_(1) end)
 define("zeros_", {}, function(t) t:zero_() end)
 
--- ---- by the width of layers ------------------------------------------------------------------------------------------
+-- ---- fillings that depend on the width of a layer --------------------------------------------------------------------
 
----How many inputs and outputs one unit of a layer with this weight has.
+---Returns fan in and fan out: how many inputs and outputs one unit of a layer with this weight has.
 local function fans(t)
   local shape = t.shape:tolist()
   if #shape < 2 then
@@ -72,9 +73,9 @@ end
 
 local linear = { linear = true, conv1d = true, conv2d = true, conv3d = true, sigmoid = true }
 
----The factor by which weights grow to make up for what an activation takes away.
+---Returns the factor by which weights are scaled to keep the variance of activations behind a nonlinearity.
 ---@param nonlinearity string  "linear", "relu", "leaky_relu", "tanh", ...
----@param slope number?        of leaky_relu
+---@param slope number?        the negative slope of leaky_relu
 ---@return number
 function init.calculate_gain(nonlinearity, slope)
   if linear[nonlinearity] then return 1 end
@@ -84,8 +85,8 @@ function init.calculate_gain(nonlinearity, slope)
   if nonlinearity == "selu" then return 3 / 4 end
   local names = { "tanh", "relu", "leaky_relu", "selu" }
   for name in pairs(linear) do names[#names + 1] = name end
-  binding.raise("argument", ("no gain is known for %q%s"):format(tostring(nonlinearity), near.text(tostring(nonlinearity),
-    names)))
+  binding.raise("argument", ("nn.init.calculate_gain does not know the nonlinearity %q%s"):format(tostring(nonlinearity),
+    near.text(tostring(nonlinearity), names)))
 end
 
 local function xavier(t, gain)
@@ -95,7 +96,7 @@ end
 
 local function kaiming(t, a, mode, nonlinearity)
   if mode ~= "fan_in" and mode ~= "fan_out" then
-    binding.raise("argument", ('mode is "fan_in" or "fan_out", not %q'):format(mode))
+    binding.raise("argument", ("nn.init: mode is \"fan_in\" or \"fan_out\", not %q"):format(mode))
   end
   local fan_in, fan_out = fans(t)
   return init.calculate_gain(nonlinearity, a) / math.sqrt(mode == "fan_in" and fan_in or fan_out)
@@ -128,7 +129,7 @@ define("eye_", {}, function(t)
   t:copy_(torch.eye(shape[1], shape[2]))
 end)
 
--- Rows or columns that are orthogonal, whatever is fewer. (Saxe et al. 2013)
+-- Fills with a matrix whose rows or columns, whichever are fewer, are orthogonal (Saxe et al. 2013).
 define("orthogonal_", { { "gain", 1 } }, function(t, gain)
   local shape = t.shape:tolist()
   if #shape < 2 then binding.raise("shape", "nn.init.orthogonal_ needs 2 or more dimensions") end
@@ -138,19 +139,19 @@ define("orthogonal_", { { "gain", 1 } }, function(t, gain)
   local flat = t:new_empty({ rows, columns }):normal_(0, 1)
   if rows < columns then flat = flat:t() end
   local q, r = torch.linalg_qr(flat)
-  q = q * r:diagonal():sign() -- makes the distribution uniform
+  q = q * r:diagonal():sign() -- without these signs the distribution would not be uniform
   if rows < columns then q = q:t() end
   t:copy_(q:reshape(shape))
   t:mul_(gain)
 end)
 
--- ---- a normal distribution cut off -----------------------------------------------------------------------------------
+-- ---- a truncated normal distribution ---------------------------------------------------------------------------------
 
 local function cdf(x) return (1 + torch.tensor(x / math.sqrt(2), { dtype = "float64" }):erf():item()) / 2 end
 
----Draws again what falls outside.
+---Draws numbers from the normal distribution until all lie between `low` and `high`.
 local function redraw(t, mean, std, low, high)
-  low, high = t:new_full({}, low):item(), t:new_full({}, high):item() -- as the dtype has them
+  low, high = t:new_full({}, low):item(), t:new_full({}, high):item() -- rounded to the dtype of t
   t:normal_(mean, std)
   local outside = t:lt(low):logical_or(t:gt(high))
   while outside:any():item() do
@@ -159,7 +160,8 @@ local function redraw(t, mean, std, low, high)
   end
 end
 
----For a narrow or far window: draws evenly and keeps with the probability of the normal density there.
+---Draws numbers evenly from `low` to `high` and accepts each with the probability of the normal density there; it is used
+---where few numbers of a normal distribution would lie in the range.
 local function reject(t, mean, std, low, high)
   local peak = -0.5 * ((math.max(low, math.min(mean, high)) - mean) / std) ^ 2
   local candidates, chance = torch.empty_like(t), torch.empty_like(t)

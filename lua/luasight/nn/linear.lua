@@ -1,4 +1,5 @@
---- Layers with weights that are no norms: Linear, Conv1D, Embedding; and Dropout, Identity, Flatten.
+--- Layers with weights that are not norms: Linear, Conv1D, Embedding; and layers without weights: Dropout, Identity,
+--- Flatten.
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
 local options = require "luasight.base.options"
@@ -12,7 +13,7 @@ local linear = {}
 
 -- ---- Linear ----------------------------------------------------------------------------------------------------------
 
----y = x W^T + b, on the last axis.
+---Computes y = x W^T + b on the last axis.
 ---@class luasight.nn.Linear: luasight.nn.Module
 ---@field weight ffi.cdata*  [out_features, in_features]
 ---@field bias ffi.cdata*?   [out_features]
@@ -50,15 +51,15 @@ function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
 
 -- ---- Conv1D ----------------------------------------------------------------------------------------------------------
 
----GPT-2's linear layer, whose weight is transposed: y = x W + b.
+---GPT-2's linear layer, whose weight is transposed: it computes y = x W + b.
 ---@class luasight.nn.Conv1D: luasight.nn.Module
 ---@field weight ffi.cdata*  [nx, nf]
 ---@field bias ffi.cdata*    [nf]
 local Conv1D = module.class "Conv1D"
 linear.Conv1D = Conv1D
 
----@param nf integer  width of the output
----@param nx integer  width of the input
+---@param nf integer  the width of the output
+---@param nx integer  the width of the input
 ---@param given? { dtype: string?, device: string? }
 function Conv1D:init(nf, nx, given)
   given = options.read("nn.Conv1D", given, { dtype = "string", device = "string" })
@@ -75,14 +76,14 @@ end
 
 function Conv1D:extra_repr() return ("nf=%d, nx=%d"):format(self.nf, self.nx) end
 
--- The product is nobody else's, so the bias can be added in place.
+-- The bias is added in place, since nothing else refers to the product.
 ---@param x any  [..., nx]
 ---@return any  # [..., nf]
 function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) end
 
 -- ---- Embedding -------------------------------------------------------------------------------------------------------
 
----A row of the weight for each id.
+---Returns the row of the weight for each id.
 ---@class luasight.nn.Embedding: luasight.nn.Module
 ---@field weight ffi.cdata*  [num_embeddings, embedding_dim]
 local Embedding = module.class "Embedding"
@@ -90,7 +91,8 @@ linear.Embedding = Embedding
 
 ---@param num_embeddings integer
 ---@param embedding_dim integer
----@param given? { padding_idx: integer?, dtype: string?, device: string? }  padding_idx: a row that is not trained
+---@param given? { padding_idx: integer?, dtype: string?, device: string? }  padding_idx: the id of a row that is not
+---  trained
 function Embedding:init(num_embeddings, embedding_dim, given)
   given = options.read("nn.Embedding", given, { padding_idx = "number", dtype = "string", device = "string" })
   self.num_embeddings = size("nn.Embedding", "num_embeddings", num_embeddings)
@@ -99,7 +101,7 @@ function Embedding:init(num_embeddings, embedding_dim, given)
   if padding then
     self.padding_idx = size("nn.Embedding", "padding_idx", padding < 0 and padding + num_embeddings or padding)
     if self.padding_idx >= num_embeddings then
-      require "luasight.ffi".raise("index", ("nn.Embedding: padding_idx is %d, there are %d rows"):format(padding,
+      require "luasight.ffi".raise("index", ("nn.Embedding: padding_idx is %d, but the weight has %d rows"):format(padding,
         num_embeddings))
     end
   end
@@ -117,19 +119,19 @@ function Embedding:extra_repr()
   return ("%d, %d%s"):format(self.num_embeddings, self.embedding_dim, padding)
 end
 
----@param ids any  whole numbers of any shape
+---@param ids any  a tensor of whole numbers, of any shape
 ---@return any  # [..., embedding_dim]
 function Embedding:forward(ids) return torch.embedding(self.weight, ids, self.padding_idx or -1) end
 
--- ---- without weights -------------------------------------------------------------------------------------------------
+-- ---- layers without weights ------------------------------------------------------------------------------------------
 
----Sets elements to 0 at random in training and scales the others up; otherwise does nothing.
+---In training, sets elements to 0 at random and scales the others up; otherwise returns its input unchanged.
 ---@class luasight.nn.Dropout: luasight.nn.Module
----@field p number  the share that is dropped
+---@field p number  the share of the elements that is set to 0
 local Dropout = module.class "Dropout"
 linear.Dropout = Dropout
 
----@param p number?  0.5 unless told
+---@param p number?  0.5 by default
 function Dropout:init(p) self.p = options.value("nn.Dropout", "p", p == nil and 0.5 or p, options.share) end
 
 function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
@@ -141,7 +143,7 @@ function Dropout:forward(x)
   return torch.dropout(x, self.p, true)
 end
 
----Gives back what it is given, whatever it was made with.
+---Returns its input; it can be made with any arguments.
 ---@class luasight.nn.Identity: luasight.nn.Module
 local Identity = module.class "Identity"
 linear.Identity = Identity
@@ -150,7 +152,7 @@ linear.Identity = Identity
 ---@return any
 function Identity:forward(x) return x end
 
----Joins axes: all but the first unless told.
+---Joins axes of a tensor into one: by default all but the first.
 ---@class luasight.nn.Flatten: luasight.nn.Module
 local Flatten = module.class "Flatten"
 linear.Flatten = Flatten

@@ -1,4 +1,4 @@
---- What every module can do: walk over its tree, train, convert.
+--- Methods that every module has: for its tree, its training mode, its dtype and device, and its state.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
@@ -10,11 +10,11 @@ local torch = require "luasight.tensor.torch"
 local identity = tensors_of.identity
 local Module = module.Module
 
--- ---- the tree --------------------------------------------------------------------------------------------------------
+-- ---- the tree of modules ---------------------------------------------------------------------------------------------
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
----Calls visit(path, module) for a module and all below, each once.
+---Calls visit(path, module) once for a module and for each module below it.
 local function walk(self, path, seen, visit)
   if seen[self] then return end
   seen[self] = true
@@ -22,7 +22,7 @@ local function walk(self, path, seen, visit)
   for name, child in self:_children() do walk(child, join(path, name), seen, visit) end
 end
 
----Iterates over lists of names and values side by side.
+---Returns an iterator over a list of names and a list of values at the same positions.
 local function pairs_of(names, values)
   local i = 0
   return function()
@@ -31,14 +31,14 @@ local function pairs_of(names, values)
   end
 end
 
----Names and values of this module and all below.
+---Returns the paths and the modules of this module and of all below it.
 local function modules(self)
   local names, values = {}, {}
   walk(self, "", {}, function(path, m) names[#names + 1], values[#values + 1] = path, m end)
   return names, values
 end
 
----Names and tensors of this module and all below, a shared one under its first name.
+---Returns the paths and the tensors of this module and of all below it; a shared tensor has the first of its paths.
 local function tensors(self, parameters)
   local names, values, seen = {}, {}, {}
   walk(self, "", {}, function(path, m)
@@ -54,15 +54,15 @@ local function tensors(self, parameters)
   return names, values
 end
 
----All parameters, a shared one once.
+---Returns all parameters, a shared one once.
 ---@return ffi.cdata*[]
 function Module:parameters() return (select(2, tensors(self, true))) end
 
----Iterates over path and parameter, a shared one under its first name.
+---Iterates over path and parameter; a shared parameter has the first of its paths.
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_parameters() return pairs_of(tensors(self, true)) end
 
----All buffers.
+---Returns all buffers.
 ---@return ffi.cdata*[]
 function Module:buffers() return (select(2, tensors(self, false))) end
 
@@ -70,7 +70,7 @@ function Module:buffers() return (select(2, tensors(self, false))) end
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_buffers() return pairs_of(tensors(self, false)) end
 
----This module and all below.
+---Returns this module and all modules below it.
 ---@return luasight.nn.Module[]
 function Module:modules() return (select(2, modules(self))) end
 
@@ -78,7 +78,7 @@ function Module:modules() return (select(2, modules(self))) end
 ---@return fun(): string?, luasight.nn.Module?
 function Module:named_modules() return pairs_of(modules(self)) end
 
----The modules directly below.
+---Returns the modules directly below this one.
 ---@return luasight.nn.Module[]
 function Module:children()
   local list = {}
@@ -86,11 +86,11 @@ function Module:children()
   return list
 end
 
----Iterates over name and module directly below.
+---Iterates over name and module of the modules directly below this one.
 ---@return fun(): string?, luasight.nn.Module?
 function Module:named_children() return self:_children() end
 
----The module at a path: net:get_submodule "layers.3".
+---Returns the module at a path: net:get_submodule "layers.3".
 ---@param path string
 ---@return luasight.nn.Module
 function Module:get_submodule(path)
@@ -105,9 +105,9 @@ function Module:get_submodule(path)
   return at
 end
 
----Calls f with every module below and then with this one.
+---Calls f with every module below this one and then with this one.
 ---@param f fun(module: luasight.nn.Module)
----@return luasight.nn.Module  # itself
+---@return luasight.nn.Module  # the module itself
 function Module:apply(f)
   for _, child in self:_children() do child:apply(f) end
   f(self)
@@ -116,9 +116,9 @@ end
 
 -- ---- training --------------------------------------------------------------------------------------------------------
 
----Training mode on or off: dropout acts in it.
----@param on boolean?  true unless told
----@return luasight.nn.Module  # itself
+---Switches training mode on or off; dropout acts in training mode only.
+---@param on boolean?  true by default
+---@return luasight.nn.Module  # the module itself
 function Module:train(on)
   on = on ~= false
   for _, m in ipairs(self:modules()) do m._values.training = on end
@@ -126,19 +126,19 @@ function Module:train(on)
   return self
 end
 
----Training mode off.
----@return luasight.nn.Module  # itself
+---Switches training mode off.
+---@return luasight.nn.Module  # the module itself
 function Module:eval() return self:train(false) end
 
----Whether autograd records what is computed with the parameters.
----@param on boolean?  true unless told
----@return luasight.nn.Module  # itself
+---Sets whether autograd records what is computed with the parameters.
+---@param on boolean?  true by default
+---@return luasight.nn.Module  # the module itself
 function Module:requires_grad_(on)
   for _, p in ipairs(self:parameters()) do p:requires_grad_(on ~= false) end
   return self
 end
 
----Forgets the gradients.
+---Sets the gradients of all parameters to nil.
 function Module:zero_grad()
   for _, p in ipairs(self:parameters()) do p.grad = nil end
 end
@@ -157,17 +157,17 @@ local function read_target(...)
     elseif type(v) == "table" and getmetatable(v) == nil then
       for name, value in pairs(options_of.read("module:to", v, kinds)) do target[name] = value end
     elseif v ~= nil then
-      binding.raise("argument", ("module:to takes names of a dtype and a device, not a %s"):format(type(v)))
+      binding.raise("argument", ("a module's method `to` takes names of a dtype and a device, not a %s"):format(type(v)))
     end
   end
   if target.dtype and not floats[target.dtype] then
-    binding.raise("argument", ("module:to converts to floating-point dtypes, not to %q%s"):format(tostring(target.dtype),
-      near.text(tostring(target.dtype), { "float16", "bfloat16", "float32", "float64" })))
+    binding.raise("argument", ("a module's method `to` converts to floating-point dtypes, not to %q%s"):format(
+      tostring(target.dtype), near.text(tostring(target.dtype), { "float16", "bfloat16", "float32", "float64" })))
   end
   return target
 end
 
----The same tensor object shows other data, so optimizers and ties stay as they are.
+---Converts a tensor in place: its object stays the same, so that optimizers and shared parameters keep it.
 local function convert(t, target)
   local dtype = t.dtype
   local wanted = { device = target.device ~= t.device and target.device or nil,
@@ -179,10 +179,10 @@ local function convert(t, target)
   if type(grad) ~= "nil" then t.grad = grad:detach():to(wanted) end
 end
 
----Converts all parameters and buffers in place: net:to "float64", net:to("cuda", "float16"), net:to { device = "cpu" }.
----A dtype is that of the floating-point ones only.
+---Converts all parameters and buffers in place: net:to "float64", net:to("cuda", "float16"), net:to { device = "cpu" }. A
+---dtype applies to the floating-point tensors only.
 ---@param ... string|table
----@return luasight.nn.Module  # itself
+---@return luasight.nn.Module  # the module itself
 function Module:to(...)
   local target = read_target(...)
   local all = self:parameters()
@@ -191,7 +191,7 @@ function Module:to(...)
     for _, t in ipairs(all) do
       if target.device and t.device == "meta" then
         binding.raise("state", "a parameter on the meta device has no numbers to move",
-          { hint = "give it some: load_state_dict(state, { assign = true })" })
+          { hint = "load numbers first: load_state_dict(state, { assign = true })" })
       end
     end
   end
@@ -206,17 +206,17 @@ for name, dtype in pairs { float = "float32", double = "float64", half = "float1
   Module[name] = function(self) return self:to(dtype) end
 end
 
----@return luasight.nn.Module  # itself
+---@return luasight.nn.Module  # the module itself
 function Module:cpu() return self:to "cpu" end
 
 ---@param i integer?
----@return luasight.nn.Module  # itself
+---@return luasight.nn.Module  # the module itself
 function Module:cuda(i) return self:to(i and ("cuda:%d"):format(i) or "cuda") end
 
 -- ---- state -----------------------------------------------------------------------------------------------------------
 
----All parameters and persistent buffers by name, shared ones under each of their names.
----@param options? { prefix: string?, keep_vars: boolean? }  keep_vars: the parameters themselves, not detached
+---Returns all parameters and persistent buffers by name; a shared one is there under each of its names.
+---@param options? { prefix: string?, keep_vars: boolean? }  keep_vars: the tensors themselves instead of detached ones
 ---@return table<string, ffi.cdata*>
 function Module:state_dict(options)
   local state = {}
@@ -224,15 +224,15 @@ function Module:state_dict(options)
   return state
 end
 
----Iterates over what `state_dict` has, in PyTorch's order.
+---Iterates over names and tensors of `state_dict` in PyTorch's order.
 ---@param options? { prefix: string?, keep_vars: boolean? }
 ---@return fun(): string?, ffi.cdata*?
 function Module:named_state(options) return pairs_of(require "luasight.nn.state".read(self, options)) end
 
----Takes numbers from tensors by name; nothing is changed where they do not fit.
+---Copies numbers from tensors by name into the parameters and buffers; nothing is changed where names or shapes do not fit.
 ---@param state table<string, ffi.cdata*>
----@param options? { strict: boolean?, assign: boolean? }  strict (unless told otherwise): all names must match; assign: the
----  tensors themselves become the parameters, without a copy
+---@param options? { strict: boolean?, assign: boolean? }  strict (true by default): all names must match; assign: the
+---  given tensors themselves become the parameters, without a copy
 ---@return { missing_keys: string[], unexpected_keys: string[] }
 function Module:load_state_dict(state, options) return require "luasight.nn.state".write(self, state, options) end
 

@@ -1,24 +1,26 @@
---- Modules: classes with a forward, and objects that keep parameters, buffers and children in the order they were set.
+--- Modules: classes with a forward, and objects that keep their parameters, buffers and children in the order of
+--- assignment.
 ---
 ---     local MLP = nn.Module "MLP"
 ---     function MLP:init(width) self.fc = nn.Linear(width, width) end
 ---     function MLP:forward(x) return self.fc(x):relu() end
 ---     local net = MLP(8)
 ---
---- An object's own fields all live in `_values`, so that each assignment comes by here: the recorder has to hear of it.
+--- All fields of an object are kept in its table `_values`, so that each assignment calls `__newindex`, which tells the
+--- recorder of the change.
 local binding = require "luasight.ffi"
 local parameter = require "luasight.nn.parameter"
 local record = require "luasight.nn.record"
 
 local is_handle, kind_of = parameter.is_handle, parameter.kind
 
----@class luasight.nn.Module  every module has these words
+---@class luasight.nn.Module  methods and fields that every module has
 ---@field training boolean
 ---@field _class_name string
----@field _values table<string, any>                           all fields
----@field _tensor_names string[]                               parameters and buffers, in order
+---@field _values table<string, any>                           the values of all fields
+---@field _tensor_names string[]                               the names of parameters and buffers, in order
 ---@field _tensor_kinds table<string, luasight.TensorKind>
----@field _child_names string[]                                children, in order
+---@field _child_names string[]                                the names of children, in order
 ---@overload fun(...): any
 local Module = {}
 
@@ -47,17 +49,17 @@ end
 
 local function where(self, name) return self._class_name .. "." .. tostring(name) end
 
----A name that a child or a tensor may have.
+---Raises an error where a child or a tensor cannot have this name.
 local function check_name(self, name)
   if type(name) ~= "string" or name == "" or name:find("[.%z]") then
     binding.raise("name", ("%s: the name of a module or a parameter is a text without dots, not %s"):format(self._class_name,
       type(name) == "string" and ("%q"):format(name) or tostring(name)))
   elseif Module[name] ~= nil then
-    binding.raise("name", ("%s: the name is taken by a method of all modules"):format(where(self, name)))
+    binding.raise("name", ("%s: the name is taken by a method that all modules have"):format(where(self, name)))
   end
 end
 
----Forgets what a name stood for.
+---Removes the field of this name, whether it is a tensor, a child or another value.
 local function forget(self, name)
   if self._tensor_kinds[name] then
     self._tensor_kinds[name] = nil
@@ -70,10 +72,10 @@ end
 
 local function set_tensor(self, name, t, kind)
   local before = self._tensor_kinds[name]
-  if not kind then -- a plain tensor
+  if not kind then -- a tensor that is not marked as a parameter or a buffer
     if before == "parameter" then
       binding.raise("argument", ("%s is a parameter: a plain tensor cannot take its place"):format(where(self, name)),
-        { hint = "nn.Parameter(t), or " .. name .. ":copy_(t) inside torch.no_grad" })
+        { hint = "use nn.Parameter(t), or " .. name .. ":copy_(t) inside torch.no_grad" })
     end
     if not before then
       forget(self, name)
@@ -90,7 +92,7 @@ local function set_tensor(self, name, t, kind)
   self._tensor_kinds[name], self._values[name] = kind, t
 end
 
----Registers a child; one with the name of another takes its place.
+---Registers a child; it replaces a child of the same name.
 ---@param self luasight.nn.Module
 ---@param name string
 ---@param child luasight.nn.Module
@@ -129,7 +131,7 @@ local function assign(self, name, value)
   record.changed(self)
 end
 
----Puts another tensor in the place of a parameter or buffer; what it is stays the same.
+---Replaces a parameter or buffer by another tensor; the new tensor is a parameter or a buffer as the old one was.
 ---@param self luasight.nn.Module
 ---@param name string
 ---@param t ffi.cdata*
@@ -138,7 +140,7 @@ function module.replace(self, name, t)
   record.changed(self)
 end
 
--- ---- what the recorder reads -----------------------------------------------------------------------------------------
+-- ---- what the recorder reads of a module -----------------------------------------------------------------------------
 
 local function over(names, values)
   local i = 0
@@ -149,11 +151,11 @@ local function over(names, values)
   end
 end
 
----Iterates over the name and tensor of its own parameters and buffers.
+---Iterates over name and tensor of the module's own parameters and buffers.
 ---@return fun(): string?, ffi.cdata*?
 function Module:_tensors() return over(self._tensor_names, self._values) end
 
----Iterates over name and module directly below.
+---Iterates over name and module of the modules directly below this one.
 ---@return fun(): string?, luasight.nn.Module?
 function Module:_children() return over(self._child_names, self._values) end
 
@@ -173,23 +175,23 @@ local function construct(class, ...)
   return self
 end
 
----What a class does with the arguments of its constructor.
+---Receives the arguments of the constructor; a class replaces this method.
 function Module:init() end
 
 local function text(self) return require "luasight.nn.text".of(self) end
 
 local function class_text(class) return "nn.Module " .. class._class_name end
 
----A class of modules; `parent` lends it what it does not define.
+---Makes a class of modules; it inherits the methods of `parent`.
 ---@param name string
 ---@param parent table?
 ---@return table
 function module.class(name, parent)
   if type(name) ~= "string" or name == "" then
-    binding.raise("argument", ('the name of a class of modules is a text, not a %s: nn.Module "MLP"'):format(type(name)))
+    binding.raise("argument", ("the name of a class of modules is a text, not a %s: nn.Module \"MLP\""):format(type(name)))
   end
   if parent ~= nil and (type(parent) ~= "table" or not rawget(parent, "_meta")) then
-    binding.raise("argument", ("the parent of %s is no class of modules"):format(name))
+    binding.raise("argument", ("the parent of the class %s is not a class of modules"):format(name))
   end
   local class = { _class_name = name }
   local function read(self, key)

@@ -1,4 +1,4 @@
---- Normalisation over the last axes: LayerNorm, RMSNorm.
+--- Layers that normalize over the last axes: LayerNorm, RMSNorm.
 local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
@@ -9,17 +9,17 @@ local torch = require "luasight.tensor.torch"
 
 local norm = {}
 
----The sizes of the axes: a list, or one number.
+---Returns the sizes of the normalized axes as a list; `shape` is a list or one number.
 local function shape_of(name, shape)
   local list = type(shape) == "table" and shape or { shape }
-  if #list == 0 then binding.raise("argument", name .. ": normalized_shape is a size or a list of sizes") end
+  if #list == 0 then binding.raise("argument", name .. ": normalized_shape is a size or a list of sizes, not an empty list") end
   for _, n in ipairs(list) do options.value(name, "normalized_shape", n, options.size) end
   return { unpack(list) }
 end
 
 -- ---- LayerNorm -------------------------------------------------------------------------------------------------------
 
----(x - mean) / sqrt(variance + eps) * weight + bias.
+---Computes (x - mean) / sqrt(variance + eps) * weight + bias.
 ---@class luasight.nn.LayerNorm: luasight.nn.Module
 ---@field weight ffi.cdata*?
 ---@field bias ffi.cdata*?
@@ -51,20 +51,21 @@ function LayerNorm:extra_repr()
     text.value(self.elementwise_affine), text.value(self.bias and true or false))
 end
 
----@param x any  its last axes are normalized_shape
+---@param x any  a tensor whose last axes have the sizes of normalized_shape
 ---@return any  # the same shape
 function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps) end
 
 -- ---- RMSNorm ---------------------------------------------------------------------------------------------------------
 
----x / sqrt(mean(x^2) + eps) * weight.
+---Computes x / sqrt(mean(x^2) + eps) * weight.
 ---@class luasight.nn.RMSNorm: luasight.nn.Module
 ---@field weight ffi.cdata*?
 local RMSNorm = module.class "RMSNorm"
 norm.RMSNorm = RMSNorm
 
 ---@param normalized_shape integer|integer[]
----@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: that of the dtype
+---@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: by default the
+---  dtype's
 function RMSNorm:init(normalized_shape, given)
   given = options.read("nn.RMSNorm", given,
     { eps = "number", elementwise_affine = "boolean", dtype = "string", device = "string" })
@@ -84,7 +85,7 @@ function RMSNorm:extra_repr()
     self.eps and text.float(self.eps) or "None", text.value(self.elementwise_affine))
 end
 
----@param x any  its last axes are normalized_shape
+---@param x any  a tensor whose last axes have the sizes of normalized_shape
 ---@return any  # the same shape
 function RMSNorm:forward(x) return torch.rms_norm(x, self.normalized_shape, self.weight, self.eps) end
 

@@ -1,4 +1,4 @@
---- Optimizers, a learning rate schedule and gradient clipping, with PyTorch's numbers.
+--- Optimizers, a schedule of learning rates, and gradient clipping; the numbers are PyTorch's.
 local binding = require "luasight.ffi"
 local operators = require "luasight.tensor.operators"
 local options_of = require "luasight.base.options"
@@ -9,13 +9,13 @@ local optim = {}
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 
--- ---- what optimizers share -------------------------------------------------------------------------------------------
+-- ---- what all optimizers share ---------------------------------------------------------------------------------------
 
 ---@class luasight.Optimizer
----@field lr number  may be set at any time
+---@field lr number  the learning rate, which may be set at any time
 ---@field params ffi.cdata*[]
----@field buffers table<string, table<integer, ffi.cdata*>>  state by name, then by the parameter's place from 0
----@field steps table<integer, integer>  how often each parameter was updated
+---@field buffers table<string, table<integer, ffi.cdata*>>  state by name, then by the position of the parameter
+---@field steps table<integer, integer>  how often each parameter has been updated
 
 local function read_options(name, given, defaults)
   local options, kinds = {}, {}
@@ -26,7 +26,7 @@ end
 
 local function new(class, params, options)
   if type(params) ~= "table" or #params == 0 then
-    binding.raise("argument", ("%s needs a list of parameters"):format(class.name), { hint = "net:parameters()" })
+    binding.raise("argument", ("%s needs a list of parameters"):format(class.name), { hint = "pass net:parameters()" })
   end
   local self = setmetatable({ params = {}, buffers = {}, steps = {} }, class)
   for i, p in ipairs(params) do
@@ -42,12 +42,13 @@ end
 
 local methods = {}
 
----Forgets the gradients.
+---Sets the gradients of all parameters to nil.
 function methods:zero_grad()
   for _, p in ipairs(self.params) do p.grad = nil end
 end
 
----Parameters that have a gradient, in groups of the same number of steps: lists of places, parameters, gradients.
+---Returns the parameters that have a gradient, grouped by their number of steps; each group has lists of positions,
+---parameters and gradients.
 local function groups(self)
   local by_step, order = {}, {}
   for i, p in ipairs(self.params) do
@@ -66,7 +67,7 @@ local function groups(self)
   return order
 end
 
----One update of all parameters that have a gradient.
+---Updates all parameters that have a gradient, once.
 function methods:step()
   torch.no_grad(function()
     for _, group in ipairs(groups(self)) do
@@ -76,7 +77,7 @@ function methods:step()
   end)
 end
 
----The state of a group's parameters, made by `first(gradient)` where there is none yet.
+---Returns the state tensors of a group's parameters; a missing one is made by `first(gradient)`.
 local function buffers_of(self, name, group, first)
   local all, list = self.buffers[name], {}
   for n, i in ipairs(group.places) do
@@ -86,7 +87,7 @@ local function buffers_of(self, name, group, first)
   return list
 end
 
----Everything needed to go on later, as tensors by name: "step", "lr", "exp_avg.0", ...
+---Returns the state with which training can continue later, as tensors by name: "step", "lr", "exp_avg.0", ...
 ---@return table<string, ffi.cdata*>
 function methods:state_dict()
   local state = {
@@ -102,24 +103,24 @@ end
 local function refuse(self, message) binding.raise("format", ("%s:load_state_dict: %s"):format(self.name, message)) end
 
 local function check_state(self, state)
-  if type(state.step) == "nil" or type(state.lr) == "nil" then refuse(self, "step or lr is missing") end
+  if type(state.step) == "nil" or type(state.lr) == "nil" then refuse(self, "the state has no step or no lr") end
   if state.step:numel() ~= #self.params then
-    refuse(self, ("the state is of %d parameters, this optimizer has %d"):format(state.step:numel(), #self.params))
+    refuse(self, ("the state belongs to %d parameters, but this optimizer has %d"):format(state.step:numel(), #self.params))
   end
   for key, value in pairs(state) do
     local name, i = key:match "^(.*)%.(%d+)$"
     if name then
       local p = self.buffers[name] and self.params[tonumber(i) + 1]
-      if not p then refuse(self, ("%q has no place here"):format(key)) end
+      if not p then refuse(self, ("this optimizer has no state of the name %q"):format(key)) end
       local have, want = tostring(value.shape), tostring(p.shape)
-      if have ~= want then refuse(self, ("%q has shape %s, its parameter %s"):format(key, have, want)) end
+      if have ~= want then refuse(self, ("%q has shape %s, but its parameter has shape %s"):format(key, have, want)) end
     elseif key ~= "step" and key ~= "lr" then
-      refuse(self, ("%q has no place here"):format(tostring(key)))
+      refuse(self, ("this optimizer has no state of the name %q"):format(tostring(key)))
     end
   end
 end
 
----Goes on from a state; the tensors are copied.
+---Sets the optimizer to a state that `state_dict` returned; the tensors are copied.
 ---@param state table<string, ffi.cdata*>
 function methods:load_state_dict(state)
   check_state(self, state)
@@ -142,13 +143,13 @@ end
 
 local SGD = class("SGD", { lr = 1e-3, momentum = 0, weight_decay = 0, nesterov = false }, { "momentum_buffer" })
 
----Gradient descent.
+---Makes an optimizer for stochastic gradient descent.
 ---@param params ffi.cdata*[]
 ---@param options { lr: number?, momentum: number?, weight_decay: number?, nesterov: boolean? }?
 ---@return luasight.Optimizer
 function optim.SGD(params, options) return new(SGD, params, options) end
 
--- Buffers of a group are all new at its first step, and none is later.
+-- The parameters of a group have the same number of steps, so all their buffers are new at the first step and none later.
 local function momentum(self, group, grads)
   local name = "momentum_buffer"
   if group.step == 0 then
@@ -178,7 +179,7 @@ end
 local AdamW = class("AdamW", { lr = 1e-3, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0.01 },
   { "exp_avg", "exp_avg_sq" })
 
----Adam with decoupled weight decay.
+---Makes an optimizer for Adam with decoupled weight decay.
 ---@param params ffi.cdata*[]
 ---@param options { lr: number?, betas: number[]?, eps: number?, weight_decay: number? }?
 ---@return luasight.Optimizer
@@ -201,7 +202,7 @@ function AdamW.__index:_update(group)
   op("_foreach_addcdiv_", group.params, first, denominators, -self.lr / (1 - beta1 ^ step))
 end
 
--- ---- schedules and clipping ------------------------------------------------------------------------------------------
+-- ---- schedules and gradient clipping ---------------------------------------------------------------------------------
 
 ---@class luasight.Schedule
 local Cosine = {}
@@ -218,26 +219,27 @@ local function set_rate(self)
   self.optimizer.lr = rate
 end
 
----After each step of the optimizer: sets its next learning rate.
+---Sets the optimizer's next learning rate; to be called after each step of the optimizer.
 function Cosine:step()
   self.done = self.done + 1
   set_rate(self)
 end
 
----A linear rise over `warmup` steps, then half a cosine from the optimizer's learning rate down to `min_lr`.
+---Makes a schedule of the learning rate: a linear rise over `warmup` steps, then half a cosine from the optimizer's
+---learning rate down to `min_lr`.
 ---@param optimizer luasight.Optimizer
 ---@param options { steps: integer, warmup: integer?, min_lr: number? }
 ---@return luasight.Schedule
 function optim.cosine(optimizer, options)
   options = read_options("optim.cosine", options, { steps = 0, warmup = 0, min_lr = 0 })
-  if options.steps < 1 then binding.raise("argument", "optim.cosine: steps is missing") end
+  if options.steps < 1 then binding.raise("argument", "optim.cosine: the option steps is missing or less than 1") end
   local self = setmetatable({ optimizer = optimizer, base = optimizer.lr, steps = options.steps, warmup = options.warmup,
     min_lr = options.min_lr, done = 0 }, Cosine)
   set_rate(self)
   return self
 end
 
----Scales all gradients down together where their common norm is above `max`; gives the norm before.
+---Scales all gradients by one factor where their total norm is above `max`; returns the norm before that.
 ---@param params ffi.cdata*[]
 ---@param max number
 ---@return number

@@ -1,5 +1,5 @@
---- Parameters and buffers: tensors that a module owns. A mark beside the handle says what a tensor is to be once it is
---- set as a field; a marked tensor that is set in two places is shared.
+--- Parameters and buffers: tensors that a module owns. A table maps the handle of a tensor to what the tensor becomes when
+--- it is set as a field of a module; a tensor that is set in two places is shared.
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local options = require "luasight.base.options"
@@ -10,11 +10,11 @@ local is_handle = binding.is_handle
 
 local parameter = {}
 
----@alias luasight.TensorKind "parameter"|"buffer"|"transient"  transient: a buffer that is no part of the state
+---@alias luasight.TensorKind "parameter"|"buffer"|"transient"  transient: a buffer that is not part of the state
 
 local kinds = setmetatable({}, { __mode = "k" }) ---@type table<ffi.cdata*, luasight.TensorKind>
 
----What a handle was marked as; nil for a plain tensor.
+---Returns whether a handle is a parameter or a buffer; nil for a plain tensor.
 ---@param handle ffi.cdata*
 ---@return luasight.TensorKind?
 function parameter.kind(handle) return kinds[handle] end
@@ -22,13 +22,13 @@ function parameter.kind(handle) return kinds[handle] end
 ---@type fun(v: any): boolean
 parameter.is_handle = is_handle
 
----Whether two handles are one tensor.
+---Returns whether two handles are one tensor.
 ---@param a ffi.cdata*
 ---@param b ffi.cdata*
 ---@return boolean
 function parameter.same(a, b) return tensors.same(a, b) end
 
----The same memory as a tensor of its own, outside of autograd.
+---Returns a new tensor with the memory of `t`, outside of autograd.
 local function alias(name, t)
   if is_handle(t) then t = t.value end
   if not tensors.is_tensor(t) then
@@ -39,9 +39,9 @@ local function alias(name, t)
   return other
 end
 
----Makes a tensor a parameter: `self.weight = nn.Parameter(torch.randn(3, 4))`. The memory is shared.
+---Makes a parameter of a tensor: `self.weight = nn.Parameter(torch.randn(3, 4))`. The parameter shares the tensor's memory.
 ---@param t ffi.cdata*
----@param given? { requires_grad: boolean? }  true unless told
+---@param given? { requires_grad: boolean? }  true by default
 ---@return ffi.cdata*
 function parameter.Parameter(t, given)
   local wanted = options.read("nn.Parameter", given, { requires_grad = "boolean" }).requires_grad
@@ -51,9 +51,9 @@ function parameter.Parameter(t, given)
   return p
 end
 
----Makes a tensor a buffer: part of the module, of what `to` converts and of the state, but never trained.
+---Makes a buffer of a tensor: it is part of the module's state and is converted by `to`, but it is not trained.
 ---@param t ffi.cdata*
----@param given? { persistent: boolean? }  false: no part of the state
+---@param given? { persistent: boolean? }  false: the buffer is not part of the state
 ---@return ffi.cdata*
 function parameter.Buffer(t, given)
   local persistent = options.read("nn.Buffer", given, { persistent = "boolean" }).persistent
@@ -66,8 +66,8 @@ end
 
 local skipping = extent()
 
----Runs a function in which layers are made without memory and without random numbers: their parameters are on the meta
----device, until `load_state_dict(state, { assign = true })` puts others in their place.
+---Calls a function in which layers are made without memory and without random numbers: their parameters are on the meta
+---device, until `load_state_dict(state, { assign = true })` replaces them.
 ---@param f fun(...): ...
 ---@return any ...
 function parameter.skip_init(f, ...) return skipping:during(true, f, ...) end
@@ -75,7 +75,7 @@ function parameter.skip_init(f, ...) return skipping:during(true, f, ...) end
 ---@return boolean
 function parameter.is_skipping() return skipping:current() == true end
 
----A parameter of this shape, not filled yet.
+---Makes a parameter of a shape; its numbers are not set yet.
 ---@param shape integer[]
 ---@param given { dtype: string?, device: string? }
 ---@return ffi.cdata*

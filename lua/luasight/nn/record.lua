@@ -1,9 +1,9 @@
---- Recording: a module's forward becomes a function of the core, once for each way of calling it; calling a module
---- records a call, or runs what was recorded.
+--- Recording: a module's forward is recorded as a function of the core, once for each signature of a call. Calling a module
+--- records a call, or runs the recorded function.
 ---
---- What is recorded depends on how a module is called (its signature: which arguments are there, and the value of those
---- that are no tensors) and on which of its modules train. Both together are the key under which functions and programs
---- are kept in the module's record.
+--- A recording depends on the call's signature (which arguments it has, and the values of those that are not tensors) and
+--- on which of the modules are in training mode. Both together are the key under which functions and programs are kept in
+--- the module's record.
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local functions = require "luasight.ffi.functions"
@@ -16,32 +16,32 @@ local is_handle = binding.is_handle
 
 local record = {}
 
-local structure = 0 -- grows when a recorded module changes its fields: everything recorded before is stale
-local modes = 0     -- grows with each train() and eval()
+local structure = 0 -- a counter that grows when a recorded module changes its fields: all earlier recordings are then stale
+local modes = 0     -- a counter that grows with each train() and eval()
 
----The model of a trace runs up to where a value exists; set by trace/init.lua.
+---Runs the model of a trace up to the point at which a value exists; set by trace/init.lua.
 ---@type fun(v: ffi.cdata*)
 record.demand = nil
 
----A module that was recorded got another field, parameter or child.
+---Marks all recordings as stale, because a field, parameter or child of a recorded module has changed.
 ---@param module table
 function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end
 end
 
----Some module began or ended training.
+---Notes that some module has entered or left training mode.
 function record.mode_changed() modes = modes + 1 end
 
----Grows with every change after which a program must be asked for again.
+---Returns a number that grows with every change after which a program has to be asked for again.
 ---@return integer
 function record.version() return structure * 65536 + modes end
 
--- ---- the module tree in the core -------------------------------------------------------------------------------------
+-- ---- the tree of modules in the core ---------------------------------------------------------------------------------
 
 ---@class luasight.record
 ---@field core ffi.cdata*  the module in the core
----@field dynamic boolean   it, or a module below, branches on numbers: recorded at each call, with values
----@field functions table<string, table<string, ffi.cdata*>>  by which modules train, and the way of calling
+---@field dynamic boolean   whether the module, or one below it, branches on numbers: it is recorded anew at each call
+---@field functions table<string, table<string, ffi.cdata*>>  by the training modes of the modules, then by signature
 ---@field programs table<string, table<string, ffi.cdata*>>
 
 local core_of
@@ -73,7 +73,7 @@ end
 
 core_of = function(module) return record_of(module).core end
 
----The module's place in the core.
+---Returns the module of the core that stands for this module.
 ---@param module table
 ---@return ffi.cdata*
 function record.core(module) return core_of(module) end
@@ -104,7 +104,7 @@ local function sorted_keys(t)
   return keys
 end
 
----Adds one argument to the signature; handles go into `inputs` in the order of the signature.
+---Adds one argument to the text of the signature, and its handles, in that order, to `inputs`.
 local function describe(v, parts, inputs)
   if is_handle(v) then
     parts[#parts + 1] = "v"
@@ -126,7 +126,7 @@ local function describe(v, parts, inputs)
   parts[#parts + 1] = ","
 end
 
----The same argument with the function's inputs in the place of the handles.
+---Returns a copy of an argument in which each handle is replaced by the next input of the function.
 local function with_inputs(v, take)
   if is_handle(v) then return take() end
   if type(v) ~= "table" then return v end
@@ -136,11 +136,11 @@ local function with_inputs(v, take)
 end
 
 ---@class luasight.signature
----@field key string
----@field args table     positional arguments as given, with `n`
----@field options table?  keyword arguments
----@field inputs table   handles of the positional arguments
----@field named table    {name, handle} of the keyword arguments
+---@field key string    the text under which recordings are kept
+---@field args table     the positional arguments as given, with their number `n`
+---@field options table?  the keyword arguments
+---@field inputs table   the handles among the positional arguments
+---@field named table    a list of {name, handle} for the keyword arguments
 
 local no_names = {}
 
@@ -174,14 +174,14 @@ local function signature(...)
   return s
 end
 
----The argument stream of a call: the positional handles, then the keyword ones.
+---Returns the argument stream of a call: the positional handles, then the keyword arguments.
 local function stream_of(s) return functions.arguments(s.inputs, s.named) end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
-local recordings = extent() -- the functions being recorded: { graph =, module = }
+local recordings = extent() -- the functions that are being recorded: { graph =, module = }
 
----What a function gave, as one value: several results are a tuple.
+---Returns the results of a function as one value; several results become a tuple.
 ---@param ... any
 ---@return any
 function record.one_result(...)
@@ -191,22 +191,22 @@ function record.one_result(...)
   return tensor.tuple(...)
 end
 
----Records `body(...)` as function `g`; an error in it leaves nothing behind.
+---Records `body(...)` as the nodes of the function `g`; after an error the function is not recorded any more.
 local function record_body(g, module, body)
   local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
   if functions.finish(g, result) then return g end
   binding.raise("argument", "a forward returns values and tuples; use ls.tuple for a list")
 end
 
----forward(self, x, mask, options): keyword arguments arrive as a table in the last place that forward names.
+---Calls the forward of a module; keyword arguments are passed as a table in the place of its last parameter.
 ---@param module table
----@param args table  with `n`
+---@param args table  the positional arguments, with their number `n`
 ---@param options table?
 ---@return any ...
 local function call_forward(module, args, options)
   local forward = module.forward
   if type(forward) ~= "function" then
-    binding.raise("state", module._class_name .. " has no forward")
+    binding.raise("state", module._class_name .. " has no forward, so it cannot be called")
   end
   local n = args.n
   if options then
@@ -218,8 +218,8 @@ local function call_forward(module, args, options)
   return forward(module, unpack(args, 1, n))
 end
 
----Records a module for one way of calling it. `values` says that it is recorded with the values of this call: "copies" where
----it will run once more, "run" where this is its run.
+---Records a module for one signature. `with_values` says that the recording computes with the values of this call: "copies"
+---where the recording will run again, "run" where the recording is itself the run.
 local function record_function(module, r, s, with_values)
   local g = functions.new(r.core)
   local args, options = { n = s.args.n }, nil
@@ -244,7 +244,7 @@ local function record_function(module, r, s, with_values)
     functions.record_with_values(g, stream, n, with_values == "copies")
   end
   record_body(g, module, function() return call_forward(module, args, options) end)
-  return g -- no tail call: this function has to be found on the stack
+  return g -- not a tail call, because the search for script positions looks for this function on the stack
 end
 site.fence = record_function
 
@@ -269,7 +269,7 @@ local function function_of(module, s)
   return g, r
 end
 
----Records a module with the values of this call; gives the function.
+---Records a module with the values of this call, without autograd; returns the function.
 local function record_without_autograd(module, s, with_values)
   return binding.with_autograd(0, record_function, module, record_of(module), s, with_values)
 end
@@ -290,7 +290,7 @@ local function program_of(module, s)
   return p
 end
 
----The program of a module for the arguments of one call, and their argument stream.
+---Returns the program of a module for the arguments of one call, and their argument stream.
 ---@param module table
 ---@param ... any
 ---@return ffi.cdata* program, ffi.cdata* stream, integer n
@@ -303,16 +303,16 @@ end
 
 record.call_forward = call_forward
 
----The program of a module for a call with tensors alone: so many positional ones, and those of these names.
+---Returns the program of a module for a call whose arguments are all tensors: a number of positional ones, and named ones.
 ---@param module table
 ---@param positional integer
 ---@param keywords string[]
 ---@return ffi.cdata* program
 function record.program(module, positional, keywords)
   if record_of(module).dynamic then
-    binding.raise("state", ("%s branches on numbers, so it has to be called with values"):format(module._class_name))
+    binding.raise("state", ("%s branches on numbers, so it can only be recorded with values"):format(module._class_name))
   end
-  local any = binding.new_ref() -- what stands for a tensor: nothing is looked at but that it is a handle
+  local any = binding.new_ref() -- an empty handle for every tensor: a signature does not look into handles
   local args, named = {}, nil
   for i = 1, positional do args[i] = any end
   for _, name in ipairs(keywords) do
@@ -323,7 +323,7 @@ function record.program(module, positional, keywords)
   return program_of(module, signature(unpack(args)))
 end
 
----The function of a module for one way of calling it.
+---Returns the function of a module for the signature of these arguments.
 ---@param module table
 ---@param ... any
 ---@return ffi.cdata*
@@ -335,11 +335,11 @@ function record.function_for(module, ...)
   return g
 end
 
--- ---- calls in a body, line by line --------------------------------------------------------------------------------------
+-- ---- modules whose forward joins a trace --------------------------------------------------------------------------------
 
-local inlines = extent() -- { enter =, tap = } while the forward of an added module runs in a body
+local inlines = extent() -- the functions { enter =, tap = } for the forward of a module that a body added
 
----Calls a module whose forward, and that of each module that it calls, joins the trace line by line.
+---Calls a module such that its operators, and those of the modules that it calls, become nodes of the open trace.
 ---@param enter fun(module: table, args: table, options: table?): any  runs one forward
 ---@param tap fun(name: string, value: any): any
 ---@param module table
@@ -364,7 +364,7 @@ local function open_graph(s)
 end
 
 ---Calls a module: inside a forward it records a call, on values of an open trace it adds the call to the trace, and on
----tensors it runs, with autograd as PyTorch has it.
+---tensors it runs the module, with autograd as in PyTorch.
 ---@param module table
 ---@param ... any
 ---@return any
@@ -374,7 +374,7 @@ function record.call(module, ...)
   local inline = node and inlines:current()
   if inline and nodes.is_trace(node) then return inline.enter(module, s.args, s.options) end
   if not node and recordings:current() and #s.inputs + #s.named == 0 then
-    binding.raise("argument", "a module called inside a forward needs at least one of its values")
+    binding.raise("argument", "a module that is called inside a forward needs at least one value of that forward as argument")
   end
   if node and nodes.is_forward(node) then
     local g, r = function_of(module, s)
@@ -404,11 +404,11 @@ function record.run(module, ...)
   return functions.run(program, stream, n, false, s)
 end
 
--- ---- taps and forms --------------------------------------------------------------------------------------------------
+-- ---- taps, and computations in two forms -----------------------------------------------------------------------------
 
----Names a value inside a forward, so that a trace can read and set it there.
+---Names a value inside a forward, so that a trace can read and set the value.
 ---@param name string
----@param value any  a value of the forward being recorded; anything else is given back as it is
+---@param value any  a value of the forward that is being recorded; any other value is returned unchanged
 ---@return any
 function record.tap(name, value)
   local recording = recordings:current()
@@ -425,10 +425,10 @@ local function record_form(module, form, inputs)
   return record_body(g, module, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
 end
 
----Two forms of one computation with equal results: `fused` runs unless a tap inside `plain` is asked for.
+---Records two forms of a computation with equal results: `fused` runs unless a tap inside `plain` is read or set.
 ---@param plain fun(...): any
----@param fused fun(...): any  operators only
----@param ... any  handles
+---@param fused fun(...): any  a function that calls operators only
+---@param ... any  the handles that both forms take
 ---@return any
 function record.either(plain, fused, ...)
   local inputs, recording = { ... }, recordings:current()

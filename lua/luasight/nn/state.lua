@@ -8,7 +8,7 @@ local torch = require "luasight.tensor.torch"
 
 local state = {}
 
----Calls visit(key, module, name, tensor): a module's own parameters, its buffers, its children, as PyTorch orders them.
+---Calls visit(key, module, name, tensor) in PyTorch's order: for a module's own parameters, its buffers, then its children.
 local function each(self, prefix, visit)
   local kinds = self._tensor_kinds
   for _, kind in ipairs { "parameter", "buffer" } do
@@ -26,7 +26,7 @@ function state.read(self, given)
   local options = options_of.read("state_dict", given, { prefix = "string", keep_vars = "boolean" })
   local names, tensors, detached = {}, {}, {}
   each(self, options.prefix or "", function(key, _, _, t)
-    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- what is shared stays shared
+    detached[t] = detached[t] or (options.keep_vars and t or t:detach()) -- shared tensors stay shared
     names[#names + 1], tensors[#tensors + 1] = key, detached[t]
   end)
   return names, tensors
@@ -44,10 +44,11 @@ local function size_text(t) return ("torch.Size(%s)"):format(tostring(t.shape)) 
 
 local fits = tensors_of.same_shape
 
----One number in a list, where one without axes belongs, is taken as such, as PyTorch takes those of old files.
+---Returns the number of a list with one element where a tensor without axes is wanted, as PyTorch does for old files; else
+---returns `t`.
 local function fitted(t, place) return t:dim() == 1 and t:numel() == 1 and place:dim() == 0 and t[0] or t end
 
----What is to be done, and what is wrong.
+---Compares the given tensors with the module. Returns the list of assignments to make, and the names and texts of errors.
 local function compare(self, given, assigning)
   local jobs, missing, unexpected, wrong, known = {}, {}, {}, {}, {}
   each(self, "", function(key, m, name, place)
@@ -69,7 +70,7 @@ local function compare(self, given, assigning)
       wrong[#wrong + 1] = ("size mismatch for %s: copying a param with shape %s from checkpoint, the shape in current model "
         .. "is %s."):format(key, size_text(t), size_text(place))
     elseif not assigning and place.device == "meta" and t.device ~= "meta" then
-      wrong[#wrong + 1] = ("%s has no memory to copy to (pass { assign = true })"):format(key)
+      wrong[#wrong + 1] = ("%s is on the meta device and has no memory to copy to (pass { assign = true })."):format(key)
     end
     jobs[#jobs + 1] = { module = m, name = name, place = place, tensor = t }
   end)
@@ -88,15 +89,16 @@ local function copy(jobs)
   end)
 end
 
----A parameter, or a buffer, made of another tensor.
+---Makes a parameter, or a buffer, of another tensor.
 local function made(job)
   if job.module._tensor_kinds[job.name] ~= "parameter" then return parameter.Buffer(job.tensor) end
   return parameter.Parameter(job.tensor, { requires_grad = job.place.requires_grad })
 end
 
----Where two names shared a parameter and the state has one tensor for both, or one name only, they go on sharing.
+---Replaces the module's tensors. Names that shared a parameter keep sharing one, where the state has one tensor for them or
+---only one of the names.
 local function assign(jobs)
-  local new, given = {}, {} -- old handle -> its successor; tensor of the state -> what was made of it
+  local new, given = {}, {} -- old tensor -> new one; tensor of the state -> the parameter or buffer made of it
   for _, job in ipairs(jobs) do
     if job.tensor then
       local known = given[job.tensor]

@@ -1,9 +1,9 @@
---- Modules as text, as PyTorch prints them.
+--- Modules as text, in the form in which PyTorch prints them.
 local binding = require "luasight.ffi"
 
 local text = {}
 
----A number as Python writes a float.
+---Returns a number in the form in which Python prints a float.
 ---@param x number
 ---@return string
 function text.float(x)
@@ -11,7 +11,7 @@ function text.float(x)
   if x == math.huge or x == -math.huge then return x > 0 and "inf" or "-inf" end
   if x == 0 then return 1 / x < 0 and "-0.0" or "0.0" end
   local digits, exponent
-  for precision = 0, 16 do -- the shortest form that reads back as the same number
+  for precision = 0, 16 do -- stops at the shortest form that reads back as the same number
     local s = binding.format(("%%.%de"):format(precision), x)
     if tonumber(s) == x or precision == 16 then
       digits, exponent = s:match "^(.-)e(.*)$"
@@ -26,7 +26,7 @@ function text.float(x)
   return binding.format(("%%.%df"):format(places), x)
 end
 
----A value as Python writes it; a number is whole.
+---Returns a value in the form in which Python prints it; a whole number is printed without a point.
 ---@param v any
 ---@return string
 function text.value(v)
@@ -38,7 +38,7 @@ function text.value(v)
   return tostring(v)
 end
 
----A list as a Python tuple.
+---Returns a list in the form in which Python prints a tuple.
 ---@param list integer[]
 ---@return string
 function text.tuple(list)
@@ -47,14 +47,14 @@ function text.tuple(list)
   return "(" .. table.concat(parts, ", ") .. (#parts == 1 and ",)" or ")")
 end
 
----Moves all lines but the first in by two.
+---Indents all lines but the first by two blanks.
 ---@param s string
 ---@return string
 function text.indent(s) return (s:gsub("\n([^\n]*%S)", "\n  %1")) end
 
 local function around(name, lines) return name .. "(\n  " .. table.concat(lines, "\n  ") .. "\n)" end
 
----Numbered modules, equal neighbours as one: (0-11): 12 x Block(...).
+---Returns a list of modules as text, with equal neighbours joined: (0-11): 12 x Block(...).
 local function collapsed(self)
   local lines, first, last, block = {}, nil, nil, nil
   local function close()

@@ -1,17 +1,18 @@
---- What was typed becomes a function: an expression or statements, whose outermost `local` names stay for the next line.
+--- Compiles a typed line, as an expression or as statements. Local variables of the outermost level are kept for later
+--- lines.
 local tokens = require "luasight.shell.tokens"
 
 local chunk = {}
 
 local deeper = { ["function"] = 1, ["do"] = 1, ["if"] = 1, ["repeat"] = 1, ["end"] = -1, ["until"] = -1 }
 
--- The index of the last token of `a, b, c` that begins at token i.
+-- Returns the index of the last token of a list of names `a, b, c` that begins at token i.
 local function end_of_names(list, i)
   while list[i + 1] and list[i + 1].text == "," and list[i + 2] do i = i + 2 end
   return i
 end
 
----The text with `local x = 1` as `x = 1`, outside of blocks and functions; lines and columns stay.
+---Returns the text with `local x = 1` changed to `x = 1` outside of blocks and functions; lines and columns stay the same.
 ---@param text string
 ---@return string
 function chunk.without_locals(text)
@@ -38,7 +39,8 @@ function chunk.without_locals(text)
   return table.concat(parts)
 end
 
----The names of the locals outside of blocks and functions, and where the text ends or its own `return` begins.
+---Returns the names of the locals outside of blocks and functions, and the position where the text ends or its outermost
+---`return` begins.
 ---@param text string
 ---@return string[] names, integer stop
 function chunk.locals(text)
@@ -59,7 +61,8 @@ function chunk.locals(text)
   return names, #text + 1
 end
 
--- Of the texts without an end, one in quotes goes on in the next line only behind \ or \z.
+-- Returns whether a text is only the beginning of a chunk. A string in quotes continues on the next line only behind \ or
+-- \z.
 local function is_cut(text, problem)
   if not problem or not problem:find "near '<eof>'$" then return false end
   if not problem:find "unfinished string near" then return true end
@@ -68,7 +71,7 @@ end
 
 ---Loads a text as an expression, or else as statements.
 ---@param text string
----@return function? f, string? problem, boolean? more  # more: the text is only a beginning
+---@return function? f, string? problem, boolean? more  # more: the text is only the beginning of a chunk
 function chunk.load(text)
   local expression, first = loadstring("return " .. text:gsub("^%s*=", ""), "=prompt")
   if expression then return expression end

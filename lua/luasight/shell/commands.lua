@@ -1,4 +1,4 @@
---- The shell's own words, which begin with a colon.
+--- The commands of the shell, which begin with a colon.
 local binding = require "luasight.ffi"
 local chunk = require "luasight.shell.chunk"
 local near = require "luasight.base.near"
@@ -59,7 +59,7 @@ local function time(_, line)
     print(duration(system.now() - before))
     return ...
   end
-  jit.off(f, true) -- as any line
+  jit.off(f, true) -- the shell interprets every typed line
   return told(f())
 end
 
@@ -67,7 +67,7 @@ end
 
 local function recording_of(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording") or nil end
 
--- Whether the core still records: a trace that failed keeps its graph, and the core has emptied it.
+-- Returns whether the core still records a trace: a trace that failed has a graph, which the core has emptied.
 local function is_open_trace(v)
   local recording = recording_of(v)
   return recording ~= nil and recording.graph ~= nil and traces.is_open(recording.graph)
@@ -106,7 +106,7 @@ local function graph(_, name)
   print(text == "" and "nothing has been recorded yet" or (text:gsub("\n$", "")))
 end
 
--- ---- the words ---------------------------------------------------------------------------------------------------------
+-- ---- the list of the commands ------------------------------------------------------------------------------------------
 
 local list = {
   help = show_help,
@@ -124,12 +124,12 @@ function commands.names()
   return names
 end
 
----Whether a line is one of the shell's own; `::name::` is a label of Lua.
+---Returns whether a line is a command of the shell; `::name::` is a label of Lua.
 ---@param text string
 ---@return boolean
 function commands.is(text) return text:find "^%s*:[^:]" ~= nil end
 
----Runs one; gives what a line in it gives.
+---Runs a command; returns the values of the line of Lua in it.
 ---@param session luasight.Shell
 ---@param text string
 ---@return any ...
@@ -137,7 +137,7 @@ function commands.run(session, text)
   local name, rest = text:match "^%s*:%s*(%S*)%s*(.-)%s*$"
   local run = list[name]
   if not run then
-    binding.raise("name", ("there is no :%s%s"):format(name, near.text(name, commands.names())),
+    binding.raise("name", ("the shell has no command :%s%s"):format(name, near.text(name, commands.names())),
       { hint = ":help lists them" })
   end
   return run(session, rest)

@@ -1,6 +1,6 @@
---- What may stand at the cursor: globals, modules by their path (inside indices too), fields and methods of tensors and
---- tables, operators and their keywords, files inside of texts. Nothing is run for it: where a value would have to be
---- computed, or an access would be recorded in an open trace, it is only known to be a tensor.
+--- Completion at the cursor: globals, modules by their path (also inside indices), fields and methods of tensors and
+--- tables, operators and their keywords, and files inside of strings. Completion runs no code: a value that would have to
+--- be computed, or whose access would be recorded in an open trace, is only known to be a tensor.
 local aliases = require "luasight.model.aliases"
 local commands = require "luasight.shell.commands"
 local constants = require "luasight.ffi.constants"
@@ -20,12 +20,12 @@ local complete = {}
 
 local TENSOR = {} -- stands for a tensor whose value is not known
 
--- `==` would ask a tensor, which refuses.
+-- `==` would call a tensor's metamethod, which raises an error.
 local function is_unknown(v) return rawequal(v, TENSOR) end
 
 local points = { "output", "input" }
 local taps = { "q", "k", "v", "scores", "pattern", "z" }
--- Words that a module or a model may have; offered where they are there.
+-- Method names of modules, tracers and models; each is offered where the value has it.
 local words = { "get", "each", "named_modules", "points", "next", "call", "skip", "trace", "tracer", "generate", "stream",
   "scan", "edit", "clear_edits", "save_edits", "load_edits", "save_graph" }
 local tracer_words = { "run", "abandon", "graph", "invoke", "next", "iter", "all", "step", "stop", "apply", "cache" }
@@ -35,7 +35,7 @@ local public = { "tokenizer", "config", "generator" }
 
 local function module_of(handle) return debug.getfenv(handle).module end
 
--- What a script may read of a whole model by name.
+-- Returns whether a model has a public field of this name, such as its tokenizer.
 local function has_public(handle, name)
   local place = debug.getfenv(handle)
   return place.path == "" and place.network.public[name] ~= nil
@@ -50,7 +50,7 @@ local function has_tensor(handle, name)
   return false
 end
 
--- Those of some words that are methods of a value.
+-- Returns the words of a list that are methods of a value.
 local function methods_among(list, v)
   local names = {}
   for _, word in ipairs(list) do
@@ -97,7 +97,7 @@ local function is_callable(v)
   return type(v) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
----Its own names, and those that its metatable lends it: `__names` gives what is there but not loaded yet.
+---Returns a table's own keys and those of its metatables; `__names` lists names that are not loaded yet.
 local function of_table(t, colon)
   local names, seen = {}, {}
   local function keep(v) return not colon or is_callable(v) end
@@ -142,7 +142,7 @@ end
 
 local closes = { [")"] = "(", ["]"] = "[", ["}"] = "{" }
 
--- The index of the bracket that token i closes.
+-- Returns the index of the bracket that token i closes.
 local function opening(list, i)
   local depth, close = 0, list[i].text
   while i >= 1 do
@@ -159,7 +159,7 @@ local function ends_value(token)
   return token and (token.kind == "name" or token.kind == "sign" and closes[token.text] ~= nil and token.text ~= "}")
 end
 
--- The steps of the expression that ends with token i: a root, then `get`, `index` and `call`; nil where it is another kind.
+-- Returns the steps of the expression that ends with token i (a root, then `get`, `index`, `call`), or nil for other kinds.
 local function chain(list, i)
   local steps = {}
   local function before(step) table.insert(steps, 1, step) end
@@ -191,9 +191,9 @@ local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") 
 
 local function get(v, name)
   if is_unknown(v) or tensor.is_handle(v) then
-    if methods[name] or operators.find(name) then return TENSOR end -- what calling it gives
+    if methods[name] or operators.find(name) then return TENSOR end -- calling it returns a tensor
     if not is_unknown(v) and v._kind == STRUCT and sequences.has(v, name) then return v[name] end
-    return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- a field of an output
+    return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- an unknown name is a field of an output
   end
   if model.is_handle(v) then
     if has_child(v, name) or has_public(v, name) then return v[name] end
@@ -218,7 +218,7 @@ local function index(v, inside)
   if model.is_handle(v) and type(name) == "number" or type(v) == "table" and name then return v[name] end
 end
 
----The value of a chain, TENSOR, or nil.
+---Returns the value of an expression, TENSOR where it is a tensor that is not known, or nil.
 local function follow(list, i)
   local steps = chain(list, i)
   if not steps then return nil end
@@ -235,7 +235,7 @@ local function follow(list, i)
       elseif step.index then
         v = index(v, step.index)
       elseif not is_unknown(v) then
-        v = nil -- what a call gives is not known, unless it is an operator
+        v = nil -- the result of a call is unknown, unless it is an operator
       end
       if v == nil then return nil end
     end
@@ -246,7 +246,7 @@ end
 
 -- ---- keywords of operators ---------------------------------------------------------------------------------------------
 
----The names that an operator's arguments have.
+---Returns the names of an operator's arguments.
 ---@param name string
 ---@return string[]
 function complete.keywords(name)
@@ -265,7 +265,7 @@ function complete.keywords(name)
   return names
 end
 
--- The index of the innermost bracket that is open behind token i.
+-- Returns the index of the innermost bracket that is still open behind token i.
 local function enclosing(list, i)
   local depth = 0
   for k = i, 1, -1 do
@@ -280,7 +280,7 @@ local function enclosing(list, i)
   end
 end
 
--- Inside of f{ or f(x, { where f is an operator: the names of its arguments.
+-- Returns the names of an operator's arguments where the cursor is inside of f{ or f(x, {, and f is an operator.
 local function keyword_candidates(list, last)
   local token = list[last]
   if not token or token.kind ~= "sign" or token.text ~= "{" and token.text ~= "," then return nil end
@@ -339,7 +339,7 @@ local function globals()
   return names
 end
 
----Everything that may stand at the end of a text, and the part of it that is there already.
+---Returns all candidates at the end of a text, and the part of the candidate that the text has already.
 ---@param before string
 ---@return string[] candidates, string partial
 function complete.candidates(before)
@@ -376,7 +376,7 @@ end
 
 local MOST = 120
 
----Words in columns, as many as fit.
+---Arranges words in columns, as many as fit in the width.
 ---@param list string[]
 ---@param width integer
 ---@return string
@@ -411,9 +411,9 @@ local function sorted(list, partial)
   return found
 end
 
----What Tab does: the text to insert behind `before`, and where that says nothing new a list of what there is.
+---Completes at a Tab: returns the text to insert behind `before`, and, where there is none, the list of candidates.
 ---@param before string
----@param width integer  of the terminal
+---@param width integer  the columns of the terminal
 ---@return string insert, string? list
 function complete.at(before, width)
   if before:find "^%s*$" or before:find "\n%s*$" then return "  " end

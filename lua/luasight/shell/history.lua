@@ -1,14 +1,14 @@
---- The lines of earlier sessions: a file in the state folder of the user, one entry a line, written as lines are entered,
---- so that several shells at once lose nothing.
+--- The lines of earlier sessions of the shell: a file in the user's state folder with one entry on each line. Each entry is
+--- written when it is entered, so that several shells can share the file.
 local system = require "luasight.ffi.system"
 
 local history = { size = 2000 }
 
----The path of the file; nil where there is no home.
+---Returns the path of the file; nil where there is no home folder.
 ---@return string?
 function history.path()
   local state, home = os.getenv "XDG_STATE_HOME", os.getenv "HOME"
-  if not state or state:sub(1, 1) ~= "/" then -- as the XDG rules have it, a relative path does not count
+  if not state or state:sub(1, 1) ~= "/" then -- a relative path does not count in the XDG rules
     if not home or home == "" then return nil end
     state = home .. "/.local/state"
   end
@@ -21,7 +21,7 @@ local function plain(line)
   return (line:gsub("\\(.)", function(c) return c == "n" and "\n" or c end))
 end
 
----The entries, oldest first; a file that has grown to twice the size is cut.
+---Returns the entries, oldest first; a file that has grown to twice its size is cut.
 ---@return string[]
 function history.load()
   local path = history.path()
@@ -41,12 +41,12 @@ function history.load()
   return entries
 end
 
----Writes an entry behind the others; false and why where that is not possible.
+---Appends an entry; returns false and the reason where that is not possible.
 ---@param text string
 ---@return boolean done, string? problem
 function history.add(text)
   local path = history.path()
-  if not path then return false, "there is no home folder" end
+  if not path then return false, "there is no home folder for it" end
   local file, problem = system.open_private(path, "ab")
   if not file then
     system.make_folder(path:match "^(.*)/")

@@ -1,5 +1,5 @@
---- The interactive shell: reads a line, or as many as a statement needs, runs it, shows what it gives. Lines that begin
---- with a colon are the shell's own; see commands.lua.
+--- The interactive shell: reads a line, or as many as a statement needs, runs it, and shows its values. Lines that begin
+--- with a colon are the shell's commands; see commands.lua.
 local chunk = require "luasight.shell.chunk"
 local commands = require "luasight.shell.commands"
 local failure = require "luasight.base.error"
@@ -12,26 +12,26 @@ local shell = {}
 
 ---@class luasight.Shell
 ---@field read fun(prompt: string): "line"|"clear"|"end", string?
----@field traceback string?  of the last error
----@field over boolean?      whether to leave
----@field failed boolean?    whether there was an error
----@field rearm fun()        makes the next Ctrl-C stop what runs
+---@field traceback string?  the traceback of the last error
+---@field over boolean?      whether the session has ended
+---@field failed boolean?    whether an error occurred
+---@field rearm fun()        makes the next Ctrl-C interrupt the running line
 
 -- ---- running -----------------------------------------------------------------------------------------------------------
 
 local function is_interrupt(e)
-  if type(e) == "string" then return e:find "interrupted!$" ~= nil end -- LuaJIT's own
+  if type(e) == "string" then return e:find "interrupted!$" ~= nil end -- the error that LuaJIT's handler raises
   return type(e) == "table" and failure.is(e) and e.code == "interrupted"
 end
 
----Tells of an error in one line; the stack is kept for `:bt`.
+---Prints an error as one line; the traceback is kept for `:bt`.
 function shell.report(session, e, traceback)
   session.traceback, session.failed = traceback, true
   io.stdout:flush()
   io.stderr:write(is_interrupt(e) and "interrupted" or "error: " .. failure.line(e), "\n")
 end
 
----Runs a function of a line with a stack that ends at the line.
+---Runs the function of a line; its traceback ends at the line.
 ---@param session luasight.Shell
 ---@param f function
 ---@return boolean ok, any ...
@@ -46,7 +46,7 @@ function shell.run(session, f)
     if not ok then shell.report(session, (...), traceback) end
     return ok, ...
   end
-  -- Compiled loops do not see Ctrl-C; what is typed here is interpreted, what it calls is compiled.
+  -- Compiled loops do not notice Ctrl-C, so the typed line is interpreted; the functions that it calls may be compiled.
   jit.off(f, true)
   return results(xpcall(f, handler))
 end
@@ -58,7 +58,7 @@ local function show_results(session, ok, ...)
   shell.run(session, function() print(show.results(unpack(values, 1, n))) end)
 end
 
----Runs a text and shows what it gives.
+---Runs a text and shows its values.
 ---@param session luasight.Shell
 ---@param text string
 function shell.evaluate(session, text)
@@ -82,7 +82,8 @@ local function plain_reader(shown)
   end
 end
 
----A function that reads lines from the terminal with libedit, and one that remembers them; nil without libedit.
+---Returns a function that reads lines from the terminal with libedit, and one that adds to the history; nil without
+---libedit.
 local function open_editor()
   local editor = require "luasight.ffi.editline".open(history.size)
   if not editor then return nil end
@@ -103,7 +104,7 @@ local function open_editor()
   end
 end
 
----One entry: a line, and more where it is only a beginning.
+---Reads one entry: a line, and further lines where the first is only the beginning of a chunk.
 ---@return "line"|"clear"|"end" how, string? text
 local function read_entry(session)
   local how, text = session.read "> "
@@ -112,7 +113,7 @@ local function read_entry(session)
     if not more then break end
     local next_line
     how, next_line = session.read ">> "
-    if how == "end" then return "line", text end -- the error says what is missing
+    if how == "end" then return "line", text end -- running it reports what is missing
     text = text .. "\n" .. (next_line or "")
   end
   return how, text
@@ -130,8 +131,8 @@ end
 
 local banner = "luasight %s, a shell for LuaJIT: ls, torch and nn are there\n:help says more, Ctrl-D leaves"
 
----Reads from standard input until it ends or `:quit`.
----@return boolean ok  # false where this was no terminal and an entry failed
+---Reads and runs entries from standard input until it ends or `:quit`.
+---@return boolean ok  # false where standard input is not a terminal and an entry failed
 function shell.start()
   local talks = system.is_terminal(0)
   local read, remember
@@ -149,7 +150,7 @@ function shell.start()
     local ok, e = pcall(step, session)
     require "luasight.base.progress".leave()
     io.stdout:flush()
-    if not ok then -- Ctrl-C between two lines, or a failure of the shell itself
+    if not ok then -- the error is an interrupt between two lines, or one of the shell itself
       session.rearm()
       shell.report(session, e)
     end

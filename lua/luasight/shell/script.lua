@@ -1,16 +1,16 @@
---- A script before the shell: its outermost locals are known in the shell. They are the script's own variables, not copies:
---- what its functions change is seen in the shell, and the other way round.
+--- Runs a script before the shell, which then knows the script's outermost locals. They are the script's own variables, not
+--- copies: the shell and the script's functions see each other's changes.
 local chunk = require "luasight.shell.chunk"
 
 local script = {}
 
-local KEEP = "luasight_keep" -- what the script calls at its end
+local KEEP = "luasight_keep" -- the name of the function that the script calls at its end
 
 ---@class luasight.Kept
 ---@field get fun(): any
 ---@field set fun(v: any)
 
--- Names that the metatable of the globals answers; a global of the same name hides one.
+-- Makes the metatable of the globals find the kept variables; a global of the same name hides a variable.
 local function give(kept)
   local meta = getmetatable(_G) or {}
   local names, index, newindex = meta.__names, meta.__index, meta.__newindex
@@ -32,7 +32,7 @@ local function give(kept)
   setmetatable(_G, meta)
 end
 
--- The calls that hand over the locals, one line without its end.
+-- Returns the calls that pass the locals to the shell, as one line without a line end.
 local function calls(names)
   local parts = {}
   for i, name in ipairs(names) do
@@ -41,7 +41,7 @@ local function calls(names)
   return table.concat(parts, " ") .. (" %s() "):format(KEEP)
 end
 
----Loads a script as loadfile does. When it has run to its end, its outermost locals are there as globals.
+---Loads a script as loadfile does. When it has run to its end, its outermost locals are available as globals.
 ---@param path string
 ---@return function? f, string? problem
 function script.load(path)
@@ -52,7 +52,7 @@ function script.load(path)
   file:close()
   text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
   local names, stop = chunk.locals(text)
-  -- Where it is not possible, as in compiled code, the script runs as it is.
+  -- Where the calls cannot be added, as in compiled code, the script is run unchanged.
   local whole = text:sub(1, stop - 1) .. (stop > #text and "\n" or "") .. calls(names) .. text:sub(stop)
   local f = #names > 0 and loadstring(whole, "@" .. path)
   if not f then return plain end

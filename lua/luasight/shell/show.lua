@@ -1,5 +1,5 @@
---- Results as text: models and tensors as PyTorch prints them, tables by their content, and proxies by where they are from,
---- since to print their value the model would have to run.
+--- Values as text: models and tensors as PyTorch prints them, tables with their content, and proxies by how they are
+--- computed, since the model would have to run to print their value.
 local nodes_of = require "luasight.ffi.nodes"
 local tensor = require "luasight.tensor"
 local tokens = require "luasight.shell.tokens"
@@ -9,13 +9,13 @@ local cjson = require("cjson").new()
 
 local show = {}
 
-local WIDTH, MANY, DEEP = 100, 40, 4 -- columns of a table on one line; elements of a table shown; tables in tables
+local WIDTH, MANY, DEEP = 100, 40, 4 -- the columns of a table on one line; the elements shown; the depth of tables shown
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 
 local signs = { add = "+", sub = "-", mul = "*", div = "/", pow = "^", remainder = "%" }
 
--- How a node is computed: "transformer.h.3.output[0] * 2"; deep inside only its number.
+-- Returns how a node is computed, such as "transformer.h.3.output[0] * 2"; a node deep inside is shown by its number.
 local function node_text(nodes, number, depth)
   local node = nodes[number + 1]
   if node["do"] == "read" then return node.name end
@@ -51,7 +51,7 @@ local function key_text(key)
   return "[" .. value_text(key, DEEP, {}) .. "]"
 end
 
--- Names sorted, then other keys in any order.
+-- Returns the keys that are not in the list part: sorted names, then other keys in any order.
 local function other_keys(t, count)
   local names, rest = {}, {}
   for key in pairs(t) do
@@ -94,12 +94,12 @@ end
 
 -- ---- results ---------------------------------------------------------------------------------------------------------
 
----One value as text.
+---Returns one value as text.
 ---@param v any
 ---@return string
 function show.text(v) return value_text(v, 0, {}) end
 
----What a line gave: on one line where each value is short, else one below the other.
+---Returns the values of a line as text: on one line where each is short, else one below the other.
 ---@param ... any
 ---@return string
 function show.results(...)

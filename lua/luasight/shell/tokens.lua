@@ -1,4 +1,5 @@
---- Lua text as tokens: enough to know where a statement begins, what is a string, and which brackets are open.
+--- Splits Lua text into tokens, as far as the shell needs to know where a statement begins, what is a string, and which
+--- brackets are open.
 local tokens = {}
 
 local keywords = {}
@@ -9,17 +10,17 @@ end
 
 ---@class luasight.Token
 ---@field kind "name"|"keyword"|"number"|"string"|"sign"
----@field text string   of a string its content, escapes as written
----@field at integer    where it begins, from 1
----@field stop integer  where it ends
----@field open boolean? a string whose end is missing
+---@field text string   for a string its content, with escapes as they are written
+---@field at integer    the position of its first byte, from 1
+---@field stop integer  the position of its last byte
+---@field open boolean? true for a string whose end is missing
 
----Words that are no names.
+---Returns whether a word is a keyword of Lua.
 ---@param word string
 ---@return boolean
 function tokens.is_keyword(word) return keywords[word] == true end
 
--- A text in quotes: its end, and whether that is there.
+-- Returns the position where a string in quotes ends, and whether it has a closing quote.
 local function quoted(text, at)
   local quote, i = text:sub(at, at), at + 1
   while true do
@@ -31,7 +32,7 @@ local function quoted(text, at)
   end
 end
 
--- A long bracket [==[ at a place: where its content begins.
+-- Returns the position behind an opening long bracket [==[, and the bracket's equals signs; nil where there is none.
 local function long_start(text, at)
   local level, stop = text:match("^%[(=*)%[()", at)
   return stop, level
@@ -48,7 +49,7 @@ local function skip_comment(text, at)
   return (text:find("\n", at, true) or #text) + 1
 end
 
----The tokens of a text; comments are left out.
+---Returns the tokens of a text without its comments.
 ---@param text string
 ---@return luasight.Token[]
 function tokens.scan(text)

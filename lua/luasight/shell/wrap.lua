@@ -1,12 +1,12 @@
---- Text for a terminal: lines that are too long go on below, and no word is cut.
+--- Wraps text for a terminal: lines that are too long continue on the next line, without cutting a word.
 local system = require "luasight.ffi.system"
 
 local wrap = {}
 
 local MOST = 80
 
--- Where the rest of a line goes: below the last column of a table, whose columns have two blanks between them, or else below
--- the beginning. A table whose last column would be too narrow counts as none.
+-- Returns the indentation for the rest of a line: the beginning of the last column of a table, whose columns are separated
+-- by two blanks, or else the line's own indentation, which is also used where the last column would be too narrow.
 local function indent_of(line, width)
   local blanks = #line:match "^ *"
   local column = line:match "^.*[^ ]  +()[^ ]"
@@ -29,15 +29,15 @@ local function wrapped(line, width)
   return table.concat(parts, "\n")
 end
 
----A text with its lines broken at blanks; a word that is too long alone stays whole.
----@param text string    letters of ASCII
+---Returns a text with its lines broken at blanks; a single word that is too long stays whole.
+---@param text string    a text of ASCII letters
 ---@param width integer
 ---@return string
 function wrap.text(text, width)
   return (text:gsub("[^\n]+", function(line) return wrapped(line, width) end))
 end
 
----The same for the terminal behind standard output, 80 columns at most.
+---Wraps a text for the terminal behind standard output, to 80 columns at most.
 ---@param text string
 ---@return string
 function wrap.for_output(text) return wrap.text(text, math.min(MOST, system.columns(1))) end

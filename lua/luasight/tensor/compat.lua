@@ -1,5 +1,5 @@
---- Operators that an older libtorch lacks, in terms of what it has. `torch` and the methods of tensors find them by name,
---- where there is no operator of that name, or it lacks an argument that came later.
+--- Operators that an older libtorch lacks, computed with operators that it has. `torch` and the methods of tensors use a
+--- function of this file where libtorch has no operator of that name, or one without an argument that was added later.
 local operators = require "luasight.tensor.operators"
 
 local compat = {}
@@ -10,7 +10,7 @@ compat.functions = functions
 
 local function call(name, ...) return operators.get_function(name)(...) end
 
----Positional and named arguments as one table by name.
+---Returns positional and named arguments as one table by name.
 local function by_name(names, ...)
   local n, args = select("#", ...), {}
   local last = select(n > 0 and n or 1, ...)
@@ -22,44 +22,44 @@ local function by_name(names, ...)
   return args
 end
 
--- ---- softmax (2.5) ---------------------------------------------------------------------------------------------------
+-- ---- softmax, for a libtorch before 2.5 ------------------------------------------------------------------------------
 
----Softmax in which a row of nothing but -inf gives zeros.
+---Computes softmax; a row that has only -inf becomes zeros.
 ---@param x any
 ---@param dim integer
 ---@return any
 function functions._safe_softmax(x, dim)
   local nothing = call("all", x:eq(-math.huge), dim, true)
-  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- twice: gradients stay numbers too
+  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- again, so that gradients are finite
 end
 
--- ---- attention (2.0) -------------------------------------------------------------------------------------------------
+-- ---- attention, for a libtorch before 2.0 ----------------------------------------------------------------------------
 
----A mask as numbers to add. Whether it is one already (floats) or says what may be seen (booleans) is a question that a
----recording cannot ask; true + true is true, and 1 + 1 is 2.
+---Converts a mask to numbers that are added to scores. A recording cannot ask whether the mask has numbers already (floats)
+---or says what may be read (booleans), so this is computed: true + true is true, but 1 + 1 is 2.
 ---@param mask any
----@param like any  a tensor of the dtype that is wanted
+---@param like any  a tensor of the wanted dtype
 ---@return any
 function compat.additive(mask, like)
   local one = mask:new_ones {}
   local is_boolean = (one + one):to(like):eq(1)
-  local hidden = mask:ne(0):to(like):log() -- 0 where it may be seen, else -inf
+  local hidden = mask:ne(0):to(like):log() -- 0 where the position may be read, else -inf
   return call("where", is_boolean, hidden, mask:to(like))
 end
 
 ---@class luasight.AttentionOptions
----@field mask any             [..., T, S], booleans (true: may be seen) or numbers to add
+---@field mask any             [..., T, S], booleans (true: may be read) or numbers that are added to the scores
 ---@field is_causal boolean?
----@field scale number?        1 / sqrt(D) unless told
+---@field scale number?        1 / sqrt(D) by default
 ---@field dropout number?
 ---@field softcap number?
 
----Attention, step by step.
+---Computes attention step by step.
 ---@param q any  [..., T, D]
 ---@param k any  [..., S, D]
 ---@param v any  [..., S, D]
 ---@param o luasight.AttentionOptions
----@param tap fun(name: string, value: any): any  names a value, and gives what is to be used in its place
+---@param tap fun(name: string, value: any): any  names a value, and returns the value that is used in its place
 ---@return any  # [..., T, D]
 function compat.attention(q, k, v, o, tap)
   local scores = call("matmul", q, k:transpose(-2, -1)) -- ... T S
@@ -86,7 +86,7 @@ local function untapped(_, value) return value end
 
 local attention_names = { "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale" }
 
----softmax(query key^T * scale, masked) value; PyTorch's arguments.
+---Computes softmax(query key^T * scale, masked) value; it takes PyTorch's arguments.
 ---@param ... any
 ---@return any
 function functions.scaled_dot_product_attention(...)
@@ -95,18 +95,18 @@ function functions.scaled_dot_product_attention(...)
     scale = a.scale }, untapped)
 end
 
--- ---- norms (2.4) -----------------------------------------------------------------------------------------------------
+-- ---- norms, for a libtorch before 2.4 --------------------------------------------------------------------------------
 
 local rms_names = { "input", "normalized_shape", "weight", "eps" }
 
----input / sqrt(mean(input^2) + eps) * weight; PyTorch's arguments.
+---Computes input / sqrt(mean(input^2) + eps) * weight; it takes PyTorch's arguments.
 ---@param ... any
 ---@return any
 function functions.rms_norm(...)
   local a = by_name(rms_names, ...)
   local axes = {}
   for i = 1, #a.normalized_shape do axes[i] = -i end
-  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- half becomes float32, double stays
+  local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- half becomes float32, double stays double
   local scaled = wide * (wide:square():mean(axes, true) + (a.eps or 2 ^ -23)):rsqrt()
   if a.weight then scaled = scaled * a.weight end
   return scaled:to(a.input)

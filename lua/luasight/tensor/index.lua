@@ -1,6 +1,6 @@
---- Indices: slice texts and tables become the items of an index stream.
+--- Indices: turns slice texts and tables into the items of an index stream.
 ---
---- A compiled index is two arrays and a length: kinds[i] is the ls_kind of an item, values[i] what it holds.
+--- A compiled index has two arrays and a length: kinds[i] is the ls_kind of an item, values[i] its value.
 ---   "2:5, -1"      SLICE, INT 2, INT 5, NONE, INT -1
 ---   "[0, 2], :"    OPEN 2, INT 0, INT 2, SLICE, NONE, NONE, NONE
 local constants = require "luasight.ffi.constants"
@@ -8,7 +8,7 @@ local failure = require "luasight.base.error"
 
 local NONE, BOOL, INT, STRING = constants.LS_NONE, constants.LS_BOOL, constants.LS_INT, constants.LS_STRING
 local OPEN, SLICE, ELLIPSIS = constants.LS_OPEN, constants.LS_SLICE, constants.LS_ELLIPSIS
-local VALUE = -1 -- a handle: written as what it is
+local VALUE = -1 -- the kind of an item that is a handle, which is written by its own kind
 
 local index = { NONE = NONE, BOOL = BOOL, INT = INT, STRING = STRING, OPEN = OPEN, SLICE = SLICE, ELLIPSIS = ELLIPSIS,
   VALUE = VALUE }
@@ -34,7 +34,7 @@ end
 
 local read_list
 
----One element of a list in brackets.
+---Reads one element of a list in brackets.
 local function read_element(text, at, items)
   if text:match("^%[", at) then return read_list(text, at, items) end
   local number, stop = text:match("^(%-?%d+)()", at)
@@ -51,7 +51,7 @@ local function read_element(text, at, items)
   refuse(text, ("a list holds whole numbers, not %q"):format(text:sub(at)))
 end
 
----A list of positions from its bracket on; gives the place behind it.
+---Reads a list of positions that begins with a bracket; returns the position in the text behind it.
 read_list = function(text, at, items)
   add(items, OPEN, 0)
   local head = items.n
@@ -61,7 +61,7 @@ read_list = function(text, at, items)
     items.values[head] = items.values[head] + 1
     local comma = text:match("^%s*,%s*()", at)
     at = comma or text:match("^%s*()", at)
-    if not comma and not text:match("^%]", at) then refuse(text, "a list ends with ]") end
+    if not comma and not text:match("^%]", at) then refuse(text, "a list has to end with ]") end
   end
   return at + 1
 end
@@ -73,7 +73,7 @@ local function read_slice(text, piece, items)
     step = ""
   end
   if not start or start == "-" or stop == "-" or step == "-" then
-    refuse(text, ("%q is no position and no slice"):format(piece))
+    refuse(text, ("%q is neither a position nor a slice"):format(piece))
   end
   add(items, SLICE)
   for _, bound in ipairs { start, stop, step } do
@@ -83,14 +83,14 @@ end
 
 local function read_text(text)
   local items, at = new(), text:match "^%s*()"
-  if at > #text then refuse(text, "it is empty") end
+  if at > #text then refuse(text, "the text is empty") end
   while at <= #text do
     if text:match("^%[", at) then
       at = read_list(text, at, items)
     else
       local raw = text:match("^[^,]*", at)
       local piece = raw:match "^(.-)%s*$"
-      if piece == "" then refuse(text, "a piece is missing") end
+      if piece == "" then refuse(text, "an index is missing between two commas") end
       if piece == "..." then add(items, ELLIPSIS)
       elseif piece == "None" or piece == "none" or piece == "nil" then add(items, NONE)
       elseif piece:match "^%-?%d+$" then add(items, INT, tonumber(piece))
@@ -98,7 +98,7 @@ local function read_text(text)
       at = at + #raw
     end
     local behind = text:match("^%s*,%s*()", at)
-    if not behind and not text:match("^%s*$", at) then refuse(text, ("%q is left over"):format(text:sub(at))) end
+    if not behind and not text:match("^%s*$", at) then refuse(text, ("%q has no meaning at the end"):format(text:sub(at))) end
     at = behind or #text + 1
   end
   return items
@@ -106,7 +106,7 @@ end
 
 local texts = setmetatable({}, { __mode = "v" })
 
----Whether a key is a name and not a slice.
+---Returns whether a key is a name rather than a slice.
 ---@param key string
 ---@return boolean
 function index.is_name(key) return key ~= "None" and key:match "^[%a_][%w_]*$" ~= nil end
@@ -126,7 +126,7 @@ end
 
 local function add_number(items, v)
   if v ~= math.floor(v) or v ~= v or math.abs(v) == math.huge then
-    failure.raise("index", ("an index is a whole number, not %s"):format(tostring(v)))
+    failure.raise("index", ("an index of a tensor is a whole number, not %s"):format(tostring(v)))
   end
   add(items, INT, v)
 end
@@ -135,14 +135,14 @@ local function add_bound(items, v)
   if v == nil then add(items, NONE)
   elseif type(v) == "number" then add_number(items, v)
   elseif type(v) == "cdata" then add(items, VALUE, v)
-  else failure.raise("index", ("a slice holds numbers, not a %s"):format(type(v))) end
+  else failure.raise("index", ("a slice in an index table holds numbers, not a %s"):format(type(v))) end
 end
 
 local function length_of(list)
   local length = 0
   for k in pairs(list) do
     if type(k) ~= "number" or k < 1 or k ~= math.floor(k) then
-      failure.raise("index", ("an index table is a list; it has the key %q"):format(tostring(k)))
+      failure.raise("index", ("an index table is a list, but this one has the key %q"):format(tostring(k)))
     end
     if k > length then length = k end
   end
@@ -159,19 +159,19 @@ local function add_piece(items, v, place)
   elseif kind == "boolean" then add(items, BOOL, v and 1 or 0)
   elseif kind == "table" then
     if length_of(v) > 3 then
-      failure.raise("index", "a slice is {}, {from}, {from, to} or {from, to, step}",
-        { hint = 'a list of positions is a text, "[0, 2, 5, 7]", or a tensor' })
+      failure.raise("index", "a slice in an index table is {}, {from}, {from, to} or {from, to, step}",
+        { hint = 'write a list of positions as a text, "[0, 2, 5, 7]", or a tensor' })
     end
     add(items, SLICE)
     for i = 1, 3 do add_bound(items, v[i]) end
   elseif kind == "nil" then
-    failure.raise("index", ("piece %d of the index is nil"):format(place), { hint = 'a new axis is "None"' })
+    failure.raise("index", ("element %d of the index table is nil"):format(place), { hint = 'write "None" for a new axis' })
   else
-    failure.raise("index", ("a %s is no index"):format(kind))
+    failure.raise("index", ("a %s cannot be an index of a tensor"):format(kind))
   end
 end
 
----{ {}, 0 }, { {2, 5} }, { 0, 1 }, { mask, "..." }
+---Compiles an index table, such as { {}, 0 }, { {2, 5} }, { 0, 1 } or { mask, "..." }.
 ---@param list table
 ---@return luasight.Index
 function index.table(list)
@@ -180,7 +180,7 @@ function index.table(list)
   return items
 end
 
----Any key of a tensor that is no name: a number, a text, a table, a handle.
+---Compiles any key of a tensor that is not a name: a number, a text, a table or a handle.
 ---@param key any
 ---@return luasight.Index
 function index.compile(key)

@@ -1,7 +1,7 @@
---- Tensors, sequences and proxies: the behaviour of the one handle type.
+--- Tensors, sequences and proxies: the methods and operators of the one handle type.
 ---
---- A handle's kind decides what a key means. A name on a tensor is a field (`shape`), a method or an operator; on a struct
---- it is first one of its own names; everything else (numbers, slice texts, tables, tensors) is an index.
+--- The kind of a handle decides what a key means. On a tensor, a name is a field (`shape`), a method or an operator; on a
+--- struct, the struct's own names come first; all other keys (numbers, slice texts, tables, tensors) are indices.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local index = require "luasight.tensor.index"
@@ -17,28 +17,28 @@ local resolve, fields = values.resolve, values.fields
 local TENSOR, TUPLE, LIST = constants.LS_TENSOR, constants.LS_TUPLE, constants.LS_LIST
 local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 
----@class luasight.Tensor: ffi.cdata*  a tensor, or inside a body a proxy of one; every operator of libtorch is a method
----@field value any                 what a proxy stands for
----@field shape luasight.Sequence   a list
----@field dtype string              "float32"
----@field device string             "cpu"
+---@class luasight.Tensor: ffi.cdata*  a tensor, or a proxy of one inside a body; every operator of libtorch is a method
+---@field value any                 the value of a proxy, after the trace
+---@field shape luasight.Sequence   a list of the sizes of the axes
+---@field dtype string              such as "float32"
+---@field device string             such as "cpu"
 ---@field requires_grad boolean
----@field grad luasight.Tensor?    in a body of any value that a loss depends on; can be set
----@field t luasight.Tensor        `x.t[i]` counts the tokens of an input, whatever its padding; `x:t()` transposes
----@field float fun(self: luasight.Tensor): luasight.Tensor     another dtype: float32
----@field double fun(self: luasight.Tensor): luasight.Tensor    float64
----@field half fun(self: luasight.Tensor): luasight.Tensor      float16
+---@field grad luasight.Tensor?    the gradient; in a body that of any value on which a loss depends; it can be set
+---@field t luasight.Tensor        `x.t[i]` is token i of an input, without its padding; `x:t()` transposes
+---@field float fun(self: luasight.Tensor): luasight.Tensor     converts to float32
+---@field double fun(self: luasight.Tensor): luasight.Tensor    converts to float64
+---@field half fun(self: luasight.Tensor): luasight.Tensor      converts to float16
 ---@field bfloat16 fun(self: luasight.Tensor): luasight.Tensor
----@field long fun(self: luasight.Tensor): luasight.Tensor      int64
----@field int fun(self: luasight.Tensor): luasight.Tensor       int32
----@field short fun(self: luasight.Tensor): luasight.Tensor     int16
+---@field long fun(self: luasight.Tensor): luasight.Tensor      converts to int64
+---@field int fun(self: luasight.Tensor): luasight.Tensor       converts to int32
+---@field short fun(self: luasight.Tensor): luasight.Tensor     converts to int16
 ---@field bool fun(self: luasight.Tensor): luasight.Tensor
----@field byte fun(self: luasight.Tensor): luasight.Tensor      uint8
----@field char fun(self: luasight.Tensor): luasight.Tensor      int8
+---@field byte fun(self: luasight.Tensor): luasight.Tensor      converts to uint8
+---@field char fun(self: luasight.Tensor): luasight.Tensor      converts to int8
 ---@field [integer] luasight.Tensor
 ---@field [string] luasight.Tensor  a slice, x[":, 0"], or a field of an output
 ---@field [table] luasight.Tensor   a slice, x[{ {}, 0 }]
----@field [luasight.Tensor] luasight.Tensor  a mask, or positions
+---@field [luasight.Tensor] luasight.Tensor  the elements that a mask or a tensor of positions selects
 ---@operator add(any): luasight.Tensor
 ---@operator sub(any): luasight.Tensor
 ---@operator mul(any): luasight.Tensor
@@ -48,7 +48,7 @@ local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 ---@operator unm: luasight.Tensor
 ---@operator len: integer
 
----@class luasight.Sequence: ffi.cdata*  a tuple, a list or a struct; counts from 0, `#` gives its length
+---@class luasight.Sequence: ffi.cdata*  a tuple, a list or a struct; positions count from 0, `#` is the length
 ---@field [integer] any
 ---@field [string] any
 ---@operator len: integer
@@ -57,7 +57,7 @@ local tensor = { hooks = values.hooks }
 
 -- ---- indexing --------------------------------------------------------------------------------------------------------
 
----Writes a key as index stream; the places it takes.
+---Writes a key as an index stream; returns the number of places that the stream takes.
 local function put_key(e, key)
   e.restart()
   local kind = type(key)
@@ -80,10 +80,11 @@ local function get_item(self, key)
   return sequences.get_item(self, e, n, key)
 end
 
----A name as key is a field; `names` says that a text is one.
+---Assigns to an index or a field; with `names`, a key that is a name is a field.
 local function set_item(self, key, value, names)
   if type(value) == "table" then
-    binding.raise("argument", "a list cannot be assigned", { hint = "torch.tensor{...} or ls.tuple(...)" })
+    binding.raise("argument", "a Lua list cannot be assigned to an element of a tensor",
+      { hint = "assign torch.tensor{...} or ls.tuple(...)" })
   end
   local e = stream.take()
   local n
@@ -93,7 +94,7 @@ local function set_item(self, key, value, names)
   else
     n = put_key(e, key)
   end
-  e.put(n, value) -- behind the index
+  e.put(n, value) -- the value follows the index in the stream
   return sequences.set_item(self, e, n, key, value)
 end
 
@@ -109,7 +110,7 @@ local function name_of_node(self, name)
   if nodes.state(self) == nodes.CLOSED then
     local value = resolve(self)
     if type(value) ~= "cdata" then
-      binding.raise("name", ("a %s has no %q"):format(type(value), name))
+      binding.raise("name", ("a value that is a %s has no field %q"):format(type(value), name))
     end
     return value[name]
   end
@@ -123,8 +124,8 @@ local function name_of_sequence(self, name)
   if method then return method end
   if name == "value" then return self end
   if self._kind == STRUCT then return get_field(self, name) end
-  binding.raise("name", ("a %s has no %q"):format(self._kind == TUPLE and "tuple" or "list", name),
-    { hint = "an operator works on an element: x[0]:" .. name .. "(...)" })
+  binding.raise("name", ("a value that is a %s has no field %q"):format(self._kind == TUPLE and "tuple" or "list", name),
+    { hint = "use the operator on an element: x[0]:" .. name .. "(...)" })
 end
 
 local function name_of_tensor(self, name)
@@ -134,7 +135,7 @@ local function name_of_tensor(self, name)
   if field then return field(self) end
   local f = get_function(name)
   if f then return f end
-  operators.get(name) -- raises with the nearest names
+  operators.get(name) -- raises an error with the nearest names
 end
 
 local by_kind = { [TENSOR] = name_of_tensor, [TUPLE] = name_of_sequence, [LIST] = name_of_sequence,
@@ -157,10 +158,10 @@ local function set(self, key, value)
   if kind == TENSOR or kind == NODE then
     local setter = values.setters[key]
     if setter then return setter(self, value) end
-    if fields[key] then binding.raise("argument", ("%s cannot be set"):format(key)) end
+    if fields[key] then binding.raise("argument", ("the field %s of a tensor cannot be set"):format(key)) end
   end
   if kind == TENSOR then
-    binding.raise("name", ("a tensor has no field %q to set"):format(key))
+    binding.raise("name", ("a tensor has no field %q that can be set"):format(key))
   end
   set_item(self, key, value, true)
 end
@@ -212,19 +213,19 @@ meta.__len = values.length
 meta.__tostring = values.text
 meta.__concat = function(a, b) return tostring(a) .. tostring(b) end
 meta.__call = function()
-  binding.raise("argument", "a tensor cannot be called", { hint = "an index stands in brackets: x[0]" })
+  binding.raise("argument", "a tensor cannot be called", { hint = "write an index in brackets: x[0]" })
 end
 
 binding.metatype(meta)
 
 -- ---- sequences and scopes --------------------------------------------------------------------------------------------
 
----A tuple of values; Lua lists inside become tuples.
+---Makes a tuple of values; Lua lists among them become tuples.
 ---@param ... any
 ---@return ffi.cdata*
 function tensor.tuple(...) return sequences.tuple(...) end
 
----A struct: pairs of name and value, in order.
+---Makes a struct from pairs of name and value, in order.
 ---@param pairs_in_order table[]  { { "logits", x }, ... }
 ---@return ffi.cdata*
 function tensor.struct(pairs_in_order) return sequences.struct(pairs_in_order) end
@@ -255,17 +256,18 @@ local function leave_scope(entry, ok, ...)
   return ...
 end
 
----Runs a function and releases every handle made inside, except those it returns (in tables too). Inside is what the
----function does and what coroutines do that it resumes; where its own coroutine yields, others run outside.
+---Calls a function and releases every handle that was made in it, except the returned ones (also inside tables). The scope
+---covers what the function does and the coroutines that it resumes; while its own coroutine has yielded, other code is
+---outside.
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function tensor.scope(f, ...)
   local entry = binding.open_scope()
   return leave_scope(entry, pcall(f, ...))
 end
 
----Whether a value is a handle of luasight.
+---Returns whether a value is a handle of luasight.
 ---@type fun(v: any): boolean
 tensor.is_handle = is_handle
 

@@ -1,4 +1,4 @@
---- What handles can do besides operators: `x:tolist()`, `x:save()`, `x:to("float64")`, ...
+--- The methods of handles in addition to operators: `x:tolist()`, `x:save()`, `x:to("float64")`, ...
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
 local constants = require "luasight.ffi.constants"
@@ -19,23 +19,23 @@ local function op(name, ...) return operators.call(operators.get(name), ...) end
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 
----Keeps the value past the trace; gives the proxy back.
+---Keeps the value of a proxy beyond the trace; returns the proxy.
 ---@return ffi.cdata*
 function methods.save(self)
   if self._kind == NODE then nodes.save(self) end
   return self
 end
 
----Whether a saved value came.
+---Returns whether a saved proxy has a value.
 ---@return boolean
 function methods.is_set(self) return self._kind ~= NODE or nodes.is_set(self) end
 
----Lets go at once instead of when the collector comes by; a second time does nothing.
+---Releases the value at once, without waiting for the collector; releasing it a second time has no effect.
 function methods.release(self) binding.release(self) end
 
 -- ---- sizes -----------------------------------------------------------------------------------------------------------
 
----The shape, or the size of one axis.
+---Returns the shape, or the size of one axis.
 ---@param axis integer?
 ---@return any  # a list that counts from 0, or an integer
 function methods.size(self, axis)
@@ -47,21 +47,21 @@ function methods.size(self, axis)
   binding.raise("index", ("axis %s is out of range for a tensor of %d dimensions"):format(tostring(axis), tensors.dims(t)))
 end
 
----The number of dimensions.
+---Returns the number of dimensions.
 ---@return integer
 function methods.dim(self) return tensors.dims(tensor_of(self, "dimensions")) end
 
----Whether the elements lie one behind the other in the order of the axes.
+---Returns whether the elements are adjacent in memory, in the order of the axes.
 ---@return boolean
 function methods.is_contiguous(self) return tensors.is_contiguous(tensor_of(self, "memory")) end
 
----The number of elements.
+---Returns the number of elements.
 ---@return integer
 function methods.numel(self) return tensors.elements(tensor_of(self, "elements")) end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 
----The one number of a tensor of one element.
+---Returns the number of a tensor that has one element.
 ---@return number|boolean
 function methods.item(self)
   local v = resolve(self)
@@ -84,19 +84,19 @@ local function nested(view, axis, offset)
   return list
 end
 
----Nested Lua lists (from 1); a number for a tensor without dimensions. Integers beyond 2^53 stay 64-bit cdata.
+---Returns nested Lua lists (from 1), or a number for a tensor without dimensions. Integers beyond 2^53 stay 64-bit cdata.
 ---@return any
 function methods.tolist(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
   if v._kind ~= TENSOR then return sequences.elements(v) end
   local view = values.view(v, true)
-  if view.opaque then binding.raise("argument", ("numbers of %s cannot be read"):format(v.dtype)) end
+  if view.opaque then binding.raise("argument", ("the numbers of a tensor of dtype %s cannot be read"):format(v.dtype)) end
   if #view.shape == 0 then return plain(view.data[0]) end
   return nested(view, 1, 0)
 end
 
----A typed pointer to the first element, for FFI loops over a contiguous tensor on the CPU (`x:contiguous()`). The
+---Returns a typed pointer to the first element, for FFI loops over a contiguous tensor on the CPU (`x:contiguous()`). The
 ---pointer keeps the tensor alive; pointers computed from it do not.
 ---@return any
 function methods.data_ptr(self)
@@ -104,11 +104,11 @@ function methods.data_ptr(self)
   return tensors.owning_pointer(t, t.dtype)
 end
 
----Counts from 0 over the elements of a sequence or the rows of a tensor: `for i, row in x:each() do`.
+---Iterates over the elements of a sequence or the rows of a tensor, counted from 0: `for i, row in x:each() do`.
 ---@return fun(): integer?, any
 function methods.each(self)
   local v = resolve(self)
-  if not is_handle(v) then binding.raise("argument", ("a %s has no elements"):format(type(v))) end
+  if not is_handle(v) then binding.raise("argument", ("a %s has no elements to iterate over"):format(type(v))) end
   local n, i = values.length(v), -1
   return function()
     i = i + 1
@@ -135,11 +135,11 @@ function methods.backward(self, grad, options)
   tensors.backward(tensor_of(self, "gradient"), given, options.retain_graph)
 end
 
----Autograd records what is computed with this tensor, or no longer does.
+---Sets whether autograd records computations with this tensor.
 ---@param on boolean?
 ---@return ffi.cdata*
 function methods.requires_grad_(self, on)
-  fields.requires_grad(self) -- a proxy becomes its value
+  fields.requires_grad(self) -- turns a proxy into its value
   values.setters.requires_grad(self, on ~= false)
   return self
 end
@@ -148,7 +148,7 @@ end
 
 local function is_device(text) return text:match "^cpu" or text:match "^cuda" or text:match "^meta" or text:match "^mps" end
 
----Another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
+---Converts to another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
 ---@param ... any
 ---@return ffi.cdata*
 function methods.to(self, ...)

@@ -9,14 +9,14 @@ local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE
 
 local operators = { call = call, call_two = core.call_two, call_view = core.call_view, schemas = core.schemas }
 
--- ---- finding ---------------------------------------------------------------------------------------------------------
+-- ---- finding operators -----------------------------------------------------------------------------------------------
 
--- Names that PyTorch's Python functions have and ATen spells otherwise.
+-- Names of PyTorch's Python functions for which ATen has another name.
 local alias = { cross_entropy = "cross_entropy_loss" }
 
-local known = {} -- name -> const ls_op *, false where there is none
+local known = {} -- name -> const ls_op *, or false where there is no operator
 
----The operator of a name, or nil.
+---Returns the operator of a name, or nil.
 ---@param name string
 ---@return ffi.cdata*?
 function operators.find(name)
@@ -28,17 +28,17 @@ function operators.find(name)
   return op or nil
 end
 
----The operator of a name; an unknown one raises with near misses.
+---Returns the operator of a name; an unknown name raises an error with near misses.
 ---@param name string
 ---@return ffi.cdata*
 function operators.get(name)
   return operators.find(name) or core.get(name)
 end
 
--- ---- argument habits -------------------------------------------------------------------------------------------------
+-- ---- arguments in several forms --------------------------------------------------------------------------------------
 
--- Operators whose last positional argument is a list that may be written out: x:view(2, 3), torch.zeros(2, 3).
--- The number is the place of the list among the arguments.
+-- Operators with a list as their last positional argument, whose elements may be separate arguments: x:view(2, 3),
+-- torch.zeros(2, 3). The number is the position of the list among the arguments.
 local list_at = {
   view = 2, reshape = 2, expand = 2, permute = 2, ["repeat"] = 2, tile = 2, flip = 2, broadcast_to = 2,
   new_zeros = 2, new_ones = 2, new_empty = 2, zeros = 1, ones = 1, rand = 1, randn = 1, empty = 1,
@@ -49,12 +49,12 @@ local function is_element(v, alone)
   if type(v) == "number" then return true end
   if not is_handle(v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a lone node may be a whole shape
+  return kind == TENSOR or kind == NODE and not alone -- a node alone may be a whole shape
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
 
----The arguments with the run of elements from place `at` on made a list.
+---Returns the arguments with the elements from position `at` on collected in a list.
 local function collected(at, ...)
   local n = select("#", ...)
   local options
@@ -74,7 +74,7 @@ local function collected(at, ...)
   return (...), list, options
 end
 
--- Factories take `requires_grad`, which is no argument of any operator.
+-- These functions, which make tensors, take the argument `requires_grad`, which no operator has.
 local factories = {
   zeros = true, ones = true, rand = true, randn = true, empty = true, full = true, arange = true, linspace = true,
   logspace = true, eye = true, randint = true, randperm = true, zeros_like = true, ones_like = true, full_like = true,
@@ -102,14 +102,14 @@ end
 
 local functions = {}
 
-local came_later = { scaled_dot_product_attention = "scale" } -- arguments that came after their operators (2.1)
+local came_later = { scaled_dot_product_attention = "scale" } -- arguments that libtorch added to operators later (in 2.1)
 
 local function is_whole(op, name)
   local argument = came_later[name]
   return not argument or core.schemas(op):find(" " .. argument .. "=", 1, true) ~= nil
 end
 
----An operator as a Lua function, nil where there is none.
+---Returns an operator as a Lua function, or nil where there is none.
 ---@param name string
 ---@return (fun(...): any)?
 function operators.get_function(name)
@@ -132,7 +132,7 @@ function operators.get_function(name)
   return f or nil
 end
 
----The names of the operators that begin with `prefix`.
+---Returns the names of the operators that begin with `prefix`.
 ---@param prefix string?
 ---@return string[]
 function operators.names(prefix) return core.names(prefix or "") end

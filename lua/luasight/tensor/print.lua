@@ -1,11 +1,12 @@
---- Tensors as text, byte for byte as PyTorch prints them.
+--- Tensors as text, equal to PyTorch's byte for byte.
 ---
---- Works on a view: shape, strides and data that can be indexed from 0. Of a large tensor only the edges are looked at.
+--- The text is made of a view: shape, strides, and data with indices from 0. Of a large tensor only the elements at the
+--- edges are read.
 local format = require "luasight.ffi".format
 
 local print_tensor = {
-  threshold = 1000, -- more elements than this: only the edges of each axis
-  edge = 3,         -- how many at either end
+  threshold = 1000, -- the number of elements above which only the edges of each axis are shown
+  edge = 3,         -- the number of elements shown at each edge
 }
 
 local PRECISION, LINE = 4, 80
@@ -14,9 +15,9 @@ local PRECISION, LINE = 4, 80
 ---@field shape integer[]
 ---@field strides integer[]
 ---@field elements integer
----@field data any          what holds element `sum(i * stride)`
----@field edges boolean?    long axes hold only their edges already
----@field opaque boolean?   the numbers cannot be read: meta tensors, complex numbers
+---@field data any          an array whose element `sum(i * stride)` is the element at the position i
+---@field edges boolean?    whether the data has only the edges of long axes
+---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
 ---@field keep any
 
 ---@class luasight.TensorNotes
@@ -27,7 +28,7 @@ local PRECISION, LINE = 4, 80
 
 local is_float = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
 
----The positions that are shown of a long axis.
+---Returns the positions that are shown of a long axis.
 ---@param size integer
 ---@return integer[]
 function print_tensor.positions(size)
@@ -52,7 +53,7 @@ local function exact(x)
   return ("%d"):format(x)
 end
 
----How the numbers of one tensor are written: a function from number to text, and the width of the widest.
+---Returns a function that writes the numbers of one tensor as text, and the width of the widest text.
 local function float_format(each)
   local whole, smallest, largest = true, math.huge, 0
   each(function(x)
@@ -63,7 +64,7 @@ local function float_format(each)
       if size > largest then largest = size end
     end
   end)
-  if largest == 0 then -- nothing but zeros and what is not finite
+  if largest == 0 then -- all numbers are zero or not finite
     return function(x) return is_finite(x) and format("%.0f.", x) or special(x) end, 1
   end
   local scientific = largest / smallest > 1000 or largest > 1e8 or smallest < 1e-4
@@ -83,7 +84,7 @@ end
 
 -- ---- layout ----------------------------------------------------------------------------------------------------------
 
----Calls `f` with the places along an axis that are shown, and with nil where some are left out.
+---Calls `f` with the positions along an axis that are shown, and with nil where positions are left out.
 local function along(view, axis, f)
   local size = view.shape[axis]
   local edge = print_tensor.edge
@@ -145,7 +146,7 @@ local function numbers(view, notes, indent)
   return body(view, 1, 0, indent, form, width)
 end
 
--- ---- the whole -------------------------------------------------------------------------------------------------------
+-- ---- the whole text --------------------------------------------------------------------------------------------------
 
 local function size_text(shape)
   return "size=(" .. table.concat(shape, ", ") .. (#shape == 1 and ",)" or ")")

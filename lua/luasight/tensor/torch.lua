@@ -1,4 +1,4 @@
---- `ls.torch`: tensors from Lua numbers, and every operator of libtorch by name.
+--- `ls.torch`: makes tensors from Lua numbers, and has every operator of libtorch by name.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local libtorch = require "luasight.ffi.torch"
@@ -10,7 +10,7 @@ local tensors = require "luasight.ffi.tensors"
 local TENSOR = constants.LS_TENSOR
 
 ---@class luasight.torch
----@field [string] fun(...): any  every operator
+---@field [string] fun(...): any  every operator of libtorch
 local torch = {}
 
 -- ---- tensors from lists ----------------------------------------------------------------------------------------------
@@ -22,27 +22,28 @@ local function place_text(place)
 end
 
 local function refuse(message, place, hint)
-  binding.raise("shape", ("torch.tensor: %s at %s"):format(message, place_text(place)), { hint = hint })
+  binding.raise("shape", ("torch.tensor cannot make a tensor of the lists: %s at %s"):format(
+    message, place_text(place)), { hint = hint })
 end
 
----Walks nested lists of equal length; `flat` takes the leaves in order.
+---Walks nested lists of equal length; `flat` collects the numbers in order.
 local function flatten(v, shape, axis, flat, place)
   if type(v) ~= "table" then
     if axis <= #shape or shape.closed and axis ~= shape.closed then
-      if axis <= #shape then refuse("a value stands where a list is expected", place) end
-      refuse("lists are nested to different depths", place)
+      if axis <= #shape then refuse("there is a value where a list is expected", place) end
+      refuse("the lists are nested to different depths", place)
     end
     shape.closed = axis
     flat[#flat + 1] = v
     return
   end
-  if shape.closed and axis >= shape.closed then refuse("a list stands where a value is expected", place) end
+  if shape.closed and axis >= shape.closed then refuse("there is a list where a value is expected", place) end
   local n = #v
-  if n == 0 and next(v) ~= nil then refuse("a table of names is no list", place) end
+  if n == 0 and next(v) ~= nil then refuse("a table with names is not a list", place) end
   if shape[axis] == nil then
     shape[axis] = n
   elseif shape[axis] ~= n then
-    refuse(("a list of %d elements among lists of %d"):format(n, shape[axis]), place)
+    refuse(("there is a list of %d elements among lists of %d"):format(n, shape[axis]), place)
   end
   for i = 1, n do
     place[#place + 1] = i
@@ -60,10 +61,11 @@ local function kind_of(flat)
       this = "int64"
     elseif this ~= "number" and this ~= "boolean" then
       local hint = tensor.is_handle(v) and "torch.stack joins tensors" or nil
-      binding.raise("argument", ("torch.tensor: element %d is a %s"):format(i, hint and "tensor" or this), { hint = hint })
+      binding.raise("argument", ("torch.tensor: element %d is a %s, not a number or a boolean"):format(i,
+        hint and "tensor" or this), { hint = hint })
     end
     if kind and this ~= kind and (this == "boolean" or kind == "boolean") then
-      binding.raise("argument", "torch.tensor: booleans among numbers")
+      binding.raise("argument", "torch.tensor: the list has booleans and numbers")
     end
     if kind ~= "int64" then kind = this end
   end
@@ -78,7 +80,7 @@ local storage = {
 
 local kinds = { dtype = "string", device = "string", requires_grad = "boolean" }
 
----A tensor of nested lists, or of one number: float32 unless told, bool for booleans, int64 for 64-bit cdata.
+---Makes a tensor of nested lists, or of one number: float32 by default, bool for booleans, int64 for 64-bit cdata.
 ---@param numbers any
 ---@param options { dtype: string?, device: string?, requires_grad: boolean? }?
 ---@return ffi.cdata*
@@ -105,10 +107,10 @@ function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == TENSOR end
 
 -- ---- files -----------------------------------------------------------------------------------------------------------
 
----What torch.save wrote: tensors that are views of the file, in tables. A dict becomes a table by its keys, a list or tuple
----one that counts from 1, None nothing. Whatever else Python can save is refused by name: nothing in a file can run.
---- path string
---- any
+---Loads what torch.save wrote: tables of tensors that are views of the file. A dict becomes a table by its keys, a list or
+---tuple a table from 1, None becomes nil. Any other Python object is refused by name: no code in a file can run.
+---@param path string
+---@return any
 function torch.load(path)
   local file = require "luasight.files.safetensors".open(path)
   local content = file:content()
@@ -122,7 +124,7 @@ end
 
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
----The same random numbers from here on.
+---Restarts the random numbers from a seed.
 ---@param seed integer
 function torch.manual_seed(seed) libtorch.seed(seed) end
 
@@ -135,19 +137,20 @@ function torch.set_num_threads(n) libtorch.set_threads(n) end
 ---@return boolean
 function torch.is_grad_enabled() return binding.records_autograd() end
 
----Runs a function while autograd records nothing. In a coroutine that is so while it runs, not while it has yielded.
+---Runs a function while autograd records nothing. In a coroutine this holds while the coroutine runs, not while it has
+---yielded.
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
 
----Runs a function while autograd records, inside `no_grad` too.
+---Runs a function while autograd records, even inside `no_grad`.
 ---@param f fun(...): ...
----@param ... any  for f
+---@param ... any  the arguments of f
 ---@return any ...
 function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 
----How many devices of a kind there are.
+---Returns the number of devices of a kind.
 ---@param kind string  "cuda"
 ---@return integer
 function torch.device_count(kind) return libtorch.devices(kind) end
@@ -156,6 +159,6 @@ return setmetatable(torch, {
   __index = function(_, name)
     local f = operators.get_function(name)
     if f then return f end
-    operators.get(name) -- raises with the nearest names
+    operators.get(name) -- raises an error with the nearest names
   end,
 })

@@ -1,4 +1,4 @@
---- Values behind handles: demands, fields, length and text.
+--- The values behind handles: demands, fields, length and text.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
@@ -14,8 +14,8 @@ local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 local FUNCTION, CLOSED = nodes.FUNCTION, nodes.CLOSED
 
 local values = {
-  ---What later layers add: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node), set_grad(node, v),
-  ---parameter_grad(tensor), backward(node, ...).
+  ---Functions that later layers set: demand(node), token_index(node, i), set_token_index(node, i, v), grad(node),
+  ---set_grad(node, v), parameter_grad(tensor), backward(node, ...).
   hooks = {},
 }
 
@@ -23,8 +23,8 @@ local words = { [TENSOR] = "tensor", [TUPLE] = "tuple", [LIST] = "list", [STRUCT
 
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
----The value of a node: of a saved one after the trace, and by running the model up to it inside. A handle whose trace is
----over becomes its value, which lets the trace go.
+---Returns the value of a node: after the trace that of a saved node, inside it by running the model up to the node. After
+---the trace the handle itself becomes the value, so that it no longer holds the trace.
 ---@param self ffi.cdata*
 ---@return any
 function values.resolve(self)
@@ -34,7 +34,7 @@ function values.resolve(self)
   if state == FUNCTION then
     if not nodes.is_eager(self) then
       binding.raise("state", "a value inside forward has no number yet: forward is recorded once and runs later",
-        { hint = "compute with it, or use x.shape and x:size(d), which are values too; a module whose forward branches on " ..
+        { hint = "use operators on it, or x.shape and x:size(d), which are values too; a module whose forward branches on " ..
           "numbers declares itself: dynamic = true" })
     end
     return nodes.demand(self)
@@ -45,7 +45,7 @@ end
 
 local resolve = values.resolve
 
----The tensor behind a handle; anything else is an error that says what was wanted of it.
+---Returns the tensor behind a handle; for any other value raises an error that names `what` was wanted.
 ---@param self ffi.cdata*
 ---@param what string
 ---@return ffi.cdata*
@@ -54,10 +54,10 @@ function values.tensor_of(self, what)
   if is_handle(v) then
     if v._kind == TENSOR then return v end
     if v._kind < TENSOR then binding.raise("state", "this value has been released") end
-    binding.raise("argument", ("a %s has no %s"):format(words[v._kind], what),
+    binding.raise("argument", ("a value that is a %s has no %s"):format(words[v._kind], what),
       { hint = v._kind == STRUCT and "take one of its fields" or "take an element: x[0]" })
   end
-  binding.raise("argument", ("a %s has no %s"):format(type(v), what))
+  binding.raise("argument", ("a value that is a %s has no %s"):format(type(v), what))
 end
 
 local tensor_of = values.tensor_of
@@ -67,21 +67,21 @@ local tensor_of = values.tensor_of
 local fields, setters = {}, {}
 values.fields, values.setters = fields, setters
 
----The value itself: of a proxy what it stands for.
+---Returns the value of a proxy; any other handle is returned itself.
 ---@return any
 function fields.value(self) return resolve(self) end
 
----A list of sizes that counts from 0.
+---Returns the sizes of the axes as a list that counts from 0.
 ---@return ffi.cdata*
 function fields.shape(self)
   if is_forward(self) then return nodes.shape(self) end
   return tensors.shape(tensor_of(self, "shape"))
 end
 
----@return string  # "float32"
+---@return string  # such as "float32"
 function fields.dtype(self) return tensors.dtype(tensor_of(self, "dtype")) end
 
----@return string  # "cpu"
+---@return string  # such as "cpu"
 function fields.device(self) return tensors.device(tensor_of(self, "device")) end
 
 ---@return boolean
@@ -90,7 +90,7 @@ function fields.requires_grad(self) return tensors.requires_grad(tensor_of(self,
 ---@param on boolean
 function setters.requires_grad(self, on) tensors.require_grad(tensor_of(self, "requires_grad"), on) end
 
----The gradient of a tensor that has one.
+---Returns the gradient of a tensor, or nil.
 ---@return ffi.cdata*?
 function fields.grad(self)
   if is_open(self) then
@@ -113,20 +113,20 @@ function setters.grad(self, v)
   end
   local t = tensor_of(self, "grad")
   if tensors.is_read_only(t) then
-    binding.raise("state", "the gradient of a parameter can be read in a trace, not set",
+    binding.raise("state", "the gradient of a parameter can be read in a trace, but not set",
       { hint = "set the gradient of a value: model.layer1.output.grad = g" })
   end
   if type(v) == "nil" then return tensors.set_grad(t, nil) end
-  if not is_handle(v) then binding.raise("argument", "a gradient is a tensor or nil") end
+  if not is_handle(v) then binding.raise("argument", "the field grad can only be set to a tensor or nil") end
   tensors.set_grad(t, tensor_of(v, "numbers"))
 end
 
 local function no_tokens()
-  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
-    { hint = "x:t() transposes; x[i] takes a row" })
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input, but this value has no tokens",
+    { hint = "x:t() transposes, and x[i] takes a row" })
 end
 
--- x:t() transposes, x.t[i] counts tokens.
+-- x:t() transposes a tensor, and x.t[i] takes the token i.
 local Tokens = {
   __call = function(_, t, ...) return operators.call(operators.get "t", t, ...) end,
   __index = function(tokens, i)
@@ -139,13 +139,13 @@ local Tokens = {
   end,
 }
 
----x:t() transposes; x.t[i] counts tokens where the value has any.
+---Returns an object for which x:t() transposes the tensor and x.t[i] takes token i, where the value has tokens.
 ---@return table
 function fields.t(self) return setmetatable({ tensor = self }, Tokens) end
 
 -- ---- sequences -------------------------------------------------------------------------------------------------------
 
----#x: the size of axis 0, the length of a sequence.
+---Returns #x: the size of axis 0, or the length of a sequence.
 ---@return integer
 function values.length(self)
   if is_forward(self) then return fields.shape(self)[0] end
@@ -179,7 +179,7 @@ local function sequence_text(self)
   return "(" .. inside .. (n == 1 and ",)" or ")")
 end
 
----As PyTorch prints tensors; (a, b), [1, 10] and {name = value} for sequences.
+---Returns a tensor as PyTorch prints it, and a sequence as (a, b), [1, 10] or {name = value}.
 ---@return string
 function values.text(self)
   if self._kind < TENSOR then return "(released)" end
@@ -200,7 +200,7 @@ local read_as = { float16 = "float32", bfloat16 = "float32", uint16 = "int64", u
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
 
--- The edges of each long axis are enough for the text of a large tensor.
+-- Returns a tensor of the edges of each long axis, which are enough for the text of a large tensor.
 local function edges_only(t, shape)
   local edge = print_tensor.edge
   for axis, size in ipairs(shape) do
@@ -212,7 +212,8 @@ local function edges_only(t, shape)
   return t
 end
 
----A tensor's numbers where Lua can read them; `keep` holds the memory, `whole` says that no number may be left out.
+---Returns a tensor's numbers in memory that Lua can read; `keep` holds that memory, and `whole` says that all numbers are
+---needed.
 ---@param t ffi.cdata*
 ---@param whole boolean?
 ---@return luasight.TensorView

@@ -1,4 +1,4 @@
---- Batches: the inputs of the invokes of one pass become the rows of one call of the model.
+--- Batches: joins the inputs of the invokes of one pass into the rows of one call of the model.
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local torch = require "luasight.tensor.torch"
@@ -8,17 +8,17 @@ local is_handle = binding.is_handle
 
 local batch = {}
 
----@class luasight.Input  what one invoke gave
----@field index integer     the core's number of the invoke
+---@class luasight.Input  the input of one invoke
+---@field index integer     the number of the invoke in the core
 ---@field network luasight.Network
----@field args table        arguments of a call of the model, with `n`
+---@field args table        the arguments of a call of the model, with their number `n`
 ---@field rows integer
----@field lengths integer[]? tokens of each row, where they are counted
----@field steps integer?     that came, once the pass has begun
----@field settings luasight.GenerationSettings?  of a generation
----@field width integer?    of the input's own padding to the left: the longest row
+---@field lengths integer[]? the number of tokens of each row, where the model counts tokens
+---@field steps integer?     the number of steps that have run, once the pass has begun
+---@field settings luasight.GenerationSettings?  the settings, in a generation
+---@field width integer?    the length of the longest row, to which the input pads its rows on the left
 
----How many rows an input has: those of its first tensor.
+---Returns the number of rows of an input: the first size of its first tensor.
 ---@param args table
 ---@return integer
 function batch.rows(args)
@@ -34,7 +34,7 @@ function batch.rows(args)
     local rows = first(args[i])
     if rows then return rows end
   end
-  binding.raise("argument", "an invoke needs an input with rows: a tensor with at least one axis")
+  binding.raise("argument", "the input of an invoke needs a tensor with at least one axis, whose elements are its rows")
 end
 
 -- ---- joining -----------------------------------------------------------------------------------------------------------
@@ -58,11 +58,11 @@ local function join_tables(list, where)
   return out
 end
 
----The same argument of several inputs as one.
+---Joins the values of one argument from several inputs into one value.
 join = function(list, n, where)
   for i = 1, n do
     if (list[i] == nil) ~= (list[1] == nil) or type(list[i]) ~= type(list[1]) then
-      binding.raise("argument", ("the invokes of one pass take the same arguments; %s differs"):format(where))
+      binding.raise("argument", ("the invokes of one pass take the same arguments, but the argument %s differs"):format(where))
     end
   end
   local first = list[1]
@@ -72,7 +72,7 @@ join = function(list, n, where)
       for axis = 1, math.max(#a, #b) - 1 do
         if #a ~= #b or a[axis] ~= b[axis] then
           binding.raise("shape", ("the inputs of the invokes cannot be one batch: %s has the shapes %s and %s"):format(where,
-            tostring(a), tostring(b)), { hint = "all axes but the first agree among the invokes of one pass" })
+            tostring(a), tostring(b)), { hint = "in the invokes of one pass, all axes but the first must have the same size" })
         end
       end
     end
@@ -89,9 +89,9 @@ join = function(list, n, where)
   return first
 end
 
----Joins the inputs on the first axis.
+---Joins the inputs along the first axis.
 ---@param members luasight.Input[]
----@return table args  with `n`
+---@return table args  the arguments of one call, with their number `n`
 function batch.concatenate(members)
   local n = 0
   for _, member in ipairs(members) do n = math.max(n, member.args.n) end
@@ -106,7 +106,7 @@ end
 
 -- ---- passes ------------------------------------------------------------------------------------------------------------
 
----The inputs of a pass in the order written.
+---Returns the inputs of a pass in the order in which the script wrote them.
 local function members_of(recording, pass)
   local members = {}
   for index, input in pairs(recording.invokes) do
@@ -120,7 +120,7 @@ local function note_steps(members, steps)
   for _, member in ipairs(members) do member.steps = steps end
 end
 
----Begins a pass that has the inputs of several invokes, or is a generation.
+---Begins a pass with the inputs of several invokes, or a generation.
 ---@param recording luasight.Recording
 ---@param pass integer
 function batch.begin(recording, pass)
@@ -143,11 +143,11 @@ function batch.begin(recording, pass)
   traces.begin(recording.graph, pass, 0, program, stream, n, first)
 end
 
----After a step of a generation: the next one, or the end.
+---Continues after a step of a generation: begins the next step, or ends the generation.
 ---@param recording luasight.Recording
 ---@param pass integer
 ---@param step integer
----@param result any  of the model
+---@param result any  the model's output
 function batch.next_step(recording, pass, step, result)
   local generation = recording.generation
   local args = generation and generation:advance(result.logits)

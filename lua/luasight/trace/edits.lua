@@ -1,7 +1,7 @@
---- Stored edits: a body recorded once and made part of every later run of the model.
+--- Stored edits: a body is recorded once and becomes part of every later run of the model.
 ---
---- A stored edit is a recorded graph that never runs itself; opening a trace copies its nodes to the front. Its text form is
---- the JSON of the graph, so that an edit can be kept in a file and loaded as data.
+--- A stored edit is a recorded graph that does not run by itself; each new trace begins with a copy of its nodes. A file of
+--- edits holds the JSON of such graphs, which is loaded as data.
 local binding = require "luasight.ffi"
 local graph_files = require "luasight.ffi.graph_files"
 local record = require "luasight.nn.record"
@@ -13,11 +13,11 @@ local edits = {}
 ---@class luasight.Edit
 ---@field recording luasight.Recording
 ---@field functions table<integer, fun(...): any>
----@field steps boolean  it names its steps itself
+---@field steps boolean  whether the body names the steps of a generation at which it acts
 
 -- ---- recording ---------------------------------------------------------------------------------------------------------
 
----Opens a recording that names the points of the model as `network.example` runs it.
+---Opens a recording in which the points of the model are those of a run on the arguments of `network.example`.
 local function open(network)
   local tracer = trace.open(network)
   tracer._recording.stored = true
@@ -27,7 +27,7 @@ local function open(network)
   return tracer
 end
 
----Records a body as an edit.
+---Records a body as a stored edit.
 ---@param network luasight.Network
 ---@param body fun(tracer: luasight.Tracer)
 ---@return luasight.Edit
@@ -37,9 +37,9 @@ function edits.record(network, body)
   return { recording = tracer._recording, functions = tracer._recording.functions, steps = tracer._named_step }
 end
 
----Copies the edits of the model to the front of an invoke.
+---Copies the nodes of all stored edits of the model to the beginning of an invoke.
 ---@param tracer luasight.Tracer
----@param index integer  of the invoke
+---@param index integer  the number of the invoke
 function edits.include(tracer, index)
   local recording = tracer._recording
   for _, edit in ipairs(tracer._network.edits) do
@@ -63,7 +63,8 @@ local function each_program(network, reader, visit)
   end
 end
 
----The edits as one text. The JSON of a trace is an object; an edit is that object, with one field more where it has steps.
+---Returns the edits as one JSON text. Each edit is the JSON object of a trace, with an additional field `steps` where the
+---edit names steps.
 local function text_of(network)
   local parts = {}
   for i, edit in ipairs(network.edits) do
@@ -73,7 +74,7 @@ local function text_of(network)
   return ('{"luasight_edits":1,"edits":[%s]}'):format(table.concat(parts, ","))
 end
 
----Refuses what `load` would refuse, and calls of modules that a file cannot name.
+---Raises an error where `load` would refuse the text, or where an edit calls a module that a file cannot name.
 local function check(network, text)
   local ok, reader = pcall(graph_files.read_edits, text, "these edits")
   if not ok then
@@ -86,7 +87,7 @@ local function check(network, text)
     if not handle then
       binding.raise("state", ("the edit calls a %s that is no part of the model, so it cannot be saved as data"):format(path))
     elseif program ~= recorded then
-      binding.raise("state", ("the edit calls %s with other than tensors alone, so it cannot be saved as data"):format(path))
+      binding.raise("state", ("the edit calls %s with an argument that is no tensor, so it cannot be saved"):format(path))
     end
   end)
 end
@@ -109,7 +110,7 @@ function edits.load(network, path)
     text, problem = file:read "*a"
     file:close()
   end
-  if not text then binding.raise("io", ("cannot read %s: %s"):format(path, why or problem)) end
+  if not text then binding.raise("io", ("cannot read the edits in %s: %s"):format(path, why or problem)) end
   local reader = graph_files.read_edits(text, path)
   each_program(network, reader, function(call, handle, program, number)
     if not handle then

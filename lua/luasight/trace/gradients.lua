@@ -1,4 +1,5 @@
---- Gradients inside a body: `h.grad`, `h.grad = v`, `loss:backward()` become nodes; see core/trace/grad.c for what they do.
+--- Gradients inside a body: `h.grad`, `h.grad = v` and `loss:backward()` are recorded as nodes; core/trace/grad.c runs
+--- them.
 local binding = require "luasight.ffi"
 local nodes = require "luasight.ffi.nodes"
 local trace = require "luasight.trace"
@@ -9,7 +10,7 @@ local hooks = values.hooks
 
 local function check_trace(node, what)
   if nodes.is_forward(node) then
-    binding.raise("state", ("%s belongs into the body of a trace, not into a forward"):format(what))
+    binding.raise("state", ("%s can only be used in the body of a trace, not in a forward"):format(what))
   end
 end
 
@@ -21,7 +22,7 @@ function hooks.grad(node)
   return nodes.grad(node, invoke)
 end
 
----The gradient of a parameter read in a body, where one is being recorded.
+---Returns the gradient of a parameter that a body reads, or nil where no body is being recorded.
 ---@param parameter ffi.cdata*
 ---@return ffi.cdata*?
 function hooks.parameter_grad(parameter)

@@ -1,9 +1,9 @@
---- Arguments and nodes of a recorded graph as text, from the JSON that the core gives.
+--- Texts for the arguments and nodes of a recorded graph, made from the graph's JSON.
 local null = require("cjson").null
 
 local words = {}
 
----An argument; what a node is called says `of_node`.
+---Returns an argument as text; `of_node` returns the name of a node.
 ---@param v any
 ---@param of_node fun(number: integer): string
 ---@return string
@@ -22,7 +22,7 @@ function words.argument(v, of_node)
   return v.tuple and "(" .. inside .. ")" or v.struct and "{" .. inside .. "}" or "[" .. inside .. "]"
 end
 
----All arguments of a node.
+---Returns the texts of all arguments of a node.
 ---@param node table
 ---@param of_node fun(number: integer): string
 ---@return string[]
@@ -32,9 +32,9 @@ function words.arguments(node, of_node)
   return given
 end
 
----The nodes that an argument names.
+---Collects the numbers of the nodes that an argument contains.
 ---@param v any
----@param found integer[]  to which they are added
+---@param found integer[]  the list to which the numbers are appended
 function words.inputs(v, found)
   if type(v) ~= "table" then return end
   if type(v.node) == "number" then

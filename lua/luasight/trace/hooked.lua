@@ -1,21 +1,21 @@
---- Modules that a script adds to a model, called with { hook = true }: their own points can be read, and set, as those of the
---- model can.
+--- Modules that a script adds to a model and calls with { hook = true }: their points can be read and set like those of the
+--- model.
 ---
 ---     model.transformer.h[3].sae = Sae()                        before the trace
----     model.transformer.h[3].sae.code.output = v                above the call that it edits
+---     model.transformer.h[3].sae.code.output = v                before the call that it edits
 ---     local y = model.transformer.h[3].sae(x, { hook = true })
----     model.transformer.h[3].sae.code.output                    below it
+---     model.transformer.h[3].sae.code.output                    after the call
 ---
---- Such a call runs the module's forward in the body itself: what it does joins the trace line by line.
+--- Such a call runs the module's forward in the body itself: its operators become nodes of the trace.
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local tensor = require "luasight.tensor"
 
 local attached = {}
 
----@class luasight.Attached  what a trace knows of the calls with hooks in it
----@field values table<string, table<string, any>[]>  by path: for each call its points
----@field edits table<string, table<string, any>>     by path and point, waiting for the next call
+---@class luasight.Attached  the data of the calls with { hook = true } in a trace
+---@field values table<string, table<string, any>[]>  for each path the calls, each with the values of its points by name
+---@field edits table<string, table<string, any>>     for each path and point, the value that the next call shall use
 
 local function of(tracer)
   local known = rawget(tracer, "_attached")
@@ -26,11 +26,11 @@ local function of(tracer)
   return known
 end
 
----The value of a point in a call with a hook; nil where no such call has come.
+---Returns the value at a point in a call with { hook = true }; nil where there was no such call.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param name string
----@param number integer?  of the call, from 0; the last one unless told
+---@param number integer?  the number of the call, from 0; the last call by default
 ---@return any
 function attached.read(tracer, path, name, number)
   local known = rawget(tracer, "_attached")
@@ -39,7 +39,7 @@ function attached.read(tracer, path, name, number)
   return call and call[name]
 end
 
----Keeps an edit for the next call with a hook.
+---Keeps an edit for the next call with { hook = true }.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param name string
@@ -50,18 +50,18 @@ function attached.write(tracer, path, name, value)
   edits[path][name] = value
 end
 
----Raises where an edit was written and no call with a hook came behind it.
+---Raises an error where an edit was written and no call with { hook = true } followed.
 ---@param tracer luasight.Tracer
 function attached.check(tracer)
   local known = rawget(tracer, "_attached")
   local path = known and next(known.edits)
   if path then
-    binding.raise("unreached", "this point was set, and no call with a hook came below", { point = path .. "." ..
+    binding.raise("unreached", "this point was set, but no call with { hook = true } followed", { point = path .. "." ..
       next(known.edits[path]), hint = "set the points of an added module above its call with { hook = true }" })
   end
 end
 
----The point's value, or what was set there.
+---Returns the value of a point, or the value that an edit sets there.
 local function pass(known, path, call, name, value)
   local edits = known.edits[path]
   if edits and type(edits[name]) ~= "nil" then
@@ -72,7 +72,7 @@ local function pass(known, path, call, name, value)
   return value
 end
 
----((positional, ...), {keywords}), as at the inputs of the model's own modules.
+---Returns the arguments of a call as the pair ((positional, ...), {keywords}), like the inputs of the model's own modules.
 local function pair_of(args, options)
   local named = {}
   for name, v in pairs(options or {}) do named[#named + 1] = { name, v } end
@@ -82,7 +82,7 @@ end
 
 local function first_of(value, path)
   if tensor.is_handle(value) then return value end
-  binding.raise("argument", "the input of an added module takes a tensor, its first argument",
+  binding.raise("argument", "the input of an added module can only be set to a tensor, which becomes its first argument",
     { point = path .. ".input" })
 end
 
@@ -92,7 +92,7 @@ local function paths_of(module, path, paths)
   return paths
 end
 
----Calls an added module, and makes points of all its modules.
+---Calls an added module, and records the inputs and outputs of all its modules as points.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param module table

@@ -1,13 +1,14 @@
 --- Traces: a body is recorded as a graph beside the model's program, and the core runs both together.
 ---
----     model:trace(input, body)   the body runs once, at once:
----       model.layer1.output      a handle to a node; nothing of the model has run
+---     model:trace(input, body)   the body runs once, immediately:
+---       model.layer1.output      a handle to a node; the model has not run yet
 ---       h * 2                    another node
----       h.shape                  a demand: the model runs up to there and pauses
----     the body ends              what is saved or edited decides how far the model runs
+---       h.shape                  a demand: the model runs up to this value and pauses
+---     the body ends              the saves and edits decide how far the model runs
 ---
---- A trace is recorded in invokes, each an input with its body. Here is what all traces share: opening, running, ending, and
---- reading and writing points; tracer.lua has what a body can ask of its tracer, batch.lua how inputs become one batch.
+--- A trace is recorded in invokes, each an input with its body. This file has what all traces share: opening, running and
+--- ending them, and reading and writing points. tracer.lua has the methods of a tracer, batch.lua joins inputs into one
+--- batch.
 local attached = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
@@ -19,31 +20,32 @@ local values = require "luasight.tensor.values"
 
 local trace = {}
 
----@class luasight.Recording  a graph of the core with what the script has to add while it runs
+---@class luasight.Recording  a graph of the core with the data that Lua adds while the graph runs
 ---@field graph ffi.cdata*?
----@field invokes table<integer, luasight.Input>  by the core's number
----@field functions table<integer, fun(...): any>  of tracer:apply, by node
----@field generation luasight.GenerationRun?  of the pass under way
----@field members luasight.Input[]?  of the pass under way
----@field failed any  what ended it
+---@field invokes table<integer, luasight.Input>  the inputs by the number of their invoke
+---@field functions table<integer, fun(...): any>  the functions of tracer:apply, by their node
+---@field generation luasight.GenerationRun?  the generation, while its pass runs
+---@field members luasight.Input[]?  the inputs of the pass that runs
+---@field failed any  the error that ended the recording
 ---@field is_session boolean?
----@field stands_in luasight.Tracer?  of a session: the body that it stands in
+---@field stands_in luasight.Tracer?  for a session: the tracer of the body in which the session was opened
 
----@class luasight.Tracer: luasight.Model  an open trace; `output`, `input` are those of the whole model
+---@class luasight.Tracer: luasight.Model  an open trace; `output` and `input` are those of the whole model
 ---@field _recording luasight.Recording
----@field _network luasight.Network  the model it runs beside
----@field _program ffi.cdata*?  of the invoke being recorded, which names the points
----@field _invoke integer?      being recorded; nil outside of all
----@field _step integer         of a generation
----@field _entry table?        among the open bodies
+---@field _network luasight.Network  the model beside which the trace runs
+---@field _program ffi.cdata*?  the program of the invoke being recorded, in which points are looked up
+---@field _invoke integer?      the number of the invoke being recorded; nil outside of all invokes
+---@field _step integer         the current step of a generation
+---@field _entry table?        the tracer's entry in the extent of open bodies
 
-local recordings = setmetatable({}, { __mode = "v" }) -- by the address of the graph
+local recordings = setmetatable({}, { __mode = "v" }) -- the address of a graph -> its recording
 
--- The tracers whose bodies are being recorded, or which were left open; one that nobody has any more is over. And the
--- recordings of ls.session. Both belong to coroutines, so that two that take turns can each have their own.
+-- `bodies` has the tracers whose bodies are being recorded or which were left open; `sessions` has the recordings of
+-- ls.session. Both are extents, so that two coroutines that take turns can each have their own. A tracer that nothing
+-- refers to is collected.
 local bodies, sessions = extent(), extent()
 
----The tracer of a model whose body is being recorded, the innermost.
+---Returns the innermost tracer of this model whose body is being recorded.
 ---@param network luasight.Network
 ---@return luasight.Tracer?
 function trace.of(network) return bodies:current("_network", network) end
@@ -67,12 +69,12 @@ function trace.open(network)
   else
     recording = trace.new_recording()
   end
-  -- with room for all of these at once
+  -- all fields are set at once, so that the table is made with room for them
   local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _entry = nil }
   return setmetatable(tracer, trace.Tracer)
 end
 
----Adds an invoke to a trace; what is recorded next belongs to it.
+---Adds an invoke to a trace; nodes that are recorded from now on belong to it.
 ---@param tracer luasight.Tracer
 ---@param kind integer  traces.WHOLE, .ROWS or .ALL
 ---@param ... any  the arguments of one call of the model
@@ -99,18 +101,19 @@ local act = {
     for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
     local result = record.one_result(recording.functions[node](unpack(list, 1, #arguments)))
     if type(result) == "table" then
-      binding.raise("argument", "a function given to apply returns tensors, numbers or ls.tuple(...), not a table")
+      binding.raise("argument", "a function given to tracer:apply has to return tensors, numbers or ls.tuple(...), not a table")
     end
     traces.supply(recording.graph, node, result)
   end,
 }
 
----Runs to what `node` needs, or (nil) to the end; acts where the core asks for it.
+---Runs the model until `node` has its value, or to the end where node is nil; calls Lua functions where the core asks for
+---them.
 local function run(recording, node) traces.run(recording.graph, node, act, recording) end
 
 local function give_up(recording, problem)
   local first = recording.failed
-  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- of a trace that had failed
+  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- its earlier error
   recording.failed = first or problem
   if recording.graph then traces.abandon(recording.graph) end
   error(problem, 0)
@@ -122,7 +125,8 @@ local function run_or_give_up(recording, node)
   if not ok then give_up(recording, problem) end
 end
 
----The recording that a node belongs to, and the invoke whose body is being recorded (-1: none).
+---Returns the recording to which a node belongs, and the number of the invoke being recorded in it (-1 where there is
+---none).
 ---@param node ffi.cdata*
 ---@return luasight.Recording, integer
 function trace.recording_of(node)
@@ -130,22 +134,22 @@ function trace.recording_of(node)
   return recording, tracer and tracer._recording == recording and tracer._invoke or -1
 end
 
----The model runs up to where a node's value exists.
+---Runs the model until the value of a node exists.
 ---@param node ffi.cdata*
 function values.hooks.demand(node)
   local recording = recordings[nodes.owner(node)]
   if not recording then
-    binding.raise("state", "the trace of this value was left open and is gone, with its model",
-      { hint = "keep what model:tracer gives, and call its :run()" })
+    binding.raise("state", "the open trace of this value no longer exists, because nothing kept it",
+      { hint = "keep the tracer that model:tracer returns, and call its :run()" })
   end
   if recording.stored then
-    binding.raise("state", "a stored edit is only recorded, so it has no values to ask for",
-      { hint = "compute with it, or do this in the body of a trace" })
+    binding.raise("state", "a stored edit is only recorded, so its values have no numbers to ask for",
+      { hint = "use operators on the value, or ask for numbers in the body of a trace" })
   end
   run_or_give_up(recording, node)
 end
 
----Of a dynamic module called in a body: it is recorded with the values of its arguments.
+---Computes the value of an argument of a dynamic module that a body calls, since such a module is recorded with values.
 function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end
@@ -162,7 +166,7 @@ local function save_returned(graph, v, seen)
   end
 end
 
----Saves what a body returned; gives it back.
+---Saves the proxies in the values that a body returned; returns these values.
 ---@param graph ffi.cdata*
 ---@param ... any
 ---@return any ...
@@ -171,7 +175,7 @@ function trace.save_all(graph, ...)
   return ...
 end
 
----The tracer of the innermost body.
+---Returns the tracer of the innermost body.
 ---@return luasight.Tracer?
 function trace.innermost() return bodies:current() end
 
@@ -182,11 +186,11 @@ local function leave(tracer)
   tracer._entry = nil
 end
 
----Runs a recording to the end of need, which closes it.
+---Runs a recording as far as values are needed, which closes it.
 ---@param recording luasight.Recording
 function trace.run_to_end(recording) run_or_give_up(recording, nil) end
 
----Runs a recording to the end of need and lets it go.
+---Runs a recording as far as values are needed, and releases its graph.
 ---@param recording luasight.Recording
 function trace.finish(recording)
   trace.run_to_end(recording)
@@ -197,11 +201,11 @@ end
 local function check_body(tracer)
   attached.check(tracer)
   if not tracer._takes_invokes or tracer._named_by then return end
-  binding.raise("argument", "a trace needs an input, or invokes that have one",
-    { hint = "model:trace(input, body), or tracer:invoke(input, body) in the body" })
+  binding.raise("argument", "a trace needs an input, or a body that adds invokes with inputs",
+    { hint = "call model:trace(input, body), or tracer:invoke(input, body) in the body" })
 end
 
----After the body: `ok` false carries what it raised.
+---Ends a trace after its body; where `ok` is false, the third argument is the error that the body raised.
 local function ended(tracer, ok, ...)
   local recording = tracer._recording
   leave(tracer)
@@ -225,7 +229,7 @@ function trace.run(tracer, body)
   return ended(tracer, pcall(body, tracer))
 end
 
----Records a body that never runs itself: a stored edit.
+---Records a body that does not run by itself: a stored edit.
 ---@param tracer luasight.Tracer
 ---@param body fun(tracer: luasight.Tracer)
 function trace.record_only(tracer, body)
@@ -236,7 +240,7 @@ function trace.record_only(tracer, body)
   if not ok then give_up(tracer._recording, problem) end
 end
 
----Leaves a trace open between lines, for the shell.
+---Leaves a trace open between lines of the shell.
 ---@param tracer luasight.Tracer
 ---@return luasight.Tracer
 function trace.leave_open(tracer)
@@ -269,10 +273,11 @@ end
 
 -- ---- sessions ----------------------------------------------------------------------------------------------------------
 
----ls.session(body): the traces of the body run one after the other when it ends, and values pass from one to the next
----without being saved. A session is of its coroutine: what others trace while that has yielded is no part of it.
+---Runs the traces of a body one after the other when the body ends; values pass from one trace to the next without being
+---saved: ls.session(body). A session belongs to its coroutine: the traces of other coroutines, while this one has yielded,
+---are not part of it.
 ---@param body fun(): ...
----@return any ...  # what the body returns, saved
+---@return any ...  # the values that the body returned, saved
 function trace.session(body)
   if type(body) ~= "function" then
     binding.raise("argument", "ls.session takes a function, not a " .. type(body))
@@ -292,7 +297,7 @@ end
 
 -- ---- points ------------------------------------------------------------------------------------------------------------
 
----Reads a point: a proxy of the value there after the edits written so far.
+---Reads a point: returns a proxy of its value after the edits that were written so far.
 ---@param tracer luasight.Tracer
 ---@param step integer
 ---@param point integer
@@ -306,10 +311,10 @@ end
 ---@param step integer
 ---@param point integer
 ---@param value any
----@param skips boolean  and the module does not run
+---@param skips boolean  true: the module does not run
 function trace.write(tracer, step, point, value, skips)
   if type(value) == "table" then
-    binding.raise("argument", "a point takes a tensor or a tuple, not a list; give ls.tuple(...) for several values")
+    binding.raise("argument", "a point can be set to a tensor or a tuple, not to a list; use ls.tuple(...) for several values")
   end
   return traces.write(tracer._recording.graph, tracer._invoke, step, point, value, skips)
 end

@@ -1,4 +1,4 @@
---- What trace, invoke and generate are called with: (input, options, body), any of them left out where it may be.
+--- Sorts the arguments (input, options, body) of trace, invoke and generate; some of them may be left out.
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 
@@ -13,18 +13,18 @@ end
 local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil and next(v) == nil end
 
 ---@class luasight.Call
----@field input any       nil: there is none
+---@field input any       nil where the call has no input
 ---@field options table
 ---@field body function?
 
 ---@param network luasight.Network
----@param what string                  "trace", for errors
----@param known table<string, boolean> options it takes
+---@param what string                  the name of the method in errors, such as "trace"
+---@param known table<string, boolean> the options of the method
 ---@param ... any
 ---@return luasight.Call
 function inputs.sort(network, what, known, ...)
   local n, first, second = select("#", ...), ...
-  if n == 2 and type(second) == "function" and type(first) == "cdata" then -- a tensor and a body: nothing to sort
+  if n == 2 and type(second) == "function" and type(first) == "cdata" then -- a tensor and a body need no sorting
     return { input = first, options = {}, body = second }
   end
   local given, body = { ... }, nil
@@ -36,8 +36,8 @@ function inputs.sort(network, what, known, ...)
   end
   options_of.read(what, options, known)
   if n > 1 or n == 1 and given[1] == nil then
-    binding.raise("argument", n == 1 and "the input is nil" or
-      ("%s takes one input; give ls.args(a, b) for several"):format(what))
+    binding.raise("argument", n == 1 and "the input of the model is nil" or
+      ("%s takes one input; pass several as ls.args(a, b)"):format(what))
   end
   local input
   if n == 1 then input = given[1] end

@@ -1,7 +1,7 @@
---- model:scan(input, body): shapes and dtypes of everything, without weights and without arithmetic.
+--- model:scan(input, body): runs a body over the shapes and dtypes of all values, without weights and without arithmetic.
 ---
 --- The network is recorded once more with tensors that have a shape and no numbers (libtorch's device "meta"); a trace of
---- that twin goes through every module in microseconds.
+--- that copy passes through every module in microseconds.
 local binding = require "luasight.ffi"
 local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
@@ -11,7 +11,7 @@ local is_handle = binding.is_handle
 
 local scan = {}
 
----The same without numbers: a tensor, or tensors inside plain tables.
+---Returns a tensor, or a plain table of tensors, with the same shapes and without numbers.
 ---@param v any
 ---@return any
 function scan.shape_only(v)
@@ -24,9 +24,9 @@ end
 
 local function is_module(v) return type(v) == "table" and rawget(v, "_values") ~= nil end
 
----A module with all below it, its tensors without numbers. Shared tensors and modules stay shared.
+---Returns a copy of a module and of all below it whose tensors have no numbers. Shared tensors and modules stay shared.
 ---@param module table  an nn.Module
----@param twins table<any, any>  what was made so far, by original
+---@param twins table<any, any>  the copies made so far, by their originals
 ---@return table
 function scan.twin(module, twins)
   if twins[module] then return twins[module] end
@@ -41,9 +41,9 @@ function scan.twin(module, twins)
   return twin
 end
 
----The twin of a network's module, made once and again after every change of its structure.
+---Returns the copies of a network's modules; they are made again after every change of the network's structure.
 ---@param network luasight.Network
----@return table<table, table>  # twins by original
+---@return table<table, table>  # the copies by their originals
 function scan.twins(network)
   local version = record.version()
   if not network.twins or network.twins_version ~= version then

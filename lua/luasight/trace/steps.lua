@@ -1,5 +1,5 @@
---- Steps of a generation: which one a body speaks of. A step is one forward pass: step 0 reads the prompt, step k the k-th
---- new token.
+--- The current step of a generation, to which the points in a body belong. A step is one forward pass: step 0 reads the
+--- prompt, step k reads the k-th new token.
 local binding = require "luasight.ffi"
 
 local steps = {}
@@ -8,7 +8,7 @@ local function check_step(tracer, step)
   tracer._named_step = true
   local most = tracer._steps or 1
   if type(step) ~= "number" or step % 1 ~= 0 then
-    binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(step)))
+    binding.raise("argument", ("a step of a generation is a whole number, not %s"):format(tostring(step)))
   end
   if step < 0 or step >= most then
     binding.raise("index", tracer._steps and ("there is no step %d: max_new_tokens allows 0 to %d"):format(step, most - 1) or
@@ -25,14 +25,14 @@ function steps.set(tracer, step)
   tracer._step, tracer._moved = check_step(tracer, step), nil
 end
 
----Moves on by one step, or by `n`.
+---Moves the current step on by one, or by `n`.
 ---@param tracer luasight.Tracer
 ---@param n integer?
 function steps.next(tracer, n)
   tracer._step, tracer._moved = check_step(tracer, tracer._step + (n or 1)), nil
 end
 
----Iterates over a list of steps and puts the current step back at the end.
+---Iterates over a list of steps; restores the current step at the end.
 local function over(tracer, list)
   local before, moved, i = tracer._step, tracer._moved, 0
   return function()
@@ -46,27 +46,27 @@ local function over(tracer, list)
   end
 end
 
----The steps of iter(from, to), iter(from) and iter{ a, b, c }.
+---Iterates over the steps of iter(from, to), iter(from) or iter{ a, b, c }.
 ---@param tracer luasight.Tracer
 ---@param from integer|integer[]
----@param to integer?  excluded; open unless given
+---@param to integer?  the first step that is left out; by default all steps from `from` on are included
 ---@return fun(): integer?
 function steps.iter(tracer, from, to)
   local list = {}
   if type(from) == "table" then
-    if to ~= nil then binding.raise("argument", "iter takes a range or a list of steps") end
+    if to ~= nil then binding.raise("argument", "tracer:iter takes a range or a list of steps, not both") end
     for i, step in ipairs(from) do list[i] = check_step(tracer, step) end
     return over(tracer, list)
   end
   check_step(tracer, from or 0)
   if to ~= nil then
     if type(to) ~= "number" or to % 1 ~= 0 then
-      binding.raise("argument", ("a step is a whole number, not %s"):format(tostring(to)))
+      binding.raise("argument", ("a step of a generation is a whole number, not %s"):format(tostring(to)))
     end
     if to > from then check_step(tracer, to - 1) end
   end
   if not to and tracer._recording.stored then
-    binding.raise("argument", "a stored edit acts at every step already; iter needs an end here")
+    binding.raise("argument", "a stored edit acts at every step already, so tracer:iter needs an end in it")
   end
   for step = from or 0, (to or tracer._steps or 1) - 1 do list[#list + 1] = step end
   return over(tracer, list)

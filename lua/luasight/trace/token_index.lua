@@ -1,6 +1,6 @@
---- x.t[i]: positions counted in an input's own tokens, whatever stands before them as padding. 0 is the first real token.
+--- x.t[i]: positions counted in an input's own tokens, however much padding is in front of them. 0 is the first real token.
 ---
---- How much padding a pass puts before an input is known when the pass begins; so the position is a number of the graph.
+--- The padding in front of an input is known only when its pass begins, so the position is a number computed in the graph.
 local binding = require "luasight.ffi"
 local nodes = require "luasight.ffi.nodes"
 local torch = require "luasight.tensor.torch"
@@ -8,18 +8,18 @@ local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
 local values = require "luasight.tensor.values"
 
----@class luasight.Tokens  what is known of the tokens behind a value
----@field axis integer      where they are
----@field lengths integer[] of each row
----@field before integer[]  columns before the first token of each row, within its own input
----@field same boolean      all rows agree
+---@class luasight.Tokens  the positions of the tokens in a value
+---@field axis integer      the axis of the tokens
+---@field lengths integer[] the number of tokens of each row
+---@field before integer[]  the number of columns of padding before each row's first token, within its own input
+---@field same boolean      whether all rows have the same number of tokens
 ---@field invoke integer
 ---@field step integer
----@field moves boolean     a pass may put more columns before them
+---@field moves boolean     whether the pass may put more padding in front of the tokens
 
 local function no_tokens()
-  binding.raise("state", "x.t[i] counts the tokens of a language model's input; this value has none",
-    { hint = "x:t() transposes; x[i] takes a row" })
+  binding.raise("state", "x.t[i] counts the tokens of a language model's input, but this value has no tokens",
+    { hint = "x:t() transposes, and x[i] takes a row" })
 end
 
 ---@return luasight.Tokens
@@ -32,7 +32,7 @@ local function tokens_of(node)
   if not input.lengths then no_tokens() end
   local t = { axis = axis, lengths = input.lengths, before = {}, same = true }
   t.invoke, t.step, t.moves = invoke, step, input.kind ~= traces.WHOLE and step == 0
-  if step > 0 then -- one new token in each row
+  if step > 0 then -- a later step has one new token in each row
     t.lengths = {}
     for i in ipairs(input.lengths) do t.lengths[i] = 1 end
   end
@@ -47,7 +47,7 @@ local function beyond(i, length)
   binding.raise("index", ("token %d is out of range: the input has %d token%s"):format(i, length, length == 1 and "" or "s"))
 end
 
----Position i among `length` tokens, counted from 0.
+---Returns position i among `length` tokens, counted from 0; a negative i counts from the end.
 local function position(i, length)
   if i < -length or i >= length then beyond(i, length) end
   return i < 0 and i + length or i
@@ -56,12 +56,12 @@ end
 local function read_range(text)
   local from, to = text:match "^%s*(%-?%d*)%s*:%s*(%-?%d*)%s*$"
   if not from then
-    binding.raise("index", ("x.t takes a number or a range like \"1:3\", not %q"):format(text))
+    binding.raise("index", ("an index of x.t is a number or a range like \"1:3\", not %q"):format(text))
   end
   return tonumber(from), tonumber(to)
 end
 
----First and last (excluded) of a range among `length` tokens.
+---Returns the first position of a range among `length` tokens, and the position behind its last.
 local function bounds(from, to, length)
   local a, b = from or 0, to or length
   if a < 0 then a = a + length end
@@ -71,7 +71,7 @@ local function bounds(from, to, length)
   return a, math.max(a, b)
 end
 
----A column of the pass, as a number or a node.
+---Returns a column of the pass: a number, or a node where the padding is known only later.
 local function column(node, t, offset)
   if not t.moves then return offset end
   return nodes.padded(node, t.invoke, t.step, offset)
@@ -83,7 +83,7 @@ local function everything(axis)
   return index
 end
 
----The index for rows of the same length: one column or one range.
+---Returns the index for rows of the same length: one column, or one range of columns.
 local function plain_index(node, t, i)
   local index, length, before = everything(t.axis), t.lengths[1], t.before[1]
   if type(i) == "string" then
@@ -96,7 +96,8 @@ local function plain_index(node, t, i)
   return node, index
 end
 
----The index for rows of different lengths: a column, or several, for each row. The token axis comes behind the rows.
+---Returns the index for rows of different lengths: for each row a column, or several. In the result the token axis follows
+---the row axis.
 local function row_index(node, t, i)
   local columns, count = {}, 1
   local from, to
@@ -105,7 +106,7 @@ local function row_index(node, t, i)
     if type(i) == "string" then
       local a, b = bounds(from, to, length)
       if r > 1 and b - a ~= count then
-        binding.raise("index", ("the range %q has not the same number of tokens in each row"):format(i))
+        binding.raise("index", ("the range %q does not have the same number of tokens in each row"):format(i))
       end
       columns[r], count = t.before[r] + a, b - a
     else
@@ -123,7 +124,7 @@ end
 
 local function index_of(node, i)
   if type(i) ~= "number" and type(i) ~= "string" or type(i) == "number" and i % 1 ~= 0 then
-    binding.raise("index", ("x.t takes a whole number or a range like \"1:3\", not %s"):format(tostring(i)))
+    binding.raise("index", ("an index of x.t is a whole number or a range like \"1:3\", not %s"):format(tostring(i)))
   end
   local t = tokens_of(node)
   return (t.same and plain_index or row_index)(node, t, i)

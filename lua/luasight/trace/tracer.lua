@@ -1,4 +1,4 @@
---- What a body can ask of its tracer: invokes, steps, stops, functions of its own, caches, the recorded graph.
+--- The methods of a tracer: invokes, steps, stops, Lua functions, caches, and the recorded graph.
 local attached = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
@@ -10,7 +10,7 @@ local traces = require "luasight.ffi.traces"
 
 local methods = colon("tracer", function(v) return type(v) == "table" and v._recording ~= nil end)
 
----The recording of an open trace.
+---Returns the recording of a trace; raises an error where the trace has ended.
 local function open(tracer)
   local recording = tracer._recording
   if not recording.graph then binding.raise("state", "this trace has already ended") end
@@ -19,7 +19,7 @@ end
 
 -- ---- invokes -----------------------------------------------------------------------------------------------------------
 
----A body begins at the step of the outer body and leaves that as it was.
+---Runs the body of an invoke. It begins at the current step of the outer body, whose step is restored afterwards.
 local function run_body(tracer, body)
   local step, moved = tracer._step, tracer._moved
   tracer._moved, tracer._attached = nil, nil
@@ -35,15 +35,16 @@ end
 local function check_invoke(tracer, call)
   if not tracer._takes_invokes then
     binding.raise("state", "this trace has an input, so it takes no invokes",
-      { hint = "model:trace(function(tracer) tracer:invoke(input, body) end)" })
+      { hint = "open it without one: model:trace(function(tracer) tracer:invoke(input, body) end)" })
   end
-  if tracer._invoke then binding.raise("state", "an invoke cannot stand inside another") end
+  if tracer._invoke then binding.raise("state", "an invoke cannot be inside the body of another invoke") end
   if not call.body then binding.raise("argument", "an invoke needs a body: tracer:invoke(input, function() ... end)") end
 end
 
----Adds an input with its own body; it sees and edits its own rows. Without an input it sees all rows of a pass.
+---Adds an input with its own body, which reads and edits the rows of this input. Without an input, the body reads and edits
+---all rows of a pass.
 ---@param ... any  input?, options?, body
----@return any ...  # what the body returns, saved
+---@return any ...  # the values that the body returned, saved
 ---@overload fun(self: luasight.Tracer, input: any, body: luasight.Body): ...
 ---@overload fun(self: luasight.Tracer, input: any, options: table, body: luasight.Body): ...
 ---@overload fun(self: luasight.Tracer, body: luasight.Body): ...
@@ -54,7 +55,7 @@ function methods:invoke(...)
   if call.input == nil then
     local program = self._named_by
     if not program then
-      binding.raise("argument", "an invoke without input sees the rows of others: give one an input first")
+      binding.raise("argument", "an invoke without an input reads the rows of other invokes: add an invoke with an input first")
     end
     self._program, self._invoke = program, traces.invoke(recording.graph, traces.ALL, program, nil, 0)
   else
@@ -63,7 +64,7 @@ function methods:invoke(...)
   return run_body(self, call.body)
 end
 
----Adds the invoke of an input, so that a pass can make one batch of several.
+---Adds an input as an invoke, so that a pass can join several inputs into one batch.
 ---@param kind integer
 ---@param call luasight.Call
 ---@return luasight.Input
@@ -82,31 +83,31 @@ function methods:_add_input(kind, call)
   return add(network.prepare(call.input, call.options))
 end
 
--- ---- more of a trace ---------------------------------------------------------------------------------------------------
+-- ---- other methods of a trace ------------------------------------------------------------------------------------------
 
 local function invoke_of(tracer)
   if tracer._invoke then return tracer._invoke end
-  binding.raise("state", "this belongs into the body of an invoke")
+  binding.raise("state", "this method of a tracer can only be called in the body of an invoke")
 end
 
----Nothing of the model behind the last point named above runs; what lies beyond stays unset.
+---Stops the model after the last point that the script has named so far; values of later points stay unset.
 function methods:stop() traces.stop(open(self).graph, invoke_of(self)) end
 
 ---Calls a Lua function with real values while the model runs: `local y = tracer:apply(function(t) ... end, h)`.
 ---@param f fun(...): any
 ---@param ... any  proxies, tensors, numbers
----@return ffi.cdata*  # a proxy of what it returns
+---@return ffi.cdata*  # a proxy of the result of f
 function methods:apply(f, ...)
   local recording = open(self)
-  if type(f) ~= "function" then binding.raise("argument", "apply takes a function first, not a " .. type(f)) end
+  if type(f) ~= "function" then binding.raise("argument", "tracer:apply takes a function first, not a " .. type(f)) end
   local result, node = traces.host(recording.graph, self._invoke, ...)
   recording.functions[node] = f
   return result
 end
 
----Keeps the outputs of many modules: tracer:cache { modules = { "transformer.h.*" }, inputs = false, device = "cpu" }.
----@param options? { modules: string[]?, inputs: boolean?, device: string? }  without modules: all that run
----@return luasight.Cache  # to be read after the trace
+---Saves the outputs of many modules: tracer:cache { modules = { "transformer.h.*" }, inputs = false, device = "cpu" }.
+---@param options? { modules: string[]?, inputs: boolean?, device: string? }  modules: by default all that run
+---@return luasight.Cache  # it can be read after the trace
 function methods:cache(options)
   open(self)
   invoke_of(self)
@@ -115,21 +116,22 @@ end
 
 -- ---- steps of a generation ---------------------------------------------------------------------------------------------
 
----Moves on to the next step; `n` steps where given.
+---Moves on to the next step, or by `n` steps.
 ---@param n integer?
 function methods:next(n) steps.next(self, n) end
 
----Makes a step the current one.
+---Makes `k` the current step.
 ---@param k integer
 function methods:step(k) steps.set(self, k) end
 
----for step in tracer:iter(0, 20) do: 20 excluded; iter(5): from 5 on; iter{ 0, 5, 7 }. The body is recorded for each step.
+---Iterates over steps, and the body of the loop is recorded for each: for step in tracer:iter(0, 20) do (without 20);
+---iter(5) begins at 5 and has no end; iter{ 0, 5, 7 } has these steps.
 ---@param from integer|integer[]
 ---@param to integer?
 ---@return fun(): integer?
 function methods:iter(from, to) return steps.iter(self, from, to) end
 
----for step in tracer:all() do: every step.
+---Iterates over all steps: for step in tracer:all() do.
 ---@return fun(): integer?
 function methods:all() return steps.iter(self, 0) end
 
@@ -138,7 +140,7 @@ function methods:all() return steps.iter(self, 0) end
 local function check_stands(tracer, what)
   open(tracer)
   if not tracer._stands then
-    binding.raise("state", ("the trace of a body cannot be %s: it runs when the body ends"):format(what),
+    binding.raise("state", ("a trace with a body cannot be %s here: it runs when its body ends"):format(what),
       { hint = "model:tracer(input) opens a trace that stays open until its :run()" })
   end
 end
@@ -158,18 +160,18 @@ end
 
 -- ---- the recorded graph ------------------------------------------------------------------------------------------------
 
----@class luasight.GraphText  prints one node a line
+---@class luasight.GraphText  a recorded graph as text, with one line for each node
 local Graph = {}
 Graph.__index = Graph
 Graph.__tostring = function(g) return g.text end
 
----@return string  the graph as JSON text
+---@return string  # the graph as JSON
 function Graph:json() return self.text_json end
 
----@return string  the graph in the language of graphviz; ls.plot.graph(g) draws it
+---@return string  # the graph in the language of graphviz; ls.plot.graph(g) draws it
 function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() end
 
----The recorded graph: prints one node a line; `:json()` for sending, `:dot()` for pictures.
+---Returns the recorded graph, which prints one line for each node; `:json()` returns it as data, `:dot()` as a drawing.
 ---@return luasight.GraphText
 function methods:graph()
   local graph = open(self).graph
@@ -177,7 +179,7 @@ function methods:graph()
     places = traces.json(graph, false) }, Graph)
 end
 
----@return string  the recorded graph in the language of graphviz
+---@return string  # the recorded graph in the language of graphviz
 function methods:dot() return self:graph():dot() end
 
 -- ---- the tracer itself -------------------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ end
 function Tracer.__index(self, key)
   local method = methods[key]
   if method then return method end
-  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- a field of its own that is not set
+  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- one of the tracer's own fields that has no value
   if key == "steps" then return steps_that_came(self) end
   return self._network.root[key]
 end

@@ -1,16 +1,16 @@
---- Outlines of models: the tree of modules with their tensors and numbers of parameters, equal neighbours as one.
+--- Outlines of models: the tree of modules with their tensors and numbers of parameters; equal neighbours are joined.
 local outline = {}
 
----@class luasight.Outline  a module of the tree
+---@class luasight.Outline  one module of the tree
 ---@field name string
 ---@field class string?
 ---@field tensors { name: string, shape: integer[], dtype: string?, count: integer, tied: string? }[]
 ---@field children luasight.Outline[]
----@field count integer  parameters in it and below
+---@field count integer  the number of parameters in the module and below it
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
----The sizes of a shape as a list.
+---Returns the sizes of a shape as a list.
 ---@param shape any
 ---@return integer[]
 function outline.sizes(shape)
@@ -27,7 +27,7 @@ function outline.product(list)
   return n
 end
 
----A number with commas between thousands.
+---Returns a number as text, with commas between thousands.
 ---@param n integer
 ---@return string
 function outline.grouped(n)
@@ -35,9 +35,9 @@ function outline.grouped(n)
   return (text:gsub("^,", ""))
 end
 
----The outline of a network.
+---Returns the outline of a network.
 ---@param m luasight.nn.Module
----@param tensor_of fun(path: string, name: string, t: any): table?  what is said of a tensor; nil: nothing
+---@param tensor_of fun(path: string, name: string, t: any): table?  returns the entry of a tensor, or nil to leave it out
 ---@return luasight.Outline
 function outline.of_network(m, tensor_of)
   local function walk(module, name, path)
@@ -55,7 +55,7 @@ function outline.of_network(m, tensor_of)
   return walk(m, "", "")
 end
 
--- All that two modules have to have in common to be shown as one.
+-- Returns a text that is equal for two modules that may be shown as one.
 local function likeness(node)
   local parts = { node.class or "", tostring(node.count) }
   for _, t in ipairs(node.tensors) do
@@ -65,9 +65,10 @@ local function likeness(node)
   return table.concat(parts, "; ")
 end
 
----Iterates over the children, numbered neighbours that are alike as one: the first, its name or "0-11", how many.
+---Iterates over the children; equal numbered neighbours are joined. Returns the first of them, its name or a range such as
+---"0-11", and their number.
 ---@param node luasight.Outline
----@param all boolean?  each by itself
+---@param all boolean?  true: no children are joined
 ---@return fun(): luasight.Outline?, string?, integer?
 function outline.groups(node, all)
   local children, i = node.children, 0

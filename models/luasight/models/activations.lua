@@ -1,4 +1,4 @@
---- The activation functions that configurations name, with the classes that Hugging Face prints for them.
+--- The activation functions that configurations name, as modules with the class names of Hugging Face.
 local nn = require "luasight".nn
 local helpers = require "luasight.family"
 
@@ -7,11 +7,12 @@ local activations = {}
 local function gelu(x) return x:gelu() end
 local function gelu_tanh(x) return x:gelu { approximate = "tanh" } end
 
--- Several names are one function computed in different ways; here the fastest way computes them all.
+-- Some names stand for one function that Hugging Face computes in different ways; here one fast way computes it for all of
+-- them.
 local functions = {
   gelu = { "GELUActivation", gelu },
   gelu_python = { "GELUActivation", gelu },
-  gelu_new = { "NewGELUActivation", gelu_tanh }, -- GPT-2's
+  gelu_new = { "NewGELUActivation", gelu_tanh }, -- the activation of GPT-2
   gelu_fast = { "FastGELUActivation", gelu_tanh },
   gelu_accurate = { "AccurateGELUActivation", gelu_tanh },
   gelu_pytorch_tanh = { "GELUTanh", gelu_tanh },
@@ -28,13 +29,13 @@ local functions = {
   sqrtsoftplus = { "SqrtSoftplusActivation", function(x) return x:softplus():sqrt() end },
 }
 
--- Those that PyTorch itself has a class for.
+-- Activations for which PyTorch itself has a class.
 local classes = { relu = nn.ReLU, relu6 = nn.ReLU6, swish = nn.SiLU, tanh = nn.Tanh, sigmoid = nn.Sigmoid,
   hardswish = nn.Hardswish, leaky_relu = nn.LeakyReLU }
 for name, entry in pairs(functions) do
   local f = entry[2]
   local Class = nn.Module(entry[1])
-  function Class:forward(x) return f(x) end -- any shape, the same shape
+  function Class:forward(x) return f(x) end -- x has any shape; the result has the same shape
   classes[name] = Class
 end
 
@@ -46,15 +47,15 @@ function activations.names()
   return names
 end
 
----A module that applies the function of this name.
+---Makes a module that applies the activation function of this name.
 ---@param name string
 ---@return table
 function activations.new(name)
   local Class = classes[name]
   if Class then return Class() end
   local names = activations.names()
-  helpers.raise("name", ("there is no activation function %q%s"):format(name, helpers.near(name, names)),
-    { hint = "luasight has " .. table.concat(names, ", ") })
+  helpers.raise("name", ("luasight has no activation function %q%s"):format(name, helpers.near(name, names)),
+    { hint = "there are " .. table.concat(names, ", ") })
 end
 
 return activations

@@ -1,26 +1,27 @@
---- The arguments of a language model's forward: positional or by name, and never one that nobody reads.
+--- Reads the arguments of a language model's forward, positional or by name; an argument that the model does not have is an
+--- error.
 local helpers = require "luasight.family"
 
 local arguments = {}
 
 local argument = { noun = "argument" }
 
----@param names string[]      the arguments there are; the first may be positional
----@param first any           the positional one
----@param options table?      those given by name
----@return any first, table options  options without the first
+---@param names string[]      the names of all arguments; the first may be positional
+---@param first any           the positional argument
+---@param options table?      the arguments given by name
+---@return any first, table options  # the first argument, and the others by name
 function arguments.read(names, first, options)
   local rest, known = {}, {}
   for _, name in ipairs(names) do known[name] = true end
   for name, v in pairs(helpers.options("this model", options, known, argument)) do rest[name] = v end
   local named = rest[names[1]]
   rest[names[1]] = nil
-  if first and named then helpers.raise("argument", names[1] .. " is given twice") end
+  if first and named then helpers.raise("argument", "the argument " .. names[1] .. " is given twice") end
   first = first or named
   if not first and not rest.inputs_embeds then
-    helpers.raise("argument", ("this model needs %s"):format(names[1]), { hint = "or inputs_embeds" })
+    helpers.raise("argument", ("this model needs the argument %s"):format(names[1]), { hint = "or pass inputs_embeds" })
   elseif first and rest.inputs_embeds then
-    helpers.raise("argument", ("give %s or inputs_embeds, not both"):format(names[1]))
+    helpers.raise("argument", ("this model takes %s or inputs_embeds, not both"):format(names[1]))
   end
   return first, rest
 end

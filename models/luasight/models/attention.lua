@@ -1,12 +1,12 @@
---- Attention with heads, as every architecture here computes it. What all of them share stands in `attend`: grouped heads,
---- masks, the cache, the taps q, k, v, scores, pattern and z.
+--- Attention with heads, as all architectures here compute it. `attend` has what they share: grouped heads, masks, the
+--- cache, and the taps q, k, v, scores, pattern and z.
 ---
---- Axes: B batch, T position, S position that is looked at: with a cache all so far, else T; H heads, D head width; keys and
---- values may have fewer heads.
+--- Axes: B batch, T position, S position that is read: with a cache all positions so far, else T; H heads, D head width.
+--- Keys and values may have fewer heads.
 local cache = require "luasight.models.cache"
 local nn = require "luasight".nn
 
----@class luasight.models.Attention: luasight.nn.Module  what all attentions inherit
+---@class luasight.models.Attention: luasight.nn.Module  the parent class of all attentions
 local Attention = nn.Module "Attention"
 Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
 
@@ -18,26 +18,27 @@ local attention = { Attention = Attention }
 ---@return any  # B H T D
 function attention.split(x, H, D) return x:unflatten(-1, { H, D }):transpose(1, 2) end
 
----Queries, keys and values of one linear layer in which each key/value head stands behind its query heads.
+---Splits the output of one linear layer into queries, keys and values. In it, each key/value head follows the query heads
+---of its group.
 ---@param x any        B T (Hk (G + 2) D)
----@param Hk integer   key/value heads
----@param G integer    query heads for each
+---@param Hk integer   the number of key/value heads
+---@param G integer    the number of query heads for each key/value head
 ---@param D integer
----@return any q, any k, any v  B H T D; k and v with the key/value heads
+---@return any q, any k, any v  # B H T D; k and v have Hk heads
 function attention.split_groups(x, Hk, G, D)
   x = x:unflatten(-1, { Hk, G + 2, D }) -- B T Hk G+2 D
   local q = x:narrow(3, 0, G):flatten(2, 3) -- B T H D
   return q:transpose(1, 2), x:select(3, G):transpose(1, 2), x:select(3, G + 1):transpose(1, 2)
 end
 
----softmax(q k^T scale, masked) v, the heads side by side again.
----@param self table  the module: num_heads, num_key_value_heads (as many unless told), scale (1 / sqrt(D) unless told),
----  softcap, upcast, pattern_dropout (the share of the pattern that is dropped in training), is_causal (true unless told)
+---Computes softmax(q k^T scale, masked) v, and joins the heads.
+---@param self table  a module with num_heads, num_key_value_heads (by default as many), scale (by default 1 / sqrt(D)),
+---  softcap, upcast, pattern_dropout (the share of the pattern that is dropped in training), is_causal (true by default)
 ---@param q any       B H T D
 ---@param k any       B Hk T D
 ---@param v any       B Hk T D
----@param options table?  attention_mask: nil: a position sees itself and earlier ones, or all where the module is not causal;
----  cache: this layer's part; continues
+---@param options table?  attention_mask: without it a position reads itself and earlier ones, or all where the module is
+---  not causal; cache: this layer's part of the cache; continues: the tokens continue the text in the cache
 ---@return any  # B T (H D)
 function attention.attend(self, q, k, v, options)
   local o = options or {}

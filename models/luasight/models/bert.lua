@@ -1,4 +1,5 @@
---- BERT (Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers") with the head that guesses masked tokens.
+--- BERT (Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers") with the head that predicts masked
+--- tokens.
 ---
 --- Axes: B batch, T position, C width, H heads, D head width, I inner width, V vocabulary.
 local ls = require "luasight"
@@ -47,7 +48,7 @@ function Embeddings:init(config)
   self.dropout = nn.Dropout(config.hidden_dropout_prob)
 end
 
----The positions of tokens where they are not given.
+---Returns the positions of tokens where position_ids is not given.
 ---@param see luasight.Masks
 ---@return any  # B T or 1 T
 function Embeddings:positions(see) return see:positions() end
@@ -75,7 +76,7 @@ function SelfAttention:init(config)
   self.query = nn.Linear(C, C)
   self.key = nn.Linear(C, C)
   self.value = nn.Linear(C, C)
-  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- not called: the attention drops out by itself
+  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- not called: the attention function applies the dropout
 end
 
 ---@param x any           B T C
@@ -86,7 +87,7 @@ function SelfAttention:forward(x, options)
   return helpers.tuple(attention.attend(self, heads(self.query(x)), heads(self.key(x)), heads(self.value(x)), options))
 end
 
----A linear layer whose result is added to what went in before, behind which all is normalised.
+---Applies a linear layer and dropout to y, adds x, and normalizes the sum.
 local function add_and_norm(self, y, x) return self.LayerNorm(self.dropout(self.dense(y)) + x) end
 
 for _, name in ipairs { "SelfOutput", "Output" } do
@@ -181,7 +182,7 @@ local Head = Bert.LMPredictionHead
 function Head:init(config)
   self.transform = self.family.PredictionHeadTransform(config)
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = helpers.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- also the bias of self.decoder where weights are tied
 end
 
 function Head:forward(x) return self.decoder(self.transform(x)) end -- B T V
@@ -204,15 +205,15 @@ function ForMaskedLM:init(config)
   self:tie_weights()
 end
 
----The head reads with the vectors of the token embedding, where the configuration says so.
+---Makes the head share the weight of the token embedding, where the configuration says so.
 function ForMaskedLM:tie_weights() decoder.tie(self) end
 
----The head alone.
+---Applies the head alone.
 ---@param x any  B T C
 ---@return any   # B T V
 function ForMaskedLM:head(x) return self.cls(x) end
 
----Takes what the encoder takes; gives { logits = B T V }.
+---Takes the arguments of the encoder; returns { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any
@@ -232,7 +233,7 @@ function Pooler:init(config)
 end
 
 ---@param x any           B T C
----@param options table?  attention_mask: B T; the first token of a row is behind its padding
+---@param options table?  attention_mask: B T; the first token of a row is behind the row's padding
 ---@return any  # B C
 function Pooler:forward(x, options)
   local first = x[":, 0"] -- B C
@@ -243,7 +244,7 @@ function Pooler:forward(x, options)
   return self.activation(self.dense(first))
 end
 
----The encoder by itself, with what it makes of the first token; a class of the family that is given.
+---Makes the class of the encoder without the head, with the output of its pooler for the first token.
 ---@param family table
 ---@return table
 function Bert.alone(family)
@@ -255,7 +256,7 @@ function Bert.alone(family)
     self.pooler = self.family.Pooler(config)
   end
 
-  ---Takes what the encoder takes.
+  ---Takes the arguments of the encoder.
   ---@param input_ids any
   ---@param options table?
   ---@return any  # a struct: last_hidden_state, B T C; pooler_output, B C
@@ -287,7 +288,7 @@ function Bert.read_config(given, fields)
   return decoder.read_config(given, fields)
 end
 
----What the first files call otherwise.
+---Translates the names of parameters in the oldest files.
 ---@param name string
 ---@return string
 function Bert.rename(name)

@@ -1,5 +1,5 @@
---- BLOOM (BigScience 2022, "BLOOM: A 176B-Parameter Open-Access Multilingual Language Model"): no positions, but scores that
---- fall with the distance; a norm behind the vectors of tokens.
+--- BLOOM (BigScience 2022, "BLOOM: A 176B-Parameter Open-Access Multilingual Language Model"): instead of position
+--- embeddings, scores that fall with the distance; the token embeddings are normalized.
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
@@ -32,12 +32,13 @@ function Attention:init(config)
   self.p = config.hidden_dropout
   self.query_key_value = nn.Linear(C, 3 * C)
   self.dense = nn.Linear(C, C)
-  self.attention_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
+  self.attention_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention function applies the dropout
 end
 
 ---@param x any          B T C
----@param residual any   B T C, what the result is added to
----@param options table  attention_mask: B H T S, numbers to add to scores; cache: this layer's part; continues
+---@param residual any   B T C, the tensor to which the result is added
+---@param options table  attention_mask: B H T S, numbers that are added to the scores; cache: this layer's part;
+---  continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, residual, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
@@ -56,7 +57,7 @@ function MLP:init(config)
 end
 
 ---@param x any         B T C
----@param residual any  B T C, what the result is added to
+---@param residual any  B T C, the tensor to which the result is added
 ---@return any  # B T C
 function MLP:forward(x, residual)
   local y = self.dense_4h_to_h(self.gelu_impl(self.dense_h_to_4h(x))) -- B T C
@@ -98,7 +99,7 @@ end
 local inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options, inputs)
@@ -122,7 +123,7 @@ local aliases = { n_layer = "num_hidden_layers", n_head = "num_attention_heads",
 
 return decoder.architecture(ForCausalLM, function(given)
   if given.slow_but_exact and (given.pretraining_tp or 1) > 1 then
-    helpers.raise("format", "slow_but_exact with a pretraining_tp above 1 is not implemented")
+    helpers.raise("format", "the setting slow_but_exact with a pretraining_tp above 1 is not implemented")
   end
   return decoder.read_config(given, fields, aliases)
 end)

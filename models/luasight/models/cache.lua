@@ -1,10 +1,11 @@
---- What a generation keeps from step to step: one tensor, made once, with room for the longest text.
+--- The cache of a generation: one tensor that is made once, with room for the longest text, and kept from step to step.
 ---
---- Of attention it is keys and values, L 2 R H N D: L layers, 2 keys and values, R rows, H key/value heads, N the longest
---- text, D head width. A forward gets the view of the first S positions, all so far, the T new ones of a step among them. Of a
---- state space it is the state, L R X: X numbers of a layer and row, whatever the length.
+--- For attention it has keys and values, L 2 R H N D: L layers, 2 for keys and values, R rows, H key/value heads, N the
+--- longest text, D head width. A forward gets the view of the first S positions, which include the T new ones. For a state
+--- space model it has the states, L R X: X numbers for each layer and row, whatever the length.
 ---
---- A prompt fills it (T = S, causal); a step with the option `continues` adds one token (T = 1), which sees all that is there.
+--- A prompt fills the cache (T = S, causal); a step with the option `continues` adds one token (T = 1), which reads all
+--- positions.
 local ls = require "luasight"
 local helpers = require "luasight.family"
 
@@ -12,11 +13,11 @@ local torch = ls.torch
 
 local cache = {}
 
----What a forward takes in a generation besides its other arguments. Of the logits, the last `logits_to_keep` positions are
----wanted; all where it is not there.
+---The arguments that a forward takes only in a generation. logits_to_keep is the number of positions, counted from the end,
+---whose logits are wanted; without it, the logits of all positions are.
 cache.arguments = { "cache", "continues", "logits_to_keep" }
 
----Which axis of a cache is rows and which, if any, positions.
+---The axes of a cache: the one of the rows and, if it has one, the one of the positions.
 ---@class luasight.CacheAxes
 ---@field rows integer
 ---@field positions integer?
@@ -26,7 +27,7 @@ cache.of_attention = { rows = 2, positions = 4 }
 ---@type luasight.CacheAxes
 cache.of_states = { rows = 1 }
 
----The names of a forward's arguments with those of a cache.
+---Returns the names of a forward's arguments together with those of a cache.
 ---@param names string[]
 ---@return string[]
 function cache.with(names)
@@ -36,7 +37,7 @@ function cache.with(names)
 end
 
 ---@param sizes { layers: integer, rows: integer, heads: integer, length: integer, width: integer }
----@param like any  a parameter, for dtype and device
+---@param like any  a parameter that has the wanted dtype and device
 ---@return any  # L 2 R H N D
 function cache.new(sizes, like)
   return torch.zeros({ sizes.layers, 2, sizes.rows, sizes.heads, sizes.length, sizes.width },
@@ -45,27 +46,27 @@ end
 
 ---@param layers integer
 ---@param rows integer
----@param numbers integer  of a layer and row
----@param like any         a parameter, for the device
+---@param numbers integer  the number of values kept for each layer and row
+---@param like any         a parameter that has the wanted device
 ---@return any  # L R X
 function cache.states(layers, rows, numbers, like)
   return torch.zeros({ layers, rows, numbers }, { dtype = like.dtype == "float64" and "float64" or "float32",
     device = like.device })
 end
 
----Fails where a forward was called with one of the two arguments that does not fit the other.
+---Raises an error where a forward has the option `continues` and no cache.
 ---@param options table
 function cache.check(options)
   if options.continues and not options.cache then
-    helpers.raise("argument", "continues = true goes on with the text in a cache, and there is no cache")
+    helpers.raise("argument", "the option continues = true needs the option cache, whose text it continues")
   end
 end
 
----The options of one layer: those of all, and its part of the cache.
----@param options table   of the forward
----@param layer integer   from 0
----@param inner table?    of all layers
----@return table?  # nil where there are none
+---Returns the options of one layer: the common ones, and the layer's part of the cache.
+---@param options table   the options of the forward
+---@param layer integer   the number of the layer, from 0
+---@param inner table?    the options that all layers get
+---@return table?  # nil where there are no options
 function cache.for_layer(options, layer, inner)
   local own = {}
   for name, v in pairs(inner or {}) do own[name] = v end
@@ -73,8 +74,9 @@ function cache.for_layer(options, layer, inner)
   return next(own) and own or nil
 end
 
----Writes a step's keys and values to the end of a layer's part, and gives those of all positions. What attention reads is
----never edited in the cache: a trace that sets k or v does so for this step alone, as it would without a cache.
+---Writes a step's keys and values to the end of a layer's part of the cache, and returns those of all positions. The
+---returned tensors are not edited in the cache: a trace that sets k or v changes them for this step only, as it would
+---without a cache.
 ---@param part any  2 R H S D, or nil where there is no cache
 ---@param k any     R H T D
 ---@param v any     R H T D
@@ -83,7 +85,7 @@ end
 function cache.extend(part, k, v, continues)
   if not part then return k, v end
   local keys, values = part:select(0, 0), part:select(0, 1) -- R H S D
-  local function write(place, new) place:copy_(new:view(place.shape)) end -- `view`: other sizes fail, they do not broadcast
+  local function write(place, new) place:copy_(new:view(place.shape)) end -- `view` fails where sizes differ
   if not continues then
     write(keys, k)
     write(values, v)
@@ -94,7 +96,7 @@ function cache.extend(part, k, v, continues)
   return keys, values
 end
 
----The positions at the end that a head has to read.
+---Returns the last positions, which a head has to read.
 ---@param hidden any  R T C
 ---@param keep integer?
 ---@return any  # R keep C

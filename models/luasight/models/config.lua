@@ -1,5 +1,5 @@
---- Reading a configuration: the fields of an architecture with their defaults, other names for them, and values that are
---- not what they must be refused by name.
+--- Reads a configuration: the fields of an architecture with their defaults and their other names; values that are not
+--- implemented are refused with the field's name.
 local helpers = require "luasight.family"
 
 local config = {}
@@ -8,7 +8,7 @@ local function refuse(message, hint) helpers.raise("format", message, { hint = h
 
 local function text(v) return type(v) == "string" and ("%q"):format(v) or tostring(v) end
 
--- What a default says about the values of its field.
+-- For each kind of a field, the text and the function that say which values it may have.
 local kinds = {
   boolean = { "true or false", function(v) return type(v) == "boolean" end },
   string = { "a text", function(v) return type(v) == "string" end },
@@ -19,22 +19,23 @@ local kinds = {
 }
 
 ---@class luasight.ConfigField
----@field [1] any      its value where the configuration does not say; nil: may be absent
+---@field [1] any      the value where the configuration has none; nil: the field may be absent
 ---@field kind string  "size" (from 1), "count" (from 0), "share", "number", "boolean" or "string"
 
----A copy of a configuration with every field of the architecture under its own name.
----@param given table                                  what config.json says
+---Returns a copy of a configuration in which every field of the architecture has the architecture's name for it.
+---@param given table                                  the content of config.json
 ---@param fields table<string, luasight.ConfigField>
----@param aliases table<string, string>                other name -> field
+---@param aliases table<string, string>                for each other name, the name of the field
 ---@return table
 function config.read(given, fields, aliases)
-  if type(given) ~= "table" then refuse("a configuration is a table, not a " .. type(given)) end
+  if type(given) ~= "table" then refuse("the configuration of a model is a table, not a " .. type(given)) end
   local result = {}
   for name, v in pairs(given) do result[name] = v end
   for other, name in pairs(aliases) do
     if given[other] ~= nil then
       if given[name] ~= nil and given[name] ~= given[other] then
-        refuse(("%s is %s, but %s, another name for it, is %s"):format(name, text(given[name]), other, text(given[other])))
+        refuse(("the setting %s is %s, but %s, another name for it, is %s"):format(name, text(given[name]), other,
+          text(given[other])))
       end
       result[name] = given[other]
     end
@@ -44,21 +45,21 @@ function config.read(given, fields, aliases)
     if v == nil then v = field[1] end
     if v ~= nil then
       local kind = kinds[field.kind]
-      if not kind[2](v) then refuse(("%s is %s; it must be %s"):format(name, text(v), kind[1])) end
+      if not kind[2](v) then refuse(("the setting %s is %s, but it must be %s"):format(name, text(v), kind[1])) end
     end
     result[name] = v
   end
   return result
 end
 
----Refuses settings that mean something which the architecture here does not do.
+---Raises an error for settings that ask for something that this architecture does not implement.
 ---@param given table
----@param names string[]  settings that must be absent, false or empty
+---@param names string[]  the settings that must be absent, false or empty
 function config.refuse(given, names)
   for _, name in ipairs(names) do
     local v = given[name]
     if v and not (type(v) == "table" and next(v) == nil) then
-      refuse(("%s%s is not implemented"):format(name, type(v) == "table" and "" or " = " .. text(v)))
+      refuse(("the setting %s%s is not implemented"):format(name, type(v) == "table" and "" or " = " .. text(v)))
     end
   end
 end

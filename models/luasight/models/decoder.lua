@@ -1,5 +1,5 @@
---- What decoders share: the fields of their configurations, families of classes, the model with a head that reads logits,
---- and where tensors of a checkpoint belong.
+--- What decoders share: the fields of configurations, families of classes, the model with a head that returns logits, and
+--- the places of a checkpoint's tensors.
 local ls = require "luasight"
 local arguments = require "luasight.models.arguments"
 local cache = require "luasight.models.cache"
@@ -16,7 +16,7 @@ local function refuse(...) helpers.raise("format", (...):format(select(2, ...)))
 
 -- ---- configuration ---------------------------------------------------------------------------------------------------
 
----Fields that all have, with Llama's defaults.
+---The fields that all configurations have, with Llama's defaults.
 ---@type table<string, luasight.ConfigField>
 decoder.fields = {
   vocab_size = { 32000, kind = "size" },
@@ -29,7 +29,7 @@ decoder.fields = {
   attention_dropout = { 0, kind = "share" },
 }
 
----Fields of another family with other defaults (values) and fields of its own (tables).
+---Returns the fields of another family: `changes` has new defaults (values) and additional fields (tables).
 ---@param fields table<string, luasight.ConfigField>
 ---@param changes table<string, any>
 ---@return table<string, luasight.ConfigField>
@@ -45,7 +45,8 @@ end
 local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
   "use_bidirectional_attention" }
 
----The configuration with every field under its own name, heads that fit included.
+---Returns the configuration with every field under the architecture's name for it; raises an error where the heads do not
+---fit.
 ---@param given table
 ---@param fields table<string, luasight.ConfigField>
 ---@param aliases table<string, string>?
@@ -60,16 +61,16 @@ function decoder.read_config(given, fields, aliases)
   end
   local shared = config.num_key_value_heads
   if shared and H % shared ~= 0 then
-    refuse("num_attention_heads is %d, no multiple of num_key_value_heads, %d", H, shared)
+    refuse("num_attention_heads is %d, which is no multiple of num_key_value_heads, %d", H, shared)
   end
   return config
 end
 
 local kinds = { full_attention = true, sliding_attention = true }
 
----The window of each layer (from 1): how many positions it sees, false: all. Sets config.layer_types.
+---Returns the window of each layer (list from 1): how many positions it reads back, false for all. Sets config.layer_types.
 ---@param config table
----@param slides fun(layer: integer): boolean  where layer_types does not say (layer counts from 0)
+---@param slides fun(layer: integer): boolean  returns whether a layer (from 0) has a window, where layer_types is absent
 ---@return (integer|false)[]
 function decoder.windows(config, slides)
   local types, windows = config.layer_types, {}
@@ -81,9 +82,9 @@ function decoder.windows(config, slides)
     refuse("layer_types must be a list of num_hidden_layers (%d) names", config.num_hidden_layers)
   end
   for i, kind in ipairs(types) do
-    if not kinds[kind] then refuse("layer_types has %q; full_attention and sliding_attention are implemented",
+    if not kinds[kind] then refuse("layer_types has %q, but only full_attention and sliding_attention are implemented",
       tostring(kind)) end
-    windows[i] = kind == "sliding_attention" and (config.sliding_window or 0) > 0 and config.sliding_window or false -- 0: off
+    windows[i] = kind == "sliding_attention" and (config.sliding_window or 0) > 0 and config.sliding_window or false -- 0: none
   end
   config.layer_types = types
   return windows
@@ -91,10 +92,10 @@ end
 
 -- ---- families of classes ---------------------------------------------------------------------------------------------
 
----The classes of a family under another prefix: each inherits from its namesake, and objects make their parts of the new
----ones (`self.family.MLP`). Entries that are no classes are taken over as they are.
+---Derives the classes of a family under another prefix: each class inherits from the parent's class of the same name, and
+---its objects build their parts from the derived classes (`self.family.MLP`). Entries that are not classes are copied.
 ---@param prefix string               "Qwen2"
----@param parent table<string, any>   MLP = the class LlamaMLP, ...
+---@param parent table<string, any>   the classes by name: MLP = the class LlamaMLP, ...
 ---@return table<string, any>
 function decoder.family(prefix, parent)
   local family = {}
@@ -108,7 +109,7 @@ function decoder.family(prefix, parent)
   return family
 end
 
----Dropout that is no module there.
+---Applies dropout in training where Hugging Face's model has no module for it.
 ---@param module table
 ---@param x any
 ---@param p number
@@ -118,7 +119,7 @@ function decoder.dropout(module, x, p)
   return torch.dropout(x, p, true)
 end
 
----The layers of a model: `Layer(config, i)` for i from 0.
+---Makes the layers of a model: `Layer(config, i)` for i from 0.
 ---@param Layer table
 ---@param config table
 ---@return table  # an nn.ModuleList
@@ -128,7 +129,7 @@ function decoder.layers(Layer, config)
   return nn.ModuleList(layers)
 end
 
----Lets parameters share the tensors of others where the configuration says so: `tied` of the class names them.
+---Lets parameters share the tensors of others, where the configuration says so; the field `tied` of the class names them.
 ---@param net table
 function decoder.tie(net)
   if not net.config.tie_word_embeddings then return end
@@ -141,16 +142,16 @@ end
 
 -- ---- the language model ----------------------------------------------------------------------------------------------
 
----Why an encoder writes no text.
+---The reason why an encoder cannot generate text.
 decoder.guesses_masked = "it guesses the tokens that are masked"
 
----What a decoder's forward takes, besides the arguments of a cache.
+---The arguments of a decoder's forward, in addition to those of a cache.
 decoder.inputs = { "input_ids", "attention_mask", "position_ids", "inputs_embeds" }
 
----The arguments of a decoder's forward.
+---Reads the arguments of a decoder's forward.
 ---@param input_ids any
 ---@param options table?
----@param known string[]?  their names: decoder.inputs unless told
+---@param known string[]?  their names; by default decoder.inputs
 ---@return any input_ids, table options
 function decoder.read(input_ids, options, known)
   input_ids, options = arguments.read(cache.with(known or decoder.inputs), input_ids, options)
@@ -158,15 +159,15 @@ function decoder.read(input_ids, options, known)
   return input_ids, options
 end
 
----A decoder with a head that reads logits. A family gives `Model`, and may give `head_bias`, `inner` (its name), where in it
----`embedding`, `blocks` and `final_norm` are, and `adjust(logits)`, which changes them.
+---A decoder with a head that returns logits. A family defines `Model`, and may define `head_bias`, `inner` (the name of the
+---model without head), the names of its `embedding`, `blocks` and `final_norm`, and `adjust(logits)`, which changes logits.
 ---@class luasight.models.ForCausalLM: luasight.nn.Module
 local ForCausalLM = nn.Module "ForCausalLM"
 decoder.ForCausalLM = ForCausalLM
 ForCausalLM.arguments = decoder.inputs
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.blocks, ForCausalLM.final_norm = "model", "embed_tokens", "layers", "norm"
 ForCausalLM.cache_axes = cache.of_attention
-ForCausalLM.reads_beyond = true -- positions past max_position_embeddings: there is no table of positions
+ForCausalLM.reads_beyond = true -- the model may read beyond max_position_embeddings, since it has no table of positions
 
 ---@param config table
 function ForCausalLM:init(config)
@@ -176,20 +177,20 @@ function ForCausalLM:init(config)
   self:tie_weights()
 end
 
----The head reads with the vectors of the token embedding, where the configuration says so.
+---Makes the head share the weight of the token embedding, where the configuration says so.
 function ForCausalLM:tie_weights() decoder.tie(self) end
 
----The logits that the model gives, of those that the head gives.
+---Returns the logits of the model for those of the head; a family may replace it.
 ---@param logits any  B T V
 ---@return any
 function ForCausalLM:adjust(logits) return logits end
 
----The decoder without its head.
+---Returns the decoder without its head.
 ---@return table
 function ForCausalLM:body() return self[self.inner] end
 
----Takes what the decoder takes, and logits_to_keep: of how many positions the logits are wanted, from the end.
----Gives { logits = B T V }.
+---Takes the arguments of the decoder, and logits_to_keep, the number of positions, from the end, whose logits are wanted.
+---Returns { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any
@@ -201,9 +202,9 @@ function ForCausalLM:forward(input_ids, options)
   return helpers.struct { { "logits", self:adjust(self.lm_head(cache.last(hidden, keep))) } } -- B T V
 end
 
----A key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.
+---Makes a key/value cache; a forward gets the view of its first positions, `cache:narrow(4, 0, S)`.
 ---@param rows integer
----@param length integer  of the longest text
+---@param length integer  the length of the longest text
 ---@return any  # L 2 R H N D
 function ForCausalLM:new_cache(rows, length)
   local c = self.config
@@ -211,13 +212,14 @@ function ForCausalLM:new_cache(rows, length)
     length = length, width = c.head_dim }, self.lm_head.weight)
 end
 
----Whether a text of this length turns what is in the cache by other angles than before, and has to be read anew.
+---Returns whether a text of this length needs other rotary angles than the keys in the cache have, so that it has to be
+---read again from its start.
 ---@param length integer
 ---@return boolean
 function ForCausalLM:rereads(length) return rotary.changes(self.config.rope_parameters, length) end
 
----What training begins with: small numbers in all but norms, which stay as they are made; a module with parameters of
----another kind sees to them in `initialize`.
+---Initializes a model for training: small random numbers in all parameters but those of norms. A module with other kinds of
+---parameters sets them in its method `initialize`.
 ---@param net table
 function decoder.initialize(net)
   local std = net.config.initializer_range
@@ -237,9 +239,10 @@ end
 
 -- ---- the inner model by itself --------------------------------------------------------------------------------------
 
----The class of a model without head: takes what the whole takes, gives { last_hidden_state = B T C }.
+---Makes the class of a model without head: it takes the arguments of the whole model and returns { last_hidden_state = B T
+---C }.
 ---@param Model table  the class of the inner model
----@param Whole table  that of the model with a head
+---@param Whole table  the class of the model with a head
 ---@return table
 function decoder.alone(Model, Whole)
   local Alone = nn.Module(Model._class_name, Model)
@@ -262,15 +265,15 @@ end
 
 -- ---- architectures ---------------------------------------------------------------------------------------------------
 
----@class luasight.FileNames  about names in files
----@field drop string[]?   patterns of those that are not needed
----@field rename (fun(name: string): string, integer?, integer?)?  what older versions called otherwise, and of a piece which
----  expert and which part it is
----@field heads string[]?  what stands beside the inner model: "lm_head" unless told
----@field alone table?     the class of the inner model by itself, with what else its files have; made of `Model` unless told
----@field keeps string[]?  of the names to drop those that it needs
+---@class luasight.FileNames  describes the names of tensors in files
+---@field drop string[]?   patterns of the names that the model does not need
+---@field rename (fun(name: string): string, integer?, integer?)?  translates names of older versions; for a part of an
+---  expert it returns the expert and the part too
+---@field heads string[]?  the names of modules beside the inner model; by default "lm_head"
+---@field alone table?     the class of the inner model by itself; by default made of `Model`
+---@field keeps string[]?  patterns of names that the model by itself needs although `drop` has them
 
----The standard names of a whole.
+---Returns the standard names of a whole model.
 ---@param Whole table
 ---@return table<string, luasight.Alias>
 local function names_of(Whole)
@@ -279,10 +282,10 @@ local function names_of(Whole)
     head = "lm_head" }
 end
 
----An architecture, as models/init.lua wants it.
----@param Whole table                    the class of the whole: `inner` names the model without its head, `embedding` that
----  of the tokens in it; `tied` where more than the weight of the head is shared
----@param read fun(given: table): table  the configuration
+---Makes an architecture in the form that models/init.lua describes.
+---@param Whole table                    the class of the whole model: `inner` names the model without its head,
+---  `embedding` the token embedding in it; `tied` is needed where more than the weight of the head is shared
+---@param read fun(given: table): table  reads the configuration
 ---@param files? luasight.FileNames
 ---@return luasight.Architecture
 function decoder.architecture(Whole, read, files)
@@ -299,7 +302,7 @@ function decoder.architecture(Whole, read, files)
     end
   end
 
-  ---The name without what older versions called otherwise; nil where it is not needed.
+  ---Returns the present name for a name in a file; nil where the tensor is not needed.
   local function known(name, keeps)
     local kept = false
     for _, pattern in ipairs(keeps or {}) do kept = kept or name:find(pattern) end
@@ -312,7 +315,7 @@ function decoder.architecture(Whole, read, files)
 
   local architecture = { tied = Whole.tied, new = maker(Whole) }
 
-  -- Files of a decoder without head have no prefix.
+  -- In files of a decoder without head, the names have no prefix.
   function architecture.place(given)
     local name, expert, part = known(given)
     if not name then return nil end
@@ -324,7 +327,7 @@ function decoder.architecture(Whole, read, files)
   if Alone then
     architecture.alone = { class = Alone._class_name, tied = {}, new = maker(Alone) }
 
-    -- Files of the model with a head have a prefix, and the head.
+    -- In files of the model with a head, the names have a prefix, and the head's tensors are left out.
     function architecture.alone.place(given)
       local name, expert, part = known(given, files and files.keeps)
       if not name or heads[name:match "^[^.]+"] then return nil end

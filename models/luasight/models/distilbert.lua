@@ -1,4 +1,4 @@
---- DistilBERT (Sanh et al. 2019, "DistilBERT, a distilled version of BERT") with the head that guesses masked tokens.
+--- DistilBERT (Sanh et al. 2019, "DistilBERT, a distilled version of BERT") with the head that predicts masked tokens.
 ---
 --- Axes: B batch, T position, C width, H heads, D head width, V vocabulary.
 local ls = require "luasight"
@@ -44,7 +44,7 @@ function SelfAttention:init(config)
   self.k_lin = nn.Linear(C, C)
   self.v_lin = nn.Linear(C, C)
   self.out_lin = nn.Linear(C, C)
-  self.dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
+  self.dropout = nn.Dropout(config.attention_dropout) -- not called: the attention function applies the dropout
 end
 
 ---@param x any           B T C
@@ -127,14 +127,14 @@ function ForMaskedLM:init(config)
   self.vocab_transform = nn.Linear(C, C)
   self.vocab_layer_norm = nn.LayerNorm(C, { eps = EPS })
   self.vocab_projector = nn.Linear(C, config.vocab_size)
-  self.mlm_loss_fct = nn.Module "CrossEntropyLoss"() -- not called
+  self.mlm_loss_fct = nn.Module "CrossEntropyLoss"() -- never called; Hugging Face prints it with the model
   self:tie_weights()
 end
 
----The head reads with the vectors of the token embedding, where the configuration says so.
+---Makes the head share the weight of the token embedding, where the configuration says so.
 function ForMaskedLM:tie_weights() decoder.tie(self) end
 
----Takes what the encoder takes; gives { logits = B T V }.
+---Takes the arguments of the encoder; returns { logits = B T V }.
 ---@param input_ids any
 ---@param options table?
 ---@return any

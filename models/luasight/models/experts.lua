@@ -1,5 +1,5 @@
---- Mixtures of experts (Shazeer et al. 2017, "Outrageously Large Neural Networks"): a router sends each token to a few of many
---- MLPs. Only those that are asked compute, each for the tokens that ask it.
+--- Mixtures of experts (Shazeer et al. 2017, "Outrageously Large Neural Networks"): a router sends each token to a few of
+--- many MLPs. Each expert computes only the tokens that were sent to it.
 ---
 --- Axes: N tokens (B T, rows joined), C width, E experts, K experts for each token, I inner width of an expert.
 local ls = require "luasight"
@@ -19,7 +19,7 @@ experts.TopKRouter = TopKRouter
 ---@param C integer
 ---@param E integer
 ---@param K integer
----@param normalized boolean  whether the K weights of a token add up to 1
+---@param normalized boolean  whether the K weights of a token are scaled to add up to 1
 function TopKRouter:init(C, E, K, normalized)
   if K > E then
     helpers.raise("format", ("num_experts_per_tok is %d, but there are %d experts"):format(K, E))
@@ -30,7 +30,7 @@ function TopKRouter:init(C, E, K, normalized)
 end
 
 ---@param x any  N C
----@return any  # a tuple: logits (N E), weights (N K), which experts (N K)
+---@return any  # a tuple: logits (N E), weights (N K), the numbers of the experts (N K)
 function TopKRouter:forward(x)
   local logits = torch.linear(x, self.weight) -- N E
   local weights, chosen = logits:float():softmax(-1):topk(self.top_k, -1) -- N K each
@@ -47,7 +47,7 @@ experts.Experts = Experts
 ---@param C integer
 ---@param I integer
 ---@param E integer
----@param act string  name of the activation
+---@param act string  the name of the activation
 function Experts:init(C, I, E, act)
   self.count, self.inner = E, I
   self.gate_up_proj = helpers.empty({ E, 2 * I, C }, {})
@@ -58,13 +58,13 @@ function Experts:init(C, I, E, act)
   nn.init.normal_(self.down_proj, { std = 0.02 })
 end
 
----The weight of one expert. The number is a value of the recording, so that this is taken in each run anew: what is computed
----of parameters alone would be computed once.
+---Returns the weight of one expert. The expert's number is made a value of the recording, so that each run takes the weight
+---from the parameter: a value that depends on parameters alone would be computed only once.
 local function weight_of(x, all, e) return all:select(0, x:new_zeros({ e, 0 }).shape[0]) end
 
 ---@param x any        N C
----@param chosen any   N K, which experts each token asks
----@param weights any  N K, how much each counts
+---@param chosen any   N K, the numbers of the experts of each token
+---@param weights any  N K, the weights of these experts' outputs
 ---@return any  # N C
 function Experts:forward(x, chosen, weights)
   local out, I = x:new_zeros(x.shape), self.inner
@@ -86,7 +86,7 @@ local pieces = {
   gate_proj = { "gate_up_proj", 0 }, up_proj = { "gate_up_proj", 1 }, down_proj = { "down_proj", 0 },
 }
 
----Files may hold the linear layers of the experts one by one.
+---Returns the place of a tensor in a file; files may hold the linear layers of each expert separately.
 ---@param name string
 ---@return string, integer?, integer?
 function experts.place(name)

@@ -1,5 +1,5 @@
---- Falcon (Almazrouei et al. 2023, "The Falcon Series of Open Language Models"): attention and MLP side by side, keys and
---- values shared by all heads or by groups of them; angles, or scores that fall with the distance.
+--- Falcon (Almazrouei et al. 2023, "The Falcon Series of Open Language Models"): attention and MLP in parallel, keys and
+--- values shared by all heads or by groups of them; rotary embeddings, or scores that fall with the distance.
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
@@ -32,12 +32,12 @@ function Attention:init(config)
   self.pattern_dropout = config.alibi and config.attention_dropout or 0
   self.query_key_value = self.family.Linear(C, C + 2 * config.num_key_value_heads * D, bias)
   self.dense = self.family.Linear(C, C, bias)
-  self.attention_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
+  self.attention_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention function applies the dropout
 end
 
 ---@param x any          B T C
 ---@param options table  attention_mask: B 1 T S or numbers, B H T S; position_embeddings: cosines and sines, B T D each;
----  cache: this layer's part; continues
+---  cache: this layer's part; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local Hk, D = self.num_key_value_heads, self.head_dim
@@ -103,13 +103,14 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
   local see, inner = masks.new(x, options), {}
-  if self.alibi then -- rounded as in training
+  if self.alibi then -- rounded to bfloat16, as in training
     local bias = see:alibi(self.num_heads, self.word_embeddings.weight.device, "bfloat16"):to(x) * self.scale
     inner.attention_mask = see:biased(bias) -- B H T S
   else
@@ -131,7 +132,7 @@ local fields = decoder.with(decoder.fields, { vocab_size = 65024, hidden_size = 
   layer_norm_epsilon = { 1e-5, kind = "number" }, hidden_dropout = { 0, kind = "share" },
   alibi = { false, kind = "boolean" }, new_decoder_architecture = { false, kind = "boolean" },
   multi_query = { true, kind = "boolean" }, parallel_attn = { true, kind = "boolean" },
-  bias = { false, kind = "boolean" }, ffn_hidden_size = { nil, kind = "size" }, -- 4 C
+  bias = { false, kind = "boolean" }, ffn_hidden_size = { nil, kind = "size" }, -- 4 C by default
   activation = { "gelu", kind = "string" } })
 
 local aliases = { n_layer = "num_hidden_layers", n_head = "num_attention_heads", n_embed = "hidden_size" }
@@ -154,7 +155,7 @@ return decoder.architecture(ForCausalLM, function(given)
   local shared = config.multi_query and 1 or H
   config.num_key_value_heads = config.new_decoder_architecture and (config.num_kv_heads or H) or shared
   if H % config.num_key_value_heads ~= 0 then
-    helpers.raise("format", ("num_attention_heads is %d, no multiple of num_kv_heads, %d"):format(H,
+    helpers.raise("format", ("num_attention_heads is %d, which is no multiple of num_kv_heads, %d"):format(H,
       config.num_key_value_heads))
   end
   config.ffn_hidden_size = config.ffn_hidden_size or 4 * config.hidden_size

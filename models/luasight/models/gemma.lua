@@ -1,5 +1,5 @@
---- Gemma (Gemma team 2024, "Gemma: Open Models Based on Gemini Research and Technology"): a Llama whose vectors of tokens
---- are scaled by sqrt(C), whose norms multiply by 1 + weight, and whose heads have a width of their own.
+--- Gemma (Gemma team 2024, "Gemma: Open Models Based on Gemini Research and Technology"): a Llama whose token embeddings
+--- are scaled by sqrt(C), whose norms multiply by 1 + weight, and whose heads may be wider than C / H.
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
@@ -21,7 +21,7 @@ Embedding.family = Gemma
 ---@return any  # B T C
 function Embedding:forward(ids)
   local x = nn.Embedding.forward(self, ids)
-  return x * x:new_full({}, math.sqrt(self.embedding_dim)) -- rounded as the dtype has it
+  return x * x:new_full({}, math.sqrt(self.embedding_dim)) -- the factor is rounded to the dtype
 end
 
 function Gemma.Model:init(config)
@@ -38,7 +38,8 @@ Gemma.fields = decoder.with(llama.fields, { vocab_size = 256000, hidden_size = 3
 local architecture = llama.architecture(Gemma, function(given)
   local config = llama.read_config(given, Gemma.fields)
   config.hidden_act = config.hidden_activation or config.hidden_act
-  if config.hidden_act == "gelu" then config.hidden_act = "gelu_pytorch_tanh" end -- what the first files mean by it
+  -- The first files say gelu where they mean gelu_pytorch_tanh.
+  if config.hidden_act == "gelu" then config.hidden_act = "gelu_pytorch_tanh" end
   return config
 end)
 architecture.classes = Gemma

@@ -1,5 +1,5 @@
---- Gemma 2 (Gemma team 2024, "Gemma 2: Improving Open Language Models at a Practical Size"): a Gemma that also normalises
---- what attention and MLP give, keeps scores and logits within bounds, and sees only so far back in every other layer.
+--- Gemma 2 (Gemma team 2024, "Gemma 2: Improving Open Language Models at a Practical Size"): a Gemma that also normalizes
+--- the outputs of attention and MLP, limits scores and logits, and has a sliding window in every other layer.
 local decoder = require "luasight.models.decoder"
 local gemma = require "luasight.models.gemma".classes
 local llama = require "luasight.models.llama".classes
@@ -41,7 +41,7 @@ end
 Gemma2.fields = decoder.with(gemma.fields, { hidden_size = 2304, intermediate_size = 9216, num_hidden_layers = 26,
   num_attention_heads = 8, num_key_value_heads = 4, hidden_activation = "gelu_pytorch_tanh",
   query_pre_attn_scalar = { 256, kind = "size" }, sliding_window = { 4096, kind = "count" },
-  attn_logit_softcapping = { 50, kind = "number" }, final_logit_softcapping = { 30, kind = "number" } }) -- 0: off
+  attn_logit_softcapping = { 50, kind = "number" }, final_logit_softcapping = { 30, kind = "number" } }) -- 0 means no limit
 
 local architecture = llama.architecture(Gemma2, function(given)
   local config = llama.read_config(given, Gemma2.fields)

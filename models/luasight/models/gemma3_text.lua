@@ -1,5 +1,6 @@
---- Gemma 3, the text model (Gemma team 2025, "Gemma 3 Technical Report"): a Gemma 2 whose queries and keys are normalised in
---- each head, with five layers that see only so far back to one that sees all; the two kinds turn by angles of their own.
+--- Gemma 3, the text model (Gemma team 2025, "Gemma 3 Technical Report"): a Gemma 2 whose queries and keys are normalized
+--- in each head. Five layers with a sliding window alternate with one that reads all positions; the two kinds have
+--- different rotary angles.
 local ls = require "luasight"
 local cache = require "luasight.models.cache"
 local decoder = require "luasight.models.decoder"
@@ -18,15 +19,15 @@ Gemma3.Model._class_name = "Gemma3TextModel"
 
 local RotaryEmbedding = Gemma3.RotaryEmbedding
 
----@param parameters table  of each kind of layers
+---@param parameters table  the settings for each kind of layers
 function RotaryEmbedding:init(parameters)
   self.kinds = {}
   for kind, p in pairs(parameters) do self.kinds[kind] = p end
   self.channels = nn.Buffer(ls.torch.arange(0, parameters.full_attention.size, 2), { persistent = false })
 end
 
----@param x any          of the dtype that is wanted
----@param options table  position_ids: B T; layer_type: of the layers that turn by these angles
+---@param x any          a tensor of the wanted dtype
+---@param options table  position_ids: B T; layer_type: the kind of the layers that use these angles
 ---@return any  # a tuple: cosines and sines, B T R each
 function RotaryEmbedding:forward(x, options)
   return rotary.embed(self.kinds[options.layer_type], self.channels, x, options.position_ids)

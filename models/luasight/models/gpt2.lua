@@ -1,5 +1,5 @@
 --- GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), with the module paths of Hugging
---- Face. Recorded once, it serves every batch and length.
+--- Face. One recording serves every batch and length.
 ---
 --- Axes: B batch, T position, S position with those in the cache (T without one), C width, H heads, D head width
 --- (C = H D), I inner width of the MLP, V vocabulary, N the longest input.
@@ -23,7 +23,7 @@ local fields = {
   n_embd = { 768, kind = "size" },
   n_layer = { 12, kind = "size" },
   n_head = { 12, kind = "size" },
-  n_inner = { nil, kind = "size" }, -- 4 C
+  n_inner = { nil, kind = "size" }, -- 4 C by default
   activation_function = { "gelu_new", kind = "string" },
   layer_norm_epsilon = { 1e-5, kind = "number" },
   embd_pdrop = { 0.1, kind = "share" },
@@ -65,13 +65,13 @@ function Attention:init(config, layer)
   self.upcast = config.reorder_and_upcast_attn
   self.c_attn = nn.Conv1D(3 * C, C)
   self.c_proj = nn.Conv1D(C, C)
-  self.attn_dropout = nn.Dropout(config.attn_pdrop) -- not called: the attention drops out by itself
+  self.attn_dropout = nn.Dropout(config.attn_pdrop) -- not called: the attention function applies the dropout
   self.resid_dropout = nn.Dropout(config.resid_pdrop)
 end
 
 ---@param x any        B T C
----@param options table?  attention_mask: B 1 T S, true where a position (row) may look at another (column); cache: this
----  layer's part; continues
+---@param options table?  attention_mask: B 1 T S, true where a position (row) may read another (column); cache: this
+---  layer's part; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local C, H = self.width, self.num_heads
@@ -112,7 +112,7 @@ function Block:init(config, layer)
 end
 
 ---@param x any          B T C
----@param options table?  as of Attention
+---@param options table?  the options of Attention:forward
 ---@return any  # a tuple: B T C
 function Block:forward(x, options) -- B T C
   local middle = names.tap("resid_mid", self.attn(self.ln_1(x), options)[0] + x) -- B T C
@@ -134,7 +134,7 @@ end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache: the first S
----  positions of what `new_cache` makes; continues: the one token goes on with the text in the cache
+---  positions of the result of `new_cache`; continues: the one token continues the text in the cache
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -159,7 +159,7 @@ function LMHeadModel:init(config)
 end
 
 ---@param rows integer
----@param length integer  of the longest text
+---@param length integer  the length of the longest text
 ---@return any  # L 2 R H N D
 function LMHeadModel:new_cache(rows, length)
   local c = self.config
@@ -167,7 +167,8 @@ function LMHeadModel:new_cache(rows, length)
     self.transformer.wpe.weight)
 end
 
--- What training begins with: small numbers, and smaller ones where a block adds to the residual stream (section 2.3).
+-- Initializes a model for training: small random numbers, and smaller ones where a block adds to the residual stream
+-- (section 2.3).
 local function initialize(net)
   local std, layers = net.config.initializer_range, net.config.n_layer
   for name, p in net:named_parameters() do
@@ -181,16 +182,17 @@ end
 
 local gpt2 = { tied = LMHeadModel.tied }
 
----A GPT-2 with random weights.
----@param config table  as in config.json, old spelling or new; what is not there is as in the smallest model
----@return table # an nn.Module
+---Makes a GPT-2 with random weights.
+---@param config table  the fields of config.json, in the old or the new spelling; a missing field is that of the smallest
+---  model
+---@return table  # an nn.Module
 function gpt2.new(config)
   local net = LMHeadModel(read_config(config))
   if net.lm_head.weight.device ~= "meta" then torch.no_grad(initialize, net) end
   return net
 end
 
----Where a tensor of a checkpoint belongs: files have the prefix or not, and old ones hold the causal mask too.
+---Returns the place of a checkpoint's tensor: names may lack the prefix, and the causal masks of old files are left out.
 ---@param name string
 ---@return string?
 function gpt2.place(name)

@@ -1,5 +1,5 @@
---- GPT-Neo (Black et al. 2021): a GPT-2 with plain linear layers, scores that are not scaled, and layers of which some see
---- only so many positions back.
+--- GPT-Neo (Black et al. 2021): a GPT-2 with plain linear layers and scores that are not scaled; some layers have a sliding
+--- window.
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
@@ -28,7 +28,7 @@ function SelfAttention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
   self.scale, self.upcast, self.pattern_dropout = 1, true, config.attention_dropout
-  self.attn_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention drops out by itself
+  self.attn_dropout = nn.Dropout(config.attention_dropout) -- not called: the attention function applies the dropout
   self.resid_dropout = nn.Dropout(config.resid_dropout)
   self.k_proj = nn.Linear(C, C, { bias = false })
   self.v_proj = nn.Linear(C, C, { bias = false })
@@ -37,7 +37,8 @@ function SelfAttention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues
+---@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues: the tokens continue the text in the
+---  cache
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
@@ -91,7 +92,8 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -109,27 +111,28 @@ ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.reads_beyond = "transforme
 ForCausalLM.blocks, ForCausalLM.final_norm = "h", "ln_f"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50257, hidden_size = 2048, num_hidden_layers = 24,
-  num_attention_heads = 16, tie_word_embeddings = true, intermediate_size = { nil, kind = "size" }, -- 4 C
+  num_attention_heads = 16, tie_word_embeddings = true, intermediate_size = { nil, kind = "size" }, -- 4 C by default
   window_size = { 256, kind = "size" }, activation_function = { "gelu_new", kind = "string" },
   layer_norm_epsilon = { 1e-5, kind = "number" }, embed_dropout = { 0, kind = "share" },
   resid_dropout = { 0, kind = "share" } })
 
 local aliases = { num_heads = "num_attention_heads", num_layers = "num_hidden_layers" }
 
----The window of each layer: attention_types is a list of pairs, names and how often they follow each other.
+---Returns the window of each layer; attention_types is a list of pairs: a list of kinds, and how often the list is
+---repeated.
 local function read_windows(config)
   local windows, known = {}, { global = false, ["local"] = config.window_size }
   for _, pair in ipairs(config.attention_types or { { { "global", "local" }, config.num_hidden_layers / 2 } }) do
     for _ = 1, pair[2] do
       for _, kind in ipairs(pair[1]) do
-        if known[kind] == nil then helpers.raise("format", ("attention_types has %q; global and local are implemented")
+        if known[kind] == nil then helpers.raise("format", ("attention_types has %q, but only global and local are implemented")
           :format(tostring(kind))) end
         windows[#windows + 1] = known[kind]
       end
     end
   end
   if #windows ~= config.num_hidden_layers then
-    helpers.raise("format", ("attention_types is for %d layers, there are %d (num_layers)"):format(#windows,
+    helpers.raise("format", ("attention_types describes %d layers, but there are %d (num_layers)"):format(#windows,
       config.num_hidden_layers))
   end
   return windows

@@ -1,5 +1,5 @@
---- GPT-NeoX and Pythia (Black et al. 2022, "GPT-NeoX-20B"; Biderman et al. 2023, "Pythia"): attention and MLP side by side,
---- each behind a norm of its own; a part of each head is turned.
+--- GPT-NeoX and Pythia (Black et al. 2022, "GPT-NeoX-20B"; Biderman et al. 2023, "Pythia"): attention and MLP in parallel,
+--- each behind a norm of its own; a part of each head has rotary embeddings.
 ---
 --- Axes: B batch, T position, C width, H heads, D head width.
 local ls = require "luasight"
@@ -34,8 +34,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T S;
----  cache: this layer's part; continues
+---@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T S; cache: this layer's
+---  part; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D
@@ -88,7 +88,8 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)

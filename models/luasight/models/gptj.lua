@@ -1,7 +1,7 @@
---- GPT-J (Wang and Komatsuzaki 2021): attention and MLP side by side behind one norm; neighbouring channels of a part of each
---- head are turned.
+--- GPT-J (Wang and Komatsuzaki 2021): attention and MLP in parallel behind one norm; rotary embeddings turn neighbouring
+--- channels of a part of each head.
 ---
---- Axes: B batch, T position, C width, H heads, D head width, R the part of it that turns.
+--- Axes: B batch, T position, C width, H heads, D head width, R the number of channels of a head that turn.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
@@ -23,7 +23,7 @@ local GPTJ = decoder.family("GPTJ", {
   ForCausalLM = decoder.ForCausalLM,
 })
 
----@param x any          of the dtype that is wanted
+---@param x any          a tensor of the wanted dtype
 ---@param options table  position_ids: B T
 ---@return any  # a tuple: sines and cosines, B T R/2 each
 function GPTJ.RotaryEmbedding:forward(x, options)
@@ -46,8 +46,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T S;
----  cache: this layer's part; continues
+---@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T S; cache: this layer's
+---  part; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
@@ -96,7 +96,8 @@ function Model:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -113,7 +114,7 @@ ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.head_bias = "transformer",
 ForCausalLM.blocks, ForCausalLM.final_norm = "h", "ln_f"
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50400, num_hidden_layers = 28, num_attention_heads = 16,
-  rotary_dim = { 64, kind = "size" }, n_inner = { nil, kind = "size" }, -- 4 C
+  rotary_dim = { 64, kind = "size" }, n_inner = { nil, kind = "size" }, -- 4 C by default
   activation_function = { "gelu_new", kind = "string" }, layer_norm_epsilon = { 1e-5, kind = "number" },
   resid_pdrop = { 0, kind = "share" }, embd_pdrop = { 0, kind = "share" }, attn_pdrop = { 0, kind = "share" } })
 
@@ -124,7 +125,7 @@ return decoder.architecture(ForCausalLM, function(given)
   local config = decoder.read_config(given, fields, aliases)
   local R, D = config.rotary_dim, config.head_dim
   if R % 2 ~= 0 or R > D then
-    helpers.raise("format", ("rotary_dim is %d; it must be even and at most the width of a head, %d"):format(R, D))
+    helpers.raise("format", ("rotary_dim is %d, but it must be even and at most the width of a head, %d"):format(R, D))
   end
   config.rope_parameters = { rope_type = "default", rope_theta = 10000, size = R }
   return config

@@ -1,4 +1,4 @@
---- Granite 3 (IBM 2024): a Llama with factors on embeddings, scores, residuals and logits.
+--- Granite 3 (IBM 2024): a Llama with constant factors on embeddings, scores, residuals and logits.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"

@@ -1,17 +1,18 @@
 --- The architectures that luasight knows, by the `model_type` of a config.json.
 ---
 --- An architecture is a module with
----   new(config)     the network of a configuration, old or new spelling, as nn.Module with Hugging Face's module paths
----   place(name)     where a tensor of a checkpoint belongs, as module path; nil for one that is not needed; for the weight
----                   of one expert also which expert and which part of it that is, from 0
----   tied            parameter -> the parameter it shares its tensor with where the configuration says so
----   alone           where it has one, the same of the model without its head, and the `class` by which a config.json asks
----                   for it
+---   new(config)     makes the network of a configuration, in the old or new spelling, as nn.Module with the module paths of
+---                   Hugging Face
+---   place(name)     returns the module path of a checkpoint's tensor, nil for a tensor that is not needed; for the weight of
+---                   an expert also the numbers of the expert and of the part, from 0
+---   tied            maps a parameter to the one whose tensor it shares where the configuration says so
+---   alone           the architecture of the model without its head, if there is one, with the `class` that a config.json
+---                   names for it
 local helpers = require "luasight.family"
 
 local models = {}
 
----model_type -> the file that has it.
+---Maps a model_type to the file of its family.
 models.files = {}
 for model_type in ([[
   bert bloom distilbert falcon gemma gemma2 gemma3_text gpt2 gpt_neo gpt_neox gptj granite llama mamba mamba2 mistral mixtral
@@ -33,9 +34,9 @@ function models.names()
   return names
 end
 
----The architecture of a model type; one that is not there raises and says which are.
----@param model_type any  of config.json
----@param classes any?    its `architectures`: the first may be the model without its head
+---Returns the architecture of a model type; raises an error with the list of all where there is none.
+---@param model_type any  the model_type of config.json
+---@param classes any?    the `architectures` of config.json: the first may be the model without its head
 ---@return luasight.Architecture
 function models.find(model_type, classes)
   local file = models.files[model_type]
@@ -47,7 +48,7 @@ function models.find(model_type, classes)
   local names = models.names()
   local hint = "luasight has " .. table.concat(names, ", ")
   if type(model_type) ~= "string" then
-    helpers.raise("format", "there is no model_type, which says what kind of model this is", { hint = hint })
+    helpers.raise("format", "there is no model_type, which names the family of the model", { hint = hint })
   end
   helpers.raise("name", ("luasight has no model of the type %q%s"):format(model_type, helpers.near(model_type, names)),
     { hint = hint })

@@ -1,8 +1,8 @@
 --- Llama (Touvron et al. 2023, "LLaMA: Open and Efficient Foundation Language Models"), with the module paths of Hugging
---- Face. Many families are Llamas with a few changes: they take these classes over and say what differs.
+--- Face. Many families are Llamas with a few changes: they inherit these classes and define what differs.
 ---
---- Axes: B batch, T position, C width, H heads, D head width, S position
---- with those in the cache, I inner width of the MLP, V vocabulary.
+--- Axes: B batch, T position, C width, H heads, D head width, S position with those in the cache, I inner width of the MLP,
+--- V vocabulary.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
@@ -26,13 +26,13 @@ local Llama = decoder.family("Llama", {
   ForCausalLM = decoder.ForCausalLM,
 })
 
----A norm before or behind a part of a layer.
+---Makes a norm of a layer, before or behind the attention or the MLP.
 ---@param config table
 ---@param family table
----@return table  # a module on C
+---@return table  # a module for tensors of width C
 function Llama.norm(config, family) return family.RMSNorm(config.hidden_size, config.rms_norm_eps) end
 
----Which linear layers have a bias: those of q, k and v, the one behind the attention, those of the MLP.
+---Returns which linear layers have a bias: those of q, k and v, the output layer of the attention, those of the MLP.
 ---@param config table
 ---@return boolean, boolean, boolean
 function Llama.biases(config) return config.attention_bias, config.attention_bias, config.mlp_bias end
@@ -42,7 +42,7 @@ function Llama.biases(config) return config.attention_bias, config.attention_bia
 local Attention = Llama.Attention
 
 ---@param config table
----@param layer integer  from 0
+---@param layer integer  the number of the layer, from 0
 function Attention:init(config, layer) -- luacheck: ignore layer
   local C, D = config.hidden_size, config.head_dim
   local H, Hk = config.num_attention_heads, config.num_key_value_heads
@@ -56,9 +56,9 @@ function Attention:init(config, layer) -- luacheck: ignore layer
   self.o_proj = nn.Linear(H * D, C, { bias = outer })
 end
 
----Queries, keys and values as they are before they are turned.
+---Returns queries, keys and values before the rotary embedding is applied.
 ---@param x any  B T C
----@return any q, any k, any v  B H T D; k and v with the key/value heads
+---@return any q, any k, any v  # B H T D; k and v with the key/value heads
 function Attention:project(x)
   local H, Hk, D = self.num_heads, self.num_key_value_heads, self.head_dim
   return attention.split(self.q_proj(x), H, D), attention.split(self.k_proj(x), Hk, D),
@@ -66,8 +66,8 @@ function Attention:project(x)
 end
 
 ---@param x any          B T C
----@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T S;
----  cache: this layer's part; continues
+---@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T S; cache: this layer's
+---  part; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local q, k, v = self:project(x)
@@ -108,7 +108,7 @@ function DecoderLayer:init(config, layer)
 end
 
 ---@param x any          B T C
----@param options table  as the attention takes them
+---@param options table  the options of the attention
 ---@return any  # a tuple: B T C
 function DecoderLayer:forward(x, options)
   local middle = names.tap("resid_mid", x + self.self_attn(self.input_layernorm(x), options)[0]) -- B T C
@@ -129,18 +129,19 @@ function Model:init(config)
   self.rotary_emb = family.RotaryEmbedding(config.rope_parameters)
 end
 
----What the first layer reads.
----@param x any  B T C, vectors of tokens
+---Returns the input of the first layer; a family may replace it.
+---@param x any  B T C, the token embeddings
 ---@return any
 function Model:enter(x) return x end
 
----What the head reads.
----@param x any  B T C, of the last layer
+---Returns the input of the head.
+---@param x any  B T C, the output of the last layer
 ---@return any
 function Model:leave(x) return self.norm(x) end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -160,8 +161,8 @@ end
 ---@type table<string, luasight.ConfigField>
 Llama.fields = decoder.with(decoder.fields, {
   intermediate_size = { 11008, kind = "size" },
-  num_key_value_heads = { nil, kind = "size" }, -- as many as heads
-  head_dim = { nil, kind = "size" },            -- hidden_size / heads
+  num_key_value_heads = { nil, kind = "size" }, -- by default as many as heads
+  head_dim = { nil, kind = "size" },            -- by default hidden_size / heads
   hidden_act = { "silu", kind = "string" },
   rms_norm_eps = { 1e-6, kind = "number" },
   attention_bias = { false, kind = "boolean" },
@@ -169,10 +170,10 @@ Llama.fields = decoder.with(decoder.fields, {
   pad_token_id = { nil, kind = "number" },
 })
 
----Reads a configuration of a family that turns its queries and keys.
+---Reads a configuration of a family with rotary embeddings.
 ---@param given table
 ---@param fields table<string, luasight.ConfigField>
----@param rope table?  defaults: rope_theta, partial_rotary_factor
+---@param rope table?  the defaults of rope_theta and partial_rotary_factor
 ---@param aliases table<string, string>?
 ---@return table
 function Llama.read_config(given, fields, rope, aliases)
@@ -183,12 +184,12 @@ function Llama.read_config(given, fields, rope, aliases)
   return config
 end
 
----The classes of another family that is a Llama with changes.
+---Derives the classes of another family that is a Llama with changes.
 ---@param prefix string
 ---@return table
 function Llama.family(prefix) return decoder.family(prefix, Llama) end
 
----The architecture of a family.
+---Makes the architecture of a family.
 ---@param family table
 ---@param read fun(given: table): table
 ---@return luasight.Architecture

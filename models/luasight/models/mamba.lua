@@ -1,5 +1,5 @@
---- Mamba (Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces"): each channel carries a state
---- that decays and takes in as the token says.
+--- Mamba (Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces"): each channel has a state;
+--- the token decides how fast the state decays and what is added to it.
 ---
 --- Axes: B batch, T position, C width, I inner width, N size of a state, R rank of the time steps.
 local ls = require "luasight"
@@ -13,7 +13,7 @@ local norms = require "luasight.models.norms"
 
 local torch, nn = ls.torch, ls.nn
 
--- Each channel sees itself at this and the K - 1 positions before.
+-- A convolution in which each channel reads itself at the present position and the K - 1 positions before it.
 local Conv1d = nn.Module "Conv1d"
 
 ---@param channels integer
@@ -31,7 +31,8 @@ function Conv1d:extra_repr()
 end
 
 ---@param x any           B T I
----@param options table?  seen: B K-1 I, the positions before where it continues, and after it the last ones
+---@param options table?  seen: B K-1 I, the positions before x where x continues a text; the last positions are written to
+---  it
 ---@return any            # B T I
 function Conv1d:forward(x, options)
   local before, named = self.kernel - 1, { groups = self.channels }
@@ -61,8 +62,9 @@ Mamba.Conv1d._class_name = "Conv1d"
 
 -- ---- the mixer -------------------------------------------------------------------------------------------------------
 
----h[t] = exp(decay[t]) h[t - 1] + input[t], for all t at once: with P the running sum of decay, h[t] is exp(P[t]) times the
----running sum of input exp(-P). That sum is kept as a logarithm, of what is above and below 0 each, in float64.
+---Computes h[t] = exp(decay[t]) h[t - 1] + input[t] for all t at once: with P the running sum of decay, h[t] is exp(P[t])
+---times the running sum of input exp(-P). That sum is computed as a logarithm in float64, separately for the positive and
+---the negative inputs.
 ---@param decay any  B I T N, at most 0
 ---@param input any  B I T N
 ---@return any       # B I T N
@@ -88,7 +90,7 @@ function Mixer:init(config)
   self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
 end
 
----What an own model begins with: states that decay at rates 1, 2, 3 ..., and time steps spread between two bounds.
+---Initializes the mixer of a new model: states decay at rates 1, 2, 3 ..., and time steps are spread between two bounds.
 ---@param config table
 function Mixer:initialize(config)
   self.A_log:copy_(torch.arange(1, self.A_log:size(-1) + 1):log():expand_as(self.A_log))
@@ -96,10 +98,10 @@ function Mixer:initialize(config)
   local bias = self.dt_bias or self.dt_proj.bias
   local low, high = math.log(config.time_step_min), math.log(config.time_step_max)
   local dt = (bias:rand_like() * (high - low) + low):exp():clamp_min(config.time_step_floor)
-  bias:copy_(dt + (-(-dt):expm1()):log()) -- softplus undone
+  bias:copy_(dt + (-(-dt):expm1()):log()) -- the inverse of softplus
 end
 
----How many numbers a row keeps from step to step: what the convolution saw last, and the state.
+---Returns how many numbers a row keeps from step to step: the last inputs of the convolution, and the state.
 ---@return integer seen, integer state
 function Mixer:kept()
   local state = 1
@@ -107,12 +109,13 @@ function Mixer:kept()
   return self.conv1d.channels * (self.conv1d.kernel - 1), state
 end
 
----The convolution and what follows it, padding left out.
+---Applies the convolution and the activation behind it; padding is set to 0.
 ---@param x any          B T W
----@param options table  attention_mask: B T, 0 at padding; cache: this layer's part, R X; continues
----@return any, any?  # B T W; of the cache the state, a view of the shape state_shape for each row
+---@param options table  attention_mask: B T, 0 at padding; cache: this layer's part, R X; continues: x continues the text
+---  in the cache
+---@return any, any?  # B T W; the state in the cache as a view of shape state_shape for each row
 function Mixer:convolve(x, options)
-  local real = not options.continues and options.attention_mask -- a step has no padding
+  local real = not options.continues and options.attention_mask -- a step of a generation has no padding
   real = real and real:ne(0):unsqueeze(-1):to(x) -- B T 1
   local function shown(y) return real and y * real or y end
   local part, given, state = options.cache, nil, nil
@@ -126,7 +129,7 @@ function Mixer:convolve(x, options)
 end
 
 ---@param x any           B T C
----@param options table?  as of `convolve`
+---@param options table?  the options of `convolve`
 ---@return any  # B T C
 function Mixer:forward(x, options)
   local I, N, R, o = self.inner, self.state, self.rank, options or {}
@@ -159,7 +162,7 @@ function Block:init(config)
 end
 
 ---@param x any           B T C
----@param options table?  as of the mixer
+---@param options table?  the options of the mixer
 ---@return any  # a tuple: B T C
 function Block:forward(x, options)
   local y = self.mixer(self.norm(x:to { dtype = self.norm.weight.dtype }), options) -- B T C
@@ -177,7 +180,7 @@ end
 Mamba.inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T C
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options, Mamba.inputs)
@@ -191,7 +194,7 @@ local ForCausalLM = Mamba.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "backbone", "embeddings", Mamba.inputs
 ForCausalLM.final_norm, ForCausalLM.cache_axes = "norm_f", cache.of_states
 
----What the mixers keep; its size does not grow with the text.
+---Makes the cache of a generation, whose size does not depend on the length of the text.
 ---@param rows integer
 ---@return any  # L R X
 function ForCausalLM:new_cache(rows)
@@ -230,13 +233,13 @@ function Mamba.read_config(given, fields)
   local R = config.time_step_rank
   if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
   if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then
-    helpers.raise("format", ('time_step_rank is %s; it must be "auto" or a whole number above 0'):format(tostring(R)))
+    helpers.raise("format", ("time_step_rank is %s, but it must be \"auto\" or a whole number above 0"):format(tostring(R)))
   end
   config.time_step_rank = R
   return config
 end
 
----Files of the first days have another name for the embedding.
+---Translates the name that the first files have for the embedding.
 ---@param name string
 ---@return string
 function Mamba.rename(name) return (name:gsub("^(.-)embedding%.", "%1embeddings.")) end

@@ -1,5 +1,6 @@
---- Mamba-2 (Dao and Gu 2024, "Transformers are SSMs"): the channels of a head share one decay, so that the states need not be
---- written down: position s counts at t as much as what it wrote agrees with what t reads, times the decay between them.
+--- Mamba-2 (Dao and Gu 2024, "Transformers are SSMs"): the channels of a head share one decay, so the states need not be
+--- computed for each position. Position s contributes to t the product of what s writes and what t reads, times the decay
+--- from s to t.
 ---
 --- Axes: B batch, T position, C width, I inner width (H P), H heads, P head width, G groups, N size of a state.
 local ls = require "luasight"
@@ -15,12 +16,12 @@ Mamba2.Conv1d._class_name = "Conv1d"
 
 function Mamba2.RMSNorm:extra_repr() return "" end
 
--- ---- a gate and a norm in groups -------------------------------------------------------------------------------------
+-- ---- a norm in groups, with a gate -----------------------------------------------------------------------------------
 
 local RMSNormGated = nn.Module "MambaRMSNormGated"
 
 ---@param width integer
----@param group integer  width of a group
+---@param group integer  the width of a group
 ---@param eps number
 function RMSNormGated:init(width, group, eps)
   self.groups, self.group, self.eps = width / group, group, eps
@@ -46,7 +47,7 @@ local Mixer = Mamba2.Mixer
 ---@param config table
 function Mixer:init(config)
   local C, I, H, G, N = config.hidden_size, config.intermediate_size, config.num_heads, config.n_groups, config.state_size
-  local wide = I + 2 * G * N -- what goes through the convolution
+  local wide = I + 2 * G * N -- the width of the convolution
   self.inner, self.heads, self.head_dim, self.groups, self.state, self.wide = I, H, config.head_dim, G, N, wide
   self.state_shape = { H, config.head_dim, N }
   self.limit = config.time_step_limit
@@ -60,12 +61,12 @@ function Mixer:init(config)
   self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
 end
 
----What each position gets of itself and earlier ones.
----@param u any      B T I, what is written
----@param write any  B T (G N), where
----@param read any   B T (G N), from where
----@param dt any     B T H
----@param state any?  R H P N, what earlier positions left where it `continues`; written with what all leave
+---Returns what each position reads from itself and from earlier positions.
+---@param u any      B T I, the values that are written
+---@param write any  B T (G N), the direction in which each position writes
+---@param read any   B T (G N), the direction in which each position reads
+---@param dt any     B T H, the time steps
+---@param state any?  R H P N, the state after earlier positions where the text continues; the new state is written to it
 ---@param continues boolean?
 ---@return any       # B T I
 function Mixer:mix(u, write, read, dt, state, continues)
@@ -84,7 +85,7 @@ function Mixer:mix(u, write, read, dt, state, continues)
   local written = x * dt:transpose(1, 2):unsqueeze(-1) -- B H T P
   local y = (from:matmul(to:transpose(-2, -1)) * shares):matmul(written) -- B H T P
   if state then
-    local left = (P:narrow(-1, -1, 1) - P):exp():float():unsqueeze(-1) -- B H T 1, of each position at the end
+    local left = (P:narrow(-1, -1, 1) - P):exp():float():unsqueeze(-1) -- B H T 1, the decay from each position to the end
     local now = (written * left):transpose(-2, -1):matmul(to) -- B H P N
     if continues then
       y = y + from:matmul(state:transpose(-2, -1)) * P:exp():float():unsqueeze(-1)
@@ -97,7 +98,7 @@ function Mixer:mix(u, write, read, dt, state, continues)
 end
 
 ---@param x any           B T C
----@param options table?  as of `convolve`
+---@param options table?  the options of `convolve`
 ---@return any  # B T C
 function Mixer:forward(x, options)
   local I, GN, o = self.inner, self.groups * self.state, options or {}
@@ -124,13 +125,13 @@ local function read_config(given)
   local config = mamba.read_config(given, fields)
   local I, H, G = config.intermediate_size, config.num_heads, config.n_groups
   if I ~= H * config.head_dim then
-    refuse("num_heads times head_dim is %d; it must be expand times hidden_size, %d", H * config.head_dim, I)
+    refuse("num_heads times head_dim is %d, but it must be expand times hidden_size, %d", H * config.head_dim, I)
   elseif H % G ~= 0 then
-    refuse("num_heads is %d, no multiple of n_groups, %d", H, G)
+    refuse("num_heads is %d, which is no multiple of n_groups, %d", H, G)
   end
   local limit = config.time_step_limit or { 0, math.huge }
   if type(limit) ~= "table" or type(limit[1]) ~= "number" or type(limit[2]) ~= "number" then
-    refuse("time_step_limit is %s; it must be two numbers", helpers.value_text(limit))
+    refuse("time_step_limit is %s, but it must be two numbers", helpers.value_text(limit))
   end
   config.time_step_limit = limit
   return config

@@ -1,18 +1,20 @@
---- Who may look at whom: causal masks, sliding windows, padding; and the positions that follow from padding.
+--- Attention masks: which positions a position may read (causal masks, sliding windows, padding), and the numbers of
+--- positions that follow from padding.
 ---
---- Padding stands on the left. It is never looked at; a row of it sees only itself, so that it has numbers too.
+--- Padding is on the left and is not read by tokens; a padding position reads only itself, so that its row of the pattern
+--- has numbers too.
 ---
---- Axes: B batch, T position, S position that is looked at: the T and, with a cache, those before them.
+--- Axes: B batch, T position, S position that is read: the T new positions and, with a cache, those before them.
 local torch = require "luasight".torch
 
 local masks = {}
 
----@class luasight.Masks  the masks of one forward, each made once
+---@class luasight.Masks  the masks of one forward, each made when it is first needed
 local Masks = {}
 Masks.__index = Masks
 
----@param x any          B T ..., for batch, length and device
----@param options table  attention_mask: B S, 0 at padding, where there is any; cache and continues: see cache.lua
+---@param x any          B T ..., a tensor that has the batch, length and device
+---@param options table  attention_mask: B S, 0 at padding, where there is padding; cache and continues: see cache.lua
 ---@return luasight.Masks
 function masks.new(x, options)
   local mask, T = options.attention_mask, x:size(1)
@@ -21,7 +23,7 @@ function masks.new(x, options)
   return setmetatable(self, Masks)
 end
 
----Of what there is for each of the S positions, that of the T new ones.
+---Returns the part for the T new positions of a tensor that has an entry for each of the S positions.
 local function new_ones_of(self, all, axis)
   return self.continues and all:narrow(axis, self.S - self.T, self.T) or all
 end
@@ -31,14 +33,14 @@ local function count(self) -- 1 S
   return self.made.count
 end
 
----The position of each token looked at, counted from the first real one.
+---Returns the position of each token that is read, counted from the first token behind the padding.
 ---@return any  # B S or 1 S, int64
 function Masks:places()
   if self.real then return (self.real:cumsum(-1) - 1):clamp_min(0) end
   return count(self)
 end
 
----The position of each new token, counted from the first real one.
+---Returns the position of each new token, counted from the first token behind the padding.
 ---@return any  # B T or 1 T, int64
 function Masks:positions()
   if self.continues and not self.real then return self.x:new_full({ 1, 1 }, self.S - 1, { dtype = "int64" }) end
@@ -48,7 +50,7 @@ end
 local function columns(self) return self.real:unsqueeze(1):unsqueeze(2) end -- B 1 1 S
 
 local function causal(self, window)
-  if self.continues and self.real and not window then return columns(self) end -- the one new token sees all
+  if self.continues and self.real and not window then return columns(self) end -- the one new token reads all tokens
   local key = window or "all"
   if not self.made[key] then
     local to = count(self) -- 1 S
@@ -61,34 +63,35 @@ local function causal(self, window)
   return self.made[key]
 end
 
----How far each position that is looked at is behind the one that looks; below 0: before it.
+---Returns the distance of each position that is read from the one that reads it; it is negative for earlier positions.
 ---@return any  # T S, int64
 function Masks:distances()
   local to = count(self) -- 1 S
   return to - new_ones_of(self, to, 1):transpose(0, 1)
 end
 
----What lets each position see itself and earlier ones. Where there is no padding and no window it is nil: attention is
----causal by itself.
----@param window integer?  how many positions are seen, the own one included
----@return any  # B 1 T S or 1 1 T S, true where a position (row) may see another (column)
+---Returns the mask with which each position reads itself and earlier ones; nil where there is no padding and no window,
+---because attention is then causal without a mask.
+---@param window integer?  how many positions are read, the own one included
+---@return any  # B 1 T S or 1 1 T S, true where a position (row) may read another (column)
 function Masks:causal(window)
   return (self.real or window) and causal(self, window) or nil
 end
 
----The same, where nil will not do.
+---Returns the same mask as `causal` without a window, and a mask even where there is no padding.
 ---@return any  # B 1 T S or 1 1 T S
 function Masks:earlier() return causal(self) end
 
----Numbers to add to scores, and minus infinity where a position must not look.
----@param bias any  what broadcasts to B H T S
+---Returns numbers that are added to scores, with minus infinity where a position must not be read.
+---@param bias any  a tensor that broadcasts to B H T S
 ---@return any
 function Masks:biased(bias)
   local seen = causal(self)
   return torch.where(seen, bias:to(self.x), self.x:new_full({}, -math.huge))
 end
 
--- A geometric row; where the number of heads is no power of 2, every other one of the next row too.
+-- Returns the slope of each head: a geometric sequence; where the number of heads is no power of 2, it continues with every
+-- other number of the next sequence.
 local function slopes(H)
   local whole, list = 2 ^ math.floor(math.log(H) / math.log(2) + 1e-9), {}
   for i = 1, whole do list[i] = 2 ^ (-8 * i / whole) end
@@ -96,18 +99,18 @@ local function slopes(H)
   return list
 end
 
----Scores that fall with the distance, in each head at its own slope (Press et al. 2022, "Train Short, Test Long"): what a
----position gets depends on the one that is looked at alone, which softmax makes the same.
+---Returns numbers that lower scores with the distance, with another slope in each head (Press et al. 2022, "Train Short,
+---Test Long"). The number depends only on the position that is read, since softmax ignores a constant in each row.
 ---@param H integer
 ---@param device string
----@param dtype string?  in which slopes and products are rounded
+---@param dtype string?  the dtype to which slopes and products are rounded
 ---@return any  # B H 1 S
 function Masks:alibi(H, device, dtype)
   local slope = torch.tensor(slopes(H), { device = device, dtype = dtype }):view { 1, H, 1, 1 }
   return self:places():unsqueeze(1):unsqueeze(2):to { dtype = dtype or "float32" } * slope
 end
 
----What lets each position see all that are real; nil where there is no padding.
+---Returns the mask with which each position reads all positions but padding; nil where there is no padding.
 ---@return any  # B 1 S S
 function Masks:everything()
   if not self.real then return nil end

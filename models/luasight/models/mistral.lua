@@ -1,4 +1,4 @@
---- Mistral (Jiang et al. 2023, "Mistral 7B"): a Llama whose layers may see only so many positions back.
+--- Mistral (Jiang et al. 2023, "Mistral 7B"): a Llama whose layers may have a sliding window.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 
@@ -11,7 +11,7 @@ local fields = decoder.with(llama.fields, { intermediate_size = 14336, num_key_v
 
 return llama.architecture(Mistral, function(given)
   local config = llama.read_config(given, fields)
-  config.layer_types = nil -- where a file has them, they are those of another family
+  config.layer_types = nil -- a file that has layer_types has those of another family
   config.windows = decoder.windows(config, function() return true end)
   return config
 end)

@@ -1,4 +1,4 @@
---- Mixtral (Jiang et al. 2024, "Mixtral of Experts"): a Mistral with experts in the place of each MLP.
+--- Mixtral (Jiang et al. 2024, "Mixtral of Experts"): a Mistral with a mixture of experts instead of each MLP.
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local experts = require "luasight.models.experts"

@@ -1,6 +1,6 @@
---- Standard names: the words that every language model answers to, whatever its modules are called. docs/standard-names.md
---- says what each means. A family says where they lead (see lua/luasight/model/aliases.lua) or why there is no such place; what
---- stands nowhere else is a tap of that name in a forward.
+--- Standard names: names that values have in every language model, whatever its modules are called; docs/standard-names.md
+--- describes them. A family maps each name to a path in its model (see lua/luasight/model/aliases.lua) or to the reason why
+--- the model has no such value. A value that is not the input or output of a module is a tap of that name.
 local helpers = require "luasight.family"
 
 local names = {}
@@ -20,12 +20,12 @@ names.side_by_side = none "attention and MLP are added side by side, with nothin
 names.experts = none "each token is computed by experts of its own"
 
 ---@class luasight.LayerNames: table<string, luasight.Alias>
----@field attn string?       the attention
----@field heads string?      where q, k, v, scores, pattern and z are, unless in the attention
----@field mlp_pre luasight.Alias   what the activation function reads
----@field mlp_post luasight.Alias  what the last linear layer reads
+---@field attn string?       the path of the attention
+---@field heads string?      the path of the module with q, k, v, scores, pattern and z; by default the attention
+---@field mlp_pre luasight.Alias   the input of the activation function
+---@field mlp_post luasight.Alias  the input of the MLP's last linear layer
 
----The names of a layer: what is usual, and what is given.
+---Returns the names of a layer: the usual ones, and those that are given.
 ---@param given luasight.LayerNames
 ---@return table<string, luasight.Alias>
 function names.layer(given)
@@ -42,7 +42,7 @@ function names.layer(given)
   return all
 end
 
----The same with changes.
+---Returns a copy of a table of names with changes.
 ---@param all table<string, luasight.Alias>
 ---@param changes table<string, luasight.Alias>
 ---@return table<string, luasight.Alias>
@@ -53,8 +53,8 @@ function names.with(all, changes)
   return result
 end
 
----The standard names of an encoder with a head.
----@param inner string  the encoder
+---Returns the standard names of an encoder with a head.
+---@param inner string  the path of the encoder
 ---@param layers string
 ---@param head luasight.Alias
 ---@return table<string, luasight.Alias>
@@ -63,7 +63,7 @@ function names.of_encoder(inner, layers, head)
     norm = none "the last layer normalises what it gives" }
 end
 
----Names of which none is there, for one reason.
+---Returns aliases for names that the model does not have, all with one reason.
 ---@param reason string
 ---@param list string
 ---@return table<string, luasight.Alias>

@@ -1,4 +1,4 @@
---- Root mean square normalisation with the text that Hugging Face gives it (Zhang and Sennrich 2019).
+--- Root mean square norms (Zhang and Sennrich 2019), printed as Hugging Face prints them.
 local ls = require "luasight"
 local helpers = require "luasight.family"
 
@@ -6,7 +6,7 @@ local torch, nn = ls.torch, ls.nn
 
 local norms = {}
 
----x / sqrt(mean(x^2) + eps) * weight.
+---Computes x / sqrt(mean(x^2) + eps) * weight.
 ---@class luasight.models.RMSNorm: luasight.nn.RMSNorm
 local RMSNorm = nn.Module("RMSNorm", helpers.RMSNorm)
 norms.RMSNorm = RMSNorm
@@ -19,7 +19,7 @@ function RMSNorm:extra_repr()
   return ("%s, eps=%s"):format(helpers.tuple_text(self.normalized_shape), helpers.float_text(self.eps))
 end
 
----The same times 1 + weight: weights begin at 0.
+---Computes x / sqrt(mean(x^2) + eps) * (1 + weight); the weights of a new module are 0.
 ---@class luasight.models.OffsetRMSNorm: luasight.models.RMSNorm
 local OffsetRMSNorm = nn.Module("OffsetRMSNorm", RMSNorm)
 norms.OffsetRMSNorm = OffsetRMSNorm

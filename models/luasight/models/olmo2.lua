@@ -1,5 +1,5 @@
---- OLMo 2 (OLMo team 2024, "2 OLMo 2 Furious"): a Llama that normalises what attention and MLP give instead of what they
---- read, and queries and keys over all heads together.
+--- OLMo 2 (OLMo team 2024, "2 OLMo 2 Furious"): a Llama that normalizes the outputs of attention and MLP instead of their
+--- inputs, and queries and keys over all heads together.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.names"

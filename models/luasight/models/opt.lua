@@ -1,7 +1,7 @@
---- OPT (Zhang et al. 2022, "OPT: Open Pre-trained Transformer Language Models"): learned positions that begin at 2, norms
---- before or behind the parts of a layer, and vectors of tokens that may have another width than the layers.
+--- OPT (Zhang et al. 2022, "OPT: Open Pre-trained Transformer Language Models"): learned position embeddings that begin at
+--- row 2, norms before or behind attention and MLP, and token embeddings that may have another width than the layers.
 ---
---- Axes: B batch, T position, C width, E width of the vectors of tokens, H heads, D head width.
+--- Axes: B batch, T position, C width, E width of the token embeddings, H heads, D head width.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
@@ -23,7 +23,7 @@ local OPT = decoder.family("OPT", {
   ForCausalLM = decoder.ForCausalLM,
 })
 
-local FIRST = 2 -- the row of position 0
+local FIRST = 2 -- the row of position 0 in the table of positions
 
 function OPT.LearnedPositionalEmbedding:forward(positions) -- B T
   return nn.Embedding.forward(self, positions + FIRST) -- B T C
@@ -35,7 +35,7 @@ function Attention:init(config)
   local C, bias = config.hidden_size, { bias = config.enable_bias }
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
   self.pattern_dropout = config.attention_dropout
-  self.scale = 1 -- queries are scaled instead
+  self.scale = 1 -- the queries are scaled instead of the scores
   self.k_proj = nn.Linear(C, C, bias)
   self.v_proj = nn.Linear(C, C, bias)
   self.q_proj = nn.Linear(C, C, bias)
@@ -43,7 +43,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues
+---@param options table?  attention_mask: B 1 T S; cache: this layer's part; continues: the tokens continue the text in the
+---  cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
@@ -73,7 +74,7 @@ function DecoderLayer:init(config)
   self.final_layer_norm = norm(config)
 end
 
----A part of the layer with its norm and what it adds to.
+---Applies the attention or the MLP of a layer together with its norm, and adds the result to the residual stream.
 local function around(self, x, layer_norm, name, part)
   local y = decoder.dropout(self, part(self.before and layer_norm(x) or x), self.p)
   y = names.tap(name, y) + x
@@ -104,7 +105,8 @@ function Decoder:init(config)
 end
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E; cache, continues
+---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E;
+---  cache, continues: see cache.lua
 ---@return any  # a struct: last_hidden_state, B T E
 function Decoder:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
@@ -139,13 +141,13 @@ function ForCausalLM:init(config)
   self:tie_weights()
 end
 
--- The decoder is called directly: `model` itself has no output.
+-- The decoder is called directly, so the module `model` itself has no output.
 function ForCausalLM:body() return self.model.decoder end
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50272, hidden_size = 768, num_hidden_layers = 12,
   num_attention_heads = 12, tie_word_embeddings = true, ffn_dim = { 3072, kind = "size" },
   do_layer_norm_before = { true, kind = "boolean" }, _remove_final_layer_norm = { false, kind = "boolean" },
-  word_embed_proj_dim = { nil, kind = "size" }, -- hidden_size
+  word_embed_proj_dim = { nil, kind = "size" }, -- hidden_size by default
   dropout = { 0.1, kind = "share" }, activation_function = { "relu", kind = "string" },
   enable_bias = { true, kind = "boolean" }, layer_norm_elementwise_affine = { true, kind = "boolean" },
   pad_token_id = { 1, kind = "number" } })

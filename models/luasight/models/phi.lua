@@ -1,5 +1,5 @@
---- Phi (Gunasekar et al. 2023, "Textbooks Are All You Need"): attention and MLP read the same normalised vectors, side by
---- side; a part of each head is turned; all linear layers have a bias.
+--- Phi (Gunasekar et al. 2023, "Textbooks Are All You Need"): attention and MLP read the same normalized vectors in
+--- parallel; a part of each head has rotary embeddings; all linear layers have a bias.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"

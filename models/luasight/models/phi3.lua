@@ -1,5 +1,5 @@
---- Phi-3 and Phi-4 (Abdin et al. 2024, "Phi-3 Technical Report"): a Llama with one linear layer for queries, keys and values,
---- one for both branches of the MLP, and angles that are stretched channel by channel.
+--- Phi-3 and Phi-4 (Abdin et al. 2024, "Phi-3 Technical Report"): a Llama with one linear layer for queries, keys and
+--- values, one for both inputs of the MLP, and rotary angles with a factor for each channel.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local attention = require "luasight.models.attention"
@@ -67,7 +67,7 @@ local fields = decoder.with(llama.fields, { vocab_size = 32064, hidden_size = 30
   original_max_position_embeddings = { 4096, kind = "size" }, sliding_window = { 0, kind = "count" },
   resid_pdrop = { 0, kind = "share" } })
 
----Files call the scaling su or yarn, and mean what others call longrope.
+---Returns a copy of the configuration in which the scaling is called longrope; files of this family call it su or yarn.
 local function with_plain_name(given)
   local copy = {}
   for name, v in pairs(given) do copy[name] = v end

@@ -1,5 +1,5 @@
 --- Qwen2 (Yang et al. 2024, "Qwen2 Technical Report"): a Llama with biases on queries, keys and values, whose later layers
---- may see only so many positions back.
+--- may have a sliding window.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 

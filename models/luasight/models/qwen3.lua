@@ -1,4 +1,4 @@
---- Qwen3 (Yang et al. 2025, "Qwen3 Technical Report"): a Qwen2 whose queries and keys are normalised in each head.
+--- Qwen3 (Yang et al. 2025, "Qwen3 Technical Report"): a Qwen2 whose queries and keys are normalized in each head.
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes
 local qwen2 = require "luasight.models.qwen2".classes

@@ -1,4 +1,4 @@
---- Qwen3 with experts in the place of the MLPs of some or all layers (Yang et al. 2025, "Qwen3 Technical Report").
+--- Qwen3 with a mixture of experts instead of the MLPs of some or all layers (Yang et al. 2025, "Qwen3 Technical Report").
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local experts = require "luasight.models.experts"
@@ -40,7 +40,7 @@ local fields = decoder.with(qwen3.fields, { hidden_size = 2048, intermediate_siz
   moe_intermediate_size = { 768, kind = "size" }, num_experts_per_tok = { 8, kind = "size" },
   num_experts = { 128, kind = "count" }, norm_topk_prob = { false, kind = "boolean" } })
 
----Whether each layer has experts: every decoder_sparse_step-th, but not those of mlp_only_layers.
+---Returns for each layer whether it has experts: every decoder_sparse_step-th layer, but not those of mlp_only_layers.
 local function sparse_layers(config)
   local sparse, plain = {}, {}
   if config.mlp_only_layers ~= nil and type(config.mlp_only_layers) ~= "table" then

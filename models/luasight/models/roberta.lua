@@ -1,5 +1,5 @@
---- RoBERTa (Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach"): a BERT whose positions begin behind
---- the id of padding, with a head of one part.
+--- RoBERTa (Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach"): a BERT whose position numbers
+--- begin behind the id of the padding token, with a head that is one module.
 local ls = require "luasight"
 local bert = require "luasight.models.bert".classes
 local decoder = require "luasight.models.decoder"
@@ -22,7 +22,7 @@ function Embeddings:init(config)
   self.position_embeddings = nn.Embedding(config.max_position_embeddings, C, { padding_idx = config.pad_token_id })
 end
 
----Tokens of padding have no position of their own, whether a mask says so or their id.
+---Returns positions that count only tokens that are not padding, according to the mask and to the ids.
 function Embeddings:positions(see, input_ids)
   if type(input_ids) == "nil" then return see:positions() + (self.padding + 1) end
   local real = input_ids:ne(self.padding) -- B T
@@ -36,7 +36,7 @@ function Head:init(config)
   self.dense = nn.Linear(config.hidden_size, config.hidden_size)
   self.layer_norm = nn.LayerNorm(config.hidden_size, { eps = config.layer_norm_eps })
   self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
-  self.bias = helpers.empty({ config.vocab_size }, {}) -- the decoder's, where they are tied
+  self.bias = helpers.empty({ config.vocab_size }, {}) -- also the bias of self.decoder where weights are tied
 end
 
 function Head:forward(x) return self.decoder(self.layer_norm(self.dense(x):gelu())) end -- B T V

@@ -1,7 +1,7 @@
 --- Rotary position embeddings (Su et al. 2021, "RoFormer"): queries and keys are turned by angles that grow with the
---- position, and the ways to stretch these angles over longer texts.
+--- position. Several methods stretch these angles for longer texts.
 ---
---- Axes: B batch, T position, H heads, D head width, R the part of it that turns.
+--- Axes: B batch, T position, H heads, D head width, R the number of channels of a head that turn.
 local ls = require "luasight"
 local helpers = require "luasight.family"
 
@@ -13,7 +13,7 @@ local function refuse(...) helpers.raise("format", (...):format(select(2, ...)))
 
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
--- What each kind of scaling must and may say, besides rope_theta and partial_rotary_factor.
+-- The settings that each kind of scaling needs, besides rope_theta and partial_rotary_factor.
 local needs = {
   default = {},
   linear = { "factor" },
@@ -28,33 +28,33 @@ local function check(p)
   for kind in pairs(needs) do kinds[#kinds + 1] = kind end
   table.sort(kinds)
   if not needs[p.rope_type] then
-    helpers.raise("format", ("there are no rotary embeddings of the type %q%s"):format(tostring(p.rope_type),
+    helpers.raise("format", ("luasight has no rotary embeddings of the type %q%s"):format(tostring(p.rope_type),
       helpers.near(tostring(p.rope_type), kinds)), { hint = "rope_type is " .. table.concat(kinds, ", ") })
   end
   for _, name in ipairs(needs[p.rope_type]) do
     local is_list = name == "short_factor" or name == "long_factor"
     if type(p[name]) ~= (is_list and "table" or "number") then
-      refuse("rope_type %s needs %s, a %s", p.rope_type, name, is_list and "list of numbers" or "number")
+      refuse("the rope_type %s needs the setting %s, a %s", p.rope_type, name, is_list and "list of numbers" or "number")
     end
   end
 end
 
----The settings of rotary embeddings in a configuration, whichever version wrote it.
----@param config table   with head_dim and max_position_embeddings
----@param default table  rope_theta and partial_rotary_factor where nothing says them
----@param given table?   of one kind of layers, where they differ; else those of the whole
----@return table         rope_type, rope_theta, partial_rotary_factor, and what the type needs
+---Returns the settings of rotary embeddings in a configuration, whichever version of transformers wrote it.
+---@param config table   a configuration with head_dim and max_position_embeddings
+---@param default table  rope_theta and partial_rotary_factor for a configuration that does not have them
+---@param given table?   the settings of one kind of layers, where kinds differ; by default those of the whole model
+---@return table         # rope_type, rope_theta, partial_rotary_factor, and the settings that the type needs
 function rotary.read(config, default, given)
   local source = given or config.rope_scaling or config.rope_parameters or {}
-  if type(source) ~= "table" then refuse("rope_scaling is %s; it must be an object", tostring(source)) end
+  if type(source) ~= "table" then refuse("rope_scaling is %s, but it must be an object", tostring(source)) end
   local p = {}
   for name, v in pairs(source) do p[name] = v end
   p.rope_type = p.rope_type or p.type or "default"
   for _, name in ipairs { "rope_theta", "partial_rotary_factor" } do
     p[name] = p[name] or not given and config[name] or default[name] or name == "partial_rotary_factor" and 1 or nil
-    if type(p[name]) ~= "number" then refuse("%s is %s; it must be a number", name, tostring(p[name])) end
+    if type(p[name]) ~= "number" then refuse("the setting %s is %s, but it must be a number", name, tostring(p[name])) end
   end
-  if needs[p.rope_type] and #needs[p.rope_type] > 1 then -- beside the scaling it is said last, and counts
+  if needs[p.rope_type] and #needs[p.rope_type] > 1 then -- the field outside of the scaling takes precedence
     p.original_max_position_embeddings = config.original_max_position_embeddings or p.original_max_position_embeddings
       or config.max_position_embeddings
   end
@@ -70,15 +70,15 @@ end
 
 -- ---- frequencies -----------------------------------------------------------------------------------------------------
 
--- Each takes the settings, the plain wavelengths (R/2, base ^ (2i / R)), the longest position of each row plus 1 (B 1 1) and
--- the channels 0 2 4 ... (R/2); it gives frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
+-- Each function takes the settings, the plain wavelengths (R/2, base ^ (2i / R)), the longest position of each row plus 1
+-- (B 1 1), and the channels 0 2 4 ... (R/2). It returns frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
 local scalings = {}
 
 function scalings.default(_, lengths) return lengths:reciprocal(), 1 end
 
 function scalings.linear(p, lengths) return lengths:reciprocal() / p.factor, 1 end
 
--- Beyond the trained length the base grows with the length of the text.
+-- The method dynamic: in texts longer than those of training, the base grows with the length of the text.
 function scalings.dynamic(p, _, total, channels)
   local R, longest = p.size, p.max_position_embeddings
   local ratio = total:clamp_min(longest) * (p.factor / longest) - (p.factor - 1) -- B 1 1
@@ -86,17 +86,17 @@ function scalings.dynamic(p, _, total, channels)
   return base:pow(channels / R):reciprocal(), 1 -- B 1 R/2
 end
 
--- High frequencies stay, low ones are stretched, with a smooth passage between. (Llama 3.1)
+-- The method of Llama 3.1: high frequencies stay, low ones are stretched, with a smooth transition between them.
 function scalings.llama3(p, lengths)
   local plain = lengths:reciprocal()
-  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi)) -- over the trained length
+  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi)) -- turns over a text of the trained length
   local share = ((turns - p.low_freq_factor) / (p.high_freq_factor - p.low_freq_factor)):clamp(0, 1)
   return plain / p.factor * (1 - share) + plain * share, 1
 end
 
 local function yarn_growth(scale, m) return scale <= 1 and 1 or 0.1 * m * math.log(scale) + 1 end
 
--- The same idea, with the passage between two numbers of turns. (Peng et al. 2023)
+-- The method yarn (Peng et al. 2023): like llama3, with the transition between two numbers of turns.
 function scalings.yarn(p, lengths, _, channels)
   local R = p.size
   local function channel_of(turns)
@@ -115,11 +115,11 @@ function scalings.yarn(p, lengths, _, channels)
   return plain / p.factor * stretched + plain * (1 - stretched), factor or yarn_growth(p.factor, 1)
 end
 
--- Each channel has a factor of its own, others for long texts. (Ding et al. 2024)
+-- The method longrope (Ding et al. 2024): each channel has a factor of its own, and another one for long texts.
 function scalings.longrope(p, lengths, total)
   local trained = p.original_max_position_embeddings
   local function factors(name)
-    if #p[name] ~= p.size / 2 then refuse("%s has %d numbers; it must have %d", name, #p[name], p.size / 2) end
+    if #p[name] ~= p.size / 2 then refuse("the setting %s has %d numbers, but it must have %d", name, #p[name], p.size / 2) end
     return (torch.tensor(p[name], { device = lengths.device }) * lengths):reciprocal() -- R/2
   end
   local growth = p.factor or p.max_position_embeddings / trained
@@ -127,8 +127,8 @@ function scalings.longrope(p, lengths, total)
   return torch.where(total:gt(trained), factors "long_factor", factors "short_factor"), factor -- B 1 R/2
 end
 
----Whether in a text of this length all positions are turned by other angles than in one of a token less.
----@param p table?  of rotary.read, or several of these by name
+---Returns whether a text of this length turns all positions by other angles than a text that is one token shorter.
+---@param p table?  the settings of rotary.read, or several of them by name
 ---@param length integer
 ---@return boolean
 function rotary.changes(p, length)
@@ -148,24 +148,25 @@ end
 local Embedding = nn.Module "RotaryEmbedding"
 rotary.Embedding = Embedding
 
----@param parameters table  of rotary.read
+---@param parameters table  the settings of rotary.read
 function Embedding:init(parameters)
   self.parameters = parameters
-  -- Whole numbers: they go to the device of the model, and no dtype rounds them.
+  -- The channels are whole numbers, so that they move to the device of the model and no conversion of its dtype rounds
+  -- them.
   self.channels = nn.Buffer(torch.arange(0, parameters.size, 2), { persistent = false })
 end
 
----@param x any          of the dtype that is wanted
+---@param x any          a tensor of the wanted dtype
 ---@param options table  position_ids: B T
 ---@return any  # a tuple: cosines and sines, B T R each
 function Embedding:forward(x, options)
   return rotary.embed(self.parameters, self.channels, x, options.position_ids)
 end
 
----Cosines and sines of the angles, computed in float32.
----@param p table          of rotary.read
+---Returns cosines and sines of the angles, which are computed in float32.
+---@param p table          the settings of rotary.read
 ---@param channels any     0 2 4 ... (R/2)
----@param x any            of the dtype that is wanted
+---@param x any            a tensor of the wanted dtype
 ---@param positions any    B T, whole numbers
 ---@return any  # a tuple: cosines and sines, B T R each
 function rotary.embed(p, channels, x, positions)
@@ -182,26 +183,26 @@ end
 
 -- ---- turning ---------------------------------------------------------------------------------------------------------
 
----Turns pairs of channels i and i + R/2.
+---Turns the pairs of channels i and i + R/2.
 local function turn(x, cos, sin, R)
   local turned = torch.cat({ -x:narrow(-1, R / 2, R / 2), x:narrow(-1, 0, R / 2) }, -1)
   return x * cos + turned * sin
 end
 
----Turns pairs of neighbours, channels 2i and 2i + 1.
+---Turns the pairs of neighbouring channels 2i and 2i + 1.
 local function turn_neighbours(x, cos, sin, R)
   local two = x:unflatten(-1, { R / 2, 2 }) -- B H T R/2 2
   local turned = torch.stack({ -two:select(-1, 1), two:select(-1, 0) }, -1):flatten(-2) -- B H T R
   return x * cos + turned * sin
 end
 
----Queries and keys, the first R channels of each head turned by the angles of its position.
+---Returns queries and keys with the first R channels of each head turned by the angles of its position.
 ---@param q any         B H T D
 ---@param k any         B H T D
 ---@param rotation any  a tuple: cosines and sines, B T R each
 ---@param R integer
 ---@param D integer
----@param neighbours boolean?  pairs are neighbours, not R/2 apart
+---@param neighbours boolean?  true: a pair is two neighbouring channels; else they are R/2 apart
 ---@return any q, any k
 function rotary.apply(q, k, rotation, R, D, neighbours)
   local cos, sin = rotation[0]:unsqueeze(1), rotation[1]:unsqueeze(1) -- B 1 T R

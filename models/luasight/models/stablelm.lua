@@ -1,5 +1,5 @@
---- StableLM (Bellagente et al. 2024, "Stable LM 2 1.6B Technical Report"): a Llama with LayerNorms, a part of each head
---- turned, and where it is asked for attention and MLP side by side and a norm for each head.
+--- StableLM (Bellagente et al. 2024, "Stable LM 2 1.6B Technical Report"): a Llama with LayerNorms and rotary embeddings on
+--- a part of each head; settings can put attention and MLP in parallel and add a norm for each head.
 local ls = require "luasight"
 local decoder = require "luasight.models.decoder"
 local llama = require "luasight.models.llama".classes

@@ -1,5 +1,5 @@
---- StarCoder2 (Lozhkov et al. 2024, "StarCoder 2 and The Stack v2"): a Llama with LayerNorms, biases, a plain MLP, and layers
---- that may see only so many positions back.
+--- StarCoder2 (Lozhkov et al. 2024, "StarCoder 2 and The Stack v2"): a Llama with LayerNorms, biases, an MLP without a
+--- gate, and layers that may have a sliding window.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local decoder = require "luasight.models.decoder"

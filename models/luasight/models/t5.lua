@@ -1,7 +1,8 @@
---- T5 (Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"), 1.0 and 1.1:
---- an encoder, a decoder that looks at what the encoder gives, and scores that depend on the distance, learned.
+--- T5 (Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"), 1.0 and
+--- 1.1: an encoder, a decoder that reads the encoder's output, and learned scores for distances.
 ---
---- Axes: B batch, T position of the decoder or encoder, S position looked at, C width, H heads, D head width, V vocabulary.
+--- Axes: B batch, T position of the decoder or encoder, S position that is read, C width, H heads, D head width, V
+--- vocabulary.
 local ls = require "luasight"
 local activations = require "luasight.models.activations"
 local arguments = require "luasight.models.arguments"
@@ -26,17 +27,18 @@ local function norm(config) return LayerNorm(config.d_model, config.layer_norm_e
 
 -- ---- distances -------------------------------------------------------------------------------------------------------
 
----Which of the learned numbers a distance takes: small ones have one each, longer ones share them, ever more.
----@param distance any         T S, where is looked at minus where from
----@param both_ways boolean     whether later positions are told from earlier ones
+---Returns the bucket of each distance, which selects a learned number: each small distance has a bucket of its own, longer
+---ones share buckets that grow.
+---@param distance any         T S, the position that is read minus the one that reads
+---@param both_ways boolean     whether later positions have other buckets than earlier ones
 ---@param buckets integer
----@param furthest integer      from here on there is one bucket
+---@param furthest integer      all distances from here on share the last bucket
 ---@return any  # T S
 local function bucket_of(distance, both_ways, buckets, furthest)
   if both_ways then buckets = math.floor(buckets / 2) end
   local far = both_ways and distance:abs() or (-distance):clamp_min(0) -- T S
   local exact = math.floor(buckets / 2)
-  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact) -- of the way to the furthest
+  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact) -- a share of the furthest distance
   local coarse = ((share * (buckets - exact)):to { dtype = "int64" } + exact):clamp_max(buckets - 1)
   local bucket = torch.where(far:lt(exact), far, coarse)
   return both_ways and bucket + distance:gt(0) * buckets or bucket
@@ -47,7 +49,8 @@ end
 local Attention = nn.Module("T5Attention", attention.Attention)
 
 ---@param config table
----@param role { is_decoder: boolean, has_bias: boolean, crosses: boolean? }  crosses: looks at what the encoder gives
+---@param role { is_decoder: boolean, has_bias: boolean, crosses: boolean? }  crosses: the attention reads the encoder's
+---  output
 function Attention:init(config, role)
   local C, H, D = config.d_model, config.num_heads, config.d_kv
   self.num_heads, self.head_dim, self.scale, self.is_causal = H, D, 1, false
@@ -62,7 +65,7 @@ function Attention:init(config, role)
   if role.has_bias then self.relative_attention_bias = nn.Embedding(self.buckets, H) end
 end
 
----The learned numbers for all distances, and minus infinity where a position must not look.
+---Returns the learned numbers for all distances, with minus infinity where a position must not be read.
 ---@param distance any  T S
 ---@param mask any      booleans that broadcast to B H T S, or nil
 ---@return any          # 1 H T S or B H T S
@@ -73,9 +76,9 @@ function Attention:bias(distance, mask)
 end
 
 ---@param x any           B T C
----@param options table?  key_value_states: B S C, what is looked at unless x itself; position_bias: numbers to add to scores,
----  B H T S; attention_mask and distance, T S, of which the first layer makes the bias of all; cache: this layer's part, of
----  an attention that crosses filled once; continues
+---@param options table?  key_value_states: B S C, the states that are read, by default x; position_bias: numbers that are
+---  added to the scores, B H T S; attention_mask and distance, T S, from which the first layer makes the bias for all
+---  layers; cache: this layer's part, which an attention to the encoder fills once; continues
 ---@return any  # a tuple: B T C, and the bias
 function Attention:forward(x, options)
   local o = options or {}
@@ -178,8 +181,8 @@ function Block:init(config, role)
 end
 
 ---@param x any           B T C
----@param options table?  of the self-attention
----@param cross table?    of the attention to the encoder
+---@param options table?  the options of the self-attention
+---@param cross table?    the options of the attention to the encoder
 ---@return any  # a tuple: B T C, and the bias of the self-attention
 function Block:forward(x, options, cross)
   local attended = self.layer[0](x, options)
@@ -193,7 +196,7 @@ end
 local Stack = nn.Module "T5Stack"
 
 ---@param config table
----@param count integer       of blocks
+---@param count integer       the number of blocks
 ---@param is_decoder boolean
 function Stack:init(config, count, is_decoder)
   self.is_decoder = is_decoder
@@ -209,8 +212,9 @@ local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_
   "cache", "encoder_cache", "continues" }
 
 ---@param input_ids any     B T, or nil where inputs_embeds is given
----@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; for a decoder encoder_hidden_states: B S
----  C, encoder_attention_mask: B S, cache, encoder_cache: keys and values of the encoder's positions, continues
+---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; for a decoder also
+---  encoder_hidden_states: B S C, encoder_attention_mask: B S, cache, encoder_cache (keys and values of the encoder's
+---  positions), continues
 ---@return any  # a struct: last_hidden_state, B T C
 function Stack:forward(input_ids, options)
   input_ids, options = arguments.read(stack_inputs, input_ids, options)
@@ -226,7 +230,7 @@ function Stack:forward(input_ids, options)
     seen = see:everything()
   end
   local of_encoder = { cache = options.encoder_cache, continues = options.continues }
-  local inner = { attention_mask = seen, distance = see:distances() } -- of the first block, which gives the bias of all
+  local inner = { attention_mask = seen, distance = see:distances() } -- the first block makes the bias for all
   for i, block in self.block:each() do
     local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }
@@ -256,11 +260,11 @@ function ForConditionalGeneration:init(config)
   self:tie_weights()
 end
 
----Encoder, decoder and head share the vectors of tokens, where the configuration says so.
+---Makes encoder, decoder and head share the token embeddings, where the configuration says so.
 function ForConditionalGeneration:tie_weights() decoder.tie(self) end
 
 ---@param input_ids any   B S, or nil where inputs_embeds is given
----@param options table?  attention_mask: B S, 0 at padding; decoder_input_ids: B T, the first token unless given;
+---@param options table?  attention_mask: B S, 0 at padding; decoder_input_ids: B T, by default the start token;
 ---  decoder_attention_mask: B T; inputs_embeds: B S C
 ---@return any  # a struct: logits, B T V
 function ForConditionalGeneration:forward(input_ids, options)
@@ -281,16 +285,16 @@ function ForConditionalGeneration:forward(input_ids, options)
   return helpers.struct { { "logits", self.lm_head(x) } } -- B T V
 end
 
----The token that each text of the decoder begins with: a generation reads its input with the encoder.
+---Returns the token with which each text of the decoder begins; the encoder reads the input of a generation.
 ---@return integer
 function ForConditionalGeneration:start_token()
   return self.config.decoder_start_token_id or self.config.pad_token_id
 end
 
----Keys and values of the encoder's positions, then those of the decoder's.
+---Makes a cache for the keys and values of the encoder's positions, followed by those of the decoder's.
 ---@param rows integer
----@param length integer  of the decoder's longest text
----@param read integer    positions of the encoder
+---@param length integer  the length of the decoder's longest text
+---@param read integer    the number of positions of the encoder
 ---@return any  # L 2 R H N D
 function ForConditionalGeneration:new_cache(rows, length, read)
   local c = self.config
@@ -306,7 +310,7 @@ local fields = {
   d_kv = { 64, kind = "size" },
   d_ff = { 2048, kind = "size" },
   num_layers = { 6, kind = "size" },
-  num_decoder_layers = { nil, kind = "size" }, -- as many
+  num_decoder_layers = { nil, kind = "size" }, -- by default as many as num_layers
   num_heads = { 8, kind = "size" },
   relative_attention_num_buckets = { 32, kind = "size" },
   relative_attention_max_distance = { 128, kind = "size" },
@@ -322,7 +326,8 @@ local fields = {
 local aliases = { hidden_size = "d_model", num_attention_heads = "num_heads", num_hidden_layers = "num_layers",
   head_dim = "d_kv" }
 
----Version 1.1 does not scale what the head reads; old files say so by not tying it, and mean the scale alone.
+---Reads a configuration. Version 1.1 does not scale the input of the head. Old files say this by tie_word_embeddings = false,
+---which in them says nothing about shared weights.
 local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, { "is_decoder", "quantization_config" })
@@ -331,14 +336,14 @@ local function read_config(given)
   local gate, act = config.feed_forward_proj:match "^(gated)%-([%w_]+)$"
   act = act or config.feed_forward_proj:match "^[%w_]+$"
   if not act then
-    helpers.raise("format", ("feed_forward_proj is %q; it is the name of an activation, with gated- before it or not")
+    helpers.raise("format", ("feed_forward_proj is %q, but it must be the name of an activation, which may begin with gated-")
       :format(config.feed_forward_proj))
   end
   config.is_gated_act, config.dense_act_fn = gate ~= nil, gate and act == "gelu" and "gelu_new" or act
   return config
 end
 
----What training begins with (as the authors' code has it).
+---Initializes a model for training, as the authors' code does.
 local function initialize(net)
   local c = net.config
   local function normal(t, std) nn.init.normal_(t, { mean = 0, std = c.initializer_factor * std }) end
@@ -354,9 +359,9 @@ end
 
 local t5 = { tied = ForConditionalGeneration.tied }
 
----A T5 with random weights.
+---Makes a T5 with random weights.
 ---@param config table
----@return table # an nn.Module
+---@return table  # an nn.Module
 function t5.new(config)
   local net = ForConditionalGeneration(read_config(config))
   if net.lm_head.weight.device ~= "meta" then torch.no_grad(initialize, net) end
@@ -366,7 +371,7 @@ end
 ---@param name string
 ---@return string?
 function t5.place(name)
-  if name:find "EncDecAttention%.relative_attention_bias" then return nil end -- nothing reads it
+  if name:find "EncDecAttention%.relative_attention_bias" then return nil end -- Hugging Face's model does not read it
   return name
 end
 

@@ -1,21 +1,21 @@
---- Beam search, step for step as transformers does it: of each prompt the k best texts go on, and the k best that have ended
---- are kept.
+--- Beam search with the steps of transformers: for each prompt, the k best unfinished texts are continued, and the k best
+--- finished ones are kept.
 ---
---- B prompts, k beams, R = B k rows of the run, K candidates, N all tokens there can be, V vocabulary.
+--- Axes: B prompts, k beams, R = B k rows of the run, K candidates, N the largest number of tokens, V vocabulary.
 local torch = require "luasight.tensor.torch"
 
 local beams = {}
 
-local NEVER = -1e9 -- the score of what cannot be chosen, as in transformers
+local NEVER = -1e9 -- the score of a candidate that cannot be chosen, as in transformers
 
 ---@class luasight.Beams
 ---@field run luasight.GenerationRun
----@field scores any    B k, of the texts that go on: the sum of log probabilities
----@field texts any     B k N, those that have ended, the best first
----@field ended any     B k, which of them are there
----@field ranks any     B k, their scores, length_penalty in them
----@field lengths any   B k, their new tokens
----@field hope any      B 1, whether a text that goes on could still become one of the best
+---@field scores any    B k, the sums of log probabilities of the unfinished texts
+---@field texts any     B k N, the finished texts, the best first
+---@field ended any     B k, which of the k places have a finished text
+---@field ranks any     B k, the scores of the finished texts, with length_penalty applied
+---@field lengths any   B k, the numbers of new tokens of the finished texts
+---@field hope any      B 1, whether an unfinished text could still become one of the best
 local Beams = {}
 Beams.__index = Beams
 
@@ -26,36 +26,36 @@ function beams.new(run)
   local B = run.rows / k
   local function filled(value, dtype) return torch.full({ B, k }, value, { dtype = dtype, device = device }) end
   local scores = filled(NEVER, "float32")
-  scores[":, 0"] = 0 -- at first all beams are the prompt: one of them has the candidates
+  scores[":, 0"] = 0 -- at first all beams are the prompt, and only one of them has candidates
   return setmetatable({ run = run, scores = scores, texts = run.ids:view(B, k, -1), ended = filled(false, "bool"),
     ranks = filled(NEVER, "float32"), lengths = filled(0, "int64"),
     hope = torch.ones({ B, 1 }, { dtype = "bool", device = device }) }, Beams)
 end
 
----`x:index_select(0, at + b * of)`: of each prompt's elements those at the places `at`.
+---Returns, for each prompt, the elements of x at the positions `at`: `x:index_select(0, at + b * of)`.
 local function pick(x, at, of) -- B of ..., B n -> B n ...
   local B, n = at.shape[0], at.shape[1]
   local flat = (at + torch.arange(0, B * of, of, { device = at.device }):unsqueeze(1)):flatten()
   return x:flatten(0, 1):index_select(0, flat):unflatten(0, { B, n })
 end
 
----The K best ways to go on: scores, the row each one comes from, the texts.
+---Returns the K best continuations: their scores, the beams that they continue, and their texts.
 local function candidates(self, scores) -- B k V
   local run, s = self.run, self.run.settings
   local k, V = s.num_beams, scores.shape[2]
   local K = math.min(math.max(2, 1 + #s.ends) * k, k * V)
   local best, at = (scores + self.scores:unsqueeze(-1)):flatten(1):topk(K, 1) -- B K
-  local from = at:div(V, { rounding_mode = "floor" }) -- B K, which beam
+  local from = at:div(V, { rounding_mode = "floor" }) -- B K, the beam of each candidate
   local texts = pick(run.ids:unflatten(0, { scores.shape[0], k }), from, k) -- B K N
   texts:select(2, run.length):copy_(at:remainder(V))
   return best, from, texts
 end
 
----Keeps the candidates that have ended and are better than what was kept.
+---Keeps the candidates that have ended and are better than the texts kept so far.
 local function keep_ended(self, best, texts, ends)
   local run, s = self.run, self.run.settings
   local k, new = s.num_beams, run.step + 1
-  local now = ends:clone() -- only the k best candidates count
+  local now = ends:clone() -- only the k best candidates are kept
   now:narrow(1, k, now.shape[1] - k):fill_(false)
   local ranks = best / new ^ s.length_penalty
   local closed = self.hope:logical_not()
@@ -68,7 +68,8 @@ local function keep_ended(self, best, texts, ends)
   self.lengths = torch.cat({ self.lengths, torch.full_like(best, new, { dtype = "int64" }) }, 1):gather(1, order)
 end
 
----Whether a text that goes on can come to be one of the best: an estimate, unless early_stopping is "never".
+---Updates whether an unfinished text can still become one of the best; this is an estimate unless early_stopping is
+---"never".
 local function update_hope(self)
   local run, s = self.run, self.run.settings
   local length = s.early_stopping == "never" and s.length_penalty > 0 and run.steps or run.step
@@ -77,7 +78,7 @@ local function update_hope(self)
   self.hope = self.hope:logical_and(possible:gt(worst):any(1, true))
 end
 
----The rows of the cache in another order. A tensor of its own: what a trace saved of the old one stays as it was.
+---Reorders the rows of the cache into a new tensor, so that what a trace saved of the old cache stays unchanged.
 local function reorder(run, rows)
   if torch.equal(rows, torch.arange(run.rows, { device = rows.device })) then return end
   local axes, moved = run.axes, run.cache:new_empty(run.cache.shape)
@@ -87,7 +88,7 @@ local function reorder(run, rows)
   run.cache = moved
 end
 
----Appends one token to every beam. Gives whether the search goes on.
+---Appends one token to every beam; returns whether the search continues.
 ---@param run luasight.GenerationRun
 ---@param scores any  R V, log probabilities
 ---@return boolean
@@ -115,7 +116,7 @@ function Beams:append(run, scores)
   return true
 end
 
----The best texts of each prompt.
+---Returns the best texts of each prompt.
 ---@return any  # B num_return_sequences, T + new
 function Beams:text()
   local run = self.run

@@ -1,6 +1,6 @@
---- From the scores of the last position to token ids: penalties, filters, draws. Always all rows at once.
+--- Chooses token ids from the scores of the last position: penalties, filters and random draws, for all rows at once.
 ---
---- R rows, S tokens so far, V vocabulary.
+--- Axes: R rows, S tokens so far, V vocabulary.
 local bit = require "bit"
 local torch = require "luasight.tensor.torch"
 
@@ -8,10 +8,10 @@ local choose = {}
 
 -- ---- scores ----------------------------------------------------------------------------------------------------------
 
----What does not depend on sampling: repetition_penalty, and no end before min_new_tokens.
+---Applies the settings that do not depend on sampling: repetition_penalty, and min_new_tokens, before which no text ends.
 ---@param scores any            R V, float32
----@param history any           R S, the real tokens so far; needed for repetition_penalty
----@param too_short boolean     whether the text must not end here
+---@param history any           R S, the tokens so far without padding; needed for repetition_penalty
+---@param too_short boolean     whether no text may end at this step
 ---@param s luasight.GenerationSettings
 ---@return any  # R V
 function choose.adjust(scores, history, too_short, s)
@@ -26,11 +26,11 @@ function choose.adjust(scores, history, too_short, s)
   return scores
 end
 
----What sampling draws from: the scores by temperature, then top_k, then top_p, -inf at tokens that cannot come. Where few
----can, only these are there, the best first.
+---Returns the scores from which sampling draws: divided by temperature, then filtered by top_k and top_p; an excluded token
+---has -inf. Where few tokens are left, only their scores are returned, the best first.
 ---@param scores any  R V
 ---@param s luasight.GenerationSettings
----@return any scores, any? ids  # R n each; ids nil: all tokens, in order
+---@return any scores, any? ids  # R n each; where ids is nil, the scores of all tokens in order
 function choose.filter(scores, s)
   if s.temperature ~= 1 then scores = scores / s.temperature end
   local k, ids = s.top_k, nil
@@ -38,12 +38,12 @@ function choose.filter(scores, s)
     local best, at = scores:topk(k, 1)
     local least = best[":, -1:"]
     local n = scores:ge(least):sum(1):max():item()
-    if n > k then best, at = scores:topk(n, 1) end -- of equal scores all or none
+    if n > k then best, at = scores:topk(n, 1) end -- of several equal scores, all or none are kept
     scores, ids = n > k and best:masked_fill(best:lt(least), -math.huge) or best, at
   end
   if s.top_p < 1 then
     if not ids then scores, ids = scores:sort(1, true) end
-    local worse = scores:softmax(-1):flip(1):cumsum(-1):flip(1) -- the probability of each and of all behind it
+    local worse = scores:softmax(-1):flip(1):cumsum(-1):flip(1) -- the probability of each token and of all behind it
     local beyond = worse:le(1 - s.top_p)
     beyond[":, 0"] = false
     scores = scores:masked_fill(beyond, -math.huge)
@@ -55,7 +55,7 @@ end
 
 local A, B, C = 0x9E3779B97F4A7C15ULL, 0xBF58476D1CE4E5B9ULL, 0x94D049BB133111EBULL
 
----A 64-bit number that looks random, of one that counts (SplitMix64).
+---Returns a 64-bit number that looks random, made of a counter (SplitMix64).
 local function mix(z)
   z = z + A
   z = bit.bxor(z, bit.rshift(z, 30)) * B
@@ -63,8 +63,8 @@ local function mix(z)
   return bit.bxor(z, bit.rshift(z, 31))
 end
 
----A number from 0 to 1 (excluded) for each row, of seed, row and step alone: there is no state that other draws could move,
----and a row gets the same numbers in every batch where it has the same place.
+---Returns a number from 0 to 1 (excluded) for each row, which depends on the seed, the row and the step alone: other draws
+---do not change it, and a row gets the same numbers in every batch in which it has the same position.
 ---@param seed integer
 ---@param rows integer
 ---@param step integer
@@ -75,14 +75,14 @@ function choose.uniform(seed, rows, step)
   return list
 end
 
----A seed of libtorch's own generator, so that torch.manual_seed settles it.
+---Returns a seed drawn from libtorch's own generator, so that torch.manual_seed determines it.
 ---@return integer
 function choose.seed() return torch.randint(0, 2 ^ 53, { 1 }, { dtype = "int64" }):item() end
 
----One token of each row, by its probability: the first at which the sum of probabilities goes beyond the row's number.
+---Draws one token for each row by its probability: the first at which the sum of probabilities exceeds the row's number.
 ---@param scores any        R n
----@param ids any?          R n; nil: the places are the tokens
----@param numbers number[]  from 0 to 1 (excluded), for each row
+---@param ids any?          R n; nil: the positions are the token ids
+---@param numbers number[]  a number from 0 to 1 (excluded) for each row
 ---@return any  # R
 function choose.draw(scores, ids, numbers)
   local sums = scores:double():softmax(-1):cumsum(-1) -- R n

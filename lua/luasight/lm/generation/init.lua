@@ -1,14 +1,14 @@
---- Text generation: a run that is driven step by step, by a trace or by the plain loop at the end.
+--- Text generation: a run that is driven step by step, by a trace or by the loop at the end of this file.
 ---
 ---     local run = generation.start(net, settings, { input_ids = ids, attention_mask = mask })
 ---     local arguments = run:arguments()
 ---     while arguments do arguments = run:advance(net(arguments).logits) end
 ---     local text = run:text()
 ---
---- Step 0 reads the prompt; with a cache each later one reads one token. Row b of the prompt is row b k .. b k + k - 1 of the
---- run, where k is num_beams or num_return_sequences.
+--- Step 0 reads the prompt; with a cache, each later step reads one token. Row b of the prompt has the rows b k .. b k + k
+--- - 1 of the run, where k is num_beams or num_return_sequences.
 ---
---- Axes: B prompts, R rows of the run, T prompt, S tokens so far, N all tokens there can be, V vocabulary.
+--- Axes: B prompts, R rows of the run, T prompt, S tokens so far, N the largest number of tokens, V vocabulary.
 local beams = require "luasight.lm.generation.beams"
 local binding = require "luasight.ffi"
 local choose = require "luasight.lm.generation.choose"
@@ -22,10 +22,11 @@ local generation = { names = settings.names, settings = settings.read, lengths =
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 
----`t:narrow(axis, 0, length)` as a handle behind which no bytes are counted: they are the cache's, which is counted once.
+---Returns `t:narrow(axis, 0, length)` as a handle whose bytes are not counted: they belong to the cache, which is counted
+---once.
 local function first(t, axis, length) return operators.call_view(operators.get "narrow", t, axis, 0, length) end
 
----Room for N tokens, with the prompt in it.
+---Returns a tensor for N tokens that begins with the prompt.
 local function with_room(prompt, N, fill) -- R T -> R N
   local room = prompt:new_full({ prompt:size(0), N }, fill)
   first(room, 1, prompt:size(1)):copy_(prompt)
@@ -35,25 +36,25 @@ end
 -- ---- the run ---------------------------------------------------------------------------------------------------------
 
 ---@class luasight.GenerationRun
----@field rows integer    rows that the model runs
----@field steps integer   most steps there can be
----@field step integer    steps that came
+---@field rows integer    the number of rows that the model runs
+---@field steps integer   the largest number of steps
+---@field step integer    the number of steps that have run
 ---@field prompt integer  T
 ---@field length integer  S
 ---@field settings luasight.GenerationSettings
----@field least integer   new tokens before which no text ends
+---@field least integer   the number of new tokens before which no text ends
 ---@field ids any         R N
----@field mask any        R N, 1 at real tokens; nil where nothing is padded
+---@field mask any        R N, 0 at padding; nil where there is no padding
 ---@field net table        the network
----@field encoded table?    what the encoder reads, where there is one: input_ids and attention_mask, R positions
----@field offset integer    positions of it, which stand first in the cache
+---@field encoded table?    the input of the encoder, where there is one: input_ids and attention_mask, R positions
+---@field offset integer    the number of the encoder's positions, which are the first in the cache
 ---@field cache any       see models/cache.lua; nil: each step reads the whole text
----@field axes luasight.CacheAxes  of the cache
----@field pads table<integer, true>?  how many tokens of padding rows have; nil: no length makes the cache useless
----@field endings any     the ids that end a text; nil where there is none
----@field ended any       R, true where the text has ended; nil: none can, or there are beams
----@field before any      R, true where it had ended before the last step
----@field seed integer?   of sampling
+---@field axes luasight.CacheAxes  the axes of the cache
+---@field pads table<integer, true>?  the numbers of padding tokens in rows; nil: the cache serves texts of any length
+---@field endings any     the ids that end a text; nil where there are none
+---@field ended any       R, true where the text has ended; nil: no text can end, or there are beams
+---@field before any      R, true where the text had ended before the last step
+---@field seed integer?   the seed of sampling
 ---@field over boolean?
 ---@field beams luasight.Beams?
 local Run = {}
@@ -67,15 +68,15 @@ local function pads_of(mask, T)
   return pads
 end
 
----Begins a generation; the model has yet to run.
----@param net table                              the network; `new_cache` makes its cache, where it has one
+---Begins a generation; the model has not run yet.
+---@param net table                              the network; its method `new_cache`, if there is one, makes the cache
 ---@param s luasight.GenerationSettings
----@param inputs { input_ids: any, attention_mask: any? }  B T; int64 ids, 0 in the mask at padding, which stands on the left
+---@param inputs { input_ids: any, attention_mask: any? }  B T; int64 ids; the mask is 0 at padding, which is on the left
 ---@return luasight.GenerationRun
 function generation.start(net, s, inputs)
   for name in pairs(inputs) do
     if name ~= "input_ids" and name ~= "attention_mask" then
-      refuse(("a generation cannot begin with %s"):format(tostring(name)), "input_ids, and attention_mask for padded rows")
+      refuse(("a generation has no input %s"):format(tostring(name)), "its inputs are input_ids and attention_mask")
     end
   end
   local ids, mask = inputs.input_ids, inputs.attention_mask
@@ -85,7 +86,7 @@ function generation.start(net, s, inputs)
     ids = ids:repeat_interleave(k, 0)
     mask = mask and mask:repeat_interleave(k, 0)
   end
-  if net.start_token then -- an encoder reads the prompt
+  if net.start_token then -- the network has an encoder, which reads the prompt
     encoded = { input_ids = ids, attention_mask = mask }
     ids, mask = ids:new_full({ ids:size(0), 1 }, net:start_token()), nil
   end
@@ -109,7 +110,7 @@ function generation.start(net, s, inputs)
   return run
 end
 
----Whether what is in the cache does not serve a text of this length.
+---Returns whether the cache does not serve a text of this length, so that the text has to be read again.
 local function rereads(run)
   for pad in pairs(run.pads or {}) do
     if run.net:rereads(run.length - pad) then return true end
@@ -117,7 +118,7 @@ local function rereads(run)
   return false
 end
 
----What the model is given in the step to come.
+---Returns the arguments of the model for the next step.
 ---@return table  # input_ids, attention_mask where rows are padded, cache and continues where there is a cache
 function Run:arguments()
   local S, continues = self.length, self.cache and self.step > 0 and not rereads(self) or nil
@@ -134,14 +135,14 @@ function Run:arguments()
   }
 end
 
----The real tokens so far; in the place of padding a token that stands in the row anyway.
+---Returns the tokens so far; in place of padding it has a token that the row contains anyway.
 local function history(run) -- R S
   local ids = first(run.ids, 1, run.length)
   if not run.mask then return ids end
   return torch.where(first(run.mask, 1, run.length):ne(0), ids, ids[":, -1:"])
 end
 
----The scores of the next token, adjusted but not yet filtered.
+---Returns the scores of the next token, adjusted but not yet filtered.
 local function scores_of(run, logits) -- R T V -> R V
   local s, last = run.settings, logits:select(1, -1)
   if run.beams then last = last:float():log_softmax(-1)
@@ -149,7 +150,7 @@ local function scores_of(run, logits) -- R T V -> R V
   return choose.adjust(last, s.repetition_penalty ~= 1 and history(run) or nil, run.step < run.least, s)
 end
 
----Which rows of `ids` (R S) a stop string ends, as a list of numbers for a tensor; nil where none does.
+---Returns which rows of `ids` (R S) a stop string ends, as a list of numbers for a tensor; nil where no row ends.
 local function stopped(run, ids)
   local s, found = run.settings, nil
   local reach = math.min(pieces.reach(s.stop_strings), ids:size(1))
@@ -161,7 +162,7 @@ local function stopped(run, ids)
   return found and flags or nil
 end
 
----Which rows end with the last of these tokens.
+---Returns which rows end with the last of these tokens.
 ---@param ids any  R S
 ---@return any     # R, booleans; nil where no text can end
 function Run:endings_of(ids)
@@ -184,7 +185,7 @@ local function next_of_rows(run, scores)
   return choose.draw(left, ids, choose.uniform(run.seed, run.rows, run.step))
 end
 
----Appends one token to every row. Gives whether a text goes on.
+---Appends one token to every row; returns whether any text continues.
 local function append(run, logits)
   local scores = scores_of(run, logits)
   if run.beams then return run.beams:append(run, scores) end
@@ -199,27 +200,27 @@ local function append(run, logits)
   return run.step < run.steps and not run.ended:all():item()
 end
 
----Takes the logits of the step that ran.
----@param logits any  R T V; the last position counts
----@return table?     # what the next step is given; nil: the text is done
+---Takes the logits of the step that has run, and appends the tokens.
+---@param logits any  R T V; those of the last position are used
+---@return table?     # the arguments for the next step; nil: all texts have ended
 function Run:advance(logits)
-  if self.over then binding.raise("state", "this generation is over") end
+  if self.over then binding.raise("state", "this generation has already ended") end
   local goes_on = torch.no_grad(append, self, logits)
   self.over = not goes_on
   return goes_on and self:arguments() or nil
 end
 
----The prompt with the new tokens; rows that ended early are filled with the pad token.
+---Returns the prompt with the new tokens; rows that ended early are filled with the pad token.
 ---@return any  # B num_return_sequences, T + new
 function Run:text()
   if self.beams then return self.beams:text() end
   return first(self.ids, 1, self.length)
 end
 
----The tokens that the last step brought, one for each row; false where the text had ended before.
+---Returns the tokens of the last step, one for each row; false for a text that had ended before.
 ---@return (integer|false)[]
 function Run:new_tokens()
-  if self.beams then refuse("a search with beams has no tokens before it is over", "num_beams = 1") end
+  if self.beams then refuse("a search with beams has no tokens before it has ended", "use num_beams = 1") end
   local ids, ended = self.ids:select(1, self.length - 1):tolist(), self.before and self.before:tolist()
   for i = 1, ended and #ids or 0 do
     if ended[i] then ids[i] = false end
@@ -229,7 +230,7 @@ end
 
 -- ---- without a trace -------------------------------------------------------------------------------------------------
 
----Runs the model once; gives its logits, where the network can those of the last position only.
+---Runs the model once; returns its logits, only those of the last position where the network can.
 local function forward(net, arguments)
   if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
   return record.run(net, arguments).logits
@@ -247,15 +248,15 @@ function generation.generate(net, s, inputs)
   return run:text()
 end
 
----Runs a generation of one text step by step: `for id, text in ...`. The text is that of whole characters: "" while one is
----not complete, and for special tokens; nil where there is no tokenizer.
+---Iterates over the steps of a generation of one text: `for id, text in ...`. The text has whole characters only: it is ""
+---while a character is not complete and for special tokens, and nil where there is no tokenizer.
 ---@param net table
 ---@param s luasight.GenerationSettings
 ---@param inputs { input_ids: any, attention_mask: any? }
 ---@return fun(): integer?, string?
 function generation.stream(net, s, inputs)
   local run = generation.start(net, s, inputs)
-  if run.beams or run.rows > 1 then refuse("a stream gives one text, not several", "generate gives all of them at once") end
+  if run.beams or run.rows > 1 then refuse("a stream generates one text, not several", "use model:generate for several") end
   local arguments, text = run:arguments(), s.tokenizer and pieces.new(s.tokenizer())
   return function()
     if not arguments then return nil end

@@ -1,10 +1,10 @@
---- The options of a generation, as transformers names them: defaults, checks, contradictions.
+--- The options of a generation under transformers' names: defaults, checks, contradictions.
 local failure = require "luasight.base.error"
 local options = require "luasight.base.options"
 
 local settings = {}
 
--- ---- kinds of values -------------------------------------------------------------------------------------------------
+-- ---- kinds of options ------------------------------------------------------------------------------------------------
 
 local function is_number(v) return type(v) == "number" and v == v end
 
@@ -24,27 +24,28 @@ local count, size, share = options.count, options.size, options.share
 local above_zero = { "a number above 0", function(v) return is_number(v) and v > 0 and v < math.huge end }
 local number = { "a number", function(v) return is_number(v) and math.abs(v) < math.huge end }
 
----@class luasight.GenerationOptions  named as in transformers; what is not told, the folder's generation_config.json says
----@field max_new_tokens integer?        20 where nothing else says how long the text may get
----@field max_length integer?            the same with the prompt; one of the two
----@field min_new_tokens integer?        0
----@field min_length integer?            the same with the prompt
----@field do_sample boolean?             false: the likeliest token at each step
----@field temperature number?            1; acts in sampling, as the next three do
----@field top_k integer?                 50; 0: all
----@field top_p number?                  1
----@field seed integer?                  the same text for the same seed
----@field repetition_penalty number?     1: none
----@field num_beams integer?             1: no search
----@field num_return_sequences integer?  1; more with sampling or beams
----@field length_penalty number?         1; of a search with beams
----@field early_stopping boolean|"never"?  false; of a search with beams
----@field eos_token_id integer|integer[]|false?  ends a text; false: nothing does
----@field pad_token_id integer?          behind texts that ended early
----@field stop_strings string|string[]?  texts that end a text
----@field use_cache boolean?             true where the network has one
+---@class luasight.GenerationOptions  named as in transformers; the defaults are those of the folder's
+---  generation_config.json
+---@field max_new_tokens integer?        the largest number of new tokens (20 where nothing else limits the length)
+---@field max_length integer?            the largest number of tokens with the prompt; excludes max_new_tokens
+---@field min_new_tokens integer?        the least number of new tokens (0)
+---@field min_length integer?            the least number of tokens with the prompt (0)
+---@field do_sample boolean?             false: chooses the most likely token at each step
+---@field temperature number?            divides the scores before sampling (1)
+---@field top_k integer?                 samples from the k most likely tokens (50); 0: from all
+---@field top_p number?                  samples from the most likely tokens with this total probability (1)
+---@field seed integer?                  the seed of sampling: the same seed makes the same text
+---@field repetition_penalty number?     lowers the scores of tokens that occurred before (1: not)
+---@field num_beams integer?             the number of beams (1: no search)
+---@field num_return_sequences integer?  the number of texts for each prompt (1); more need sampling or beams
+---@field length_penalty number?         the exponent of the length by which scores of beams are divided (1)
+---@field early_stopping boolean|"never"?  when a search with beams stops (false)
+---@field eos_token_id integer|integer[]|false?  the ids that end a text; false: no id does
+---@field pad_token_id integer?          the id that fills rows whose text ended early
+---@field stop_strings string|string[]?  strings that end a text
+---@field use_cache boolean?             whether to use a cache (true where the network has one)
 
----Option -> what it must be.
+---The kind of each option.
 local kinds = {
   do_sample = flag, temperature = above_zero, top_k = size, top_p = share, seed = size,
   repetition_penalty = above_zero,
@@ -58,12 +59,12 @@ local kinds = {
   use_cache = flag,
 }
 
----The names of all options.
+---The names of all options, as keys.
 ---@type table<string, true>
 settings.names = {}
 for name in pairs(kinds) do settings.names[name] = true end
 
--- What a generation_config.json may ask for that is not implemented, and the value that asks for nothing.
+-- Settings of generation_config.json that are not implemented, with the value that switches each off.
 local neutral = {
   no_repeat_ngram_size = 0, encoder_no_repeat_ngram_size = 0, encoder_repetition_penalty = 1, typical_p = 1, min_p = 0,
   top_h = 1, epsilon_cutoff = 0, eta_cutoff = 0, diversity_penalty = 0, num_beam_groups = 1, guidance_scale = 1,
@@ -90,7 +91,7 @@ local function check_config(config)
   end
 end
 
----Options that act only in sampling, or only with beams.
+---Raises an error for options that act only in sampling, or only with beams, where these are off.
 local function check_together(given, s)
   local function only(names, condition, what)
     for _, name in ipairs(names) do
@@ -100,19 +101,19 @@ local function check_together(given, s)
   only({ "temperature", "top_k", "top_p", "seed" }, s.do_sample, "do_sample = true")
   only({ "length_penalty", "early_stopping" }, s.num_beams > 1, "num_beams above 1")
   if given.max_new_tokens and given.max_length then
-    refuse("max_new_tokens and max_length both say how long the text may get; give one")
+    refuse("max_new_tokens and max_length both limit the length of the text; pass one of them")
   elseif given.min_new_tokens and given.min_length then
-    refuse("min_new_tokens and min_length both say how long the text must get; give one")
+    refuse("min_new_tokens and min_length both set the least length of the text; pass one of them")
   end
   if s.num_beams > 1 and s.do_sample then
     refuse(("sampling with beams is not implemented: do_sample = true, num_beams = %d"):format(s.num_beams),
       "num_beams = 1 samples, do_sample = false searches")
   elseif s.num_beams > 1 and s.num_return_sequences > s.num_beams then
-    refuse(("num_return_sequences is %d: a search with num_beams = %d has no more than that many texts"):format(
+    refuse(("num_return_sequences is %d, but a search with num_beams = %d has only as many texts as beams"):format(
       s.num_return_sequences, s.num_beams))
   elseif s.num_beams == 1 and s.num_return_sequences > 1 and not s.do_sample then
-    refuse(("num_return_sequences is %d: without sampling or beams all would be the same"):format(s.num_return_sequences),
-      "do_sample = true or num_beams")
+    refuse(("num_return_sequences is %d, but without sampling or beams all texts would be the same"):format(
+      s.num_return_sequences), "use do_sample = true or num_beams")
   end
 end
 
@@ -123,7 +124,7 @@ local function list(v)
   return type(v) == "table" and v or { v }
 end
 
----The ids that end a text; those of a file that the model does not have can never come.
+---Returns the ids that end a text; ids in a file that the model does not have are left out.
 local function end_ids(given, default, vocabulary)
   local ids = {}
   for _, id in ipairs(list(given == nil and default or given)) do
@@ -145,34 +146,34 @@ local function pad_id(given, default, ids, reader)
   return given or reader.pad and reader.pad() or ids[1] or 0
 end
 
----@class luasight.GenerationSettings  what `settings.read` gives
+---@class luasight.GenerationSettings  the result of `settings.read`
 ---@field do_sample boolean
 ---@field temperature number
----@field top_k integer               0: all
+---@field top_k integer               0: all tokens
 ---@field top_p number
----@field seed integer?               nil: one is drawn
+---@field seed integer?               nil: a seed is drawn
 ---@field repetition_penalty number
 ---@field num_beams integer
 ---@field num_return_sequences integer
 ---@field length_penalty number
 ---@field early_stopping boolean|"never"
----@field max_new_tokens integer?     as asked for
----@field max_length integer?         as asked for
----@field usual_new_tokens integer?   where neither is asked for: as many, or fewer where the model cannot read more
----@field usual_length integer?       the same with the prompt
+---@field max_new_tokens integer?     as the options have it
+---@field max_length integer?         as the options have it
+---@field usual_new_tokens integer?   the limit where the options have none; less where the model cannot read so many
+---@field usual_length integer?       the same limit, with the prompt included
 ---@field min_new_tokens integer
 ---@field min_length integer
----@field ends integer[]              ids that end a text
+---@field ends integer[]              the ids that end a text
 ---@field pad integer
 ---@field stop_strings string[]
----@field use_cache boolean?          nil: where the network has one
+---@field use_cache boolean?          nil: a cache is used where the network has one
 ---@field tokenizer (fun(): any)?
----@field context integer?            most tokens that the model reads
+---@field context integer?            the largest number of tokens that the model reads
 
----Reads the options of a call: what it does not say, the folder's generation_config.json says, else its configuration, else
----transformers' defaults (max_new_tokens 20).
+---Reads the options of a call. The default of an option is in the folder's generation_config.json, else in its
+---configuration, else it is transformers' own (max_new_tokens 20).
 ---@param given table?
----@param net table             the network: `config` and `generation_config` are looked at where they are there
+---@param net table             the network; its `config` and `generation_config` are read where it has them
 ---@param reader? luasight.Reader
 ---@return luasight.GenerationSettings
 function settings.read(given, net, reader)
@@ -210,16 +211,16 @@ function settings.read(given, net, reader)
   }
   if s.use_cache == nil and default "use_cache" == false then s.use_cache = false end
   check_together(given, s)
-  if s.use_cache and not net.new_cache then refuse("use_cache: this model has no cache", "leave it out") end
+  if s.use_cache and not net.new_cache then refuse("use_cache: this model has no cache", "leave the option out") end
   if #s.stop_strings > 0 and not s.tokenizer then
-    refuse("stop_strings needs a tokenizer, and this model has none", "eos_token_id stops at token ids")
+    refuse("stop_strings needs a tokenizer, and this model has none", "use eos_token_id, which ends texts at token ids")
   end
   return s
 end
 
 -- ---- lengths ---------------------------------------------------------------------------------------------------------
 
----How many tokens a prompt of T is to get.
+---Returns the largest and the least number of new tokens for a prompt of T tokens.
 ---@param s luasight.GenerationSettings
 ---@param T integer
 ---@return integer most, integer least
@@ -228,13 +229,14 @@ function settings.lengths(s, T)
   if s.max_length then
     most = s.max_length - T
     if most < 1 then
-      refuse(("max_length is %d, and the prompt alone has %d tokens"):format(s.max_length, T), "max_new_tokens counts new ones")
+      refuse(("max_length is %d, but the prompt alone has %d tokens"):format(s.max_length, T),
+        "use max_new_tokens, which counts new tokens")
     end
   end
   local room = s.context and s.context + 1 - T -- the last new token is not read
   if most and room and most > room then
-    refuse(("the prompt has %d tokens and %d new ones are asked for: the model reads at most %d"):format(T, most, s.context),
-      ("max_new_tokens = %d fits"):format(room))
+    refuse(("the prompt has %d tokens and %d new tokens are asked for, but the model reads at most %d"):format(
+      T, most, s.context), ("max_new_tokens = %d fits"):format(room))
   end
   if not most then
     most = s.usual_new_tokens or s.usual_length and math.max(1, s.usual_length - T) or 20

@@ -1,10 +1,10 @@
---- The cache of the Hugging Face hub, laid out as Python's huggingface_hub lays it out, so that both can use what either
---- fetched:
+--- The cache of the Hugging Face hub, with the layout of Python's huggingface_hub, so that each program can use the files
+--- that the other downloaded:
 ---
----     CACHE/models--OWNER--NAME/refs/main               the commit that a branch or tag was at, when it was last asked for
----     CACHE/models--OWNER--NAME/snapshots/COMMIT/FILE   a link to
----     CACHE/models--OWNER--NAME/blobs/ETAG              the bytes; ETAG.incomplete while they come
----     CACHE/.locks/models--OWNER--NAME/ETAG.lock        who writes that one
+---     CACHE/models--OWNER--NAME/refs/main               the commit of a branch or tag when the hub was last asked
+---     CACHE/models--OWNER--NAME/snapshots/COMMIT/FILE   a link to a blob
+---     CACHE/models--OWNER--NAME/blobs/ETAG              the bytes of a file; ETAG.incomplete during the download
+---     CACHE/.locks/models--OWNER--NAME/ETAG.lock        the lock of the process that downloads the blob
 local failure = require "luasight.base.error"
 local system = require "luasight.ffi.system"
 local exists = require("luasight.files.checkpoint").exists
@@ -19,12 +19,12 @@ local function variable(name)
   return value
 end
 
----Whether a variable of the environment says yes.
+---Returns whether an environment variable has one of the values that mean yes.
 ---@param name string
 ---@return boolean
 function cache.is_on(name) return yes[(variable(name) or ""):upper()] or false end
 
----A path with ~ and $NAME as Python's expanduser and expandvars take them.
+---Returns a path in which ~ and $NAME are replaced as by Python's expanduser and expandvars.
 local function expanded(path)
   path = path:gsub("^~", function() return os.getenv "HOME" end)
   return (path:gsub("%$(%w[%w_]*)", os.getenv):gsub("%${(%w[%w_]*)}", os.getenv))
@@ -51,7 +51,7 @@ local function first_line(path)
   return line ~= "" and line or nil
 end
 
----The user's token: of HF_TOKEN, or of the file that `hf auth login` writes.
+---Returns the user's token from HF_TOKEN, or from the file that `hf auth login` writes.
 ---@return string?
 function cache.token()
   if cache.is_on "HF_HUB_DISABLE_IMPLICIT_TOKEN" then return nil end
@@ -65,7 +65,7 @@ end
 ---@class luasight.hub.Repository
 ---@field id string
 ---@field revision string
----@field path string    its folder
+---@field path string    the folder of the repository
 ---@field locks string
 local Repository = {}
 Repository.__index = Repository
@@ -79,12 +79,12 @@ function cache.repository(id, revision)
     Repository)
 end
 
----Whether a revision is the full name of a commit.
+---Returns whether a revision is the full name of a commit.
 ---@param revision string
 ---@return boolean
 function cache.is_commit(revision) return #revision == 40 and not revision:find "[^%x]" end
 
----The commit that the revision was at when it was last asked for; nil where it never was.
+---Returns the commit of the revision when the hub was last asked; nil where it was not asked yet.
 ---@return string?
 function Repository:commit()
   if cache.is_commit(self.revision) then return self.revision end
@@ -97,13 +97,13 @@ end
 function Repository:snapshot(commit) return self.path .. "/snapshots/" .. commit end
 
 local function refuse(path)
-  failure.raise("io", ("%s: cannot be written: no room, or no right to do so"):format(path),
-    { hint = "HF_HOME names another folder for what comes from the hub" })
+  failure.raise("io", ("%s: the file cannot be written: the disk is full, or there is no permission"):format(path),
+    { hint = "set HF_HOME to another folder for files of the hub" })
 end
 
 local function above(path) return path:match "^(.*)/[^/]+$" end
 
----Notes at which commit the revision is.
+---Writes down the commit of the revision.
 ---@param commit string
 function Repository:note(commit)
   if self.revision == commit or self:commit() == commit then return end
@@ -119,7 +119,7 @@ end
 ---@return string
 function Repository:blob(etag) return self.path .. "/blobs/" .. etag end
 
----Makes the folders for a blob and its lock; gives the path of the lock.
+---Makes the folders for a blob and its lock; returns the path of the lock.
 ---@param etag string
 ---@return string
 function Repository:lock_path(etag)
@@ -128,7 +128,7 @@ function Repository:lock_path(etag)
   return ("%s/%s.lock"):format(self.locks, etag)
 end
 
----Links the file of a snapshot to its blob.
+---Makes the link from the file of a snapshot to its blob.
 ---@param commit string
 ---@param name string
 ---@param etag string

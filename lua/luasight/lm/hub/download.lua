@@ -1,5 +1,5 @@
---- Fetching files of the hub into its cache: several at once, each going on where an earlier try ended, looked at before it
---- gets its name, and by one process only.
+--- Downloads files of the hub into its cache: several at once; each continues an earlier partial download, is checked
+--- before it gets its name, and is downloaded by one process only.
 local binding = require "luasight.ffi"
 local curl = require "luasight.ffi.curl"
 local digest = require "luasight.ffi.digest"
@@ -12,9 +12,9 @@ local exists = require("luasight.files.checkpoint").exists
 local download = {}
 
 local AT_ONCE = 8
-local LOCKED = 0.2 -- seconds between two looks at a lock that another process has
+local LOCKED = 0.2 -- seconds between two attempts to take a lock that another process holds
 
----The bytes of a file, 0 where there is none.
+---Returns the number of bytes of a file, 0 where there is no file.
 local function size_of(path)
   local file = io.open(path, "rb")
   if not file then return 0 end
@@ -25,13 +25,13 @@ end
 
 ---@class luasight.hub.Job
 ---@field file luasight.hub.File
----@field path string      of its blob
+---@field path string      the path of its blob
 ---@field partial string
 ---@field lock integer?
----@field tries integer    without a byte more than ever
----@field most integer     bytes that there ever were
----@field resumed boolean? whether it goes on with what an earlier process left
----@field ready number     when to go on, as system.now
+---@field tries integer    the number of attempts since the file last grew
+---@field most integer     the largest number of bytes that the file has had
+---@field resumed boolean? whether it continues a partial file of an earlier process
+---@field ready number     when the next attempt may begin, in seconds of system.now
 
 local function job_of(repository, file)
   local path = repository:blob(file.etag)
@@ -45,37 +45,37 @@ local function close(job)
 end
 
 local function refuse(job, repository, code, what, hint, cause)
-  binding.raise(code, ("%s of the model %s: %s"):format(job.file.name, quoted(repository.id), what),
+  binding.raise(code, ("the file %s of the model %s: %s"):format(job.file.name, quoted(repository.id), what),
     { hint = hint, cause = cause })
 end
 
----What is wrong with the bytes that came, nil where nothing is: an ETag of the hub is the SHA-256 of a large file and git's
----name of a small one.
+---Returns what is wrong with the downloaded bytes, or nil. The ETag that the hub has for a file is the SHA-256 of a large
+---file, and git's hash of a small one.
 local function flaw(job)
   local etag, size = job.file.etag, size_of(job.partial)
   if job.file.size and size ~= job.file.size then
-    return ("it has %d bytes, the hub says %d"):format(size, job.file.size)
+    return ("the file has %d bytes, but the hub says %d"):format(size, job.file.size)
   end
   local kind = not etag:find "[^%x]" and (#etag == 64 and "sha256" or #etag == 40 and "sha1") or nil
   if not kind then return nil end
   local got = digest.of(kind, kind == "sha1" and ("blob %d\0"):format(size) or "", job.partial)
-  if got ~= etag:lower() then return "its bytes are not those that the hub names: the hash is another" end
+  if got ~= etag:lower() then return "its bytes are not those that the hub names: the hash differs" end
 end
 
 -- ---- one transfer ----------------------------------------------------------------------------------------------------
 
----Begins or goes on; false where another process has the lock.
+---Begins or continues a transfer; returns false where another process holds the lock.
 local function begin(job, repository, transfers)
   if not job.lock then
     local lock, problem = system.lock(job.lock_path)
     if lock == nil then
-      refuse(job, repository, "io", job.lock_path .. " cannot be made", "HF_HOME names another folder", problem)
+      refuse(job, repository, "io", job.lock_path .. " cannot be made", "set HF_HOME to another folder", problem)
     end
     if not lock then return false end
     job.lock = lock
     job.resumed = size_of(job.partial) > 0
   end
-  if exists(job.path) then -- another process has fetched it meanwhile
+  if exists(job.path) then -- another process has downloaded the file meanwhile
     job.done = true
     return true
   end
@@ -94,39 +94,39 @@ local function begin(job, repository, transfers)
   return true
 end
 
----A whole file gets its name, or is refused.
+---Checks a complete file, and gives it its name or raises an error.
 local function settle(job, repository)
   local wrong = flaw(job)
   if not wrong then
     if not os.rename(job.partial, job.path) then
-      refuse(job, repository, "io", job.path .. " cannot be written", "HF_HOME names another folder")
+      refuse(job, repository, "io", job.path .. " cannot be written", "set HF_HOME to another folder")
     end
     job.done = true
     return
   end
   os.remove(job.partial)
   if not job.resumed then
-    refuse(job, repository, "format", wrong, "try again; if it stays so, what lies between here and the hub changes it")
+    refuse(job, repository, "format", wrong, "try again; if the error stays, a proxy may be changing the files")
   end
-  job.resumed, job.whole = false, false -- what an earlier process left may have been wrong: once more from the beginning
+  job.resumed, job.whole = false, false -- the partial file may have been wrong: starts again
 end
 
 local function too_short(job, repository)
-  refuse(job, repository, "format", ("the server ends before the %d bytes that the hub says"):format(job.file.size),
-    "try again; if it stays so, what lies between here and the hub changes it")
+  refuse(job, repository, "format", ("the server sends less than the %d bytes that the hub says"):format(job.file.size),
+    "try again; if the error stays, a proxy may be changing the files")
 end
 
----Looks at a transfer that ended.
+---Handles a transfer that has ended: the file is complete, the transfer is tried again later, or an error is raised.
 local function ended(job, repository)
   local t = job.transfer
   job.transfer = nil
   if t.code == curl.CANNOT_WRITE then
-    refuse(job, repository, "io", job.partial .. " cannot be written", "make room, or name another folder in HF_HOME",
+    refuse(job, repository, "io", job.partial .. " cannot be written", "free some disk space, or set HF_HOME to another folder",
       t.problem)
   end
   if t.code == curl.TOO_LARGE then
     refuse(job, repository, "format", ("the server sends more than the %d bytes that the hub says"):format(job.file.size),
-      "try again; if it stays so, what lies between here and the hub changes it")
+      "try again; if the error stays, a proxy may be changing the files")
   end
   if t.code == curl.CANNOT_RESUME or t.status == 416 then
     os.remove(job.partial)
@@ -168,7 +168,7 @@ local function progress_of(jobs, transfers)
   return bytes
 end
 
----A round: begins what can begin, goes on with what is under way, looks at what ended.
+---Runs one round over the jobs: begins those that can begin, continues the running transfers, and handles those that ended.
 local function go_on(jobs, repository, transfers, seconds)
   local now, open = system.now(), 0
   for _, job in ipairs(jobs) do
@@ -186,7 +186,7 @@ local function go_on(jobs, repository, transfers, seconds)
   return open > 0
 end
 
----Fetches files into the cache, those that it does not have.
+---Downloads the files that the cache does not have.
 ---@param repository luasight.hub.Repository
 ---@param commit string
 ---@param files luasight.hub.File[]

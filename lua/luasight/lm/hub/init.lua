@@ -1,6 +1,6 @@
---- Models of the Hugging Face hub by name: "owner/name" becomes a folder of its cache, with the files that are needed.
---- Where things are and what the environment can say is as Python's huggingface_hub has it: HF_HOME, HF_HUB_CACHE,
---- HF_HUB_OFFLINE, HF_TOKEN, HF_ENDPOINT.
+--- Models of the Hugging Face hub by name: for "owner/name", returns a folder of the cache with the files that are needed.
+--- The folders and the environment variables are those of Python's huggingface_hub: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE,
+--- HF_TOKEN, HF_ENDPOINT.
 local binding = require "luasight.ffi"
 local cache = require "luasight.lm.hub.cache"
 local checkpoint = require "luasight.files.checkpoint"
@@ -14,13 +14,13 @@ local hub = {}
 
 local MAIN = "main"
 
----What is wanted of a model.
+---The parts of a model that are wanted.
 ---@class luasight.hub.Want
----@field model boolean?      config.json and what stands beside it
+---@field model boolean?      config.json and generation_config.json
 ---@field weights boolean?
 ---@field tokenizer boolean?
 
----Whether a text can be the name of a model on the hub: "owner/name", or "name" for the oldest.
+---Returns whether a text can be the name of a model on the hub: "owner/name", or "name" for the oldest models.
 ---@param name any
 ---@return boolean
 function hub.is_id(name)
@@ -38,9 +38,9 @@ local function check_revision(revision)
   return revision
 end
 
--- ---- which files -----------------------------------------------------------------------------------------------------
+-- ---- the files that are needed ---------------------------------------------------------------------------------------
 
----Of the names those that there are.
+---Returns those of the names for which there is a file.
 local function among(has, names)
   local found = {}
   for _, name in ipairs(names) do
@@ -49,7 +49,7 @@ local function among(has, names)
   return found
 end
 
----The file of weights that is taken, or the index of several.
+---Returns the name of the weight file to use, or nil and the name of the index of several.
 local function weights_of(has)
   for _, name in ipairs(checkpoint.weights) do
     if has(name) then return name end
@@ -57,7 +57,7 @@ local function weights_of(has)
   end
 end
 
----The files that are wanted, but for the pieces that an index names.
+---Returns the names of the files that are wanted, without the files that an index names.
 local function needed(want, has)
   local names = {}
   local function add(more)
@@ -70,7 +70,7 @@ local function needed(want, has)
   return names, want.weights and index or nil
 end
 
----The pieces that an index names, sorted.
+---Returns the files that an index names, sorted.
 local function pieces_of(path)
   local seen, names = {}, {}
   for _, name in pairs(checkpoint.weight_map(path)) do
@@ -81,7 +81,7 @@ local function pieces_of(path)
   return names
 end
 
----Whether a folder has all that is wanted.
+---Returns whether a folder has all the files that are wanted.
 local function is_whole(folder, want)
   local function has(name) return exists(folder .. "/" .. name) end
   if want.model and not has "config.json" then return false end
@@ -94,23 +94,24 @@ end
 
 -- ---- the folder ------------------------------------------------------------------------------------------------------
 
----What is in the cache already, or why that does not do.
+---Returns the model's folder in the cache; where a wanted file is missing, raises an error with the reason `why` it cannot
+---be downloaded.
 local function cached(repository, want, why)
   local commit = repository:commit()
   local folder = commit and repository:snapshot(commit)
   if folder and is_whole(folder, want) then return folder end
-  binding.raise("io", ("the model %s is not %s in the cache, %s, and %s"):format(quoted(repository.id),
+  binding.raise("io", ("the model %s is not %s in the cache folder %s, and %s"):format(quoted(repository.id),
     folder and exists(folder .. "/.") and "whole" or "there", repository.path, why.what), why)
 end
 
-local offline = { what = "HF_HUB_OFFLINE forbids to fetch it", hint = "fetch it once without HF_HUB_OFFLINE" }
+local offline = { what = "HF_HUB_OFFLINE forbids its download", hint = "download it once without HF_HUB_OFFLINE" }
 
-local no_library = { what = "it cannot be fetched without libcurl and libcrypto",
-  hint = "install them (Debian: apt-get install libcurl4), or give a folder" }
+local no_library = { what = "it cannot be downloaded without libcurl and libcrypto",
+  hint = "install them (Debian: apt-get install libcurl4), or pass a folder" }
 
 local function has_library() return require("luasight.ffi.curl").is_there() and require("luasight.ffi.digest").is_there() end
 
----Fetches those of the files that the snapshot does not have.
+---Downloads those of the files that the snapshot does not have.
 local function fetch(repository, commit, names)
   local folder, missing = repository:snapshot(commit), {}
   for _, name in ipairs(names) do
@@ -121,11 +122,11 @@ local function fetch(repository, commit, names)
   require("luasight.lm.hub.download").fetch(repository, commit, server.describe(repository.id, commit, missing))
 end
 
----The folder of a model of the hub, after what is wanted and not there was fetched. Where the server is away, what the cache
----has of the revision does, as in Python.
+---Returns the folder of a model of the hub, after downloading the wanted files that it does not have. Where the server
+---cannot be reached, the files of the revision in the cache are used, as in Python.
 ---@param id string
 ---@param want luasight.hub.Want
----@param revision string?  a branch, a tag or a commit; "main" unless told
+---@param revision string?  a branch, a tag or a commit; "main" by default
 ---@return string
 function hub.folder(id, want, revision)
   local repository = cache.repository(id, check_revision(revision))
@@ -149,7 +150,7 @@ function hub.folder(id, want, revision)
     local pieces = pieces_of(path)
     for _, name in ipairs(pieces) do
       if not has(name) then
-        binding.raise("format", ("%s: names the file %s, which the model %s does not have"):format(path, quoted(name),
+        binding.raise("format", ("%s: the index names the file %s, which the model %s does not have"):format(path, quoted(name),
           quoted(id)))
       end
     end
@@ -159,7 +160,7 @@ function hub.folder(id, want, revision)
   return repository:snapshot(commit)
 end
 
----The folder that a user's text means: one of that name wins over the hub.
+---Returns the folder for a name that the user gave; an existing folder of that name is preferred to the hub.
 ---@param name string
 ---@param want luasight.hub.Want
 ---@param revision string?
@@ -175,7 +176,7 @@ function hub.locate(name, want, revision)
     error(result, 0)
   end
   if revision ~= nil then
-    binding.raise("argument", ("a revision is for models of the hub; %s is %s"):format(quoted(name),
+    binding.raise("argument", ("the option revision is for models of the hub, but %s is %s"):format(quoted(name),
       type(name) == "string" and exists(name .. "/.") and "a folder here" or "not the name of one"))
   end
   return name

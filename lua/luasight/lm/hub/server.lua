@@ -1,4 +1,4 @@
---- What the server of the hub is asked for, and what it means when it does not answer as hoped.
+--- Requests to the server of the hub, and the errors for answers that are not as expected.
 local binding = require "luasight.ffi"
 local cache = require "luasight.lm.hub.cache"
 local curl = require "luasight.ffi.curl"
@@ -7,9 +7,9 @@ local system = require "luasight.ffi.system"
 local cjson = require("cjson").new()
 
 local server = {
-  tries = 5,       -- of a request that fails for a while
-  delay = 1,       -- seconds before the second one, then twice that, ...
-  patience = 60,   -- seconds that a server may ask to wait
+  tries = 5,       -- the number of attempts for a request that fails temporarily
+  delay = 1,       -- the seconds before the second attempt; doubled for each further one
+  patience = 60,   -- the longest time in seconds that a server may ask to wait
 }
 
 local LONGEST_ANSWER = 2 ^ 26
@@ -18,7 +18,7 @@ local MOST_HOPS = 5
 ---@return string
 function server.endpoint() return ((os.getenv "HF_ENDPOINT" or "https://huggingface.co"):gsub("/+$", "")) end
 
----Text as a part of an address.
+---Escapes a text as a part of an address.
 ---@param text string
 ---@param keep_slashes boolean?
 ---@return string
@@ -28,9 +28,9 @@ end
 
 local function seconds(name, default) return tonumber(os.getenv(name) or "") or default end
 
----A transfer from the hub, with the user's token where there is one.
+---Makes a transfer from the hub, with the user's token where there is one.
 ---@param url string
----@param fields table?  more of luasight.Transfer
+---@param fields table?  further fields of luasight.Transfer
 ---@return luasight.Transfer
 function server.request(url, fields)
   local t = { url = url, headers = {}, connect = seconds("HF_HUB_ETAG_TIMEOUT", 10),
@@ -38,18 +38,18 @@ function server.request(url, fields)
   for name, v in pairs(fields or {}) do t[name] = v end
   local token = cache.token()
   if token and url:sub(1, #server.endpoint()) == server.endpoint() then
-    if token:find "[%c%s]" then binding.raise("argument", "the token of the hub has blanks or control characters in it") end
+    if token:find "[%c%s]" then binding.raise("argument", "the token for the hub has blanks or control characters in it") end
     t.headers[1] = "Authorization: Bearer " .. token
   end
   return t
 end
 
--- ---- what went wrong -------------------------------------------------------------------------------------------------
+-- ---- errors ----------------------------------------------------------------------------------------------------------
 
----Whether it is worth to try again, and after how many seconds.
+---Returns after how many seconds a request should be tried again, or nil where it should not.
 ---@param t luasight.Transfer
----@param try integer  how many there were
----@param most integer?  how many there may be
+---@param try integer  the number of attempts so far
+---@param most integer?  the largest number of attempts
 ---@return number?
 function server.retry_after(t, try, most)
   if try >= (most or server.tries) then return nil end
@@ -65,57 +65,57 @@ end
 
 local TLS = { [35] = true, [51] = true, [58] = true, [60] = true, [77] = true }
 
----Whether the server was not there, or not well: what is in the cache may do then.
+---Returns whether the server could not be reached or failed, so that the files in the cache may be used instead.
 ---@param t luasight.Transfer
 ---@return boolean
 function server.is_away(t) return t.status >= 500 or t.code ~= 0 and t.status == 0 and not TLS[t.code] end
 
----Text of the server, made fit for one line.
+---Returns the server's error message, cut to one line.
 local function said(t)
   local text = t.answer["x-error-message"]
   return text and ": " .. (text:gsub("%c", " "):sub(1, 200)) or ""
 end
 
----Raises what an answer means for the user.
+---Raises the error that an answer means for the user.
 ---@param t luasight.Transfer
----@param what string  what was asked for: 'the model "a/b"'
+---@param what string  the requested thing, such as 'model "a/b"'
 function server.fail(t, what)
   local where, code = server.endpoint(), "io"
   local message, hint
   if t.status == 401 then
-    message = ("%s: there is no %s for everybody to see (status 401%s)"):format(where, what, said(t))
-    hint = cache.token() and "the token is not accepted: look at HF_TOKEN, or log in again"
-      or "check the name; for a private or gated model put your token into HF_TOKEN"
+    message = ("%s: there is no %s that is public (status 401%s)"):format(where, what, said(t))
+    hint = cache.token() and "the token is not accepted: check HF_TOKEN, or log in again"
+      or "check the name; for a private or gated model set HF_TOKEN to your token"
   elseif t.status == 403 then
-    message = ("%s: %s is not for this user (status 403%s)"):format(where, what, said(t))
-    hint = "ask for access on the page of the model, and put your token into HF_TOKEN"
+    message = ("%s: this user has no access to the %s (status 403%s)"):format(where, what, said(t))
+    hint = "ask for access on the page of the model, and set HF_TOKEN to your token"
   elseif t.status == 404 then
     local revision = t.answer["x-error-code"] == "RevisionNotFound"
     message = ("%s: there is no %s%s (status 404)"):format(where, what, revision and " at this revision" or "")
-    hint, code = "check the name, or give a folder", "name"
+    hint, code = "check the name, or pass a folder", "name"
   elseif t.status == 429 then
     local wait = tonumber(t.answer["retry-after"] or "")
     message = ("%s: too many requests (status 429%s)"):format(where, wait and (", wait %d seconds"):format(wait) or "")
-    hint = "try again later; with a token in HF_TOKEN more is allowed"
+    hint = "try again later; with a token in HF_TOKEN more requests are allowed"
   elseif t.status >= 400 then
-    message = ("%s: cannot give %s (status %d%s)"):format(where, what, t.status, said(t))
+    message = ("%s: the server failed to send the %s (status %d%s)"):format(where, what, t.status, said(t))
     hint = "try again later"
   else
     local host = t.url:match "^%a+://([^/]+)" or t.url
-    message = (t.status == 0 and "%s: cannot be reached for %s: %s" or "%s: the connection breaks again and again, for %s: %s")
-      :format(host, what, t.problem or "no answer")
-    hint = "look at the network; HF_HUB_OFFLINE=1 uses what is in the cache alone"
+    message = (t.status == 0 and "%s: the server cannot be reached for the %s: %s"
+      or "%s: the connection breaks again and again, for the %s: %s"):format(host, what, t.problem or "no answer")
+    hint = "check the network; with HF_HUB_OFFLINE=1 only the cache is used"
   end
   binding.raise(code, message, { hint = hint, cause = t.problem })
 end
 
--- ---- asking ----------------------------------------------------------------------------------------------------------
+-- ---- requests --------------------------------------------------------------------------------------------------------
 
----Asks for several things at once, each as often as it is worth.
+---Sends several requests at once, and repeats those that fail temporarily.
 ---@param requests luasight.Transfer[]
----@param renew fun(t: luasight.Transfer): luasight.Transfer  the same again
----@param most integer?  how often each
----@return luasight.Transfer[] # in the same order
+---@param renew fun(t: luasight.Transfer): luasight.Transfer  makes the same transfer again
+---@param most integer?  the largest number of attempts for each
+---@return luasight.Transfer[]  # in the same order
 function server.ask(requests, renew, most)
   local transfers, results, waiting, tries, open = curl.new(), {}, {}, {}, 0
   local function begin(i, t)
@@ -150,10 +150,10 @@ end
 
 local NO_HOST, NO_CONNECTION = 6, 7
 
----The commit that a revision is at, and the names of its files; nil and the answer where the server is away.
+---Returns the commit of a revision and the names of its files; nil and the answer where the server cannot be reached.
 ---@param id string
 ---@param revision string
----@param patient boolean  asks again and again, unless nobody is there at all
+---@param patient boolean  repeats the request, unless the host does not exist or refuses connections
 ---@return string? commit, table<string, boolean>|luasight.Transfer names
 function server.listing(id, revision, patient)
   local url = ("%s/api/models/%s/revision/%s"):format(server.endpoint(), id, server.escape(revision))
@@ -168,7 +168,7 @@ function server.listing(id, revision, patient)
   local commit = ok and type(value) == "table" and value.sha
   if type(commit) ~= "string" or not cache.is_commit(commit) or type(value.siblings) ~= "table" then
     binding.raise("format", ("%s: the answer about the model %s is not that of a hub: it has no commit or no files"):format(
-      server.endpoint(), quoted(id)), { hint = "look at HF_ENDPOINT" })
+      server.endpoint(), quoted(id)), { hint = "check HF_ENDPOINT" })
   end
   local names = {}
   for _, entry in ipairs(value.siblings) do
@@ -180,7 +180,7 @@ end
 ---@class luasight.hub.File
 ---@field name string
 ---@field url string
----@field etag string   the name of its blob
+---@field etag string   the name of its blob in the cache
 ---@field size integer?
 
 local function url_of(id, commit, name)
@@ -189,12 +189,12 @@ end
 
 local function unquoted(etag) return etag and etag:gsub("^W/", ""):match '^"?([^"]*)"?$' end
 
----What the first answer about a file says; nil where that is a redirection within the hub, to be followed.
+---Returns the description of a file in the first answer; nil where the answer is a redirection within the hub.
 local function described(t, name, id)
   local etag = unquoted(t.answer["x-linked-etag"] or t.answer.etag)
   if not etag or etag == "" or #etag > 200 or etag:find "[^%w%-._+]" or etag:find "^%." then
-    binding.raise("format", ("%s: says nothing sensible about %s of the model %s: its ETag is %s"):format(server.endpoint(),
-      quoted(name), quoted(id), quoted(etag)), { hint = "look at HF_ENDPOINT" })
+    binding.raise("format", ("%s: the server's answer about %s of the model %s has the ETag %s, which is not valid"):format(
+      server.endpoint(), quoted(name), quoted(id), quoted(etag)), { hint = "check HF_ENDPOINT" })
   end
   local size = t.answer["x-linked-size"] or t.status == 200 and t.answer["content-length"] or nil
   return { name = name, etag = etag, size = tonumber(size) }
@@ -208,7 +208,7 @@ local function target_of(t)
   return to:sub(1, #host + 1) == host .. "/" and to or nil
 end
 
----What the hub says about files: under which name, and how long. One answer each, all at once.
+---Returns the hub's descriptions of files, with the address and the size; sends one request for each, all at once.
 ---@param id string
 ---@param commit string
 ---@param names string[]

@@ -1,4 +1,4 @@
---- Expressions of a template, as functions of the names that are known where they stand.
+--- Compiles the expressions of a template to functions of the variables that are known at their place.
 local library = require "luasight.text.jinja.library"
 local values = require "luasight.text.jinja.values"
 
@@ -8,7 +8,7 @@ local none, fail, truth, text_of = values.none, values.fail, values.truth, value
 local Stream = {}
 Stream.__index = Stream
 
----@param part table  of the lexer
+---@param part table  a part that the lexer returned
 function Stream.new(part) return setmetatable({ tokens = part.tokens, at = 1, line = part.line }, Stream) end
 
 function Stream:peek() return self.tokens[self.at] end
@@ -27,7 +27,7 @@ end
 function Stream:refuse(what)
   local token = self:peek()
   local line = token and token.line or self.line
-  fail("line %d: %s", line, what:format(token and ("%q"):format(tostring(token.value)) or "the end"))
+  fail("line %d of the template: %s", line, what:format(token and ("%q"):format(tostring(token.value)) or "the end"))
 end
 
 function Stream:need(value)
@@ -51,7 +51,8 @@ local expression, unary
 
 local function constant(v) return function() return v end end
 
----The arguments behind an opening bracket: a function that gives the named ones, then the others.
+---Reads the arguments behind an opening bracket. Returns a function that returns the named arguments as a table, then the
+---others.
 local function arguments(s)
   local positional, named = {}, {}
   while not s:take ")" do
@@ -74,7 +75,7 @@ end
 
 local function no_arguments() return {} end
 
----A method: those of texts and dictionaries by name, else a value that can be called.
+---Calls a method: texts and dictionaries have methods by name; any other value has to be callable.
 local function call_method(line, object, name, named, ...)
   local methods = type(object) == "string" and library.text_methods or values.is_dict(object) and library.dict_methods
   if methods and methods[name] then return methods[name](object, ...) end
@@ -170,7 +171,7 @@ local function subscript(s, object)
   return function(env) return values.slice(object(env), parts[1](env), parts[2](env), step(env)) end
 end
 
----What follows a value: .name, [index], calls and, looser than those, filters and tests.
+---Reads what follows a value: .name, [index] and calls; filters and tests, which bind less tightly, are read elsewhere.
 local function postfix(s, value)
   while true do
     local token, object = s:peek(), value
@@ -191,7 +192,7 @@ local function postfix(s, value)
       local given = arguments(s)
       value = function(env)
         local f = object(env)
-        if type(f) ~= "function" then fail("line %d: %s cannot be called", line, values.kind(f)) end
+        if type(f) ~= "function" then fail("line %d of the template: %s cannot be called", line, values.kind(f)) end
         return f(given(env))
       end
     else
@@ -206,7 +207,7 @@ local function known(s, what, name)
   s:refuse(("the %s %%s is not implemented in this version of luasight"):format(what))
 end
 
----Applies the filters behind a value.
+---Reads the filters behind a value and applies them.
 local function filtered(s, value)
   while s:take "|" do
     local object, filter = value, known(s, "filter", s:name())
@@ -218,7 +219,7 @@ local function filtered(s, value)
   return value
 end
 
----A test's argument may stand without brackets.
+---Reads the tests behind a value; the argument of a test may be written without brackets.
 local function tested(s, value)
   while s:take "is" do
     local object, negated = value, s:take "not"
@@ -241,7 +242,7 @@ end
 
 local function number(v, sign)
   if type(v) == "boolean" then return v and 1 or 0 end
-  if type(v) ~= "number" then fail("%s cannot be used with %s", values.kind(v), sign) end
+  if type(v) ~= "number" then fail("%s cannot be used with the operator %s", values.kind(v), sign) end
   return v
 end
 
@@ -311,7 +312,7 @@ local function signed(s)
   return power(s)
 end
 
----A value with its filters and tests.
+---Reads a value with its filters and tests.
 unary = function(s) return tested(s, filtered(s, signed(s))) end
 
 local product = binary(function(s) return unary(s) end, { "*", "//", "/", "%" })
@@ -320,7 +321,7 @@ local sum = binary(joined, { "+", "-" })
 
 local comparisons = { "==", "!=", "<=", ">=", "<", ">" }
 
----Comparisons may be chained; each link must hold.
+---Reads a chain of comparisons, which is true where each comparison is.
 local function comparison(s)
   local first, links = sum(s), {}
   while true do
@@ -379,7 +380,7 @@ local function disjunction(s)
   return value
 end
 
----a if b else c
+---Reads an expression of the form: a if b else c.
 expression = function(s)
   local value = disjunction(s)
   while s:take "if" do

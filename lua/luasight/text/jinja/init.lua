@@ -1,5 +1,6 @@
---- Chat templates: the part of Jinja that they use. A template becomes a function once; what is not implemented is refused
---- by its name and line. Numbers are Lua's: one without a fraction is written as an integer.
+--- Chat templates in the part of Jinja that they use. A template is compiled to a function once; a construct that is not
+--- implemented raises an error with its name and line. Numbers are Lua's: a number without a fraction is written as an
+--- integer.
 local binding = require "luasight.ffi"
 local expressions = require "luasight.text.jinja.expression"
 local lexer = require "luasight.text.jinja.lexer"
@@ -12,12 +13,13 @@ local jinja = {}
 
 -- ---- statements ------------------------------------------------------------------------------------------------------
 
----Reads parts up to one of the statements `stops`: a function that writes them, the statement's stream and its name.
+---Reads parts up to one of the statements `stops`. Returns a function that writes these parts, the statement's stream and
+---its name.
 local block
 
 local function inner(env) return setmetatable({}, { __index = env }) end
 
----The names that a `for` or `set` gives values to, as a function that does it.
+---Reads the names to which a `for` or `set` assigns; returns a function that assigns to them.
 local function target(s)
   local names = {}
   repeat
@@ -27,7 +29,9 @@ local function target(s)
       local field = s:name()
       return function(env, value)
         local space = env[name]
-        if not values.is_dict(space) or not space.is_namespace then fail("%q is no namespace", name) end
+        if not values.is_dict(space) or not space.is_namespace then
+          fail("%q is not a namespace, so its fields cannot be set", name)
+        end
         values.set(space, field, value)
       end
     end
@@ -35,7 +39,7 @@ local function target(s)
   if #names == 1 then return function(env, value) env[names[1]] = value end end
   return function(env, value)
     local items = values.items(value)
-    if #items ~= #names then fail("%d values for %d names", #items, #names) end
+    if #items ~= #names then fail("the template assigns %d values to %d names", #items, #names) end
     for i, name in ipairs(names) do env[name] = items[i] end
   end
 end
@@ -142,7 +146,7 @@ statements.macro = function(s, parts)
   end
 end
 
----Marks what the assistant said, for training: it changes no text.
+---The statement generation marks a text of the assistant for training; it does not change the text.
 statements.generation = function(s, parts)
   s:finish()
   return (block(parts, { endgeneration = true }))
@@ -174,7 +178,7 @@ block = function(parts, stops)
   while true do
     local part = parts[parts.at]
     if not part then
-      if next(stops) then fail("%s is missing at the end", (next(stops))) end
+      if next(stops) then fail("the statement %s is missing at the end", (next(stops))) end
       break
     end
     parts.at = parts.at + 1
@@ -203,7 +207,7 @@ block = function(parts, stops)
   end, parts.stopped, parts.word
 end
 
--- ---- the whole -------------------------------------------------------------------------------------------------------
+-- ---- the whole template ----------------------------------------------------------------------------------------------
 
 local function guarded(what, f, ...)
   local ok, result = pcall(f, ...)
@@ -214,9 +218,9 @@ local function guarded(what, f, ...)
   error(result, 0)
 end
 
----A template as a function of its variables that gives text.
+---Compiles a template to a function that takes the variables as a table and returns the text.
 ---@param text string
----@param what string  its name in errors
+---@param what string  the name of the template in errors
 ---@return fun(variables: table): string
 function jinja.compile(text, what)
   local body = guarded(what, function()

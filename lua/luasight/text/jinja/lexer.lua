@@ -1,5 +1,5 @@
---- Cuts a template into text, and the tokens of what stands between its signs. White space is treated as chat templates
---- expect: a line that has nothing but a statement leaves nothing behind.
+--- Cuts a template into text and the tokens between its signs. White space is treated as chat templates expect: a line that
+--- has only a statement leaves nothing in the output.
 local values = require "luasight.text.jinja.values"
 
 local fail = values.fail
@@ -21,7 +21,7 @@ local function read_string(text, at)
   at = at + 1
   while true do
     local c = text:sub(at, at)
-    if c == "" then fail("line %d: a string does not end", line_of(text, from)) end
+    if c == "" then fail("line %d: a string of the template does not end", line_of(text, from)) end
     if c == sign then return table.concat(out), at + 1 end
     if c == "\\" then
       local next = text:sub(at + 1, at + 1)
@@ -42,12 +42,13 @@ local function read_string(text, at)
   end
 end
 
----The tokens from `at` to the closing sign; gives where it ends, and whether it takes the white space behind it.
+---Reads the tokens from `at` to the closing sign; returns them, the position behind the sign, and the sign's mark for white
+---space ("-" or "+").
 local function read_tokens(text, at, close)
   local tokens, depth, from = {}, 0, at
   while true do
     at = text:find("%S", at)
-    if not at then fail("line %d: %s is missing", line_of(text, from), close) end
+    if not at then fail("line %d: the template ends before the closing %s", line_of(text, from), close) end
     local c = text:sub(at, at)
     local trim = text:match("^[-+]?", at)
     if depth == 0 and text:sub(at + #trim, at + #trim + 1) == close then return tokens, at + #trim + 2, trim end
@@ -69,7 +70,7 @@ local function read_tokens(text, at, close)
         if text:sub(at, at + 1) == two then sign = two end
       end
       if not sign:find "^[%[%](){}.,:|=+*/%%~<>-]" and not sign:find "^!=" then
-        fail("line %d: %q is not implemented in this version of luasight", line, sign)
+        fail("line %d: the sign %q is not implemented in this version of luasight", line, sign)
       end
       if sign:find "^[%[({]" then depth = depth + 1 elseif sign:find "^[%])}]" then depth = depth - 1 end
       tokens[#tokens + 1] = { kind = "sign", value = sign, line = line }
@@ -78,7 +79,7 @@ local function read_tokens(text, at, close)
   end
 end
 
----Adds a text, less the white space that its neighbours take.
+---Adds a text without the white space that the signs before and after it remove.
 local function add_text(out, text, before, after)
   if before == "-" then text = text:gsub("^%s+", "")
   elseif before == "line" then text = text:gsub("^\n", "", 1) end
@@ -92,7 +93,7 @@ local function add_text(out, text, before, after)
 end
 
 ---@param text string
----@return table[]  { kind = "text", value }, { kind = "{{" or "{%", tokens, line }
+---@return table[]  # a list of { kind = "text", value } and { kind = "{{" or "{%", tokens, line }
 function lexer.parts(text)
   text = text:gsub("\r\n?", "\n"):gsub("\n$", "")
   local out, at, before = {}, 1, nil
@@ -107,7 +108,7 @@ function lexer.parts(text)
     local stop, tokens, last
     if open == "{#" then
       local close = text:find("#}", from + 2, true)
-      if not close then fail("line %d: a comment does not end", line_of(text, from)) end
+      if not close then fail("line %d: a comment of the template does not end", line_of(text, from)) end
       last, stop = text:sub(close - 1, close - 1), close + 2
     else
       tokens, stop, last = read_tokens(text, from + 2 + #trim, closing[open])

@@ -1,4 +1,4 @@
---- The filters, tests, methods and functions that a template may use. What is not here is refused by its name.
+--- The filters, tests, methods and functions of templates. Any other one raises an error with its name.
 local values = require "luasight.text.jinja.values"
 
 local none, fail, list, text_of = values.none, values.fail, values.list, values.text
@@ -13,12 +13,12 @@ local function need_text(v, what)
   return v
 end
 
----A pattern for any of the characters; white space where none are given.
+---Returns a Lua pattern for any of the given characters; by default for white space.
 local function set_of(characters)
   if characters == nil or characters == none then return "[%s]" end
   local out = {}
   for _, c in ipairs(values.characters(characters)) do
-    if #c > 1 then fail("strip takes characters of ASCII, not %q", c) end
+    if #c > 1 then fail("the method strip takes ASCII characters only, not %q", c) end
     out[#out + 1] = c:gsub("%W", "%%%0")
   end
   return #out > 0 and "[" .. table.concat(out) .. "]" or "[^%z\1-\255]"
@@ -34,7 +34,7 @@ end
 
 local function replace(text, what, with, count)
   local out, at = {}, 1
-  if what == "" then fail "replace needs something to look for" end
+  if what == "" then fail "the method replace needs a text to look for" end
   for _ = 1, (count == nil or count == none or count < 0) and math.huge or count do
     local from, to = text:find(what, at, true)
     if not from then break end
@@ -60,7 +60,7 @@ local function split(text, separator, most)
     end
     return list(out)
   end
-  if separator == "" then fail "split needs something to split at" end
+  if separator == "" then fail "the method split needs a text to split at" end
   while #out < most do
     local from, to = text:find(separator, at, true)
     if not from then break end
@@ -96,7 +96,7 @@ local function find(text, what)
   return at and #values.characters(text:sub(1, at - 1)) or -1
 end
 
----@type table<string, function>  by name: called with the text and the arguments
+----@type table<string, function>  the methods by name; each is called with the text and the arguments
 library.text_methods = {
   strip = function(text, c) return right(left(text, c), c) end,
   lstrip = left, rstrip = right, split = split, replace = replace, startswith = starts, endswith = ends, find = find,
@@ -123,7 +123,7 @@ library.text_methods = {
 
 local function pairs_of(dict)
   if is_undefined(dict) then return list {} end
-  if not is_dict(dict) then fail("items needs a dictionary, not %s", values.kind(dict)) end
+  if not is_dict(dict) then fail("the filter items needs a dictionary, not %s", values.kind(dict)) end
   local out = {}
   for i, key in ipairs(dict.keys) do out[i] = values.tuple { key, dict.map[key] } end
   return list(out)
@@ -179,7 +179,7 @@ local function attribute(item, path)
   return item
 end
 
----selectattr, rejectattr (`named`), select and reject: keeps what a test says `want` of.
+---Makes the filters selectattr and rejectattr (`named`), select and reject: they keep the items for which a test is `want`.
 local function chosen(want, named)
   return function(items, _, first, second, third)
     local path, name, argument = first, second, third
@@ -226,7 +226,7 @@ local function sorted(items, named, reverse)
   table.sort(out, function(a, b)
     local x, y = key(a[2]), key(b[2])
     if x == y then return a[3] < b[3] end
-    if type(x) ~= type(y) then fail "sort needs values of one kind" end
+    if type(x) ~= type(y) then fail "the filter sort needs values of one kind" end
     return backwards == (x > y)
   end)
   for i, entry in ipairs(out) do out[i] = entry[1] end

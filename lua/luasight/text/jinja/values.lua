@@ -1,5 +1,5 @@
---- Values of a template as Python has them: none and undefined, lists and dictionaries that keep their order, text by
---- characters. Lua's own strings, numbers and booleans stand for themselves.
+--- Values of a template as Python has them: none and undefined, and lists and dictionaries that keep their order. Lua's own
+--- strings, numbers and booleans are used as they are; the parts of a text are characters.
 local values = {}
 
 values.none = setmetatable({}, { __tostring = function() return "None" end })
@@ -7,14 +7,14 @@ local none = values.none
 
 local List, Dict, Undefined = {}, {}, {}
 
----Raised as an error table by what runs the template.
+---Raises an error table that the code around the template turns into an error of luasight.
 ---@param text string
 function values.fail(text, ...) error({ template = text:format(...) }, 0) end
 local fail = values.fail
 
 function values.list(items) return setmetatable(items, List) end
 
----A list that is written with round brackets.
+---Makes a tuple: a list that is written with round brackets.
 function values.tuple(items)
   items.is_tuple = true
   return values.list(items)
@@ -27,7 +27,7 @@ function values.is_undefined(v) return getmetatable(v) == Undefined end
 
 local is_list, is_dict, is_undefined = values.is_list, values.is_dict, values.is_undefined
 
----A dictionary; keys are strings or numbers.
+---Makes an empty dictionary; its keys are strings or numbers.
 function values.dict() return setmetatable({ keys = {}, map = {} }, Dict) end
 
 function values.set(dict, key, value)
@@ -35,7 +35,8 @@ function values.set(dict, key, value)
   dict.map[key] = value
 end
 
----A Lua value as a template sees it. A table with a list part, or with nothing, is a list; the keys of any other are sorted.
+---Converts a Lua value to a value of templates. A table with a list part, and an empty table, become lists; other tables
+---become dictionaries with sorted keys.
 function values.from_lua(v)
   if v == nil or type(v) == "userdata" or type(v) == "cdata" then return none end
   if type(v) ~= "table" or getmetatable(v) == List or getmetatable(v) == Dict or v == none then return v end
@@ -53,7 +54,7 @@ end
 
 -- ---- text ------------------------------------------------------------------------------------------------------------
 
----The characters of a text.
+---Returns the characters of a text as a list.
 function values.characters(text)
   local items = {}
   for character in text:gmatch "[%z\1-\127\192-\255][\128-\191]*" do items[#items + 1] = character end
@@ -78,7 +79,7 @@ end
 
 local repr
 
----How Python writes a value in text.
+---Returns a value as the text that Python's str makes of it.
 function values.text(v)
   if type(v) == "string" then return v end
   if is_undefined(v) then return "" end
@@ -105,7 +106,8 @@ local escapes = {
   ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\b"] = "\\b", ["\f"] = "\\f",
 }
 
----JSON as Python writes it, with its spaces. `indent` is how many blanks a level has, nil for one line.
+---Returns a value as JSON with the spaces that Python writes. `indent` is the number of blanks for each level; nil writes
+---one line.
 function values.json(v, indent, level)
   level = (level or 0) + 1
   local line = indent and "\n" .. (" "):rep(indent * level)
@@ -129,13 +131,13 @@ function values.json(v, indent, level)
   fail("%s cannot be written as JSON", values.kind(v))
 end
 
----What a value is, in words.
+---Returns the kind of a value in words, for error messages.
 function values.kind(v)
   if is_undefined(v) then return ("%s, which is undefined,"):format(v.name) end
   return v == none and "none" or is_list(v) and "a list" or is_dict(v) and "a dictionary" or "a " .. type(v)
 end
 
--- ---- what operators need ---------------------------------------------------------------------------------------------
+-- ---- functions that operators use ------------------------------------------------------------------------------------
 
 function values.truth(v)
   if is_list(v) then return #v > 0 elseif is_dict(v) then return #v.keys > 0 end
@@ -160,13 +162,13 @@ function values.equal(a, b)
   return a == b
 end
 
----What a loop goes over: the items of a list, the keys of a dictionary, the characters of a text.
+---Returns the items over which a loop runs: the items of a list, the keys of a dictionary, the characters of a text.
 function values.items(v)
   if is_list(v) then return v end
   if is_dict(v) then return v.keys end
   if type(v) == "string" then return values.characters(v) end
   if is_undefined(v) then return {} end
-  fail("%s cannot be gone through", values.kind(v))
+  fail("a loop cannot run over %s", values.kind(v))
 end
 
 function values.contains(container, v)
@@ -189,7 +191,7 @@ function values.length(v)
   return #values.items(v)
 end
 
----v[key], and v.key where that is no method.
+---Returns v[key], or v.key for a key that is not a method.
 function values.index(v, key)
   local name = values.text(key)
   if is_undefined(v) then fail("%s is undefined, so it has no %q", v.name, name) end
@@ -205,7 +207,7 @@ function values.index(v, key)
 end
 
 function values.slice(v, start, stop, step)
-  if not is_list(v) and type(v) ~= "string" then fail("%s has no parts", values.kind(v)) end
+  if not is_list(v) and type(v) ~= "string" then fail("%s cannot be sliced", values.kind(v)) end
   local items, out = values.items(v), {}
   local n, by = #items, step == none and 1 or step
   local function place(p, default)

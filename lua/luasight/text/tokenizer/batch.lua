@@ -1,4 +1,4 @@
---- What a tokenizer's options do to the ids of texts: special tokens, truncation, padding, tensors.
+--- Applies a tokenizer's options to the ids of texts: special tokens, truncation, padding, tensors.
 local binding = require "luasight.ffi"
 local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
@@ -7,18 +7,20 @@ local tokenizers = require "luasight.ffi.tokenizers"
 local batch = {}
 
 ---@class luasight.TokenizerOptions
----@field add_special_tokens boolean?  those of the tokenizer's own post-processor; true unless said
+---@field add_special_tokens boolean?  whether the tokenizer's post-processor adds its special tokens (true)
 ---@field text_pair string|string[]?   a second text, or one for each text
----@field truncation boolean|"longest_first"|"only_first"|"only_second"?  cut to max_length, or to the model's longest text;
----  true: the longer of two texts gives way
----@field max_length integer?          tokens, special ones included; only truncation and padding "max_length" look at it
----@field return_tensors boolean?      int64 tensors [B, T] instead of lists
+---@field truncation boolean|"longest_first"|"only_first"|"only_second"?  cut the text to max_length, or to the model's
+---  longest text; true: the longer of two texts is cut
+---@field max_length integer?          a number of tokens with the special ones; used by truncation and by padding
+---  "max_length"
+---@field return_tensors boolean?      return int64 tensors [B, T] instead of lists
 ---@field padding boolean|"left"|"right"|"max_length"?  fill short rows; true: on the tokenizer's padding_side, up to the
 ---  longest row; "max_length": up to max_length
----@field return_offsets_mapping boolean?      where each token stands: { from, to } in characters, from 0, `to` not included
----@field return_word_ids boolean?             the piece that each token is part of, from 0; false for special tokens
----@field return_special_tokens_mask boolean?  1 for a special token around the texts and for filling
----@field return_token_type_ids boolean?       what the post-processor says of each token: mostly 1 for a second text
+---@field return_offsets_mapping boolean?      return { from, to } of each token in characters, from 0, `to` not included
+---@field return_word_ids boolean?             return for each token the number of its word, from 0; false for special
+---  tokens
+---@field return_special_tokens_mask boolean?  return 1 for padding and for special tokens around the texts, else 0
+---@field return_token_type_ids boolean?       return the post-processor's type of each token: mostly 1 for a second text
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
 
@@ -43,18 +45,18 @@ local kinds = { encode = {
 } }
 for name, kind in pairs(kinds.encode) do kinds.call[name] = kind end
 
----The number of tokens at which to cut or to which to fill, nil where nothing is.
+---Returns the number of tokens at which texts are cut or to which they are filled; nil where neither was asked for.
 local function limit_of(state, options, wanted, what)
   if not wanted then return nil end
   local limit = options.max_length or state.model_max_length
   if not limit then
-    binding.raise("argument", what .. " needs max_length: this tokenizer knows no longest text",
-      { hint = "{ truncation = true, max_length = 8 }" })
+    binding.raise("argument", what .. " needs max_length, because this tokenizer has no limit of its own",
+      { hint = "for example { truncation = true, max_length = 8 }" })
   end
   return limit
 end
 
----Checked options; `form` is "encode" or "call".
+---Checks options and returns them; `form` is "encode" or "call".
 ---@param state table
 ---@param options table?
 ---@param form string
@@ -79,15 +81,15 @@ end
 
 -- ---- one text --------------------------------------------------------------------------------------------------------
 
----What the core makes of a text, valid until the next: the tokens as an array, and how many.
+---Encodes a text in the core. Returns the tokens as an array, which is valid until the next call, and their number.
 local function tokens_of(state, text, pair, o)
   return tokenizers.encode(state.core, text, pair, o, state.truncation_side == "left")
 end
 
----The ids of one text, cut as the options say: special tokens stay, the text gives way.
+---Returns the ids of one text. Where the options limit the number of tokens, the text is cut and the special tokens stay.
 ---@param state table
 ---@param text string
----@param o table  from batch.options
+---@param o table  the result of batch.options
 ---@return integer[]
 function batch.encode(state, text, o)
   if o.pair ~= nil and type(o.pair) ~= "string" then
@@ -100,7 +102,8 @@ end
 
 -- ---- several ---------------------------------------------------------------------------------------------------------
 
----What is said of each token: the name of the list, the option that asks for it, its value, and what fills short rows.
+---The lists that can be returned for tokens: the list's name, the option that asks for it, a token's value, and the value
+---for padding.
 local columns = {
   { "input_ids", nil, function(token) return tonumber(token.id) end },
   { "attention_mask", nil, function() return 1 end, 0 },
@@ -110,13 +113,13 @@ local columns = {
   { "word_ids", "words", function(token) return token.word >= 0 and token.word end, false },
 }
 
----What fills short rows; the mask tells the model not to look, so the end of text will do.
+---Returns the id that fills short rows. The attention mask hides it from the model, so the end-of-text token may be used.
 local function filler(state)
   local token = state.tokens.pad or state.tokens.eos
   local id = token and state.id_of(state, token)
   if id then return id end
   binding.raise("state", "padding needs a token to fill with, and this tokenizer has neither pad_token nor eos_token",
-    { hint = 'tokenizer.pad_token = "..." names one' })
+    { hint = 'set one: tokenizer.pad_token = "..."' })
 end
 
 local function pad(rows, longest, side, fill)
@@ -138,7 +141,7 @@ local function check_texts(text, what)
   if #text == 0 then binding.raise("argument", what .. " takes a text or a list of texts; this list is empty") end
   for i, one in ipairs(text) do
     if type(one) ~= "string" then
-      binding.raise("argument", ("%s takes texts; there is a %s at [%d]"):format(what, type(one), i),
+      binding.raise("argument", ("%s takes a list of texts, but there is a %s at [%d]"):format(what, type(one), i),
         { hint = type(one) == "number" and "decode takes ids" or nil })
     end
   end
@@ -149,19 +152,19 @@ local function pairs_of(texts, text, pair)
   if pair == nil then return {} end
   local list = check_texts(pair, "text_pair")
   if #list ~= #texts or type(pair) ~= type(text) then
-    binding.raise("argument", ("text_pair has %d texts for %d"):format(#list, #texts),
-      { hint = "as many as there are texts, and a list where they are a list" })
+    binding.raise("argument", ("text_pair has to fit the texts, but it has %d texts for %d"):format(#list, #texts),
+      { hint = "pass one second text for each text, and a list where the texts are a list" })
   end
   return list
 end
 
 local function wanted(column, o) return not column[2] or o[column[2]] end
 
----The ids of a text or of several, with a mask that is 1 where there is text, and what else was asked for. Without tensors
----a single text gives plain lists and no mask.
+---Returns the ids of a text or of several, with an attention mask that is 1 where there is text, and the other lists that
+---the options ask for. Without tensors, a single text has plain lists and no mask.
 ---@param state table
 ---@param text string|string[]
----@param o table  from batch.options
+---@param o table  the result of batch.options
 ---@return { input_ids: any, attention_mask: any? }
 function batch.call(state, text, o)
   local texts = check_texts(text, "a tokenizer")
@@ -183,8 +186,8 @@ function batch.call(state, text, o)
       if out[column[1]] then pad(out[column[1]], longest, o.padding, column[1] == "input_ids" and fill or column[4]) end
     end
   elseif shortest ~= longest and o.tensors then
-    binding.raise("shape", ("the texts have %d to %d tokens, and the rows of a tensor are equally long"):format(shortest,
-      longest), { hint = '{ return_tensors = true, padding = "left" }' })
+    binding.raise("shape", ("the texts have %d to %d tokens, but the rows of a tensor need the same length"):format(shortest,
+      longest), { hint = 'fill them: { return_tensors = true, padding = "left" }' })
   end
   for name, rows in pairs(out) do
     if o.tensors and name ~= "offset_mapping" and name ~= "word_ids" then out[name] = token_ids.tensor(rows)

@@ -1,7 +1,8 @@
---- What a folder says about its tokenizer beside tokenizer.json: special tokens, the longest text, the sides.
+--- Reads the settings of a tokenizer that are not in tokenizer.json: special tokens, the longest text, the sides of padding
+--- and cutting.
 ---
---- tokenizer_config.json wins over special_tokens_map.json, which only older folders need. A token is a text or, in both
---- files, an object with its text as "content".
+--- tokenizer_config.json takes precedence over special_tokens_map.json, which only older folders need. In both files a
+--- token is a text, or an object with the text as "content".
 local binding = require "luasight.ffi"
 local checkpoint = require "luasight.files.checkpoint"
 local quoted = require("luasight.files.safetensors").quoted
@@ -12,11 +13,11 @@ local files = {}
 
 local JSON, CONFIG, MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 
----The roles that a token can have.
+---The roles of special tokens.
 files.roles = { "bos", "eos", "unk", "pad", "sep", "cls", "mask" }
 
--- Tokenizers whose class knows its special tokens, so that a configuration need not name them. No class at all is how the
--- oldest folders of GPT-2 look.
+-- Classes of tokenizers that know their special tokens, so that the configuration need not name them. "" stands for a
+-- configuration without a class, as in the oldest folders of GPT-2.
 local END_OF_TEXT = "<|endoftext|>"
 local classes = {
   [""] = true, GPT2Tokenizer = true, GPT2TokenizerFast = true, GPTNeoXTokenizer = true, GPTNeoXTokenizerFast = true,
@@ -28,10 +29,10 @@ local function object(folder, name)
 end
 
 local function bad(folder, file, key, what)
-  binding.raise("format", ("%s/%s: %s %s"):format(folder, file, quoted(key), what))
+  binding.raise("format", ("%s/%s: the field %s %s"):format(folder, file, quoted(key), what))
 end
 
----The text of a token in a configuration: false where it is null, nil where it is absent.
+---Returns the text of a token in a configuration; false where it is null, nil where it is absent.
 local function token_text(folder, file, key, value)
   if value == nil then return nil end
   if value == null or value == false then return false end
@@ -57,7 +58,8 @@ local function special_tokens(folder, config, has)
   return tokens
 end
 
----The number of tokens that a text may have, nil where the file says some astronomical number or nothing.
+---Returns the largest number of tokens of a text; nil where the file has no number, or one that is so large that it means
+---no limit.
 local function longest(folder, value)
   if value == nil or value == null then return nil end
   if type(value) ~= "number" or value < 1 then bad(folder, CONFIG, "model_max_length", "is not a number from 1 on") end
@@ -71,7 +73,8 @@ local function side(folder, config, key)
   return value
 end
 
----The files of a tokenizer that are read where there are all these: with tokenizer.json none of the older ones.
+---Returns the names of the files that a tokenizer reads; `has` tells which files exist. Where there is a tokenizer.json,
+---the older files are not read.
 ---@param has fun(name: string): boolean
 ---@return string[]
 function files.needed(has)
@@ -81,7 +84,7 @@ function files.needed(has)
   return names
 end
 
----Whether a folder has something to make a tokenizer of.
+---Returns whether a folder has the files of a tokenizer.
 ---@param folder string
 ---@return boolean
 function files.exists(folder)
@@ -89,7 +92,7 @@ function files.exists(folder)
   return has(JSON) or has "vocab.json" and has "merges.txt" or has "vocab.txt" or has "tokenizer.model" or has "spiece.model"
 end
 
----The text of the folder's tokenizer.json, or what it would be, and the path of what was read.
+---Returns the text of the folder's tokenizer.json, or one made of older files, and the path of the file that was read.
 ---@param folder string
 ---@return string text, string path
 function files.text(folder)
@@ -102,10 +105,11 @@ function files.text(folder)
   local text, from = require("luasight.text.tokenizer.older").text(folder, config, named)
   if text then return text, from end
   binding.raise("io", ("%s: there is no %s in this folder, nor older files of a tokenizer"):format(folder, JSON),
-    { hint = "give the folder of a model or tokenizer as Hugging Face stores it" })
+    { hint = "pass the folder of a model or tokenizer as Hugging Face stores it" })
 end
 
----Tokens that the configuration adds must be those of tokenizer.json: text would get other ids otherwise.
+---Raises an error where the configuration adds tokens with ids that they do not have in tokenizer.json, because texts would
+---get other ids.
 local function check_added(folder, added, token_of)
   if added == nil or added == null then return end
   if type(added) ~= "table" then bad(folder, CONFIG, "added_tokens_decoder", "is not an object of tokens by id") end
@@ -118,7 +122,8 @@ local function check_added(folder, added, token_of)
   end
 end
 
----The chat template: in a file of its own in newer folders; of several by name the one called "default".
+---Returns the chat template, which newer folders have in a file of its own; of several templates with names, the one called
+---"default".
 local function chat_template(folder, config)
   local path, value = folder .. "/chat_template.jinja", config.chat_template
   if exists(path) then return checkpoint.text(path) end
@@ -129,17 +134,17 @@ local function chat_template(folder, config)
 end
 
 ---@class luasight.TokenizerSettings
----@field tokens table<string, string>   by role
+---@field tokens table<string, string>   the tokens by role
 ---@field model_max_length integer?
 ---@field padding_side "left"|"right"?
 ---@field truncation_side "left"|"right"?
 ---@field add_prefix_space boolean?
----@field clean boolean                 whether decode takes out spaces before punctuation
+---@field clean boolean                 whether decode removes spaces before punctuation
 ---@field chat_template string?
 
 ---@param folder string
----@param has fun(token: string): boolean        whether tokenizer.json has a token
----@param token_of fun(id: integer): string?     the token of an id
+---@param has fun(token: string): boolean        returns whether tokenizer.json has a token
+---@param token_of fun(id: integer): string?     returns the token of an id
 ---@return luasight.TokenizerSettings
 function files.settings(folder, has, token_of)
   local config = object(folder, CONFIG)

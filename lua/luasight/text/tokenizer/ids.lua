@@ -1,4 +1,4 @@
---- Token ids on their way between Lua and the core: lists, tensors and single numbers as an array, and rows as tensors.
+--- Converts token ids between Lua and the core: lists, tensors and single numbers to an array, and rows to tensors.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local sequences = require "luasight.ffi.sequences"
@@ -16,7 +16,7 @@ local function refuse(what, hint)
   binding.raise("argument", "token ids are whole numbers, a list of them or a tensor, not " .. what, { hint = hint })
 end
 
----A whole number, as Lua or FFI have it.
+---Returns whether a value is a whole number: a Lua number, or an integer of the FFI.
 local function is_id(v)
   if type(v) == "number" then return v == math.floor(v) and v > -2 ^ 53 and v < 2 ^ 53 end
   return type(v) == "cdata" and tensors.is_whole(v)
@@ -24,13 +24,13 @@ end
 
 local function from_list(list)
   local n = #list
-  if n == 0 and next(list) ~= nil then refuse("a table of names", "its input_ids, if it is what a tokenizer gave") end
+  if n == 0 and next(list) ~= nil then refuse("a table of names", "pass the field input_ids of a tokenizer's result") end
   local array = new_array(n)
   for i = 1, n do
     local id = list[i]
     if type(id) == "table" then refuse("a list of lists", "decode one row at a time") end
     if is_handle(id) then id = id:item() end
-    if not is_id(id) then refuse(("%s, which stands at [%d]"):format(tostring(id), i)) end
+    if not is_id(id) then refuse(("%s, which is element %d"):format(tostring(id), i)) end
     array[i - 1] = id
   end
   return array, n
@@ -66,7 +66,7 @@ local function from_handle(handle)
   return from_tensor(v)
 end
 
----An array of ids and how many there are; a single number counts as one.
+---Returns an array of ids and their number; a single id becomes an array of one.
 ---@param v any  a number, a list, a tensor of at most one axis
 ---@return ffi.cdata* array, integer n
 function ids.array(v)
@@ -76,7 +76,7 @@ function ids.array(v)
   refuse(type(v) == "number" and tostring(v) or "a " .. type(v), type(v) == "string" and "encode turns text into ids" or nil)
 end
 
----Whether a value stands for exactly one id, so that what is asked of it is no list.
+---Returns whether a value is exactly one id, so that the result for it is one value and not a list.
 ---@param v any
 ---@return boolean
 function ids.is_single(v)
@@ -86,7 +86,7 @@ function ids.is_single(v)
   return is_id(v) or tensors.is_tensor(v) and #v.shape == 0
 end
 
----Rows of equal length as an int64 tensor.
+---Returns rows of equal length as an int64 tensor.
 ---@param rows integer[][]
 ---@return ffi.cdata* tensor  [B, T]
 function ids.tensor(rows)

@@ -1,7 +1,7 @@
---- Tokenizers: text to token ids and back, as the folder of a model says.
+--- Tokenizers: convert text to token ids and back, as the files of a model's folder say.
 ---
---- `tokenizer:encode(text)` gives a list of ids; `tokenizer(text)` a table with `input_ids`, and with an attention mask
---- where rows can differ; `tokenizer:decode(ids)` gives text. The work is done by the core.
+--- `tokenizer:encode(text)` returns a list of ids; `tokenizer(text)` a table with `input_ids`, and with an attention mask
+--- where rows may have padding; `tokenizer:decode(ids)` returns text. The work is done by the core.
 local binding = require "luasight.ffi"
 local batch = require "luasight.text.tokenizer.batch"
 local files = require "luasight.text.tokenizer.files"
@@ -17,11 +17,11 @@ local prototype = newproxy(true)
 local meta = getmetatable(prototype)
 
 ---@class luasight.Tokenizer
----@field vocab_size integer            tokens, the added ones among them; `#tokenizer` says the same
----@field model_max_length integer?     most tokens that the model reads, nil where there is no limit
+---@field vocab_size integer            the number of tokens, with the added ones; the same as `#tokenizer`
+---@field model_max_length integer?     the largest number of tokens that the model reads, nil where there is no limit
 ---@field padding_side "left"|"right"
 ---@field truncation_side "left"|"right"
----@field bos_token string?             and so on for eos, unk, pad, sep, cls, mask; each with `_id`; they can be set
+---@field bos_token string?             likewise for eos, unk, pad, sep, cls, mask; each also with `_id`; they can be set
 ---@field folder string
 ---@operator len: integer
 ---@overload fun(text: string|string[], options?: luasight.TokenizerOptions): { input_ids: any, attention_mask: any? }
@@ -34,10 +34,10 @@ for _, role in ipairs(files.roles) do roles[role .. "_token"], roles[role .. "_t
 
 local settable = { model_max_length = true, padding_side = true, truncation_side = true }
 
----The state behind a handle.
+---Returns the state behind a handle; raises an error where it has been released.
 local function state_of(self)
   if type(self) ~= "userdata" or getmetatable(self) ~= meta then
-    binding.raise("argument", "the tokenizer is missing: call its methods with a colon, tokenizer:encode(text)")
+    binding.raise("argument", "the tokenizer is missing: call a tokenizer's methods with a colon, tokenizer:encode(text)")
   end
   local state = getfenv(self)
   if not state.core then binding.raise("state", state.folder .. ": the tokenizer has been released") end
@@ -88,7 +88,7 @@ local function set_token(state, name, role, value)
   local token = value
   if name:sub(-3) == "_id" then token = type(value) == "number" and token_of(state, value) or nil end
   if not id_of(state, token) then
-    binding.raise("name", ("%s: %s is not in the vocabulary"):format(name, quoted(value)))
+    binding.raise("name", ("%s cannot be set: %s is not in the vocabulary"):format(name, quoted(value)))
   end
   state.tokens[role] = token
 end
@@ -98,16 +98,16 @@ function meta.__newindex(self, name, value)
   if roles[name] then return set_token(state, name, roles[name], value) end
   if not settable[name] then
     if name == "vocab_size" or name == "folder" or methods[name] then
-      binding.raise("argument", name .. " cannot be set")
+      binding.raise("argument", "the field " .. name .. " of a tokenizer cannot be set")
     end
     unknown(name, "field")
   end
   if name == "model_max_length" then
     if value ~= nil and (type(value) ~= "number" or value < 1) then
-      binding.raise("argument", "model_max_length is a number from 1 on, or nil")
+      binding.raise("argument", "the field model_max_length of a tokenizer is a number from 1 on, or nil")
     end
   elseif value ~= "left" and value ~= "right" then
-    binding.raise("argument", ('%s is "left" or "right", not %s'):format(name, quoted(value)))
+    binding.raise("argument", ("the field %s of a tokenizer is \"left\" or \"right\", not %s"):format(name, quoted(value)))
   end
   state[name] = value
 end
@@ -129,7 +129,7 @@ end
 
 local plainly = { special = false, cut = 0 }
 
----The ids of a text.
+---Returns the ids of a text.
 ---@param text string
 ---@param options? luasight.TokenizerOptions  add_special_tokens, text_pair, truncation, max_length
 ---@return integer[]
@@ -142,10 +142,10 @@ function methods:encode(text, options)
   return batch.encode(state, text, batch.options(state, options, "encode"))
 end
 
----The ids of a text, or of several.
+---Returns the ids of a text, or of several.
 ---@param text string|string[]
 ---@param options? luasight.TokenizerOptions
----@return { input_ids: any, attention_mask: any? }  lists, or int64 tensors [B, T]
+---@return { input_ids: any, attention_mask: any? }  # lists, or int64 tensors [B, T]
 function meta.__call(self, text, options)
   local state = state_of(self)
   return batch.call(state, text, batch.options(state, options, "call"))
@@ -158,13 +158,13 @@ local decode_kinds = { skip_special_tokens = "boolean", clean_up_tokenization_sp
 local spaces = { { " %.", "." }, { " %?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" },
   { " 'm", "'m" }, { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } }
 
----Takes out spaces that English does not have, in the order in which the reference looks for them.
+---Removes the spaces before punctuation that English does not have, in the order in which transformers does.
 local function clean_up(text)
   for _, pair in ipairs(spaces) do text = text:gsub(pair[1], pair[2]) end
   return text
 end
 
----Leaves out the tokens that have a role; those that tokenizer.json calls special are left out by the core.
+---Leaves out the tokens that have a role; the core leaves out those that tokenizer.json calls special.
 local function without_roles(state, array, n)
   local special, kept = {}, 0
   for _, token in pairs(state.tokens) do special[id_of(state, token) or -1] = true end
@@ -177,10 +177,10 @@ local function without_roles(state, array, n)
   return kept
 end
 
----The text of ids. Bytes that are no UTF-8 become U+FFFD.
+---Returns the text of ids. Bytes that are not UTF-8 become U+FFFD.
 ---@param ids integer|integer[]|luasight.Tensor  a tensor has at most one axis
----@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }  the second as
----  tokenizer_config.json says, false where it does not
+---@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }  the default of the second is
+---  in tokenizer_config.json, else false
 ---@return string
 function methods:decode(ids, options)
   local state = state_of(self)
@@ -193,7 +193,7 @@ function methods:decode(ids, options)
   return clean and clean_up(text) or text
 end
 
----The texts of several lists of ids, or of the rows of a tensor.
+---Returns the texts of several lists of ids, or of the rows of a tensor.
 ---@param rows integer[][]|luasight.Tensor
 ---@param options? { skip_special_tokens: boolean?, clean_up_tokenization_spaces: boolean? }
 ---@return string[]
@@ -203,7 +203,7 @@ function methods:batch_decode(rows, options)
   return list
 end
 
----The tokens as the vocabulary writes them: { "John", "Ġand" }. One number gives one token.
+---Returns the tokens of ids as the vocabulary writes them: { "John", "Ġand" }; for one id, one token.
 ---@param ids integer|integer[]|luasight.Tensor
 ---@return string|string[]
 function methods:convert_ids_to_tokens(ids)
@@ -225,12 +225,12 @@ local function no_token(state, token)
     binding.raise("argument", "a token is a string, not a " .. type(token))
   end
   local ids, hint = batch.encode(state, token, plainly), nil
-  if #ids == 1 then hint = ("as text it is the token %s"):format(quoted(token_of(state, ids[1])))
-  elseif #ids > 1 then hint = ("as text it is %d tokens, see encode"):format(#ids) end
+  if #ids == 1 then hint = ("encoded as a text, it is the token %s"):format(quoted(token_of(state, ids[1])))
+  elseif #ids > 1 then hint = ("encoded as a text, it is %d tokens (see encode)"):format(#ids) end
   binding.raise("name", ("there is no token %s in the vocabulary"):format(quoted(token)), { hint = hint })
 end
 
----The ids of tokens as the vocabulary writes them. A token that does not exist is an error.
+---Returns the ids of tokens that are given as the vocabulary writes them; a token that does not exist raises an error.
 ---@param tokens string|string[]
 ---@return integer|integer[]
 function methods:convert_tokens_to_ids(tokens)
@@ -243,20 +243,20 @@ end
 
 -- ---- conversations -----------------------------------------------------------------------------------------------------
 
----The text of a conversation as the model's chat template writes it, as token ids unless told otherwise.
+---Returns the text of a conversation as the model's chat template writes it; by default as token ids.
 ---@param messages { role: string, content: any }[]
----@param options? { tokenize: boolean?, add_generation_prompt: boolean?, tools: table?, chat_template: string? }  others are
----  variables of the template
+---@param options? { tokenize: boolean?, add_generation_prompt: boolean?, tools: table?, chat_template: string? }  any
+---  other option is a variable of the template
 ---@return integer[]|string
 function methods:apply_chat_template(messages, options)
   local state = state_of(self)
   if type(messages) ~= "table" or options ~= nil and type(options) ~= "table" then
     binding.raise("argument", "apply_chat_template takes a list of messages, and a table of options",
-      { hint = '{ { role = "user", content = "Hello" } }' })
+      { hint = 'for example { { role = "user", content = "Hello" } }' })
   end
   local template = options and options.chat_template or state.chat_template
   if type(template) ~= "string" then
-    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", { hint = "{ chat_template = text }" })
+    binding.raise("state", state.folder .. ": this tokenizer has no chat_template", { hint = "set { chat_template = text }" })
   end
   state.templates = state.templates or {}
   local render = state.templates[template] or require("luasight.text.jinja").compile(template, "chat_template")
@@ -270,7 +270,7 @@ function methods:apply_chat_template(messages, options)
   return batch.encode(state, text, plainly)
 end
 
----Frees the vocabulary at once; any later use is an error.
+---Frees the vocabulary at once; any later use of the tokenizer is an error.
 function methods:release()
   local state = getfenv(self)
   if not state.core then return end
@@ -280,15 +280,16 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----A prefix that the configuration wants and tokenizer.json does not add (or the other way round) would change every text.
----Only where tokens are spelled with stand-ins for bytes does the configuration have a say in it.
+---Raises an error where tokenizer_config.json wants a space in front of texts and tokenizer.json adds none, or the other
+---way round, since every text would get other ids. Only tokenizers that spell bytes as printable characters have this
+---setting.
 local function check_prefix(state, wanted)
   if not id_of(state, "\196\160") then return end
   local a, b = batch.encode(state, "a", plainly), batch.encode(state, " a", plainly)
   local prefixed = #a == #b
   for i = 1, #a do prefixed = prefixed and a[i] == b[i] end
   if wanted ~= prefixed then
-    binding.raise("format", ('%s/tokenizer_config.json: "add_prefix_space" is %s, but tokenizer.json has it %s'):format(
+    binding.raise("format", ("%s/tokenizer_config.json: \"add_prefix_space\" is %s, but in tokenizer.json it is %s"):format(
       state.folder, tostring(wanted), tostring(prefixed)), { hint = "make both files say the same" })
   end
 end
@@ -306,9 +307,9 @@ local function open(folder)
   return state
 end
 
----Loads the tokenizer of a folder: tokenizer.json, and tokenizer_config.json for what stands around it.
----@param folder string  or "owner/name" of the hub
----@param revision string?  of the hub
+---Loads the tokenizer of a folder from tokenizer.json and tokenizer_config.json.
+---@param folder string  a folder, or "owner/name" of a repository on the hub
+---@param revision string?  a revision of that repository
 ---@return luasight.Tokenizer
 local function Tokenizer(folder, revision)
   local state = open(require("luasight.lm.hub").locate(folder, { tokenizer = true }, revision))

@@ -1,5 +1,5 @@
---- Folders without tokenizer.json: vocab.json with merges.txt, vocab.txt, or the tokenizer.model of SentencePiece. Each is
---- turned into the text of the tokenizer.json that the class of the tokenizer would have, and is then read as such.
+--- Folders without tokenizer.json: vocab.json with merges.txt, vocab.txt, or the tokenizer.model of SentencePiece. Their
+--- content is turned into the text of the tokenizer.json that the tokenizer's class would have, which is then read.
 local binding = require "luasight.ffi"
 local checkpoint = require "luasight.files.checkpoint"
 local quoted = require("luasight.files.safetensors").quoted
@@ -16,13 +16,13 @@ local function byte_level(prefix)
   return { type = "ByteLevel", add_prefix_space = prefix, trim_offsets = true, use_regex = true }
 end
 
----The class that the configuration names, without the "Fast" of its twin; `default` where it names none.
+---Returns the class that the configuration names, without the ending "Fast"; `default` where it names none.
 local function class_of(folder, config, known, default, files)
   local class = config.tokenizer_class
   if class == nil or class == null then class = default end
   class = tostring(class):gsub("Fast$", "")
   if not known[class] then
-    binding.raise("format", ("%s: there is only %s, and what %s does with it is not implemented in this version of luasight")
+    binding.raise("format", ("%s: it has only %s, and what %s does with it is not implemented in this version of luasight")
       :format(folder, files, quoted(class)),
       { hint = "transformers writes tokenizer.json: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)" })
   end
@@ -34,13 +34,13 @@ local function yes(value, default)
   return default
 end
 
----The added tokens: those that the folder lists with their ids, then the special ones by name, behind the vocabulary where
----it does not have them.
+---Returns the added tokens: those that the folder lists with ids, then the special tokens by name, with ids behind the
+---vocabulary where it does not have them.
 ---@param folder string
 ---@param config table           tokenizer_config.json
----@param specials string[]      special tokens by name
+---@param specials string[]      the texts of the special tokens
 ---@param id_of fun(token: string): integer?
----@param size integer           of the vocabulary
+---@param size integer           the size of the vocabulary
 local function added_tokens(folder, config, specials, id_of, size)
   local entries, seen, special = {}, {}, {}
   local function add(content, id, flags)
@@ -69,7 +69,7 @@ local function added_tokens(folder, config, specials, id_of, size)
   return entries
 end
 
----Joins the sections; `vocab` and `merges` are JSON already.
+---Joins the sections of tokenizer.json; `vocab` and `merges` are JSON texts.
 local function whole(sections, model, vocab, merges)
   local parts = { '{"version":"1.0"' }
   for _, name in ipairs { "normalizer", "pre_tokenizer", "post_processor", "decoder" } do
@@ -153,7 +153,7 @@ end
 -- ---- tokenizer.model ---------------------------------------------------------------------------------------------------
 
 local piece_classes = { LlamaTokenizer = { true, false }, GemmaTokenizer = { true, false }, T5Tokenizer = { false, true },
-  [""] = { false, false } } -- whether <s> stands in front, and </s> behind
+  [""] = { false, false } } -- whether <s> is put in front of a text, and </s> behind it
 
 local function around(config, class, ids)
   local items, known = {}, {}
@@ -193,12 +193,13 @@ local function from_pieces(folder, config, specials, name)
   return whole(sections, model.settings, model.vocab, model.merges)
 end
 
--- ---- which -------------------------------------------------------------------------------------------------------------
+-- ---- the choice of the files -------------------------------------------------------------------------------------------
 
----The text that tokenizer.json would have, and the name of what it was made of; nil where the folder has nothing such.
+---Returns the text that tokenizer.json would have, and the name of the file it was made of; nil where the folder has no
+---such file.
 ---@param folder string
 ---@param config table     tokenizer_config.json
----@param specials string[]  special tokens by name
+---@param specials string[]  the texts of the special tokens
 ---@return string? text, string? path
 function older.text(folder, config, specials)
   local function has(name) return exists(folder .. "/" .. name) end

@@ -1,15 +1,15 @@
---- The tokenizer.model of SentencePiece: as much of its protobuf as says how a text becomes pieces.
+--- Reads the tokenizer.model of SentencePiece: the fields of its protobuf that say how a text is cut into pieces.
 local binding = require "luasight.ffi"
 local cjson = require("cjson").new()
 
 local sentencepiece = {}
 
-local SIGN = "\226\150\129" -- U+2581 stands for a space
+local SIGN = "\226\150\129" -- U+2581, which stands for a space
 
 -- ---- protobuf --------------------------------------------------------------------------------------------------------
 
-local function broken(path) binding.raise("format", path .. ": is no SentencePiece model, or is cut short",
-  { hint = "fetch the file again" }) end
+local function broken(path) binding.raise("format", path .. ": the file is no SentencePiece model, or is cut short",
+  { hint = "download the file again" }) end
 
 local function varint(text, at, path)
   local value, scale = 0, 1
@@ -23,7 +23,7 @@ local function varint(text, at, path)
   broken(path)
 end
 
----Calls `each(field, value)` for the fields of a message; a value is a number, or the bytes of a length or of a float.
+---Calls `each(field, value)` for each field of a message; a value is a number, or a text of the bytes.
 local function fields(text, path, each)
   local at = 1
   while at <= #text do
@@ -90,7 +90,8 @@ local function read_parts(text, path)
   return pieces, trainer, normalizer
 end
 
----The merges that the pieces imply: each way in which two make a third, the best third first.
+---Returns the merges that the pieces imply: each way in which two pieces join to a third, the third with the best score
+---first.
 local function merges_of(pieces, ids)
   local merges = {}
   for rank, piece in ipairs(pieces) do
@@ -136,9 +137,9 @@ local function decoder_of(settings)
   return { type = "Sequence", decoders = stages }
 end
 
----Reads a model. `vocab` and `merges` are JSON; ids count from 0.
+---Reads a model. In the result `vocab` and `merges` are JSON texts; ids count from 0.
 ---@param text string
----@param path string  for errors
+---@param path string  the name of the file in errors
 ---@return { settings: table, vocab: string, merges: string?, normalizer: table, decoder: table, ids: table, size: integer,
 ---  controls: string[], user_defined: string[], bos: integer?, eos: integer? }
 function sentencepiece.read(text, path)

@@ -1,11 +1,12 @@
---- Trains a byte-level BPE tokenizer in the manner of GPT-2 and writes it as tokenizer.json.
+--- Trains a byte-level BPE tokenizer like GPT-2's and writes it as tokenizer.json.
 local failure = require "luasight.base.error"
 local options_of = require "luasight.base.options"
 
 ---@class luasight.TokenizerTrainer
 local trainer = {}
 
--- The printable stand-in of every byte: itself where it is printable Latin-1, else the next free character from U+0100.
+-- The printable character that stands for each byte: the byte's own where it is printable in Latin-1, else the next free
+-- one from U+0100.
 local stand_in = {}
 do
   local function utf8(code)
@@ -25,8 +26,8 @@ local contractions = {
   ["'s"] = true, ["'t"] = true, ["'re"] = true, ["'ve"] = true, ["'m"] = true, ["'ll"] = true, ["'d"] = true,
 }
 
---- Cuts a text as GPT-2 does before merging: words, numbers, signs with the space before them, other white space.
---- Bytes above 127 count as letters, which only matters for what is learned, not for how the tokenizer reads.
+--- Cuts a text as GPT-2 does before merging: into words, numbers and signs, each with the space before it, and other white
+--- space. Bytes above 127 count as letters, which only influences which merges are learned.
 ---@param text string
 ---@param each fun(piece: string)
 function trainer.split(text, each)
@@ -44,14 +45,14 @@ function trainer.split(text, each)
     end
     if not stop then
       stop = select(2, text:find("^" .. space .. "+", at))
-      if stop < size and stop > at then stop = stop - 1 end -- the last one goes with the word behind it
+      if stop < size and stop > at then stop = stop - 1 end -- the last blank belongs to the word behind it
     end
     each(text:sub(at, stop))
     at = stop + 1
   end
 end
 
--- Every distinct piece as a list of token ids (bytes at first), with how often it occurs.
+-- Counts the distinct pieces of texts; returns each as a list of token ids (bytes at first) with its count.
 local function count_pieces(texts)
   local counts, order = {}, {}
   for _, text in ipairs(texts) do
@@ -67,7 +68,8 @@ local function count_pieces(texts)
   return pieces
 end
 
--- All neighbouring pairs: two parallel arrays (a scan for the best one stays compiled) and, per pair, its pieces.
+-- Makes the table of neighbouring pairs: parallel arrays, so that the search for the most frequent pair is compiled, and
+-- for each pair the pieces that contain it.
 local function new_pairs()
   return { index = {}, first = {}, second = {}, count = {}, pieces = {} }
 end
@@ -101,31 +103,31 @@ local function merge_in(piece, a, b, new)
 end
 
 ---@class luasight.TrainedTokenizer
----@field vocab string[]  tokens in the order of their ids, from id 0 at [1]
----@field merges string[][]  pairs of tokens, in the order they apply
----@field special_tokens string[]  the last ids
+---@field vocab string[]  the tokens in the order of their ids; id 0 is at [1]
+---@field merges string[][]  pairs of tokens, in the order in which they are applied
+---@field special_tokens string[]  the tokens with the last ids
 local Trained = {}
 Trained.__index = Trained
 
----The number of tokens to learn, bytes included, and the special tokens behind them.
+---Checks the arguments; returns the number of tokens to learn, with those of single bytes, and the special tokens.
 local function check(texts, options)
   if type(texts) ~= "table" then
     failure.raise("argument", "the trainer takes a list of texts, not a " .. type(texts))
   end
   for i, text in ipairs(texts) do
     if type(text) ~= "string" then
-      failure.raise("argument", ("the trainer takes texts; there is a %s at [%d]"):format(type(text), i))
+      failure.raise("argument", ("the trainer takes a list of texts, but there is a %s at [%d]"):format(type(text), i))
     end
   end
   options = options_of.read("the trainer", options, { vocab_size = "number", special_tokens = "table" })
   local size = options.vocab_size
   if not size then
-    failure.raise("argument", "the trainer needs { vocab_size = }, the number of tokens")
+    failure.raise("argument", "the trainer of a tokenizer needs the option vocab_size, the number of tokens")
   end
   local special = options.special_tokens or { "<|endoftext|>" }
   if size - #special < 256 then
-    failure.raise("argument", ("vocab_size %d is too small: 256 bytes and %d special tokens come first"):format(size,
-      #special))
+    failure.raise("argument", ("vocab_size %d is too small, because 256 bytes and %d special tokens need an id each"):format(
+      size, #special))
   end
   return size - #special, special
 end
@@ -157,7 +159,7 @@ function trainer.train(texts, options)
     if not best then break end
     local a, b = known.first[best], known.second[best]
     local joined = tokens[a] .. tokens[b]
-    local new = id_of[joined] or #tokens + 1 -- two ways to one token: "aa" "aaa" and "aaaa" "a"
+    local new = id_of[joined] or #tokens + 1 -- two pairs can join to one token: "aa" "aaa" and "aaaa" "a"
     tokens[new], id_of[joined] = joined, new
     merges[#merges + 1] = { tokens[a], tokens[b] }
     local touched = {}
@@ -186,7 +188,7 @@ local function listed(list, each)
   return table.concat(out, ",\n      ")
 end
 
---- The text of tokenizer.json.
+--- Returns the text of tokenizer.json.
 ---@return string
 function Trained:json()
   local ordinary = #self.vocab - #self.special_tokens

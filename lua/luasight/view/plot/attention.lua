@@ -1,4 +1,4 @@
---- Attention patterns: for each head which position (row) reads how much from which (column).
+--- Pictures of attention patterns: for each head, how much each position (row) reads from each other position (column).
 local cells = require "luasight.view.plot.cells"
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
@@ -11,13 +11,13 @@ local Attention = figure.class("attention", { "tokens", "keys", "heads", "range"
 
 ---@class luasight.AttentionOptions
 ---@field title string?
----@field tokens string[]?   of the rows, which read; of the columns too, unless `keys` says otherwise
----@field keys string[]?     of the columns, which are read
----@field heads string[]?    a name for every head; otherwise "head 0", ...
----@field range number[]?    0 to 1 unless told
----@field across integer?    heads beside each other
+---@field tokens string[]?   labels of the rows, the positions that read; also of the columns where `keys` is not given
+---@field keys string[]?     labels of the columns, the positions that are read
+---@field heads string[]?    a name for every head; by default "head 0", ...
+---@field range number[]?    lowest and highest value of the colours; 0 and 1 by default
+---@field across integer?    the number of heads beside each other
 
----@param pattern any  heads, rows and columns: a tensor [H, T, S] or [1, H, T, S], or lists
+---@param pattern any  a tensor [H, T, S] or [1, H, T, S] (heads, rows, columns), or lists
 ---@param options luasight.AttentionOptions?
 ---@return luasight.Plot
 function Attention.new(pattern, options)
@@ -50,7 +50,7 @@ end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Heads beside each other, the tokens at the left once for each row of heads.
+-- Draws heads beside each other; the tokens are at the left of each row of heads.
 function Attention:_text(depth, width)
   local rows = labels.cut_all(self.rows, 16)
   local beside, one = labels.most_columns(rows), math.max(#self.columns * 2, labels.most_columns(self.heads)) + 2
@@ -81,11 +81,11 @@ function Attention:_text(depth, width)
   return table.concat(out, "\n") .. "\n"
 end
 
--- ---- on a sheet --------------------------------------------------------------------------------------------------------
+-- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local HEAD, GAP = 22, 18 -- pixels above a field for its name, and between fields
+local HEAD, GAP = 22, 18 -- pixels above the cells of a head for its name, and between heads
 
--- Heads beside each other: about as many as make a broad picture, all rows full where that can be.
+-- Returns the number of heads in a row, such that the picture is broader than high and all rows are full where possible.
 local function beside_each_other(H)
   if H <= 4 then return H end
   local wanted = math.floor(math.sqrt(H * 1.4) + 0.5)

@@ -1,4 +1,4 @@
---- Bars: one for each place, or groups of one for each series.
+--- Bar charts: a bar for each place, or a group of bars with one for each series.
 local colours = require "luasight.view.plot.colours"
 local figure = require "luasight.view.plot.figure"
 local labels = require "luasight.view.plot.labels"
@@ -7,7 +7,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Bar = figure.class("bar", { "x", "y", "labels", "legend", "range" })
 
----@param values any  a list or tensor of numbers, or several
+---@param values any  a list or tensor of numbers, or several of them
 ---@param options { title: string?, x: string?, y: string?, labels: string[]?, legend: string[]?, range: number[]? }?
 ---@return luasight.Plot
 function Bar.new(values, options)
@@ -29,13 +29,14 @@ function Bar:data() return { series = self.series, labels = self.labels, legend 
 
 local eighths = { "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" }
 
--- A bar to the right: `length` columns, in eighths.
+-- Returns a bar that grows to the right: `length` columns, drawn in eighths of a column.
 local function rightward(length)
   local n = math.floor(length * 8 + 0.5)
   return ("█"):rep(math.floor(n / 8)) .. (n % 8 > 0 and eighths[n % 8] or "")
 end
 
--- A bar that ends at the right of `room` columns, in halves: there are no eighths on that side.
+-- Returns a bar that grows to the left and ends at the right of `room` columns, drawn in halves of a column: Unicode has no
+-- eighths for that side.
 local function leftward(length, room)
   local n = math.floor(length * 2 + 0.5)
   return labels.fill((n % 2 > 0 and "▐" or "") .. ("█"):rep(math.floor(n / 2)), room, "right")
@@ -67,9 +68,9 @@ function Bar:_text(depth, width)
   return table.concat(out, "\n") .. "\n"
 end
 
--- ---- on a sheet --------------------------------------------------------------------------------------------------------
+-- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local SHARE = 0.8 -- of the axis that bars take
+local SHARE = 0.8 -- the share of the axis that bars cover
 
 function Bar:_draw(theme)
   local k_count = #self.series

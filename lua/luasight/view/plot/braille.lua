@@ -1,4 +1,4 @@
---- Lines in braille dots, 2 x 4 in a character, for the terminal.
+--- Draws lines for the terminal in braille characters, each with 2 x 4 dots.
 local bit = require "bit"
 local labels = require "luasight.view.plot.labels"
 local numbers = require "luasight.view.plot.numbers"
@@ -7,7 +7,7 @@ local braille = {}
 
 local dot = { [0] = { [0] = 0x01, 0x02, 0x04, 0x40 }, { [0] = 0x08, 0x10, 0x20, 0x80 } }
 
----Signs of points, by series.
+---The signs for points of the first, second, ... series.
 braille.markers = { "●", "○", "◆", "◇", "■", "□" }
 
 local function sign_of(mask)
@@ -18,11 +18,11 @@ end
 -- ---- the canvas --------------------------------------------------------------------------------------------------------
 
 ---@class luasight.Canvas
----@field width integer   characters
+---@field width integer   the width in characters
 ---@field height integer
----@field mask table<integer, table<integer, integer>>   dots of each character
----@field owner table<integer, table<integer, integer>>  the series that drew there last
----@field sign table<integer, table<integer, string>>    points
+---@field mask table<integer, table<integer, integer>>   for each row and column, the dots of the character as bits
+---@field owner table<integer, table<integer, integer>>  the series that last drew in the character
+---@field sign table<integer, table<integer, string>>    the signs of points
 local Canvas = {}
 Canvas.__index = Canvas
 
@@ -32,7 +32,7 @@ local function new_canvas(width, height)
   return self
 end
 
--- Sets a dot; gives the character that it is in.
+-- Sets a dot; returns the row and column of the character that has the dot.
 function Canvas:set(x, y, series)
   x, y = math.floor(x + 0.5), math.floor(y + 0.5)
   if y < 0 or y >= self.height * 4 then return end
@@ -47,7 +47,7 @@ function Canvas:segment(x1, y1, x2, y2, series)
   for s = 0, steps do self:set(x1 + (x2 - x1) * s / steps, y1 + (y2 - y1) * s / steps, series) end
 end
 
----One series; `nan` is a gap.
+---Draws one series; a value that is nan leaves a gap.
 function Canvas:series(k, values, count, low, high)
   local last_x, last_y
   for i, v in ipairs(values) do
@@ -63,7 +63,7 @@ function Canvas:series(k, values, count, low, high)
   end
 end
 
----A row as text; `tint(text, series)` colours.
+---Returns a row of the canvas as text; `tint(text, series)` adds the colour.
 function Canvas:row(row, tint)
   local cells = {}
   for column = 0, self.width - 1 do
@@ -76,7 +76,7 @@ end
 
 -- ---- the picture -------------------------------------------------------------------------------------------------------
 
--- Labels under the points, every second or third or ... one where all do not fit.
+-- Returns the row of labels under the points; where not all fit, every second, third, ... one is written.
 local function label_row(list, width)
   local row, count, free, longest = "", #list, 0, math.max(1, labels.most_columns(list))
   for i = 1, count, math.ceil(count * (longest + 2) / (width + longest)) do
@@ -94,16 +94,16 @@ end
 
 ---@class luasight.BrailleLines
 ---@field series number[][]
----@field labels string[]   below
----@field ticks number[]    at the side, from the lowest to the highest number of the axis
+---@field labels string[]   the labels of the places, from left to right
+---@field ticks number[]    the numbers at the side, from the lowest to the highest of the axis
 ---@field title string?
 ---@field x string?
 ---@field y string?
 ---@field legend string[]?
 
 ---@param lines luasight.BrailleLines
----@param width integer   columns of the dots
----@param height integer  rows of them
+---@param width integer   the columns of the canvas
+---@param height integer  the rows of the canvas
 ---@param tint fun(text: string, series: integer): string
 ---@return string
 function braille.draw(lines, width, height, tint)

@@ -1,4 +1,4 @@
---- Fields of coloured cells, which heat maps and attention patterns consist of: on a sheet, and in a terminal.
+--- Fields of coloured cells, for heat maps and attention patterns: in an SVG and in a terminal.
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
 local gnuplot = require "luasight.view.plot.gnuplot"
@@ -8,25 +8,25 @@ local numbers = require "luasight.view.plot.numbers"
 local cells = {}
 
 ---@class luasight.Cells
----@field values number[][]   rows from the top; nan: no number
----@field rows string[]       labels at the left
----@field columns string[]    labels below, or above in a terminal
----@field text string[][]?    inside of the cells
+---@field values number[][]   the rows from the top; nan where there is no number
+---@field rows string[]       the labels at the left
+---@field columns string[]    the labels below the cells, in a terminal above them
+---@field text string[][]?    the texts inside the cells
 ---@field scale luasight.Scale
 
--- ---- on a sheet --------------------------------------------------------------------------------------------------------
+-- ---- in an SVG ---------------------------------------------------------------------------------------------------------
 
-local MOST = 250000 -- cells of a file that a browser still shows
+local MOST = 250000 -- a browser can still show a file with this number of cells
 
----Raises where there are more cells than a file should have.
+---Raises an error where a picture has more cells than a browser can show.
 ---@param count integer
 function cells.check(count)
   if count <= MOST then return end
   failure.raise("argument", ("a picture of %d cells is too big to draw"):format(count),
-    { hint = ("take a part of it, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
+    { hint = ("draw a part of it, x[{ {}, { 0, 128 } }], or means; at most %d cells can be drawn"):format(MOST) })
 end
 
----Begins the field of the cells: afterwards axes and labels can be added, then `cells.plot` draws it.
+---Sets up the axes of the cells' field; axes and labels can then be added, before `cells.plot` draws the cells.
 ---@param sheet luasight.Sheet
 ---@param c luasight.Cells
 ---@param left number
@@ -57,16 +57,16 @@ function cells.plot(sheet, c)
       if v == v then rows[#rows + 1] = { k - 1, r - 1, math.max(c.scale.low, math.min(c.scale.high, v)) } end
     end
   end
-  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end -- outside: gnuplot draws no field without data
+  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end -- a point out of sight: gnuplot draws no field without data
   sheet:plot(sheet:data(rows) .. " using 1:2:($1-0.5):($1+0.5):($2-0.5):($2+0.5):3 with boxxyerror lc palette notitle")
 end
 
----What hovering shows over each cell.
+---Adds the text that is shown while the mouse is over each cell.
 ---@param c luasight.Cells
 ---@param left number
 ---@param top number
 ---@param cell number[]
----@param spots luasight.Spot[]  to which they are added
+---@param spots luasight.Spot[]  the list to which the texts are added
 ---@param text fun(r: integer, k: integer): string
 function cells.spots(c, left, top, cell, spots, text)
   for r, row in ipairs(c.values) do
@@ -80,7 +80,7 @@ end
 
 local shades = { " ", "░", "▒", "▓", "█" }
 
----A cell of two columns without a number in it: its colour, or without colours how far it is from the middle of nothing.
+---Returns a cell of two columns without a number in it: its colour, or without colours a shade for the distance from zero.
 ---@param v number
 ---@param scale luasight.Scale
 ---@param depth luasight.ColourDepth
@@ -94,9 +94,9 @@ function cells.block(v, scale, depth)
   return (scale.kind == "diverging" and v < 0 and shade ~= " " and "-" or shade) .. shade
 end
 
----Labels written downwards, one for every two columns, as lines that end at the bottom.
+---Returns labels written downwards, each two columns wide, as lines of text; all labels end at the last line.
 ---@param list string[]
----@param most integer  characters
+---@param most integer  the largest number of characters of a label
 ---@return string[]
 function cells.downward(list, most)
   local columns, height = {}, 0
@@ -119,7 +119,7 @@ local function slice(list, from, to)
   return out
 end
 
----Cells with text in them, as many columns of cells beside each other as find room, the others below.
+---Returns a table of cells with texts; columns that do not fit in the width follow below.
 ---@param c luasight.Cells
 ---@param depth luasight.ColourDepth
 ---@param width integer
@@ -157,7 +157,7 @@ function cells.table(c, depth, width)
   return table.concat(out, "\n") .. "\n"
 end
 
----Cells as blocks of two columns each, without numbers; as `table` where they do not all find room.
+---Returns cells as blocks of two columns each, without numbers; as in `table`, columns that do not fit follow below.
 ---@param c luasight.Cells
 ---@param depth luasight.ColourDepth
 ---@param width integer
@@ -181,10 +181,10 @@ function cells.blocks(c, depth, width)
   return out
 end
 
----The scale as one line.
+---Returns the colours of a scale with their lowest and highest number, as one line.
 ---@param scale luasight.Scale
 ---@param depth luasight.ColourDepth
----@param name string?  of what is measured
+---@param name string?  the name of the measured quantity
 ---@return string
 function cells.legend(scale, depth, name)
   local parts, steps = {}, 8

@@ -1,4 +1,4 @@
---- Colours of pictures: two themes, two kinds of scales, and what a terminal can show of them.
+--- The colours of pictures: two themes, two kinds of scales, and the colours that a terminal can show.
 local system = require "luasight.ffi.system"
 
 local colours = {}
@@ -6,14 +6,14 @@ local colours = {}
 -- ---- themes ------------------------------------------------------------------------------------------------------------
 
 ---@class luasight.Theme
----@field paper string       behind everything
----@field ink string         text and axes
----@field faint string       grids
----@field none string        where there is no number
----@field series string[]    lines and bars, in order
----@field accents table<string, string>  kinds of nodes in trees and graphs
----@field sequential string[]  from low to high
----@field diverging string[]   from the most negative over zero to the most positive
+---@field paper string       the background
+---@field ink string         the colour of text and axes
+---@field faint string       the colour of grids
+---@field none string        the colour of a cell that has no number
+---@field series string[]    the colours of lines and bars, in order
+---@field accents table<string, string>  the colours of kinds of nodes in trees and graphs
+---@field sequential string[]  the colours from low to high
+---@field diverging string[]   the colours from the most negative over zero to the most positive
 
 ---@type table<string, luasight.Theme>
 colours.themes = {
@@ -43,14 +43,14 @@ end
 
 -- ---- scales ------------------------------------------------------------------------------------------------------------
 
----@class luasight.Scale  what a number is drawn as
+---@class luasight.Scale  maps numbers to colours
 ---@field low number
 ---@field high number
 ---@field kind "sequential"|"diverging"
 local Scale = {}
 Scale.__index = Scale
 
----A scale for numbers from low to high. Where they have both signs, or all are negative, it diverges: zero is in its middle.
+---Returns a scale for numbers from low to high. Where some numbers are negative, the scale diverges: zero is in its middle.
 ---@param low number
 ---@param high number
 ---@param options { range: number[]?, colours: string? }
@@ -68,16 +68,16 @@ function colours.scale(low, high, options)
   return setmetatable({ low = low, high = high, kind = kind }, Scale)
 end
 
----Numbers that are written beside the scale.
+---Returns the numbers that are written beside the scale.
 ---@return number[]
 function Scale:marks() return { self.low, (self.low + self.high) / 2, self.high } end
 
----The place of a number on the scale, from 0 to 1.
+---Returns the position of a number on the scale, from 0 to 1.
 ---@param v number
 ---@return number
 function Scale:share(v) return math.max(0, math.min(1, (v - self.low) / (self.high - self.low))) end
 
----The colour of a number, "#rrggbb"; that for nothing where it is none.
+---Returns the colour of a number as "#rrggbb"; for nan, the colour of an empty cell.
 ---@param v number
 ---@param theme luasight.Theme
 ---@return string
@@ -97,7 +97,7 @@ local function linear(c)
   return c <= 0.04045 and c / 12.92 or ((c + 0.055) / 1.055) ^ 2.4
 end
 
----Black or white, whatever is easier to read on a colour.
+---Returns black or white, whichever is easier to read on a colour.
 ---@param hex string
 ---@return string
 function colours.on(hex)
@@ -110,7 +110,7 @@ end
 
 ---@alias luasight.ColourDepth "true"|"256"|"none"
 
----What standard output shows: nothing in a pipe and where NO_COLOR is set.
+---Returns the colours that standard output can show: none in a pipe and where NO_COLOR is set.
 ---@return luasight.ColourDepth
 function colours.depth()
   local term, no = os.getenv "TERM" or "dumb", os.getenv "NO_COLOR"
@@ -129,7 +129,7 @@ local function nearest_level(c)
   return best
 end
 
----The number of the nearest of the 256 colours: in the cube of 6 x 6 x 6, or a grey.
+---Returns the number of the nearest of a terminal's 256 colours: one of the cube of 6 x 6 x 6, or a grey.
 ---@param hex string
 ---@return integer
 function colours.of_256(hex)
@@ -147,7 +147,7 @@ local function code(hex, depth, ground)
   return ("\27[%d;2;%d;%d;%dm"):format(ground, rgb(hex))
 end
 
----A text on a coloured ground.
+---Returns a text on a coloured background.
 ---@param text string
 ---@param hex string
 ---@param depth luasight.ColourDepth
@@ -157,7 +157,7 @@ function colours.paint(text, hex, depth)
   return code(hex, depth, 48) .. code(colours.on(hex), depth, 38) .. text .. "\27[0m"
 end
 
----A text in a colour.
+---Returns a text in a colour.
 ---@param text string
 ---@param hex string
 ---@param depth luasight.ColourDepth

@@ -1,11 +1,11 @@
---- Trees and graphs that graphviz's dot draws: texts of its language, and the picture.
+--- Trees and graphs drawn by graphviz's program dot: quotes texts for its language, and runs it.
 local labels = require "luasight.view.plot.labels"
 local page = require "luasight.view.plot.page"
 local program = require "luasight.view.plot.program"
 
 local dot = {}
 
----A text as dot reads it; "\n" in it begins a new line, which stands at the left with `aligned`.
+---Returns a text quoted for dot; "\n" in it begins a new line, and `aligned` puts the lines at the left.
 ---@param s string
 ---@param aligned boolean?
 ---@return string
@@ -17,10 +17,10 @@ function dot.quote(s, aligned)
   return '"' .. table.concat(lines, aligned and "\\l" or "\\n") .. (aligned and "\\l" or "") .. '"'
 end
 
----The first lines of a graph: colours and shapes.
+---Returns the first lines of a graph, which set its colours and shapes.
 ---@param theme luasight.Theme
 ---@param title string?
----@param more string?  attributes of the graph
+---@param more string?  additional attributes of the graph
 ---@return string
 function dot.head(theme, title, more)
   return ([[
@@ -33,9 +33,9 @@ edge [color="%s", fontcolor="%s", fontname="sans-serif", fontsize=10, arrowsize=
     theme.accents.frame, theme.accents.plain, theme.ink, theme.accents.frame, theme.ink)
 end
 
----Draws; nodes are named n1, n2, ...
+---Draws a graph whose nodes are named n1, n2, ...
 ---@param text string
----@param tips table<string, string>  what hovering over a node shows, by its name
+---@param tips table<string, string>  the text shown while the mouse is over a node, by the node's name
 ---@return string  # SVG
 function dot.svg(text, tips)
   local svg = program.run("dot", "-Tsvg", text)

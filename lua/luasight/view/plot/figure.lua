@@ -1,6 +1,6 @@
---- What all pictures can do: be printed, saved as SVG, PNG, HTML or text, and give their numbers back.
+--- The methods of all pictures: printing, saving as SVG, PNG, HTML or text, and returning their numbers.
 ---
---- A kind of picture is a class made by `figure.class`. It gives `_text(depth, width)`, `_draw(theme)` and `data()`.
+--- A kind of picture is a class made by `figure.class`, which defines `_text(depth, width)`, `_draw(theme)` and `data()`.
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
 local labels = require "luasight.view.plot.labels"
@@ -12,21 +12,22 @@ local system = require "luasight.ffi.system"
 local figure = {}
 
 ---@class luasight.Plot
----@field options table  what it was called with
+---@field options table  the options with which the picture was made
 ---@field _text fun(self, depth: luasight.ColourDepth, width: integer): string
----@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  SVG, and what hovering shows where
+---@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  returns the SVG, and texts for the mouse
 local Plot = {}
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
----The picture for a terminal.
----@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none", unless told what standard output shows
+---Returns the picture as text for a terminal.
+---@param style? { colours: string?, width: integer? }  colours: "true", "256" or "none"; by default as standard output
+---  allows
 ---@return string
 function Plot:text(style)
   style = options_of.read("picture:text", style, { colours = true, width = "number" })
   local depth = style.colours or colours.depth()
   if depth ~= "true" and depth ~= "256" and depth ~= "none" then
-    failure.raise("argument", ('colours in a terminal are "true", "256" or "none", not %s'):format(tostring(depth)))
+    failure.raise("argument", ("colours in a terminal are \"true\", \"256\" or \"none\", not %s"):format(tostring(depth)))
   end
   local text = self:_text(depth, style.width or system.columns(1))
   return text:gsub("[ \t]+\n", "\n"):gsub("%s+$", "") .. "\n"
@@ -37,20 +38,21 @@ end
 local function theme_of(name)
   local theme = colours.themes[name or "light"]
   if theme then return theme end
-  failure.raise("argument", ('a theme is "light" or "dark", not %s'):format(tostring(name)))
+  failure.raise("argument", ("a theme is \"light\" or \"dark\", not %s"):format(tostring(name)))
 end
 
----The picture as the text of an SVG file.
+---Returns the picture as the text of an SVG file.
 ---@param theme? "light"|"dark"
 ---@return string
 function Plot:svg(theme) return (self:_draw(theme_of(theme))) end
 
----The picture as the bytes of a PNG file, twice as fine as the SVG.
+---Returns the picture as the bytes of a PNG file, with twice the resolution of the SVG.
 ---@param theme? "light"|"dark"
 ---@return string
 function Plot:png(theme) return program.run("rsvg-convert", "--zoom=2 --format=png", self:svg(theme)) end
 
----The picture as one page that needs no other file; it is light or dark as its reader's system is. Hovering shows values.
+---Returns the picture as an HTML page without other files; the page is light or dark as the reader's system is, and shows
+---the values under the mouse.
 ---@return string
 function Plot:html()
   local light, spots = self:_draw(colours.themes.light)
@@ -64,9 +66,9 @@ local kinds = {
   txt = function(self) return self:text { colours = "none" } end,
 }
 
----Writes the picture to `path`, which ends in .svg, .png, .html or .txt.
+---Writes the picture to the file `path`, whose name ends in .svg, .png, .html or .txt.
 ---@param path string
----@param options? { theme: "light"|"dark" }  of SVG and PNG
+---@param options? { theme: "light"|"dark" }  theme: for SVG and PNG
 ---@return luasight.Plot
 function Plot:save(path, options)
   local make = kinds[(tostring(path):match "%.(%w+)$" or ""):lower()]
@@ -85,7 +87,7 @@ function Plot:save(path, options)
   return self
 end
 
----Saves the picture where a path is given, else prints it.
+---Saves the picture where a path is given, else prints the picture.
 ---@param path string?
 ---@return luasight.Plot
 function Plot:show(path)
@@ -96,9 +98,9 @@ end
 
 -- ---- classes -----------------------------------------------------------------------------------------------------------
 
----A class of pictures.
+---Makes a class of pictures.
 ---@param kind string
----@param options string[]  names of those that it takes besides `title`
+---@param options string[]  the names of the options in addition to `title`
 ---@return table
 function figure.class(kind, options)
   local class = { kind = kind, known = { title = true } }
@@ -108,7 +110,7 @@ function figure.class(kind, options)
   return class
 end
 
----Raises where options are not what the class takes.
+---Checks and returns the options of a picture; raises an error for an option that the class does not have.
 ---@param class table
 ---@param options table?
 ---@return table
@@ -117,15 +119,16 @@ function figure.options(class, options)
   local range = options.range
   if range ~= nil and (type(range) ~= "table" or type(range[1]) ~= "number" or type(range[2]) ~= "number"
     or range[1] >= range[2] or range[1] ~= range[1] or range[2] ~= range[2]) then
-    failure.raise("argument", "range is { lowest, highest }, two different numbers in this order")
+    failure.raise("argument", "the option range of a picture is { lowest, highest }, two different numbers in this order")
   end
   if options.colours ~= nil and options.colours ~= "sequential" and options.colours ~= "diverging" then
-    failure.raise("argument", ('colours are "sequential" or "diverging", not %s'):format(tostring(options.colours)))
+    failure.raise("argument", ("the colours of a picture are \"sequential\" or \"diverging\", not %s"):format(
+      tostring(options.colours)))
   end
   return options
 end
 
----A title as lines of a terminal picture.
+---Returns the title of a picture with a line end, or "" where it has none.
 ---@param self luasight.Plot
 ---@return string
 function figure.heading(self)

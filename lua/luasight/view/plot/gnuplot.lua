@@ -1,14 +1,14 @@
---- Sheets that gnuplot draws. A sheet is a script: commands are added, then it is run and gives an SVG.
+--- Sheets that gnuplot draws. A sheet is a script of gnuplot: commands are added to it, and running it returns an SVG.
 ---
---- Places on a sheet are in pixels from its top left corner. Margins are always given, so that what is drawn where is known
---- without asking gnuplot; the texts beside the axes have been measured for that.
+--- Positions on a sheet are in pixels from its top left corner. The margins are always set, from measured widths of the
+--- texts beside the axes, so that the position of each part is known without asking gnuplot.
 local labels = require "luasight.view.plot.labels"
 local program = require "luasight.view.plot.program"
 
 local gnuplot = {}
 
-local FONT, SMALL, TITLE = 12, 11, 15 -- pixels
-local SLOPE = 0.71 -- of a text that is turned by 45 degrees, its height and its width
+local FONT, SMALL, TITLE = 12, 11, 15 -- sizes of letters in pixels
+local SLOPE = 0.71 -- the height and width of a text turned by 45 degrees, as parts of its length
 gnuplot.FONT, gnuplot.SMALL = FONT, SMALL
 
 ---@class luasight.Sheet
@@ -16,7 +16,7 @@ gnuplot.FONT, gnuplot.SMALL = FONT, SMALL
 ---@field height number
 ---@field theme luasight.Theme
 ---@field script string[]
----@field blocks integer  of data
+---@field blocks integer  the number of blocks of data in the script
 local Sheet = {}
 Sheet.__index = Sheet
 
@@ -34,22 +34,23 @@ function gnuplot.sheet(theme, width, height)
   return self
 end
 
----Adds a command; `%s` may only take what comes from `quote`, a colour or a word of ours.
+---Adds a command. An argument for `%s` may only be a result of `quote`, a colour or a fixed word, because gnuplot can run
+---programs.
 ---@param format string
 ---@param ... any
 function Sheet:add(format, ...)
   self.script[#self.script + 1] = select("#", ...) > 0 and format:format(...) or format
 end
 
----A text as gnuplot reads it. Inside single quotes only the quote itself means something; it is joined in between. (Two of
----them are one, but not at the beginning of a text.)
+---Quotes a text for gnuplot. Only the quote has a meaning inside single quotes, so it is put between two texts that are
+---joined. (A doubled quote would mean the same, but not at the beginning of a text.)
 ---@param s string
 ---@return string
 function gnuplot.quote(s) return "'" .. labels.plain(s):gsub("'", [[' . "'" . ']]) .. "'" end
 
 local quote = gnuplot.quote
 
----Rows of numbers as data; gives its name.
+---Adds rows of numbers as a block of data; returns the name of the block.
 ---@param rows number[][]
 ---@return string
 function Sheet:data(rows)
@@ -65,13 +66,13 @@ function Sheet:data(rows)
   return name
 end
 
----Begins a field with axes: everything of the one before is forgotten.
+---Begins a field with axes; the settings of the previous field are reset.
 ---@param left number
 ---@param top number
 ---@param width number
 ---@param height number
----@param x number[]  lowest and highest
----@param y number[]  at the bottom and at the top
+---@param x number[]  the lowest and the highest number
+---@param y number[]  the numbers at the bottom and at the top
 function Sheet:field(left, top, width, height, x, y)
   local theme = self.theme
   self:add("reset")
@@ -90,21 +91,22 @@ function Sheet:field(left, top, width, height, x, y)
   self:add("unset colorbox")
 end
 
----Labels along an axis.
+---Writes labels along an axis.
 ---@param axis "x"|"y"
 ---@param places { [1]: number, [2]: string }[]
----@param options? { turned: boolean?, marks: boolean?, size: number? }  turned by 45 degrees; with small lines at the places
+---@param options? { turned: boolean?, marks: boolean?, size: number? }  turned: by 45 degrees; marks: short lines at the
+---  axis
 function Sheet:ticks(axis, places, options)
   options = options or {}
   local parts = {}
   for i, place in ipairs(places) do
-    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1]) -- the label of a tick is a format
+    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1]) -- gnuplot takes a label as a format
   end
   self:add("set %stics %s nomirror %s font ',%d' textcolor rgb '%s' (%s)", axis, options.marks and "out scale 0.5" or "scale 0",
     options.turned and "rotate by 45 right" or "norotate", options.size or FONT, self.theme.ink, table.concat(parts, ", "))
 end
 
----A text at a place of the sheet, or with `inside` of the current field.
+---Writes a text at a position of the sheet, or with `inside` at a position of the current field.
 ---@param text string
 ---@param x number
 ---@param y number
@@ -117,7 +119,7 @@ function Sheet:label(text, x, y, options)
     options.turned and "rotate by 90" or "norotate", options.size or FONT, options.colour or self.theme.ink)
 end
 
----The title of the sheet.
+---Writes the title of the sheet.
 ---@param text string?
 ---@param middle number
 function Sheet:title(text, middle)
@@ -125,16 +127,16 @@ function Sheet:title(text, middle)
 end
 
 ---@param text string?
----@return number  # pixels that a title takes at the top
+---@return number  # the pixels that a title takes at the top
 function gnuplot.title_height(text) return text and 40 or 16 end
 
 ---@param text string?
----@return number  # pixels in which a title finds room
+---@return number  # the pixels that a title needs horizontally
 function gnuplot.title_width(text) return text and labels.pixels(text, TITLE) + 24 or 0 end
 
-local LONGEST = 48 -- columns of the name of an axis that stands upright
+local LONGEST = 48 -- the largest number of columns for the name of an upright axis
 
----The name of an axis, upright; not longer than the sheet.
+---Writes the name of an axis upright, cut to the height of the sheet.
 ---@param text string?
 ---@param x number
 ---@param middle number
@@ -146,12 +148,12 @@ function Sheet:upright(text, x, middle)
 end
 
 ---@param text string?
----@return number  # pixels that the upright name of an axis takes
+---@return number  # the pixels that the upright name of an axis takes
 function gnuplot.upright_height(text)
   return text and labels.pixels(labels.cut(labels.plain(text), LONGEST), FONT) + 12 or 0
 end
 
----How the colours of a scale are drawn: `lc palette` of what follows.
+---Sets the palette of a scale, with which later commands draw (`lc palette`).
 ---@param scale luasight.Scale
 function Sheet:palette(scale)
   local stops, parts = self.theme[scale.kind], {}
@@ -160,7 +162,7 @@ function Sheet:palette(scale)
   self:add("set cbrange [%.9g:%.9g]", scale.low, scale.high)
 end
 
----The colours of a scale beside their numbers.
+---Draws the bar of colours of a scale, with numbers beside it.
 ---@param scale luasight.Scale
 ---@param left number
 ---@param top number
@@ -176,7 +178,7 @@ function Sheet:colour_bar(scale, left, top, height, write)
   self:add("set cbtics scale 0 font ',%d' textcolor rgb '%s' (%s)", SMALL, self.theme.ink, table.concat(parts, ", "))
 end
 
----Draws what the commands so far set up.
+---Adds the command that draws a plot with the settings made so far.
 ---@param what string
 function Sheet:plot(what) self:add("plot %s", what) end
 
@@ -184,12 +186,12 @@ function Sheet:plot(what) self:add("plot %s", what) end
 function Sheet:svg()
   self:add("unset multiplot")
   local svg = program.run("gnuplot", "-d", table.concat(self.script, "\n") .. "\n")
-  return (svg:gsub("%]%]>", "]]&gt;")) -- the one thing in a text that XML does not allow and gnuplot leaves as it is
+  return (svg:gsub("%]%]>", "]]&gt;")) -- gnuplot leaves this sequence as it is, but XML forbids it in a text
 end
 
 -- ---- axes --------------------------------------------------------------------------------------------------------------
 
----The next of 1, 2, 5, 10, 20, ... so that what is left of numbers are round ones.
+---Returns the next of 1, 2, 5, 10, 20, ... at or above a number, so that the labels that are kept are at round numbers.
 ---@param stride number
 ---@return integer
 function gnuplot.round_stride(stride)
@@ -200,11 +202,13 @@ function gnuplot.round_stride(stride)
   return power * 10
 end
 
----How labels find room along a horizontal axis where each has `room` pixels: flat, turned, or every `stride`th one.
+---Returns how labels fit along a horizontal axis where each has `room` pixels: flat, turned, or only every `stride`th
+---label.
 ---@param list string[]
 ---@param room number
----@param may_skip boolean  some may be left out
----@return { turned: boolean, stride: integer, height: number, overhang: number }  # pixels below, and left of the axis
+---@param may_skip boolean  whether some labels may be left out
+---@return { turned: boolean, stride: integer, height: number, overhang: number }  # the pixels below the axis and left of
+---  it
 function gnuplot.fit(list, room, may_skip)
   local longest, share, stride = labels.most_pixels(list, FONT), 0.5, 1
   local turned = longest + 8 > room and not may_skip
@@ -218,7 +222,7 @@ function gnuplot.fit(list, room, may_skip)
   return { turned = turned, stride = stride, height = turned and longest * SLOPE + 16 or 20, overhang = overhang }
 end
 
----Places for `ticks`: i - 1 and the label, every `stride`th.
+---Returns the places for `ticks`: for every `stride`th label i, the number i - 1 and the label.
 ---@param list string[]
 ---@param stride integer
 ---@return table

@@ -1,4 +1,4 @@
---- The recorded graph of a trace: what is read, computed, edited and saved, by the module where it happens.
+--- Draws the recorded graph of a trace: its reads, operators, edits and saves, grouped by the module at which they run.
 local colours = require "luasight.view.plot.colours"
 local dot = require "luasight.view.plot.dot"
 local failure = require "luasight.base.error"
@@ -10,23 +10,23 @@ local words = require "luasight.trace.graph_text"
 
 local Graph = figure.class("graph", {})
 
--- ---- what is drawn -----------------------------------------------------------------------------------------------------
+-- ---- the nodes that are drawn ------------------------------------------------------------------------------------------
 
 ---@class luasight.GraphNode
----@field number integer    as in the printed graph
+---@field number integer    the node's number in the printed graph
 ---@field kind string       "read", "write", "operator", "get", "set", ...
----@field text string       what it does: "mul(%1, 2)"
----@field inputs integer[]  numbers of the nodes that it uses
+---@field text string       the operation as text: "mul(%1, 2)"
+---@field inputs integer[]  the numbers of the nodes whose values it uses
 ---@field module string     the module at which it runs, "" for the whole model
----@field point integer     in the order in which a run reaches them
+---@field point integer     the point's number, in the order in which a run reaches points
 ---@field pass integer
----@field invoke integer    -1: none
+---@field invoke integer    -1 for a node of no invoke
 ---@field step integer
----@field edits boolean     it changes a value of the model or of the script
+---@field edits boolean     whether it changes a value of the model or of the script
 ---@field saved boolean
----@field line string?      "script.lua:3"
+---@field line string?      the line of the script, such as "script.lua:3"
 
--- "transformer.h.3.output (call 1)" -> the module, the rest.
+-- Splits a point such as "transformer.h.3.output (call 1)" into the module's path and the rest.
 local function split(point)
   local path, name = point:match "^(.*)%.([^.]+)$"
   return path or "", name or point
@@ -54,7 +54,7 @@ local function node_of(node)
   }
 end
 
----@param traced any  an open tracer, or what tracer:graph() gave
+---@param traced any  an open tracer, or the result of tracer:graph()
 ---@param options { title: string? }?
 ---@return luasight.Plot
 function Graph.new(traced, options)
@@ -76,8 +76,8 @@ function Graph:data() return self.nodes end
 
 local order = { "pass", "invoke", "step", "point", "number" }
 
----Nodes in the order in which they run, those at one module together. A module with others inside may come twice: what
----happens at its input, and what happens at its output.
+---Groups nodes by module, in the order in which they run. A module that has modules inside may have two groups: one at its
+---input and one at its output.
 ---@param nodes luasight.GraphNode[]
 ---@return { pass: integer, invoke: integer, step: integer, module: string, nodes: luasight.GraphNode[] }[]
 local function groups_of(nodes)
@@ -106,7 +106,7 @@ local function several(groups, key)
   return false
 end
 
----A function that says where a group stands, without its module: "pass 0, invoke 1".
+---Returns a function that describes the place of a group without its module, such as "pass 0, invoke 1".
 local function place_words(groups)
   local shown = {}
   for _, key in ipairs { "pass", "invoke", "step" } do
@@ -143,7 +143,7 @@ function Graph:_text(depth)
   return table.concat(out)
 end
 
--- ---- by dot ------------------------------------------------------------------------------------------------------------
+-- ---- as a drawing of graphviz ------------------------------------------------------------------------------------------
 
 local function tip_of(node)
   return ("%%%d: %s%s%s%s"):format(node.number, node.text, node.edits and "\nedit" or "", node.saved and "\nsaved" or "",
@@ -165,7 +165,8 @@ local function put_group(out, tips, theme, group, number, place)
   out[#out + 1] = "}\n"
 end
 
----The graph in the language of graphviz, and what hovering shows. Dashed arrows are the model's own way from place to place.
+---Returns the graph in the language of graphviz, and the texts shown under the mouse. Dashed arrows show the order in which
+---the model runs.
 ---@param self luasight.Plot
 ---@param theme luasight.Theme
 ---@return string text, table<string, string> tips
@@ -186,7 +187,7 @@ local function dot_of(self, theme)
   return table.concat(out) .. "}\n", tips
 end
 
----@return string  # in the language of graphviz
+---@return string  # the graph in the language of graphviz
 function Graph:dot() return (dot_of(self, colours.themes.light)) end
 
 function Graph:_draw(theme) return dot.svg(dot_of(self, theme)) end

@@ -1,4 +1,4 @@
---- Heat maps: a number for every row and column as a colour, with or without text in the cells.
+--- Heat maps: each number of a table is drawn as a coloured cell, with or without text in the cells.
 local cells = require "luasight.view.plot.cells"
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
@@ -11,14 +11,14 @@ local HeatMap = figure.class("heatmap", { "x", "y", "rows", "columns", "text", "
 
 ---@class luasight.HeatMapOptions
 ---@field title string?
----@field x string?          name of the horizontal axis
----@field y string?          name of the vertical axis
----@field rows string[]?     a label for every row; otherwise they count from 0
----@field columns string[]?  a label for every column
----@field text string[][]|boolean?  text of the cells; true: the numbers; false: none, in the terminal either
----@field value string?      name of what the numbers are, beside the scale
----@field range number[]?    lowest and highest number that have colours of their own; otherwise from the data
----@field colours "sequential"|"diverging"?  otherwise by the signs; diverging colours have zero in their middle
+---@field x string?          the name of the horizontal axis
+---@field y string?          the name of the vertical axis
+---@field rows string[]?     a label for every row; by default the rows are numbered from 0
+---@field columns string[]?  a label for every column; by default the columns are numbered from 0
+---@field text string[][]|boolean?  the texts of the cells; true: the numbers; false: no text, even in the terminal
+---@field value string?      the name of the quantity, written beside the scale
+---@field range number[]?    the lowest and the highest number of the scale; by default from the data
+---@field colours "sequential"|"diverging"?  by default chosen by the signs; diverging colours have zero in their middle
 
 local function text_of(given, values)
   if type(given) ~= "table" then return nil end
@@ -69,7 +69,7 @@ end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Numbers that would need several tables below each other give way to blocks, where there are colours to read.
+-- Returns whether the numbers fit in one table; where they do not and the terminal has colours, blocks are drawn instead.
 local function fits(self, text, width)
   local used = labels.most_columns(self.rows)
   for k, label in ipairs(self.columns) do
@@ -96,13 +96,14 @@ function HeatMap:_text(depth, width)
   return table.concat(out)
 end
 
--- ---- on a sheet --------------------------------------------------------------------------------------------------------
+-- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local BAR = 12 -- pixels of the colour bar
+local BAR = 12 -- the width of the colour bar in pixels
 
-local LONGEST = 14 -- columns of a text in a cell; hovering shows all of it
+local LONGEST = 14 -- the longest text in a cell, in columns; the mouse shows the whole text
 
--- Width and height of a cell: with text as wide as it needs, else so that the whole has a good size.
+-- Returns the width and height of a cell: as wide as its text needs, and without text such that the whole picture has a
+-- good size.
 local function cell_of(text, columns, R, C)
   if not text then
     local side = math.max(2, math.min(30, math.floor(760 / C), math.floor(640 / R)))

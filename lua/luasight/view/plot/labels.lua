@@ -1,4 +1,4 @@
---- Labels of pictures: what cannot be seen made visible, how wide a text is, where it is cut.
+--- Labels of pictures: makes invisible characters visible, measures texts, and cuts them.
 local binding = require "luasight.ffi"
 local failure = require "luasight.base.error"
 
@@ -6,7 +6,7 @@ local labels = {}
 
 -- ---- characters --------------------------------------------------------------------------------------------------------
 
----The length and the code of the character at a place; no code where the byte there is no UTF-8.
+---Returns the length and the code of the character at a position; there is no code where the byte is not UTF-8.
 ---@param s string
 ---@param i integer
 ---@return integer length, integer? code
@@ -26,7 +26,7 @@ local function character(s, i)
   return length, code
 end
 
----Iterates over the characters of a text: the bytes, and the code where they are UTF-8.
+---Iterates over the characters of a text: their bytes, and their code where the bytes are UTF-8.
 ---@param s string
 ---@return fun(): string?, integer?
 local function characters(s)
@@ -39,11 +39,12 @@ local function characters(s)
   end
 end
 
--- ---- what cannot be seen -----------------------------------------------------------------------------------------------
+-- ---- invisible characters ----------------------------------------------------------------------------------------------
 
 local signs = { ["\n"] = "↵", ["\t"] = "⇥", ["\r"] = "␍" }
 
--- No picture can hold these: controls, bytes that are no text, what XML forbids.
+-- Returns a visible text for a character that a picture cannot hold: a control character, a byte that is not UTF-8, or a
+-- character that XML forbids.
 local function shown(bytes, code)
   if signs[bytes] then return signs[bytes] end
   if not code or code < 32 or code == 127 then return ("\\x%02X"):format(bytes:byte()) end
@@ -51,7 +52,8 @@ local function shown(bytes, code)
   return bytes
 end
 
----A text in one line of characters that can be drawn: line ends and tabs as signs, bytes that are no text by their numbers.
+---Returns a text as one line of characters that can be drawn: line ends and tabs become signs, bytes that are not UTF-8
+---their numbers.
 ---@param s any
 ---@return string
 function labels.plain(s)
@@ -60,7 +62,7 @@ function labels.plain(s)
   return table.concat(out)
 end
 
----A token as it is shown: `plain`, and spaces at its ends as dots.
+---Returns a token like `plain`, with the spaces at its ends as dots.
 ---@param s any
 ---@return string
 function labels.visible(s)
@@ -69,14 +71,14 @@ function labels.visible(s)
   return ("·"):rep(#before) .. middle .. ("·"):rep(#after)
 end
 
----Labels for `count` places: those given, one for each, else numbers from 0.
+---Returns labels for `count` places: the given ones, or else numbers from 0.
 ---@param given any[]?
 ---@param count integer
----@param what string  what they are given as, for messages
+---@param what string  the name of the option in error messages
 ---@return string[]
 function labels.list(given, count, what)
   if given and (type(given) ~= "table" or #given ~= count) then
-    failure.raise("shape", ("%s: a list of %d labels is needed, one for each%s"):format(what, count,
+    failure.raise("shape", ("the option %s of a picture needs a list of %d labels, one for each place%s"):format(what, count,
       type(given) == "table" and (", not of %d"):format(#given) or ""))
   end
   local list = {}
@@ -86,7 +88,7 @@ end
 
 -- ---- widths ------------------------------------------------------------------------------------------------------------
 
----Columns that a text takes in a terminal.
+---Returns the number of columns of a text in a terminal.
 ---@param s string
 ---@return integer
 function labels.columns(s)
@@ -95,7 +97,7 @@ function labels.columns(s)
   return n
 end
 
--- Widths in parts of the size of the font, as in DejaVu Sans, which is wide.
+-- Widths of characters as parts of the size of the font, measured in DejaVu Sans, which is wide.
 local classes = {
   { "[ ijlI|!.,:;'`]", 0.34 }, { "[ftr%(%)%[%]/\\-]", 0.42 }, { "[mwMW@%%]", 1 }, { "%u", 0.74 }, { ".", 0.64 },
 }
@@ -106,9 +108,9 @@ local function width_of(bytes)
   end
 end
 
----Pixels that a text takes at most in the usual sans-serif faces. The face is that of whoever looks at the picture.
+---Returns the largest width in pixels of a text in usual sans-serif fonts; the reader's system chooses the font.
 ---@param s string
----@param size number  of the font, in pixels
+---@param size number  the size of the font in pixels
 ---@return number
 function labels.pixels(s, size)
   local n = 0
@@ -122,7 +124,7 @@ function labels.pixels(s, size)
   return n * size
 end
 
----The most pixels that one of the texts takes.
+---Returns the width in pixels of the widest of some texts.
 ---@param list string[]
 ---@param size number
 ---@return number
@@ -132,7 +134,7 @@ function labels.most_pixels(list, size)
   return most
 end
 
----The most columns that one of the texts takes.
+---Returns the number of columns of the widest of some texts.
 ---@param list string[]
 ---@return integer
 function labels.most_columns(list)
@@ -143,7 +145,7 @@ end
 
 -- ---- cutting and filling -----------------------------------------------------------------------------------------------
 
----The text, cut to so many columns.
+---Returns the text, cut to a number of columns.
 ---@param s string
 ---@param most integer
 ---@return string
@@ -167,10 +169,10 @@ function labels.cut_all(list, most)
   return out
 end
 
----Filled up with spaces to so many columns.
+---Returns the text, filled up with spaces to a number of columns.
 ---@param s string
 ---@param width integer
----@param side "left"|"right"|"centre"  where the text stands
+---@param side "left"|"right"|"centre"  the side at which the text is
 ---@return string
 function labels.fill(s, width, side)
   local room = math.max(0, width - labels.columns(s))
@@ -178,7 +180,7 @@ function labels.fill(s, width, side)
   return (" "):rep(before) .. s .. (" "):rep(room - before)
 end
 
----The characters of a text as a list, each with what it combines with.
+---Returns the characters of a text as a list, each with the combining characters behind it.
 ---@param s string
 ---@return string[]
 function labels.characters(s)

@@ -1,4 +1,4 @@
---- Line pictures: one or several series over places that have labels.
+--- Line charts: one or several series of numbers over labelled places.
 local braille = require "luasight.view.plot.braille"
 local colours = require "luasight.view.plot.colours"
 local figure = require "luasight.view.plot.figure"
@@ -10,15 +10,15 @@ local Line = figure.class("line", { "x", "y", "labels", "legend", "range", "widt
 
 ---@class luasight.LineOptions
 ---@field title string?
----@field x string?          name of the horizontal axis
----@field y string?          name of the vertical axis
----@field labels string[]?   a label for every place; otherwise they count from 0
+---@field x string?          the name of the horizontal axis
+---@field y string?          the name of the vertical axis
+---@field labels string[]?   a label for every place; by default the places are numbered from 0
 ---@field legend string[]?   a name for every series
----@field range number[]?    lowest and highest value shown; otherwise from the data
----@field width integer?     columns of the dots in the terminal (64)
----@field height integer?    rows of them (11)
+---@field range number[]?    the lowest and the highest value shown; by default from the data
+---@field width integer?     the columns of the dots in the terminal (64)
+---@field height integer?    the rows of the dots in the terminal (11)
 
----Lists of series from one list of numbers or several; a tensor has one or two axes.
+---Returns a list of series from one list of numbers, several lists, or a tensor with one or two axes.
 ---@param values any
 ---@param what string
 ---@return number[][]
@@ -56,14 +56,14 @@ function Line:_text(depth, width)
     function(text, k) return colours.tint(text, series[(k - 1) % #series + 1], depth) end)
 end
 
--- ---- on a sheet --------------------------------------------------------------------------------------------------------
+-- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
 local WIDTH, HEIGHT, LEGEND_LINE = 640, 380, 20
 
----What stands around the field of a picture with lines or bars.
----@param self table  series, count, ticks, labels, options
----@param inner number     pixels between the axes
----@param may_skip boolean  labels may be left out
+---Measures the margins and labels around the field of a picture with lines or bars.
+---@param self table  a table with series, count, ticks, labels and options
+---@param inner number     the pixels between the axes
+---@param may_skip boolean  whether labels may be left out
 ---@return table
 function Line.frame(self, inner, may_skip)
   local o, ticks = self.options, {}
@@ -85,11 +85,11 @@ function Line.frame(self, inner, may_skip)
   return frame
 end
 
----A sheet with axes, titles and legend, on which to plot.
+---Makes a sheet with axes, titles and legend, on which lines or bars are drawn.
 ---@param self table
 ---@param frame table
 ---@param theme luasight.Theme
----@param x number[]  range of the horizontal axis
+---@param x number[]  the range of the horizontal axis
 ---@return luasight.Sheet
 function Line.sheet(self, frame, theme, x)
   local o, ticks = self.options, self.ticks
@@ -112,7 +112,7 @@ function Line.sheet(self, frame, theme, x)
   return sheet
 end
 
----What hovering says of place i of series k.
+---Returns the text shown while the mouse is over place i of series k.
 ---@param self table
 ---@param k integer
 ---@param i integer

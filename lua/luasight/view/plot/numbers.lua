@@ -1,4 +1,4 @@
---- Numbers of pictures: from lists and tensors, their range, and how they are written.
+--- The numbers of pictures: reads them from lists and tensors, finds their range, and writes them as text.
 local failure = require "luasight.base.error"
 
 local numbers = {}
@@ -7,7 +7,7 @@ local numbers = {}
 
 local nan = 0 / 0
 
--- What has no place on an axis is no number.
+-- Returns a number as it can be drawn: nan for a number that is not finite, 1 and 0 for true and false.
 local function finite(v)
   if type(v) == "boolean" then return v and 1 or 0 end
   if type(v) ~= "number" or v ~= v or math.abs(v) == math.huge then return nan end
@@ -21,48 +21,49 @@ end
 
 local function copy(v, depth, what, level)
   if depth == 0 then
-    if type(v) == "cdata" then v = v:item() end -- a list may hold tensors of one number
+    if type(v) == "cdata" then v = v:item() end -- an element of a list may be a tensor with one number
     return finite(v)
   end
   if type(v) == "cdata" then v = v:tolist() end
-  if type(v) ~= "table" then failure.raise("argument", ("%s, not a %s"):format(words(what, level), type(v))) end
+  if type(v) ~= "table" then failure.raise("argument", ("%s; the given value is a %s"):format(words(what, level), type(v))) end
   local out = {}
   for i = 1, #v do out[i] = copy(v[i], depth - 1, what, level) end
   return out
 end
 
----A copy of a list, a list of lists or a list of such, from Lua numbers or a tensor. Leading axes of size 1 of a tensor are
----left out. What is no finite number becomes nan.
+---Returns a copy of a list of numbers, of a list of lists, or of lists nested three deep, from Lua numbers or a tensor.
+---Leading axes of size 1 of a tensor are left out. Numbers that are not finite become nan.
 ---@param v any
 ---@param depth integer  1, 2 or 3
----@param what string    who asks, for messages
+---@param what string    the name of the function in error messages
 ---@return table
 function numbers.nested(v, depth, what)
   if type(v) == "cdata" then
     local shape = tostring(v.shape)
     while #v.shape > depth and v.shape[0] == 1 do v = v[0] end
-    if #v.shape ~= depth then failure.raise("shape", ("%s; the shape is %s"):format(words(what, depth), shape)) end
+    if #v.shape ~= depth then failure.raise("shape", ("%s; the given tensor has the shape %s"):format(
+      words(what, depth), shape)) end
     v = v:tolist()
   end
   local out = copy(v, depth, what, depth)
-  if #out == 0 then failure.raise("argument", words(what, depth) .. "; there is nothing in it") end
+  if #out == 0 then failure.raise("argument", words(what, depth) .. "; the given list is empty") end
   return out
 end
 
----Raises unless all rows have the same length, which is above 0.
+---Returns the length of the rows; raises an error unless all have the same length, which is above 0.
 ---@param rows number[][]
 ---@param what string
 ---@return integer  # the length
 function numbers.width(rows, what)
   for i, row in ipairs(rows) do
     if #row ~= #rows[1] or #row == 0 then
-      failure.raise("shape", ("%s: row %d has %d numbers and row 0 has %d"):format(what, i - 1, #row, #rows[1]))
+      failure.raise("shape", ("%s: row %d has %d numbers, but row 0 has %d"):format(what, i - 1, #row, #rows[1]))
     end
   end
   return #rows[1]
 end
 
----The lowest and the highest of the numbers in nested lists.
+---Returns the lowest and the highest number in nested lists.
 ---@param v table
 ---@param what string
 ---@return number low, number high
@@ -80,7 +81,7 @@ function numbers.range(v, what)
   return low, high
 end
 
----Round numbers (1, 2 or 5 times a power of ten) that cover low to high in at most five steps.
+---Returns round numbers (1, 2 or 5 times a power of ten) that cover the range from low to high in at most five steps.
 ---@param low number
 ---@param high number
 ---@return number[]
@@ -104,15 +105,15 @@ end
 ---@return string
 function numbers.text(v)
   if v ~= v then return "nan" end
-  return ("%.6g"):format(v == 0 and 0 or v) -- no -0
+  return ("%.6g"):format(v == 0 and 0 or v) -- 0 instead of -0
 end
 
----A function that writes numbers shortly, all with the same digits behind the point.
+---Returns a function that writes numbers shortly, all with the same number of digits behind the point.
 ---@param most number  the highest absolute value
 ---@return fun(v: number): string
 function numbers.short(most)
   local digits = most > 0 and 1 - math.floor(math.log10(most)) or 1
-  if most >= 1 then digits = digits + 1 end -- 0.12, 1.23, 12.3, 123
+  if most >= 1 then digits = digits + 1 end -- the texts are 0.12, 1.23, 12.3, 123
   if digits > 5 or most >= 1e6 then return function(v) return v ~= v and "nan" or ("%.1e"):format(v) end end
   digits = math.max(0, math.max(digits, most < 10 and 2 or 0))
   local pattern = ("%%.%df"):format(digits)

@@ -1,9 +1,10 @@
---- A picture as one page: both themes inside, the reader's system chooses. No other file is needed, nothing is fetched.
+--- A picture as one HTML page with both themes, of which the reader's system chooses one. The page needs no other file and
+--- fetches nothing.
 local json = require("cjson").new()
 
 local page = {}
 
----@class luasight.Spot  what hovering shows: x, y, width, height in pixels of the picture, text
+---@class luasight.Spot  a text under the mouse: x, y, width, height in pixels of the picture, and the text
 ---@field [1] number
 ---@field [2] number
 ---@field [3] number
@@ -16,14 +17,14 @@ local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quo
 ---@return string
 function page.escape(s) return (s:gsub("[&<>\"']", escapes)) end
 
--- The picture without what stands before it in a file; ids get a prefix, since the page holds two pictures.
+-- Returns an SVG without its file header; its ids get a prefix, since the page holds two pictures.
 local function inner(svg, prefix)
   local from = svg:find "<svg"
   return (svg:sub(from):gsub("(%sid=[\"'])", "%1" .. prefix):gsub("(href=[\"']#)", "%1" .. prefix)
     :gsub("url%(#", "url(#" .. prefix))
 end
 
--- Without `<` and `&`, so that the page is well-formed XML too.
+-- The script of the page has no `<` and no `&`, so that the page is well-formed XML too.
 local script = [[
 const spots = JSON.parse(document.getElementById("spots").textContent);
 const tip = document.getElementById("tip");

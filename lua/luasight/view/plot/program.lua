@@ -1,11 +1,11 @@
---- Programs that draw. What they are given goes through files: no text of a picture reaches a shell.
+--- Programs that draw pictures. They read their input from files: no text of a picture reaches a shell.
 local failure = require "luasight.base.error"
 
 local program = {}
 
 ---@class luasight.Program
----@field package string  Debian's package
----@field use string      what it is for
+---@field package string  the package of Debian that has the program
+---@field use string      the pictures for which it is needed
 
 ---@type table<string, luasight.Program>
 program.known = {
@@ -14,7 +14,7 @@ program.known = {
   ["rsvg-convert"] = { package = "librsvg2-bin", use = "pictures as PNG" },
 }
 
----In the order in which they are told.
+---The names of the programs, in the order in which messages list them.
 program.names = { "gnuplot", "dot", "rsvg-convert" }
 
 local function read(path)
@@ -31,14 +31,14 @@ local function write(path, text)
     ok, problem = file:write(text)
     if ok then ok, problem = file:close() else file:close() end
   end
-  if not ok then failure.raise("io", "cannot write what a picture is drawn from: " .. tostring(problem)) end
+  if not ok then failure.raise("io", "cannot write the temporary file from which a picture is drawn: " .. tostring(problem)) end
 end
 
-local NOT_FOUND = 127 * 256 -- as a shell says it
+local NOT_FOUND = 127 * 256 -- the status of a shell that did not find a program
 
----Runs one of the programs above with a file of this content as its last argument; gives what it prints.
+---Runs one of these programs with `content` in a file that is its last argument; returns what it printed.
 ---@param name string
----@param options string  fixed words, never of the user
+---@param options string  fixed words; they must not contain a text of the user
 ---@param content string
 ---@return string
 function program.run(name, options, content)
@@ -49,7 +49,7 @@ function program.run(name, options, content)
   local ok, status = pcall(function()
     write(given, content)
     local status, _, code = os.execute(("%s %s %s > %s 2> %s"):format(name, options, given, out, errors))
-    return type(status) == "number" and status or code * 256 -- as Lua 5.1 or as Lua 5.2 says it
+    return type(status) == "number" and status or code * 256 -- Lua 5.1 returns the status, Lua 5.2 the code
   end)
   local printed, problems = read(out), read(errors)
   finish()
@@ -57,7 +57,8 @@ function program.run(name, options, content)
   if status == NOT_FOUND then
     local known = program.known[name]
     failure.raise("state", ("this picture is drawn by %s, which is not installed"):format(name),
-      { hint = ("apt-get install %s; print(plot) shows it in the terminal without"):format(known.package) })
+      { hint = ("run apt-get install %s; print(plot) shows the picture in the terminal without it"):format(
+        known.package) })
   elseif status ~= 0 or printed == "" then
     failure.raise("state", ("%s could not draw this picture"):format(name),
       { cause = problems:gsub("^%s+", ""):gsub("%s*\n%s*", " ") })

@@ -1,4 +1,4 @@
---- Coloured tokens: a text, each token on a ground whose colour says its number.
+--- Coloured tokens: a text in which the background of each token shows the token's number.
 local colours = require "luasight.view.plot.colours"
 local cells = require "luasight.view.plot.cells"
 local failure = require "luasight.base.error"
@@ -9,18 +9,19 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Tokens = figure.class("tokens", { "value", "range", "colours" })
 
----@param tokens string[]  as decoded one by one
----@param values any       a number for each: a list or a tensor
----@param options { title: string?, value: string?, range: number[]?, colours: string? }?  value: what the numbers are
+---@param tokens string[]  the tokens, decoded one by one
+---@param values any       a number for each token: a list or a tensor
+---@param options { title: string?, value: string?, range: number[]?, colours: string? }?  value: the name of the quantity
 ---@return luasight.Plot
 function Tokens.new(tokens, values, options)
   options = figure.options(Tokens, options)
   if type(tokens) ~= "table" or #tokens == 0 then
-    failure.raise("argument", "plot.tokens needs a list of tokens, then a number for each")
+    failure.raise("argument", "plot.tokens needs a list of tokens, then a list of numbers, one for each token")
   end
   values = numbers.nested(values, 1, "plot.tokens")
   if #values ~= #tokens then
-    failure.raise("shape", ("plot.tokens: there are %d tokens and %d numbers"):format(#tokens, #values))
+    failure.raise("shape", ("plot.tokens needs a number for each token, but there are %d tokens and %d numbers"):format(
+      #tokens, #values))
   end
   local low, high = numbers.range(values, "plot.tokens")
   local self = setmetatable({ options = options, values = values, given = {}, tokens = labels.list(tokens, #tokens, "tokens"),
@@ -34,7 +35,7 @@ function Tokens:data() return { tokens = self.given, values = self.values } end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Without colours a table: a token and its number a line.
+-- Returns a table with a line for each token and its number; it is used where the terminal has no colours.
 local function as_table(self)
   local out, width = { figure.heading(self) }, labels.most_columns(self.tokens)
   for i, token in ipairs(self.tokens) do
@@ -63,11 +64,11 @@ function Tokens:_text(depth, width)
   return table.concat(out) .. "\n" .. cells.legend(self.scale, depth, self.options.value) .. "\n"
 end
 
--- ---- on a sheet --------------------------------------------------------------------------------------------------------
+-- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- pixels: of a line, between lines, of a box, of the letters
+local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- pixels: width of a line, distance of lines, height of a box, size of letters
 
--- Boxes from left to right, in lines: { x, y, width }.
+-- Arranges the tokens in boxes from left to right, in lines; each box is { x, y, width }.
 local function flow(tokens, given)
   local boxes, x, y, widest = {}, 0, 0, 0
   for i, token in ipairs(tokens) do
@@ -87,7 +88,7 @@ function Tokens:_draw(theme)
   local left, top = 16, gnuplot.title_height(o.title)
   local write = numbers.short(math.max(math.abs(self.scale.low), math.abs(self.scale.high)))
   local tall = math.max(height, 60)
-  local lies = gnuplot.upright_height(o.value) > tall -- what the numbers are, below the tokens and not beside them
+  local lies = gnuplot.upright_height(o.value) > tall -- whether the quantity's name is below the tokens instead of beside them
   local value = lies and labels.cut(labels.plain(o.value), 90) or o.value
   local wide = math.max(left + inner + 96 + (o.value and not lies and 24 or 0), gnuplot.title_width(o.title),
     lies and 2 * left + labels.pixels(value, gnuplot.FONT) or 0)

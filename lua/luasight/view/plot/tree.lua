@@ -1,4 +1,4 @@
---- The tree of modules of a model, with classes, shapes and numbers of parameters.
+--- Draws the tree of modules of a model, with classes, shapes and numbers of parameters.
 local colours = require "luasight.view.plot.colours"
 local dot = require "luasight.view.plot.dot"
 local failure = require "luasight.base.error"
@@ -9,7 +9,7 @@ local tensors = require "luasight.ffi.tensors"
 
 local Tree = figure.class("tree", { "all", "depth" })
 
--- ---- what is drawn -----------------------------------------------------------------------------------------------------
+-- ---- the modules that are drawn ----------------------------------------------------------------------------------------
 
 local function module_of(v)
   local model = require "luasight.model"
@@ -18,7 +18,7 @@ local function module_of(v)
   failure.raise("argument", "plot.tree draws a model or an nn.Module, not a " .. type(v))
 end
 
--- A tensor that stands in several modules belongs to the first.
+-- Returns the outline of a module; a tensor that several modules share is counted in the first of them.
 local function outline_of(module)
   local first = {}
   return outline.of_network(module, function(path, name, t)
@@ -33,8 +33,8 @@ end
 ---@class luasight.TreeNode
 ---@field name string
 ---@field class string?
----@field alike integer       neighbours of the same kind that this one stands for
----@field parameters integer  in it and below, of one of them
+---@field alike integer       the number of equal neighbours that are joined in this node
+---@field parameters integer  the number of parameters in one of them and below it
 ---@field tensors string[]    "weight [128, 384]"
 ---@field children luasight.TreeNode[]
 
@@ -52,8 +52,8 @@ local function tree_of(node, name, alike, all, depth)
 end
 
 ---@param model any  a model, a module of one, or an nn.Module
----@param options { title: string?, all: boolean?, depth: integer? }?  all: neighbours that are alike each by themselves;
----  depth: levels below the root
+---@param options { title: string?, all: boolean?, depth: integer? }?  all: equal neighbours are not joined; depth: the
+---  number of levels shown below the root
 ---@return luasight.Plot
 function Tree.new(model, options)
   options = figure.options(Tree, options)
@@ -99,9 +99,9 @@ function Tree:_text(depth)
   return table.concat(out)
 end
 
--- ---- by dot ------------------------------------------------------------------------------------------------------------
+-- ---- as a drawing of graphviz ------------------------------------------------------------------------------------------
 
----The tree in the language of graphviz, and what hovering shows.
+---Returns the tree in the language of graphviz, and the texts shown under the mouse.
 ---@param theme luasight.Theme
 ---@return string text, table<string, string> tips
 local function dot_of(self, theme)
@@ -122,7 +122,7 @@ local function dot_of(self, theme)
   return table.concat(out) .. "}\n", tips
 end
 
----@return string  # in the language of graphviz
+---@return string  # the tree in the language of graphviz
 function Tree:dot() return (dot_of(self, colours.themes.light)) end
 
 function Tree:_draw(theme) return dot.svg(dot_of(self, theme)) end

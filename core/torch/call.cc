@@ -1,0 +1,300 @@
+// Calls of operators: once with values, or prepared and run many times. Before a call runs, it is known which arguments it may
+// change.
+#include <algorithm>
+#include <memory>
+#include "torch/boxed.h"
+#include "torch/overload.h"
+#include "torch/value.h"
+
+using namespace luasight;
+using c10::IValue;
+using c10::OperatorHandle;
+
+namespace {
+
+IValue argument_of(const c10::Argument& argument, const Given& given) {
+  if (!given.at) return argument.default_value() ? *argument.default_value() : IValue();
+  return convert(*argument.real_type(), argument.N(), given.at, given.n);
+}
+
+// The arguments that this call changes in place, one bit for each.
+uint32_t written_by(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
+  auto& written = op->written[static_cast<size_t>(handle - op->overloads.data())];
+  if (written.unless < 0) return written.declared | written.undeclared;
+  auto& argument = handle->schema().arguments()[static_cast<size_t>(written.unless)];
+  auto* given = call.given[written.unless].at;
+  bool off = given ? given->kind == LS_BOOL && !given->as.i : argument.default_value() && !argument.default_value()->toBool();
+  return off ? written.declared : written.declared | written.undeclared;
+}
+
+// Calls `each` with the tensors among `n` values, in lists and sequences too.
+template <class Each>
+void each_tensor(const ls_value* s, int32_t n, Each each) {
+  for (int32_t i = 0; i < n; i++) {
+    if (s[i].kind == LS_TENSOR) {
+      each(s[i]);
+    } else if (ls__is_sequence(s[i].kind)) {
+      each_tensor(ls__seq_items(&s[i]), ls_seq_length(&s[i]), each);
+    }
+  }
+}
+
+struct ReadOnly {
+  bool changed = false;        // whether the call changes one of them
+  std::vector<void*> tensors;  // all read-only tensors among the arguments
+};
+
+ReadOnly look_for_read_only(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
+  ReadOnly found;
+  size_t count = handle->schema().arguments().size();
+  uint32_t written = 0;
+  for (size_t i = 0; i < count; i++) {
+    auto& given = call.given[i];
+    if (!given.at) continue;
+    each_tensor(given.at, given.n, [&](const ls_value& v) {
+      if (v.aux != LS_READ_ONLY) return;
+      if (found.tensors.empty()) written = written_by(op, handle, call);
+      found.tensors.push_back(v.as.p);
+      found.changed = found.changed || (written >> i & 1);
+    });
+  }
+  return found;
+}
+
+// Marks a result as read-only where it lies in the memory of a read-only argument, whether as a view or in another way.
+void mark_read_only(const ReadOnly& given, ls_value* v) {
+  if (v->kind == LS_TUPLE || v->kind == LS_LIST) {
+    for (int32_t i = 0; i < ls_seq_length(v); i++) mark_read_only(given, &ls__seq_items(v)[i]);
+  }
+  if (v->kind != LS_TENSOR) return;
+  for (auto* tensor : given.tensors)
+    if (ls__tensor_shares(tensor, v->as.p)) v->aux = LS_READ_ONLY;
+}
+
+void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
+  TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "the operator returns more results than Lua takes");
+  int32_t n = 0;
+  try {
+    for (auto& v : *stack) {
+      out[n] = from_ivalue(std::move(v));
+      n++;
+    }
+  } catch (...) {
+    while (n-- > 0) ls_value_release(&out[n]);
+    throw;
+  }
+  *n_out = n;
+}
+
+}  // namespace
+
+ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value* out, int32_t* n_out) {
+  Matched call;
+  const OperatorHandle* handle = nullptr;
+  ls_status status = guarded(op->name.c_str(), [&] {
+    handle = choose(op, args, n, nullptr, &call);
+    if (!handle) return no_fit(op, args, n, nullptr);
+    auto& arguments = handle->schema().arguments();
+    auto read_only = look_for_read_only(op, handle, call);
+    if (read_only.changed)
+      return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model; clone it first", op->name.c_str());
+    torch::jit::Stack stack;
+    stack.reserve(arguments.size());
+    for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
+    call_boxed(*handle, product_of(*handle), writes(handle->schema()), &stack);
+    take_results(&stack, out, LS_RESULTS, n_out);
+    for (int32_t i = 0; !read_only.tensors.empty() && i < *n_out; i++) mark_read_only(read_only, &out[i]);
+    return LS_OK;
+  });
+  if (status == LS_ERROR_MEMORY && handle && !written_by(op, handle, call)) ls__fail_again();
+  return status;
+}
+
+// ---- prepared calls ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Slot {  // an argument that holds nodes
+  int32_t argument;
+  int32_t node;    // the node that is the whole argument; -1: the nodes are inside a list
+  uint8_t kind;    // the ls_kind that the node's value will have
+  int32_t at, n;   // the range of the stream that is the argument
+};
+
+}  // namespace
+
+struct ls__call {
+  const ls_op* op;
+  const OperatorHandle* handle;
+  Product product;
+  bool is_writing;
+  std::vector<IValue> arguments;  // constants are converted, arguments with nodes are empty
+  std::vector<Slot> slots;
+  std::vector<ls_value> stream;   // borrowed from the recorded node, which keeps it
+  std::vector<int32_t> written;   // the nodes whose values the call changes in place
+  bool changes_own;               // whether it changes a tensor that is no node's value
+  int32_t results;
+};
+
+static bool has_node(const Given& given) {
+  for (int32_t i = 0; i < given.n; i++)
+    if (given.at[i].kind == LS_NODE) return true;
+  return false;
+}
+
+// Notes the nodes whose values the call changes in place, and whether it changes other tensors.
+static void note_written(ls__call* call, const Matched& chosen) {
+  uint32_t written = written_by(call->op, call->handle, chosen);
+  call->changes_own = false;
+  for (size_t i = 0; written >> i; i++) {
+    auto& given = chosen.given[i];
+    if (!(written >> i & 1) || !given.at) continue;
+    each_tensor(given.at, given.n, [&](const ls_value&) { call->changes_own = true; });
+    for (int32_t k = 0; k < given.n; k++) {
+      if (given.at[k].kind != LS_NODE) continue;
+      auto& nodes = call->written;
+      if (std::find(nodes.begin(), nodes.end(), given.at[k].aux) == nodes.end()) nodes.push_back(given.at[k].aux);
+    }
+  }
+}
+
+ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, const uint8_t* kinds, ls__call** out) {
+  return guarded(op->name.c_str(), [&] {
+    Matched chosen;
+    auto* handle = choose(op, args, n, kinds, &chosen);
+    if (!handle) return no_fit(op, args, n, kinds);
+    auto call = std::make_unique<ls__call>();
+    call->op = op;
+    call->handle = handle;
+    call->product = product_of(*handle);
+    call->is_writing = writes(handle->schema());
+    call->stream.assign(args, args + n);
+    call->results = static_cast<int32_t>(handle->schema().returns().size());
+    auto& arguments = handle->schema().arguments();
+    call->arguments.reserve(arguments.size());
+    for (size_t i = 0; i < arguments.size(); i++) {
+      auto& given = chosen.given[i];
+      if (!given.at || !has_node(given)) {
+        call->arguments.push_back(argument_of(arguments[i], given));
+        continue;
+      }
+      call->arguments.emplace_back();
+      bool alone = given.n == 1;
+      call->slots.push_back({static_cast<int32_t>(i), alone ? given.at->aux : -1,
+                             alone ? kinds[given.at->aux] : static_cast<uint8_t>(LS_NONE),
+                             static_cast<int32_t>(given.at - args), given.n});
+    }
+    note_written(call.get(), chosen);
+    *out = call.release();
+    return LS_OK;
+  });
+}
+
+void ls__call_free(ls__call* call) { delete call; }
+int32_t ls__call_results(const ls__call* call) { return call->results; }
+uint8_t ls__call_kind(const ls__call* call, int32_t result) {
+  return kind_of(*call->handle->schema().returns()[static_cast<size_t>(result)].type());
+}
+
+static void substitute(const ls__call* call, const Slot& slot, const ls_value* values, std::vector<ls_value>* out) {
+  for (int32_t i = slot.at; i < slot.at + slot.n; i++)
+    out->push_back(call->stream[i].kind == LS_NODE ? values[call->stream[i].aux] : call->stream[i]);
+}
+
+// Fills in the arguments with nodes. False where a value has another kind than expected, so that another overload has to be
+// chosen.
+static bool fill(const ls__call* call, const ls_value* values, torch::jit::Stack* stack) {
+  auto& arguments = call->handle->schema().arguments();
+  for (auto& slot : call->slots) {
+    auto& place = (*stack)[static_cast<size_t>(slot.argument)];
+    auto& argument = arguments[static_cast<size_t>(slot.argument)];
+    if (slot.node >= 0) {
+      auto& v = values[slot.node];
+      if (v.kind == LS_TENSOR && argument.type()->kind() == c10::TypeKind::TensorType) {
+        place = IValue(borrow(v.as.p));
+        continue;
+      }
+      if (fit(*argument.real_type(), argument.N(), &v, 1, nullptr) < 0) return false;
+      place = convert(*argument.real_type(), argument.N(), &v, 1);
+      continue;
+    }
+    std::vector<ls_value> part;
+    substitute(call, slot, values, &part);
+    if (fit(*argument.real_type(), argument.N(), part.data(), slot.n, nullptr) < 0) return false;
+    place = convert(*argument.real_type(), argument.N(), part.data(), slot.n);
+  }
+  return true;
+}
+
+static ls_status run_again(const ls__call* call, const ls_value* values, ls_value* out, int32_t* n) {
+  std::vector<ls_value> s = call->stream;
+  for (auto& v : s)
+    if (v.kind == LS_NODE) v = values[v.aux];
+  return ls__op_run(call->op, s.data(), static_cast<int32_t>(s.size()), out, n);
+}
+
+ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
+  return guarded(call->op->name.c_str(), [&] {
+    ls_value results[LS_RESULTS];
+    int32_t n = 0;
+    torch::jit::Stack stack(call->arguments);
+    if (fill(call, values, &stack)) {
+      call_boxed(*call->handle, call->product, call->is_writing, &stack);
+      take_results(&stack, results, LS_RESULTS, &n);
+    } else {
+      ls_status status = run_again(call, values, results, &n);
+      if (status) return status;
+    }
+    if (n == 1) {
+      *out = results[0];
+      return LS_OK;
+    }
+    if (!n) {
+      *out = ls_value{};
+      return LS_OK;
+    }
+    ls_status status = ls__seq_new(LS_TUPLE, n, out);
+    for (int32_t i = 0; i < n; i++) {
+      if (status) ls_value_release(&results[i]);
+      else ls__seq_items(out)[i] = results[i];
+    }
+    return status;
+  });
+}
+
+// ---- what a call does to its arguments ---------------------------------------------------------------------------------
+
+// The node that is argument `i`, or the first one inside it; -1 where there is none.
+static int32_t node_of(const ls__call* call, size_t i) {
+  for (auto& slot : call->slots)
+    if (slot.argument == static_cast<int32_t>(i)) {
+      if (slot.node >= 0) return slot.node;
+      for (int32_t k = slot.at; k < slot.at + slot.n; k++)
+        if (call->stream[static_cast<size_t>(k)].kind == LS_NODE) return call->stream[static_cast<size_t>(k)].aux;
+    }
+  return -1;
+}
+
+int32_t ls__call_written(const ls__call* call, int32_t k) {
+  auto place = static_cast<size_t>(k);
+  return place < call->written.size() ? call->written[place] : -1;
+}
+
+bool ls__call_changes_own(const ls__call* call) { return call->changes_own; }
+
+bool ls__call_writes_others(const ls__call* call) {
+  return call->op->written[static_cast<size_t>(call->handle - call->op->overloads.data())].declared > 1;
+}
+
+int32_t ls__call_view_of(const ls__call* call) {
+  bool shares = false;
+  for (auto& result : call->handle->schema().returns()) {
+    auto* alias = result.alias_info();
+    shares = shares || (alias && (!alias->beforeSets().empty() || !alias->containedTypes().empty()));
+  }
+  if (!shares) return call->op->views ? node_of(call, 0) : -1;
+  auto& arguments = call->handle->schema().arguments();
+  for (size_t i = 0; i < arguments.size(); i++)
+    if (arguments[i].alias_info()) return node_of(call, i);
+  return -1;
+}

@@ -76,14 +76,14 @@ function sequences.struct(pairs_in_order)
   return binding.settle(out)
 end
 
----The list of `n` sizes in an array of int64.
----@param sizes ffi.cdata*
----@param n integer
+---The list of the sizes that a description of a tensor holds.
+---@param described ffi.cdata*  an ls_tensor_info or an ls_weights_entry
 ---@return ffi.cdata*
-function sequences.of_sizes(sizes, n)
+function sequences.of_sizes(described)
   local out, e = binding.new_ref(), take()
+  local n = described.dims
   local count = e.put_item(0, OPEN, LIST, n)
-  for i = 0, n - 1 do count = e.put(count, tonumber(sizes[i])) end
+  for i = 0, n - 1 do count = e.put(count, tonumber(described.shape[i])) end
   binding.check(C.ls_value_build(e.scratch(), count, out.v))
   give(e)
   return out

@@ -24,7 +24,7 @@ local function ask(t, read, argument)
   return answer
 end
 
-local function read_shape(info) return sequences.of_sizes(info.shape, info.dims) end
+local read_shape = sequences.of_sizes
 local function read_dims(info) return info.dims end
 local function read_dtype(info) return ffi.string(info.dtype) end
 local function read_device(info) return ffi.string(info.device) end

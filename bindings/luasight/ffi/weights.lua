@@ -54,7 +54,7 @@ function weights.name(file, i) return ffi.string(describe(file, i).name) end
 ---@return { dtype: string, shape: luasight.Sequence, bytes: integer }
 function weights.describe(file, i)
   local entry = describe(file, i)
-  return { dtype = ffi.string(entry.dtype), shape = sequences.of_sizes(entry.shape, entry.dims),
+  return { dtype = ffi.string(entry.dtype), shape = sequences.of_sizes(entry),
     bytes = tonumber(entry.bytes) }
 end
 

@@ -24,7 +24,7 @@ local function ask(t, read, argument)
   return answer
 end
 
-local function read_shape(info) return sequences.of_sizes(info.shape, info.dims) end
+local read_shape = sequences.of_sizes
 local function read_sizes(info)
   local sizes = {}
   for i = 0, info.dims - 1 do sizes[i + 1] = tonumber(info.shape[i]) end

@@ -17,7 +17,7 @@ typedef struct ls__check {
   ls__read_place at;
   ls__read_graph *graph;
   const json_t *node;
-  uint8_t *gives;            /* for each node 1 where the node has a value that others can use */
+  uint8_t *gives;            /* for each node 1 where the node has a value that other nodes can use */
   int32_t kind;
   bool has_node;             /* whether an argument of the checked node is another node */
 } ls__check;
@@ -36,7 +36,7 @@ ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool n
 
 /* The functions below are in graph_check_value.c. */
 ls_status ls__check_wrong(const ls__check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#ifdef __clang_analyzer__ /* the analyzer cannot see into another file that ls__check_wrong never returns LS_OK */
+#ifdef __clang_analyzer__ /* tells clang's static analyzer that ls__check_wrong, which is in another file, does not return LS_OK */
 #define ls__check_wrong(c, ...) ((ls__check_wrong)(c, __VA_ARGS__), LS_ERROR_FORMAT)
 #endif
 /* Checks one value among a node's arguments; `depth` counts the lists around the value. With `index`, slices and "..." are allowed. */

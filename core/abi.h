@@ -347,7 +347,7 @@ const char *ls_reader_tensor_name(ls_reader *r, int32_t i, int32_t k);         /
 ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* `tensor` needs the weight's dtype and shape */
 ls_status ls_reader_function(ls_reader *r, ls_function **out);  /* makes the finished function; LS_ERROR_NAME where a weight was not set */
 
-/* Stored edits: how many the text has, and their calls of modules of the model; for each call a program has to be set. */
+/* One call in the stored edits of a text, of a module of the model. For each such call ls_reader_set_program has to set a program. */
 typedef struct ls_reader_call_info {
   int32_t edit, node;
   int32_t positional, keywords;

@@ -46,6 +46,7 @@ ls_status ls__check_named(ls__check *c, const json_t *list, size_t i);
 ls_status ls__check_keyword(ls__check *c, const ls_op *op, const json_t *name);
 
 /* graph_build.c */
-ls_status ls__build_value(ls__build *b, const json_t *v); /* adds a value of the text to the arguments of the node that is being built */
+/* adds a value of the JSON text to the arguments of the node that is being built */
+ls_status ls__build_value(ls__build *b, const json_t *v);
 void ls__build_drop(ls__build *b);                        /* removes the arguments of a node after the node was recorded */
 #endif

@@ -344,7 +344,7 @@ typedef struct ls__build {
   const ls_module *module;        /* the module whose parameters a stored edit names; NULL for a function */
   const json_t *node;
   int32_t kind;
-  int32_t *ids;                   /* for each node of the text its number in `owner`; -1 where the node has no value */
+  int32_t *ids;                   /* for each node of the JSON text its number in `owner`; -1 where the node has no value */
   ls_value *stream;               /* the arguments of the node that is being recorded, as a stream */
   int32_t n, room;
   ls_value *owned;                /* the tensors that were made for the arguments in `stream` */

@@ -1,4 +1,4 @@
-/* Stored edits: a recorded trace that does not run itself. Its nodes are copied into every trace of the model. */
+/* Stored edits: they are recorded in a trace of their own, which does not run; its nodes are copied into every trace of the model. */
 #include <stdlib.h>
 #include "trace/trace.h"
 

@@ -80,7 +80,7 @@ local function failed(e, status, op, ...)
     local stream, n, has_node = again.encode_args(...)
     status = C.ls_op_call(op, stream, n, has_node and site() or 0, again.results, again.count)
     if status == 0 then return results_of(again) end
-    give(again)
+    put_back(again)
   end
   binding.check(status)
 end

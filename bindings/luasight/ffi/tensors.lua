@@ -224,7 +224,7 @@ local readers = {
 ---@return fun(pointer: ffi.cdata*, place: integer): any
 function tensors.reader(dtype) return readers[dtype] or read_plain end
 
----Returns a pointer to a tensor's numbers that keeps the tensor alive; other pointers computed from it do not.
+---Returns a pointer to a tensor's numbers that keeps the tensor alive; pointers computed from this pointer do not.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
@@ -266,7 +266,7 @@ local storage = {
 ---@return ffi.cdata*
 function tensors.int64_array(n) return int64_array_t(math.max(n, 1)) end
 
----Makes a tensor from a flat list of its numbers, in which the index of the last axis changes first.
+---Makes a tensor from a flat list of its numbers, in which the index along the last axis changes fastest.
 ---@param numbers any[]
 ---@param from "float64"|"int64"|"bool"  the type of the numbers in the list
 ---@param shape integer[]

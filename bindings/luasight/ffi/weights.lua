@@ -76,7 +76,7 @@ function weights.forget(file, i) C.ls_weights_forget(file, i) end
 ---@return string
 function weights.metadata(file) return ffi.string(C.ls_weights_metadata(file)) end
 
----@class luasight.ContentVisitor  functions that convert the content of a file; elements before the list or dict around them
+---@class luasight.ContentVisitor  functions that convert the content of a file, the elements of a list before the list itself
 ---@field tensor fun(number: integer): any       gets the number of a tensor, for `weights.tensor`
 ---@field list fun(elements: any[], n: integer): any
 ---@field dict fun(keys_and_values: any[], n: integer): any  gets keys and values by turns; `n` counts both

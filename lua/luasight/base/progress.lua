@@ -2,7 +2,7 @@
 ---
 ---     for i, prompt in ls.progress(prompts) do ... end     over a list
 ---     for i in ls.progress(1000) do ... end                from 1 to 1000
----     for name, t in ls.progress(pairs(state)) do ... end  over any iterator; { total = n } may follow an iterator alone
+---     for name, t in ls.progress(pairs(state)) do ... end  over any iterator; options may follow it: f, { total = n }
 ---
 --- `ls.progress.enabled = false` or the environment variable LUASIGHT_PROGRESS=0 turn the bars off.
 local failure = require "luasight.base.error"
@@ -121,7 +121,7 @@ function progress.new(options)
     _after = options.after or 0, _start = system.now(), _live = system.is_terminal(2) }, Bar)
 end
 
----Ends the line of the bar that is on the screen, where the loop of this bar was left early.
+---Ends the line of the bar that is on the screen, if there is one: the loop of this bar may have been left before its end.
 function progress.leave()
   if not current then return end
   current = nil
@@ -131,7 +131,8 @@ end
 
 -- ---- loops -------------------------------------------------------------------------------------------------------------
 
----Wraps an iterator: a step counts as done when the loop asks for the next one.
+---Returns an iterator over the values of the iterator `f`. When a loop asks for the next values, the bar counts one more step
+---as done.
 local function around(bar, f, state, control)
   local begun = false
   local function hand_on(first, ...)

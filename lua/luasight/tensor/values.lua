@@ -25,7 +25,7 @@ local words = { [TENSOR] = "tensor", [TUPLE] = "tuple", [LIST] = "list", [STRUCT
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
 ---Returns the value of a node. While the trace is open, the model runs up to the node; after the trace, the node must have been
----saved, and the handle itself becomes the value, so that it no longer holds the trace.
+---saved, and the handle becomes a handle of the value, so that the handle no longer keeps the trace in memory.
 ---@param self ffi.cdata*
 ---@return any
 function values.resolve(self)

@@ -5,7 +5,7 @@ local options_of = require "luasight.base.options"
 local inputs = {}
 
 ---@param v any
----@return boolean  # a plain table with names only, and at least one
+---@return boolean  # whether `v` is a table without a metatable whose keys are all names, and that has at least one key
 function inputs.is_options(v)
   return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
 end

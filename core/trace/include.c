@@ -82,7 +82,7 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
     if (node->kind == LS__READ || node->kind == LS__WRITE) status = copy_point(t, edits, node, s, invoke, at, &map[i]);
     else if (node->kind == LS__PAD || node->kind == LS__TEXT) status = copy_of_invoke(t, node, invoke, at, &map[i]);
     /* this node needs no copy, since the copied read returns the rows of its invoke by itself */
-    else if (node->kind == LS__ROWS) map[i] = s[0].aux;
+    else if (node->kind == LS__ROWS) map[i] = map[node->stream[0].aux];
     else status = copy_other(t, edits, i, s, invoke, &map[i]);
     free(s);
   }

@@ -68,7 +68,7 @@ function curl.is_there() return load() ~= nil end
 
 -- ---- one transfer ----------------------------------------------------------------------------------------------------
 
----@class luasight.Transfer
+---@class luasight.Transfer  one HTTP transfer: what is asked for, and the result
 ---@field url string
 ---@field headers string[]?  "Name: value"
 ---@field head boolean?      true: asks for the headers alone and follows no redirection
@@ -81,10 +81,10 @@ function curl.is_there() return load() ~= nil end
 ---  the following fields are set when the transfer has ended:
 ---@field status integer     the HTTP status, 0 where the server did not answer
 ---@field answer table<string, string>  the headers of the last answer; the names are in lower case
----@field body string?
+---@field body string?       the received body, where `path` is nil
 ---@field code integer       the result code of libcurl, 0 on success
 ---@field problem string?    the error message of libcurl or of the operating system
----@field private _easy ffi.cdata*?
+---@field private _easy ffi.cdata*?  libcurl's handle of the transfer
 
 local function number(n) return ffi.cast("long", n) end
 local function large(n) return ffi.cast("int64_t", n) end

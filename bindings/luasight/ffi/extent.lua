@@ -7,7 +7,7 @@
 --- main program). The stack refers to its entries weakly: the function that opened an entry has to hold the entry.
 local running, status = coroutine.running, coroutine.status
 
----@class luasight.Extent
+---@class luasight.Extent  a stack of open entries, which belong to coroutines
 ---@field shared boolean  whether a coroutine has open entries: the current entry may then change whenever a coroutine resumes
 local Extent = {}
 Extent.__index = Extent
@@ -23,6 +23,7 @@ local function thread()
   return not is_main and co or nil
 end
 
+---Opens an entry of the running coroutine.
 ---@param value any
 ---@return table entry  the open entry, for `close`; the stack refers to it weakly, so the caller has to hold it until then
 function Extent:open(value)

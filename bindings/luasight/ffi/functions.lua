@@ -20,9 +20,10 @@ function functions.new_module(class_name)
   return ffi.gc(out[0], C.ls_module_release)
 end
 
+---Sets a parameter or a buffer of a module of the core.
 ---@param module ffi.cdata*
 ---@param name string
----@param t ffi.cdata*  a parameter or a buffer
+---@param t ffi.cdata*
 function functions.set_tensor(module, name, t) binding.check(C.ls_module_set_tensor(module, name, t.v)) end
 
 ---@param module ffi.cdata*

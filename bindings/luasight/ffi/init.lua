@@ -39,7 +39,7 @@ if ffi.string(C.ls_header_hash()) ~= header.hash then
 end
 C.ls_start(constants.LS_START_ALL)
 
----@class luasight.binding
+---@class luasight.binding  the C library and what all its users need
 ---@field C table            the loaded C library; functions are called as C.name(...) and not kept in local variables
 ---@field ffi table          LuaJIT's module ffi
 ---@field ref_t ffi.ctype*   the type of every handle

@@ -69,12 +69,14 @@ function tensors.size(t, axis) return ask(t, read_size, axis) end
 ---@return integer
 function tensors.dims(t) return ask(t, read_dims) end
 
+---Returns the dtype of a tensor, such as "float32".
 ---@param t ffi.cdata*
----@return string  # such as "float32"
+---@return string
 function tensors.dtype(t) return ask(t, read_dtype) end
 
+---Returns the device on which a tensor is, such as "cpu".
 ---@param t ffi.cdata*
----@return string  # such as "cpu"
+---@return string
 function tensors.device(t) return ask(t, read_device) end
 
 ---Returns the number of elements of a tensor.
@@ -149,7 +151,7 @@ function tensors.is_readable(dtype) return pointers[dtype] ~= nil end
 
 ---@class luasight.Strided  the layout of a tensor in memory
 ---@field shape integer[]
----@field strides integer[]
+---@field strides integer[]  for each axis, how many elements lie between two neighbours on the axis
 ---@field elements integer
 ---@field dtype string
 ---@field device string
@@ -319,8 +321,9 @@ function tensors.grad(t)
   return binding.settle(out)
 end
 
+---Sets the gradient of a tensor.
 ---@param t ffi.cdata*
----@param grad ffi.cdata*?  the gradient; nil removes it
+---@param grad ffi.cdata*?  the gradient; nil removes the present one
 function tensors.set_grad(t, grad)
   local given = grad or binding.new_ref()
   binding.check(C.ls_tensor_set_grad(t.v, given.v))

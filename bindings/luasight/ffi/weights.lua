@@ -37,11 +37,11 @@ end
 local entry_t = ffi.typeof "ls_weights_entry"
 
 ---@class luasight.WeightsEntry  what a file says about a tensor
----@field number integer
+---@field number integer   the tensor's number in the file, from 0
 ---@field name string
 ---@field dtype string
 ---@field shape integer[]
----@field bytes integer
+---@field bytes integer    how many bytes the tensor's numbers take
 
 ---Returns what the file says about tensor number i.
 ---@param file ffi.cdata*

@@ -11,7 +11,7 @@ local system = require "luasight.ffi.system"
 
 local WIDTH, EVERY = 30, 0.1 -- the columns of the bar; the seconds between two redraws
 
----@class luasight.ProgressOptions
+---@class luasight.ProgressOptions  the options of a progress bar
 ---@field total integer?  the number of steps, where it is known
 ---@field done integer?   the number of steps that an earlier run has done (0)
 ---@field label string?   a text that says what is being done
@@ -23,7 +23,7 @@ local WIDTH, EVERY = 30, 0.1 -- the columns of the bar; the seconds between two 
 local Bar = {}
 Bar.__index = Bar
 
----@class luasight.Progress
+---@class luasight.Progress  makes progress bars; calling it wraps a loop
 ---@field enabled boolean  whether bars are shown
 ---@overload fun(over: any, ...): fun(): any
 local progress = { enabled = os.getenv "LUASIGHT_PROGRESS" ~= "0" }

@@ -119,7 +119,7 @@ end
 
 -- ---- weights --------------------------------------------------------------------------------------------------------
 
----@class luasight.Checkpoint
+---@class luasight.Checkpoint  the weights in a folder
 ---@field folder string
 ---@field private _where table<string, string>                      by the name of a tensor, the name of its file
 ---@field private _files table<string, luasight.safetensors.File>   the files opened so far, by their names

@@ -16,9 +16,9 @@ local safetensors = {}
 local quoted = failure.quoted
 safetensors.quoted = quoted
 
----@class luasight.safetensors.File
+---@class luasight.safetensors.File  an open file of tensors
 ---@field path string
----@field private _core ffi.cdata*?  nil once the file is released
+---@field private _core ffi.cdata*?  the file in the core; nil once the file is released
 ---@field private _entries table<string, luasight.WeightsEntry>  the entries by name, of the tensors that were asked for
 local File = {}
 File.__index = File

@@ -79,10 +79,12 @@ function fields.shape(self)
   return tensors.shape(tensor_of(self, "shape"))
 end
 
----@return string  # such as "float32"
+---Returns the dtype of a tensor, such as "float32".
+---@return string
 function fields.dtype(self) return tensors.dtype(tensor_of(self, "dtype")) end
 
----@return string  # such as "cpu"
+---Returns the device on which a tensor is, such as "cpu".
+---@return string
 function fields.device(self) return tensors.device(tensor_of(self, "device")) end
 
 ---@return boolean

@@ -16,14 +16,14 @@ local is_handle = binding.is_handle
 
 local record = {}
 
-local structure = 0 -- a counter that grows when a recorded module changes its fields: all earlier recordings are then stale
+local structure = 0 -- a counter that grows when a recorded module changes its fields: earlier recordings are no longer used
 local modes = 0     -- a counter that grows with each train() and eval()
 
 ---Runs the model of an open trace until the value of the node `v` exists; lua/luasight/trace/init.lua sets this function.
 ---@type fun(v: ffi.cdata*)
 record.demand = nil
 
----Marks all recordings as stale, because a field, parameter or child of a recorded module has changed.
+---Makes calls ignore all earlier recordings, because a field, parameter or child of the recorded module `module` has changed.
 ---@param module table
 function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end

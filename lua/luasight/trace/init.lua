@@ -20,8 +20,8 @@ local values = require "luasight.tensor.values"
 
 local trace = {}
 
----@class luasight.Recording  a graph of the core with the data that Lua adds while the graph runs
----@field graph ffi.cdata*?
+---@class luasight.Recording  a trace of the core with the data that Lua adds while the trace runs
+---@field graph ffi.cdata*?  the trace of the core, nil once it is released
 ---@field invokes table<integer, luasight.Input>  the inputs by the number of their invoke
 ---@field functions table<integer, fun(...): any>  the functions of tracer:apply, by their node
 ---@field pass luasight.Pass?  the pass that runs
@@ -37,7 +37,7 @@ local trace = {}
 ---@field _step integer         the current step of a generation
 ---@field _entry table?        the tracer's entry in the extent of open bodies
 
-local recordings = setmetatable({}, { __mode = "v" }) -- the address of a graph -> its recording
+local recordings = setmetatable({}, { __mode = "v" }) -- the address of a trace of the core -> its luasight.Recording
 
 -- `bodies` has the tracers whose bodies are being recorded or which were left open; `sessions` has the recordings of
 -- ls.session. Both are extents, so that two coroutines that take turns can each have their own. A tracer that nothing

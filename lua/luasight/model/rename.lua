@@ -40,6 +40,7 @@ end
 
 local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 
+---Checks the additional names that a script gives to modules, and returns for each name the module that it is for.
 ---@param module table  the root nn.Module
 ---@param names table<string, string|string[]>
 ---@param is_word fun(name: string): boolean  returns whether every module has a method or field of this name

@@ -45,8 +45,8 @@ end
 
 -- ---- calling operators -----------------------------------------------------------------------------------------------
 
----Returns the results of a call as Lua values. All results become handles first, since making a Lua value of a handle may
----run the collector.
+---Returns the `n` results of a call as Lua values. All results are copied from the encoder `e` into handles first: making a
+---Lua value of a handle may run the collector, whose finalizers may use the encoder for other calls.
 local function take_all(e, n)
   local taken = {}
   for i = 1, n do
@@ -58,7 +58,8 @@ local function take_all(e, n)
   return unpack(taken, 1, n)
 end
 
----Returns the results of a call, and frees the encoder `e`, which had its arguments and results, for the next call.
+---Returns the results of a call as Lua values, and frees the encoder `e`, whose arrays have the call's arguments and results,
+---for the next call.
 local function results_of(e)
   local n = e.count[0]
   if n == 1 then
@@ -70,8 +71,8 @@ local function results_of(e)
   return take_all(e, n)
 end
 
----Raises the error of a failed call of an operator. Before that, an operator that lacked memory and has changed nothing is
----called once more after unused memory was freed.
+---Raises the error of a failed call of an operator. Where the operator lacked memory and has changed no tensor, first frees
+---unused memory and calls the operator once more; if this call succeeds, its results are returned and no error is raised.
 local function failed(e, status, op, ...)
   put_back(e)
   if C.ls_error_again() ~= 0 then

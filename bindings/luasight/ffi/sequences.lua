@@ -103,7 +103,7 @@ end
 
 -- ---- indices ---------------------------------------------------------------------------------------------------------
 
----Returns v[...] for the index whose `n` items the encoder `e` has; frees the encoder for the next call.
+---Returns v[...] for the index whose `n` items are in the stream of the encoder `e`; frees the encoder for the next call.
 ---@param v ffi.cdata*  a tensor, a sequence or a node
 ---@param e luasight.Encoder
 ---@param n integer
@@ -120,8 +120,8 @@ function sequences.get_item(v, e, n, _key)
   return binding.take(r)
 end
 
----Assigns v[...] = value: the encoder has the `n` items of the index, followed by the value. `_key` and `_value` are
----parameters only so that the handles in them are not collected before the call.
+---Assigns v[...] = value, where the stream of the encoder `e` has the `n` items of the index, followed by the value. `_key`
+---and `_value` are parameters only so that the handles in them are not collected before the call.
 ---@param v ffi.cdata*
 ---@param e luasight.Encoder
 ---@param n integer

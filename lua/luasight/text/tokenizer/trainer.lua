@@ -45,7 +45,7 @@ function trainer.split(text, each)
     end
     if not stop then
       stop = select(2, text:find("^" .. space .. "+", at))
-      if stop < size and stop > at then stop = stop - 1 end -- the last blank belongs to the next word
+      if stop < size and stop > at then stop = stop - 1 end -- the last of several blanks is part of the next word
     end
     each(text:sub(at, stop))
     at = stop + 1

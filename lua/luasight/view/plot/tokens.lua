@@ -66,7 +66,7 @@ end
 
 -- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- pixels: line width, line distance, box height, font size
+local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- in pixels: width of a line, distance of lines, box height, font size
 
 -- Arranges the tokens in lines of boxes, from left to right. Returns the boxes as { x, y, width } in pixels, the width of the
 -- widest line, and the height of all lines.

@@ -5,8 +5,8 @@ local options_of = require "luasight.base.options"
 ---@class luasight.TokenizerTrainer
 local trainer = {}
 
--- The printable character that stands for each byte in the vocabulary: the character with the byte's number where that is
--- printable in Latin-1, else the next unused character from U+0100 on.
+-- The printable character that stands for each byte in the vocabulary: the character of Latin-1 that the byte
+-- encodes where this is printable, else the next unused character from U+0100 on.
 local stand_in = {}
 do
   local function utf8(code)

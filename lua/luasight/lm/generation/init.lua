@@ -52,8 +52,8 @@ end
 ---@field offset integer    the number of the encoder's positions, which are the first in the cache
 ---@field cache any       see models/luasight/models/parts/cache.lua; nil: there is none, and each step reads the whole text
 ---@field axes luasight.CacheAxes  the axes of the cache
----@field pads table<integer, true>?  the numbers of padding tokens that rows have, needed to find the length of each text
----  where the cache has to be filled anew at some lengths (see rereads); nil: it never has to
+---@field pads table<integer, true>?  as keys, the different numbers of padding tokens of the rows, from which `rereads`
+---  computes the lengths of the texts; nil for a network whose cache is valid at every length
 ---@field endings any     the ids that end a text; nil where there are none
 ---@field ended any       R, true where the text has ended; nil: no text can end, or there are beams
 ---@field before any      R, true where the text had ended before the last step

@@ -88,8 +88,6 @@ return {
     ["spec/trace/graph_file_spec.lua"] = SPEC,
     ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
-    ["lua/luasight/nn/record.lua"] = "to be split into recording and calling",
-    ["lua/luasight/shell/complete.lua"] = "to be split into what is asked and what is known",
     ["spec/text/tokenizer_spec.lua"] = SPEC,
     ["spec/command/launcher_spec.lua"] = SPEC,
     ["spec/lm/hub_spec.lua"] = SPEC,

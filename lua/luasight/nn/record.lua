@@ -8,11 +8,10 @@ local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local functions = require "luasight.ffi.functions"
 local nodes = require "luasight.ffi.nodes"
+local signature = require "luasight.nn.signature"
 local site = require "luasight.ffi.site"
 local tensor = require "luasight.tensor"
 local traces = require "luasight.ffi.traces"
-
-local is_handle = binding.is_handle
 
 local record = {}
 
@@ -93,90 +92,6 @@ local function mode_of(module, r)
   return r.mode
 end
 
--- ---- signatures ------------------------------------------------------------------------------------------------------
-
-local function is_options(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
-
-local function sorted_keys(t)
-  local keys = {}
-  for k in pairs(t) do keys[#keys + 1] = k end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
-end
-
----Appends the description of one argument to `parts`, the text of a signature, and the handles inside it to `inputs`.
-local function describe(v, parts, inputs)
-  if is_handle(v) then
-    parts[#parts + 1] = "v"
-    inputs[#inputs + 1] = v
-  elseif type(v) == "table" then
-    parts[#parts + 1] = "{"
-    for _, k in ipairs(sorted_keys(v)) do
-      parts[#parts + 1] = tostring(k) .. "="
-      describe(v[k], parts, inputs)
-    end
-    parts[#parts + 1] = "}"
-  elseif v == nil then
-    parts[#parts + 1] = "-"
-  elseif type(v) == "number" or type(v) == "boolean" or type(v) == "string" then
-    parts[#parts + 1] = type(v):sub(1, 1) .. ":" .. tostring(v)
-  else
-    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument")
-  end
-  parts[#parts + 1] = ","
-end
-
----Returns a copy of an argument in which each handle is replaced by the next input of the function.
-local function with_inputs(v, take)
-  if is_handle(v) then return take() end
-  if type(v) ~= "table" then return v end
-  local copy = {}
-  for _, k in ipairs(sorted_keys(v)) do copy[k] = with_inputs(v[k], take) end
-  return copy
-end
-
----@class luasight.signature
----@field key string    the text under which recordings are kept
----@field args table     the positional arguments as given, with their number `n`
----@field options table?  the keyword arguments
----@field inputs table   the handles among the positional arguments
----@field named table    a list of {name, handle} for the keyword arguments
-
-local no_names = {}
-
-local function signature(...)
-  local n, first = select("#", ...), ...
-  if n == 1 and is_handle(first) then
-    return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
-  end
-  local s = { args = { n = n, ... }, inputs = {}, named = {} }
-  local parts = {}
-  if n > 0 and is_options(s.args[n]) then
-    s.options, s.args[n], s.args.n = s.args[n], nil, n - 1
-    n = n - 1
-  end
-  while n > 0 and s.args[n] == nil do n = n - 1 end
-  s.args.n = n
-  for i = 1, n do describe(s.args[i], parts, s.inputs) end
-  if s.options then
-    for _, name in ipairs(sorted_keys(s.options)) do
-      local v = s.options[name]
-      parts[#parts + 1] = ";" .. tostring(name) .. "="
-      if is_handle(v) then
-        parts[#parts + 1] = "v"
-        s.named[#s.named + 1] = { name, v }
-      else
-        describe(v, parts, s.inputs)
-      end
-    end
-  end
-  s.key = table.concat(parts)
-  return s
-end
-
----Returns the argument stream of a call: the positional handles, then the keyword arguments.
-local function stream_of(s) return functions.arguments(s.inputs, s.named) end
-
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
 local recordings = extent() -- its entries { graph =, module = } are the functions that are being recorded
@@ -230,17 +145,17 @@ local function record_function(module, r, s, with_values)
     at = at + 1
     return fresh_inputs[at]
   end
-  for i = 1, s.args.n do args[i] = with_inputs(s.args[i], take) end
+  for i = 1, s.args.n do args[i] = signature.with_inputs(s.args[i], take) end
   if s.options then
     options = {}
     local named = {}
     for _, pair in ipairs(s.named) do named[pair[1]] = functions.input(g, pair[1]) end
-    for _, name in ipairs(sorted_keys(s.options)) do
-      options[name] = named[name] or with_inputs(s.options[name], take)
+    for _, name in ipairs(signature.sorted_keys(s.options)) do
+      options[name] = named[name] or signature.with_inputs(s.options[name], take)
     end
   end
   if with_values then
-    local stream, n = stream_of(s)
+    local stream, n = signature.stream(s)
     functions.record_with_values(g, stream, n, with_values == "copies")
   end
   record_body(g, module, function() return call_forward(module, args, options) end)
@@ -295,9 +210,9 @@ end
 ---@param ... any
 ---@return ffi.cdata* program, ffi.cdata* stream, integer n
 function record.prepare(module, ...)
-  local s = signature(...)
+  local s = signature.of(...)
   local p = program_of(module, s)
-  local stream, n = stream_of(s)
+  local stream, n = signature.stream(s)
   return p, stream, n, s
 end
 
@@ -320,7 +235,7 @@ function record.program(module, positional, keywords)
     named[name] = any
   end
   if named then args[positional + 1] = named end
-  return program_of(module, signature(unpack(args)))
+  return program_of(module, signature.of(unpack(args)))
 end
 
 ---Returns the recorded function of a module for the signature of these arguments.
@@ -328,7 +243,7 @@ end
 ---@param ... any
 ---@return ffi.cdata*
 function record.function_for(module, ...)
-  local s = signature(...)
+  local s = signature.of(...)
   if not record_of(module).dynamic then return (function_of(module, s)) end
   local g = record_without_autograd(module, s, "copies")
   functions.result(g)
@@ -369,7 +284,7 @@ end
 ---@param ... any
 ---@return any
 function record.call(module, ...)
-  local s = signature(...)
+  local s = signature.of(...)
   local node = open_graph(s)
   local inline = node and inlines:current()
   if inline and nodes.is_trace(node) then return inline.enter(module, s.args, s.options) end
@@ -378,7 +293,7 @@ function record.call(module, ...)
   end
   if node and nodes.is_forward(node) then
     local g, r = function_of(module, s)
-    local stream, n = stream_of(s)
+    local stream, n = signature.stream(s)
     return functions.call(node, r.core, g, stream, n, s)
   end
   if record_of(module).dynamic then
@@ -387,7 +302,7 @@ function record.call(module, ...)
     for _, pair in ipairs(s.named) do record.demand(pair[2]) end
   end
   local p = program_of(module, s)
-  local stream, n = stream_of(s)
+  local stream, n = signature.stream(s)
   if node then return traces.call(node, p, stream, n, s) end
   return functions.run(p, stream, n, true, s)
 end
@@ -398,7 +313,7 @@ end
 ---@return any
 function record.run(module, ...)
   if record_of(module).dynamic then
-    return functions.result(record_without_autograd(module, signature(...), "run"))
+    return functions.result(record_without_autograd(module, signature.of(...), "run"))
   end
   local program, stream, n, s = record.prepare(module, ...)
   return functions.run(program, stream, n, false, s)

@@ -1,0 +1,103 @@
+--- Signatures of calls: which arguments a module is called with, and the values of those that are not handles. Recordings are
+--- kept by them.
+local binding = require "luasight.ffi"
+local functions = require "luasight.ffi.functions"
+
+local is_handle = binding.is_handle
+
+local signature = {}
+
+local function is_options(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
+
+---Returns the keys of a table in an order that does not change.
+---@param t table
+---@return any[]
+function signature.sorted_keys(t)
+  local keys = {}
+  for k in pairs(t) do keys[#keys + 1] = k end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+---Appends the description of one argument to `parts`, the text of a signature, and the handles inside it to `inputs`.
+local function describe(v, parts, inputs)
+  if is_handle(v) then
+    parts[#parts + 1] = "v"
+    inputs[#inputs + 1] = v
+  elseif type(v) == "table" then
+    parts[#parts + 1] = "{"
+    for _, k in ipairs(signature.sorted_keys(v)) do
+      parts[#parts + 1] = tostring(k) .. "="
+      describe(v[k], parts, inputs)
+    end
+    parts[#parts + 1] = "}"
+  elseif v == nil then
+    parts[#parts + 1] = "-"
+  elseif type(v) == "number" or type(v) == "boolean" or type(v) == "string" then
+    parts[#parts + 1] = type(v):sub(1, 1) .. ":" .. tostring(v)
+  else
+    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument")
+  end
+  parts[#parts + 1] = ","
+end
+
+---Returns a copy of an argument in which each handle is replaced by the next input of the function.
+---@param v any
+---@param take fun(): ffi.cdata*
+---@return any
+function signature.with_inputs(v, take)
+  if is_handle(v) then return take() end
+  if type(v) ~= "table" then return v end
+  local copy = {}
+  for _, k in ipairs(signature.sorted_keys(v)) do copy[k] = signature.with_inputs(v[k], take) end
+  return copy
+end
+
+---@class luasight.signature
+---@field key string    the text under which recordings are kept
+---@field args table     the positional arguments as given, with their number `n`
+---@field options table?  the keyword arguments
+---@field inputs table   the handles among the positional arguments
+---@field named table    a list of {name, handle} for the keyword arguments
+
+local no_names = {}
+
+---Returns the signature of the call of a module with these arguments.
+---@param ... any
+---@return luasight.signature
+function signature.of(...)
+  local n, first = select("#", ...), ...
+  if n == 1 and is_handle(first) then
+    return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
+  end
+  local s = { args = { n = n, ... }, inputs = {}, named = {} }
+  local parts = {}
+  if n > 0 and is_options(s.args[n]) then
+    s.options, s.args[n], s.args.n = s.args[n], nil, n - 1
+    n = n - 1
+  end
+  while n > 0 and s.args[n] == nil do n = n - 1 end
+  s.args.n = n
+  for i = 1, n do describe(s.args[i], parts, s.inputs) end
+  if s.options then
+    for _, name in ipairs(signature.sorted_keys(s.options)) do
+      local v = s.options[name]
+      parts[#parts + 1] = ";" .. tostring(name) .. "="
+      if is_handle(v) then
+        parts[#parts + 1] = "v"
+        s.named[#s.named + 1] = { name, v }
+      else
+        describe(v, parts, s.inputs)
+      end
+    end
+  end
+  s.key = table.concat(parts)
+  return s
+end
+
+---Returns the argument stream of a call: the positional handles, then the keyword arguments.
+---@param s luasight.signature
+---@return ffi.cdata* stream, integer n
+function signature.stream(s) return functions.arguments(s.inputs, s.named) end
+
+return signature

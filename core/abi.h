@@ -29,7 +29,7 @@ typedef enum ls_status {
   LS_ERROR_CYCLE = 11,       /* an edit needs a value that exists only after the edit itself */
   LS_ERROR_UNREACHED = 12,   /* the model does not reach the point that the script names */
   LS_ERROR_INTERRUPTED = 13, /* Ctrl-C interrupted the run */
-  LS_ERROR_STATE = 14,       /* a call came in the wrong state: for a closed trace, or with values of two open traces in one operator */
+  LS_ERROR_STATE = 14, /* the object is in a wrong state for this call, such as a closed trace, or two open traces meet in one operator */
   LS_ERROR_CHANGED = 15      /* a tensor of the caller was changed in place after the script used it and before the model ran */
 } ls_status;
 
@@ -42,7 +42,7 @@ int32_t ls_abi_version(void);
 /* Starts the library. It has to be called before any other function here, and before the process uses libtorch in any other way. Each
    flag in `may` allows one change to the process; with 0 the library changes nothing. A second call does nothing until ls_stop. */
 enum {
-  LS_START_CUDA = 1,         /* loads the CUDA half of libtorch where there is a device; it stays loaded */
+  LS_START_CUDA = 1,         /* loads libtorch's CUDA libraries where there is a device; they stay loaded until the process ends */
   LS_START_THREADS = 2,      /* lets libtorch work with as many threads as there are usable cores, unless OMP_NUM_THREADS is set */
   LS_START_QUIET_ERRORS = 4, /* keeps libtorch from making a backtrace for each of its errors, which would take milliseconds */
   LS_START_WARNINGS = 8,     /* hands a warning of libtorch to the thread's handler, which mostly prints it to standard error; without
@@ -86,7 +86,7 @@ typedef enum ls_kind {
   /* The kinds below occur only inside argument streams. */
   LS_OPEN = 10,    /* the next as.i values are one sequence; aux is LS_TUPLE, LS_LIST or LS_STRUCT (each element behind an LS_KEY) */
   LS_KEY = 11,     /* as.s is the name of the next value: a keyword argument, or an element of a struct */
-  LS_SLICE = 12,   /* in indices: the next three values are start, stop and step, each LS_INT, LS_NODE or LS_NONE */
+  LS_SLICE = 12,   /* in indices, a slice: the next three values are its start, stop and step, each LS_INT, LS_NODE or LS_NONE */
   LS_ELLIPSIS = 13 /* in indices: `...`, as many whole axes as are left */
 } ls_kind;
 
@@ -103,18 +103,18 @@ typedef struct ls_value {
 
 void ls_value_retain(const ls_value *v);
 void ls_value_release(const ls_value *v);
-int64_t ls_value_bytes(const ls_value *v); /* the bytes of all tensors' elements in the value; 0 for NULL and a node (ls_trace_bytes) */
+int64_t ls_value_bytes(const ls_value *v); /* the bytes of the elements of all tensors in the value; 0 for a node (see ls_trace_bytes) */
 ls_status ls_value_build(const ls_value *stream, int32_t n, ls_value *out); /* makes the one value that a stream holds, such as a tuple */
-int32_t ls_seq_length(const ls_value *seq);                                /* -1 unless `seq` is a sequence */
-const char *ls_seq_key(const ls_value *seq, int32_t i);                     /* NULL unless `seq` is a struct */
+int32_t ls_seq_length(const ls_value *seq);                                /* the number of elements; -1 unless `seq` is a sequence */
+const char *ls_seq_key(const ls_value *seq, int32_t i);                     /* the name of element `i`; NULL unless `seq` is a struct */
 ls_status ls_seq_get(const ls_value *seq, int32_t i, ls_value *out);
 int32_t ls_seq_find(const ls_value *seq, const char *key);                  /* the index of the element named `key`, or -1 */
 
 /* ---- operators ------------------------------------------------------------------------------------------------- */
 
-typedef struct ls_op ls_op; /* all overloads of one operator name; an ls_op lives as long as the library */
+typedef struct ls_op ls_op; /* an operator name with all its overloads; an ls_op lives as long as the library */
 
-ls_status ls_op_find(const char *name, const ls_op **out); /* finds "add" or "quantized::add"; an error proposes near names */
+ls_status ls_op_find(const char *name, const ls_op **out); /* finds an operator: "add", "quantized::add"; an error proposes near names */
 
 /* Calls an operator, or records the call: where an argument is an LS_NODE of an open function or trace, the call becomes a node of that
    function or trace, and the results are LS_NODEs. `site` is the script position (file number << 32 | line) that errors name. Writes up
@@ -140,7 +140,7 @@ const char *ls_op_schemas(const ls_op *op);
 typedef struct ls_tensor_info {
   int64_t elements;
   int64_t bytes;         /* the bytes of the whole storage behind the tensor */
-  int64_t version;       /* the number of changes in place so far */
+  int64_t version;       /* how often the tensor was changed in place so far */
   const char *dtype;     /* such as "float32" */
   const char *device;    /* such as "cpu" or "cuda:0" */
   int32_t dims;
@@ -155,17 +155,17 @@ typedef struct ls_tensor_info {
 ls_status ls_tensor_describe(const ls_value *tensor, ls_tensor_info *out);
 const char *ls_tensor_grad_fn(const ls_value *tensor); /* the autograd function that made the tensor, "AddBackward0"; NULL: none */
 /* Makes a new tensor with copies of the numbers at `numbers`, as many as `shape` needs. `from` is their type: "float64", "int64" or
-   "bool"; `dtype` is the type of the tensor. A `device` of NULL is "cpu". */
+   "bool"; `dtype` is the type of the new tensor's elements. A `device` of NULL is "cpu". */
 ls_status ls_tensor_from(const void *numbers, const char *from, const int64_t *shape, int32_t dims, const char *dtype,
                          const char *device, ls_value *out);
-/* Finds the memory of a tensor on the CPU, which is valid while the tensor lives. For a lazy tensor (is_lazy) it is an error. */
+/* Finds the memory of a tensor on the CPU, which is valid while the tensor lives. The function fails for a lazy tensor (is_lazy). */
 ls_status ls_tensor_pointer(const ls_value *tensor, void **out);
-ls_status ls_tensor_plain(const ls_value *tensor, ls_value *out);         /* the tensor itself, or a copy where the tensor is lazy */
-/* The number in a tensor with one element, as LS_BOOL, LS_INT or LS_FLOAT. */
+ls_status ls_tensor_plain(const ls_value *tensor, ls_value *out);         /* the tensor itself, or a copy in memory where it is lazy */
+/* Writes to `out` the number in a tensor with one element, as LS_BOOL, LS_INT or LS_FLOAT. */
 ls_status ls_tensor_item(const ls_value *tensor, ls_value *out);
-ls_status ls_tensor_grad(const ls_value *tensor, ls_value *out);          /* LS_NONE where the tensor has no gradient */
+ls_status ls_tensor_grad(const ls_value *tensor, ls_value *out);          /* the tensor's gradient; LS_NONE where it has none */
 ls_status ls_tensor_set_grad(const ls_value *tensor, const ls_value *grad);
-ls_status ls_tensor_set_data(const ls_value *tensor, const ls_value *data); /* the same tensor object then has the numbers of `data` */
+ls_status ls_tensor_set_data(const ls_value *tensor, const ls_value *data); /* lets the tensor object have the memory of `data` */
 ls_status ls_tensor_require_grad(const ls_value *tensor, int32_t on);
 ls_status ls_tensor_backward(const ls_value *tensor, const ls_value *grad, int32_t retain_graph); /* a `grad` of LS_NONE counts as 1 */
 int32_t ls_tensor_same(const ls_value *a, const ls_value *b);             /* 1 where both are the same tensor object, else 0 */
@@ -174,7 +174,7 @@ void ls_grad_enable(int32_t on);
 ls_status ls_manual_seed(int64_t seed);
 int32_t ls_threads(void);
 ls_status ls_set_threads(int32_t n);                                      /* `n` is from 1 to 4096 */
-/* The number of devices of a kind such as "cuda"; 0 for a kind that libtorch does not know, -1 for NULL. */
+/* Returns the number of devices of a kind such as "cuda"; 0 for a kind that libtorch does not know, -1 for NULL. */
 int32_t ls_device_count(const char *kind);
 
 /* ---- modules and functions ------------------------------------------------------------------------------------- */
@@ -187,7 +187,7 @@ ls_status ls_module_new(const char *class_name, ls_module **out);
 void ls_module_release(ls_module *m);
 ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *tensor); /* a parameter or a buffer; LS_NONE removes it */
 ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child);        /* a `child` of NULL removes the child */
-/* The axis of a batch's rows at a point ("output", "input", a tap) or in a field of its value ("input.mask"); -1: it has no rows. */
+/* Sets the axis of a batch's rows at a point ("output", "input", a tap) or in a field of its value ("input.mask"); -1: no rows. */
 ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis);
 
 /* A function is recorded once: first its inputs, then operators through ls_op_call, then the result. Sizes (ls_function_shape) are
@@ -197,11 +197,11 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out);
 ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
                            ls_value *out);
 ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *value, int64_t site, ls_value *out);
-/* Records a call that computes its result in one of two ways: by `fused`, or by `plain` where a trace uses a point inside `plain`. */
+/* Records a call of one of two functions with the same result: of `fused`, or of `plain` where a trace uses a point inside `plain`. */
 ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
 ls_status ls_function_finish(ls_function *f, const ls_value *result);
-/* For a function that branches on numbers: computes each node at once, from the inputs `given` (from copies if `copies` is not 0). */
+/* For a function that branches on numbers: computes each node when it is recorded, from the inputs `given` or (`copies` 1) from copies. */
 ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies);
 /* Reads the value of a node whose function branches on numbers and is being recorded; a later run in which the value differs fails. */
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out);
@@ -213,11 +213,11 @@ ls_status ls_program_new(ls_function *function, ls_program **out);
 void ls_program_release(ls_program *p);
 enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
 int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run of the program calls the module */
-int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* -1 where there is no such point */
+int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* the number of a point; -1: none */
 int32_t ls_program_find(ls_program *p, const char *name);                    /* the point named "h.3.output"; -1 where there is none */
 int32_t ls_program_points(ls_program *p);
-ls_module *ls_program_point_module(ls_program *p, int32_t point);  /* borrowed; NULL where the point belongs to no module */
-const char *ls_program_point_name(ls_program *p, int32_t point);             /* the name is valid until the next call */
+ls_module *ls_program_point_module(ls_program *p, int32_t point);  /* the module of a point, borrowed; NULL where it belongs to none */
+const char *ls_program_point_name(ls_program *p, int32_t point);             /* a point's name, valid until the next call */
 ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t autograd, ls_value *out);
 
 /* ---- traces ---------------------------------------------------------------------------------------------------- */
@@ -231,15 +231,15 @@ typedef struct ls_trace ls_trace;
 ls_status ls_trace_open(ls_trace **out);
 void ls_trace_release(ls_trace *t);
 ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out);
-ls_status ls_trace_scan(ls_trace *t); /* from then on the trace computes shapes and dtypes only, and no numbers */
-ls_status ls_trace_generate(ls_trace *t, int32_t steps); /* invokes opened afterwards generate up to `steps` tokens */
+ls_status ls_trace_scan(ls_trace *t); /* makes the trace a scan, which computes shapes and dtypes but no numbers */
+ls_status ls_trace_generate(ls_trace *t, int32_t steps); /* lets invokes that are opened later generate up to `steps` tokens */
 ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
-                         int64_t site);                                       /* where `skips` is not 0, the module does not run */
-void ls_trace_new_pass(ls_trace *t);  /* invokes opened afterwards join no pass of those opened so far, and generate nothing */
-/* Makes a node for a number that is known once the pass begins: `offset`, in step 0 plus the count of padding columns left of the rows. */
+                         int64_t site);                                       /* `skips` not 0: the module does not run */
+void ls_trace_new_pass(ls_trace *t);  /* invokes that are opened later share no pass with earlier invokes, and generate nothing */
+/* Makes a node whose number is known when the pass begins: `offset`, in step 0 plus the number of padding columns left of the invoke. */
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
-/* The axis on which a value at a point has the tokens, or -1 where it has none; writes the value's invoke and step. */
+/* Returns the axis on which a value read at a point has the tokens, or -1 where it has none; writes the invoke and the step of the read. */
 int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out); /* the token ids that the invoke generated */
 ls_status ls_trace_call(ls_trace *t, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
@@ -248,7 +248,7 @@ ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_val
 ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out);
 ls_status ls_trace_set_grad(const ls_value *of, const ls_value *value, int32_t invoke, int64_t site);
 ls_status ls_trace_backward(const ls_value *loss, const ls_value *gradient, int32_t retain_graph, int32_t invoke, int64_t site);
-ls_status ls_trace_stop(ls_trace *t, int32_t invoke); /* the invoke runs nothing after the last point that it has used so far */
+ls_status ls_trace_stop(ls_trace *t, int32_t invoke); /* ends the invoke's run behind the last point that it has used so far */
 ls_status ls_trace_save(const ls_value *node);
 /* Copies the nodes of `edits`, a recorded trace that never runs itself (stored edits), to an invoke of `t`. The copies act in step `step`;
    with -1 each acts in the step that its node names. map[i] becomes the number of the copy of node i. */
@@ -256,7 +256,7 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
 int32_t ls_trace_count(ls_trace *t);           /* the number of the trace's nodes */
 
 /* ls_trace_run runs as far as the node `demanded` needs and pauses there; with NULL it runs all that is still needed and closes the trace.
-   Where the script has to act first, it returns with an event: the script acts, and calls ls_trace_run again. */
+   Where the script has to act first, the function returns with an event: the script acts, and calls ls_trace_run again. */
 enum {
   LS_EVENT_NONE = 0,
   LS_EVENT_PASS = 1, /* a pass begins: call ls_trace_rows for its invokes, then ls_trace_begin with step 0 */
@@ -274,24 +274,24 @@ ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p,
 ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* ends a generation; `text` has the token ids of all rows */
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value);
 void ls_trace_optional(const ls_value *read);         /* lets a read of a point stay without a value where a skip leaves the point out */
-void ls_trace_abandon(ls_trace *t);                                           /* closes the trace without running it */
+void ls_trace_abandon(ls_trace *t);                                           /* closes the trace and runs nothing more of it */
 /* A trace is a recording, a plan made from it, and a run. When a trace closes, all three are released except for saved values. After
    ls_trace_keep a trace that closes without an error keeps its recording. ls_trace_rewind then opens the trace again, as it was before
    anything ran: plan, run and values are forgotten, and handles to nodes stay valid. What is not part of the recording is read anew at
    the next run: the numbers of tensors named in it (which may not have changed), of parameters, and of random generators. */
 void ls_trace_keep(ls_trace *t);
 ls_status ls_trace_rewind(ls_trace *t);
-ls_status ls_trace_value(const ls_value *node, ls_value *out);            /* the value of a node that was computed, and saved or demanded */
+ls_status ls_trace_value(const ls_value *node, ls_value *out);            /* the node's value, once computed and saved or demanded */
 int64_t ls_trace_bytes(ls_trace *t);                                          /* the bytes of the saved values that a closed trace keeps */
 int32_t ls_node_is_set(const ls_value *node);
 int32_t ls_node_is_eager(const ls_value *node);                               /* 1 where the node's value is computed when it is recorded */
 int32_t ls_node_kind(const ls_value *node);                               /* the kind (LS_*) of the node's value, LS_NONE where unknown */
-int32_t ls_node_is_open(const ls_value *node);  /* 1: the node's function is being recorded; 2: its trace is open; 0: neither */
+int32_t ls_node_is_open(const ls_value *node);  /* 1: the function of the node is being recorded; 2: its trace is open; 0: neither */
 int64_t ls_node_site(const ls_value *node);
 
 ls_program *ls_trace_program(ls_trace *t, int32_t node); /* the program that a call node calls, borrowed; NULL where the node is no call */
 
-/* The two texts below are valid until the next call of the same function. */
+/* The texts that the next two functions write are valid until the next call of the same function. */
 ls_status ls_trace_describe(ls_trace *t, const char **out); /* writes the trace as a readable text, one node a line */
 /* Writes the recording as JSON: with the numbers of tensors, to store or send, or (`numbers` 0) with points and script lines, to read. */
 ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out);
@@ -310,7 +310,7 @@ typedef struct ls_weights_entry {
 } ls_weights_entry;
 
 ls_status ls_weights_open(const char *path, ls_weights **out);
-void ls_weights_release(ls_weights *w);       /* tensors taken from the file keep its mapping alive */
+void ls_weights_release(ls_weights *w);       /* the file stays mapped as long as tensors taken from it live */
 int32_t ls_weights_count(ls_weights *w);      /* the number of tensors with a name; in a file of torch.save those of the dict at the top */
 ls_status ls_weights_describe(ls_weights *w, int32_t i, ls_weights_entry *out);
 int32_t ls_weights_find(ls_weights *w, const char *name);
@@ -321,7 +321,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* `out` i
 int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* frees the memory of an unused view of tensor `i`; changes to the view are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
-                           const char *metadata); /* NULL or a JSON object of strings; replaces `path` by a synced temporary file */
+                           const char *metadata); /* NULL or a JSON object of strings; a synced temporary file is renamed to `path` */
 
 /* ---- graphs in files ------------------------------------------------------------------------------------------- */
 
@@ -342,12 +342,12 @@ void ls_reader_release(ls_reader *r);
 /* The tensors in the text of a function. Those with a name are weights, which have to be set before the function is made; a weight has
    several names where the module tree has it in several places. */
 int32_t ls_reader_tensors(ls_reader *r);
-ls_status ls_reader_tensor(ls_reader *r, int32_t i, ls_weights_entry *out);    /* the entry's name is "" where the tensor is no weight */
+ls_status ls_reader_tensor(ls_reader *r, int32_t i, ls_weights_entry *out); /* what tensor `i` is; its name is "" where it is no weight */
 const char *ls_reader_tensor_name(ls_reader *r, int32_t i, int32_t k);         /* the k-th name of tensor `i`; NULL behind the last name */
-ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* `tensor` has the weight's dtype and shape */
+ls_status ls_reader_set_tensor(ls_reader *r, const char *name, const ls_value *tensor); /* `tensor` needs the weight's dtype and shape */
 ls_status ls_reader_function(ls_reader *r, ls_function **out);  /* makes the finished function; LS_ERROR_NAME where a weight was not set */
 
-/* Stored edits: how many the text has, and their calls of modules of the model; for each call a program has to be set. */
+/* One call in the stored edits of a text, of a module of the model. For each such call ls_reader_set_program has to set a program. */
 typedef struct ls_reader_call_info {
   int32_t edit, node;
   int32_t positional, keywords;
@@ -359,9 +359,9 @@ int32_t ls_reader_calls(ls_reader *r);
 ls_status ls_reader_call(ls_reader *r, int32_t i, ls_reader_call_info *out);
 const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
-ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* after a failure, abandon the trace */
+ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* on failure, call ls_trace_abandon */
 
-ls_status ls_file_write(const char *path, const void *bytes, size_t size);     /* replaces `path` by a temporary file that was synced */
+ls_status ls_file_write(const char *path, const void *bytes, size_t size); /* writes and syncs a temporary file, then renames it `path` */
 
 /* ---- tokenizers ------------------------------------------------------------------------------------------------ */
 
@@ -369,32 +369,32 @@ typedef struct ls_tokenizer ls_tokenizer;
 
 ls_status ls_tokenizer_load(const char *json, size_t length, const char *name, ls_tokenizer **out); /* `json`: text of a tokenizer.json */
 void ls_tokenizer_release(ls_tokenizer *t);
-int32_t ls_tokenizer_size(ls_tokenizer *t);                              /* the size of the vocabulary with added tokens */
+int32_t ls_tokenizer_size(ls_tokenizer *t);                              /* the number of tokens, added tokens included */
 
 /* A token of a text, and where it is in the text. */
 typedef struct ls_token {
   int64_t id;
-  int32_t from, to; /* the token's first character and the one behind its last; both 0 where `places` is 0 */
+  int32_t from, to; /* the numbers of the token's first character in the text and of the one behind its last; both 0 where `places` is 0 */
   int32_t word;     /* the number of the piece of text that the token is part of, from 0; -1 for a special token around the texts */
-  int16_t type;     /* the token type id for the model: 0, or mostly 1 for a second text */
-  int16_t text;     /* 0 or 1: which of the two texts the token is from; -1 for a special token around them */
+  int16_t type;     /* the token type id that the model takes: 0, or for tokens of a second text mostly 1 */
+  int16_t text;     /* 0 or 1: the text (of two) that the token is from; -1 for a special token around the texts */
 } ls_token;
 
 typedef enum ls_cut { LS_CUT_LONGEST = 0, LS_CUT_FIRST = 1, LS_CUT_SECOND = 2 } ls_cut;
 
 typedef struct ls_encoding {
-  const char *pair;     /* a second text, or NULL */
+  const char *pair;     /* a second text to be encoded with the first, or NULL */
   size_t pair_length;
-  int32_t special;      /* 1: adds the special tokens of the post-processor */
+  int32_t special;      /* 1: puts special tokens such as [CLS] around the texts, as the tokenizer.json says */
   int32_t places;       /* 1: finds `from` and `to` of each token */
-  int32_t limit;        /* the most tokens, special ones included; 0 for no limit */
-  int32_t cut;          /* an ls_cut: which text is cut to the limit */
-  int32_t cut_left;     /* 1: a text is cut at its beginning, not at its end */
+  int32_t limit;        /* the most tokens of the result, special ones included; 0 for no limit */
+  int32_t cut;          /* an ls_cut: which text loses tokens where there are more than `limit` */
+  int32_t cut_left;     /* 1: a text loses tokens at its beginning, not at its end */
 } ls_encoding;
 
 ls_status ls_tokenizer_encode(ls_tokenizer *t, const char *text, size_t length, const ls_encoding *how, const ls_token **tokens,
-                              int32_t *count);                           /* the tokens are valid until the next encode */
+                              int32_t *count);                           /* `tokens` is valid until the next call */
 ls_status ls_tokenizer_decode(ls_tokenizer *t, const int64_t *ids, int32_t n, int32_t skip_special, const char **text,
-                              size_t *length);                           /* the text is valid until the next decode */
-const char *ls_tokenizer_token(ls_tokenizer *t, int64_t id);             /* NULL where the id is out of range */
-int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token);             /* -1 where there is no such token */
+                              size_t *length);                           /* `text` is valid until the next call */
+const char *ls_tokenizer_token(ls_tokenizer *t, int64_t id);             /* the token with an id; NULL where there is none */
+int64_t ls_tokenizer_id(ls_tokenizer *t, const char *token);             /* the id of a token; -1 where there is no such token */

@@ -15,15 +15,16 @@ extern "C" {
 /* Sets the error of the calling thread and returns `code`, so that a function can `return ls__fail(...)` (error.c). */
 ls_status ls__fail(ls_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #if defined(__clang_analyzer__) && !defined(LS_HEADER_HASH)
-/* the analyzer does not know that ls__fail, which is in another file, returns `code` */
+/* tells clang's static analyzer that ls__fail, which is in another file, returns `code` */
 #define ls__fail(code, ...) ((ls__fail)(code, __VA_ARGS__), (code))
 #endif
-void ls__fail_again(void);                      /* notes that the operator which lacked memory changed nothing and may be called again */
+void ls__fail_again(void); /* notes in the error just set that the operator, which lacked memory, changed nothing and may be called again */
 void ls__fail_cause(const char *text);          /* adds to the error just set its cause: an error text of libtorch or of the system */
 void ls__fail_point(const char *point);         /* adds to the error just set the point of the model at which it happened */
 void ls__fail_site(int64_t site, int64_t site2); /* adds one or two script positions (file and line) to the error just set */
 void ls__live_add(int32_t n);                   /* adds `n` to the count of handles that are alive, which ls_live returns */
-/* Checks the arguments of a public function before the function does anything: `LS__NEED(name && out);`. */
+/* Checks the arguments of a public function: `LS__NEED(name && out);`. Where the condition is false, the function returns
+   LS_ERROR_ARGUMENT. */
 #define LS__NEED(condition) \
   do { \
     if (!(condition)) return ls__fail(LS_ERROR_ARGUMENT, "%s: the arguments of this function must satisfy: %s", __func__, #condition); \
@@ -38,7 +39,7 @@ typedef struct ls__dtype {
   int32_t size;     /* the bytes that one element takes, which are also its alignment */
 } ls__dtype;
 enum { LS__DIMS = 64 }; /* the most axes that a tensor can have */
-const ls__dtype *ls__dtype_coded(const char *code); /* the dtype with a name such as "F32" in files; NULL where there is none */
+const ls__dtype *ls__dtype_coded(const char *code); /* the dtype that files name by `code`, such as "F32"; NULL where there is none */
 const ls__dtype *ls__dtype_named(const char *name);
 /* intern.c */
 /* Returns the one copy of a text that all equal texts share and that lives as long as the process; NULL when out of memory. */

@@ -11,7 +11,8 @@ static _Thread_local struct {
 } last;
 
 ls_status (ls__fail)(ls_status code, const char *format, ...) {
-  char text[sizeof last.message]; /* the text is made in its own buffer, since the arguments may be texts of the last error */
+  /* the new text is made in a buffer of its own, since the arguments may be texts of the last error, which it replaces */
+  char text[sizeof last.message];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);

@@ -88,8 +88,8 @@ char *ls__json_text(const json_t *value) {
   return text;
 }
 
-/* Returns the number of bytes of the UTF-8 character at `text`; 0 where there is a control character or no valid character, which cannot be
-   shown. */
+/* Returns the number of bytes of the UTF-8 character at `text`; 0 where the bytes are no character, or one that an error text must not
+   show, such as a control character. */
 static size_t shown(const unsigned char *text, size_t length) {
   unsigned char c = text[0];
   size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
@@ -110,7 +110,7 @@ const char *ls__printable(const char *text, size_t length, char *buffer, size_t 
     if (!n) snprintf(escape, sizeof escape, "\\x%02X", (unsigned char)text[at]);
     size_t width = n ? n : 4;
     bool last = at + (n ? n : 1) == length;
-    /* unless nothing follows, three more bytes are needed for the dots that end a shortened text */
+    /* where more characters follow, three bytes are left for the dots that end a shortened text */
     if (used + width + (last ? 0 : 3) >= size) {
       snprintf(buffer + used, size - used, "...");
       return buffer;

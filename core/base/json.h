@@ -10,12 +10,12 @@
 extern "C" {
 #endif
 
-/* Returns the place in `text` at which the white space that begins at `at` ends. */
+/* Returns the place of the first byte from `at` on that is no white space; `length` where all are. */
 size_t ls__json_space(const char *text, size_t length, size_t at);
 
-/* Returns the place at which the plain bytes of a JSON string end that begin at `at`: that of a quote, a backslash, a control character, or
-   the end of the text. Bytes beyond ASCII set bits in `*high`, and no bit of `*high` is cleared. Eight bytes are looked at together:
-   subtracting sets the high bit of each byte that was too small, and the lowest bit set so is not a carry from a lower byte. */
+/* Returns the first place from `at` on with a byte that ends a run of plain characters in a JSON string (a quote, a backslash or a control
+   character), or the length of the text. Sets bits in `*high` where one of the plain bytes is beyond ASCII. Eight bytes are tested at once:
+   the lowest top bit in `stop` marks the first byte that is not plain. */
 static inline size_t ls__json_plain(const char *text, size_t length, size_t at, uint64_t *high) {
   const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
   while (length - at >= 8) {

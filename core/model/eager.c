@@ -5,8 +5,8 @@
 #include <string.h>
 #include "model/private.h"
 
-/* Finds the value that a caller passes for an input, borrowed. Where the caller passes a node, that is the value that has been computed for
-   the node so far. */
+/* Writes to `out` the value that a caller passes for an input, borrowed. Where the caller passes a node, this is the value that was already
+   computed for that node. */
 static ls_status given_value(const ls_value *given, ls_value *out) {
   *out = *given;
   if (given->kind != LS_NODE) return LS_OK;
@@ -55,7 +55,7 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   ls_value *out = &f->values[id];
   if (node->slot < 0) return ls__node_execute(node, f->values, out);
   const ls__slot *slot = &f->slots[node->slot];
-  /* the called function was computed while it was recorded, so its result is known */
+  /* the called function was computed while it was recorded, so its result is taken from there instead of computed again */
   if (node->kind == LS__CALL && slot->callee->gave.kind) {
     *out = slot->callee->gave;
     slot->callee->gave = (ls_value){0};
@@ -99,7 +99,8 @@ ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) 
   ls_value stream[2] = {*node, f->values[node->aux]};
   int32_t id;
   ls_status status = LS_OK;
-  /* a sequence needs no guard of its own, since a guard is added when a script asks for one of its elements */
+  /* a guard (a check that a later run has the same value) is added for numbers, texts and tensors; a sequence needs none, since its
+     elements are guarded when a script asks for them */
   if (stream[1].kind <= LS_STRING || stream[1].kind == LS_TENSOR) {
     ls__node guard = ls__node_of(LS__GUARD, site);
     status = ls__function_record(f, &guard, stream, 2, LS_NONE, &id);

@@ -17,7 +17,7 @@
 typedef struct table {
   const void **keys;
   int32_t *numbers;
-  int32_t used, room; /* the number of entries in use, and of all entries, which is a power of two */
+  int32_t used, room; /* the number of entries in use, and the length of the table, which is a power of two */
 } table;
 
 typedef struct ls__json_form {
@@ -26,7 +26,8 @@ typedef struct ls__json_form {
   json_t **names;  /* for each tensor, by its number, the paths at which modules have it, as a JSON list; NULL where no module has it */
   int32_t value_room;
   json_t *module_list, *function_list;
-  const char **wanted;        /* the sorted paths of the tensors that a file of weights has; NULL where it has the tensors at all paths */
+  /* the sorted paths of the tensors that a file of weights has; NULL where that file has every tensor of the modules */
+  const char **wanted;
   size_t wanted_count;
 } ls__json_form;
 
@@ -222,7 +223,7 @@ static void free_form(ls__json_form *form) {
   json_decref(form->function_list);
 }
 
-/* Copies and sorts the paths of the tensors that a file of weights has. */
+/* Copies to `form`, sorted, the paths of the tensors that a file of weights has. */
 static void take_names(ls__json_form *form, ls__json *out, const char *const *names, int32_t n) {
   if (!names) return;
   form->wanted = malloc(sizeof *form->wanted * ((size_t)n + 1));

@@ -55,7 +55,7 @@ static ls_status check_numbers(const ls__read_place *at, const json_t *object, i
   return LS_OK;
 }
 
-/* Checks that each module has only earlier modules as children, and that the tree of modules below each is neither too large nor too
+/* Checks that each module has only earlier modules as children, and that the tree of modules below each module is neither too large nor too
    deep. */
 static ls_status check_modules(ls_reader *r) {
   static const char *const known[] = {"class", "tensors", "axes", "children", NULL};

@@ -27,7 +27,8 @@ static ls_status put(ls__build *b, ls_value v) {
   return LS_OK;
 }
 
-/* Adds a tensor that was made for one node's arguments; this reference is kept until the node is recorded with a reference of its own. */
+/* Adds to a node's arguments the tensor `v`, made for them. The reference that is passed in is kept in `owned` and released after the
+   recorded node has a reference of its own. */
 static ls_status put_owned(ls__build *b, ls_value v) {
   if (!grow(&b->owned, b->owned_count, &b->owned_room)) {
     ls_value_release(&v);
@@ -62,7 +63,7 @@ static ls_status put_tensor(ls__build *b, const json_t *v) {
   return status ? status : put_owned(b, made);
 }
 
-/* Adds, as an argument, a parameter or buffer of the model that the trace runs. */
+/* Adds to a node's arguments a parameter or buffer of the model that the trace runs. */
 static ls_status put_parameter(ls__build *b, const json_t *v) {
   const ls_value *tensor = ls__module_tensor(b->module, json_string_value(v));
   if (tensor) return put(b, *tensor);
@@ -154,7 +155,7 @@ static ls_status make_node(ls__build *b, int32_t *id) {
   }
 }
 
-/* Whether the error that was just set begins with the name of the file. */
+/* Whether the error that was just set begins with the name of the file, so that the place in the file need not be added. */
 static bool says_where(const ls__build *b) {
   size_t n = strlen(b->at.reader->name);
   return !strncmp(ls_error_message(), b->at.reader->name, n) && !strncmp(ls_error_message() + n, ": ", 2);

@@ -4,8 +4,9 @@
 #include <string.h>
 #include "model/graph_check.h"
 
-enum { FUNCTION = 1, EDIT = 2 }; /* whether a kind of node may occur in functions, in stored edits or in both */
-enum { FREE = 0, OPERATOR, POINT, NAME, OPTIONAL }; /* what the field `name` of a node means for its kind */
+enum { FUNCTION = 1, EDIT = 2 }; /* where a kind of node may occur: in functions, in stored edits or, as the sum, in both */
+/* what the field `name` of a node holds: nothing, an operator's name, a point's name, a tap's name, or a keyword that may be absent */
+enum { FREE = 0, OPERATOR, POINT, NAME, OPTIONAL };
 enum { ANY = 1 << 20, MOST_INPUTS = 256, MOST_STEPS = 1 << 20 };
 
 typedef struct rule {
@@ -144,8 +145,8 @@ static ls_status check_inputs(ls__check *c, const ls__read_graph *callee) {
              : ls__check_wrong(c, "the called function takes %d arguments, not %d", callee->positional, positional);
 }
 
-/* Adds the calls, points and depth of a called function to those of the calling function, and fails beyond a limit, which keeps the sums
-   from overflowing. */
+/* Adds the counts of calls and points and the depth of a called function to those of the function that calls it. Fails where a sum is above
+   its limit, so that no sum overflows. */
 static ls_status count_call(ls__check *c, const ls__read_graph *callee) {
   ls__read_graph *g = c->graph;
   g->slots++;

@@ -17,7 +17,7 @@ typedef struct ls__check {
   ls__read_place at;
   ls__read_graph *graph;
   const json_t *node;
-  uint8_t *gives;            /* for each node 1 where the node has a value that others can use */
+  uint8_t *gives;            /* for each node 1 where the node has a value that other nodes can use */
   int32_t kind;
   bool has_node;             /* whether an argument of the checked node is another node */
 } ls__check;
@@ -36,7 +36,7 @@ ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool n
 
 /* The functions below are in graph_check_value.c. */
 ls_status ls__check_wrong(const ls__check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#ifdef __clang_analyzer__ /* the analyzer cannot see into another file that ls__check_wrong never returns LS_OK */
+#ifdef __clang_analyzer__ /* tells clang's static analyzer that ls__check_wrong, which is in another file, does not return LS_OK */
 #define ls__check_wrong(c, ...) ((ls__check_wrong)(c, __VA_ARGS__), LS_ERROR_FORMAT)
 #endif
 /* Checks one value among a node's arguments; `depth` counts the lists around the value. With `index`, slices and "..." are allowed. */
@@ -46,6 +46,7 @@ ls_status ls__check_named(ls__check *c, const json_t *list, size_t i);
 ls_status ls__check_keyword(ls__check *c, const ls_op *op, const json_t *name);
 
 /* graph_build.c */
-ls_status ls__build_value(ls__build *b, const json_t *v); /* adds a value of the text to the arguments of the node that is being built */
+/* adds a value of the JSON text to the arguments of the node that is being built */
+ls_status ls__build_value(ls__build *b, const json_t *v);
 void ls__build_drop(ls__build *b);                        /* removes the arguments of a node after the node was recorded */
 #endif

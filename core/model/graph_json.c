@@ -79,7 +79,7 @@ json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers) {
     ls__json_put(out, o, "data", base64(out, data, (size_t)ls_value_bytes(&keep)));
     ls_value_release(&keep);
   }
-  /* a scan (a trace over shapes alone) has tensors without numbers, which is no failure */
+  /* the tensors of a scan (a trace over shapes alone) have no numbers; that these cannot be read is then no failure */
   bool needed = out->form || status == LS_ERROR_MEMORY;
   if (status && needed && !out->status) out->status = status;
   return o;
@@ -108,7 +108,7 @@ static json_t *sequence(ls__json *out, int32_t kind, json_t *inside) {
   return kind == LS_TUPLE ? ls__json_with(out, "tuple", inside) : kind == LS_STRUCT ? ls__json_with(out, "struct", inside) : inside;
 }
 
-/* Writes a sequence that is already made, so that it holds no nodes. */
+/* Writes a sequence that is a value (not an LS_OPEN in a stream), so that no nodes are inside it. */
 static json_t *made_sequence(ls__json *out, const ls_value *v) {
   const ls_value *items = ls__seq_items(v);
   const char **keys = ls__seq_keys(v);

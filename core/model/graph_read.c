@@ -125,7 +125,7 @@ static ls_status read_shape(const ls__read_place *at, const json_t *object, int6
   for (int32_t i = 0; i < *dims; i++) {
     if (!ls__read_integer(json_array_get(sizes, (size_t)i), 0, INT64_MAX, &shape[i]))
       return ls__read_fail(at, LS_ERROR_FORMAT, "axis %d in the `shape` of a tensor in the file is not a whole number from 0 on", i);
-    /* Where one size is 0 the other sizes must not overflow either, since libtorch multiplies them to compute strides. */
+    /* a size of 0 counts as 1 here: the product of the other sizes must not overflow, since libtorch computes strides from it */
     if (__builtin_mul_overflow(elements, shape[i] ? shape[i] : 1, &elements)) fits = false;
   }
   if (!fits || __builtin_mul_overflow(elements, (int64_t)(*dtype)->size, &all))

@@ -45,8 +45,8 @@ static void install(void) {
   installed = true;
 }
 
-/* The library's handler of SIGINT is installed at the first node of a run. When the run ends, the process's own handler is put back, unless
-   the process has set another handler meanwhile. */
+/* Begins (`on`) or ends the time in which Ctrl-C stops a run. The library's handler of SIGINT is installed at the first node of a run. When
+   the run ends, the process's own handler is put back, unless the process has set another handler meanwhile. */
 void ls__interrupt_guard(bool on) {
   struct sigaction now;
   running = on;

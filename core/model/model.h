@@ -3,7 +3,7 @@
 
    A function is what one module's forward does; a trace (trace/) is what a script does beside a program. Both are arrays of nodes in the
    order written. A node's arguments are one argument stream (abi.h), in which an LS_NODE entry names a node of the same array by `aux`;
-   its `p` is NULL, so that a recording does not hold itself. */
+   the `p` of such an entry is NULL, so that a recording has no reference to itself. */
 #ifndef LUASIGHT_MODEL_H
 #define LUASIGHT_MODEL_H
 #include "torch/torch.h"
@@ -21,7 +21,8 @@ typedef enum ls__node_kind {
      arguments, keywords last */
   LS__CALL,
   LS__TAP,     /* a tap, in functions only: a value with a name; the node's stream holds the value */
-  /* a call of one of two functions that compute the same (plain, fused), in functions only; the node's stream holds the arguments */
+  /* a call of one of two functions that compute the same, the plain or the fused one, in functions only; the node's stream holds the
+     arguments */
   LS__TWO_FORMS,
   /* a check, in functions only, that fails where a value differs from the value that chose a branch of the forward; the node's stream holds
      both values */
@@ -42,17 +43,18 @@ typedef enum ls__node_kind {
 typedef struct ls__node {
   uint8_t kind;        /* the kind of the node: an ls__node_kind such as LS__OP */
   uint8_t saved;       /* 1 where a trace saves the value, so that it stays after the run */
-  /* used in traces, 1: a write skips its module; a backward keeps the autograd graph; a read may stay unset where a skip leaves out its
-     point */
+  /* used in traces, 1: for a write, that its module does not run; for a backward, that autograd's graph is kept; for a read, that it may
+     stay without a value where a skip leaves out its point */
   uint8_t flag;
-  uint8_t stored;  /* 1 where the node of a trace is a copy from a stored edit, which does nothing where the run does not reach its point */
+  /* 1 where the node is a copy from a stored edit; such a node does nothing where the run does not reach the node's point */
+  uint8_t stored;
   int32_t n;           /* the number of values in `stream`, the node's arguments */
   ls_value *stream;
   int64_t site;        /* the script position (file and line) that errors name; see ls_op_call */
   int32_t slot;        /* in a function the number of the node's ls__slot; in a trace the point that the node reads or writes; else -1 */
   int32_t edits;       /* the node whose value this node changes in place, or one of them where it changes several; else -1 */
-  /* in a trace the invoke whose value the node reads or writes, else the invoke in whose body the node was recorded; -1 where there is
-     none */
+  /* in a trace the number of the invoke whose value the node reads or writes, else of the invoke in whose body the node was recorded; -1
+     where there is none */
   int32_t invoke;
   int32_t step;        /* in a trace the step of a generation in which the node reads or writes, else 0 */
   const ls_op *op;
@@ -84,7 +86,7 @@ typedef struct ls__owner_type {
 typedef struct ls__owner {
   const ls__owner_type *type;
   int32_t references;
-  bool open;           /* whether nodes can still be added */
+  bool open;           /* whether the recording is still open, so that nodes can be added */
   bool shapes;         /* whether this is a scan: a trace whose tensors have shapes and dtypes but no numbers */
   ls__nodes nodes;
 } ls__owner;
@@ -158,8 +160,8 @@ typedef struct ls__point_info {
   int32_t instance;        /* the number of the call of a function that the point belongs to */
   int32_t input, output;   /* the numbers of the input point and the output point of the call `instance` */
   ls_function *function;   /* the function that the call `instance` calls; borrowed */
-  /* the module of the call `instance`; where a plain or fused attention without a module is called, the module around it; borrowed, may be
-     NULL */
+  /* the module of the call `instance`; where that call is one of the two functions (plain or fused) of an attention, which have no module,
+     the module around it; borrowed, may be NULL */
   ls_module *module;
 } ls__point_info;
 
@@ -184,9 +186,10 @@ ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls
 
 /* ---- arguments (arguments.c): no LS_NODE inside --------------------------------------------------------------------- */
 
-/* copies one argument and the sequences in it; the copy shares the tensors */
+/* copies the one value in a stream with the sequences in it; the copy shares the tensors */
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out);
-ls_status ls__own_memory(ls_value *v); /* replaces the tensors and sequences in a value by copies, so that the value shares no memory */
+/* replaces the tensors and sequences in a value by copies, so that the value shares memory with no other value */
+ls_status ls__own_memory(ls_value *v);
 /* copies a stream and notes the versions of its tensors, for ls__arguments_unchanged */
 ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out);
 /* Fails with the error text `what` where a tensor in the stream was changed in place since ls__arguments_keep copied the stream. */
@@ -198,21 +201,22 @@ bool ls__stream_shares(const ls_value *stream, int32_t n, void *tensor); /* whet
 
 typedef struct ls__run ls__run;
 
-/* The functions of a trace that the run of a program calls where the trace watches it; `who` is the trace. */
+/* The functions of a trace that a run of a program calls while the trace watches the run; `who` is the trace. */
 typedef struct ls__watcher {
   ls_status (*protect)(void *who, void *tensor); /* is called before the model changes `tensor` in place */
-  /* whether the trace replaces the whole value at the point where the run pauses next without reading it, so that the call before that
-     point need not run */
+  /* whether the trace replaces the whole value at the point where the run pauses next without reading it; the call that computes this value
+     then need not run */
   bool (*replaces)(void *who);
-  /* Cuts the argument of a narrowed call (one that runs at some positions only); `out` is a new reference. */
+  /* Writes to `out` the argument of the call that runs at some positions only (ls__run_narrow), cut to these positions; a new reference. */
   ls_status (*cut)(void *who, const ls_value *argument, ls_value *out);
 } ls__watcher;
 
-/* makes a run of a program that has not begun yet; the stream `args` must hold no nodes */
+/* makes a run of the program `p`, which does not begin yet; the stream `args` must hold no nodes */
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
 void ls__run_free(ls__run *r);
 void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who);
-void ls__run_narrow(ls__run *r, int32_t instance);  /* lets the watcher cut the argument of the call `instance`; -1 means of no call */
+/* lets the call `instance` run at some positions only, to which the watcher cuts its argument; -1: no call */
+void ls__run_narrow(ls__run *r, int32_t instance);
 ls_status ls__run_until(ls__run *r, int32_t point); /* lets the run go on until it is paused at the point, or has ended */
 ls_status ls__run_finish(ls__run *r, ls_value *out); /* lets the run go on to its end; `out` is the result of the program */
 bool ls__run_is_paused_at(const ls__run *r, int32_t point);
@@ -227,16 +231,17 @@ bool ls__run_borrows(const ls__run *r, void *tensor); /* whether the tensor's me
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out);
 extern bool ls__interrupt_handled;   /* whether the library may handle SIGINT (LS_START_INTERRUPT) */
 void ls__interrupt_guard(bool on);   /* with `on`, Ctrl-C stops the run from now on; without `on`, Ctrl-C acts as before */
-ls_status ls__interrupt_listen(void); /* is called before each node of a run; after Ctrl-C the next call fails, once */
-ls_status ls__interrupt_check(void);  /* is called at the end of a run; after Ctrl-C the next call fails, once */
+ls_status ls__interrupt_listen(void); /* is called before each node of a run; the first call after Ctrl-C fails */
+ls_status ls__interrupt_check(void);  /* is called at the end of a run; the first call after Ctrl-C fails */
 
 /* ---- texts: writing (graph_json.c) ----------------------------------------------------------------------------------- */
 
 /* The state while a JSON text is made. The first failure stays in `status`, so the caller checks `status` once, at the end. */
 typedef struct ls__json {
-  const ls_module *module;    /* where a trace is written, its module, whose tensors are written by their names; NULL where there is none */
-  bool numbers;               /* where a trace is written, whether tensors without a name are written with their numbers */
-  /* where a function is written, the lists that give its tensors, modules and functions their numbers; NULL where a trace is written */
+  /* the module of the trace that is written, whose tensors are written by their names; NULL where a function is written */
+  const ls_module *module;
+  bool numbers;               /* whether the JSON text of a trace has the numbers of tensors that have no name */
+  /* the lists that give the tensors, modules and functions of a written function their numbers; NULL where a trace is written */
   struct ls__json_form *form;
   ls_status status;
 } ls__json;
@@ -247,8 +252,9 @@ json_t *ls__json_string(ls__json *out, const char *text);
 json_t *ls__json_integer(ls__json *out, int64_t i);
 /* makes an object with the one field `key`; takes over the reference to `value` */
 json_t *ls__json_with(ls__json *out, const char *key, json_t *value);
-void ls__json_put(ls__json *out, json_t *object, const char *key, json_t *value); /* adds a field; takes over the reference `value` */
-void ls__json_add(ls__json *out, json_t *list, json_t *value);                    /* adds an element; takes over the reference `value` */
+/* adds a field to `object`; takes over the reference to `value` */
+void ls__json_put(ls__json *out, json_t *object, const char *key, json_t *value);
+void ls__json_add(ls__json *out, json_t *list, json_t *value); /* adds an element to `list`; takes over the reference to `value` */
 /* writes a tensor's dtype, shape and, with `numbers`, its numbers */
 json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers);
 json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n);
@@ -270,7 +276,7 @@ int32_t ls__node_kind_of(const char *word); /* the node kind that JSON files nam
      graph_build.c                      makes the nodes of a checked graph
      function_build.c                   makes a function of them and of the weights that the caller sets */
 
-enum { LS__READ_SHOWN = 96 }; /* the bytes of the buffer for a name from a file that an error shows */
+enum { LS__READ_SHOWN = 96 }; /* the length in bytes of the buffer for a text from a file that an error shows */
 
 /* One function, or one stored edit, in a JSON text that is being read. */
 typedef struct ls__read_graph {
@@ -311,7 +317,7 @@ typedef struct ls__read_place {
 
 /* Fails with an error that names the file, the function or edit and the node at the place `at`, and then says what is wrong. */
 ls_status ls__read_fail(const ls__read_place *at, ls_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-#ifdef __clang_analyzer__ /* the analyzer cannot see into another file that ls__read_fail never returns LS_OK */
+#ifdef __clang_analyzer__ /* tells clang's static analyzer that ls__read_fail, which is in another file, does not return LS_OK */
 #define ls__read_fail(at, code, ...) ((ls__read_fail)(at, code, __VA_ARGS__), (code))
 #endif
 /* copies a text of the file to `room`, which has LS__READ_SHOWN bytes, so that an error can show it: shortened, control characters
@@ -338,7 +344,7 @@ typedef struct ls__build {
   const ls_module *module;        /* the module whose parameters a stored edit names; NULL for a function */
   const json_t *node;
   int32_t kind;
-  int32_t *ids;                   /* for each node of the text its number in `owner`; -1 where the node has no value */
+  int32_t *ids;                   /* for each node of the JSON text its number in `owner`; -1 where the node has no value */
   ls_value *stream;               /* the arguments of the node that is being recorded, as a stream */
   int32_t n, room;
   ls_value *owned;                /* the tensors that were made for the arguments in `stream` */

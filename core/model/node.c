@@ -73,7 +73,7 @@ bool ls__is_node(const ls_value *v) {
 }
 
 ls_status ls__arguments_valid(const ls_value *stream, int32_t n) {
-  /* the number of values before the first that needs a further check: numbers and tensors need none, and most streams hold nothing else */
+  /* the number of values at the beginning of the stream that need no further check: numbers and tensors; most streams hold nothing else */
   int32_t plain = 0;
   while (stream && plain < n && ((uint32_t)stream[plain].kind <= LS_FLOAT || (stream[plain].kind == LS_TENSOR && stream[plain].as.p)))
     plain++;
@@ -155,7 +155,7 @@ static bool set_room(ls__nodes *nodes, int32_t room) {
 }
 
 void ls__nodes_trim(ls__nodes *nodes) {
-  /* where there is no memory for a smaller block, the nodes keep the larger one */
+  /* the unused room is freed; where that fails, the nodes keep the larger block */
   if (nodes->count && nodes->count < nodes->room) set_room(nodes, nodes->count);
 }
 

@@ -1,21 +1,21 @@
 /* Finds functions that compute each position of their result from the same position of their input alone, so that they may run at some
-   positions only. The recorded operators prove this, since a table says which axes each operator mixes; the name of a module's class proves
-   nothing. */
+   positions only. The recorded operators prove this, since a table says along which axes an operator's result depends on several elements;
+   the name of a module's class proves nothing. */
 #include <string.h>
 #include "model/private.h"
 
-/* The conditions on an operator's second argument under which the table `operators` is true of that operator. */
+/* Conditions on an operator's second argument. What the table `operators` says of an operator holds only where the condition does. */
 typedef enum condition {
   A_MATRIX,   /* the second argument is a constant tensor with two axes */
   ONE_SIZE,   /* the second argument is a list of one number, the size of the last axis */
   A_ROW       /* the second argument is a constant tensor with one axis, and no argument follows */
 } condition;
 
-/* The operators that are known to mix at most the last axis of their first argument, which may have any number of axes. An operator that is
-   not in the table may mix any axis. */
+/* The operators that are known to mix at most the last axis of their first argument: no other axis has several elements on which one
+   element of the result depends. An operator that is not in the table may mix any axis. */
 static const struct {
   const char *name;
-  int mixed;         /* the number of axes, counted from the last one, along which a result depends on several elements of the argument */
+  int mixed; /* how many of the last axes the operator mixes: an element of its result depends on several elements along such an axis */
   condition second;
 } operators[] = {
     {"linear", 1, A_MATRIX}, {"matmul", 1, A_MATRIX}, {"layer_norm", 1, ONE_SIZE},

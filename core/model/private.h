@@ -16,7 +16,7 @@ typedef struct ls__slot {
   ls_function *fused;    /* where the node chooses between two functions, the fused one; retained */
 } ls__slot;
 
-/* A range in the array `dies` of a function: the nodes whose values no later node uses. */
+/* For one node of a function, a range in the array `dies`: the nodes whose values no node after it uses. */
 typedef struct ls__end {
   int32_t at, n;
 } ls__end;
@@ -29,7 +29,7 @@ struct ls_function {
   ls__slot *slots;
   int32_t slot_count, slot_room;
   ls_value result;       /* the function's result, as a stream of one value */
-  ls__end *ends;         /* for each node a range in `dies`: the nodes whose values no later node uses */
+  ls__end *ends;         /* for each node the range in the array `dies` with the nodes whose values can be freed after this node */
   int32_t *dies;
   ls_value *values;      /* for each node its value, while a function is recorded whose nodes are computed at once (eager.c) */
   int32_t value_room;
@@ -57,7 +57,8 @@ typedef struct ls__instance {
   int32_t parent;
   int32_t number;      /* the number of this call among the calls of the same module, from 0 */
   int32_t input, output; /* the numbers of the call's input point and output point */
-  /* the place in program.slots at which the entries for the function's slots begin: an instance for a call, a point for a tap */
+  /* the place in program.slots at which the entries for the slots of `function` begin: an entry is an instance for a call, a point for a
+     tap */
   int32_t slots;
 } ls__instance;
 
@@ -84,7 +85,7 @@ struct ls_program {
   ls_value *changed;   /* the tensors (parameters, buffers and constants) that a forward changes in place; borrowed */
   int32_t changed_count, changed_room;
   char *name;          /* the text that ls_program_point_name returned last */
-  ls__run *idle;       /* a finished run whose memory the next run uses */
+  ls__run *idle;       /* a finished run that is kept, so that the next run uses its memory; NULL where there is none */
 };
 
 struct ls__run {
@@ -99,16 +100,17 @@ struct ls__run {
   int32_t argument_count;
   int32_t target;          /* the next point at which the run pauses; -1 where it does not pause */
   int32_t at;              /* the last point at which the run paused; -1 before the run begins, the program's point_count after its end */
-  bool standing;           /* whether the run is paused at the point `at` */
+  bool standing;           /* whether the run is paused now, at the point `at` */
   ls_value value;          /* the value at the point `at`; at an input point the pair ((positional), {keywords}) */
   ls_value result;         /* the result of the program */
-  int32_t narrow_instance; /* the call whose argument the watcher cuts; -1 where there is none */
+  /* the call that runs at some positions only, since the watcher cuts its argument to them; -1 where there is none */
+  int32_t narrow_instance;
 };
 
 /* The functions of eager.c record a function and compute each of its nodes at once. */
 ls_status ls__eager_run(ls_function *f, int32_t id);
 void ls__eager_finish(ls_function *f);
-/* fails where a value differs from the value that chose a branch of the forward */
+/* fails where the value `now` differs from `then`, the value that chose a branch when the forward was recorded */
 ls_status ls__guard(const ls_value *now, const ls_value *then);
 
 /* arguments.c */

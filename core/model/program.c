@@ -33,7 +33,8 @@ static bool is_in_module(const ls_module *m, const ls_value *v) {
   return false;
 }
 
-/* Notes the tensors and sequences among the constants in a node's arguments or a function's result; false when out of memory. */
+/* Adds to the program's `constants` the tensors and sequences in a stream (a node's arguments or a function's result) that do not belong to
+   the module `m`; false when out of memory. */
 static bool note_constants(ls_program *p, const ls_module *m, const ls_value *stream, int32_t n) {
   for (int32_t i = 0; i < n; i++) {
     const ls_value *v = &stream[i];
@@ -44,7 +45,8 @@ static bool note_constants(ls_program *p, const ls_module *m, const ls_value *st
   return true;
 }
 
-/* Notes those tensors which the node changes in place and which are constants of the forward; false when out of memory. */
+/* Adds to the program's `changed` those tensors that `node` changes in place and that are constants of the forward; false when out of
+   memory. */
 static bool note_changed(ls_program *p, const ls__node *node) {
   bool changes = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR
                                            : node->kind == LS__OP && ls__call_changes_own(node->call);
@@ -62,8 +64,8 @@ static bool edits_any(const ls_function *function) {
   return false;
 }
 
-/* Adds one call of `function` and all calls inside that call to the program. Returns the number of the call (its instance), -1 when out of
-   memory; writes to `depth` and `values` how many frames and cells the call needs. */
+/* Adds to the program one call of `function` and all calls inside that call. Returns the number of the added call (its instance), -1 when
+   out of memory; writes to `depth` and `values` how many frames and cells (places of values) the call needs. */
 static int32_t flatten(ls_program *p, ls_function *function, ls_module *module, int32_t parent, int32_t *depth,
                        int32_t *values) {
   if (!grow((void **)&p->instances, p->instance_count, &p->instance_room, sizeof *p->instances)) return -1;
@@ -203,7 +205,8 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
   if (same) return LS_OK;
   int32_t *map = malloc(sizeof *map * (size_t)from->point_count);
   if (!map) return ls__fail(LS_ERROR_MEMORY, "out of memory for the points of a program");
-  int32_t next = 0; /* the point of `to` that is tried first, since most points have the same order in both programs */
+  /* the point of `to` that is compared first: the one behind the last match, since most points have the same order in both programs */
+  int32_t next = 0;
   for (int32_t i = 0; i < from->point_count; i++) {
     map[i] = -1;
     for (int32_t tried = 0; tried < to->point_count && map[i] < 0; tried++, next = next + 1 < to->point_count ? next + 1 : 0)

@@ -126,7 +126,8 @@ static ls_status push(ls__run *r, ls_function *function, int32_t instance, const
   if (!in->module) return LS_OK;
   if (r->target == in->output && r->watcher && r->watcher->replaces(r->who)) {
     for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
-    f->pc = function->owner.nodes.count + 1; /* a trace replaces the function's result without reading it, so the function does not run */
+    /* the trace replaces the result of this function without reading it, so the function does not run */
+    f->pc = function->owner.nodes.count + 1;
     stand(r, in->output, (ls_value){0});
   } else if (r->target == in->input) {
     ls_value pair;
@@ -142,7 +143,8 @@ static inline void drop_dead(const ls_function *function, int32_t pc, ls_value *
   for (int32_t i = 0; i < end.n; i++) clear(&cells[function->dies[end.at + i]]);
 }
 
-/* Ends the call of the top frame: `value`, its result, becomes the value of the calling node, or at last the result of the run. */
+/* Ends the call of the top frame: `value`, the result of the call, becomes the value of the calling node, or, where the program itself
+   ends, the result of the run. */
 static void pop(ls__run *r, ls_value value) {
   r->cells_used = r->frames[--r->depth].base;
   if (!r->depth) {
@@ -156,7 +158,8 @@ static void pop(ls__run *r, ls_value value) {
   f->pc++;
 }
 
-/* Ends a function: the result goes to the caller, or first to the trace where it waits for the function's output point. */
+/* Ends a function: its result becomes the value of the calling node, or, where the trace asks for the function's output point, the run
+   first pauses there with the result. */
 static void leave(ls__run *r, frame *f) {
   ls_value *cells = r->cells + f->base, value = f->function->result;
   if (value.kind == LS_NODE) {
@@ -255,7 +258,7 @@ static ls_status advance(ls__run *r) {
   return LS_OK;
 }
 
-/* Continues a run from the point at which it is paused: the value at that point is passed on into the model. */
+/* Continues a run from the point at which it is paused, and passes the value at that point on to the node or the call behind the point. */
 static void depart(ls__run *r) {
   ls_value value = r->value;
   r->value = (ls_value){0};

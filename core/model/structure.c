@@ -2,7 +2,8 @@
 #include <string.h>
 #include "model/private.h"
 
-/* Writes the field names of the struct that `stream`, a value or node of a function, is; false where they are not known. */
+/* Writes to `names` the field names of the struct that the first value of `stream`, a constant or a node of a function, is; false where
+   they are not known. */
 static bool fields_of(const ls_function *f, const ls_value *stream, const char **names, size_t *n) {
   const ls__node *node = stream->kind == LS_NODE ? &f->owner.nodes.at[stream->aux] : NULL;
   if (node && node->kind == LS__CALL) return ls__function_fields(f->slots[node->slot].callee, names, n);
@@ -47,7 +48,7 @@ ls_status ls__same_structure(const ls_value *old, const ls_value *fresh) {
   return LS_OK;
 }
 
-/* Fails where `given` cannot replace the value of `stream`, a constant or node of a function, as far as the recording tells. */
+/* Fails where `given` cannot replace the first value of `stream`, a constant or a node of a function, as far as the recording tells. */
 static ls_status may_return(const ls_function *f, const ls_value *stream, const ls_value *given) {
   const ls__nodes *nodes = &f->owner.nodes;
   const ls__node *node = stream->kind == LS_NODE ? &nodes->at[stream->aux] : NULL;

@@ -46,6 +46,7 @@ ls_status unknown_name(const char* name) {
   for (auto& entry : registered())
     if (is_public(entry.first)) names.push_back(short_name(entry.first));
   std::vector<const char*> list;
+  list.reserve(names.size());
   for (auto& n : names) list.push_back(n.c_str());
   return ls__fail(LS_ERROR_NAME, "there is no operator \"%s\"%s", name, ls__near(name, list.data(), list.size()));
 }

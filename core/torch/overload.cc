@@ -120,6 +120,7 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
     std::vector<const char*> list;
+    list.reserve(names.size());
     for (auto& name : names) list.push_back(name.c_str());
     return ls__fail(LS_ERROR_ARGUMENT, "%s has no argument \"%s\"%s", op->name.c_str(), s[i].as.s,
                     ls__near(s[i].as.s, list.data(), list.size()));

@@ -180,7 +180,7 @@ static IValue convert_items(const Type& item, const ls_value* items, int32_t n) 
     case Want::number: {
       c10::impl::GenericList list(c10::NumberType::get());
       for (int32_t i = 0; i < n; i++) list.push_back(IValue(number_of(items[i])));
-      return IValue(std::move(list));
+      return IValue(list);
     }
     default: TORCH_CHECK(false, "a list of this type cannot be passed from Lua");
   }

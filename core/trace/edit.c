@@ -18,7 +18,7 @@ void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh) {
     if (t->run.nodes[i].done) ls__value_swap(&t->run.values[i], old, fresh);
 }
 
-/* Where the value of node `id` is a view or an element of another value that was replaced, computes the view or element again. */
+/* Computes the value of node `id` again, where it is a view or an element of another value that was replaced. */
 static ls_status look_again(ls_trace *t, int32_t id) {
   ls_value *values = t->run.values, *v = &values[id], fresh;
   const ls__node *node = ls__seen(t, id);
@@ -36,7 +36,7 @@ static ls_status look_again(ls_trace *t, int32_t id) {
   return LS_OK;
 }
 
-/* Copies the tensor in whose memory the value of node `target` lies, puts the copy in the place of that tensor in all that the run holds,
+/* Copies the tensor in whose memory the value of node `target` lies, puts the copy in the place of that tensor in all values of the run,
    and computes every view of the tensor again. */
 static ls_status make_own(ls_trace *t, int32_t target) {
   int32_t base = base_of(t, target);
@@ -57,10 +57,11 @@ static ls_status make_own(ls_trace *t, int32_t target) {
 
 /* ---- what lines above have yet to use --------------------------------------------------------------------------- */
 
-/* Node `id` has yet to run and uses `tensor`, which is about to change: in this run the node uses copies of its present arguments. */
+/* Makes node `id`, which has yet to run, use copies of those of its arguments that lie in the memory of `tensor`, since `tensor` is about
+   to change. */
 static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   const ls__node *node = ls__seen(t, id);
-  /* the first argument of these nodes only names the value whose gradient is meant, so no copy is needed */
+  /* the first argument of a node that reads or sets a gradient only names the value whose gradient is meant, so it needs no copy */
   bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD;
   ls__node *own = NULL;
   for (int32_t k = names; k < node->n; k++) {
@@ -87,7 +88,7 @@ static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   return ls__call_prepare(own->op, own->stream, own->n, t->owner.nodes.kinds, &own->call);
 }
 
-/* Node `edit` is about to change `tensor`: nodes that were recorded before the edit and have yet to run get copies of those of their
+/* Called before node `edit` changes `tensor`: nodes that were recorded before the edit and have yet to run get copies of those of their
    arguments that lie in the memory of `tensor`. */
 static ls_status keep_for_lines_above(ls_trace *t, int32_t edit, void *tensor) {
   ls_status status = LS_OK;
@@ -152,7 +153,7 @@ ls_status ls__edit_write(ls_trace *t, int32_t id) {
   ls_status status = there->kind ? ls__same_structure(there, &given) : ls__function_may_return(ls__trace_point(t, node).function, &given);
   if (status) return status;
   if (!ls__rows_all(t, node->invoke)) {
-    /* the sequence is copied first, so that values read earlier keep the old one */
+    /* the sequence at the point is copied before rows are written to it, so that values read earlier keep the old sequence */
     if (there->kind && (status = ls__own(there, 1, &fresh))) return status;
     if (there->kind) ls__replace(there, fresh);
     status = ls__rows_put(t, id, there, &given);
@@ -194,7 +195,8 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   return status;
 }
 
-/* Prepares the value of node `target` for being changed in place by node `id`. */
+/* Prepares the change in place of the value of node `target` by node `id`: a value in memory of the caller or of the model is replaced by a
+   copy, and nodes recorded before `id` that have yet to run get copies of the unchanged value. */
 static ls_status before_edit(ls_trace *t, int32_t id, int32_t target) {
   const ls_value *self = &t->run.values[target];
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");

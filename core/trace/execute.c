@@ -54,8 +54,8 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
   }
 }
 
-/* Returns, for an error, the read or gradient of which the value of node `id` is a view or an element; where there is none, the node of the
-   outermost value that it is a part of. */
+/* Returns the node that an error about node `id` names: the read or gradient of which the value of node `id` is a view or an element, or,
+   where there is none, the node of the outermost value that contains it. */
 static int32_t stands_for(const ls_trace *t, int32_t id) {
   for (int32_t above = id; above >= 0 && t->owner.nodes.at[id].slot < 0; above = ls__trace_above(t, above)) id = above;
   return id;
@@ -78,14 +78,15 @@ static void explain(const ls_trace *t, int32_t id) {
   ls__fail_site(node->site, 0);
 }
 
-/* Returns the node in whose value's memory the value of node `id` lies, -1 where there is none. That node's value is kept as long as its
-   views, so that an edit finds it. */
+/* Returns the node in whose value's memory the value of node `id` lies, -1 where there is none. That larger value is kept as long as the
+   views in it, so that an edit of a view reaches the larger value too. */
 static int32_t looks_into(const ls_trace *t, int32_t id) {
   int32_t above = ls__trace_above(t, id);
   if (above < 0) return -1;
   const ls_value *v = &t->run.values[id], *of = &t->run.values[above];
   if (t->owner.nodes.at[id].kind == LS__ROWS) return above;
-  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above; /* `of` is a sequence taken from a value that is kept */
+  /* `of` is a sequence that was taken out of a value, and that value is kept too */
+  if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above;
   if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && t->owner.nodes.at[above].kind == LS__OP ? above : -1;
   return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
 }
@@ -120,7 +121,7 @@ static ls_status keep_indices(ls_trace *t, int32_t id) {
   return LS_OK;
 }
 
-/* Stores `value` as the value of the executed node `id`, and frees the values of its inputs for which no other node waits. */
+/* Stores `value` as the value of the executed node `id`, and frees the values of its inputs that no other node needs. */
 static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls__ran *ran = &t->run.nodes[id];
   ls__replace(&t->run.values[id], value);
@@ -128,7 +129,7 @@ static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls_status status = t->plan.nodes[id].tracked ? ls__grad_watch(t, id) : LS_OK;
   if (status) return status;
   int32_t above = looks_into(t, id);
-  ran->keeps_above = above >= 0; /* a view keeps the value in whose memory it lies */
+  ran->keeps_above = above >= 0; /* the value in whose memory this view lies is not released before the view */
   if (above >= 0 && t->owner.nodes.at[id].kind == LS__GETITEM && (status = keep_indices(t, id))) return status;
   const ls__node *node = ls__seen(t, id);
   for (int32_t k = 0; k < node->n; k++)

@@ -1,12 +1,13 @@
 /* Gradients in a trace. Before a backward runs, hooks of libtorch are attached to the values whose gradients are asked for; a hook takes
-   the gradient of the value as it was at that line. Where the script sets a gradient, the autograd graph is cut: the model goes on from
-   a new leaf, the backward stops at the leaf, the new gradient is computed, and the backward goes on from the value before the cut. The
-   last cut comes first, since every path from the loss to an earlier cut leads through the later ones or past them. */
+   the gradient of the value as the value was at the script line that asks. Where the script sets a gradient, autograd's graph is cut at
+   the value: the model goes on from a new leaf with the same numbers, the backward stops at the leaf, the new gradient is computed, and the
+   backward goes on from the value before the cut. Where there are several cuts, the last one is treated first, since the gradient at an
+   earlier cut may depend on the gradients at later ones. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
-/* A place at which the autograd graph is cut: the value before the cut, the leaf behind the cut, and the node whose gradient the script
-   sets. */
+/* A place at which autograd's graph is cut (see above): the value before the cut, the leaf that replaces the value behind the cut, and the
+   node whose gradient the script sets. */
 typedef struct ls__cut {
   int32_t node;
   ls_value before, leaf;
@@ -41,7 +42,8 @@ static void record_from_here(ls_trace *t) {
   ls__mode_enter(true, t->run.mode);
 }
 
-/* Makes leaves of the autograd graph of those tensors of the value `v` that do not depend on a leaf yet. */
+/* Replaces each tensor in the value `v` that does not depend on a leaf of the autograd graph yet by a new leaf with the same numbers, so
+   that libtorch computes a gradient for it. */
 static ls_status make_leaves(ls_trace *t, const ls_value *v) {
   ls_status status = LS_OK;
   if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
@@ -114,7 +116,8 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id) {
 
 /* ---- backward --------------------------------------------------------------------------------------------------- */
 
-/* Executes node `id`, on which an edit of a gradient depends, and all nodes that it needs, before other nodes of the same time run. */
+/* Executes node `id`, on which a change of a gradient depends, and all nodes whose values node `id` needs, before other nodes of the same
+   time run. */
 static ls_status force(ls_trace *t, int32_t id, int32_t depth) {
   if (t->run.nodes[id].done) return LS_OK;
   const ls__node *node = ls__seen(t, id);
@@ -214,7 +217,8 @@ static ls_status use_gradient(ls_trace *t, int32_t backward, int32_t of, ls_valu
       status = gradient->kind ? set_gradient(t, i, gradient)
                                : ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so its gradient cannot be set");
     } else if (node->edits >= 0) {
-      status = force(t, i, 0); /* earlier reads of the gradient share its memory, so they see the edit too */
+      /* the edit is executed now, so that values read earlier from the gradient, which share its memory, show the edit */
+      status = force(t, i, 0);
     }
   }
   return status;

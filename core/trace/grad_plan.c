@@ -108,7 +108,8 @@ static bool trains(const ls_value *stream, int32_t n) {
   return false;
 }
 
-/* Finds the time from which autograd has to record operators: the time of the first value whose gradient is asked for or that trains. */
+/* Finds the time from which autograd has to record operators: that of the first node whose gradient is asked for or which uses a tensor
+   that requires a gradient. */
 static void find_start(ls_trace *t) {
   int64_t start = INT64_MAX;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {

@@ -1,4 +1,4 @@
-/* Stored edits: a recorded trace that does not run itself. Its nodes are copied into every trace of the model. */
+/* Stored edits: they are recorded in a trace of their own, which does not run; its nodes are copied into every trace of the model. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
@@ -20,7 +20,7 @@ static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int
   return LS_OK;
 }
 
-/* Copies the arguments of a node, in which nodes are replaced by their own copies; returns NULL when out of memory. */
+/* Copies the arguments of `node`, where each node among them is replaced by its own copy, map[node]; returns NULL when out of memory. */
 static ls_value *translate(ls_trace *t, const ls__node *node, const int32_t *map) {
   ls_value *s = malloc(sizeof *s * (size_t)(node->n ? node->n : 1));
   for (int32_t k = 0; s && k < node->n; k++) {
@@ -81,8 +81,8 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
     int32_t at = step < 0 ? node->step : step;
     if (node->kind == LS__READ || node->kind == LS__WRITE) status = copy_point(t, edits, node, s, invoke, at, &map[i]);
     else if (node->kind == LS__PAD || node->kind == LS__TEXT) status = copy_of_invoke(t, node, invoke, at, &map[i]);
-    /* this node needs no copy, since the copied read returns the rows of its invoke by itself */
-    else if (node->kind == LS__ROWS) map[i] = s[0].aux;
+    /* a node that cuts out an invoke's rows needs no copy, since the copied read returns the rows of its invoke by itself */
+    else if (node->kind == LS__ROWS) map[i] = map[node->stream[0].aux];
     else status = copy_other(t, edits, i, s, invoke, &map[i]);
     free(s);
   }

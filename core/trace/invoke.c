@@ -15,7 +15,7 @@ static int32_t first_pass(const ls_trace *t, int32_t kind) {
   return least;
 }
 
-/* Moves the three arrays with one entry an invoke into one block of memory with room for `room` invokes. */
+/* Moves the three arrays with one entry for each invoke into one block of memory with room for `room` invokes. */
 static bool set_invoke_room(ls_trace *t, int32_t room) {
   size_t n = (size_t)room, used = (size_t)t->invoke_count;
   ls__invoke *invokes = malloc(n * (sizeof(ls__invoke) + sizeof(ls__planned_invoke) + sizeof(ls__running_invoke)));

@@ -1,9 +1,10 @@
 /* Narrowing a head: where the output of a head is used at some positions only, the head runs at those alone. Where a call's result is used
-   only as `y[i, a:b]`, and the called function treats every position alone (model/positionwise.c), the argument is cut before the call
-   instead.
+   only as `y[i, a:b]`, and the called function treats every position alone (model/positionwise.c), the call's argument is cut to these
+   positions before the call instead.
 
-   The plan finds such calls and notes the indexing node. The cut is made when the call runs, since only then the number of axes is
-   known. Afterwards the run's own indexing node indexes a value that is cut already: a number becomes 0, a slice becomes all. */
+   The plan finds such calls and notes the indexing node of each. The argument is cut when the call runs, since only then the number of its
+   axes is known. Afterwards the run's own copy of the indexing node indexes a result that is cut already: a number in it becomes 0, and a
+   slice becomes the whole axis. */
 #include <string.h>
 #include "trace/trace.h"
 
@@ -11,7 +12,7 @@
 
 static bool waits(const ls_trace *t, int32_t id) { return t->plan.nodes[id].needed && !t->run.nodes[id].done; }
 
-/* Returns the only node that waits for the value of node `id`; -1 where several nodes wait for the value, or it is saved. */
+/* Returns the only node that has yet to run and uses the value of node `id`; -1 where several nodes use the value, or it is saved. */
 static int32_t only_user(const ls_trace *t, int32_t id) {
   if (t->owner.nodes.at[id].saved || t->plan.nodes[id].uses != 1) return -1;
   for (int32_t i = id + 1; i < t->owner.nodes.count; i++) {
@@ -44,7 +45,7 @@ static bool selects(const ls__node *node, int32_t of) {
   return less;
 }
 
-/* Returns the read or write of a point whose value node `id` has or edits; where there is none, node `id` itself. */
+/* Returns the read or write of a point whose value node `id` reads, writes or edits; where there is none, node `id` itself. */
 static const ls__node *point_of(const ls_trace *t, int32_t id) { return &t->owner.nodes.at[ls__point_node(t, id)]; }
 
 static bool is_point(const ls__node *node) { return node->kind == LS__READ || node->kind == LS__WRITE; }
@@ -60,7 +61,7 @@ static void narrow_call(ls_trace *t, int32_t id) {
   if (!calls_positionwise(&nodes[id])) return;
   int32_t user = only_user(t, id), call = id;
   if (user < 0 || !selects(&nodes[user], id)) return;
-  for (;;) { /* in nested calls such as head(norm(x)), the argument of the innermost call is cut */
+  for (;;) { /* in nested calls such as head(norm(x)), the argument of the innermost call, `x`, is cut to the positions that are used */
     const ls_value *argument = &ls__seen(t, call)->stream[0];
     int32_t below = argument->kind == LS_NODE ? argument->aux : -1;
     if (below < 0 || t->run.nodes[below].done || only_user(t, below) != call || !calls_positionwise(&nodes[below])) break;
@@ -98,7 +99,7 @@ static void narrow_read(ls_trace *t, int32_t id) {
     user = only_user(t, value);
   }
   if (user < 0 || !selects(&nodes[user], value)) return;
-  /* the run reaches the call's input point `point - call.input` points before its output point */
+  /* `begins` is the time of the call's input point, which the run reaches before the call's output point `point` */
   int64_t begins = t->plan.nodes[id].time - point + call.input;
   if (t->run.now >= begins || others_look(t, call.input, point, id)) return;
   t->plan.narrow_instance = call.instance;
@@ -130,8 +131,8 @@ static int32_t position_of(const ls_trace *t, int32_t id) {
   return item >= 0 && selects(&nodes[item], of) && position_in(&nodes[item]) >= 0 ? item : -1;
 }
 
-/* Returns the node with an invoke's rows of whose value node `item` takes a position; -1 where there is no such node. Where another index
-   is applied between the two nodes, `piece` becomes that index, else NULL. */
+/* Returns the node that has an invoke's rows and from whose value node `item` takes a position; -1 where there is no such node. Where
+   another index is applied between the two nodes, `piece` becomes that index, else NULL. */
 static int32_t rows_under(const ls_trace *t, int32_t item, const ls_value **piece) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = nodes[item].stream[0].kind == LS_NODE ? nodes[item].stream[0].aux : -1;
@@ -231,14 +232,14 @@ static ls_status uncut(const ls_value *argument, ls_value *out) {
   return LS_OK;
 }
 
-/* Cuts the one position that node `item` takes out of the second axis of `argument`. In the run's own copies of the invokes' indexing nodes
-   the index of that position then becomes 0. */
+/* Writes to `out` a part of `argument`, with only that position of its second axis that node `item` takes. In the run's own copies of the
+   invokes' indexing nodes the index of that position then becomes 0. */
 static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out) {
   ls_tensor_info info;
   int64_t at = position(t, item);
   if (argument->kind != LS_TENSOR || ls_tensor_describe(argument, &info) || info.dims < 3) return uncut(argument, out);
   int64_t from = at < 0 ? at + info.shape[1] : at;
-  /* the index is out of range, and the indexing nodes raise that error when they run */
+  /* the index is out of range: nothing is cut, and the indexing nodes raise the error when they run */
   if (from < 0 || from >= info.shape[1]) return uncut(argument, out);
   ls_value cut[8] = {{.kind = LS_SLICE}, {0}, {0}, {0}, {.kind = LS_SLICE}, {.kind = LS_INT, .as.i = from},
                      {.kind = LS_INT, .as.i = from + 1}, {0}}, made;
@@ -260,8 +261,9 @@ static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argumen
 
 static const ls_value nothing = {.kind = LS_NONE};
 
-/* Writes the indices of an indexing node to `cut`, as slices of a value with the axes of `info`, and returns the length of this stream.
-   Returns 0, so that nothing is cut, where an index is out of range or is on the last axis, which the called function itself uses. */
+/* Writes the indices of the indexing node `node` to `cut`, each as a slice of an axis of a tensor described by `info`, and returns the
+   number of values in `cut`. Returns 0, so that the caller cuts nothing, where an index is out of range or is on the last axis, which the
+   called function itself uses. */
 static int32_t as_slices(const ls__node *node, const ls_tensor_info *info, ls_value *cut) {
   int32_t n = 0;
   for (int32_t i = 1, axis = 0; i < node->n; i++, axis++) {

@@ -5,8 +5,8 @@
 
 /* ---- what the model's run asks ---------------------------------------------------------------------------------- */
 
-/* Whether the invoke of the write at place `k` of the plan's order has written at the same point before, so that this write replaces no
-   further rows. */
+/* Whether the write at place `k` of the plan's order writes at a point at which its invoke has written before, so that it replaces the same
+   rows again. */
 static bool writes_again(const ls_trace *t, int32_t k) {
   const ls__node *nodes = t->owner.nodes.at;
   for (int32_t i = t->run.next; i < k; i++)
@@ -47,7 +47,8 @@ static void end_run(ls_trace *t) {
   t->run.model = NULL;
 }
 
-/* Begins a run of the program `p`. The nodes go on naming points by their numbers in the program of the pass's first invoke. */
+/* Begins a run of the program `p`. Where `p` is not the program of the pass's first invoke, whose point numbers the nodes use, a map
+   between the point numbers of the two programs is made. */
 static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
   int32_t first = 0;
   while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
@@ -69,7 +70,7 @@ static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, c
   return ls__grad_arrive(t);
 }
 
-/* The only invoke with input in a pass; -1 where there are several, -2 where there is none. */
+/* Returns the only invoke with input in the pass `pass`; -1 where the pass has several, -2 where it has none. */
 static int32_t only_input(const ls_trace *t, int32_t pass) {
   int32_t found = -2;
   for (int32_t i = 0; i < t->invoke_count; i++)

@@ -38,8 +38,8 @@ static void find_never(ls_trace *t) {
   }
 }
 
-/* Marks the needed nodes and counts for each value the nodes that wait for it. At a demand the script is not yet over: values to which
-   it has handles are needed too, since its next lines may use them. */
+/* Marks the needed nodes, and counts for each value the nodes that will use it. At a demand (a line that needs a number at once) the script
+   is not yet over, so values to which the script has handles are needed too: the next lines may use them. */
 static void find_needs(ls_trace *t, int32_t demanded) {
   ls__planned *plan = t->plan.nodes;
   const ls__ran *ran = t->run.nodes;
@@ -90,7 +90,8 @@ static bool before(const ls__planned *plan, int32_t a, int32_t b) {
   return plan[a].rank != plan[b].rank ? plan[a].rank < plan[b].rank : a < b;
 }
 
-/* Sorts by merging the sorted halves of `ids` through `spare`. Most traces are written in the model's order, and then nothing is merged. */
+/* Sorts the nodes `ids` by the time at which they run, merging sorted halves through the array `spare`. Where a script uses points in the
+   order of the model, the halves are in order already and nothing is merged. */
 static void sort(const ls__planned *plan, int32_t *ids, int32_t n, int32_t *spare) {
   if (n < 2) return;
   int32_t half = n / 2, a = 0, b = half, out = 0;

@@ -155,7 +155,8 @@ ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t s
   return status;
 }
 
-/* Writes `self`, an optional value and the indices one behind the other into one stream; returns NULL when out of memory. */
+/* Writes the arguments of self[index] or self[index] = value as one stream: `self`, `value` unless it is NULL, and the `n` indices; returns
+   NULL when out of memory. */
 static ls_value *join(const ls_value *self, const ls_value *value, const ls_value *index, int32_t n, ls_value *local,
                       int32_t *count) {
   int32_t head = value ? 2 : 1;

@@ -1,5 +1,5 @@
-/* The rows of an invoke: what a body sees of a value with the rows of several invokes, and how a value that the body sets is put back. A
-   module declares the axis of the rows for each point (0 by default); it is not guessed from sizes. */
+/* The rows of an invoke: the part of a value that the invoke's body sees, where the value has the rows of several invokes, and the way back
+   when the body sets a new value. A module declares the axis of the rows for each point (0 by default); it is not guessed from sizes. */
 #include <stdio.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -15,7 +15,8 @@ bool ls__rows_several(const ls_trace *t) {
   return with_rows > 1;
 }
 
-/* Returns the node that reads, at a point, the value of which the value of node `id` is the rows of an invoke or an element. */
+/* Returns the node that reads or writes the whole value at a point, where the value of node `id` is an invoke's rows or an element of that
+   whole value. */
 static const ls__node *read_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__ROWS || nodes[id].kind == LS__GETITEM) id = nodes[id].stream[0].aux;
@@ -104,7 +105,7 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
   if (status) return status;
   int64_t size = w->axis < info.dims ? info.shape[w->axis] : -1;
   if (size == w->all) return ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
-  if (depth && size <= 1) { /* the tensor is an element of a sequence without an axis of rows, so it is the same for every row */
+  if (depth && size <= 1) { /* a tensor in a sequence may have no axis of rows; it is the same for every row */
     *out = *whole;
     ls_value_retain(out);
     return LS_OK;

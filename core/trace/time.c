@@ -31,8 +31,8 @@ static int32_t first_read(const ls_trace *t, int32_t id) {
   return -1;
 }
 
-/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. The `aux` of a parameter is a version, which may
-   differ. */
+/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is not compared: it is the
+   tensor's version, which may differ. */
 static bool same_value(const ls_value *a, const ls_value *b) {
   return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
 }
@@ -147,14 +147,15 @@ static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
       own->latest = input;
       *rank = 0;
     }
-    /* where k is -1 the input is the backward of a gradient, and the gradient runs directly behind it */
+    /* where k is -1, `input` is the backward that computes the gradient, and the gradient runs directly behind that backward */
     int32_t behind = plan[input].rank + (k < 0);
     if (ready == time && behind > *rank) *rank = behind;
   }
   return time;
 }
 
-/* Moves the invoke of the edit `id` to a pass in which the edit runs after `time`, when the value that it needs exists. */
+/* Moves the invoke of the edit `id` to a pass in which the edit's own time `own` is after `time`, when the value that the edit needs
+   exists. */
 static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time) {
   int32_t mover = t->owner.nodes.at[ls__point_node(t, id)].invoke, from = t->owner.nodes.at[origin(t, id)].invoke;
   ls__planned_invoke *invoke = &t->plan.invokes[mover];
@@ -172,7 +173,8 @@ static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time)
   return LS_OK;
 }
 
-/* Finds the time of one node; may move the node's invoke to a later pass. */
+/* Finds the time (pass, step and point) at which node `id` has to run, and notes it in the plan; may move the node's invoke to a later
+   pass. */
 static ls_status time_node(ls_trace *t, int32_t id) {
   int32_t rank;
   int64_t time = inputs_time(t, id, &rank), own = ls__own_time(t, id);
@@ -194,7 +196,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
 
 /* ---- all nodes -------------------------------------------------------------------------------------------------- */
 
-/* Moves each invoke without an input to the pass in which the latest value exists that its edits use. */
+/* Moves each invoke without an input to the pass in which the last of the values exists that its edits use. */
 static void move_readers(ls_trace *t, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ls__node *node = ls__seen(t, i);

@@ -138,7 +138,7 @@ static void drop_recording(ls_trace *t) {
   }
 }
 
-/* Moves the arrays of the plan and the run that have one entry a node into one block of memory with room for `room` nodes. */
+/* Moves the arrays of the plan and the run that have one entry for each node into one block of memory with room for `room` nodes. */
 static bool set_room(ls_trace *t, int32_t room, int32_t count) {
   size_t n = (size_t)room, used = (size_t)count;
   ls_value *values = malloc(n * (sizeof(ls_value) + sizeof(ls__planned) + sizeof(ls__ran) + sizeof(int32_t)));
@@ -213,8 +213,8 @@ void ls_trace_release(ls_trace *t) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) clear(&t->run.values[i]);
   ls__nodes_free(&t->owner.nodes);
   ls_module_release(t->module);
-  free(t->run.values); /* this frees all arrays with one entry a node, since they are in one block of memory */
-  free(t->invokes);    /* this frees all arrays with one entry an invoke, since they are in one block of memory */
+  free(t->run.values); /* this frees all arrays with one entry for each node, since they are in one block of memory */
+  free(t->invokes);    /* this frees all arrays with one entry for each invoke, since they are in one block of memory */
   free(t);
   ls__live_add(-1);
 }

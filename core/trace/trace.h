@@ -31,7 +31,7 @@ static inline int32_t ls__point_of(int64_t time) { return (int32_t)time & LS__LA
 /* One invoke of a trace: a body and its input. The nodes of all bodies are in the node array of the trace's `owner` (model.h). */
 typedef struct ls__invoke {
   int32_t kind;          /* how the invoke shares a pass: one of LS_INVOKE_* */
-  ls_program *program;   /* the program by whose numbering the body's nodes name their points; retained */
+  ls_program *program;   /* the program whose point numbers the nodes of the body use; retained */
   ls_value *arguments;   /* the input that the caller passed, as an argument stream */
   int32_t argument_count;
   int32_t least;         /* the number of the first pass that the invoke may join; earlier passes had begun, or are closed to new invokes */
@@ -47,12 +47,14 @@ typedef struct ls__planned {
   int32_t rank;      /* the node's place in the order of the nodes that run at the same time */
   int32_t latest;    /* the input node of this node whose value exists last, -1 where the node has no input */
   int32_t root;      /* the first node whose memory this node's value may share (for reads the first read of the point), else -1 */
-  int32_t edited;    /* where this node is the `root` of others: the last node that changes its memory in place, else -1 */
-  int32_t earlier;   /* where this node changes a root's memory in place: the last node before it that changes the same root, else -1 */
-  int32_t uses;      /* the number of needed nodes that still wait for the value */
-  int32_t narrow;    /* where this node is a call to be narrowed: the indexing node whose indices cut the call's argument, else -1 */
+  /* where this node is the `root` of others: the last node that changes the memory of this node's value in place, else -1 */
+  int32_t edited;
+  /* where this node changes the memory of a root's value in place: the previous node that changes the same memory, else -1 */
+  int32_t earlier;
+  int32_t uses;      /* the number of nodes that have yet to run and need this node's value */
+  int32_t narrow; /* where this node is a call that can run at some positions only: the indexing node that names these positions, else -1 */
   int32_t backward;  /* where this node is a gradient: the backward that computes the gradient, else -1 */
-  uint8_t needed;    /* 1 where another node, or the script, waits for the value */
+  uint8_t needed;    /* 1 where another node or the script needs this node's value */
   uint8_t unreachable; /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
   /* LS__ASKED where the gradient of the node's value is asked for, plus LS__EDITED where that gradient is also set or edited */
   uint8_t tracked;
@@ -72,7 +74,7 @@ typedef struct ls__plan {
   ls__planned_invoke *invokes;
   int32_t *order;    /* the needed nodes, sorted by time */
   int32_t ordered, order_room;
-  bool holds;        /* whether the order includes all nodes that are recorded so far */
+  bool holds;        /* whether `order` is up to date: it includes all nodes recorded so far */
   bool passes;       /* whether an invoke was moved to a later pass, so that all times have to be found again */
   int64_t track;     /* the time (LS__TIME) from which autograd records operators, -1 where it records none */
   /* the call of the model's own head that runs at some positions only, and the indexing node that tells which positions; the call is
@@ -83,7 +85,7 @@ typedef struct ls__plan {
 /* ---- the run ---------------------------------------------------------------------------------------------------- */
 
 typedef struct ls__ran {
-  ls__node *instead;     /* the run's own copy of the node, changed by an edit or a cut; NULL where the node runs as recorded */
+  ls__node *instead;     /* the run's own copy of the node, with changed arguments; NULL where the node runs as recorded */
   ls__capture *capture;  /* the hook that takes the gradient of the node's value */
   uint8_t done;          /* 1 once the node is executed */
   uint8_t keeps_above;   /* 1 where the value is a view, so that the value in whose memory it lies is kept too */
@@ -103,7 +105,7 @@ typedef struct ls__progress {
   ls_value *values;      /* for each node the value that the run has computed */
   ls__running_invoke *invokes;
   ls__run *model;        /* the run of the model in the current pass and step; NULL between two steps */
-  ls_program *program;   /* the program by whose numbering the nodes of the current pass name their points; borrowed */
+  ls_program *program;   /* the program whose point numbers the nodes of the current pass use; borrowed */
   int32_t *map;          /* for each point of `program` its number in the program of `model`; NULL where both number their points alike */
   int64_t now;           /* the time (LS__TIME) that the run has reached, -1 before the run begins */
   bool paused;         /* whether the model is paused at the point of `now`, with nodes of that time still to run */
@@ -111,12 +113,12 @@ typedef struct ls__progress {
   int32_t rows;          /* the number of rows in the batch of the current pass */
   ls_value text;         /* the token ids that the generation in the current pass made, for all rows */
   ls__mode *mode;        /* the thread's autograd state to be restored after the run; NULL while nothing runs */
-  struct ls__cut *cuts;  /* the places at which the autograd graph is cut; see grad.c */
+  struct ls__cut *cuts;  /* the places at which autograd's graph is cut, because the script sets a gradient there; see grad.c */
   int32_t cut_count, cut_room;
   ls_value *kept;        /* the model's tensors that its forward changes, each followed by a copy from before the change; see own.c */
   int32_t kept_count, kept_room;
   int64_t demand_site;   /* the script line of the last demand (a line that needs a number at once), 0 where there was none */
-  bool demand_open;      /* whether a demand is running: then every value stays to which the script has a handle */
+  bool demand_open;      /* whether a demand is running: until it ends, no value to which the script has a handle is released */
 } ls__progress;
 
 /* ---- the trace -------------------------------------------------------------------------------------------------- */
@@ -130,7 +132,7 @@ struct ls_trace {
   int32_t steps;         /* the most steps that an invoke opened now may generate, 0 where it does not generate */
   bool gradients;        /* whether any node reads, sets or edits a gradient, or runs a backward */
   bool kept;             /* whether the recording stays when the trace ends */
-  int32_t room;          /* the length of `handles` and of the arrays in the plan and the run that have one entry a node */
+  int32_t room;          /* the length of `handles` and of the arrays in the plan and the run that have one entry for each node */
   int32_t *handles;      /* for each node the number of handles that the script has to the node */
   ls__plan plan;
   ls__progress run;
@@ -146,7 +148,7 @@ static inline const ls__node *ls__seen(const ls_trace *t, int32_t id) {
 ls_status ls__trace_check_open(const ls_trace *t);
 ls_trace *ls__trace_of(const ls_value *node);           /* the trace that the node belongs to; NULL where it belongs to a function */
 void ls__trace_close(ls_trace *t, bool keep);  /* ends the trace and frees its values; with `keep`, saved values with a handle stay */
-void ls__trace_forget(ls_trace *t);                     /* forgets the run so far: its values, and how far it came in the model */
+void ls__trace_forget(ls_trace *t);                     /* forgets the run so far: its values, and the time that it has reached */
 /* makes room for the node just added in the arrays of the plan and the run; false when out of memory */
 bool ls__trace_make_room(ls_trace *t);
 ls__node *ls__trace_own_node(ls_trace *t, int32_t id);  /* the run's own copy of a node, which may be changed; NULL: out of memory */
@@ -167,16 +169,18 @@ int32_t ls__trace_above(const ls_trace *t, int32_t id);
 /* where node `id` is an edit in place, the root (ls__planned.root) of the value that it changes; else `id` */
 int32_t ls__point_node(const ls_trace *t, int32_t id);
 int64_t ls__own_time(const ls_trace *t, int32_t id);  /* the time at which a node that belongs to a point has to run; -1 for other nodes */
-/* the time of the first point whose value the node changes in place; -1 where it changes no such value */
+/* the time of the first point whose value `node` changes in place; -1 where it changes no value at a point */
 int64_t ls__edit_time(const ls_trace *t, const ls__node *node);
 bool ls__time_passed(const ls_trace *t, int64_t time);
-/* Returns the time at which all edits of the value of node `id` are made that were recorded before node `before`. */
+/* Returns the time from which the value of node `id` has all edits that were recorded before node `before`. */
 int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before);
 void ls__time_root(ls_trace *t, int32_t id);            /* finds the root (ls__planned.root) of node `id`, which was just recorded */
-/* finds the time of node `id`, which was just recorded; may move its invoke to a later pass */
+/* finds the time (LS__TIME) at which node `id`, just recorded, has to run, and notes it in the plan; may move the node's invoke to a later
+   pass */
 ls_status ls__time_new(ls_trace *t, int32_t id);
-ls_status ls__time_all(ls_trace *t, int32_t count);     /* finds the times of the first `count` nodes, until no invoke moves any more */
-ls_status ls__time_again(ls_trace *t);                  /* finds all times again, as if the recording had just been written */
+/* finds the times of the first `count` nodes; begins again where an invoke has to move to a later pass */
+ls_status ls__time_all(ls_trace *t, int32_t count);
+ls_status ls__time_again(ls_trace *t);                  /* finds the times of all nodes again, as if the recording had just been written */
 
 /* plan.c */
 /* plans what node `demanded` needs, or with -1 what the whole trace needs at its end */
@@ -188,15 +192,16 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event);
 
 /* execute.c */
 bool ls__has_inputs(const ls_trace *t, int32_t id);     /* whether all inputs of the node have values */
-void ls__trace_let_go(ls_trace *t, int32_t id);         /* releases the value of a node for which no other node and no save waits */
+/* releases the value of node `id` unless another node, a save or the script still needs it */
+void ls__trace_let_go(ls_trace *t, int32_t id);
 ls_status ls__execute_now(ls_trace *t, int32_t id); /* executes node `id` at once, before the nodes that come earlier in the plan's order */
 
 /* edit.c */
 ls_status ls__edit_write(ls_trace *t, int32_t id);                      /* executes a node that replaces the value at a point */
 /* executes a node that changes a value: an operator in place, or self[index] = value */
 ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);
-void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces one tensor by another in all that the run holds */
-/* copies the values read so far that share memory with `tensor`, which the model is about to change */
+void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces `old` by `fresh` in all values of the run */
+/* copies the values read so far that share memory with `tensor`, so that they keep their numbers when the model changes `tensor` */
 ls_status ls__edit_protect(ls_trace *t, void *tensor);
 
 /* The functions of own.c protect memory of the caller or of the model, which a run may not change. */
@@ -227,12 +232,13 @@ ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gra
 bool ls__grad_records(const ls_trace *t);               /* whether autograd records operators at the time that the run has reached */
 /* called when the run has reached a new point: makes autograd leaves of the values there whose gradients are asked for */
 ls_status ls__grad_arrive(ls_trace *t);
-ls_status ls__grad_watch(ls_trace *t, int32_t id);      /* attaches a hook to the new value of node `id`, whose gradient is asked for */
+/* attaches to the value just computed for node `id` a libtorch hook that takes its gradient */
+ls_status ls__grad_watch(ls_trace *t, int32_t id);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
 void ls__grad_close(ls_trace *t);
 
 /* narrow.c */
 void ls__narrow_plan(ls_trace *t);
-/* cuts the argument of a narrowed call to the positions that the indexing node `item` takes; `out` is a new reference */
+/* writes to `out` the part of `argument`, a call's argument, at the positions that the indexing node `item` takes; a new reference */
 ls_status ls__narrow_cut(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out);
 #endif

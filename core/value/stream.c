@@ -27,7 +27,7 @@ static bool bounds(const ls_value *v) {
 
 ls_status ls__stream_check(const ls_value *stream, int32_t n) {
   if (n < 0 || (n && !stream)) return ls__fail(LS_ERROR_ARGUMENT, "an argument stream of %d values has a negative length or is NULL", n);
-  int64_t wanted = 0; /* the number of values that the sequences begun so far still need */
+  int64_t wanted = 0; /* the number of elements still to come of the sequences that have begun */
   for (int32_t i = 0; i < n; i++) {
     const ls_value *v = &stream[i];
     if (v->kind < LS_NONE || v->kind > LS_ELLIPSIS || (ls__points(v->kind) && !v->as.p))

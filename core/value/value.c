@@ -115,7 +115,7 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
     return ls__fail(LS_ERROR_ARGUMENT, "a sequence in an argument stream has a wrong kind or length");
   if (depth == DEEPEST) return ls__fail(LS_ERROR_ARGUMENT, "the sequences in an argument stream are nested deeper than %d", DEEPEST);
   ls_value made;
-  ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): made has it
+  ls_status status = ls__seq_new(v->aux, (int32_t)v->as.i, &made); // NOLINT(clang-analyzer-unix.Malloc): `made` holds the new memory
   if (status) return status;
   ls__seq *seq = made.as.p;
   for (int32_t i = 0; i < seq->length && !status; i++) {

@@ -14,11 +14,11 @@ static inline double ls__number(double x) { return isnan(x) ? (double)NAN : x; }
 /* value.c */
 static inline bool ls__is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
 static inline bool ls__points(int32_t kind) { return kind == LS_STRING || kind == LS_KEY || (kind >= LS_TENSOR && kind <= LS_NODE); }
-/* puts `fresh` in the place of a value, which is released; takes over the reference `fresh` */
+/* releases the value `*v` and puts `fresh` in its place; takes over the reference to `fresh` */
 void ls__replace(ls_value *v, ls_value fresh);
 /* replaces the tensor `old` by `fresh` where the value is `old` or a sequence with `old` inside */
 void ls__value_swap(ls_value *v, void *old, const ls_value *fresh);
-/* makes a sequence whose elements are LS_NONE; a struct has room for the elements' names */
+/* makes a sequence whose elements are all LS_NONE; a struct has room for the names of its elements */
 ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out);
 ls_value *ls__seq_items(const ls_value *seq);   /* the array of the sequence's elements, which the caller may read and set */
 const char **ls__seq_keys(const ls_value *seq); /* the interned names of a struct's elements; NULL for a tuple or a list */
@@ -30,16 +30,16 @@ typedef struct ls__value_class {
   void (*release)(void *thing, int32_t aux);
   int64_t (*bytes)(void *thing); /* returns the bytes of memory behind a value; NULL where values of the kind have none */
 } ls__value_class;
-/* has to be called before the first value of the kind is made; `its` must stay valid */
+/* sets the functions for values of a kind, before the first such value is made; `its` must stay valid */
 void ls__value_define(int32_t kind, const ls__value_class *its);
 
 /* stream.c */
 /* the place in the stream behind the value that begins at place `i` */
 int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);
-/* releases the values of a recorded stream, except for nodes, which a recording does not hold, and then the stream */
+/* releases the values of a recorded stream, except for nodes, to which a recording has no references, and frees the stream */
 void ls__stream_free(ls_value *stream, int32_t n);
-/* Fails where an argument stream from outside is not well formed, which all readers of streams rely on. Whether nodes in the stream exist
-   is not checked. */
+/* Fails where an argument stream that a caller of the library passes is not well formed; all other readers of streams rely on this check.
+   Whether the nodes in the stream exist is not checked. */
 ls_status ls__stream_check(const ls_value *stream, int32_t n);
 
 #ifdef __cplusplus

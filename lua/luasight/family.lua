@@ -15,8 +15,8 @@ local family = {
   struct = tensor.struct,
   tap = record.tap,
 
-  -- for parameters: `empty` makes a parameter whose numbers are not set, `is_skipping` returns whether modules are being made
-  -- whose parameters have no memory for numbers
+  -- for parameters: `empty` makes a parameter whose numbers are not set, `is_skipping` returns whether parameters that are
+  -- made now get no memory for numbers
   empty = parameter.empty,
   is_skipping = parameter.is_skipping,
 

@@ -1,6 +1,6 @@
---- Runs several HTTP transfers at once with libcurl. No Lua function is a callback of libcurl: libcurl writes bodies and
---- headers into C files, some of them in memory. libcurl is loaded when it is first used, so that whoever downloads nothing
---- can do without libcurl.
+--- Runs several HTTP transfers at once with libcurl. libcurl calls no Lua function: it writes the bodies and headers that it
+--- receives into C files (FILE *), some of which are in memory. libcurl is loaded when it is first used, so that a script
+--- that downloads nothing needs no libcurl.
 local ffi = require "ffi"
 local system = require "luasight.ffi.system"
 
@@ -68,12 +68,12 @@ function curl.is_there() return load() ~= nil end
 
 -- ---- one transfer ----------------------------------------------------------------------------------------------------
 
----@class luasight.Transfer
+---@class luasight.Transfer  one HTTP transfer: what is asked for, and the result
 ---@field url string
 ---@field headers string[]?  "Name: value"
 ---@field head boolean?      true: asks for the headers alone and follows no redirection
 ---@field path string?       the file to which the body is appended; without it the body is returned as a text
----@field from integer?      the number of bytes of the body that the file has already
+---@field from integer?      the number of bytes that the file already has: only the rest of the body is asked for
 ---@field most integer?      the largest number of bytes that the body may have
 ---@field connect number     seconds after which an attempt to connect is given up
 ---@field stalled number     seconds without a received byte after which the transfer ends
@@ -81,10 +81,10 @@ function curl.is_there() return load() ~= nil end
 ---  the following fields are set when the transfer has ended:
 ---@field status integer     the HTTP status, 0 where the server did not answer
 ---@field answer table<string, string>  the headers of the last answer; the names are in lower case
----@field body string?
+---@field body string?       the received body, where `path` is nil
 ---@field code integer       the result code of libcurl, 0 on success
 ---@field problem string?    the error message of libcurl or of the operating system
----@field private _easy ffi.cdata*?
+---@field private _easy ffi.cdata*?  libcurl's handle of the transfer
 
 local function number(n) return ffi.cast("long", n) end
 local function large(n) return ffi.cast("int64_t", n) end
@@ -101,8 +101,8 @@ local function memory()
   end
 end
 
----Returns why the operating system refused a write of libcurl to `file`. A trial write finds the reason, and the file is
----then cut back to its former size.
+---Returns the operating system's reason for refusing a write of libcurl to `file`, or nil. A second write finds the reason;
+---the file is then cut back to the size that it had before this second write.
 local function why_not(file, path)
   local block, reason = ffi.new "char[65536]", nil
   local there = io.open(path, "rb")
@@ -189,10 +189,10 @@ end
 
 -- ---- several at once -------------------------------------------------------------------------------------------------
 
----@class luasight.Transfers
----@field private _lib table
----@field private _multi ffi.cdata*?
----@field private _running luasight.Transfer[]
+---@class luasight.Transfers  HTTP transfers that run at the same time
+---@field private _lib table                    the loaded library of libcurl
+---@field private _multi ffi.cdata*?            libcurl's handle of all transfers
+---@field private _running luasight.Transfer[]  the transfers that have not ended
 local Transfers = {}
 Transfers.__index = Transfers
 

@@ -37,10 +37,10 @@ end
 
 local TAB, CTRL_C, CTRL_D, CTRL_Z, DELETE = "\t", "\3", "\4", "\26", "\127"
 
----@class luasight.Editor
----@field private _lib table
----@field private _el ffi.cdata*
----@field private _history ffi.cdata*
+---@class luasight.Editor  reads lines that a user edits in a terminal
+---@field private _lib table            the loaded library of libedit
+---@field private _el ffi.cdata*        libedit's handle of the editor
+---@field private _history ffi.cdata*   libedit's list of earlier lines
 local Editor = {}
 Editor.__index = Editor
 
@@ -78,9 +78,9 @@ local keys = {
   { "^R", "em-inc-search-prev" }, { "\\e[3~", "ed-delete-next-char" },
   { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
 }
--- In a search of the history (Ctrl-R), a key that inserts itself is added to the text that is searched for; any other key
--- ends the search and then has its usual effect. So each key of luasight is bound to a sequence that no terminal sends, and
--- the last character of the sequence is what is inserted into the line.
+-- The keys that luasight handles itself. libedit tells luasight of such a key by inserting the key's character into the line.
+-- Each key is bound to a sequence that no terminal sends, and only the sequence to libedit's insertion of a character: a key
+-- bound to the insertion itself would not end a search of the history (Ctrl-R), but be added to the text searched for.
 local ours = { "^I", "^C", "^Z" }
 for _, key in ipairs(ours) do
   keys[#keys + 1] = { "\\e[luasight" .. key, "ed-insert" }
@@ -113,7 +113,7 @@ function editline.open(size)
   set_words(lib, el, EDITOR, "emacs")
   lib.el_source(self._el, nil) -- reads the user's ~/.editrc
   for _, key in ipairs(keys) do set_words(lib, el, BIND, unpack(key)) end
-  set_words(lib, el, SETTY, "-d", "-isig") -- while a line is edited, the terminal passes Ctrl-C on as a key
+  set_words(lib, el, SETTY, "-d", "-isig") -- while a line is edited, Ctrl-C is read as a key and sends no signal
   return self
 end
 
@@ -131,8 +131,8 @@ end
 
 function Editor:_edit(on) self._lib.el_set(self._el, UNBUFFERED, number(on and 1 or 0)) end
 
----Removes the character before the cursor, which a key of luasight has inserted into the line. libedit's own delete key does
----it, so that the screen is redrawn.
+---Removes the character before the cursor, which a key that luasight handles itself has inserted into the line. libedit's
+---delete key is sent to remove the character, so that libedit redraws the screen.
 function Editor:_take_out()
   self._lib.el_push(self._el, DELETE)
   self._lib.el_gets(self._el, self._count)
@@ -171,7 +171,7 @@ function Editor:read(prompt, complete)
   self:_edit(true)
   local how, result
   repeat
-    if self._lib.el_gets(self._el, self._count) == nil then -- the line was cleared, or the terminal is closed
+    if self._lib.el_gets(self._el, self._count) == nil then -- nil: the user cleared the line, or the terminal is closed
       how = system.has_hung_up(0) and "end" or nil
     else
       local text, before = self:_text()

@@ -1,14 +1,14 @@
---- An extent is the stack of all that is open of one kind (scopes, sessions, bodies of traces, modes of autograd), in the
---- order of opening. Each entry belongs to the coroutine in which it was opened: while that coroutine has yielded, other
---- code does not see the entry, and the entries of a coroutine that is never resumed are collected with it.
+--- An extent is a stack of the open things of one kind (scopes, sessions, bodies of traces, or modes of autograd), in the
+--- order of opening. Each entry of the stack belongs to the coroutine in which it was opened: while that coroutine has
+--- yielded, other code does not see the entry, and if the coroutine is never resumed, the entry is collected with it.
 ---
 --- The current entry for running code is the entry that its own coroutine opened last. Where this coroutine has no open
---- entry, it is the last entry of the coroutines that wait for it (those that resumed it, and the main program). The stack
---- itself refers to entries weakly: the function that opened an entry holds it.
+--- entry, the current entry is the last one of the coroutines that wait for this coroutine (those that resumed it, and the
+--- main program). The stack refers to its entries weakly: the function that opened an entry has to hold the entry.
 local running, status = coroutine.running, coroutine.status
 
----@class luasight.Extent
----@field shared boolean  whether entries belong to coroutines, so that `current` may change without an `open` or `close`
+---@class luasight.Extent  a stack of open entries, which belong to coroutines
+---@field shared boolean  whether a coroutine has open entries: the current entry may then change whenever a coroutine resumes
 local Extent = {}
 Extent.__index = Extent
 
@@ -23,11 +23,12 @@ local function thread()
   return not is_main and co or nil
 end
 
+---Opens an entry of the running coroutine.
 ---@param value any
 ---@return table entry  the open entry, for `close`; the stack refers to it weakly, so the caller has to hold it until then
 function Extent:open(value)
   local entries, entry = self._entries, { value = value, thread = thread() }
-  repeat -- a finalizer may open and close an entry at the same place meanwhile; then another place is taken
+  repeat -- repeated where a finalizer has opened or closed an entry meanwhile, so that the top is another
     local top = self._top
     while top > 0 and not entries[top] do top = top - 1 end
     top = top + 1
@@ -49,7 +50,7 @@ function Extent:close(entry)
   if top == 0 then self.shared = false end
 end
 
----Returns the value of the current entry of the stack, where coroutines have opened entries.
+---Returns what `Extent:current` returns, where coroutines have opened entries: the search has to look at the coroutines.
 local function search(self, field, wanted)
   local entries, me, waiting = self._entries, thread(), nil
   local shared = false
@@ -68,8 +69,8 @@ local function search(self, field, wanted)
   return waiting and waiting.value
 end
 
----Returns the value of the entry that is current for the running code, or nil where no entry is open. With `field`, only
----entries count whose value has `wanted` in the field of that name.
+---Returns the value of the entry that is current for the running code, or nil where no entry is open. With `field`, entries
+---are passed over unless their value has `wanted` in the field of that name.
 ---@param field string?
 ---@param wanted any
 ---@return any

@@ -1,5 +1,5 @@
---- Modules, functions and programs of the core: a forward is recorded as a function, and a program runs it. The collector
---- releases the objects that are made here.
+--- Modules, functions and programs of the core: a forward is recorded as a function, and a program runs the function. Lua's
+--- garbage collector releases the objects that are made here.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
@@ -20,9 +20,10 @@ function functions.new_module(class_name)
   return ffi.gc(out[0], C.ls_module_release)
 end
 
+---Sets a parameter or a buffer of a module of the core.
 ---@param module ffi.cdata*
 ---@param name string
----@param t ffi.cdata*  a parameter or a buffer
+---@param t ffi.cdata*
 function functions.set_tensor(module, name, t) binding.check(C.ls_module_set_tensor(module, name, t.v)) end
 
 ---@param module ffi.cdata*
@@ -49,7 +50,7 @@ end
 local stream_t = ffi.typeof "ls_value[?]"
 
 ---Makes the argument stream of a call whose arguments are all handles: the positional ones, then the keyword arguments, as
----pairs of a name and a handle. The caller has to hold the handles until the call.
+---pairs of a name and a handle. The caller has to keep the handles from being collected until the core has used the stream.
 ---@param positional ffi.cdata*[]
 ---@param named table[]
 ---@return ffi.cdata* stream, integer n
@@ -93,7 +94,7 @@ end
 ---@param f ffi.cdata*
 ---@param stream ffi.cdata*
 ---@param n integer
----@param copies boolean  whether the recording changes copies of the values only, because the function will run on them again
+---@param copies boolean  whether the recording computes with copies of the values, because the function will run on them later
 function functions.record_with_values(f, stream, n, copies)
   binding.check(C.ls_function_eager(f, stream, n, copies and 1 or 0))
 end
@@ -146,8 +147,8 @@ function functions.tap(f, name, value)
   return out
 end
 
----Records a computation for which there are two functions with the same inputs and result: a run calls `fused`, but `plain`
----where a trace reads or sets a point inside `plain`.
+---Records a computation for which there are two functions with the same inputs and result: a run calls `fused`, except where
+---a trace reads or sets a point inside `plain`; there the run calls `plain`.
 ---@param f ffi.cdata*
 ---@param plain ffi.cdata*
 ---@param fused ffi.cdata*
@@ -175,7 +176,7 @@ end
 ---@param program ffi.cdata*
 ---@param stream ffi.cdata*
 ---@param n integer
----@param autograd boolean  true: autograd is in the mode of the running coroutine; false: it is off
+---@param autograd boolean  true: autograd records if the running coroutine has it switched on; false: autograd is off
 ---@param _arguments any  refers to the handles in the stream, so that they are not collected before the call
 ---@return any
 function functions.run(program, stream, n, autograd, _arguments)

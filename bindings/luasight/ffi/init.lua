@@ -39,7 +39,7 @@ if ffi.string(C.ls_header_hash()) ~= header.hash then
 end
 C.ls_start(constants.LS_START_ALL)
 
----@class luasight.binding
+---@class luasight.binding  the C library and what all its users need
 ---@field C table            the loaded C library; functions are called as C.name(...) and not kept in local variables
 ---@field ffi table          LuaJIT's module ffi
 ---@field ref_t ffi.ctype*   the type of every handle
@@ -48,7 +48,7 @@ local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.her
 local ref_t = binding.ref_t
 local istype = ffi.istype
 local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
-local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle whose kind is below TENSOR holds no value
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle of a kind below LS_TENSOR owns nothing in the core
 
 ---Returns the number of handles that are alive in the core.
 ---@return integer
@@ -124,10 +124,11 @@ end
 -- ---- handles ---------------------------------------------------------------------------------------------------------
 
 local debt, limit = 0, 128 * 2 ^ 20
-local scopes, scoped = extent(), false -- lists of the handles made in each scope; whether any coroutine has an open scope
+local scopes, scoped = extent(), false -- `scopes`: lists of the handles made in each scope; `scoped`: whether one is open
 
----Counts the bytes behind new handles and runs the collector when they exceed a limit: the collector itself sees only the
----32 bytes of a handle. A negative number takes back bytes that were counted but are not new.
+---Counts the bytes of memory that new handles own, and runs Lua's garbage collector when these bytes exceed a limit, since
+---the collector itself knows only of the 32 bytes of a handle. A negative number takes back bytes that an earlier call
+---counted although they are no new memory.
 ---@param bytes number
 function binding.owe(bytes)
   debt = math.max(0, debt + bytes)
@@ -157,7 +158,7 @@ end
 ---@return boolean
 function binding.is_handle(v) return istype(ref_t, v) end
 
----Makes an empty handle (of kind LS_NONE), which C functions fill: its field `v` is their argument `out`.
+---Makes an empty handle (of kind LS_NONE) for a C function to fill: the caller passes its field `v` as the argument `out`.
 ---@return ffi.cdata*
 function binding.new_ref()
   local r = ref_t()
@@ -195,7 +196,7 @@ function binding.take(r)
   return binding.settle(r)
 end
 
----Returns the Lua value of an ls_value that the caller owns; the returned handle takes over the reference.
+---Returns the Lua value of an ls_value to which the caller owns a reference; a returned handle takes over this reference.
 ---@param value ffi.cdata*
 ---@return any
 function binding.wrap(value)
@@ -230,17 +231,18 @@ end
 ---Sets the metatable of handles; may be called once.
 ---@param meta table
 function binding.metatype(meta)
-  meta.__gc = binding.release -- a finalizer that runs later may still use this handle; it then finds the handle released
+  meta.__gc = binding.release -- `release` marks the handle as empty, since a later finalizer may still use the handle
   ffi.metatype(ref_t, meta)
 end
 
 -- ---- autograd --------------------------------------------------------------------------------------------------------
 
-local modes, outside = extent(), 1 -- the open modes of autograd; the mode where none is open
+local modes, outside = extent(), 1 -- `modes`: 1 (on) or 0 (off) as scripts switched autograd; `outside`: where no mode is open
 binding.modes = modes
 
----Sets autograd to the mode of the running coroutine. While `modes.shared`, it has to be called before each operation that
----autograd may record, because another coroutine may have run since.
+---Switches autograd on or off, as the running coroutine has it. While coroutines have modes of their own (`modes.shared`),
+---this function has to be called before each operation that autograd may record, because another coroutine may have run
+---since the last call.
 function modes.set()
   local on = modes:current()
   C.ls_grad_enable(on == nil and outside or on)

@@ -65,8 +65,8 @@ function nodes.value(node)
   return binding.settle(out)
 end
 
----Returns the value of a node whose trace has ended. A handle whose value is a tensor or a sequence becomes that value, so
----that it no longer holds the trace.
+---Returns the value of a node whose trace has ended. A handle whose value is a tensor or a sequence becomes a handle of that
+---value, and so no longer keeps the trace in memory.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.become_value(node)
@@ -86,8 +86,8 @@ end
 ---@return boolean
 function nodes.is_eager(node) return C.ls_node_is_eager(node.v) ~= 0 end
 
----Returns the value of a node in a forward that computes its values while it is recorded; the recorded function is then only
----valid for inputs that lead to this value.
+---Returns the value of a node in a forward that computes its values while it is recorded. The recorded function is then valid
+---only for inputs for which the node has the same value.
 ---@param node ffi.cdata*
 ---@return any
 function nodes.demand(node)
@@ -96,7 +96,7 @@ function nodes.demand(node)
   return binding.settle(out)
 end
 
----Returns the sizes of the value of a forward's node, as a node.
+---Returns a node for the sizes of the value that `node`, a node of a forward that is being recorded, will have in a run.
 ---@param node ffi.cdata*
 ---@return ffi.cdata*
 function nodes.shape(node)
@@ -111,7 +111,7 @@ end
 ---@param node ffi.cdata*
 function nodes.save(node) binding.check(C.ls_trace_save(node.v)) end
 
----Returns whether a saved node has a value.
+---Returns whether a saved node has a value; a node that the run did not reach has none.
 ---@param node ffi.cdata*
 ---@return boolean
 function nodes.is_set(node) return C.ls_node_is_set(node.v) ~= 0 end

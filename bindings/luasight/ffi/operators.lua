@@ -2,7 +2,7 @@
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
-local take, give = binding.stream.take, binding.stream.put_back
+local take, put_back = binding.stream.take, binding.stream.put_back
 local settle, take_one, site = binding.settle, binding.take, binding.site
 local ref_t = binding.ref_t
 
@@ -45,42 +45,43 @@ end
 
 -- ---- calling operators -----------------------------------------------------------------------------------------------
 
----Returns the results of a call as Lua values. All results become handles first, since making a Lua value of a handle may
----run the collector.
+---Returns the `n` results of a call as Lua values. All results are copied from the encoder `e` into handles first: making a
+---Lua value of a handle may run the collector, whose finalizers may use the encoder for other calls.
 local function take_all(e, n)
   local taken = {}
   for i = 1, n do
     taken[i] = binding.new_ref()
     taken[i].v = e.results[i - 1]
   end
-  give(e)
+  put_back(e)
   for i = 1, n do taken[i] = settle(taken[i]) end
   return unpack(taken, 1, n)
 end
 
----Returns the results of a call, and frees the encoder `e`, which had its arguments and results, for the next call.
+---Returns the results of a call as Lua values, and frees the encoder `e`, whose arrays have the call's arguments and results,
+---for the next call.
 local function results_of(e)
   local n = e.count[0]
   if n == 1 then
     local r = ref_t(e.handles[0])
-    give(e)
+    put_back(e)
     return take_one(r)
   end
-  if n == 0 then return give(e) end
+  if n == 0 then return put_back(e) end
   return take_all(e, n)
 end
 
----Raises the error of a failed call of an operator. Before that, an operator that lacked memory and has changed nothing is
----called once more after unused memory was freed.
+---Raises the error of a failed call of an operator. Where the operator lacked memory and has changed no tensor, first frees
+---unused memory and calls the operator once more; if this call succeeds, its results are returned and no error is raised.
 local function failed(e, status, op, ...)
-  give(e)
+  put_back(e)
   if C.ls_error_again() ~= 0 then
     binding.free_memory()
     local again = take()
     local stream, n, has_node = again.encode_args(...)
     status = C.ls_op_call(op, stream, n, has_node and site() or 0, again.results, again.count)
     if status == 0 then return results_of(again) end
-    give(again)
+    put_back(again)
   end
   binding.check(status)
 end
@@ -120,11 +121,11 @@ function operators.call_view(op, ...)
   local stream, n = e.encode_args(...)
   local status = C.ls_op_call(op, stream, n, 0, e.results, e.count)
   if status ~= 0 then
-    give(e)
+    put_back(e)
     binding.check(status)
   end
   out.v = e.results[0]
-  give(e)
+  put_back(e)
   return out
 end
 

@@ -4,7 +4,7 @@ local constants = require "luasight.ffi.constants"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t, site = binding.ref_t, binding.site
-local take, give = binding.stream.take, binding.stream.put_back
+local take, put_back = binding.stream.take, binding.stream.put_back
 local OPEN, TUPLE, LIST, STRUCT = constants.LS_OPEN, constants.LS_TUPLE, constants.LS_LIST, constants.LS_STRUCT
 local NODE = constants.LS_NODE
 
@@ -57,7 +57,7 @@ function sequences.tuple(...)
   local out, e = binding.new_ref(), take()
   local scratch, n, has_node = e.encode_sequence(TUPLE, ...)
   local status = C.ls_seq_build(scratch, n, has_node and site() or 0, out.v)
-  give(e)
+  put_back(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end
@@ -71,7 +71,7 @@ function sequences.struct(pairs_in_order)
   local n = e.put_item(0, OPEN, STRUCT, #pairs_in_order)
   for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
   local status = C.ls_seq_build(e.scratch(), n, e.has_node() and site() or 0, out.v)
-  give(e)
+  put_back(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end
@@ -83,27 +83,27 @@ function sequences.list(...)
   local out, e = binding.new_ref(), take()
   local scratch, n, has_node = e.encode_sequence(LIST, ...)
   local status = C.ls_seq_build(scratch, n, has_node and site() or 0, out.v)
-  give(e)
+  put_back(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end
 
----Makes a list of the `n` sizes in an array of int64.
----@param sizes ffi.cdata*
----@param n integer
+---Makes a list of the sizes that a description of a tensor holds.
+---@param described ffi.cdata*  an ls_tensor_info or an ls_weights_entry
 ---@return ffi.cdata*
-function sequences.of_sizes(sizes, n)
+function sequences.of_sizes(described)
   local out, e = binding.new_ref(), take()
+  local n = described.dims
   local count = e.put_item(0, OPEN, LIST, n)
-  for i = 0, n - 1 do count = e.put(count, tonumber(sizes[i])) end
+  for i = 0, n - 1 do count = e.put(count, tonumber(described.shape[i])) end
   binding.check(C.ls_value_build(e.scratch(), count, out.v))
-  give(e)
+  put_back(e)
   return out
 end
 
 -- ---- indices ---------------------------------------------------------------------------------------------------------
 
----Returns v[...] for the index whose `n` items the encoder `e` has; frees the encoder for the next call.
+---Returns v[...] for the index whose `n` items are in the stream of the encoder `e`; frees the encoder for the next call.
 ---@param v ffi.cdata*  a tensor, a sequence or a node
 ---@param e luasight.Encoder
 ---@param n integer
@@ -112,16 +112,16 @@ end
 function sequences.get_item(v, e, n, _key)
   local status = C.ls_getitem(v.v, e.scratch(), n, (e.has_node() or v._kind == NODE) and site() or 0, e.results)
   if status ~= 0 then
-    give(e)
+    put_back(e)
     binding.check(status)
   end
   local r = ref_t(e.handles[0])
-  give(e)
+  put_back(e)
   return binding.take(r)
 end
 
----Assigns v[...] = value: the encoder has the `n` items of the index, followed by the value. `_key` and `_value` are
----parameters only so that the handles in them are not collected before the call.
+---Assigns v[...] = value, where the stream of the encoder `e` has the `n` items of the index, followed by the value. `_key`
+---and `_value` are parameters only so that the handles in them are not collected before the call.
 ---@param v ffi.cdata*
 ---@param e luasight.Encoder
 ---@param n integer
@@ -130,7 +130,7 @@ end
 function sequences.set_item(v, e, n, _key, _value)
   local has_node = e.has_node() or v._kind == NODE
   local status = C.ls_setitem(v.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
-  give(e)
+  put_back(e)
   if status ~= 0 then binding.check(status) end
 end
 
@@ -142,7 +142,7 @@ function sequences.get_field(v, name)
   local out, e = binding.new_ref(), take()
   local scratch, n = e.encode_one(name)
   local status = C.ls_getitem(v.v, scratch, n, v._kind == NODE and site() or 0, out.v)
-  give(e)
+  put_back(e)
   if status ~= 0 then binding.check(status) end
   return binding.settle(out)
 end

@@ -1,4 +1,5 @@
---- Sites: numbers for positions in scripts such as "examples/x.lua:14", which nodes and errors of the core carry.
+--- Sites: numbers for lines of scripts, such as "examples/x.lua:14". Nodes and errors of the core keep the site of the line
+--- that recorded the node or led to the error.
 ---
 --- A site is file number * 2^32 + line. Its line is the first line up the call stack that is not in a file of luasight
 --- itself.
@@ -55,8 +56,8 @@ local function find(lowest)
   return 0
 end
 
----The function at which the search for a node's site ends, while a forward is recorded for later use: the script line that
----happened to start the recording is not the position of its nodes.
+---The function of luasight that records a forward for later use. The search for the site of a node ends at this function: the
+---script line that happened to start the recording has not written the nodes of the forward.
 ---@type function?
 site.lowest = nil
 

@@ -7,7 +7,7 @@
 ---     local values, n, has_node = e.encode_args(...)
 ---     C.ls_op_call(op, values, n, site, e.results, e.count)
 ---     ... handles of e.results
----     give(e)
+---     put_back(e)
 ---
 --- A finalizer may run at any moment in between, even from compiled code, and may call operators itself: it takes another
 --- encoder. An encoder that is not returned because of an error is replaced when the next one is taken. The collector does

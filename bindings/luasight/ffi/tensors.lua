@@ -24,7 +24,7 @@ local function ask(t, read, argument)
   return answer
 end
 
-local function read_shape(info) return sequences.of_sizes(info.shape, info.dims) end
+local read_shape = sequences.of_sizes
 local function read_sizes(info)
   local sizes = {}
   for i = 0, info.dims - 1 do sizes[i + 1] = tonumber(info.shape[i]) end
@@ -69,12 +69,14 @@ function tensors.size(t, axis) return ask(t, read_size, axis) end
 ---@return integer
 function tensors.dims(t) return ask(t, read_dims) end
 
+---Returns the dtype of a tensor, such as "float32".
 ---@param t ffi.cdata*
----@return string  # such as "float32"
+---@return string
 function tensors.dtype(t) return ask(t, read_dtype) end
 
+---Returns the device on which a tensor is, such as "cpu".
 ---@param t ffi.cdata*
----@return string  # such as "cpu"
+---@return string
 function tensors.device(t) return ask(t, read_device) end
 
 ---Returns the number of elements of a tensor.
@@ -149,7 +151,7 @@ function tensors.is_readable(dtype) return pointers[dtype] ~= nil end
 
 ---@class luasight.Strided  the layout of a tensor in memory
 ---@field shape integer[]
----@field strides integer[]
+---@field strides integer[]  for each axis, how many elements lie between two neighbours on the axis
 ---@field elements integer
 ---@field dtype string
 ---@field device string
@@ -224,7 +226,7 @@ local readers = {
 ---@return fun(pointer: ffi.cdata*, place: integer): any
 function tensors.reader(dtype) return readers[dtype] or read_plain end
 
----Returns a pointer to a tensor's numbers that keeps the tensor alive; other pointers computed from it do not.
+---Returns a pointer to a tensor's numbers that keeps the tensor alive; pointers computed from this pointer do not.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
@@ -266,7 +268,7 @@ local storage = {
 ---@return ffi.cdata*
 function tensors.int64_array(n) return int64_array_t(math.max(n, 1)) end
 
----Makes a tensor from a flat list of its numbers, in which the index of the last axis changes first.
+---Makes a tensor from a flat list of its numbers, in which the index along the last axis changes fastest.
 ---@param numbers any[]
 ---@param from "float64"|"int64"|"bool"  the type of the numbers in the list
 ---@param shape integer[]
@@ -319,8 +321,9 @@ function tensors.grad(t)
   return binding.settle(out)
 end
 
+---Sets the gradient of a tensor.
 ---@param t ffi.cdata*
----@param grad ffi.cdata*?  the gradient; nil removes it
+---@param grad ffi.cdata*?  the gradient; nil removes the present one
 function tensors.set_grad(t, grad)
   local given = grad or binding.new_ref()
   binding.check(C.ls_tensor_set_grad(t.v, given.v))

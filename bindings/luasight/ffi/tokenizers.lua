@@ -5,7 +5,7 @@ local constants = require "luasight.ffi.constants"
 local C, ffi = binding.C, binding.ffi
 
 local tokenizers = {
-  ---Which of the two texts of a pair is cut where both together have more tokens than the limit.
+  ---The ways to shorten a pair of texts that together have more tokens than the limit: the longer text or only one is cut.
   cuts = { longest_first = constants.LS_CUT_LONGEST, only_first = constants.LS_CUT_FIRST,
     only_second = constants.LS_CUT_SECOND },
 }

@@ -9,13 +9,14 @@ local check, new_ref, site, stream = binding.check, binding.new_ref, binding.sit
 local NONE, TUPLE, NODE = constants.LS_EVENT_NONE, constants.LS_TUPLE, constants.LS_NODE
 
 local traces = {
-  ---The events with which a running trace asks for something from the script; and the kinds of invokes.
+  ---PASS, STEP and HOST are the events at which a run pauses and asks Lua to act. WHOLE, ROWS and ALL are
+  ---the kinds of invokes: with a pass of its own, with some rows of a pass, or with no input and all rows of a pass.
   PASS = constants.LS_EVENT_PASS, STEP = constants.LS_EVENT_STEP, HOST = constants.LS_EVENT_HOST,
   WHOLE = constants.LS_INVOKE_WHOLE, ROWS = constants.LS_INVOKE_ROWS, ALL = constants.LS_INVOKE_ALL,
 }
 
--- Cells for results of C functions. Each is taken for one call, so that a finalizer that opens a trace meanwhile uses
--- another.
+-- Memory into which C functions write results, kept from call to call. The variable of such memory is nil while a call uses
+-- the memory, so that a finalizer that opens a trace meanwhile makes other memory.
 local trace_t, index_t, event_t = ffi.typeof "ls_trace *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
 local trace_out, index_out, idle_event = trace_t(), index_t(), event_t()
 
@@ -47,7 +48,7 @@ function traces.release(t)
   C.ls_trace_release(ffi.gc(t, nil))
 end
 
----Returns whether a trace is still being recorded; a trace that failed is not, even while something holds it.
+---Returns whether a trace is still being recorded; a trace that ended with an error is not, although handles may refer to it.
 ---@param t ffi.cdata*
 ---@return boolean
 function traces.is_open(t)
@@ -206,7 +207,7 @@ function traces.program_of(t, node) return C.ls_trace_program(t, node) end
 ---closes it.
 ---@param t ffi.cdata*
 ---@param node ffi.cdata*?
----@param act table<integer, fun(extra: any, pass: integer, step: integer, value: any, node: integer)>  by event
+---@param act table<integer, fun(extra: any, pass: integer, step: integer, value: any, node: integer)>  handlers by event
 ---@param extra any  the first argument of the functions in `act`
 ---@param last integer?  a kind of event: this function returns after the first event of this kind
 function traces.run(t, node, act, extra, last)

@@ -37,11 +37,11 @@ end
 local entry_t = ffi.typeof "ls_weights_entry"
 
 ---@class luasight.WeightsEntry  what a file says about a tensor
----@field number integer
+---@field number integer   the tensor's number in the file, from 0
 ---@field name string
 ---@field dtype string
 ---@field shape integer[]
----@field bytes integer
+---@field bytes integer    how many bytes the tensor's numbers take
 
 ---Returns what the file says about tensor number i.
 ---@param file ffi.cdata*
@@ -76,7 +76,7 @@ function weights.forget(file, i) C.ls_weights_forget(file, i) end
 ---@return string
 function weights.metadata(file) return ffi.string(C.ls_weights_metadata(file)) end
 
----@class luasight.ContentVisitor  functions that convert the content of a file; elements before the list or dict around them
+---@class luasight.ContentVisitor  functions that convert the content of a file, the elements of a list before the list itself
 ---@field tensor fun(number: integer): any       gets the number of a tensor, for `weights.tensor`
 ---@field list fun(elements: any[], n: integer): any
 ---@field dict fun(keys_and_values: any[], n: integer): any  gets keys and values by turns; `n` counts both

@@ -2,7 +2,7 @@
 local constants = require "luasight.ffi.constants"
 local site = require "luasight.ffi.site"
 
----@class luasight.Error
+---@class luasight.Error  an error that luasight raises
 ---@field code string      the kind of the error: "name", "index", "shape", ...; see `codes`
 ---@field message string   one line of text
 ---@field point string?    the point of the model, such as "transformer.h.3.output"

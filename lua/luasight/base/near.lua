@@ -1,7 +1,8 @@
 --- Finds for a name that does not exist the names that are most similar to it, for the texts of errors.
 local near = {}
 
----Returns the edit distance of two names (a swap of neighbours counts as one edit), or a number above `limit`.
+---Returns the edit distance of two names (a swap of neighbours counts as one edit), or any number above `limit` where the
+---distance is above `limit`.
 local function distance(a, b, limit)
   if math.abs(#a - #b) > limit then return limit + 1 end
   local before, last, row = {}, {}, {}

@@ -2,7 +2,7 @@
 ---
 ---     for i, prompt in ls.progress(prompts) do ... end     over a list
 ---     for i in ls.progress(1000) do ... end                from 1 to 1000
----     for name, t in ls.progress(pairs(state)) do ... end  over any iterator; { total = n } may follow an iterator alone
+---     for name, t in ls.progress(pairs(state)) do ... end  over any iterator; options may follow it: f, { total = n }
 ---
 --- `ls.progress.enabled = false` or the environment variable LUASIGHT_PROGRESS=0 turn the bars off.
 local failure = require "luasight.base.error"
@@ -11,7 +11,7 @@ local system = require "luasight.ffi.system"
 
 local WIDTH, EVERY = 30, 0.1 -- the columns of the bar; the seconds between two redraws
 
----@class luasight.ProgressOptions
+---@class luasight.ProgressOptions  the options of a progress bar
 ---@field total integer?  the number of steps, where it is known
 ---@field done integer?   the number of steps that an earlier run has done (0)
 ---@field label string?   a text that says what is being done
@@ -23,7 +23,7 @@ local WIDTH, EVERY = 30, 0.1 -- the columns of the bar; the seconds between two 
 local Bar = {}
 Bar.__index = Bar
 
----@class luasight.Progress
+---@class luasight.Progress  makes progress bars; calling it wraps a loop
 ---@field enabled boolean  whether bars are shown
 ---@overload fun(over: any, ...): fun(): any
 local progress = { enabled = os.getenv "LUASIGHT_PROGRESS" ~= "0" }
@@ -121,7 +121,7 @@ function progress.new(options)
     _after = options.after or 0, _start = system.now(), _live = system.is_terminal(2) }, Bar)
 end
 
----Ends the line of the bar that is on the screen, where the loop of this bar was left early.
+---Ends the line of the bar that is on the screen, if there is one: the loop of this bar may have been left before its end.
 function progress.leave()
   if not current then return end
   current = nil
@@ -131,7 +131,8 @@ end
 
 -- ---- loops -------------------------------------------------------------------------------------------------------------
 
----Wraps an iterator: a step counts as done when the loop asks for the next one.
+---Returns an iterator over the values of the iterator `f`. When a loop asks for the next values, the bar counts one more step
+---as done.
 local function around(bar, f, state, control)
   local begun = false
   local function hand_on(first, ...)

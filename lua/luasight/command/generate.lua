@@ -40,13 +40,13 @@ local function settings_of(options)
   return settings
 end
 
--- Calls `f`, and turns its error about a wrong argument into an error about the command's options, in their spelling.
+-- Calls `f`, and turns its error about a wrong argument into an error that names the command's options.
 local function checked(f, ...)
   local function hand_on(ok, ...)
     if ok then return ... end
     local e = ...
     if failure.is(e) and e.code == "argument" then
-      local text = failure.line(e):gsub("^a generation: ", "") -- the command names itself
+      local text = failure.line(e):gsub("^a generation: ", "") -- the name of the command is put there instead
       usage.fail("generate: " .. usage.translate(generate, text))
     end
     error(e, 0)

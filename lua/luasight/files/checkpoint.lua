@@ -11,8 +11,8 @@ local checkpoint = {}
 local quoted = safetensors.quoted
 checkpoint.null = cjson.null
 
----The names of weight files, the preferred name first. A name with `index_suffix` is that of a file which says in which of
----several files each tensor is.
+---The names of weight files, the preferred name first. A name followed by `index_suffix` is the name of an index: a JSON file
+---that says in which of several files each tensor is.
 checkpoint.weights = { "model.safetensors", "pytorch_model.bin" }
 checkpoint.index_suffix = ".index.json"
 
@@ -57,7 +57,7 @@ function checkpoint.text(path)
   return text
 end
 
----Reads a JSON file that holds an object; null stays `checkpoint.null`.
+---Returns the object that a JSON file holds, as a table; the JSON value null becomes `checkpoint.null`.
 ---@param path string
 ---@return table
 function checkpoint.object(path)
@@ -119,7 +119,7 @@ end
 
 -- ---- weights --------------------------------------------------------------------------------------------------------
 
----@class luasight.Checkpoint
+---@class luasight.Checkpoint  the weights in a folder
 ---@field folder string
 ---@field private _where table<string, string>                      by the name of a tensor, the name of its file
 ---@field private _files table<string, luasight.safetensors.File>   the files opened so far, by their names
@@ -170,7 +170,7 @@ function Checkpoint:has(name) return self._where[name] ~= nil end
 ---@return luasight.Tensor
 function Checkpoint:get(name) return (locate(self, name):get(name)) end
 
----Returns what a file of the checkpoint says about the tensor called `name`.
+---Returns what a file of the checkpoint says about the tensor called `name`: its number, name, dtype, shape and bytes.
 ---@param name string
 ---@return luasight.WeightsEntry
 function Checkpoint:describe(name) return (locate(self, name):_entry(name)) end

@@ -16,9 +16,9 @@ local safetensors = {}
 local quoted = failure.quoted
 safetensors.quoted = quoted
 
----@class luasight.safetensors.File
+---@class luasight.safetensors.File  an open file of tensors
 ---@field path string
----@field private _core ffi.cdata*?  nil once the file is released
+---@field private _core ffi.cdata*?  the file in the core; nil once the file is released
 ---@field private _entries table<string, luasight.WeightsEntry>  the entries by name, of the tensors that were asked for
 local File = {}
 File.__index = File
@@ -28,7 +28,7 @@ local function core_of(file)
   return file._core
 end
 
--- Returns what the file says about tensor number i, and keeps it for later questions about the tensor.
+-- Returns what the file says about tensor number i, and keeps this table for later questions about the tensor.
 local function entry_at(file, i)
   local entry = weights.describe(file._core, i)
   file._entries[entry.name] = entry
@@ -42,7 +42,8 @@ local function entry_of(file, name)
   return i and entry_at(file, i)
 end
 
----Returns what the file says about the tensor called `name`; raises an error with the nearest names where there is none.
+---Returns what the file says about the tensor called `name`; where the file has no such tensor, raises an error with the
+---nearest names.
 ---@param name string
 ---@return luasight.WeightsEntry
 function File:_entry(name)

@@ -43,12 +43,12 @@ local function tokenizer_source(given, folder)
     loaded = loaded or require "luasight.text.tokenizer".Tokenizer(from)
     return loaded
   end
-  if given then load() end -- at once, so that errors are not raised later
+  if given then load() end -- the tokenizer that the user named is loaded at once, so that a wrong name raises an error here
   return load, given ~= nil or require "luasight.text.tokenizer.files".exists(from)
 end
 
----Returns the id of the token that fills short rows: the first of the tokenizer's pad token and end-of-text token, and the
----configuration's, that is in the vocabulary; else 0.
+---Returns the id of the token that fills short rows: that of the tokenizer's pad token, else its end-of-text token, else of the
+---configuration's pad or end-of-text token. Ids outside of the vocabulary are skipped; where no id is left, returns 0.
 local function pad_of(tokenizer, config, vocabulary)
   local candidates = {}
   for _, source in ipairs { type(tokenizer) == "function" and {} or tokenizer or {}, config } do
@@ -126,8 +126,8 @@ local function reader_of(net, tokenizer, has_tokenizer, folder)
   }
 end
 
----Returns a model's network, and for a model of files also its folder, and a function that frees the memory of a parameter's
----numbers in the mapped file.
+---Returns a model's network. For a model that is loaded from files, returns also its folder, and a function that frees the
+---memory of a parameter's numbers in the mapped file.
 local function network_of(source, options)
   if type(source) == "string" then
     local folder = require("luasight.lm.hub").locate(source, { model = true, weights = options.device ~= "meta",

@@ -158,7 +158,7 @@ local function fill(net, folder, architecture, device, dtype)
         found[base], found[parameter] = found[base] or found[parameter], nil
         tied[parameter] = base
       else
-        net.config.tie_word_embeddings = false -- the file has two tensors, which become two parameters
+        net.config.tie_word_embeddings = false -- the file has different numbers for the two parameters
       end
     end
   end

@@ -34,7 +34,8 @@ for _, known in ipairs { prompt.invoke_options, prompt.options } do
   for name, kind in pairs(tokenizer_options) do known[name] = kind end
 end
 
----Returns the options for the tokenizer among the options of a trace or an invoke and those in its option invoker_args.
+---Returns the tokenizer's options for a trace or an invoke: those in the option invoker_args, and those that `options` has
+---itself, which take precedence.
 local function options_for(options, reader)
   if next(options) == nil then return options end
   local out, inner = {}, options.invoker_args
@@ -125,7 +126,7 @@ local integer = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 =
 
 ---Returns a tensor of token ids, [B, T] or [T], as an int64 tensor [B, T].
 local function from_tensor(t, options)
-  t = t.value -- `t` may be a value that an earlier trace saved
+  t = t.value -- the tensor itself, also where an earlier trace saved `t`
   if not integer[t.dtype] then
     binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
   end

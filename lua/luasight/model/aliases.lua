@@ -52,6 +52,7 @@ function aliases.walk(handle, path)
   return at, step
 end
 
+---Appends the names of a module's aliases to a list.
 ---@param module table
 ---@param list string[]  the list to which the aliases are appended, without those that are also names of children
 ---@param kind "module"|"value"|nil  append only aliases for modules, or only those for values

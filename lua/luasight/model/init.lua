@@ -24,7 +24,7 @@ local find_module = place_of.find_module
 -- ---- methods of the whole model ----------------------------------------------------------------------------------------
 
 local root_methods = handle.root_methods
-local copy_of -- the function is defined below, with those that make models
+local copy_of -- the function is defined below, beside other functions that make models
 
 ---Runs, without a body, a model that has stored edits: the run is a trace, in which the edits act.
 local function run_edited(network, ...)
@@ -97,7 +97,7 @@ function root_methods:trace(...)
   return trace.run(tracer, call.body)
 end
 
--- Returns, of the options of a generation, those that say how a prompt becomes tokens.
+-- Returns those options of a generation that say how a prompt becomes tokens.
 local function prompt_options(options)
   return { truncation = options.truncation, add_special_tokens = options.add_special_tokens,
     invoker_args = options.invoker_args }
@@ -186,8 +186,8 @@ function root_methods:tracer(...)
   return trace.leave_open(open(network, call.input, call.options))
 end
 
----Stores edits that act at every call and in every later trace, in the order in which they were made. With { inplace = true
----} they become part of this model, else of the new handle that is returned; both share the weights.
+---Stores edits that act at every call and in every later trace, in the order in which they were made. They become part of the
+---new handle that is returned, which shares the weights, or of this handle itself with { inplace = true }.
 ---@param ... any  options?, body
 ---@return luasight.Model
 ---@overload fun(self: luasight.Model, body: fun(tracer: luasight.Tracer)): luasight.Model

@@ -16,8 +16,8 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field prepare fun(input: any, options: table): ...  returns the arguments of the root module for an input
 ---@field options table<string, boolean>         the options of trace
 ---@field invoke_options table<string, boolean>  the options of an invoke
----@field merge fun(members: luasight.Input[]): table  joins the inputs of several invokes to the arguments of one call
----@field generation? fun(options: table): luasight.GenerationSettings
+---@field merge fun(members: luasight.Input[]): table  joins the inputs of several invokes into the arguments of one call
+---@field generation? fun(options: table): luasight.GenerationSettings  makes settings from options
 ---@field edits luasight.Edit[]  the stored edits, which are part of every run
 ---@field example fun(rows: integer?, length: integer?): ...  returns arguments of a call, for finding the model's points
 ---@field makes_examples boolean?  whether the model can run on the arguments that `example` returns

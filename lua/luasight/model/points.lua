@@ -130,6 +130,7 @@ local function measure(network, handle, module, ...)
   return found
 end
 
+---Returns the list of a module's points with their shapes.
 ---@param network luasight.Network
 ---@param handle userdata  the handle of the module
 ---@param module table

@@ -1,5 +1,6 @@
---- Additional names for the modules of a model: ls.Model(net, { rename = { layer1 = "embed", ["transformer.h"] = "layers" }
---- }).
+--- Additional names for the modules of a model:
+---
+---     ls.Model(net, { rename = { layer1 = "embed", ["transformer.h"] = "layers" } })
 ---
 --- A key that is the path of a module gives that module a new name below the root of the model. Any other key is the name
 --- of modules anywhere in the model: each of them gets the new name beside its own. A list gives several new names.
@@ -39,6 +40,7 @@ end
 
 local function parts(path) return path:match "^(.-)%.?([^.]+)$" end
 
+---Checks the additional names that a script gives to modules, and returns for each name the module that it is for.
 ---@param module table  the root nn.Module
 ---@param names table<string, string|string[]>
 ---@param is_word fun(name: string): boolean  returns whether every module has a method or field of this name

@@ -42,7 +42,8 @@ end
 
 local write = { float = text.float, int = text.value, name = text.value }
 
----@param name string
+---Defines the class of modules of one activation function.
+---@param name string  the name of the class, such as "GELU"
 ---@param settings { name: string, kind: "float"|"int"|"name", default: any, choices: table? }[]
 ---@param forward fun(self: luasight.nn.Module, x: any): any
 local function define(name, settings, forward)
@@ -98,7 +99,7 @@ define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim
 local PReLU = module.class "PReLU"
 activation.PReLU = PReLU
 
----@param num_parameters integer?  1 (the default), or the size of axis 1 of the input for a weight of each channel
+---@param num_parameters integer?  the number of weights: 1 (the default), or one for each channel (axis 1 of the input)
 ---@param given? { init: number?, dtype: string?, device: string? }
 function PReLU:init(num_parameters, given)
   given = options.read("nn.PReLU", given, { init = "number", dtype = "string", device = "string" })

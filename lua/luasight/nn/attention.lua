@@ -51,7 +51,7 @@ function attention.scaled_dot_product_attention(q, k, v, given)
   end
   local function plain(a, b, c, mask) return stepwise(a, b, c, mask, record.tap) end
   local function fused(a, b, c, mask)
-    if o.softcap then return stepwise(a, b, c, mask, untapped) end -- no fused kernel has a soft cap
+    if o.softcap then return stepwise(a, b, c, mask, untapped) end -- no fused kernel supports a soft cap
     b, c = shared(b), shared(c)
     local named = { attn_mask = mask, is_causal = o.is_causal or false, scale = o.scale, dropout_p = o.dropout }
     if not o.upcast then return torch.scaled_dot_product_attention(a, b, c, named) end

@@ -126,7 +126,8 @@ end
 
 -- ---- ModuleDict ------------------------------------------------------------------------------------------------------
 
----Modules by name. A list of pairs keeps its order; a table whose keys are names is sorted by name.
+---A container of modules by name. The modules stay in the order of a list of pairs, { { "a", m }, ... }; those of a table
+---whose keys are names, { a = m, ... }, are sorted by name.
 ---@class luasight.nn.ModuleDict: luasight.nn.Module
 local ModuleDict = module.class "ModuleDict"
 container.ModuleDict = ModuleDict

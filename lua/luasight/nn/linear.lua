@@ -75,14 +75,14 @@ end
 
 function Conv1D:extra_repr() return ("nf=%d, nx=%d"):format(self.nf, self.nx) end
 
--- The bias is added in place, since nothing else refers to the product.
+-- Computes x W + b. The bias is added to the product in place, which is safe since nothing else refers to the product.
 ---@param x any  [..., nx]
 ---@return any  # [..., nf]
 function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) end
 
 -- ---- Embedding -------------------------------------------------------------------------------------------------------
 
----Returns for each id the row of the weight with this number.
+---A table of vectors: the output has, for each id in the input, the row of `weight` with this number.
 ---@class luasight.nn.Embedding: luasight.nn.Module
 ---@field weight ffi.cdata*  [num_embeddings, embedding_dim]
 local Embedding = module.class "Embedding"

@@ -1,4 +1,4 @@
---- Methods that every module has: for its tree, its training mode, its dtype and device, and its state.
+--- Methods that every module has: for the modules below it, its training mode, its dtype and device, and its state.
 local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local near = require "luasight.base.near"

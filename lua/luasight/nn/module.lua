@@ -6,8 +6,8 @@
 ---     function MLP:forward(x) return self.fc(x):relu() end
 ---     local net = MLP(8)
 ---
---- All fields of an object are kept in its table `_values`, so that each assignment calls `__newindex`, which tells the
---- recorder of the change.
+--- All fields of an object are kept in its table `_values`, so that each assignment calls `__newindex`, which marks earlier
+--- recordings of the module's forward as outdated.
 local binding = require "luasight.ffi"
 local parameter = require "luasight.nn.parameter"
 local record = require "luasight.nn.record"

@@ -14,7 +14,7 @@ local function op(name, ...) return operators.call(operators.get(name), ...) end
 ---@class luasight.Optimizer
 ---@field lr number  the learning rate, which may be set at any time
 ---@field params ffi.cdata*[]
----@field buffers table<string, table<integer, ffi.cdata*>>  tensors of state by name, then by the parameter's position
+---@field buffers table<string, table<integer, ffi.cdata*>>  state such as the momentum: by name, then by parameter's position
 ---@field steps table<integer, integer>  how often each parameter has been updated
 
 local function read_options(name, given, defaults)
@@ -47,8 +47,8 @@ function methods:zero_grad()
   for _, p in ipairs(self.params) do p.grad = nil end
 end
 
----Returns the parameters that have a gradient in groups that have made the same number of steps; each group has lists of
----positions, parameters and gradients.
+---Returns the parameters that have a gradient, in groups: the parameters of one group have been updated equally often. Each
+---group has lists of its parameters, their positions and their gradients.
 local function groups(self)
   local by_step, order = {}, {}
   for i, p in ipairs(self.params) do
@@ -149,7 +149,8 @@ local SGD = class("SGD", { lr = 1e-3, momentum = 0, weight_decay = 0, nesterov =
 ---@return luasight.Optimizer
 function optim.SGD(params, options) return new(SGD, params, options) end
 
--- All parameters of a group have made the same number of steps: at step 0 all their momentum buffers are new, and later none.
+-- Adds the gradients to the momentum of a group's parameters; returns what the learning rate is multiplied with. The group's
+-- parameters have been updated equally often, so either all or none are new; the gradient becomes a new parameter's momentum.
 local function momentum(self, group, grads)
   local name = "momentum_buffer"
   if group.step == 0 then
@@ -239,7 +240,7 @@ function optim.cosine(optimizer, options)
   return self
 end
 
----Scales all gradients by one factor where their total norm is above `max`; returns the norm before that.
+---Scales all gradients by one factor where their total norm is above `max`; returns the norm that they had before.
 ---@param params ffi.cdata*[]
 ---@param max number
 ---@return number

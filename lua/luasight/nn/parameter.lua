@@ -35,7 +35,7 @@ local function alias(name, t)
     binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
   end
   local other = t:detach()
-  binding.owe(-tensors.bytes(other)) -- since no new memory is used
+  binding.owe(-tensors.bytes(other)) -- `other` uses no new memory: its bytes, which were counted, are taken back
   return other
 end
 

@@ -16,20 +16,20 @@ local is_handle = binding.is_handle
 
 local record = {}
 
-local structure = 0 -- a counter that grows when a recorded module changes its fields: all earlier recordings are then stale
+local structure = 0 -- a counter that grows when a recorded module changes its fields: earlier recordings are no longer used
 local modes = 0     -- a counter that grows with each train() and eval()
 
----Runs the model of a trace up to the point at which a value exists; set by trace/init.lua.
+---Runs the model of an open trace until the value of the node `v` exists; lua/luasight/trace/init.lua sets this function.
 ---@type fun(v: ffi.cdata*)
 record.demand = nil
 
----Marks all recordings as stale, because a field, parameter or child of a recorded module has changed.
+---Makes calls ignore all earlier recordings, because a field, parameter or child of the recorded module `module` has changed.
 ---@param module table
 function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end
 end
 
----Takes note that the training mode of some module has changed, so that other recordings are used from now on.
+---Tells this file that some module's training mode has changed; each module's next call looks up its modes again.
 function record.mode_changed() modes = modes + 1 end
 
 ---Returns a number that grows with every change of a module that can make programs recorded earlier wrong.
@@ -38,11 +38,11 @@ function record.version() return structure * 65536 + modes end
 
 -- ---- the tree of modules in the core ---------------------------------------------------------------------------------
 
----@class luasight.record
+---@class luasight.record  what is kept with a module
 ---@field core ffi.cdata*  the module in the core
 ---@field dynamic boolean   whether the module or one below it branches on numbers, so that each call records the module anew
----@field functions table<string, table<string, ffi.cdata*>>  the recorded ones by training modes, then by signature
----@field programs table<string, table<string, ffi.cdata*>>
+---@field functions table<string, table<string, ffi.cdata*>>  recorded functions by training modes, then by signature
+---@field programs table<string, table<string, ffi.cdata*>>   the programs of these functions, by the same two keys
 
 local core_of
 
@@ -179,9 +179,9 @@ local function stream_of(s) return functions.arguments(s.inputs, s.named) end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
-local recordings = extent() -- the entries are { graph =, module = }, the functions being recorded
+local recordings = extent() -- its entries { graph =, module = } are the functions that are being recorded
 
----Returns all results of a Lua function, the arguments, as one value; several results become a tuple.
+---Returns the results of a Lua function, which are passed as arguments, as one value; several results become a tuple.
 ---@param ... any
 ---@return any
 function record.one_result(...)
@@ -191,7 +191,7 @@ function record.one_result(...)
   return tensor.tuple(...)
 end
 
----Records the operators that `body` calls as the nodes of the function `g`, and the value that it returns as the result.
+---Records the operators that `body` calls as the nodes of the function `g`, and what `body` returns as the result of `g`.
 local function record_body(g, module, body)
   local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
   if functions.finish(g, result) then return g end
@@ -218,8 +218,8 @@ local function call_forward(module, args, options)
   return forward(module, unpack(args, 1, n))
 end
 
----Records the forward of a module for one signature. With `with_values`, the recording computes with the values of the call:
----"copies" where the recorded function will run again, "run" where the recording is itself the run.
+---Records the forward of a module for one signature. With `with_values`, operators are computed when they are recorded: with
+---copies of the call's values ("copies") where the function will run on the values later, else with the values ("run").
 local function record_function(module, r, s, with_values)
   local g = functions.new(r.core)
   local args, options = { n = s.args.n }, nil
@@ -303,7 +303,7 @@ end
 
 record.call_forward = call_forward
 
----Returns the program of a module for a call whose arguments are all tensors: a number of positional ones, and named ones.
+---Returns the program of a module for a call with `positional` tensors by position and a tensor for each name in `keywords`.
 ---@param module table
 ---@param positional integer
 ---@param keywords string[]
@@ -337,11 +337,11 @@ end
 
 -- ---- modules whose forward joins a trace --------------------------------------------------------------------------------
 
-local inlines = extent() -- the entries are { enter =, tap = }, the functions given to `record.inline`
+local inlines = extent() -- its entries { enter =, tap = } are the functions given to `record.inline`
 
 ---Calls a module such that its operators, and those of the modules that it calls, become nodes of the open trace.
----@param enter fun(module: table, args: table, options: table?): any  runs one forward
----@param tap fun(name: string, value: any): any
+---@param enter fun(module: table, args: table, options: table?): any  calls the forward of one module
+---@param tap fun(name: string, value: any): any  is called with each tap; returns the value to be used in its place
 ---@param module table
 ---@param ... any
 ---@return any

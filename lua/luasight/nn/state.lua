@@ -45,8 +45,8 @@ local function size_text(t) return ("torch.Size(%s)"):format(tostring(t.shape)) 
 
 local fits = tensors_of.same_shape
 
----Returns the element of a tensor of shape [1] where a tensor without axes is wanted, as PyTorch does for old files; returns
----any other `t` itself.
+---Returns the element of `t` where `t` has the shape [1] and the module's tensor `place` has no axes, since PyTorch accepts
+---this difference in old files; otherwise returns `t` itself.
 local function fitted(t, place) return t:dim() == 1 and t:numel() == 1 and place:dim() == 0 and t[0] or t end
 
 ---Compares the given tensors with those of the module. Returns the assignments to make, the missing names, the unexpected names
@@ -100,7 +100,7 @@ end
 ---Replaces the module's tensors. Names that shared a parameter share the new one too, where the state has one tensor for all
 ---of these names or has only one of the names.
 local function assign(jobs)
-  local new, given = {}, {} -- old tensor -> new one; tensor of the state -> the parameter or buffer made of it
+  local new, given = {}, {} -- `new`: old tensor -> its replacement; `given`: tensor of the state -> what was made of it
   for _, job in ipairs(jobs) do
     if job.tensor then
       local known = given[job.tensor]

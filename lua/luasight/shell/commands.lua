@@ -59,7 +59,7 @@ local function time(_, line)
     print(duration(system.now() - before))
     return ...
   end
-  jit.off(f, true) -- as the shell does for every typed line: compiled loops would not notice Ctrl-C
+  jit.off(f, true) -- compiled loops do not notice Ctrl-C, so the typed line is interpreted
   return told(f())
 end
 
@@ -67,8 +67,8 @@ end
 
 local function recording_of(v) return type(v) == "table" and rawget(v, "_network") ~= nil and rawget(v, "_recording") or nil end
 
--- Returns whether a value is a trace that is still open in the core. (A trace that failed still has a graph in Lua, but the
--- core has emptied that graph.)
+-- Returns whether a value is a trace that is still open in the core. (Lua still has the handle of a trace
+-- that failed, but the core has emptied the trace's recording.)
 local function is_open_trace(v)
   local recording = recording_of(v)
   return recording ~= nil and recording.graph ~= nil and traces.is_open(recording.graph)

@@ -193,9 +193,9 @@ local function is_tracer(v) return type(v) == "table" and rawget(v, "_network") 
 
 local function get(v, name)
   if is_unknown(v) or tensor.is_handle(v) then
-    if methods[name] or operators.find(name) then return TENSOR end -- the name is an operator, whose result is a tensor
+    if methods[name] or operators.find(name) then return TENSOR end -- a call of this method would return a tensor
     if not is_unknown(v) and v._kind == STRUCT and sequences.has(v, name) then return v[name] end
-    return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- an unknown name is a field of an output
+    return values.fields[name] == nil and is_unknown(v) and TENSOR or nil -- `v` may be a struct with this field
   end
   if model.is_handle(v) then
     if has_child(v, name) or has_public(v, name) then return v[name] end
@@ -238,7 +238,7 @@ local function follow(list, i)
       elseif step.index then
         v = index(v, step.index)
       elseif not is_unknown(v) then
-        v = nil -- the result of a call is not known, unless it is that of an operator
+        v = nil -- the call is not run, so its result is not known
       end
       if v == nil then return nil end
     end

@@ -114,7 +114,7 @@ local function read_entry(session)
     if not more then break end
     local next_line
     how, next_line = session.read ">> "
-    if how == "end" then return "line", text end -- running the unfinished text reports its error
+    if how == "end" then return "line", text end -- the unfinished text is run, which reports its error
     text = text .. "\n" .. (next_line or "")
   end
   return how, text

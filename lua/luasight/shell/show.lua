@@ -9,7 +9,7 @@ local cjson = require("cjson").new()
 
 local show = {}
 
-local WIDTH, MANY, DEEP = 100, 40, 4 -- most columns of a table on one line; elements shown; depth shown
+local WIDTH, MANY, DEEP = 100, 40, 4 -- of a table: columns on one line, elements, levels that are shown
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 --- Operators that an older libtorch lacks, computed with operators that it has. `torch` and the methods of tensors use a
---- function of this file where libtorch has no operator of that name, or one without an argument that was added later.
+--- function of this file where libtorch has no operator of that name, or where its operator lacks an argument of newer ones.
 local operators = require "luasight.tensor.operators"
 
 local compat = {}
@@ -30,14 +30,15 @@ end
 ---@return any
 function functions._safe_softmax(x, dim)
   local nothing = call("all", x:eq(-math.huge), dim, true)
-  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0) -- the second fill keeps gradients finite
+  -- The softmax of a row with only -inf would be NaN: such a row is filled with 0 before the softmax and again behind it.
+  return call("softmax", x:masked_fill(nothing, 0), dim):masked_fill(nothing, 0)
 end
 
 -- ---- attention, for a libtorch before 2.0 ----------------------------------------------------------------------------
 
 ---Converts an attention mask to numbers that are added to scores. The mask has either booleans (true: the position may be
----read) or already such numbers. While a forward is recorded, Lua cannot know which, so operators find out: true + true is
----true, but 1 + 1 is 2.
+---read) or already such numbers. While a forward is recorded, Lua cannot know which of the two the mask has, so operators
+---find out in the run: true + true is true, but 1 + 1 is 2.
 ---@param mask any
 ---@param like any  a tensor of the wanted dtype
 ---@return any
@@ -55,7 +56,7 @@ end
 ---@field dropout number?
 ---@field softcap number?
 
----Computes attention step by step.
+---Computes attention with an operator for each step, and calls `tap` with the scores and with the pattern between the steps.
 ---@param q any  [..., T, D]
 ---@param k any  [..., S, D]
 ---@param v any  [..., S, D]

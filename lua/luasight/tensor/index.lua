@@ -8,7 +8,7 @@ local failure = require "luasight.base.error"
 
 local NONE, BOOL, INT, STRING = constants.LS_NONE, constants.LS_BOOL, constants.LS_INT, constants.LS_STRING
 local OPEN, SLICE, ELLIPSIS = constants.LS_OPEN, constants.LS_SLICE, constants.LS_ELLIPSIS
-local VALUE = -1 -- stands for the kind of an item that is a handle, since the handle has its kind itself
+local VALUE = -1 -- the entry in `kinds` for an item that is a handle: the handle itself has the kind
 
 local index = { NONE = NONE, BOOL = BOOL, INT = INT, STRING = STRING, OPEN = OPEN, SLICE = SLICE, ELLIPSIS = ELLIPSIS,
   VALUE = VALUE }
@@ -51,7 +51,7 @@ local function read_element(text, at, items)
   refuse(text, ("a list holds whole numbers, not %q"):format(text:sub(at)))
 end
 
----Reads a list of positions that begins with a bracket; returns the position in the text behind it.
+---Reads a list of positions that begins with a bracket; returns the position in the text behind the list.
 read_list = function(text, at, items)
   add(items, OPEN, 0)
   local head = items.n

@@ -256,9 +256,9 @@ local function leave_scope(entry, ok, ...)
   return ...
 end
 
----Calls a function and releases all handles that were made in it, except those that it returns (also inside tables). The scope
----covers what the function does and the coroutines that it resumes. While its own coroutine has yielded, other code is not
----in the scope.
+---Calls a function and then releases all handles that were made during the call, except those that the function returns (also
+---inside tables). Handles that coroutines make while the function resumes them are released too; handles that other code makes
+---while the function's own coroutine has yielded are not.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...

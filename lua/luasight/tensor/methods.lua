@@ -121,7 +121,7 @@ end
 
 ---Runs the backward pass from a tensor.
 ---@param grad ffi.cdata*?
----@param options { retain_graph: boolean?, gradient: ffi.cdata*? }?  gradient: `grad` by name
+---@param options { retain_graph: boolean?, gradient: ffi.cdata*? }?  gradient: `grad`, given by name
 function methods.backward(self, grad, options)
   if type(grad) == "table" then grad, options = nil, grad end
   options = options_of.read("backward", options, { retain_graph = "boolean", gradient = true })
@@ -140,7 +140,7 @@ end
 ---@param on boolean?
 ---@return ffi.cdata*
 function methods.requires_grad_(self, on)
-  values.setters.requires_grad(self, on ~= false) -- where self is a proxy, this turns it into its value
+  values.setters.requires_grad(self, on ~= false) -- if `self` is a proxy, it becomes a handle of its value
   return self
 end
 

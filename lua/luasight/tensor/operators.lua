@@ -49,12 +49,12 @@ local function is_element(v, alone)
   if type(v) == "number" then return true end
   if not is_handle(v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a single node may stand for a whole shape
+  return kind == TENSOR or kind == NODE and not alone -- a node that is the only argument may be a whole shape
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
 
----Returns the arguments of a call, those from position `at` on collected in a list.
+---Returns the arguments of a call; the arguments from position `at` on are collected in one list.
 local function collected(at, ...)
   local n = select("#", ...)
   local options

@@ -11,7 +11,7 @@ local print_tensor = {
 
 local PRECISION, LINE = 4, 80
 
----@class luasight.TensorView
+---@class luasight.TensorView  the numbers of a tensor in memory, for reading
 ---@field shape integer[]
 ---@field strides integer[]
 ---@field elements integer

@@ -25,7 +25,7 @@ local words = { [TENSOR] = "tensor", [TUPLE] = "tuple", [LIST] = "list", [STRUCT
 -- ---- values of nodes -------------------------------------------------------------------------------------------------
 
 ---Returns the value of a node. While the trace is open, the model runs up to the node; after the trace, the node must have been
----saved, and the handle itself becomes the value, so that it no longer holds the trace.
+---saved, and the handle becomes a handle of the value, so that the handle no longer keeps the trace in memory.
 ---@param self ffi.cdata*
 ---@return any
 function values.resolve(self)
@@ -79,10 +79,12 @@ function fields.shape(self)
   return tensors.shape(tensor_of(self, "shape"))
 end
 
----@return string  # such as "float32"
+---Returns the dtype of a tensor, such as "float32".
+---@return string
 function fields.dtype(self) return tensors.dtype(tensor_of(self, "dtype")) end
 
----@return string  # such as "cpu"
+---Returns the device on which a tensor is, such as "cpu".
+---@return string
 function fields.device(self) return tensors.device(tensor_of(self, "device")) end
 
 ---@return boolean

@@ -58,7 +58,7 @@ local function join_tables(list, where)
   return out
 end
 
----Joins the values of one argument from several inputs into one value.
+---Joins `n` values of one argument, one from each input, into one value; `where` names the argument in errors.
 join = function(list, n, where)
   for i = 1, n do
     if (list[i] == nil) ~= (list[1] == nil) or type(list[i]) ~= type(list[1]) then
@@ -121,7 +121,7 @@ end
 ---@field number integer
 ---@field members luasight.Input[]
 ---@field module table    the module that runs
----@field rows integer    the rows of each step
+---@field rows integer    the number of rows in each step
 ---@field generation luasight.GenerationRun?
 local Pass = {}
 Pass.__index = Pass
@@ -135,7 +135,7 @@ function Pass:begin(step, ...)
   traces.begin(self.recording.graph, self.number, step, program, stream, n, self.rows)
 end
 
----Ends the steps of the pass.
+---Ends the pass, so that no further step runs, and hands the token ids of a generation to the core.
 function Pass:finish()
   traces.end_steps(self.recording.graph, self.generation and self.generation:text():clone())
 end

@@ -55,8 +55,8 @@ end
 
 -- ---- files -------------------------------------------------------------------------------------------------------------
 
----Calls visit(call, handle, program, number) for each call of a module that the edits in a reader contain; the calls are
----numbered from 1. Handle and program are nil where the model has no such module.
+---Calls visit(call, handle, program, number) for each call of a module in the edits that `reader`, the reader of a JSON text,
+---contains; the calls are numbered from 1. `handle` and `program` are nil where the model has no such module.
 local function each_program(network, reader, visit)
   for i, call in ipairs(graph_files.calls(reader)) do
     local handle = network.find(call.path)

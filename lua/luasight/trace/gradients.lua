@@ -41,6 +41,7 @@ function hooks.set_grad(node, value)
   return nodes.set_grad(node, value, invoke)
 end
 
+---Records a backward pass from a node.
 ---@param node ffi.cdata*
 ---@param gradient ffi.cdata*?
 ---@param keeps boolean  whether autograd keeps what it recorded, for another backward

@@ -62,8 +62,8 @@ function attached.check(tracer)
   end
 end
 
----Keeps the value that a call has at a point, so that the script can read it. Where the script has set this point before, the
----value that it set is kept instead. Returns the kept value.
+---Keeps the value that a call has at a point, so that the script can read the value. Where the script has set the point before
+---the call, keeps the value that the script set instead. Returns the kept value, with which the call goes on.
 local function pass(known, path, call, name, value)
   local edits = known.edits[path]
   if edits and type(edits[name]) ~= "nil" then

@@ -20,8 +20,8 @@ local values = require "luasight.tensor.values"
 
 local trace = {}
 
----@class luasight.Recording  a graph of the core with the data that Lua adds while the graph runs
----@field graph ffi.cdata*?
+---@class luasight.Recording  a trace of the core with the data that Lua adds while the trace runs
+---@field graph ffi.cdata*?  the trace of the core, nil once it is released
 ---@field invokes table<integer, luasight.Input>  the inputs by the number of their invoke
 ---@field functions table<integer, fun(...): any>  the functions of tracer:apply, by their node
 ---@field pass luasight.Pass?  the pass that runs
@@ -37,7 +37,7 @@ local trace = {}
 ---@field _step integer         the current step of a generation
 ---@field _entry table?        the tracer's entry in the extent of open bodies
 
-local recordings = setmetatable({}, { __mode = "v" }) -- the address of a graph -> its recording
+local recordings = setmetatable({}, { __mode = "v" }) -- the address of a trace of the core -> its luasight.Recording
 
 -- `bodies` has the tracers whose bodies are being recorded or which were left open; `sessions` has the recordings of
 -- ls.session. Both are extents, so that two coroutines that take turns can each have their own. A tracer that nothing
@@ -113,7 +113,7 @@ local function run(recording, node, last) traces.run(recording.graph, node, act,
 
 local function abandon_recording(recording, problem)
   local first = recording.failed
-  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- the earlier error is the cause
+  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- the first error is the cause
   recording.failed = first or problem
   if recording.graph then traces.abandon(recording.graph) end
   error(problem, 0)
@@ -149,7 +149,8 @@ function values.hooks.demand(node)
   run_or_abandon(recording, node)
 end
 
----Computes the value of an argument, a node, of a dynamic module that a body calls: such a module is recorded with values.
+---Runs the model until the value of `v` exists, if `v` is a node: an argument with which a body calls a dynamic module, which
+---is recorded with real values.
 function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end
@@ -186,7 +187,7 @@ local function leave(tracer)
   tracer._entry = nil
 end
 
----Runs a recording as far as saves and edits need, and closes its graph.
+---Runs a recording as far as saves and edits need, and closes the core's trace: no node can be added to it any more.
 ---@param recording luasight.Recording
 function trace.run_to_end(recording) run_or_abandon(recording, nil) end
 
@@ -195,7 +196,7 @@ function trace.run_to_end(recording) run_or_abandon(recording, nil) end
 ---@param kind integer  traces.PASS or .STEP
 function trace.run_until(recording, kind) run_or_abandon(recording, nil, kind) end
 
----Runs a recording as far as saves and edits need, and releases its graph.
+---Runs a recording as far as saves and edits need, and releases the core's trace, in which the nodes were recorded.
 ---@param recording luasight.Recording
 function trace.finish(recording)
   trace.run_to_end(recording)
@@ -210,7 +211,7 @@ local function check_body(tracer)
     { hint = "call model:trace(input, body), or tracer:invoke(input, body) in the body" })
 end
 
----Ends a trace after its body has returned the arguments behind `ok`; where `ok` is false, the body raised the first of them.
+---Ends a trace with the results of `pcall(body)`: `ok`, then the values that the body returned or the error that it raised.
 local function ended(tracer, ok, ...)
   local recording = tracer._recording
   leave(tracer)
@@ -265,7 +266,7 @@ function trace.close(tracer)
   trace.finish(tracer._recording)
 end
 
----Closes a trace that was left open without running it.
+---Closes, without running it, a trace that was left open.
 ---@param tracer luasight.Tracer
 function trace.abandon(tracer)
   local recording = tracer._recording

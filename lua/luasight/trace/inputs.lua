@@ -5,7 +5,7 @@ local options_of = require "luasight.base.options"
 local inputs = {}
 
 ---@param v any
----@return boolean  # a plain table with names only, and at least one
+---@return boolean  # whether `v` can be a table of options: not empty, without a list part and without a metatable
 function inputs.is_options(v)
   return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
 end
@@ -17,6 +17,7 @@ local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil 
 ---@field options table
 ---@field body function?
 
+---Returns the input, the options and the body among the arguments of a method.
 ---@param network luasight.Network
 ---@param what string                  the name of the method in errors, such as "trace"
 ---@param known table<string, boolean> the options of the method

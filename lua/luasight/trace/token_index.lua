@@ -32,7 +32,7 @@ local function tokens_of(node)
   if not input.lengths then no_tokens() end
   local t = { axis = axis, lengths = input.lengths, before = {}, same = true }
   t.invoke, t.step, t.moves = invoke, step, input.kind ~= traces.WHOLE and step == 0
-  if step > 0 then -- a later step has one new token in each row
+  if step > 0 then -- each step after step 0 has one new token in each row
     t.lengths = {}
     for i in ipairs(input.lengths) do t.lengths[i] = 1 end
   end
@@ -71,8 +71,8 @@ local function bounds(from, to, length)
   return a, math.max(a, b)
 end
 
----Returns the column of the pass for column `offset` of the input: a number, or a node where the padding that the pass puts in
----front is known only later.
+---Returns the column of the pass's batch in which column `offset` of the input is: a number, or a node where the padding that
+---the pass puts in front of the input is known only later.
 local function column(node, t, offset)
   if not t.moves then return offset end
   return nodes.padded(node, t.invoke, t.step, offset)
@@ -84,7 +84,8 @@ local function everything(axis)
   return index
 end
 
----Returns the index for x.t[i] where all rows have the same number of tokens: one column, or one range of columns.
+---Returns what x.t[i] stands for where all rows have the same number of tokens: `node`, and its index, which has one column or
+---one range of columns.
 local function plain_index(node, t, i)
   local index, length, before = everything(t.axis), t.lengths[1], t.before[1]
   if type(i) == "string" then
@@ -97,8 +98,8 @@ local function plain_index(node, t, i)
   return node, index
 end
 
----Returns the index for x.t[i] where rows have different numbers of tokens: for each row one column, or several. Also returns
----the node to be indexed, in which the token axis follows the row axis.
+---Returns what x.t[i] stands for where rows have different numbers of tokens: a node in which the token axis follows the row
+---axis, and its index, which has for each row one column or several.
 local function row_index(node, t, i)
   local columns, count = {}, 1
   local from, to

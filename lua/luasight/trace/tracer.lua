@@ -151,7 +151,7 @@ function methods:run()
   trace.close(self)
 end
 
----Closes a trace that was left open without running it.
+---Closes, without running it, a trace that was left open.
 function methods:abandon()
   if not self._recording.graph then return end
   check_stands(self, "abandoned")

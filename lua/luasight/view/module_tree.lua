@@ -2,7 +2,7 @@
 --- equal neighbouring modules, such as the layers of a model, can be shown as one.
 local module_tree = {}
 
----@class luasight.Outline  one module of the tree
+---@class luasight.Outline  one module of the tree; `tied` is the path of the parameter whose memory a tensor shares
 ---@field name string
 ---@field class string?
 ---@field tensors { name: string, shape: integer[], dtype: string?, count: integer, tied: string? }[]
@@ -29,7 +29,8 @@ end
 
 ---Returns the module tree of a network.
 ---@param m luasight.nn.Module
----@param tensor_of fun(path: string, name: string, t: any): table?  returns the entry of a tensor, or nil to leave it out
+---@param tensor_of fun(path: string, name: string, t: any): table?  returns the tensor's entry in the field `tensors`, or
+---  nil to leave the tensor out
 ---@return luasight.Outline
 function module_tree.of_network(m, tensor_of)
   local function walk(module, name, path)
@@ -47,7 +48,7 @@ function module_tree.of_network(m, tensor_of)
   return walk(m, "", "")
 end
 
--- Returns a text about a module's class, tensors and children. Two neighbours with the same text may be shown as one.
+-- Returns a text about a module's class, tensors and children. Neighbouring modules with the same text may be shown as one.
 local function likeness(node)
   local parts = { node.class or "", tostring(node.count) }
   for _, t in ipairs(node.tensors) do

@@ -76,7 +76,7 @@ function SelfAttention:init(config)
   self.query = nn.Linear(C, C)
   self.key = nn.Linear(C, C)
   self.value = nn.Linear(C, C)
-  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- never called: attention.attend applies the dropout
+  self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- for printing only: attention.attend applies the dropout
 end
 
 ---@param x any           B T C

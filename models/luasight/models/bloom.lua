@@ -32,13 +32,13 @@ function Attention:init(config)
   self.p = config.hidden_dropout
   self.query_key_value = nn.Linear(C, 3 * C)
   self.dense = nn.Linear(C, C)
-  self.attention_dropout = nn.Dropout(config.attention_dropout) -- never called: attention.attend applies the dropout
+  self.attention_dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
 end
 
 ---@param x any          B T C
 ---@param residual any   B T C, the tensor to which the result is added
----@param options table  attention_mask: B H T S, numbers added to the scores; cache: this layer's part;
----  continues: the tokens continue the text in the cache
+---@param options table  attention_mask: B H T S, numbers added to the scores; cache: this layer's part of the
+---  cache; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, residual, options)
   local q, k, v = attention.split_groups(self.query_key_value(x), self.num_heads, 1, self.head_dim) -- B H T D

@@ -44,7 +44,7 @@ function SelfAttention:init(config)
   self.k_lin = nn.Linear(C, C)
   self.v_lin = nn.Linear(C, C)
   self.out_lin = nn.Linear(C, C)
-  self.dropout = nn.Dropout(config.attention_dropout) -- never called: attention.attend applies the dropout
+  self.dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
 end
 
 ---@param x any           B T C
@@ -127,7 +127,7 @@ function ForMaskedLM:init(config)
   self.vocab_transform = nn.Linear(C, C)
   self.vocab_layer_norm = nn.LayerNorm(C, { eps = EPS })
   self.vocab_projector = nn.Linear(C, config.vocab_size)
-  self.mlm_loss_fct = nn.Module "CrossEntropyLoss"() -- never called: printed with the model, as by Hugging Face
+  self.mlm_loss_fct = nn.Module "CrossEntropyLoss"() -- for printing only, as in the model of Hugging Face
   self:tie_weights()
 end
 

@@ -32,13 +32,13 @@ function Attention:init(config)
   self.pattern_dropout = config.alibi and config.attention_dropout or 0
   self.query_key_value = self.family.Linear(C, C + 2 * config.num_key_value_heads * D, bias)
   self.dense = self.family.Linear(C, C, bias)
-  self.attention_dropout = nn.Dropout(config.attention_dropout) -- never called: attention.attend applies the dropout
+  self.attention_dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
 end
 
 ---@param x any          B T C
 ---@param options table  attention_mask: B 1 T S, or B H T S to add to scores;
 ---  position_embeddings: cosines and sines, B T D each;
----  cache: the layer's part of it; continues: the tokens continue the text in the cache
+---  cache: the layer's part of the cache; continues: the tokens continue the text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local Hk, D = self.num_key_value_heads, self.head_dim
@@ -111,7 +111,7 @@ function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
   local see, inner = masks.new(x, options), {}
-  if self.alibi then -- the numbers are rounded to bfloat16, as in training
+  if self.alibi then -- the numbers that are added to the scores are rounded to bfloat16, as in training
     local bias = see:alibi(self.num_heads, self.word_embeddings.weight.device, "bfloat16"):to(x) * self.scale
     inner.attention_mask = see:biased(bias) -- B H T S
   else

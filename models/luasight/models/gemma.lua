@@ -21,7 +21,7 @@ Embedding.family = Gemma
 ---@return any  # B T C
 function Embedding:forward(ids)
   local x = nn.Embedding.forward(self, ids)
-  return x * x:new_full({}, math.sqrt(self.embedding_dim)) -- the factor is rounded to the dtype of x
+  return x * x:new_full({}, math.sqrt(self.embedding_dim)) -- new_full rounds the factor to the dtype of x
 end
 
 function Gemma.Model:init(config)

@@ -1,5 +1,5 @@
 --- GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), with the module paths of Hugging
---- Face. One recording serves every batch and length.
+--- Face. One recording of the forward is valid for every batch size and length.
 ---
 --- Axes: B batch, T position, S position with those in the cache (T without one), C width, H heads, D head width
 --- (C = H D), I inner width of the MLP, V vocabulary, N the longest input.
@@ -65,7 +65,7 @@ function Attention:init(config, layer)
   self.upcast = config.reorder_and_upcast_attn
   self.c_attn = nn.Conv1D(3 * C, C)
   self.c_proj = nn.Conv1D(C, C)
-  self.attn_dropout = nn.Dropout(config.attn_pdrop) -- never called: attention.attend applies the dropout
+  self.attn_dropout = nn.Dropout(config.attn_pdrop) -- for printing only: attention.attend applies the dropout
   self.resid_dropout = nn.Dropout(config.resid_pdrop)
 end
 

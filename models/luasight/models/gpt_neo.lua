@@ -28,7 +28,7 @@ function SelfAttention:init(config)
   local C = config.hidden_size
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
   self.scale, self.upcast, self.pattern_dropout = 1, true, config.attention_dropout
-  self.attn_dropout = nn.Dropout(config.attention_dropout) -- never called: attention.attend applies the dropout
+  self.attn_dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
   self.resid_dropout = nn.Dropout(config.resid_dropout)
   self.k_proj = nn.Linear(C, C, { bias = false })
   self.v_proj = nn.Linear(C, C, { bias = false })
@@ -37,8 +37,8 @@ function SelfAttention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T S; cache: the layer's part of it; continues: the tokens continue the text in the
----  cache
+---@param options table?  attention_mask: B 1 T S; cache: the layer's part of the cache; continues: the tokens continue the
+---  text in the cache
 ---@return any  # a tuple: B T C
 function SelfAttention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D

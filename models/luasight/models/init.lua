@@ -4,7 +4,8 @@
 ---   new(config)     makes the network of a configuration, in the old or new spelling, as nn.Module with the module paths of
 ---                   Hugging Face
 ---   place(name)     returns the module path of the parameter for the name of a checkpoint's tensor, nil for a tensor that is
----                   not needed; for the weight of an expert also the numbers of the expert and of the part, from 0
+---                   not needed; for the weight of an expert also the number of the expert and that of the part of
+---                   the expert, both from 0
 ---   tied            maps a parameter to another one, whose tensor it shares where the configuration says so
 ---   alone           the architecture of the model without its head, if there is one, with the `class` that a config.json
 ---                   names for it

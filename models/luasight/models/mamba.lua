@@ -98,7 +98,7 @@ function Mixer:initialize(config)
   local bias = self.dt_bias or self.dt_proj.bias
   local low, high = math.log(config.time_step_min), math.log(config.time_step_max)
   local dt = (bias:rand_like() * (high - low) + low):exp():clamp_min(config.time_step_floor)
-  bias:copy_(dt + (-(-dt):expm1()):log()) -- softplus(bias) is dt
+  bias:copy_(dt + (-(-dt):expm1()):log()) -- such that softplus(bias) = dt
 end
 
 ---Returns how many numbers the cache keeps for each row: those of the last inputs of the convolution, and of the state.
@@ -110,12 +110,12 @@ function Mixer:kept()
 end
 
 ---Applies the mixer's convolution and then its activation function; positions of padding are set to 0.
----@param x any          B T W
----@param options table  attention_mask: B T, 0 at padding; cache: the layer's part of the cache, R X; continues: x
----  continues the text in the cache
----@return any, any?  # B T W; the state in the cache as a view of shape state_shape for each row
+---@param x any          B T W, where W is the number of channels of the convolution
+---@param options table  attention_mask: B T, 0 at padding; cache: the layer's part of the cache, with X numbers for each
+---  row (R X, R rows); continues: x continues the text in the cache
+---@return any, any?  # B T W; a view of the state in the cache, which has the shape state_shape for each row
 function Mixer:convolve(x, options)
-  local real = not options.continues and options.attention_mask -- one step of a generation reads no padding
+  local real = not options.continues and options.attention_mask -- a token that continues a text is no padding
   real = real and real:ne(0):unsqueeze(-1):to(x) -- B T 1
   local function shown(y) return real and y * real or y end
   local part, given, state = options.cache, nil, nil
@@ -196,7 +196,7 @@ ForCausalLM.final_norm, ForCausalLM.cache_axes = "norm_f", cache.of_states
 
 ---Makes the cache for a generation; its size does not depend on the length of the text.
 ---@param rows integer
----@return any  # L R X
+---@return any  # L R X: L layers, R rows, X numbers for each row
 function ForCausalLM:new_cache(rows)
   local seen, state = self.backbone.layers[0].mixer:kept()
   return cache.states(self.config.num_hidden_layers, rows, seen + state, self.lm_head.weight)

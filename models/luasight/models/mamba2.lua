@@ -66,7 +66,8 @@ end
 ---@param write any  B T (G N), the direction in which each position writes
 ---@param read any   B T (G N), the direction in which each position reads
 ---@param dt any     B T H, the time steps
----@param state any?  R H P N, the state after earlier positions where the text continues; the new state is written to it
+---@param state any?  R H P N (R rows), the state after earlier positions where the text continues; the new state is written
+---  to it
 ---@param continues boolean?
 ---@return any       # B T I
 function Mixer:mix(u, write, read, dt, state, continues)

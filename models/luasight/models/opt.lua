@@ -35,7 +35,7 @@ function Attention:init(config)
   local C, bias = config.hidden_size, { bias = config.enable_bias }
   self.num_heads, self.head_dim = config.num_attention_heads, config.head_dim
   self.pattern_dropout = config.attention_dropout
-  self.scale = 1 -- the queries are scaled instead of the scores
+  self.scale = 1 -- the scores are not scaled, since forward scales the queries
   self.k_proj = nn.Linear(C, C, bias)
   self.v_proj = nn.Linear(C, C, bias)
   self.q_proj = nn.Linear(C, C, bias)
@@ -43,8 +43,8 @@ function Attention:init(config)
 end
 
 ---@param x any          B T C
----@param options table?  attention_mask: B 1 T S; cache: the layer's part of it; continues: the tokens continue the text in the
----  cache
+---@param options table?  attention_mask: B 1 T S; cache: the layer's part of the cache; continues: the tokens continue the
+---  text in the cache
 ---@return any  # a tuple: B T C
 function Attention:forward(x, options)
   local function heads(y) return attention.split(y, self.num_heads, self.head_dim) end -- B H T D
@@ -141,7 +141,7 @@ function ForCausalLM:init(config)
   self:tie_weights()
 end
 
--- Returns the module that computes: the module `model` around the decoder is never called and has no output.
+-- Returns the decoder, which computes the output. The module `model` around the decoder is not called and has no output.
 function ForCausalLM:body() return self.model.decoder end
 
 local fields = decoder.with(decoder.fields, { vocab_size = 50272, hidden_size = 768, num_hidden_layers = 12,

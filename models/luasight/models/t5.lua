@@ -39,7 +39,8 @@ local function bucket_of(distance, both_ways, buckets, furthest)
   if both_ways then buckets = math.floor(buckets / 2) end
   local far = both_ways and distance:abs() or (-distance):clamp_min(0) -- T S
   local exact = math.floor(buckets / 2)
-  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact) -- 0 at `exact`, 1 at `furthest`
+  -- The place of a distance on a logarithmic scale: 0 for the distance `exact`, 1 for `furthest`.
+  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact)
   local coarse = ((share * (buckets - exact)):to { dtype = "int64" } + exact):clamp_max(buckets - 1)
   local bucket = torch.where(far:lt(exact), far, coarse)
   return both_ways and bucket + distance:gt(0) * buckets or bucket
@@ -117,7 +118,7 @@ end
 
 function SelfAttention:forward(x, options) -- B T C
   local attended = self.SelfAttention(self.layer_norm(x), options)
-  return helpers.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias of the scores
+  return helpers.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias of the attention scores
 end
 
 local CrossAttention = nn.Module "T5LayerCrossAttention"
@@ -232,7 +233,7 @@ function Stack:forward(input_ids, options)
     seen = see:everything()
   end
   local of_encoder = { cache = options.encoder_cache, continues = options.continues }
-  local inner = { attention_mask = seen, distance = see:distances() } -- block 0 makes the bias of all
+  local inner = { attention_mask = seen, distance = see:distances() } -- from these, block 0 makes the bias of all blocks
   for i, block in self.block:each() do
     local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }
@@ -255,7 +256,7 @@ ForConditionalGeneration.tied = { ["encoder.embed_tokens.weight"] = "shared.weig
 
 function ForConditionalGeneration:init(config)
   self.config = config
-  self.shared = nn.Embedding(config.vocab_size, config.d_model) -- never called: encoder and decoder share its weight
+  self.shared = nn.Embedding(config.vocab_size, config.d_model) -- not called; encoder and decoder share its weight
   self.encoder = Stack(config, config.num_layers, false)
   self.decoder = Stack(config, config.num_decoder_layers or config.num_layers, true)
   self.lm_head = nn.Linear(config.d_model, config.vocab_size, { bias = false })

@@ -33,31 +33,31 @@ function beams.new(run)
     hope = torch.ones({ B, 1 }, { dtype = "bool", device = device }) }, Beams)
 end
 
----Returns for each prompt b the elements of x[b] with the numbers at[b]; `of` is the number of elements of x[b].
+---Returns for each prompt b the elements of x[b] with the indices at[b], from 0; `of` is the number of elements of x[b].
 local function pick(x, at, of) -- B of ..., B n -> B n ...
   local B, n = at.shape[0], at.shape[1]
   local flat = (at + torch.arange(0, B * of, of, { device = at.device }):unsqueeze(1)):flatten()
   return x:flatten(0, 1):index_select(0, flat):unflatten(0, { B, n })
 end
 
----Returns the K best continuations of each prompt's beams by one token: their scores (B K), the numbers of the beams that
----they continue (B K), and their texts (B K N).
+---Returns the K best continuations of each prompt's beams by one token: their scores (B K), the indices of the beams that
+---they continue (B K, from 0), and their texts (B K N).
 local function candidates(self, scores) -- B k V
   local run, s = self.run, self.run.settings
   local k, V = s.num_beams, scores.shape[2]
   local K = math.min(math.max(2, 1 + #s.ends) * k, k * V)
   local best, at = (scores + self.scores:unsqueeze(-1)):flatten(1):topk(K, 1) -- B K
-  local from = at:div(V, { rounding_mode = "floor" }) -- B K, the number of the beam that each candidate continues
+  local from = at:div(V, { rounding_mode = "floor" }) -- B K, the index of the beam that each candidate continues
   local texts = pick(run.ids:unflatten(0, { scores.shape[0], k }), from, k) -- B K N
   texts:select(2, run.length):copy_(at:remainder(V))
   return best, from, texts
 end
 
----Updates the k best finished texts of each prompt by the candidates that have ended and are better.
+---Replaces finished texts of a prompt by candidates that have ended (`ends`) and score higher, so that the k best are kept.
 local function keep_ended(self, best, texts, ends)
   local run, s = self.run, self.run.settings
   local k, new = s.num_beams, run.step + 1
-  local now = ends:clone() -- only the k best candidates can be kept as finished
+  local now = ends:clone() -- B K, true for candidates that have ended and are among the k best
   now:narrow(1, k, now.shape[1] - k):fill_(false)
   local ranks = best / new ^ s.length_penalty
   local closed = self.hope:logical_not()

@@ -32,7 +32,7 @@ function Pieces:add(id, last)
   ids[#ids + 1] = id
   local before, now = decode(self, self.shown), decode(self, #ids)
   if now:find(UNFINISHED) and not last then return "" end
-  local rest = {} -- kept, because the next token is decoded together with these
+  local rest = {} -- the tokens of the new text: the next token is decoded together with these
   for i = self.shown + 1, #ids do rest[#rest + 1] = ids[i] end
   self.ids, self.shown = rest, #rest
   return now:sub(#before + 1)

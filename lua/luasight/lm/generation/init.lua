@@ -24,8 +24,8 @@ local generation = { names = settings.names, settings = settings.read, lengths =
 
 -- ---- memory ----------------------------------------------------------------------------------------------------------
 
----Returns the view `t:narrow(axis, 0, length)` as a handle whose memory is not counted: it is the memory of the cache `t`,
----which is counted already.
+---Returns the view `t:narrow(axis, 0, length)` of the cache `t`. The view's bytes are not counted as new memory, since they are
+---the memory of the cache, which is counted already.
 local function first(t, axis, length) return operators.call_view(operators.get "narrow", t, axis, 0, length) end
 
 ---Returns a tensor with room for N tokens, which begins with the prompt and is filled with `fill` behind it.
@@ -52,8 +52,8 @@ end
 ---@field offset integer    the number of the encoder's positions, which are the first in the cache
 ---@field cache any       see models/luasight/models/parts/cache.lua; nil: there is none, and each step reads the whole text
 ---@field axes luasight.CacheAxes  the axes of the cache
----@field pads table<integer, true>?  the numbers of padding tokens that rows have, needed to find the length of each text
----  where the cache has to be filled anew at some lengths (see rereads); nil: it never has to
+---@field pads table<integer, true>?  as keys, the different numbers of padding tokens of the rows, from which `rereads`
+---  computes the lengths of the texts; nil for a network whose cache is valid at every length
 ---@field endings any     the ids that end a text; nil where there are none
 ---@field ended any       R, true where the text has ended; nil: no text can end, or there are beams
 ---@field before any      R, true where the text had ended before the last step
@@ -166,7 +166,7 @@ local function stopped(run, ids)
   return found and flags or nil
 end
 
----Returns for each row of `ids` whether the row's text ends with its last token.
+---Returns for each row of token ids whether the row's last token ends the row's text.
 ---@param ids any  R S
 ---@return any     # R, booleans; nil where no text ends
 function Run:endings_of(ids)

@@ -237,7 +237,7 @@ function settings.lengths(s, T)
         "use max_new_tokens, which counts new tokens")
     end
   end
-  local room = s.context and s.context + 1 - T -- the model does not read the last new token
+  local room = s.context and s.context + 1 - T -- + 1: the model does not read the last new token
   if most and room and most > room then
     refuse(("the prompt has %d tokens and %d new tokens are asked for, but the model reads at most %d"):format(
       T, most, s.context), ("max_new_tokens = %d fits"):format(room))

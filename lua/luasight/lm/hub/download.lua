@@ -109,7 +109,7 @@ local function settle(job, repository)
   if not job.resumed then
     refuse(job, repository, "format", wrong, "try again; if the error stays, a proxy may be changing the files")
   end
-  job.resumed, job.whole = false, false -- the older partial file may have been wrong: starts again
+  job.resumed, job.whole = false, false -- the older partial file may be wrong, so the download starts again
 end
 
 local function too_short(job, repository)

@@ -79,8 +79,9 @@ local function read_tokens(text, at, close)
   end
 end
 
----Adds a text of the template to the list `out`. `before` and `after` say what white space the statements around the text
----remove from it: "-" all, "line" the end of the statement's line and its indentation, nil nothing.
+---Adds a text of the template to the list `out`. `before` and `after` say what white space is removed from the text's
+---beginning and end because of the statement there: "-" all of it; "line" the line end behind a statement, or the blanks before
+---a statement at the beginning of a line; nil none.
 local function add_text(out, text, before, after)
   if before == "-" then text = text:gsub("^%s+", "")
   elseif before == "line" then text = text:gsub("^\n", "", 1) end

@@ -1,5 +1,5 @@
---- The filters, tests, methods and functions that a Jinja template can use. A template that uses one that is not here gets
---- an error with its name.
+--- The filters, tests, methods and functions that a Jinja template can use. A template that uses another filter,
+--- test, method or function raises an error with its name.
 local values = require "luasight.text.jinja.values"
 
 local none, fail, list, text_of = values.none, values.fail, values.list, values.text
@@ -14,7 +14,7 @@ local function need_text(v, what)
   return v
 end
 
----Returns a Lua pattern that matches one of the given characters; without characters, one of white space.
+---Returns a Lua pattern that matches any one of the given characters, or any white space where no characters are given.
 local function set_of(characters)
   if characters == nil or characters == none then return "[%s]" end
   local out = {}
@@ -181,8 +181,8 @@ local function attribute(item, path)
   return item
 end
 
----Makes a filter that keeps the items of a list for which a test returns `want` (true or false): select or reject, which test
----the item, or with `named` selectattr or rejectattr, which test a field of the item.
+---Makes one of Jinja's filters select (`want` is true) and reject (`want` is false), which keep the items of a list for which
+---a test returns `want`. With `named`, makes selectattr or rejectattr, which test a field of each item instead.
 local function chosen(want, named)
   return function(items, _, first, second, third)
     local path, name, argument = first, second, third

@@ -47,7 +47,7 @@ local kinds = { encode = {
 for name, kind in pairs(kinds.encode) do kinds.call[name] = kind end
 
 ---Returns the number of tokens to which texts are cut or filled: max_length, else the tokenizer's own limit. Returns nil
----unless `wanted`; `what` names the option that needs the number.
+---where `wanted` is false. `what` is the option that needs the number, for the error where there is none.
 local function limit_of(state, options, wanted, what)
   if not wanted then return nil end
   local limit = options.max_length or state.model_max_length

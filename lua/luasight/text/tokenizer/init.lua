@@ -284,9 +284,9 @@ end
 
 -- ---- loading ---------------------------------------------------------------------------------------------------------
 
----Raises an error where tokenizer_config.json and tokenizer.json differ in whether a space is put in front of a text, since
----every text would get other ids. Only tokenizers that write bytes as printable characters (byte-level BPE) have this
----setting.
+---Raises an error where tokenizer_config.json (`wanted`) and tokenizer.json differ in whether a space is put in front of a
+---text, since the two settings make different ids of the same text. Only tokenizers that write bytes as printable characters
+---(byte-level BPE) have this setting.
 local function check_prefix(state, wanted)
   if not id_of(state, "\196\160") then return end
   local a, b = batch.encode(state, "a", plainly), batch.encode(state, " a", plainly)

@@ -5,7 +5,7 @@ local cjson = require("cjson").new()
 
 local sentencepiece = {}
 
-local SIGN = "\226\150\129" -- U+2581, which stands for a space
+local SIGN = "\226\150\129" -- U+2581, which stands for a space in tokens
 
 -- ---- protobuf --------------------------------------------------------------------------------------------------------
 

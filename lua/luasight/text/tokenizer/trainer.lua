@@ -5,8 +5,8 @@ local options_of = require "luasight.base.options"
 ---@class luasight.TokenizerTrainer
 local trainer = {}
 
--- The printable character that stands for each byte in the vocabulary: the character with the byte's number where that is
--- printable in Latin-1, else the next unused character from U+0100 on.
+-- The printable character that stands for each byte in the vocabulary: the character of Latin-1 that the byte
+-- encodes where this is printable, else the next unused character from U+0100 on.
 local stand_in = {}
 do
   local function utf8(code)
@@ -45,7 +45,7 @@ function trainer.split(text, each)
     end
     if not stop then
       stop = select(2, text:find("^" .. space .. "+", at))
-      if stop < size and stop > at then stop = stop - 1 end -- the last blank belongs to the next word
+      if stop < size and stop > at then stop = stop - 1 end -- the last of several blanks is part of the next word
     end
     each(text:sub(at, stop))
     at = stop + 1

@@ -83,7 +83,7 @@ end
 
 -- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local HEAD, GAP = 22, 18 -- pixels: the space above a head for its name, and between heads
+local HEAD, GAP = 22, 18 -- in pixels: the height of the name above a head, and the space between two heads
 
 -- Returns how many of the H heads are drawn beside each other, such that the picture is broader than high and, where
 -- possible, all rows of heads have the same number of heads.

@@ -10,9 +10,10 @@ local dot = { [0] = { [0] = 0x01, 0x02, 0x04, 0x40 }, { [0] = 0x08, 0x10, 0x20, 
 ---The characters that mark the points of the first, second, ... series.
 braille.markers = { "●", "○", "◆", "◇", "■", "□" }
 
+-- Returns the braille character with the dots that are the bits of `mask`; a space where there are none.
 local function sign_of(mask)
   if mask == 0 then return " " end
-  return string.char(0xe2, 0xa0 + bit.rshift(mask, 6), 0x80 + bit.band(mask, 63)) -- the character U+2800 + mask in UTF-8
+  return string.char(0xe2, 0xa0 + bit.rshift(mask, 6), 0x80 + bit.band(mask, 63)) -- U+2800 + mask, in UTF-8
 end
 
 -- ---- the canvas --------------------------------------------------------------------------------------------------------

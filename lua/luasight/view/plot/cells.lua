@@ -58,7 +58,8 @@ function cells.plot(sheet, c)
       if v == v then rows[#rows + 1] = { k - 1, r - 1, math.max(c.scale.low, math.min(c.scale.high, v)) } end
     end
   end
-  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end -- a point outside of the picture: gnuplot draws no axes without data
+  -- Without any data gnuplot would draw no axes, so a table without numbers gets a point outside of the picture.
+  if #rows == 0 then rows[1] = { -9, -9, c.scale.low } end
   sheet:plot(sheet:data(rows) .. " using 1:2:($1-0.5):($1+0.5):($2-0.5):($2+0.5):3 with boxxyerror lc palette notitle")
 end
 

@@ -14,7 +14,7 @@ local figure = {}
 ---@class luasight.Plot
 ---@field options table  the options with which the picture was made
 ---@field _text fun(self, depth: luasight.ColourDepth, width: integer): string  returns text for a terminal
----@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  returns an SVG, and the texts under the mouse
+---@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  returns an SVG and texts to show under the mouse
 local Plot = {}
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ local program = require "luasight.view.plot.program"
 local gnuplot = {}
 
 local FONT, SMALL, TITLE = 12, 11, 15 -- sizes of fonts in pixels
-local SLOPE = 0.71 -- height and width of a text turned by 45 degrees, in lengths of the text
+local SLOPE = 0.71 -- a text turned by 45 degrees is as high and as wide as this share of its length
 gnuplot.FONT, gnuplot.SMALL = FONT, SMALL
 
 ---@class luasight.Sheet  a picture for gnuplot
@@ -101,7 +101,8 @@ function Sheet:ticks(axis, places, options)
   options = options or {}
   local parts = {}
   for i, place in ipairs(places) do
-    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1]) -- in gnuplot a label is a format
+    -- gnuplot reads a label as a format for printf, so each % in the label is doubled.
+    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1])
   end
   self:add("set %stics %s nomirror %s font ',%d' textcolor rgb '%s' (%s)", axis, options.marks and "out scale 0.5" or "scale 0",
     options.turned and "rotate by 45 right" or "norotate", options.size or FONT, self.theme.ink, table.concat(parts, ", "))
@@ -187,13 +188,13 @@ function Sheet:plot(what) self:add("plot %s", what) end
 function Sheet:svg()
   self:add("unset multiplot")
   local svg = program.run("gnuplot", "-d", table.concat(self.script, "\n") .. "\n")
-  return (svg:gsub("%]%]>", "]]&gt;")) -- gnuplot does not escape this sequence, which XML forbids
+  return (svg:gsub("%]%]>", "]]&gt;")) -- gnuplot leaves this sequence in texts, but XML forbids it
 end
 
 -- ---- axes --------------------------------------------------------------------------------------------------------------
 
----Returns the smallest of 1, 2, 5, 10, 20, ... that is not below a number. Where only each such label is written, the labels
----are at round numbers.
+---Returns the smallest of 1, 2, 5, 10, 20, ... that is not below a number. An axis on which only every such label is written
+---has its labels at round numbers.
 ---@param stride number
 ---@return integer
 function gnuplot.round_stride(stride)
@@ -224,7 +225,7 @@ function gnuplot.fit(list, room, may_skip)
   return { turned = turned, stride = stride, height = turned and longest * SLOPE + 16 or 20, overhang = overhang }
 end
 
----Returns the labels to write along an axis as Sheet:ticks takes them: of every `stride`th label i, { i - 1, the label }.
+---Returns the labels to write along an axis, in the form that Sheet:ticks takes: { i - 1, list[i] } for every `stride`th i.
 ---@param list string[]
 ---@param stride integer
 ---@return table

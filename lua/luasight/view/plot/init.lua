@@ -39,7 +39,7 @@ function plot.heatmap(values, options) return make("heatmap", values, options) e
 ---@return luasight.Plot
 function plot.attention(pattern, options) return make("attention", pattern, options) end
 
----Draws a text in which the background of each token has a colour that stands for the token's number.
+---Draws a text in which the background colour of each token stands for a number, such as the probability of the token.
 ---@param tokens string[]  the tokens, decoded one by one
 ---@param values any       a number for each token: a list or a tensor
 ---@param options { title: string?, value: string?, range: number[]?, colours: string? }?  value: the name of the quantity

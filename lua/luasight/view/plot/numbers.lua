@@ -7,7 +7,7 @@ local numbers = {}
 
 local nan = 0 / 0
 
--- Returns a value as a number that can be drawn: 1 and 0 for true and false, nan for all that is no finite number.
+-- Returns a value as a number that can be drawn: 1 and 0 for true and false, nan for any value that is not a finite number.
 local function finite(v)
   if type(v) == "boolean" then return v and 1 or 0 end
   if type(v) ~= "number" or v ~= v or math.abs(v) == math.huge then return nan end

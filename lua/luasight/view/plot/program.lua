@@ -51,7 +51,8 @@ function program.run(name, options, content)
   local ok, status = pcall(function()
     write(given, content)
     local status, _, code = os.execute(("%s %s %s > %s 2> %s"):format(name, options, given, out, errors))
-    return type(status) == "number" and status or code * 256 -- os.execute returns the status in Lua 5.1, the code in Lua 5.2
+    -- os.execute returns the exit status in Lua 5.1; in Lua 5.2 its third result is the exit code, which is status / 256.
+    return type(status) == "number" and status or code * 256
   end)
   local printed, problems = read(out), read(errors)
   finish()

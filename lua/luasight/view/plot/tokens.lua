@@ -1,4 +1,4 @@
---- Draws a text in which the background of each token has a colour that stands for the token's number.
+--- Draws a text in which the background colour of each token stands for a number, such as the probability of the token.
 local colours = require "luasight.view.plot.colours"
 local cells = require "luasight.view.plot.cells"
 local failure = require "luasight.base.error"
@@ -35,7 +35,7 @@ function Tokens:data() return { tokens = self.given, values = self.values } end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Returns the picture as a table with one line for each token and its number, for a terminal without colours.
+-- Returns the picture for a terminal without colours: a line for each token, with the token and the number given for the token.
 local function as_table(self)
   local out, width = { figure.heading(self) }, labels.most_columns(self.tokens)
   for i, token in ipairs(self.tokens) do
@@ -66,7 +66,7 @@ end
 
 -- ---- as an SVG ---------------------------------------------------------------------------------------------------------
 
-local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- pixels: line width, line distance, box height, font size
+local WIDTH, LINE, BOX, SIZE = 760, 30, 24, 13 -- in pixels: width of a line, distance of lines, box height, font size
 
 -- Arranges the tokens in lines of boxes, from left to right. Returns the boxes as { x, y, width } in pixels, the width of the
 -- widest line, and the height of all lines.

@@ -50,7 +50,7 @@ end
 local function columns(self) return self.real:unsqueeze(1):unsqueeze(2) end -- B 1 1 S
 
 local function causal(self, window)
-  if self.continues and self.real and not window then return columns(self) end -- one new token: it reads all
+  if self.continues and self.real and not window then return columns(self) end -- the new token reads all but padding
   local key = window or "all"
   if not self.made[key] then
     local to = count(self) -- 1 S

@@ -70,9 +70,9 @@ end
 
 -- ---- frequencies -----------------------------------------------------------------------------------------------------
 
--- The methods of scaling by rope_type. Each function takes the settings, the wavelengths without scaling (R/2 numbers,
--- base ^ (2i / R)), the greatest position of each row plus 1 (B 1 1), and the channels 0 2 4 ... (R/2). It returns the
--- frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
+-- The methods of scaling the rotary angles, by rope_type. Each function takes the settings, the wavelengths without scaling
+-- (R/2 numbers, base ^ (2i / R)), the greatest position of each row plus 1 (B 1 1), and the channels 0 2 4 ... (R/2). It
+-- returns the frequencies (R/2 or B 1 R/2) and a factor for cosines and sines.
 local scalings = {}
 
 function scalings.default(_, lengths) return lengths:reciprocal(), 1 end
@@ -87,10 +87,11 @@ function scalings.dynamic(p, _, total, channels)
   return base:pow(channels / R):reciprocal(), 1 -- B 1 R/2
 end
 
--- The method of Llama 3.1: high frequencies stay, low ones are divided by a factor, with a smooth transition in between.
+-- The method of Llama 3.1: high frequencies are unchanged, low ones are divided by a factor, with a smooth transition.
 function scalings.llama3(p, lengths)
   local plain = lengths:reciprocal()
-  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi)) -- turns in a text of the trained length
+  -- How often each pair of channels turns in a text of the trained length.
+  local turns = plain * (p.original_max_position_embeddings / (2 * math.pi))
   local share = ((turns - p.low_freq_factor) / (p.high_freq_factor - p.low_freq_factor)):clamp(0, 1)
   return plain / p.factor * (1 - share) + plain * share, 1
 end

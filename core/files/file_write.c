@@ -42,8 +42,8 @@ static int create_beside(const char *path, char *name, size_t room) {
   return -1;
 }
 
-/* Syncs the folder of the file `path`, so that the rename survives a crash. A folder that cannot be opened or synced is no error, except
-   where the disk fails. */
+/* Syncs the folder of the file `path` to the disk, so that the rename of the temporary file to `path` survives a crash. A folder that
+   cannot be opened or synced is an error only where the disk fails (EIO). */
 static ls_status sync_folder(const char *path) {
   char *folder = strdup(path);
   if (!folder) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory while the file is written", path);

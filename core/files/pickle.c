@@ -1,5 +1,5 @@
-/* The machine that runs the instructions of a pickle. The length of the pickle bounds time and memory, since each instruction makes at most
-   one value, and removes the values from the stack that it uses. */
+/* The machine that runs the instructions of a pickle (Python's format for objects). The length of the pickle bounds time and memory, since
+   each instruction makes at most one value, and takes the values that it uses off the stack. */
 #include "pickle.h"
 #include <limits.h>
 #include <stdarg.h>
@@ -48,7 +48,7 @@ ls_status ls__pickle_add(ls__pickle *p, int32_t kind, ls__pickle_value **out, in
 
 ls_status ls__pickle_append(ls__pickle *p, int32_t container, int32_t item) {
   ls__pickle_value *v = &p->values[container];
-  if (!(v->count & (v->count - 1))) { /* a count of 0 or a power of two: the array of items is full */
+  if (!(v->count & (v->count - 1))) { /* the array of items is full where its count is 0 or a power of two */
     int32_t *items = realloc(v->as.items, sizeof *items * (v->count ? (size_t)v->count * 2 : 1));
     if (!items) return ls__pickle_no_memory(p);
     v->as.items = items;
@@ -102,7 +102,7 @@ static ls_status top(ls__pickle *p, int32_t *out) {
   return status;
 }
 
-/* Finds the topmost mark on the stack; `*out` is the index of the value above the mark. */
+/* Finds the topmost mark (LS__PICKLE_MARK) on the stack of values; `*out` is the stack index directly above the mark. */
 static ls_status find_mark(ls__pickle *p, int32_t *out) {
   for (int32_t i = p->depth; i > 0; i--) {
     if (p->stack[i - 1] == LS__PICKLE_MARK) {
@@ -132,7 +132,7 @@ static ls_status push_marked(ls__pickle *p, int32_t kind) {
   ls_status status = find_mark(p, &from);
   if (!status) status = push_container(p, kind, from);
   if (status) return status;
-  p->stack[p->depth - 2] = p->stack[p->depth - 1]; /* the container replaces the mark */
+  p->stack[p->depth - 2] = p->stack[p->depth - 1]; /* moves the container to the place of the mark */
   p->depth--;
   return kind == LS__PICKLE_DICT && p->values[p->stack[p->depth - 1]].count % 2
            ? ls__pickle_fail(p, "the pickle is damaged: a dict has a key without a value" BROKEN)
@@ -146,7 +146,7 @@ static ls_status push_last(ls__pickle *p, int32_t n) {
   return push_container(p, LS__PICKLE_TUPLE, p->depth - n);
 }
 
-/* Moves the values on the stack from index `from` on into the list or dict below them. `marks` is 1 where a mark is in between, else 0. */
+/* Moves the values on the stack from index `from` on into the list or dict below them. `marks`: 1 if a mark lies between, else 0. */
 static ls_status extend(ls__pickle *p, int32_t kind, int32_t from, int32_t marks) {
   int32_t n = p->depth - from, at = from - marks - 1;
   if (n < 0 || at < 0 || p->stack[at] == LS__PICKLE_MARK || p->values[p->stack[at]].kind != kind)
@@ -227,7 +227,7 @@ static ls_status push_text(ls__pickle *p, size_t width) {
   return push(p, number);
 }
 
-/* Puts a zero behind each text in the pickle. The zero overwrites the first byte of an instruction, which has been executed by now. */
+/* Ends each text in the pickle with a zero byte. The zero overwrites an instruction behind the text, which has been executed by now. */
 void ls__pickle_end_texts(ls__pickle *p) {
   for (int32_t i = 0; i < p->count; i++)
     if (p->values[i].kind == LS__PICKLE_TEXT) p->values[i].as.text[p->values[i].count] = 0;
@@ -239,7 +239,7 @@ static ls_status push_integer(ls__pickle *p, size_t width) {
   return status ? status : push_new(p, LS__PICKLE_INT, width == 4 ? (int32_t)(uint32_t)n : (int64_t)n);
 }
 
-/* Pushes an integer of up to 8 bytes in two's complement. In front of it is a number of `width` bytes, which says how many bytes it has. */
+/* Pushes an integer of up to 8 bytes in two's complement. The number of its bytes is in front of it, as a number of `width` bytes. */
 static ls_status push_long(ls__pickle *p, size_t width) {
   uint64_t n = 0, bits = 0;
   ls_status status = take_number(p, width, &n);
@@ -303,7 +303,7 @@ static ls_status call(ls__pickle *p) {
   return status ? status : push(p, result);
 }
 
-/* Sets attributes of an object. Attributes of a dict, where PyTorch keeps versions, are ignored; no other object can have attributes. */
+/* Runs the instruction that sets attributes of an object: ignores those of a dict, which are PyTorch's version numbers; else fails. */
 static ls_status build(ls__pickle *p) {
   int32_t state = 0, object = 0;
   ls_status status = pop(p, &state);

@@ -1,6 +1,6 @@
 /* Reads pickles, Python's format for objects, as far as a file of torch.save needs them. A pickle is a list of instructions for a machine
-   with a stack. The machine here makes None, booleans, numbers, texts, tuples, lists, dicts and descriptions of tensors. It fails for all
-   other Python names, so that no code in a file can run. */
+   with a stack. The machine here makes None, booleans, numbers, texts, tuples, lists, dicts and descriptions of tensors. A name of
+   anything else in Python is an error, so that no code in a file can run. */
 #ifndef LUASIGHT_PICKLE_H
 #define LUASIGHT_PICKLE_H
 #include "weights.h"
@@ -53,9 +53,9 @@ typedef struct ls__pickle {
   size_t length, at;
   ls__pickle_value *values;
   int32_t count, room;
-  int32_t *stack;                /* the stack of the machine: indices in `values`, or LS__PICKLE_MARK */
+  int32_t *stack;                /* the stack of the machine that runs the pickle: indices in `values`, or LS__PICKLE_MARK */
   int32_t depth, stack_room;
-  int32_t *memo;                 /* for each index of the pickle's memo the index in `values` plus one, 0 where the memo has no value */
+  int32_t *memo;                 /* the values that the pickle stores to reuse: for each memo index the index in `values` plus one, or 0 */
   int32_t memo_room, memo_next;
   ls__pickle_storage *storages;
   int32_t storage_count, storage_room;
@@ -68,12 +68,12 @@ enum { LS__PICKLE_MARK = -1 };
 /* pickle.c: runs the pickle that begins at p->at, and sets p->at to the place behind it. The values live until ls__pickle_free, also
    after a failure. `*out` is the index in p->values of the pickled object. */
 ls_status ls__pickle_run(ls__pickle *p, int32_t *out);
-void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text, over instructions, so that the pickle cannot run again */
+void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text, over an instruction: the pickle cannot run again */
 void ls__pickle_free(ls__pickle *p);
 
 ls_status ls__pickle_fail(const ls__pickle *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 ls_status ls__pickle_no_memory(const ls__pickle *p);
-/* Adds a value: `*out` points to it until the next call, `*number` is its index in p->values. */
+/* Adds a value to p->values: `*out` points to the value until the next one is added, `*number` is its index. */
 ls_status ls__pickle_add(ls__pickle *p, int32_t kind, ls__pickle_value **out, int32_t *number);
 ls_status ls__pickle_append(ls__pickle *p, int32_t container, int32_t item);
 /* Makes room for one more element of `size` bytes in a table of `count` elements; `table` points to the pointer to the table. */

@@ -4,13 +4,13 @@
 #include "pickle.h"
 
 typedef enum name_kind {
-  DICT,      /* a function without an argument, or of a list of pairs, that makes a dict */
-  SIZE,      /* a function of a tuple that makes the same tuple */
-  DEVICE,    /* a function of a text that makes the same text */
-  REBUILD_1, /* a function of storage, offset, shape and strides that makes a tensor */
+  DICT,      /* a Python function that makes a dict, empty or from a list of pairs */
+  SIZE,      /* a Python function that returns its argument, a tuple */
+  DEVICE,    /* a Python function that returns its argument, a text */
+  REBUILD_1, /* a Python function that makes a tensor from a storage, an offset, a shape and strides */
   REBUILD_2, /* like REBUILD_1, with further arguments that are ignored */
   REBUILD_3, /* like REBUILD_1, with the dtype as argument 6, counted from 0 */
-  PARAMETER, /* a function of a tensor that makes the same tensor */
+  PARAMETER, /* a Python function that returns its first argument, a tensor */
   STORAGE,   /* a class of storages with the dtype that the class name says */
   BYTES,     /* the class of storages without a dtype */
   DTYPE      /* the name of a dtype */
@@ -183,7 +183,7 @@ static ls_status make_dict(ls__pickle *p, int32_t arguments, int32_t *out) {
   return status;
 }
 
-/* Calls a function that returns its first argument: `*out` is that argument. Fails where the argument is of another kind than `kind`. */
+/* Runs a call of a Python function that returns its first argument, which becomes `*out`. Fails where that is not of the kind `kind`. */
 static ls_status same(ls__pickle *p, int32_t arguments, int32_t kind, int32_t *out) {
   if (!element(p, arguments, 0, kind)) return ls__pickle_fail(p, "the pickle is damaged: a call has arguments of the wrong kind" BROKEN);
   *out = p->values[arguments].as.items[0];

@@ -1,6 +1,6 @@
 /* Reads the header of a safetensors file, a JSON object, as if an attacker had written it. This code cuts the object into its members,
-   and jansson parses each member alone. So the length of the header bounds the memory (the tree of a whole hostile JSON text takes some
-   forty times the memory of the text), and an error can name its tensor. */
+   and jansson parses each member alone. So the length of the header bounds the memory (jansson's tree of a whole hostile JSON text would
+   take some forty times the memory of the text), and an error can name the tensor that it is about. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,8 @@ static ls_status no_memory(const reader *r) {
   return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the header of the file", r->file);
 }
 
-/* Fails with jansson's error about the member that begins at byte `start` of the header. The error text counts bytes of the whole file. */
+/* Fails with jansson's error about the member that begins at byte `start` of the header. The error text has the place of the error in the
+   whole file, in bytes. */
 static ls_status bad_json(const reader *r, const char *name, size_t start, const json_error_t *error) {
   if (!error->text[0]) return no_memory(r);
   char text[JSON_ERROR_TEXT_LENGTH];

@@ -1,4 +1,4 @@
-/* Writing safetensors: the header, and the tensors behind it. */
+/* Writes a file of safetensors: the header and, behind the header, the data of the tensors. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>

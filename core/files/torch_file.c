@@ -9,7 +9,7 @@
 
 enum {
   LONGEST_PICKLE = 67108864,
-  OLD_PICKLE = 16777216,  /* the most bytes that the pickles of an old file may have; it does not say how many they have */
+  OLD_PICKLE = 16777216,  /* the most bytes that are read for the pickles of an old file, which does not say how long they are */
   DEEPEST = 64,           /* the most containers (tuples, lists, dicts) inside each other */
   LONGEST_PATH = 4096
 };
@@ -20,8 +20,8 @@ typedef struct reader {
   ls__pickle pickle;
   ls__weights_header *out;
   ls__weights_range *storages; /* for each storage of the pickle the range of its bytes in the file */
-  int32_t *items;              /* for each tensor of the pickle the index of its item plus one, 0 where it has no item yet */
-  int32_t room;                /* the room of out->content, in values */
+  int32_t *items;              /* for each tensor of the pickle the index of its entry in out->items plus one, 0 where it has none yet */
+  int32_t room;                /* the number of values for which out->content has memory */
   int64_t most;                /* the most values that out->content may get */
   char path[LONGEST_PATH];     /* the keys and indices, joined by dots, that lead to the value being written to out->content */
 } reader;
@@ -104,7 +104,7 @@ static ls_status add_item(reader *r, int32_t tensor, const char *name) {
   return LS_OK;
 }
 
-/* Adds the tensors of the outermost object, where that is a dict, to the table under their keys. */
+/* Adds the tensors of the outermost object, if that is a dict, to the table of the tensors; their keys become their names. */
 static ls_status add_named(reader *r, const ls__pickle_value *top) {
   ls_status status = LS_OK;
   for (int32_t i = 0; top->kind == LS__PICKLE_DICT && i + 1 < top->count && !status; i += 2) {
@@ -128,7 +128,8 @@ static ls_status emit(reader *r, ls_value v) {
 
 static ls_status write_value(reader *r, int32_t number, int32_t depth, size_t path);
 
-/* Appends element `i` of a container to the stream of values. The path of the container is the first `path` bytes of r->path. */
+/* Appends element `i` of a container to the stream of values, r->out->content. The path of the container is the first `path` bytes of
+   r->path. */
 static ls_status write_element(reader *r, const ls__pickle_value *container, int32_t i, int32_t depth, size_t path) {
   bool dict = container->kind == LS__PICKLE_DICT;
   const ls__pickle_value *key = dict ? &r->pickle.values[container->as.items[i - 1]] : NULL;

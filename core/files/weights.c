@@ -208,7 +208,7 @@ int32_t ls_weights_find(ls_weights *w, const char *name) {
   return found ? (*found)->index : -1;
 }
 
-/* Fails where a bool of a tensor is stored as another byte than 0 or 1, with which the compiled operators of libtorch behave undefined. */
+/* Fails where a bool of a tensor is stored as another byte than 0 or 1, for which the behaviour of libtorch's operators is undefined. */
 static ls_status check_bools(const ls_weights *w, const ls__weights_item *item, const char *bytes) {
   for (int64_t i = 0; i < (int64_t)(item->end - item->begin); i++)
     if ((unsigned char)bytes[i] > 1)
@@ -231,7 +231,7 @@ void ls_weights_forget(ls_weights *w, int32_t i) {
   const ls__weights_item *item = NULL;
   if (!w || item_at(w, i, &item)) return;
   size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = w->data + item->begin, end = w->data + item->end;
-  begin = (begin + page - 1) / page * page; /* keeps pages that belong to another tensor too */
+  begin = (begin + page - 1) / page * page; /* drops whole pages only: the first and last page may also hold another tensor */
   end = end / page * page;
   if (begin < end) madvise(w->map->bytes + begin, end - begin, MADV_DONTNEED);
 }

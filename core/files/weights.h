@@ -12,7 +12,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weight files are mapped as they are: little-endian");
 
 enum {
-  LS__WEIGHTS_PREFIX = 8,          /* the size in bytes of the number, at the beginning of a file, that is the length of the header */
+  LS__WEIGHTS_PREFIX = 8,          /* the size in bytes of the number at the beginning of a file that says how long the header is */
   LS__WEIGHTS_HEADER = 100000000,  /* the longest header in bytes that safetensors allows */
   LS__NAME_SHOWN = 160             /* the size in bytes of a buffer for a name that an error text shows */
 };
@@ -32,8 +32,8 @@ typedef struct ls__weights_item {
 
 typedef struct ls__weights_header {
   int32_t count, room;
-  ls__weights_item **items;   /* the tensors: of safetensors in the order of the data, of torch.save in the order of the pickle */
-  int32_t named;  /* the number of first items with a name to find: of safetensors all, of torch.save those in the outermost dict */
+  ls__weights_item **items;   /* the tensors of the file: of safetensors in the order of their data, of torch.save in that of the pickle */
+  int32_t named;  /* the number of items, from the first on, that are found by name: of torch.save those in the outermost dict, else all */
   ls__weights_item **by_name;
   char *metadata;             /* the JSON text of a safetensors file's __metadata__, NULL where it has none */
   char *pickle;               /* of torch.save the bytes of the pickle; texts in `content` point into them */
@@ -63,7 +63,7 @@ ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n
 
 /* source.c */
 
-/* Reads `size` bytes of the open file `fd` from byte `at` on into `buffer`; fails where the file ends before that. */
+/* Reads `size` bytes of the open file `fd` from byte `at` on into `buffer`; fails where the file ends before these bytes do. */
 ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, uint64_t at);
 
 /* Makes an error with the text `<file>: tensor "name": ...`, or `<file>: ...` where `name` is NULL, and returns `code`. */

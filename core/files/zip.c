@@ -6,7 +6,7 @@
 
 enum {
   END = 22,           /* the size in bytes of the end record, which a comment may follow */
-  END_WIDE = 56,      /* the size in bytes of the zip64 end record; LOCATOR: that of the record that says where it is */
+  END_WIDE = 56,      /* the size in bytes of the zip64 end record; a record of LOCATOR bytes says where that record is */
   LOCATOR = 20,
   LONGEST_COMMENT = 65535,
   ENTRY = 46,         /* the size in bytes of a directory entry without its name, extra fields and comment */
@@ -94,8 +94,8 @@ static ls_status find_end(reader *r) {
 
 /* ---- entries ------------------------------------------------------------------------------------------------------- */
 
-/* Reads from the zip64 extra field those numbers in `wanted` (ended by NULL) that did not fit 32 bits; the field has only those, in the
-   order of `wanted`. Returns false where the field is broken. */
+/* Reads from the zip64 extra field of an entry the numbers in `wanted` (ended by NULL) that did not fit 32 bits; the field has only these,
+   in the order of `wanted`. Returns false where the field is broken. */
 static bool read_extra(const char *extra, size_t n, uint64_t *const *wanted) {
   while (n >= 4) {
     size_t length = u16(extra + 2);

@@ -7,9 +7,9 @@ __attribute__((visibility("default"))) char *luasight_prompt(void *editor);
 
 static char prompt[256];
 
-void luasight_prompt_set(const char *text) { snprintf(prompt, sizeof prompt, "%s", text); } /* cuts a prompt of more than 255 bytes */
+void luasight_prompt_set(const char *text) { snprintf(prompt, sizeof prompt, "%s", text); } /* a longer prompt is cut to 255 bytes */
 
-char *luasight_prompt(void *editor) { /* libedit calls it for the prompt: EL_PROMPT */
+char *luasight_prompt(void *editor) { /* libedit calls this function for the text of the prompt (EL_PROMPT) */
   (void)editor;
   return prompt;
 }

@@ -1,4 +1,5 @@
-/* Added tokens: texts that are one token wherever they occur. They are cut out before the other stages of the tokenizer see a text. */
+/* Added tokens: texts that are one token wherever they occur. They are cut out before the pre-tokenizer
+   cuts the text into pieces. */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/tokenizer.h"
@@ -99,7 +100,7 @@ static ls_status read_all(ls__added_tokens *a, ls__vocab *v, const ls__normalize
   if (!a->special) return ls__part_memory(part);
   for (int32_t i = 0; i < a->count; i++) {
     ls__added_token *token = &a->token[i];
-    token->text = ls__vocab_token(v, token->id, &token->length); /* points into the vocabulary, which lives longer than the JSON tree */
+    token->text = ls__vocab_token(v, token->id, &token->length); /* the vocabulary's copy of the text, which outlives the parsed JSON */
     a->special[token->id] |= token->special;
   }
   ls_status status = n->count ? normalize(a, n, part) : LS_OK;
@@ -176,9 +177,9 @@ static bool touches_word(const ls__added_search *s, size_t from, size_t to) {
   return ls__text_is_word(code);
 }
 
-/* Extends the range of a found token over the white space around it, where the token asks for that (lstrip, rstrip), but not over white
-   space that belongs to the token found before. A token of white space counts even where the token before has taken its beginning, and
-   the search goes on behind it, as in Hugging Face's tokenizers. */
+/* Extends the range [*from, *to) of an added token found in the text over the white space around it, where the token's settings (lstrip,
+   rstrip) ask for that, but not over white space that belongs to the token found before it. If the token before has already taken the
+   beginning of a token that is itself white space, the rest still counts as this token, as in Hugging Face's tokenizers. */
 static void strip(const ls__added_search *s, const ls__added_token *token, size_t *from, size_t *to) {
   int32_t code;
   if (token->lstrip && *from < s->done) *from = s->done;

@@ -1,5 +1,5 @@
-/* The byte level of a vocabulary: a printable character stands for every byte, so that any text can be spelled in known characters. And
-   the pattern by which GPT-2 cuts a text into pieces. */
+/* The byte level of a vocabulary: each of the 256 bytes has a printable character that stands for it, so that any text can be spelled in
+   characters of the vocabulary. Also the pattern by which GPT-2 cuts a text into pieces. */
 #include <string.h>
 #include "tokenizer/line.h"
 
@@ -74,7 +74,8 @@ static size_t run_end(const char *text, size_t length, size_t at, ls__class kind
   return at;
 }
 
-/* The end of the piece at `at` by GPT-2's pattern: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
+/* The end of the piece that begins at `at`, by GPT-2's pattern:
+   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 size_t ls__byte_level_cut(const char *text, size_t length, size_t at) {
   int32_t code;
   size_t n = ls__utf8_next(text + at, length - at, &code);

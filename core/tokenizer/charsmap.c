@@ -72,7 +72,7 @@ static ls_status fill(ls__charsmap *m, const ls__part *part, const unsigned char
   if (ls__utf8_valid(m->text, m->length) != m->length) return ls__part_fail(part, "\"precompiled_charsmap\" has texts that are not UTF-8");
   for (int c = 0; c < 128; c++) {
     char one = (char)c;
-    m->plain[c] = c != '\r' && !find(m, &one, 1); /* a carriage return and a line feed are looked up together */
+    m->plain[c] = c != '\r' && !find(m, &one, 1); /* '\r' is not plain, since "\r\n" is looked up as one */
   }
   return LS_OK;
 }
@@ -103,11 +103,11 @@ static size_t characters(const char *text, size_t length) {
   return n;
 }
 
-/* A writer of the normalized text, which keeps back the last character: leaving out the next characters of the old text still changes how
-   many characters the last one replaces. */
+/* Writes the normalized text. The writer holds each character until the next one is put, since the map may replace characters of the input
+   behind it by nothing: these then count among the characters of the input that the held character replaces. */
 typedef struct writer {
   ls__rewriter *r;
-  int32_t code, change; /* the character kept back, or -1; 1 minus the number of old characters that it replaces */
+  int32_t code, change; /* the held character, or -1; 1 minus the number of characters of the input that it replaces */
 } writer;
 
 static void flush(writer *w) {
@@ -123,8 +123,9 @@ static void put(writer *w, int32_t code, int32_t change) {
   w->change = change;
 }
 
-/* Replaces the text by `with`, character by character; those that the longer text has more are added or removed at the end. Where the very
-   beginning of the input is replaced by nothing, its origin goes to the text that follows, as in Hugging Face's tokenizers. */
+/* Writes `with` in place of the `size` bytes at `text`, character for character; the characters that only the longer of the two has are
+   added or left out at the end. Where the very beginning of the input is replaced by nothing, the place of the beginning in the original
+   text counts as the origin of the text that follows, as in Hugging Face's tokenizers. */
 static void replace(writer *w, const char *text, size_t size, const char *with) {
   size_t length = strlen(with), old = characters(text, size), new = characters(with, length), i = 0;
   for (size_t at = 0; at < length; i++) {
@@ -148,7 +149,8 @@ static size_t cluster_end(const char *text, size_t length, size_t at) {
 }
 
 /* Normalizes a text by the character map. Clusters of characters (graphemes) of up to 5 bytes are looked up as a whole, as SentencePiece
-   does. The place `read` is ahead of r->at where the beginning of the text was replaced by nothing. */
+   does. The input is read up to byte `read`, and the written text replaces the input up to byte r->at. Once the held character is written,
+   the two differ only where the beginning of the text was replaced by nothing. */
 void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   const char *text = r->in->text.data;
   size_t read = r->at, end = r->end;
@@ -156,7 +158,7 @@ void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   while (read < end) {
     size_t run = read;
     while (run < end && (unsigned char)text[run] < 128 && m->plain[(unsigned char)text[run]]) run++;
-    /* The last ASCII character may form a cluster with the character that follows. */
+    /* The last ASCII character of the run may form a cluster with the character that follows, so the two are looked up together. */
     if (run < end && run > read && (unsigned char)text[run] >= 128) run--;
     if (run > read) flush(&w);
     if (run > read && r->at == read) {

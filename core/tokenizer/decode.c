@@ -100,7 +100,7 @@ bool ls__texts_add(ls__texts *t, const char *text, size_t length) {
   return from + length < UINT32_MAX && ls__text_add(&t->text, text, length) && ls__spans_add(&t->at, from, from + length);
 }
 
-/* Adds to a list the text that was appended to its memory from byte `from` on. */
+/* Adds a text to the list: the bytes of t->text from byte `from` on, which the caller has appended there. */
 static bool end_text(ls__texts *t, size_t from) {
   return t->text.length < UINT32_MAX && ls__spans_add(&t->at, from, t->text.length);
 }
@@ -131,7 +131,7 @@ static bool add_replaced(ls__text *out, const char *text, size_t length, const c
   return ls__text_add(out, text + done, length - done);
 }
 
-/* Removes spaces that English does not write, as in front of a comma, in the same order of replacements as transformers. */
+/* Removes spaces that English does not write, as in front of a comma, in the same order of replacements as the library transformers. */
 static bool clean_up(ls__text *text, size_t from, ls__text *work) {
   static const char *const pairs[][2] = {{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
     {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
@@ -224,7 +224,7 @@ static int32_t byte_of(word w) {
   return high && low ? (int32_t)((high - digits) % 16 * 16 + (low - digits) % 16) : -1;
 }
 
-/* Turns collected neighbouring bytes into one text; where the bytes are not UTF-8, each of them becomes U+FFFD. */
+/* Appends the collected bytes of neighbouring byte tokens ("<0x0A>") to `out` as one text; if they are not UTF-8, as one U+FFFD each. */
 static bool append_bytes(ls__text *bytes, ls__texts *out) {
   bool good = ls__utf8_valid(bytes->data, bytes->length) == bytes->length, added = true;
   if (good && bytes->length) added = ls__texts_add(out, bytes->data, bytes->length);

@@ -22,7 +22,7 @@ typedef struct way {
 
 static uint32_t character_at(const way *w, uint32_t byte) { return w->character ? w->character[byte] : byte; }
 
-static bool is_blank(int32_t code) { return code == 0x120 || ls__text_class(code) == LS__CLASS_SPACE; } /* U+0120 means a space */
+static bool is_blank(int32_t code) { return code == 0x120 || ls__text_class(code) == LS__CLASS_SPACE; } /* U+0120 stands for a space */
 
 static ls__span blanks(const char *text, size_t length) {
   ls__span n = {0, 0};
@@ -38,7 +38,8 @@ static ls__span blanks(const char *text, size_t length) {
   return n;
 }
 
-/* Adds a token. `origin` is its place in bytes of the text, `trim` the number of white-space characters at both of its ends. */
+/* Adds a token. `origin` is the place of the token in bytes of the text, `trim` the number of white-space characters at its beginning and
+   at its end. */
 static ls_status append(way *w, int32_t id, ls__span origin, ls__span trim) {
   ls__found *f = w->found;
   ls_token *token = ls__reserve(f->token, &f->room, f->count, 1, sizeof *token);
@@ -95,7 +96,7 @@ static ls_status encode_plain(way *w, size_t from, size_t to) {
   return status ? status : encode_pieces(w);
 }
 
-/* Encodes the bytes [from, to) of the text, a stretch between two added tokens of those that are searched for before the normalizer. */
+/* Encodes the bytes [from, to) of the text, which are free of the added tokens that are searched for before the normalizer runs. */
 static ls_status encode_stretch(way *w, size_t from, size_t to) {
   ls_tokenizer *t = w->t;
   ls__line_clear(&t->line, w->tracked);
@@ -182,8 +183,8 @@ static size_t specials(const ls__post_items *items) {
   return n;
 }
 
-/* Drops tokens of the one or two texts, so that their tokens and `around` special tokens are at most how->limit. LS_CUT_LONGEST drops them
-   from the longer text until both are equally long. */
+/* Drops tokens of the one or two texts, so that these tokens and `around` special tokens are together at most how->limit tokens. With
+   LS_CUT_LONGEST the longer text loses tokens until both texts have equally many, then both lose tokens. */
 static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
   ls__found *a = &t->text_found[0], *b = how->pair ? &t->text_found[1] : NULL;
   size_t limit = (size_t)how->limit, first = a->count, second = b ? b->count : 0;
@@ -214,8 +215,8 @@ static ls_status cut(ls_tokenizer *t, const ls_encoding *how, size_t around) {
   return LS_OK;
 }
 
-/* Makes the places of tokens shorter by the white space at their ends; with `keeps_first` one character less at the
-   beginning of the text. */
+/* Takes the white space at the ends of tokens out of their places in the text. If `keeps_first`, a token at the beginning of the text
+   keeps one character of the white space in front. */
 static void trim(ls__found *f, bool keeps_first) {
   for (size_t i = 0; i < f->trim.count; i++) {
     ls_token *token = &f->token[i];

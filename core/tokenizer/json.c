@@ -1,5 +1,6 @@
 /* Reads tokenizer.json. A JSON object is cut into its members, of which jansson parses the small ones. The two long members (vocabulary
-   and merges) are read item by item, since a tree of a hundred thousand strings costs more time and memory than all the rest. */
+   and merges) are read item by item, since jansson's tree of a hundred thousand strings costs more time and memory than all the
+   rest of reading. */
 #include "tokenizer/json.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 
 enum {
   DEEPEST = 64,          /* the most levels of JSON brackets inside each other */
-  LONGEST_PART = 4194304 /* the most bytes that jansson parses; the tree of a JSON text takes some forty times its memory */
+  LONGEST_PART = 4194304 /* the most bytes that jansson parses; its tree takes some forty times the memory of the JSON text */
 };
 
 /* ---- errors -------------------------------------------------------------------------------------------------------- */
@@ -282,7 +283,7 @@ ls_status ls__cursor_string(ls__cursor *c, size_t item, const char **text, size_
   while ((end = ls__json_plain(from, stop, end, &high)) < stop && from[end] != '"') {
     if (from[end] != '\\') return ls__cursor_fail(c, item, "a JSON string has a control character");
     if (stop - end < 2) break;
-    escaped = true; /* skips the escaped character, maybe a quote; read_escaped checks escapes */
+    escaped = true; /* the character behind the backslash, maybe a quote, is skipped; read_escaped checks the escape */
     end += 2;
   }
   if (end >= stop || from[end] != '"') return ls__cursor_fail(c, item, "a JSON string does not end");

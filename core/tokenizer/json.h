@@ -23,8 +23,8 @@ ls_status ls__part_memory(const ls__part *part); /* fails with LS_ERROR_MEMORY a
 #endif
 bool ls__part_is_null(const ls__part *part);     /* whether the JSON value is absent or null */
 
-/* Asks to cut one member `name`, itself a JSON object, in the same pass as its object, so that a long text is not read twice. `names` and
-   `out` are as in ls__part_members. */
+/* Asks ls__part_members to cut the member `name`, itself a JSON object, into its own members in the same pass, so that a long text is not
+   read twice. `names` and `out` are as in ls__part_members. */
 typedef struct ls__inside {
   const char *name;
   const char *const *names;
@@ -35,11 +35,11 @@ typedef struct ls__inside {
    An unknown or repeated member is an error. `inside` may be NULL. */
 ls_status ls__part_members(const ls__part *object, const char *const *names, ls__part *out, const ls__inside *inside);
 
-/* Parses a small JSON value to a tree, which the caller releases (json_decref). */
+/* Parses a small JSON value to a tree of jansson, which the caller releases (json_decref). */
 ls_status ls__part_parse(const ls__part *part, json_t **out);
 
-/* The functions below read members of a parsed JSON object; `part` is for error texts. ls__part_allow fails for a member whose name is not
-   in `allowed`, which ends with NULL. */
+/* The functions below read members of a parsed JSON object; `part` is for error texts, and `absent` is the value of a member that the
+   object lacks. ls__part_allow fails for a member whose name is not in `allowed`, which ends with NULL. */
 ls_status ls__part_allow(const ls__part *part, const json_t *object, const char *const *allowed);
 ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *name, bool absent, bool *out);
 const char *ls__part_type(const json_t *object); /* the member "type" of a stage; NULL where that is not a text */
@@ -60,7 +60,7 @@ ls_status ls__part_stages(const ls__part *part, const char *list, ls__stage_read
 /* Fails because luasight does not implement the "type" of the stage `object`. */
 ls_status ls__part_refuse(const ls__part *part, const json_t *object);
 
-/* Reads the items of a JSON list or object one after the other, without a tree. */
+/* Reads the items of a JSON list or object one after the other, without making a tree of them. */
 typedef struct ls__cursor {
   const ls__part *part;
   size_t at;

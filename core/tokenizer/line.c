@@ -45,7 +45,7 @@ bool ls__line_add(ls__line *line, const char *text, size_t length, size_t from) 
   return true;
 }
 
-/* Appends text to the new line; all of its bytes get the same origin. */
+/* Appends text to the line that is written; all bytes of the text get the same origin. */
 static void append(ls__rewriter *r, const char *text, size_t length, ls__span origin) {
   r->any = true;
   if (!ls__text_add(&r->out->text, text, length)) r->no_memory = true;
@@ -74,7 +74,7 @@ void ls__rewrite_copy(ls__rewriter *r, size_t to) {
 
 void ls__rewrite_skip(ls__rewriter *r, size_t to) { r->at = to; }
 
-/* The origin of the character before r->at; at the beginning of the line, the empty range at its beginning. */
+/* The origin of the character before r->at; where r->at is 0, an empty range: the place of the line's beginning in the original text. */
 static ls__span origin_before(const ls__rewriter *r) {
   const ls__spans *origin = &r->in->origin;
   if (!r->in->tracked || !origin->count) return (ls__span){0, 0};

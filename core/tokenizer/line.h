@@ -1,5 +1,5 @@
 /* A text on its way from the input to the model: lines, which store for each byte its place in the original text; normalizers and
-   pre-tokenizers, which change and cut lines; and the patterns for which both search. */
+   pre-tokenizers, which change and cut lines; and the patterns for which normalizers and pre-tokenizers search. */
 #ifndef LUASIGHT_TOKENIZER_LINE_H
 #define LUASIGHT_TOKENIZER_LINE_H
 #include "tokenizer/json.h"
@@ -30,8 +30,8 @@ bool ls__line_add(ls__line *line, const char *text, size_t length, size_t from);
 void ls__line_clear(ls__line *line, bool tracked);
 void ls__line_free(ls__line *line);
 
-/* Writes a new line while an old line is read. A character that replaces an old one gets the origin of that; an additional character gets
-   the origin of the old character before it. */
+/* Writes the line `out` while it reads the line `in`. A character that replaces a character of `in` gets the origin of that character; an
+   additional character gets the origin of the character of `in` before it. */
 typedef struct ls__rewriter {
   const ls__line *in;
   ls__line *out;
@@ -42,13 +42,15 @@ typedef struct ls__rewriter {
 
 void ls__rewrite_copy(ls__rewriter *r, size_t to);                     /* copies the bytes of `in` from r->at up to byte `to` */
 void ls__rewrite_skip(ls__rewriter *r, size_t to);                     /* leaves out the bytes of `in` from r->at up to byte `to` */
-void ls__rewrite_put(ls__rewriter *r, int32_t code, bool added);       /* writes a character in place of the next, or an additional one */
+/* Writes a character: in place of the next character of `in` or, if `added` is set, in addition to the characters of `in`. */
+void ls__rewrite_put(ls__rewriter *r, int32_t code, bool added);
 void ls__rewrite_add(ls__rewriter *r, const char *text, size_t length); /* writes text that replaces no text of `in` */
 /* Writes additional text in front of the part of `in` that is rewritten; its origin is that of the first byte of the part. */
 void ls__rewrite_front(ls__rewriter *r, const char *text, size_t length);
-void ls__rewrite_lose(ls__rewriter *r, size_t characters);             /* if r->any: leaves out the next characters of `in` */
+/* Leaves out the next `characters` characters of `in`, if any text has been written to `out` (r->any). */
+void ls__rewrite_lose(ls__rewriter *r, size_t characters);
 
-static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /* the next character of `in`; needs at < end */
+static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /* the next character of `in`; needs r->at < r->end */
   int32_t code;
   *next = r->at + ls__utf8_next(r->in->text.data + r->at, r->end - r->at, &code);
   return code;
@@ -56,7 +58,7 @@ static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /*
 
 /* ---- Unicode forms (unicode.c) ---- */
 
-void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed); /* writes NFD, NFKD, NFC or NFKC */
+void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed); /* writes `in` in the form NFD, NFKD, NFC or NFKC */
 void ls__unicode_lower(ls__rewriter *r);
 
 /* ---- patterns (pattern.c) ---- */
@@ -97,7 +99,7 @@ ls_status ls__matches_next(ls__matches *m, ls__span *match, bool *found);
 
 /* ---- scripts and GPT-2's pieces (script.c, byte_level.c) ---- */
 
-size_t ls__script_begin(const char *text, size_t length);          /* the byte at which the first character with a script is */
+size_t ls__script_begin(const char *text, size_t length);          /* the byte at which the first character with a script begins */
 size_t ls__script_end(const char *text, size_t length, size_t at); /* the end of the run of one script that begins at byte `at` */
 
 size_t ls__byte_stand_in(unsigned char byte, char out[2]); /* writes the character that stands for a byte; returns its length */
@@ -181,7 +183,8 @@ typedef struct ls__pre {
 } ls__pre;
 
 ls_status ls__pre_read(ls__pre *p, const ls__part *part);
-/* Removes the last stage if it replaces bytes by printable characters, and returns whether it did. The model can replace bytes faster. */
+/* Removes the last stage if it replaces bytes by printable characters, and returns whether it did. The model can do this replacement
+   itself, in less time. */
 bool ls__pre_leave_bytes(ls__pre *p);
 /* Runs all pre-tokenizers: cuts the pieces of `line` into smaller ones; `line` may be rewritten. `work` and `spare` are scratch memory. */
 ls_status ls__pre_run(const ls__pre *p, ls__line *line, ls__line *work, ls__spans *pieces, ls__spans *spare);

@@ -37,12 +37,12 @@ static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count
 /* ---- long pieces: a heap of pairs over a linked list ----------------------------------------------------------------- */
 
 typedef struct candidate {
-  int32_t rank, at, left, right, into; /* a merge; valid while symbol `at` and the next one have the ids `left` and `right` */
+  int32_t rank, at, left, right, into; /* a possible merge of symbol `at` with the next; valid while they have the ids `left`, `right` */
 } candidate;
 
 typedef struct chain {
   const ls__merges *m;
-  ls__symbol *symbols; /* a symbol has the id -1 once it is joined to the one before */
+  ls__symbol *symbols; /* the symbols; one has the id -1 once it is joined to the one before it */
   int32_t *next, *before;
   candidate *heap;
   size_t heap_count;

@@ -113,7 +113,7 @@ static ls_status check_members(ls__model_kind kind, const ls__part *parts) {
    replaces an older one there. */
 typedef struct ls__word {
   uint32_t hash;
-  uint8_t length, count; /* the bytes of the text, 0 where this place is empty; the number of tokens */
+  uint8_t length, count; /* the number of bytes of the text, 0 where this place of the cache is empty; the number of tokens */
   char text[26];
   int32_t id[6];
   uint8_t to[6];         /* for each token the byte of the piece at which it ends */
@@ -125,7 +125,7 @@ _Static_assert(sizeof(ls__word) == 64, "a word is one cache line");
 
 static void remember(ls__word *word, uint32_t hash, const char *piece, size_t length, const ls__piece_token *tokens, size_t count) {
   for (size_t i = 0, at = 0; i < count; at = tokens[i++].to)
-    if (tokens[i].from != at || tokens[i].to > length) return; /* not stored: several tokens that stand for the same bytes */
+    if (tokens[i].from != at || tokens[i].to > length) return; /* tokens with gaps or overlaps are not stored in the cache */
   word->hash = hash;
   word->length = (uint8_t)length;
   word->count = (uint8_t)count;

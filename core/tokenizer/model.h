@@ -70,10 +70,10 @@ typedef struct ls__merges {
   uint64_t seed;
 } ls__merges;
 
-/* A token of a piece of text while it is encoded: merges join it with its neighbours. */
+/* A token of a piece of text while the piece is encoded by merges, which join neighbouring symbols. */
 typedef struct ls__symbol {
   int32_t id;
-  uint32_t length; /* the number of bytes of the piece that it stands for */
+  uint32_t length; /* the number of bytes of the piece for which the symbol stands */
 } ls__symbol;
 
 typedef struct ls__bpe {
@@ -81,12 +81,12 @@ typedef struct ls__bpe {
   int32_t stand_in[256]; /* for each byte the id of the token of its stand-in, a printable character; -1: none */
   int32_t byte[256];     /* for each byte the id of its token "<0x..>", which spells unknown characters; -1: none */
   bool byte_fallback;
-  bool bytes;            /* whether a piece is bytes, for each of which a printable character (stand_in) is a token */
+  bool bytes;            /* whether a piece is encoded byte by byte, where each byte begins as its token in `stand_in` */
   int32_t unknown;       /* the id of the unknown token; -1 where text without a token is an error */
   bool fuse_unknown;     /* whether neighbouring unknown characters become one unknown token */
   bool whole_first;      /* "ignore_merges": whether a piece that is a token as a whole becomes that token */
-  bool words_apart;      /* whether a piece can be cut before U+2581, since no merge joins that to a character before */
-  ls__text prefix, suffix; /* `prefix` is put before characters that do not begin a piece, `suffix` after the one that ends it */
+  bool words_apart;      /* whether a piece can be cut before U+2581, since no merge joins U+2581 to a character before it */
+  ls__text prefix, suffix; /* `prefix` goes before a character that does not begin its piece, `suffix` behind one that ends it */
   ls__text spelled, work, symbols; /* scratch memory */
 } ls__bpe;
 
@@ -148,7 +148,7 @@ typedef enum ls__model_part {
   LS__MODEL_PARTS
 } ls__model_part;
 
-extern const char *const ls__model_parts[]; /* the names in tokenizer.json of these members, ended by NULL */
+extern const char *const ls__model_parts[]; /* the names of the members ls__model_part in tokenizer.json, ended by NULL */
 
 typedef struct ls__model {
   ls__model_kind kind;

@@ -112,7 +112,7 @@ ls__class ls__text_class(int32_t code) {
 
 bool ls__text_is_word(int32_t code) {
   utf8proc_category_t category = utf8proc_category(code);
-  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) return true; /* LU to NL are all of L, M, Nd and Nl */
+  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) return true; /* LU to NL: letters, marks, digits, numerals */
   if (category == UTF8PROC_CATEGORY_CN) return newer_class(code) != LS__CLASS_OTHER;
   return category == UTF8PROC_CATEGORY_PC || code == 0x200C || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9) ||
          (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) ||

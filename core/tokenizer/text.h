@@ -23,16 +23,16 @@ ls__class ls__text_class(int32_t code);
 /* Whether a character matches \w: letters, marks, digits, connectors, joiners, and the circled letters that count as alphabetic. */
 bool ls__text_is_word(int32_t code);
 
-/* Whether a character is of a class in that version of Unicode with which models were trained; see age.c. */
-bool ls__text_is_control(int32_t code);     /* this and the next two by the rules of BERT */
+/* The next six functions classify a character by that version of Unicode with which models were trained; see age.c. */
+bool ls__text_is_control(int32_t code);     /* this function and the next two follow the rules of BERT */
 bool ls__text_is_punctuation(int32_t code);
 bool ls__text_is_mark(int32_t code);
 bool ls__text_is_accent(int32_t code);      /* a mark of any kind, as the normalizer StripAccents removes them */
 int32_t ls__text_combining_class(int32_t code);
 bool ls__text_has_form(int32_t code);       /* whether a normal form of Unicode may change the character */
 
-/* Makes room in the array `data` for `more` elements of `size` bytes behind `count`; returns the array, or NULL when out of memory, when
-   `data` is unchanged. */
+/* Makes room in the array `data` for `more` elements of `size` bytes behind its first `count` elements. Returns the array, which may have
+   moved; or NULL when out of memory, and then `data` is unchanged. */
 void *ls__reserve(void *data, size_t *room, size_t count, size_t more, size_t size);
 
 /* A text that can grow: `length` bytes in memory of `room` bytes. */

@@ -47,12 +47,12 @@ typedef struct ls__added_search {
   const char *text;
   size_t length;
   size_t at, done;       /* the number of bytes searched, and of those returned in stretches */
-  ls__stretch token;     /* where `found`: an added token that is returned next */
+  ls__stretch token;     /* if `found` is set, the added token that is returned next */
   bool found;
 } ls__added_search;
 
 ls_status ls__added_read(ls__added_tokens *a, ls__vocab *v, const ls__normalizers *n, const ls__part *part);
-bool ls__added_next(ls__added_search *s, ls__stretch *out); /* false at the end of a text */
+bool ls__added_next(ls__added_search *s, ls__stretch *out); /* finds the next stretch; false at the end of the text */
 void ls__added_free(ls__added_tokens *a);
 
 /* ---- post-processor (post.c) ---- */
@@ -111,7 +111,7 @@ void ls__decoder_free(ls__decoder *d);
 
 typedef struct ls__found {
   ls_token *token;
-  ls__spans trim; /* where places leave out white space: for each token the number of such characters at its ends */
+  ls__spans trim; /* for each token the numbers of white-space characters at its two ends; empty where places keep them */
   size_t count, room;
 } ls__found;
 
@@ -123,7 +123,7 @@ struct ls_tokenizer {
   ls__model model;
   ls__post post;
   ls__decoder decoder;
-  ls__found text_found[2], found; /* tokens of the last encode: of its one or two texts, and all with the special ones */
+  ls__found text_found[2], found; /* the tokens of the last encode: of each text, and of all with the special ones */
   ls__text text;                  /* the text of the last decode */
   ls__text replaced;              /* the text of the last decode, with U+FFFD for bytes that are not UTF-8 */
   ls__text clean;                 /* the text to encode, with U+FFFD for bytes that are not UTF-8 */

@@ -1,12 +1,12 @@
-/* Unicode's normal forms (NFC, NFD, NFKC, NFKD) and lower case, made character by character, so that the place in the old text from which
-   each new character comes is known. */
+/* Unicode's normal forms (NFC, NFD, NFKC, NFKD) and lower case, made character by character, so that it is known from which place of
+   the input each character of the result comes. */
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 #include "tokenizer/line.h"
 
-/* A character of the decomposed text. `change` counts how the text grows by this character: 0 where it replaces one old character, 1 where
-   it is additional, -1 where it replaces two old ones. */
+/* A character of the decomposed text. `change` is 1 minus the number of characters of the input that it replaces: 0 where it replaces one
+   character, 1 where it is additional, -1 where it replaces two characters. */
 typedef struct part {
   int32_t code, change, class;
   uint32_t order;
@@ -15,7 +15,7 @@ typedef struct part {
 typedef struct form {
   ls__rewriter *r;
   bool composed;
-  part *marks;    /* the last character and its marks, not sorted by class yet */
+  part *marks;    /* the last decomposed character and its marks, not yet sorted by combining class */
   size_t count, room;
   part base;      /* a character that may be composed with the next one; its code is -1 where there is none */
   part *behind;   /* the marks behind `base` that did not compose with `base` */
@@ -56,7 +56,7 @@ static void compose(form *f, const part *p) {
     else f->base = *p;
     return;
   }
-  if (f->last_class < p->class) { /* no mark of the class of `p` is between `base` and `p` */
+  if (f->last_class < p->class) { /* no mark between `base` and `p` keeps the two from being composed */
     int32_t one = pair(f->base.code, p->code);
     if (one >= 0) {
       f->base.code = one;
@@ -94,7 +94,7 @@ static void decompose(form *f, int32_t code, bool compatible) {
   int boundary = 0;
   utf8proc_ssize_t n = utf8proc_decompose_char(code, parts, 32,
     UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0), &boundary);
-  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* a character has at most 18 parts */
+  if (n < 1 || n > 32 || !ls__text_has_form(code)) parts[0] = code, n = 1; /* no character decomposes into more than 18 others */
   for (utf8proc_ssize_t i = 0; i < n; i++) {
     part p = {parts[i], i > 0, ls__text_combining_class(parts[i]), (uint32_t)f->count};
     if (!p.class) settle(f);
@@ -107,11 +107,11 @@ static bool is_inert(int32_t code) { /* common characters that no normal form ch
   return code < 0x80 || (code >= 0x3400 && code < 0x4DC0) || (code >= 0x4E00 && code < 0xA000);
 }
 
-/* Writes the text in a normal form. The rewriter takes the place r->at as the origin of each character, so all collected characters are
-   written before any text is copied. */
+/* Writes the text in a normal form. The rewriter takes the place r->at as the origin of the next character that it writes, so the
+   characters that wait in `f` are written before any text is copied. */
 void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
   form f = {.r = r, .composed = composed, .base = {.code = -1}, .last_class = -1};
-  size_t read = r->at; /* the place up to which text is read; r->at lacks the collected characters */
+  size_t read = r->at; /* the byte up to which the input is read; the output replaces it up to byte r->at */
   while (read < r->end) {
     int32_t code;
     size_t next = read + ls__utf8_next(r->in->text.data + read, r->end - read, &code);

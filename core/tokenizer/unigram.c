@@ -77,11 +77,11 @@ void ls__unigram_free(ls__unigram *u) {
 
 /* ---- encoding ------------------------------------------------------------------------------------------------------ */
 
-/* The best way to cut the beginning of a piece of text, up to one place, into tokens. */
+/* The best way (that of the highest score) to cut the first bytes of a piece of text into tokens. */
 typedef struct step {
   double score;
   int32_t id;
-  uint32_t from; /* the byte of the piece at which the last token of this way begins */
+  uint32_t from; /* the byte of the piece at which the last token begins */
   bool reached;
 } step;
 
@@ -135,8 +135,8 @@ ls_status ls__unigram_encode(ls__unigram *u, const ls__vocab *v, const char *pie
   if (!ls__text_reserve(&u->path, bytes)) return ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized");
   step *best = memset(u->path.data, 0, bytes);
   ls_status status = search(u, piece, length, best);
-  for (size_t end = length; !status && end; end = best[end].from) { /* goes from the end of the piece to its
-                                                                       beginning; joins unknown neighbours */
+  for (size_t end = length; !status && end; end = best[end].from) { /* follows the best tokens back from the end of
+                                                                       the piece; joins neighbouring unknown ones */
     ls__piece_token *last = u->back.count ? &u->back.data[u->back.count - 1] : NULL;
     bool unknown = best[end].id == u->unknown;
     if (unknown && last && last->id == u->unknown) last->from = best[end].from;

@@ -48,7 +48,7 @@ static int32_t id_in(uint64_t slot) { return (int32_t)(uint32_t)slot - 1; }
 static uint32_t place_of(const ls__vocab *v, uint32_t hash, const char *text, size_t length) {
   uint32_t i = hash & v->mask;
   for (; v->slot[i]; i = (i + 1) & v->mask) {
-    if (v->slot[i] >> 32 != hash) continue; /* tells most tokens apart without reading their text */
+    if (v->slot[i] >> 32 != hash) continue; /* the hash tells most tokens apart, without their texts */
     const ls__token *token = &v->token[id_in(v->slot[i])];
     if (token->length == length && !memcmp(v->text.data + token->at, text, length)) break;
   }

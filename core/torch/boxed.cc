@@ -19,7 +19,8 @@ namespace luasight {
 
 namespace {
 
-// Returns a tensor of zeros with the shape of `t`. Where the operator does not write to the tensor, the zeros take no memory.
+// Returns a tensor of zeros with the shape of `t` if `t` has a shape but no numbers (device meta), else `t` itself. Where the operator
+// does not write to the tensor, one zero in memory serves for all elements.
 at::Tensor stand_in(const at::Tensor& t, bool written) {
   if (!t.defined() || !t.is_meta()) return t;
   auto options = t.options().device(at::kCPU);

@@ -117,7 +117,7 @@ struct Slot {  // an argument of a prepared call that has nodes in it
   int32_t argument;
   int32_t node;    // the node that is the whole argument; -1 where the nodes are in a list
   uint8_t kind;    // the ls_kind that the value of `node` will have
-  int32_t at, n;   // the argument: `n` values of the stream from index `at` on
+  int32_t at, n;   // the argument is the `n` values of ls__call.stream from index `at` on
 };
 
 }  // namespace
@@ -129,9 +129,9 @@ struct ls__call {
   bool is_writing;
   std::vector<IValue> arguments;  // the arguments as values of libtorch; empty where an argument has nodes
   std::vector<Slot> slots;
-  std::vector<ls_value> stream;   // all arguments as values of luasight; the recorded node owns them
+  std::vector<ls_value> stream;   // all arguments as values of luasight; the node of the recording owns the values
   std::vector<int32_t> written;   // the nodes whose values the call changes in place
-  bool changes_own;               // whether the call changes a tensor that is a constant and not a node's value
+  bool changes_own;               // whether the call changes a tensor argument that is a constant and not the value of a node
   int32_t results;
 };
 
@@ -200,8 +200,8 @@ static void substitute(const ls__call* call, const Slot& slot, const ls_value* v
     out->push_back(call->stream[i].kind == LS_NODE ? values[call->stream[i].aux] : call->stream[i]);
 }
 
-// Puts the values of the nodes into the arguments that have nodes. Returns false where a value has another kind than expected, so
-// that another overload has to be chosen.
+// Puts the values of nodes into the arguments on `stack` that have nodes in them. Returns false where a value has another kind than
+// expected when the call was prepared, so that the caller has to choose the overload again.
 static bool fill(const ls__call* call, const ls_value* values, torch::jit::Stack* stack) {
   auto& arguments = call->handle->schema().arguments();
   for (auto& slot : call->slots) {

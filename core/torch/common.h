@@ -11,7 +11,7 @@
 
 namespace luasight {
 
-// A handler that drops warnings of libtorch. It is set while an object of class Quiet exists, unless ls_start got LS_START_WARNINGS.
+// A handler that drops libtorch's warnings. An object of class Quiet sets it for its lifetime, unless ls_start got LS_START_WARNINGS.
 class Dropped : public c10::WarningHandler {
  public:
 #if TORCH_VERSION_MAJOR < 2

@@ -20,7 +20,7 @@ ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
   });
 }
 
-// Lets autograd record for a parameter that does not train; `made_trainable` says whether the parameter did not train before.
+// Sets requires_grad on a parameter, so that autograd records for it; `*made_trainable` says whether requires_grad was off before.
 ls_status ls__tensor_make_trainable(void* tensor, bool* made_trainable) {
   return guarded("recording for the gradient of a parameter", [&] {
     auto t = borrow(tensor);
@@ -79,7 +79,8 @@ ls_status ls__capture_new(void* tensor, ls__capture** out) {
   });
 }
 
-// Moves the gradient that the hook `capture` got from the last backward to `out`; LS_NONE where it got none since the last call.
+// Moves the gradient that the hook `capture` got from the last backward to `out`; LS_NONE where the hook
+// got no gradient since the last call of this function.
 ls_status ls__capture_take(ls__capture* capture, ls_value* out) {
   *out = ls_value{};
   if (!capture) return LS_OK;
@@ -122,7 +123,7 @@ ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t fi
   });
 }
 
-// The range of bytes that a tensor covers in its storage; not of elements, since two tensors on one storage may have different dtypes.
+// The range that a tensor covers in its storage, in bytes and not in elements, since tensors on one storage may have different dtypes.
 static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   auto size = static_cast<int64_t>(t.itemsize());
   *from = *to = t.storage_offset() * size;
@@ -133,7 +134,7 @@ static void stretch(const at::Tensor& t, int64_t* from, int64_t* to) {
   *to += size;
 }
 
-// Whether two tensors may have a byte in common. They have none where they cover separate ranges of one storage.
+// Whether two tensors may have a byte in common. Two tensors that cover separate ranges of one storage have none.
 bool ls__tensor_overlaps(void* a, void* b) {
   if (!ls__tensor_shares(a, b)) return false;
   if (a == b) return true;

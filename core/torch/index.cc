@@ -78,7 +78,7 @@ c10::optional<int64_t> bound(const ls_value& v) {
   return v.as.i;
 }
 
-// A bound of a slice, converted to the type that this version of libtorch takes: int64_t, later SymInt.
+// A bound of a slice, converted to the type that this version of libtorch takes: int64_t in old versions, SymInt in new ones.
 struct Bound {
   c10::optional<int64_t> value;
   template <class T>
@@ -97,7 +97,8 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
       case LS_BOOL: list.emplace_back(v.as.i != 0); break;
       case LS_NONE: list.emplace_back(at::indexing::None); break;
       case LS_ELLIPSIS: list.emplace_back(at::indexing::Ellipsis); break;
-      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;  // plain(), since libtorch does not resolve lazy tensors in a list
+      // plain() writes the numbers of a lazy tensor (see is_lazy) to memory, since libtorch does not do so in a list of indices.
+      case LS_TENSOR: list.emplace_back(plain(borrow(v.as.p))); break;
       case LS_OPEN: list.emplace_back(list_index(s, n, &i)); continue;
       case LS_SLICE: {
         auto start = bound(s[i + 1]), stop = bound(s[i + 2]), step = bound(s[i + 3]);

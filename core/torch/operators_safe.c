@@ -1,4 +1,4 @@
-/* The operators that a graph file may call: the list in operators_safe.txt as a sorted table. */
+/* The operators that a function or a stored edit read from a file may call: the list in operators_safe.txt as a sorted table. */
 #include <stdlib.h>
 #include <string.h>
 #include "torch/torch.h"

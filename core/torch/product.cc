@@ -4,8 +4,9 @@
 // only, so this code calls oneDNN by name. The choice of the library depends on shapes and the processor and not on a measurement,
 // so that every run makes the same choice. LUASIGHT_ONEDNN=1 chooses oneDNN on every processor, LUASIGHT_ONEDNN=0 on none.
 //
-// The oneDNN of wheels up to 2.10 (3.7 and before) points the stack register into the heap while it multiplies, so that a
-// signal such as Ctrl-C's overwrites memory there. The oneDNN of 2.13 (3.12) does not; versions between were not tried.
+// The oneDNN in wheels of PyTorch up to 2.10 (oneDNN 3.7 and before) points the stack register into the heap while it multiplies, so that
+// a signal such as Ctrl-C's overwrites memory there. The oneDNN in PyTorch 2.13 (oneDNN 3.12) does not do so; those between were not tried.
+// So oneDNN is chosen with PyTorch 2.13 and later only.
 #include "torch/product.h"
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>

@@ -21,8 +21,8 @@ static int usable_cores() {
   return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
-// Turns backtraces in libtorch's errors on or off. To turn them on sets libtorch's default function for
-// backtraces, since libtorch does not tell which function it had before.
+// Turns backtraces in libtorch's errors on or off. Turning them on sets libtorch's default function for
+// backtraces, since libtorch does not tell which function was set before.
 void ls__torch_backtraces(bool on) {
   if (!on) c10::SetStackTraceFetcher([]() -> std::string { return ""; });
 #if __has_include(<c10/util/Lazy.h>)

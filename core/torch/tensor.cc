@@ -17,7 +17,7 @@ void ls__tensor_release(void* tensor) {
   c10::raw::intrusive_ptr::decref(static_cast<c10::TensorImpl*>(tensor));
 }
 
-// The number of bytes of all elements of a tensor.
+// The number of bytes that the elements of a tensor take in memory, 0 for a tensor without numbers (device meta).
 static int64_t bytes_of(void* tensor) {
   auto* t = static_cast<c10::TensorImpl*>(tensor);
   return t->device_type() == at::kMeta ? 0 : t->numel() * static_cast<int64_t>(t->itemsize());
@@ -76,7 +76,7 @@ ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* stride
                      : at::from_blob(data, sizes, options);
     auto bytes = t.storage().nbytes();
     c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(memory), nullptr, false);
-    at::AutoDispatchBelowADInplaceOrView plain;  // keeps set_ from counting as a change: the version stays 0
+    at::AutoDispatchBelowADInplaceOrView plain;  // set_ must not count as a change of the tensor: its version stays 0
     t.set_(storage, 0, t.sizes(), t.strides());
     *out = give(std::move(t));
     return LS_OK;

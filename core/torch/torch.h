@@ -6,7 +6,7 @@
 extern "C" {
 #endif
 
-/* tensor.cc, tensor_ask.cc */
+/* The functions of tensor.cc and tensor_ask.cc: the life of tensors, and facts about them. */
 void ls__tensors_start(void);                             /* prepares libtorch; has to run before the first tensor is made */
 void ls__torch_stop(void);                                /* no tensor can be made from now on until luasight is started again */
 void ls__tensor_retain(void *tensor);
@@ -27,12 +27,12 @@ ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* the shape of a tens
 /* grad.cc */
 typedef struct ls__capture ls__capture;                   /* a hook of libtorch that receives the gradient of a tensor */
 ls_status ls__capture_new(void *tensor, ls__capture **out);
-ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* LS_NONE where the hook got no gradient since the last call */
+ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* LS_NONE if no gradient came since the last call of this function */
 void ls__capture_free(ls__capture *capture);
 bool ls__tensor_requires_grad(void *tensor);
 ls_status ls__tensor_leaf(void *tensor, ls_value *out);   /* a leaf of the autograd graph with the numbers of a tensor; LS_NONE for
                                                              whole numbers */
-/* Lets autograd record for a parameter that does not train; `*made_trainable` says whether the parameter did not train before. */
+/* Sets requires_grad on a parameter, so that autograd records for it; `*made_trainable` says whether requires_grad was off before. */
 ls_status ls__tensor_make_trainable(void *tensor, bool *made_trainable);
 void ls__tensor_make_untrainable(void *tensor);
 void ls__value_detach(ls_value *v);                       /* replaces tensors in a value by ones without autograd history */
@@ -48,27 +48,30 @@ bool ls__tensor_fills(void *tensor);                      /* whether the element
 /* op.cc, call.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` has for each
    node the ls_kind that its value will have (LS_NONE where unknown). */
 typedef struct ls__call ls__call;
-ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* `args` must have no nodes */
+ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* none of `args` may be a node */
 ls_status ls__call_prepare(const ls_op *op, const ls_value *args, int32_t n, const uint8_t *kinds, ls__call **out);
-ls_status ls__call_run(ls__call *call, const ls_value *values, ls_value *out); /* `values`: one per node; several results: an LS_TUPLE */
+/* Runs a prepared call; `values` has the value of each node. Where the operator has several results, `*out` is an LS_TUPLE of them. */
+ls_status ls__call_run(ls__call *call, const ls_value *values, ls_value *out);
 void ls__call_free(ls__call *call);
 int32_t ls__call_results(const ls__call *call);                /* the number of results of a call */
 uint8_t ls__call_kind(const ls__call *call, int32_t result);   /* the ls_kind of a call's result */
 int32_t ls__call_written(const ls__call *call, int32_t k);     /* the k-th node whose value the call changes in place; -1 where k is too
                                                                   large */
-bool ls__call_changes_own(const ls__call *call);               /* whether the call changes a tensor that is no node's value */
+bool ls__call_changes_own(const ls__call *call);               /* whether the call changes a tensor argument that is a constant and not
+                                                                  the value of a node */
 bool ls__op_addresses(const ls_op *op);                        /* whether numbers among the operator's arguments say where in memory its
                                                                   result is, as for as_strided */
-int32_t ls__call_view_of(const ls__call *call);                /* the node whose storage a result may share, else -1 */
-void ls__scan_enter(bool on); /* on: operators that libtorch cannot run on shapes alone run on zeros */
+int32_t ls__call_view_of(const ls__call *call);                /* the node whose value may share its storage with a result of the call;
+                                                                  -1 where there is none */
+void ls__scan_enter(bool on); /* on: an operator that libtorch cannot run on shapes alone runs on zeros of these shapes */
 const char *ls__op_name(const ls_op *op);
-/* What an argument of a name is to an operator. LS__ARGUMENT_NONE: no overload has it. LS__ARGUMENT_WRITTEN: every overload that has it
-   writes to it, as to `out`, and it is not the first argument. LS__ARGUMENT_TAKEN: all else. */
+/* What the argument called `name` is to an operator. LS__ARGUMENT_NONE: no overload has such an argument. LS__ARGUMENT_WRITTEN: each
+   overload that has the argument writes to it, as to `out`, and has it not in the first place. LS__ARGUMENT_TAKEN: any other argument. */
 enum { LS__ARGUMENT_NONE = 0, LS__ARGUMENT_TAKEN = 1, LS__ARGUMENT_WRITTEN = 2 };
 int32_t ls__op_argument(const ls_op *op, const char *name);
 int32_t ls__op_arguments(const ls_op *op);                     /* the most arguments that an overload of an operator has */
 bool ls__call_writes_others(const ls__call *call);             /* whether a call changes an argument other than the first */
-bool ls__operator_is_safe(const char *name);                   /* whether operators_safe.txt lets a graph file call the operator */
+bool ls__operator_is_safe(const char *name);                   /* whether functions and stored edits from a file may call an operator */
 
 /* index.cc: reads and sets x[...] of a value; the `n` values of `index` have no nodes among them */
 ls_status ls__index_get(const ls_value *self, const ls_value *index, int32_t n, ls_value *out);
@@ -76,12 +79,13 @@ ls_status ls__index_set(const ls_value *self, const ls_value *index, int32_t n, 
 
 /* run.cc, cuda.cc: what luasight changes in the process when it starts, and changes back when it stops. */
 void ls__torch_backtraces(bool on);    /* whether libtorch makes a backtrace for each of its errors, which takes milliseconds */
-void ls__torch_use_cores(bool on);     /* on: libtorch uses a thread for each usable core, unless OMP_NUM_THREADS is set; off: sets the
-                                          number of threads from before */
+void ls__torch_use_cores(bool on);     /* on: libtorch uses a thread for each usable core, unless OMP_NUM_THREADS is set; off: libtorch
+                                          uses as many threads as before */
 void ls__torch_warnings(bool on);      /* off: drops warnings of libtorch during calls of luasight */
-void ls__torch_load_cuda(void);        /* loads libtorch_cuda where there is a device; has to run before the first use of libtorch */
+void ls__torch_load_cuda(void);        /* loads libtorch_cuda if there is a CUDA device; has to run before the first use of libtorch */
 
-/* run.cc: sets the thread's autograd state for a run and restores it. With autograd off, operators take no time for it. */
+/* run.cc: ls__mode_enter sets the thread's autograd state for a run, ls__mode_leave restores the state that was saved. With autograd off,
+   operators take no time for autograd. */
 typedef struct ls__mode { uint64_t included, excluded; int32_t grad; } ls__mode;
 void ls__mode_enter(bool autograd, ls__mode *saved);
 void ls__mode_leave(const ls__mode *saved);

@@ -13,8 +13,8 @@ using c10::TypeKind;
 
 enum class Want { tensor, number, integer, real, boolean, text, dtype, device, layout, memory_format, list, other };
 
-// The kind of value for an argument of this type. The type must be the real type in the schema, since the plain type of a dtype, a
-// layout or a memory format is int.
+// The kind of value for an argument of this type. `type` must be the argument's real_type(), since type() says int for a dtype, a
+// layout or a memory format.
 static Want want_of(const Type& type) {
   switch (type.kind()) {
     case TypeKind::TensorType: return Want::tensor;
@@ -70,7 +70,7 @@ static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   }
 }
 
-// The cost of passing `n` values as the items of a list of type `item`; they are in the stream or in a sequence of the stream.
+// The cost of passing `n` values as the items of a list of type `item`; the values are in the stream or in a sequence of the stream.
 static int fit_items(const Type& item, const ls_value* s, int32_t n, const uint8_t* kinds) {
   int worst = 0;
   for (int32_t i = 0; i < n;) {
@@ -93,7 +93,7 @@ static int fit_list(const Type& type, c10::optional<int32_t> size, const ls_valu
     if (kind == LS_NONE) return 2;
   }
   if (!size) return -1;
-  int cost = fit(item, {}, s, n, kinds);  // in x:sum(0) a number is a list of one
+  int cost = fit(item, {}, s, n, kinds);  // a number counts as a list of one number, as the 0 in x:sum(0)
   return cost < 0 ? -1 : cost + 2;
 }
 
@@ -168,7 +168,7 @@ static IValue list_of(const ls_value* items, int32_t n, Make make) {
 static IValue convert_items(const Type& item, const ls_value* items, int32_t n) {
   if (item.kind() == TypeKind::OptionalType)  // the list has type Tensor?[]
     return list_of<c10::optional<at::Tensor>>(items, n, [](const ls_value& v) {
-      // plain(), since libtorch does not resolve a lazy tensor in a list of type Tensor?[].
+      // plain() writes the numbers of a lazy tensor (see is_lazy) to memory, since libtorch does not do so in a list of type Tensor?[].
       return v.kind == LS_NONE ? c10::optional<at::Tensor>() : c10::optional<at::Tensor>(plain(tensor_of(v)));
     });
   switch (want_of(item)) {

@@ -11,7 +11,7 @@ namespace luasight {
 struct Written {
   uint32_t declared = 0;    // the arguments of which the schema declares that they change
   uint32_t undeclared = 0;  // the arguments that change although the schema does not say so
-  int unless = -1;          // the index of an argument: where that is false, none of `undeclared` changes; -1: they always may
+  int unless = -1;          // the index of an argument that keeps those of `undeclared` unchanged where it is false, or -1
 };
 
 Written written_by_schema(const std::string& name, const c10::FunctionSchema& schema);

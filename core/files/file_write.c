@@ -69,7 +69,8 @@ ls_status ls__file_write(const char *path, const ls__file_part *parts, int32_t n
   }
   ls_status status = put_all(fd, parts, n) ? LS_OK : ls__weights_fail_system(path, "cannot write the file");
   if (close(fd) && !status) status = ls__weights_fail_system(path, "cannot write the file");
-  if (!status && rename(name, path)) status = ls__weights_fail_system(path, "cannot rename the temporary file to this file");
+  if (!status && rename(name, path))
+    status = ls__weights_fail_system(path, "the file was written under a temporary name, but cannot be given its own name");
   if (status) unlink(name);
   free(name);
   return status ? status : sync_folder(path);

@@ -8,8 +8,8 @@ typedef enum name_kind {
   SIZE,      /* a Python function that returns its argument, a tuple */
   DEVICE,    /* a Python function that returns its argument, a text */
   REBUILD_1, /* a Python function that makes a tensor from a storage, an offset, a shape and strides */
-  REBUILD_2, /* like REBUILD_1, with further arguments that are ignored */
-  REBUILD_3, /* like REBUILD_1, with the dtype as argument 6, counted from 0 */
+  REBUILD_2, /* torch._utils._rebuild_tensor_v2: as the first version, with further arguments that are ignored */
+  REBUILD_3, /* torch._utils._rebuild_tensor_v3: as the first version, with the dtype as argument 6, counted from 0 */
   PARAMETER, /* a Python function that returns its first argument, a tensor */
   STORAGE,   /* a class of storages with the dtype that the class name says */
   BYTES,     /* the class of storages without a dtype */

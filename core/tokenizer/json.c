@@ -28,6 +28,10 @@ ls_status (ls__part_memory)(const ls__part *part) {
   return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the tokenizer", part->file);
 }
 
+static ls_status not_object(const ls__part *part) {
+  return ls__part_fail(part, "this part of tokenizer.json is not a JSON object");
+}
+
 ls_status ls__cursor_fail(ls__cursor *c, size_t item, const char *what) {
   return ls__fail(LS_ERROR_FORMAT, "%s: %s[%zu]: %s (at byte %zu of this part of the file)", c->part->file, c->part->place, item, what,
                   c->at);
@@ -62,7 +66,7 @@ static ls_status cut(const ls__part *object, const char *const *names, ls__part 
     const char *dot = object->place[0] ? "." : "";
     snprintf(out[i].place, sizeof out[i].place, "%.40s%s%.40s", object->place, dot, names[i]);
   }
-  if (at == length || text[at] != '{') return ls__part_fail(object, "this part of the tokenizer is not a JSON object");
+  if (at == length || text[at] != '{') return not_object(object);
   at = ls__json_space(text, length, at + 1);
   for (bool first = true; at < length && text[at] != '}'; first = false) {
     if (!first) {
@@ -126,7 +130,7 @@ ls_status ls__part_parse(const ls__part *part, json_t **out) {
 }
 
 ls_status ls__part_allow(const ls__part *part, const json_t *object, const char *const *allowed) {
-  if (!json_is_object(object)) return ls__part_fail(part, "this part of the tokenizer is not a JSON object");
+  if (!json_is_object(object)) return not_object(part);
   const char *name;
   json_t *value;
   json_object_foreach((json_t *)object, name, value) {
@@ -189,7 +193,7 @@ ls_status ls__part_refuse(const ls__part *part, const json_t *object) {
 static ls_status read_stages(const ls__part *part, const json_t *section, const char *list, ls__stage_reader *read,
                              void *context) {
   const char *type = ls__part_type(section);
-  if (!json_is_object(section)) return ls__part_fail(part, "this part of the tokenizer is not a JSON object");
+  if (!json_is_object(section)) return not_object(part);
   if (!type || strcmp(type, "Sequence")) return read(context, part, section);
   const char *const names[] = {"type", list, NULL};
   ls_status status = ls__part_allow(part, section, names);

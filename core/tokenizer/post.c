@@ -50,7 +50,8 @@ static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__p
     int32_t bit = sequence && id ? !strcmp(id, "A") ? 1 : !strcmp(id, "B") && texts > 1 ? 2 : 0 : 0;
     int64_t type;
     if (json_object_size(item) != 1 || !id || (sequence && (!bit || seen & bit)))
-      return ls__part_fail(part, "template \"%s\": item %zu is neither a special token nor a text it still lacks", name, i);
+      return ls__part_fail(part, "the template \"%s\": item %zu is neither a special token nor a text (A, B) that no item before it is",
+                           name, i);
     ls_status status = ls__part_integer(part, one, "type_id", 0, 0, &type);
     if (!status && type > INT16_MAX) status = ls__part_fail(part, "template \"%s\": item %zu has a type_id above %d", name, i, INT16_MAX);
     if (!status && sequence) status = add(out, part, bit == 1 ? LS__FIRST_TEXT : LS__SECOND_TEXT, type);

@@ -18,7 +18,7 @@ typedef struct form {
   part *marks;    /* the last decomposed character and its marks, not yet sorted by combining class */
   size_t count, room;
   part base;      /* a character that may be composed with the next one; its code is -1 where there is none */
-  part *behind;   /* the marks behind `base` that did not compose with `base` */
+  part *behind;   /* the combining characters behind `base` that Unicode normalization did not join with `base` */
   size_t behind_count, behind_room;
   int32_t last_class; /* the combining class of the last mark in `behind`, -1 where there is none */
 } form;

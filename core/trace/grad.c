@@ -174,8 +174,8 @@ static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient
   return LS_OK;
 }
 
-/* Replaces `gradient`, which is that of node `of`, by `given`. Where node `of` has the rows of one invoke only, these rows of `gradient`
-   are replaced. */
+/* Replaces `gradient`, the gradient of the value of node `of`, by `given`. Where node `of` has the rows of one invoke only, the function
+   replaces only these rows of `gradient`. */
 static ls_status put_gradient(ls_trace *t, int32_t of, const ls_value *given, ls_value *gradient) {
   int32_t rows = rows_of(t, of);
   if (given->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor");

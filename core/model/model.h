@@ -95,7 +95,7 @@ void ls__nodes_start(void); /* registers how handles to nodes are counted; has t
 /* Adds a copy of `node` to the recording `o`, with a copy of `stream` in which nodes of other recordings are replaced by their values, and
    prepares the call where the node is an operator. `id` becomes the number of the new node. */
 ls_status ls__node_add(ls__owner *o, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
-/* the k-th of the nodes whose values `node` changes in place; -1 where there are not so many */
+/* returns the k-th of the nodes whose values `node` changes in place; -1 where `node` changes fewer values */
 int32_t ls__node_edits(const ls__node *node, int32_t k);
 void ls__node_clear(ls__node *node);              /* releases the node's stream, call and program */
 void ls__node_take_back(ls__nodes *nodes);        /* removes the node added last, after a failure */
@@ -215,7 +215,7 @@ typedef struct ls__watcher {
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
 void ls__run_free(ls__run *r);
 void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who);
-/* lets the call `instance` run at some positions only, to which the watcher cuts its argument; -1: no call */
+/* has the watcher shorten the argument of the call `instance` to some positions, at which alone the call then runs; -1: no call */
 void ls__run_narrow(ls__run *r, int32_t instance);
 ls_status ls__run_until(ls__run *r, int32_t point); /* lets the run go on until it is paused at the point, or has ended */
 ls_status ls__run_finish(ls__run *r, ls_value *out); /* lets the run go on to its end; `out` is the result of the program */

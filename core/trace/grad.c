@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
-/* A place at which autograd's graph is cut (see above): the value before the cut, the leaf that replaces the value behind the cut, and the
-   node whose gradient the script sets. */
+/* A place at which autograd's graph is cut, because the script sets a gradient there: `node` is the node whose gradient the script sets,
+   `before` its value before the cut, and `leaf` the new leaf with which the model goes on. */
 typedef struct ls__cut {
   int32_t node;
   ls_value before, leaf;

@@ -31,8 +31,8 @@ static int32_t first_read(const ls_trace *t, int32_t id) {
   return -1;
 }
 
-/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is not compared: it is the
-   tensor's version, which may differ. */
+/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is the version of the
+   tensor, which may differ and is not compared. */
 static bool same_value(const ls_value *a, const ls_value *b) {
   return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
 }

@@ -130,8 +130,8 @@ ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, con
 /* Makes a sequence of a stream that begins with LS_OPEN; where nodes of an open function or trace are inside, the result is a node. */
 ls_status ls_seq_build(const ls_value *stream, int32_t n, int64_t site, ls_value *out);
 
-/* ls_op_names returns the names of all operators that begin with `prefix`, one a line, ls_op_schemas the schemas of one operator, one a
-   line. Each text is valid until the next call of its function. */
+/* ls_op_names returns the names of all operators that begin with `prefix`; ls_op_schemas returns the schemas of one operator. Both texts
+   have one entry a line, and are valid until the next call of the same function. */
 const char *ls_op_names(const char *prefix);
 const char *ls_op_schemas(const ls_op *op);
 
@@ -142,7 +142,7 @@ typedef struct ls_tensor_info {
   int64_t bytes;         /* the bytes of the whole storage behind the tensor */
   int64_t version;       /* how often the tensor was changed in place so far */
   const char *dtype;     /* such as "float32" */
-  const char *device;    /* such as "cpu" or "cuda:0" */
+  const char *device;    /* the device of the tensor's memory, such as "cpu" or "cuda:0" */
   int32_t dims;
   int32_t requires_grad;
   int32_t is_leaf;
@@ -201,7 +201,7 @@ ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *valu
 ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
 ls_status ls_function_finish(ls_function *f, const ls_value *result);
-/* For a function that branches on numbers: computes each node when it is recorded, from the inputs `given` or (`copies` 1) from copies. */
+/* Lets `f`, which branches on numbers, compute each node as it is recorded, from the inputs `given` or (`copies` 1) from their copies. */
 ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies);
 /* Reads the value of a node whose function branches on numbers and is being recorded; a later run in which the value differs fails. */
 ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out);
@@ -214,7 +214,7 @@ void ls_program_release(ls_program *p);
 enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
 int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run of the program calls the module */
 int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* the number of a point; -1: none */
-int32_t ls_program_find(ls_program *p, const char *name);                    /* the point named "h.3.output"; -1 where there is none */
+int32_t ls_program_find(ls_program *p, const char *name);                    /* the number of the point named "h.3.output"; -1: none */
 int32_t ls_program_points(ls_program *p);
 ls_module *ls_program_point_module(ls_program *p, int32_t point);  /* the module of a point, borrowed; NULL where it belongs to none */
 const char *ls_program_point_name(ls_program *p, int32_t point);             /* a point's name, valid until the next call */
@@ -237,7 +237,7 @@ ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point
 ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* `skips` not 0: the module does not run */
 void ls_trace_new_pass(ls_trace *t);  /* invokes that are opened later share no pass with earlier invokes, and generate nothing */
-/* Makes a node whose number is known when the pass begins: `offset`, in step 0 plus the number of padding columns left of the invoke. */
+/* Makes a node with the number `offset`, plus in step 0 the number of padding columns left of the invoke, known when the pass begins. */
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* Returns the axis on which a value read at a point has the tokens, or -1 where it has none; writes the invoke and the step of the read. */
 int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
@@ -261,7 +261,7 @@ enum {
   LS_EVENT_NONE = 0,
   LS_EVENT_PASS = 1, /* a pass begins: call ls_trace_rows for its invokes, then ls_trace_begin with step 0 */
   LS_EVENT_STEP = 2, /* a step ended with the result `value`: call ls_trace_begin with the next step, or ls_trace_end */
-  LS_EVENT_HOST = 3  /* a function of the script, node `node`, has its arguments in `value`: call ls_trace_supply with its result */
+  LS_EVENT_HOST = 3  /* a function of the script has to run: call it with `value`, and ls_trace_supply with `node` and its result */
 };
 typedef struct ls_event {
   int32_t kind, pass, step, node;
@@ -321,7 +321,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out); /* `out` i
 int32_t ls_weights_content(ls_weights *w, const ls_value **out);
 void ls_weights_forget(ls_weights *w, int32_t i); /* frees the memory of an unused view of tensor `i`; changes to the view are lost */
 ls_status ls_weights_write(const char *path, const char *const *names, const ls_value *tensors, int32_t n,
-                           const char *metadata); /* NULL or a JSON object of strings; a synced temporary file is renamed to `path` */
+                           const char *metadata); /* `metadata`: NULL or a JSON object of strings; the finished file replaces `path` */
 
 /* ---- graphs in files ------------------------------------------------------------------------------------------- */
 
@@ -359,9 +359,9 @@ int32_t ls_reader_calls(ls_reader *r);
 ls_status ls_reader_call(ls_reader *r, int32_t i, ls_reader_call_info *out);
 const char *ls_reader_call_keyword(ls_reader *r, int32_t i, int32_t k);
 ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p);
-ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* on failure, call ls_trace_abandon */
+ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke); /* on failure, end `trace` by ls_trace_abandon */
 
-ls_status ls_file_write(const char *path, const void *bytes, size_t size); /* writes and syncs a temporary file, then renames it `path` */
+ls_status ls_file_write(const char *path, const void *bytes, size_t size); /* writes and syncs a temporary file and renames it to `path` */
 
 /* ---- tokenizers ------------------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,7 @@ size_t ls__json_space(const char *text, size_t length, size_t at) {
   return at;
 }
 
-/* Returns the place behind the closing quote of the string whose opening quote is at `at`; 0 where the string has no end. */
+/* Returns the index behind the closing quote of the string whose opening quote is at index `at`; 0 where the string has no end. */
 static size_t string_end(const char *text, size_t length, size_t at) {
   uint64_t high = 0;
   for (at++; (at = ls__json_plain(text, length, at, &high)) < length; at++) {

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* Returns the place of the first byte from `at` on that is no white space; `length` where all are. */
+/* Returns the index of the first byte, from index `at` on, that is not white space; `length` where all bytes are. */
 size_t ls__json_space(const char *text, size_t length, size_t at);
 
 /* Returns the first place from `at` on with a byte that ends a run of plain characters in a JSON string (a quote, a backslash or a control
@@ -39,9 +39,9 @@ static inline size_t ls__json_plain(const char *text, size_t length, size_t at, 
   return at;
 }
 
-/* Returns the place in `text` at which the JSON value that begins at `at` ends; 0 where the value does not end within the text, is empty,
-   or is nested deeper than `depth` brackets (`*deep` is then 1, else 0). The function looks at brackets, quotes and commas alone; jansson
-   checks the rest. */
+/* Returns the index in `text` at which the JSON value that begins at index `at` ends; 0 where the value does not end within the text, is
+   empty, or is nested deeper than `depth` brackets. `*deep` becomes 1 where it is nested too deep, else 0. The function looks at brackets,
+   quotes and commas alone; jansson checks the rest. */
 size_t ls__json_skip(const char *text, size_t length, size_t at, int depth, int *deep);
 
 /* ls__json_load does what json_loadb of jansson does, except that, where ls__json_watch is set, a lack of memory gives NULL and an empty

@@ -7,8 +7,8 @@ enum { LONGEST_NAME = 63, NEAREST = 3 };
 
 static int lower(int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; }
 
-/* Returns the number of edits that make one name of another, where swapping two neighbouring letters is one edit; where more than `limit`
-   edits are needed, some number above `limit`. */
+/* Returns how many letters have to be changed, added or removed to make one name of another, where swapping two neighbouring letters counts
+   as one change; where more than `limit` changes are needed, some number above `limit`. */
 static size_t distance(const char *a, size_t n, const char *b, size_t m, size_t limit) {
   if (n > m + limit || m > n + limit || n > LONGEST_NAME || m > LONGEST_NAME) return limit + 1;
   size_t rows[3][LONGEST_NAME + 1], *before = rows[0], *above = rows[1], *row = rows[2];

@@ -55,7 +55,7 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   ls_value *out = &f->values[id];
   if (node->slot < 0) return ls__node_execute(node, f->values, out);
   const ls__slot *slot = &f->slots[node->slot];
-  /* the called function was computed while it was recorded, so its result is taken from there instead of computed again */
+  /* the called function was computed while it was recorded; that result is used, so that nothing is computed twice */
   if (node->kind == LS__CALL && slot->callee->gave.kind) {
     *out = slot->callee->gave;
     slot->callee->gave = (ls_value){0};

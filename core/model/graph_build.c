@@ -27,8 +27,8 @@ static ls_status put(ls__build *b, ls_value v) {
   return LS_OK;
 }
 
-/* Adds to a node's arguments the tensor `v`, made for them. The reference that is passed in is kept in `owned` and released after the
-   recorded node has a reference of its own. */
+/* Adds the tensor `v`, which was made for this node, to the node's arguments. Takes over the reference to `v`: it is kept in `owned`, and
+   released once the recorded node has a reference of its own. */
 static ls_status put_owned(ls__build *b, ls_value v) {
   if (!grow(&b->owned, b->owned_count, &b->owned_room)) {
     ls_value_release(&v);

@@ -7,8 +7,8 @@ enum {
   LS__READ_DEPTH = 32,            /* the most brackets of the JSON text that may be inside each other */
   LS__READ_VALUES = 1 << 22,      /* the most values that the whole JSON text may have */
   LS__READ_ARGUMENT_DEPTH = 8,    /* the most lists that may be inside each other in one argument of a node */
-  LS__READ_CALL_DEPTH = 64,       /* how deep calls of functions, and modules, may be inside each other */
-  LS__READ_CALLS = 1 << 16,       /* the most calls that one run may make, and paths that may lead to modules */
+  LS__READ_CALL_DEPTH = 64,       /* the most calls inside each other, and the most modules inside each other */
+  LS__READ_CALLS = 1 << 16,       /* the most calls that one run may make; also the most paths that may lead to modules */
   LS__READ_POINTS = 1 << 20,      /* the most points of one run, fewer than a time (LS__TIME) can count */
   LS__READ_AXES = 64
 };

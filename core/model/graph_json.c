@@ -79,7 +79,7 @@ json_t *ls__json_tensor(ls__json *out, const ls_value *tensor, bool numbers) {
     ls__json_put(out, o, "data", base64(out, data, (size_t)ls_value_bytes(&keep)));
     ls_value_release(&keep);
   }
-  /* the tensors of a scan (a trace over shapes alone) have no numbers; that these cannot be read is then no failure */
+  /* a trace is written without numbers that cannot be read, since a scan (a trace over shapes alone) has none */
   bool needed = out->form || status == LS_ERROR_MEMORY;
   if (status && needed && !out->status) out->status = status;
   return o;

@@ -43,8 +43,8 @@ typedef enum ls__node_kind {
 typedef struct ls__node {
   uint8_t kind;        /* the kind of the node: an ls__node_kind such as LS__OP */
   uint8_t saved;       /* 1 where a trace saves the value, so that it stays after the run */
-  /* used in traces, 1: for a write, that its module does not run; for a backward, that autograd's graph is kept; for a read, that it may
-     stay without a value where a skip leaves out its point */
+  /* used in traces only. On a write, 1 means that the module does not run; on a backward, that autograd's graph is kept; on a read, that
+     the read may stay without a value where a skip leaves out its point */
   uint8_t flag;
   /* 1 where the node is a copy from a stored edit; such a node does nothing where the run does not reach the node's point */
   uint8_t stored;
@@ -53,8 +53,8 @@ typedef struct ls__node {
   int64_t site;        /* the script position (file and line) that errors name; see ls_op_call */
   int32_t slot;        /* in a function the number of the node's ls__slot; in a trace the point that the node reads or writes; else -1 */
   int32_t edits;       /* the node whose value this node changes in place, or one of them where it changes several; else -1 */
-  /* in a trace the number of the invoke whose value the node reads or writes, else of the invoke in whose body the node was recorded; -1
-     where there is none */
+  /* in a trace the number of an invoke: of the one whose value the node reads or writes at a point, or, for other nodes, of the one in
+     whose body the node was recorded; -1 where there is none */
   int32_t invoke;
   int32_t step;        /* in a trace the step of a generation in which the node reads or writes, else 0 */
   const ls_op *op;
@@ -95,7 +95,7 @@ void ls__nodes_start(void); /* registers how handles to nodes are counted; has t
 /* Adds a copy of `node` to the recording `o`, with a copy of `stream` in which nodes of other recordings are replaced by their values, and
    prepares the call where the node is an operator. `id` becomes the number of the new node. */
 ls_status ls__node_add(ls__owner *o, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
-/* the k-th of the nodes whose values `node` changes in place; -1 where there are not so many */
+/* returns the k-th of the nodes whose values `node` changes in place; -1 where `node` changes fewer values */
 int32_t ls__node_edits(const ls__node *node, int32_t k);
 void ls__node_clear(ls__node *node);              /* releases the node's stream, call and program */
 void ls__node_take_back(ls__nodes *nodes);        /* removes the node added last, after a failure */
@@ -160,8 +160,8 @@ typedef struct ls__point_info {
   int32_t instance;        /* the number of the call of a function that the point belongs to */
   int32_t input, output;   /* the numbers of the input point and the output point of the call `instance` */
   ls_function *function;   /* the function that the call `instance` calls; borrowed */
-  /* the module of the call `instance`; where that call is one of the two functions (plain or fused) of an attention, which have no module,
-     the module around it; borrowed, may be NULL */
+  /* the module of the call `instance`; borrowed, may be NULL. The plain and the fused function of an attention have no module: for a call
+     of one of them this is the module around the call. */
   ls_module *module;
 } ls__point_info;
 
@@ -204,8 +204,8 @@ typedef struct ls__run ls__run;
 /* The functions of a trace that a run of a program calls while the trace watches the run; `who` is the trace. */
 typedef struct ls__watcher {
   ls_status (*protect)(void *who, void *tensor); /* is called before the model changes `tensor` in place */
-  /* whether the trace replaces the whole value at the point where the run pauses next without reading it; the call that computes this value
-     then need not run */
+  /* Whether the trace replaces the whole value at the next point at which the run pauses, and does not read the old value. The call that
+     computes the old value then need not run. */
   bool (*replaces)(void *who);
   /* Writes to `out` the argument of the call that runs at some positions only (ls__run_narrow), cut to these positions; a new reference. */
   ls_status (*cut)(void *who, const ls_value *argument, ls_value *out);
@@ -215,7 +215,7 @@ typedef struct ls__watcher {
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
 void ls__run_free(ls__run *r);
 void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who);
-/* lets the call `instance` run at some positions only, to which the watcher cuts its argument; -1: no call */
+/* has the watcher shorten the argument of the call `instance` to some positions, at which alone the call then runs; -1: no call */
 void ls__run_narrow(ls__run *r, int32_t instance);
 ls_status ls__run_until(ls__run *r, int32_t point); /* lets the run go on until it is paused at the point, or has ended */
 ls_status ls__run_finish(ls__run *r, ls_value *out); /* lets the run go on to its end; `out` is the result of the program */

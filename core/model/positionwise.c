@@ -11,11 +11,11 @@ typedef enum condition {
   A_ROW       /* the second argument is a constant tensor with one axis, and no argument follows */
 } condition;
 
-/* The operators that are known to mix at most the last axis of their first argument: no other axis has several elements on which one
-   element of the result depends. An operator that is not in the table may mix any axis. */
+/* The operators that are known to work on each element of their first argument alone, as add does, or along its last axis alone, as linear
+   does. Nothing is known of an operator that is not in the table. */
 static const struct {
   const char *name;
-  int mixed; /* how many of the last axes the operator mixes: an element of its result depends on several elements along such an axis */
+  int mixed; /* how many of the last axes the operator works along: 1, as linear, or 0 where it works on each element alone */
   condition second;
 } operators[] = {
     {"linear", 1, A_MATRIX}, {"matmul", 1, A_MATRIX}, {"layer_norm", 1, ONE_SIZE},
@@ -36,8 +36,8 @@ static bool holds(condition second, const ls__node *node) {
   }
 }
 
-/* Returns how many of the last axes of the value of node `before` are mixed by `node`, whose other arguments must all be constants; -1
-   where that is not known. An operator mixes an axis if an element of its result depends on several elements along that axis. */
+/* Returns how many of the last axes `node` mixes in its first argument, the value of node `before`; -1 where the number is not known, or
+   where another argument is no constant. An operator mixes an axis if an element of its result depends on several elements along it. */
 static int mixed_axes(const ls__node *node, int32_t before) {
   if (node->kind != LS__OP || node->n < 2 || node->stream[0].kind != LS_NODE || node->stream[0].aux != before) return -1;
   for (int32_t i = 1; i < node->n; i++)

@@ -57,8 +57,8 @@ typedef struct ls__instance {
   int32_t parent;
   int32_t number;      /* the number of this call among the calls of the same module, from 0 */
   int32_t input, output; /* the numbers of the call's input point and output point */
-  /* the place in program.slots at which the entries for the slots of `function` begin: an entry is an instance for a call, a point for a
-     tap */
+  /* the index of the first entry for this call in program.slots. There is an entry for each slot of `function`: where the slot is a call,
+     the number of the instance, and where it is a tap, the number of the point */
   int32_t slots;
 } ls__instance;
 

@@ -2,8 +2,8 @@
 #include <string.h>
 #include "model/private.h"
 
-/* Writes to `names` the field names of the struct that the first value of `stream`, a constant or a node of a function, is; false where
-   they are not known. */
+/* Writes the field names of a struct to `names`. The struct is the first item of `stream`: a constant, or a node of the function `f`.
+   Returns false where the names are not known. */
 static bool fields_of(const ls_function *f, const ls_value *stream, const char **names, size_t *n) {
   const ls__node *node = stream->kind == LS_NODE ? &f->owner.nodes.at[stream->aux] : NULL;
   if (node && node->kind == LS__CALL) return ls__function_fields(f->slots[node->slot].callee, names, n);
@@ -48,7 +48,8 @@ ls_status ls__same_structure(const ls_value *old, const ls_value *fresh) {
   return LS_OK;
 }
 
-/* Fails where `given` cannot replace the first value of `stream`, a constant or a node of a function, as far as the recording tells. */
+/* Fails where `given` cannot take the place of a value that `f` returns: the first item of `stream`, which is a constant or a node.
+   Compares the kind, the length and the field names, each where the recording has it. */
 static ls_status may_return(const ls_function *f, const ls_value *stream, const ls_value *given) {
   const ls__nodes *nodes = &f->owner.nodes;
   const ls__node *node = stream->kind == LS_NODE ? &nodes->at[stream->aux] : NULL;

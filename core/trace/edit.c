@@ -104,7 +104,8 @@ ls_status ls__edit_protect(ls_trace *t, void *tensor) {
   return status;
 }
 
-/* Makes the value that replaces another in the model: `given`, or a copy of `given` where the model could change `given` in place. */
+/* Makes the value that the model uses where a script replaces a value by `given`: `given` itself, or a copy of `given` where the model
+   could change `given` in place. */
 static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
   ls_value own;
   ls_status status = ls__own(given, 1, &own);
@@ -120,8 +121,8 @@ static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-/* After node `id` has written the rows of one invoke, the rows of the other invokes lie in another tensor; this function computes the other
-   invokes' reads of the same point again. */
+/* Node `id` has written the rows of one invoke, and by this the value at the point has become a new tensor. Computes again what the other
+   invokes have read at this point, so that their values lie in the new tensor too. */
 static ls_status show_others(ls_trace *t, int32_t id) {
   ls_status status = LS_OK;
   int64_t time = t->plan.nodes[id].time;

@@ -78,14 +78,14 @@ static void explain(const ls_trace *t, int32_t id) {
   ls__fail_site(node->site, 0);
 }
 
-/* Returns the node in whose value's memory the value of node `id` lies, -1 where there is none. That larger value is kept as long as the
-   views in it, so that an edit of a view reaches the larger value too. */
+/* Returns the node of the larger value that the run has to keep as long as the value of node `id`, a view or an element of it; -1 where
+   there is none. The larger value is kept so that an edit of the view changes it too. */
 static int32_t looks_into(const ls_trace *t, int32_t id) {
   int32_t above = ls__trace_above(t, id);
   if (above < 0) return -1;
   const ls_value *v = &t->run.values[id], *of = &t->run.values[above];
   if (t->owner.nodes.at[id].kind == LS__ROWS) return above;
-  /* `of` is a sequence that was taken out of a value, and that value is kept too */
+  /* the sequence `of` was itself taken out of a larger value, which is kept in the same way */
   if (of->kind != LS_TENSOR && t->run.nodes[above].keeps_above) return above;
   if (of->kind != LS_TENSOR) return v->kind == LS_TENSOR && t->owner.nodes.at[above].kind == LS__OP ? above : -1;
   return v->kind != LS_TENSOR || ls__tensor_shares(v->as.p, of->as.p) ? above : -1;
@@ -101,8 +101,8 @@ void ls__trace_let_go(ls_trace *t, int32_t id) {
   }
 }
 
-/* Replaces the index nodes of a view by their values in the run's own copy of node `id`, so that the view is made at the same place should
-   it have to be made again. */
+/* Node `id` makes a view with indices that are values of other nodes. Makes the run's own copy of node `id` hold these values, so that the
+   same view can be made again later. */
 static ls_status keep_indices(ls_trace *t, int32_t id) {
   bool nodes = false;
   const ls__node *node = ls__seen(t, id);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
-/* A place at which autograd's graph is cut (see above): the value before the cut, the leaf that replaces the value behind the cut, and the
-   node whose gradient the script sets. */
+/* A place at which autograd's graph is cut, because the script sets a gradient there: `node` is the node whose gradient the script sets,
+   `before` its value before the cut, and `leaf` the new leaf with which the model goes on. */
 typedef struct ls__cut {
   int32_t node;
   ls_value before, leaf;
@@ -174,8 +174,8 @@ static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient
   return LS_OK;
 }
 
-/* Replaces `gradient`, which is that of node `of`, by `given`. Where node `of` has the rows of one invoke only, these rows of `gradient`
-   are replaced. */
+/* Replaces `gradient`, the gradient of the value of node `of`, by `given`. Where node `of` has the rows of one invoke only, the function
+   replaces only these rows of `gradient`. */
 static ls_status put_gradient(ls_trace *t, int32_t of, const ls_value *given, ls_value *gradient) {
   int32_t rows = rows_of(t, of);
   if (given->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor");

@@ -144,11 +144,11 @@ static ls_status watch_parameter(ls_trace *t, int32_t id) {
   return ls__capture_new(node->stream[0].as.p, &ran->capture);
 }
 
-/* Where node `id` reads, sets or edits a gradient: finds the backward that computes the gradient, and marks the value to which the
-   gradient belongs. */
+/* Where node `id` reads, sets or edits a gradient: finds the backward that computes the gradient, and notes, for the value to which the
+   gradient belongs, that its gradient is asked for. */
 static ls_status plan_access(ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
-  int32_t access = ls__point_node(t, id); /* where node `id` is an edit in place of a gradient, the node of that gradient */
+  int32_t access = ls__point_node(t, id); /* the node of the gradient, where node `id` changes a gradient in place */
   bool edits = node->edits >= 0 && access >= 0 && nodes[access].kind == LS__GRAD, sets = node->kind == LS__SETGRAD;
   if (!sets && !edits && node->kind != LS__GRAD) return LS_OK;
   if (!edits) access = id;

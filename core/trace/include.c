@@ -8,7 +8,7 @@ ls_program *ls_trace_program(ls_trace *t, int32_t node) {
   return t && node >= 0 && node < t->owner.nodes.count ? t->owner.nodes.at[node].program : NULL;
 }
 
-/* Finds the number that a point of the program `from` has in the program `to`; -1 where `to` does not have it. */
+/* Writes to `out` the number that the point `point` of the program `from` has in the program `to`; -1 where `to` has no such point. */
 static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int32_t *out) {
   int32_t *map;
   *out = point;
@@ -20,7 +20,8 @@ static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int
   return LS_OK;
 }
 
-/* Copies the arguments of `node`, where each node among them is replaced by its own copy, map[node]; returns NULL when out of memory. */
+/* Returns a copy of the arguments of `node`, with each node among them replaced by its copy in `t`: map[i] is the number of the copy of
+   node i. Returns NULL when out of memory. */
 static ls_value *translate(ls_trace *t, const ls__node *node, const int32_t *map) {
   ls_value *s = malloc(sizeof *s * (size_t)(node->n ? node->n : 1));
   for (int32_t k = 0; s && k < node->n; k++) {
@@ -51,7 +52,8 @@ static ls_status copy_point(ls_trace *t, const ls_trace *edits, const ls__node *
   return status;
 }
 
-/* Copies a node that has the padding or the text of an invoke; the copy has the padding or the text of the invoke `invoke`. */
+/* Copies a node whose value is the padding or the generated text of an invoke. The value of the copy is that of the invoke `invoke`; `out`
+   becomes the number of the copy. */
 static ls_status copy_of_invoke(ls_trace *t, const ls__node *node, int32_t invoke, int32_t step, int32_t *out) {
   ls_value made = {.aux = -1};
   ls_status status = node->kind == LS__TEXT ? ls_trace_text(t, invoke, node->site, &made)

@@ -108,7 +108,7 @@ static void narrow_read(ls_trace *t, int32_t id) {
 
 /* ---- the head under several invokes --------------------------------------------------------------------------------- */
 
-/* Returns the place of the second index of value[row, position, ...] in the stream of the node; -1 where that index is not a number. */
+/* Node `item` computes value[row, position, ...]. Returns where in the node's stream the second index is; -1 where it is not a number. */
 static int32_t position_in(const ls__node *item) {
   int32_t second = item->stream[1].kind == LS_SLICE ? 5 : 2;
   return second < item->n && item->stream[second].kind == LS_INT ? second : -1;
@@ -119,8 +119,8 @@ static int64_t position(const ls_trace *t, int32_t item) {
   return node->stream[position_in(node)].as.i;
 }
 
-/* Returns the node that takes one position of the value that an invoke reads with node `id`, or of an element of that value; -1 where there
-   is no such node, or where the value is used elsewhere too. */
+/* Node `id` reads a value for one invoke. Returns the node that takes one position, as value[row, position] does, of this value or of an
+   element of it; -1 where there is no such node, or where the value is used elsewhere too. */
 static int32_t position_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = only_user(t, id), item = of >= 0 && nodes[of].kind == LS__ROWS ? only_user(t, of) : -1;
@@ -131,8 +131,8 @@ static int32_t position_of(const ls_trace *t, int32_t id) {
   return item >= 0 && selects(&nodes[item], of) && position_in(&nodes[item]) >= 0 ? item : -1;
 }
 
-/* Returns the node that has an invoke's rows and from whose value node `item` takes a position; -1 where there is no such node. Where
-   another index is applied between the two nodes, `piece` becomes that index, else NULL. */
+/* Node `item` takes a position of an invoke's rows, or of one element of these rows. Returns the node whose value is the rows; -1 where
+   there is no such node. `piece` becomes the index of the element, NULL where `item` indexes the rows themselves. */
 static int32_t rows_under(const ls_trace *t, int32_t item, const ls_value **piece) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t of = nodes[item].stream[0].kind == LS_NODE ? nodes[item].stream[0].aux : -1;
@@ -153,7 +153,7 @@ static bool same_piece(const ls_value *a, const ls_value *b) {
 /* The nodes with which all invokes read a value at the same point, where each invoke takes the same position of its own rows. */
 typedef struct readers {
   int32_t first, item, count; /* the first read, the node that takes a position of its value, and the number of reads */
-  const ls_value *piece;      /* the index of the element that the invokes use of the point's value; NULL where they use the value itself */
+  const ls_value *piece;      /* the index of the element of the point's value that the invokes use; NULL: they use the whole value */
 } readers;
 
 static bool find_readers(const ls_trace *t, int64_t last, readers *out) {
@@ -232,8 +232,8 @@ static ls_status uncut(const ls_value *argument, ls_value *out) {
   return LS_OK;
 }
 
-/* Writes to `out` a part of `argument`, with only that position of its second axis that node `item` takes. In the run's own copies of the
-   invokes' indexing nodes the index of that position then becomes 0. */
+/* Writes to `out` the tensor `argument` with a single position left on its second axis, the one that node `item` takes. The result of the
+   call then has only position 0, so this index is set to 0 in the run's own copies of the nodes that index the result. */
 static ls_status cut_position(ls_trace *t, int32_t item, const ls_value *argument, ls_value *out) {
   ls_tensor_info info;
   int64_t at = position(t, item);

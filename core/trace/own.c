@@ -11,7 +11,7 @@ bool ls__own_foreign(const ls_trace *t, void *tensor) {
     const ls__node *node = &t->owner.nodes.at[i], *instead = t->run.nodes[i].instead;
     if (ls__stream_shares(node->stream, node->n, tensor)) return true;
     if (node->program && ls__program_owns(node->program, tensor)) return true;
-    /* `tensor` is an index (a mask or positions) with which a view may have to be computed again */
+    /* the indices (masks, positions) of a view must not change, since the view may have to be computed again */
     if (instead && node->kind == LS__GETITEM && ls__stream_shares(instead->stream + 1, node->n - 1, tensor)) return true;
   }
   return false;

@@ -47,8 +47,8 @@ static void end_run(ls_trace *t) {
   t->run.model = NULL;
 }
 
-/* Begins a run of the program `p`. Where `p` is not the program of the pass's first invoke, whose point numbers the nodes use, a map
-   between the point numbers of the two programs is made. */
+/* Begins a run of the program `p`. The nodes number points as the program of the pass's first invoke does; where `p` is another program,
+   the function makes a map from these numbers to those of `p`. */
 static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n) {
   int32_t first = 0;
   while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
@@ -168,7 +168,8 @@ static ls_status end_step(ls_trace *t, ls_event *event) {
 
 /* ---- moving on -------------------------------------------------------------------------------------------------- */
 
-/* Fails because this run does not reach the point of node `id`. In a generation that is no failure, and the node's value stays unset. */
+/* Returns an error that says that this run does not reach the point of node `id`. In a generation the function returns LS_OK instead, and
+   the node stays without a value. */
 static ls_status unreached(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   if (t->invokes[node->invoke].steps) return LS_OK;

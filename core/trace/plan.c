@@ -21,7 +21,8 @@ static bool is_left_out(const ls_trace *t, int32_t id, int32_t first_skip) {
   return false;
 }
 
-/* Marks the nodes that never run: those behind a stop, optional reads inside a skipped module, and all nodes that need one of these. */
+/* Sets `unreachable` of the nodes that do not run: nodes behind a stop, optional reads inside a skipped module, and all nodes that need the
+   value of one of these. */
 static void find_never(ls_trace *t) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t skip = 0, count = t->owner.nodes.count;
@@ -38,7 +39,7 @@ static void find_never(ls_trace *t) {
   }
 }
 
-/* Marks the needed nodes, and counts for each value the nodes that will use it. At a demand (a line that needs a number at once) the script
+/* Finds the needed nodes, and counts for each value the nodes that will use it. At a demand (a line that needs a number at once) the script
    is not yet over, so values to which the script has handles are needed too: the next lines may use them. */
 static void find_needs(ls_trace *t, int32_t demanded) {
   ls__planned *plan = t->plan.nodes;

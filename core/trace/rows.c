@@ -15,8 +15,8 @@ bool ls__rows_several(const ls_trace *t) {
   return with_rows > 1;
 }
 
-/* Returns the node that reads or writes the whole value at a point, where the value of node `id` is an invoke's rows or an element of that
-   whole value. */
+/* The value of node `id` is an invoke's rows, or an element, of a value at a point. Returns the node that reads or writes the whole value
+   at this point. */
 static const ls__node *read_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__ROWS || nodes[id].kind == LS__GETITEM) id = nodes[id].stream[0].aux;
@@ -35,7 +35,7 @@ static const char *point_of(const ls_trace *t, const ls__node *read, const ls_mo
 
 typedef struct where {
   const ls_module *module;
-  const char *point; /* the name of the point under which the module declares the axis of the rows */
+  const char *point; /* the name of the point: "output", "input", that of a tap, or "generator.output" */
   int32_t axis, first, rows, all;
 } where;
 
@@ -153,7 +153,7 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
   if (part->kind == LS_TUPLE || part->kind == LS_STRUCT) {
     const char **keys = ls__seq_keys(part);
     int32_t length = ls_seq_length(part);
-    /* the writes of the invokes replace the whole value, so the model has not computed it; other invokes will add their rows */
+    /* the model has computed no value here, since the invokes together set all rows; the other invokes add their rows later */
     if (!whole->kind) {
       ls_status status = ls__seq_new(part->kind, length, &fresh);
       if (status) return status;

@@ -31,8 +31,8 @@ static int32_t first_read(const ls_trace *t, int32_t id) {
   return -1;
 }
 
-/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is not compared: it is the
-   tensor's version, which may differ. */
+/* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is the version of the
+   tensor, which may differ and is not compared. */
 static bool same_value(const ls_value *a, const ls_value *b) {
   return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
 }
@@ -86,7 +86,8 @@ int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
-/* Returns the read or the gradient that decides when the value of node `id` exists. */
+/* Returns the node that decides when the value of node `id` exists. From node `id` the function goes to the input that exists last, from
+   there to the last input of that input, and so on, until a node reads a point or has no input. */
 static int32_t origin(const ls_trace *t, int32_t id) {
   while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
   return id;
@@ -103,7 +104,8 @@ static void describe(const ls_trace *t, int32_t id, char *out, size_t room) {
   else snprintf(out, room, "%s", name);
 }
 
-/* Fails because an edit's value exists only after the edit itself; the message shows the circle of points. */
+/* Fails with the error that an edit needs a value which exists only after the edit itself. The error text lists the points that depend on
+   each other in a circle. */
 static ls_status circle(const ls_trace *t, int32_t edit) {
   const ls__node *nodes = t->owner.nodes.at, *point = &nodes[ls__point_node(t, edit)];
   char way[1024], name[256];
@@ -131,7 +133,8 @@ static ls_status circle(const ls_trace *t, int32_t edit) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-/* The time at which the last input of a node exists. The inputs are its arguments and, for a gradient, the backward that computes it. */
+/* Returns the time from which all inputs of node `id` exist. The inputs are the node's arguments and, for a gradient, the backward that
+   computes it. `rank` becomes the place of the node (ls__planned.rank) among the nodes of this time. */
 static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
   const ls__node *node = ls__seen(t, id);
   ls__planned *plan = t->plan.nodes, *own = &plan[id];
@@ -147,15 +150,15 @@ static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
       own->latest = input;
       *rank = 0;
     }
-    /* where k is -1, `input` is the backward that computes the gradient, and the gradient runs directly behind that backward */
+    /* k is -1 for the backward that computes a gradient; the node of the gradient runs directly after this backward */
     int32_t behind = plan[input].rank + (k < 0);
     if (ready == time && behind > *rank) *rank = behind;
   }
   return time;
 }
 
-/* Moves the invoke of the edit `id` to a pass in which the edit's own time `own` is after `time`, when the value that the edit needs
-   exists. */
+/* Moves the invoke of the edit `id` to a later pass, so that the edit runs when the value that it needs exists. That value exists at
+   `time`; `own` is the time at which the edit would run without the move. */
 static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time) {
   int32_t mover = t->owner.nodes.at[ls__point_node(t, id)].invoke, from = t->owner.nodes.at[origin(t, id)].invoke;
   ls__planned_invoke *invoke = &t->plan.invokes[mover];
@@ -196,7 +199,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
 
 /* ---- all nodes -------------------------------------------------------------------------------------------------- */
 
-/* Moves each invoke without an input to the pass in which the last of the values exists that its edits use. */
+/* Moves each invoke without an input to the first pass in which all values exist that its edits use. */
 static void move_readers(ls_trace *t, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     const ls__node *node = ls__seen(t, i);

@@ -37,7 +37,7 @@ typedef struct ls__invoke {
   int32_t least;         /* the number of the first pass that the invoke may join; earlier passes had begun, or are closed to new invokes */
   int32_t steps;         /* the most steps that the invoke may generate, 0 where it does not generate */
   int32_t begin;         /* the number of the first node that can belong to the body */
-  int64_t stop;          /* the time, counted without its pass, after which no node of the body runs; -1 where the body has no stop */
+  int64_t stop;          /* the last step and point (a time without its pass) at which nodes of the body run; -1 where it has no stop */
 } ls__invoke;
 
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
@@ -172,7 +172,7 @@ int64_t ls__own_time(const ls_trace *t, int32_t id);  /* the time at which a nod
 /* the time of the first point whose value `node` changes in place; -1 where it changes no value at a point */
 int64_t ls__edit_time(const ls_trace *t, const ls__node *node);
 bool ls__time_passed(const ls_trace *t, int64_t time);
-/* Returns the time from which the value of node `id` has all edits that were recorded before node `before`. */
+/* Returns the time from which the value of node `id` shows all changes in place that were recorded before node `before`. */
 int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before);
 void ls__time_root(ls_trace *t, int32_t id);            /* finds the root (ls__planned.root) of node `id`, which was just recorded */
 /* finds the time (LS__TIME) at which node `id`, just recorded, has to run, and notes it in the plan; may move the node's invoke to a later

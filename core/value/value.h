@@ -30,11 +30,11 @@ typedef struct ls__value_class {
   void (*release)(void *thing, int32_t aux);
   int64_t (*bytes)(void *thing); /* returns the bytes of memory behind a value; NULL where values of the kind have none */
 } ls__value_class;
-/* sets the functions for values of a kind, before the first such value is made; `its` must stay valid */
+/* sets the functions of `its` for all values of a kind; has to run before the first such value is made; `its` must stay valid */
 void ls__value_define(int32_t kind, const ls__value_class *its);
 
 /* stream.c */
-/* the place in the stream behind the value that begins at place `i` */
+/* returns the index in the stream of the item behind the value that begins at index `i` */
 int32_t ls__stream_value(const ls_value *stream, int32_t i, int32_t n);
 /* releases the values of a recorded stream, except for nodes, to which a recording has no references, and frees the stream */
 void ls__stream_free(ls_value *stream, int32_t n);

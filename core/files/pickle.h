@@ -28,7 +28,7 @@ typedef struct ls__pickle_value {
     int64_t i;
     double f;
     char *text;
-    int32_t *items;   /* indices in ls__pickle.values; `count`, rounded up to a power of two, is the room of the array */
+    int32_t *items;   /* each element as an index in ls__pickle.values; there is room for `count` rounded up to a power of two */
     const ls__pickle_name *name;
   } as;
 } ls__pickle_value;
@@ -68,7 +68,7 @@ enum { LS__PICKLE_MARK = -1 };
 /* pickle.c: runs the pickle that begins at p->at, and sets p->at to the place behind it. The values live until ls__pickle_free, also
    after a failure. `*out` is the index in p->values of the pickled object. */
 ls_status ls__pickle_run(ls__pickle *p, int32_t *out);
-void ls__pickle_end_texts(ls__pickle *p); /* puts a zero behind each text, over an instruction: the pickle cannot run again */
+void ls__pickle_end_texts(ls__pickle *p); /* writes a zero behind each text; the pickle cannot run again after that */
 void ls__pickle_free(ls__pickle *p);
 
 ls_status ls__pickle_fail(const ls__pickle *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -79,7 +79,7 @@ ls_status ls__pickle_append(ls__pickle *p, int32_t container, int32_t item);
 /* Makes room for one more element of `size` bytes in a table of `count` elements; `table` points to the pointer to the table. */
 ls_status ls__pickle_grow(const ls__pickle *p, void *table, int32_t count, int32_t *room, size_t size);
 
-/* pickle_torch.c: what Python names mean. In the first three functions `*out` is the index in p->values of the value that they make. */
+/* pickle_torch.c: these functions make the values that Python names and calls stand for. `*out` is the index of that value in p->values. */
 ls_status ls__pickle_find(ls__pickle *p, const char *module, size_t module_length, const char *name, size_t name_length,
                           int32_t *out);
 ls_status ls__pickle_call(ls__pickle *p, int32_t callee, int32_t arguments, int32_t *out);

@@ -4,16 +4,16 @@
 #include "pickle.h"
 
 typedef enum name_kind {
-  DICT,      /* a Python function that makes a dict, empty or from a list of pairs */
-  SIZE,      /* a Python function that returns its argument, a tuple */
-  DEVICE,    /* a Python function that returns its argument, a text */
-  REBUILD_1, /* a Python function that makes a tensor from a storage, an offset, a shape and strides */
-  REBUILD_2, /* torch._utils._rebuild_tensor_v2: as the first version, with further arguments that are ignored */
-  REBUILD_3, /* torch._utils._rebuild_tensor_v3: as the first version, with the dtype as argument 6, counted from 0 */
-  PARAMETER, /* a Python function that returns its first argument, a tensor */
-  STORAGE,   /* a class of storages with the dtype that the class name says */
-  BYTES,     /* the class of storages without a dtype */
-  DTYPE      /* the name of a dtype */
+  DICT,      /* collections.OrderedDict: makes a dict, empty or from a list of pairs */
+  SIZE,      /* torch.Size: the value made for a call torch.Size(tuple) is the tuple */
+  DEVICE,    /* torch.device: the value made for a call torch.device(text) is the text, such as "cpu" */
+  REBUILD_1, /* torch._utils._rebuild_tensor: makes a tensor from a storage, an offset, a shape and strides */
+  REBUILD_2, /* torch._utils._rebuild_tensor_v2: takes the arguments of _rebuild_tensor, and others that are ignored here */
+  REBUILD_3, /* torch._utils._rebuild_tensor_v3: takes the arguments of _rebuild_tensor; argument 6, counted from 0, is the dtype */
+  PARAMETER, /* torch._utils._rebuild_parameter(_with_state): makes a parameter from a tensor; the value made here is the tensor */
+  STORAGE,   /* a class of storages whose name says the dtype, such as torch.FloatStorage */
+  BYTES,     /* torch.UntypedStorage, the class of storages that have bytes but no dtype */
+  DTYPE      /* the name of a dtype, such as torch.float32 */
 } name_kind;
 
 struct ls__pickle_name {
@@ -183,7 +183,7 @@ static ls_status make_dict(ls__pickle *p, int32_t arguments, int32_t *out) {
   return status;
 }
 
-/* Runs a call of a Python function that returns its first argument, which becomes `*out`. Fails where that is not of the kind `kind`. */
+/* Runs a call of a Python function that returns its first argument, which becomes `*out`. Fails where its kind is not `kind`. */
 static ls_status same(ls__pickle *p, int32_t arguments, int32_t kind, int32_t *out) {
   if (!element(p, arguments, 0, kind)) return ls__pickle_fail(p, "the pickle is damaged: a call has arguments of the wrong kind" BROKEN);
   *out = p->values[arguments].as.items[0];

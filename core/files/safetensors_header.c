@@ -66,7 +66,8 @@ static ls_status read_shape(const reader *r, const char *name, const json_t *val
       return bad(r, name, "dimension %d of its shape is not a whole number from 0 on; " DAMAGED, i);
     item->shape[i] = json_integer_value(size);
     elements *= (uint64_t)item->shape[i];
-    /* This product leaves out sizes of 0: libtorch multiplies the other sizes into strides, which must not overflow either. */
+    /* The product `bounded` leaves out sizes of 0, since libtorch multiplies the other sizes to compute strides, and these must not
+       overflow either. */
     if (item->shape[i] && __builtin_mul_overflow(bounded, (uint64_t)item->shape[i], &bounded))
       return bad(r, name, "the product of its shape overflows 64 bits; " DAMAGED);
   }

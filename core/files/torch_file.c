@@ -294,8 +294,8 @@ static int32_t first_of(ls__pickle_storage **order, int32_t count, const char *k
   return low < count && !strcmp(order[low]->key, key) ? low : count;
 }
 
-/* Finds the bytes of the storages in an old file. The storages follow the pickles in the order of their keys in `list`, and in front of
-   each storage is its number of elements. A storage that several tensors share occurs several times in `order`. */
+/* Finds the bytes of the storages in an old file. The storages follow the pickles, in the order in which `list` has their keys, and
+   in front of each storage is its number of elements. A storage that several tensors share occurs several times in `order`. */
 static ls_status place_old_storages(reader *r, int fd, const ls__pickle_value *list, ls__pickle_storage **order) {
   const ls__pickle *p = &r->pickle;
   uint64_t at = p->at, elements = 0, bytes = 0, longest = 0;

@@ -22,7 +22,7 @@ typedef struct ls__weights_range { uint64_t begin, end; } ls__weights_range;
 typedef struct ls__weights_item {
   const ls__dtype *dtype;
   char *name;          /* the name of the tensor, in the memory of this struct behind shape and strides */
-  uint64_t begin, end; /* the first byte of the tensor in the file's data, and the one behind its last */
+  uint64_t begin, end; /* the range of the tensor's bytes: from byte `begin` of the file's data to the byte before `end` */
   int64_t elements;
   int64_t *strides;    /* in elements, in this struct's memory behind the shape; NULL for a contiguous tensor */
   int32_t index;       /* the index of this item in ls__weights_header.items */
@@ -32,12 +32,12 @@ typedef struct ls__weights_item {
 
 typedef struct ls__weights_header {
   int32_t count, room;
-  ls__weights_item **items;   /* the tensors of the file: of safetensors in the order of their data, of torch.save in that of the pickle */
-  int32_t named;  /* the number of items, from the first on, that are found by name: of torch.save those in the outermost dict, else all */
+  ls__weights_item **items;   /* the tensors, in the order of their data (safetensors) or in the order of the pickle (torch.save) */
+  int32_t named;  /* the first `named` items have names: all items of safetensors; for torch.save, those in the outermost dict */
   ls__weights_item **by_name;
   char *metadata;             /* the JSON text of a safetensors file's __metadata__, NULL where it has none */
-  char *pickle;               /* of torch.save the bytes of the pickle; texts in `content` point into them */
-  ls_value *content;          /* of torch.save the pickled object as a stream of values, see ls_weights_content */
+  char *pickle;               /* for a file of torch.save: the bytes of its pickle; the texts of `content` point into these bytes */
+  ls_value *content;          /* for a file of torch.save: the pickled object as a stream of values, see ls_weights_content */
   int32_t content_count;
 } ls__weights_header;
 
@@ -46,7 +46,7 @@ typedef struct ls__weights_header {
 ls_status ls__weights_header_read(const char *file, const char *text, size_t length, uint64_t data,
                                   ls__weights_header *out);
 void ls__weights_header_free(ls__weights_header *header);
-/* Makes `header->by_name`, the items that have names sorted by name; fails where two items have the same name. */
+/* Fills `header->by_name` with the items that have names, sorted by name; fails where two items have the same name. */
 ls_status ls__weights_sort_names(const char *file, ls__weights_header *header);
 
 /* torch_file.c: ls__pickle_read makes the table of the tensors in a file of torch.save. The ranges of its tensors count bytes from the
@@ -69,7 +69,7 @@ ls_status ls__weights_read(int fd, const char *file, void *buffer, size_t size, 
 /* Makes an error with the text `<file>: tensor "name": ...`, or `<file>: ...` where `name` is NULL, and returns `code`. */
 ls_status ls__weights_fail(ls_status code, const char *file, const char *name, const char *format, ...)
   __attribute__((format(printf, 4, 5)));
-ls_status ls__weights_fail_system(const char *file, const char *what); /* fails with `<file>: <what>: <errno in words>` */
+ls_status ls__weights_fail_system(const char *file, const char *what); /* makes the error `<file>: <what>: <errno in words>` */
 #define LS__DAMAGED "the file is damaged or cut short, fetch it again"
 
 #endif

@@ -5,8 +5,8 @@
 #include "zip.h"
 
 enum {
-  END = 22,           /* the size in bytes of the end record, which a comment may follow */
-  END_WIDE = 56,      /* the size in bytes of the zip64 end record; a record of LOCATOR bytes says where that record is */
+  END = 22,           /* the size in bytes of zip's end-of-central-directory record; a comment may follow the record */
+  END_WIDE = 56,      /* the size in bytes of zip64's end-of-central-directory record; a record of LOCATOR bytes says where it is */
   LOCATOR = 20,
   LONGEST_COMMENT = 65535,
   ENTRY = 46,         /* the size in bytes of a directory entry without its name, extra fields and comment */
@@ -52,7 +52,8 @@ static ls_status bad_entry(const reader *r, const char *name, const char *what) 
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
-/* Reads the zip64 end record, which an archive with many or large entries has in front of the end record. */
+/* Reads zip64's end-of-central-directory record. An archive with many or large entries has that record in front of zip's usual one, which
+   begins at byte `end`. */
 static ls_status read_wide_end(reader *r, uint64_t end) {
   char locator[LOCATOR], wide[END_WIDE];
   if (end < LOCATOR) return LS_OK;

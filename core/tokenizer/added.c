@@ -178,8 +178,9 @@ static bool touches_word(const ls__added_search *s, size_t from, size_t to) {
 }
 
 /* Extends the range [*from, *to) of an added token found in the text over the white space around it, where the token's settings (lstrip,
-   rstrip) ask for that, but not over white space that belongs to the token found before it. If the token before has already taken the
-   beginning of a token that is itself white space, the rest still counts as this token, as in Hugging Face's tokenizers. */
+   rstrip) ask for that, but not over white space that belongs to the token found before it. That earlier token may
+   already have taken the first bytes of this one, if this one is white space; the bytes left then stand for this token, as in Hugging
+   Face's tokenizers. */
 static void strip(const ls__added_search *s, const ls__added_token *token, size_t *from, size_t *to) {
   int32_t code;
   if (token->lstrip && *from < s->done) *from = s->done;

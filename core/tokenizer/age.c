@@ -71,7 +71,8 @@ bool ls__text_is_control(int32_t code) {
   return !IS_IN(code, newer_control);
 }
 
-/* Whether a character is punctuation: all ASCII signs are, and U+111C9 and U+166D, which were so in Unicode 8 but not in newer versions. */
+/* Whether a character is punctuation. All ASCII signs count as punctuation, and so do U+111C9 and U+166D, which were punctuation in
+   Unicode 8 but not in newer versions. */
 bool ls__text_is_punctuation(int32_t code) {
   if (code < 0x80) return code > ' ' && code < 0x7F && ls__text_class(code) == LS__CLASS_OTHER;
   utf8proc_category_t category = utf8proc_category(code);

@@ -87,7 +87,7 @@ static ls_status spell_characters(speller *s, ls__bpe *b, const ls__vocab *v, co
 static int32_t whole(ls__bpe *b, const ls__vocab *v, const char *piece, size_t length) {
   if (!b->bytes) return ls__vocab_find(v, piece, length);
   b->spelled.length = 0;
-  if (!ls__text_reserve(&b->spelled, 2 * length)) return -1; /* out of memory: the merges find the token, or fail too */
+  if (!ls__text_reserve(&b->spelled, 2 * length)) return -1; /* out of memory: the caller then merges symbols, or fails too */
   for (size_t i = 0; i < length; i++)
     b->spelled.length += ls__byte_stand_in((unsigned char)piece[i], b->spelled.data + b->spelled.length);
   return ls__vocab_find(v, b->spelled.data, b->spelled.length);

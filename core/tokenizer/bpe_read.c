@@ -46,7 +46,7 @@ static ls_status read_pair(ls__cursor *c, const ls__vocab *v, size_t item, int32
   return *right < 0 ? unknown_token(c, item, text, length) : LS_OK;
 }
 
-/* Whether the text of token `id` is text[0] followed by text[1]. The caller first tries the id behind the one that the last merge made,
+/* Whether the text of token `id` is text[0] followed by text[1]. The caller first tries the id of the last merged token plus one,
    since ids mostly follow the order of the merges. */
 static bool is_joined(const ls__vocab *v, int32_t id, const char *const text[2], const size_t length[2]) {
   size_t size;
@@ -62,7 +62,7 @@ static ls_status add_merge(ls__bpe *b, const ls__vocab *v, ls__cursor *c, size_t
   if (length[1] >= 3 && !memcmp(text[1], SIGN, 3) && (length[0] < 3 || memcmp(text[0] + length[0] - 3, SIGN, 3)))
     b->words_apart = false;
   if (b->prefix.length && length[1] >= b->prefix.length && !memcmp(text[1], b->prefix.data, b->prefix.length)) {
-    text[1] += b->prefix.length; /* a merged token leaves out the prefix of its right part */
+    text[1] += b->prefix.length; /* the text of a merged token lacks the prefix of its right part */
     length[1] -= b->prefix.length;
   }
   int32_t into = m->count ? m->merge[m->count - 1].into + 1 : 256;

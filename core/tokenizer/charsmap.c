@@ -72,7 +72,7 @@ static ls_status fill(ls__charsmap *m, const ls__part *part, const unsigned char
   if (ls__utf8_valid(m->text, m->length) != m->length) return ls__part_fail(part, "\"precompiled_charsmap\" has texts that are not UTF-8");
   for (int c = 0; c < 128; c++) {
     char one = (char)c;
-    m->plain[c] = c != '\r' && !find(m, &one, 1); /* '\r' is not plain, since "\r\n" is looked up as one */
+    m->plain[c] = c != '\r' && !find(m, &one, 1); /* '\r' is not plain, since "\r\n" is looked up as one text */
   }
   return LS_OK;
 }
@@ -103,11 +103,11 @@ static size_t characters(const char *text, size_t length) {
   return n;
 }
 
-/* Writes the normalized text. The writer holds each character until the next one is put, since the map may replace characters of the input
-   behind it by nothing: these then count among the characters of the input that the held character replaces. */
+/* Writes the normalized text. The writer holds each character back until the next one is put. If the map deletes the characters of the
+   input in between, the held character counts as the replacement of these too. */
 typedef struct writer {
   ls__rewriter *r;
-  int32_t code, change; /* the held character, or -1; 1 minus the number of characters of the input that it replaces */
+  int32_t code, change; /* the held character, or -1; 1 minus the number of input characters that it replaces */
 } writer;
 
 static void flush(writer *w) {
@@ -123,9 +123,9 @@ static void put(writer *w, int32_t code, int32_t change) {
   w->change = change;
 }
 
-/* Writes `with` in place of the `size` bytes at `text`, character for character; the characters that only the longer of the two has are
-   added or left out at the end. Where the very beginning of the input is replaced by nothing, the place of the beginning in the original
-   text counts as the origin of the text that follows, as in Hugging Face's tokenizers. */
+/* Writes `with` in place of the `size` bytes at `text`: each character of `with` replaces one character of `text`. If `with` is longer, its
+   last characters are additional; if `text` is longer, its last characters are left out. If the map deletes the first characters of the
+   input, the text that follows gets their place in the original text as its origin, as in Hugging Face's tokenizers. */
 static void replace(writer *w, const char *text, size_t size, const char *with) {
   size_t length = strlen(with), old = characters(text, size), new = characters(with, length), i = 0;
   for (size_t at = 0; at < length; i++) {
@@ -149,8 +149,8 @@ static size_t cluster_end(const char *text, size_t length, size_t at) {
 }
 
 /* Normalizes a text by the character map. Clusters of characters (graphemes) of up to 5 bytes are looked up as a whole, as SentencePiece
-   does. The input is read up to byte `read`, and the written text replaces the input up to byte r->at. Once the held character is written,
-   the two differ only where the beginning of the text was replaced by nothing. */
+   does. The input is read up to byte `read`, and the written text replaces the input up to byte r->at. With no character held back, the two
+   are equal, unless the map has deleted the first characters of the input. */
 void ls__charsmap_rewrite(const ls__charsmap *m, ls__rewriter *r) {
   const char *text = r->in->text.data;
   size_t read = r->at, end = r->end;

@@ -1,8 +1,8 @@
 /* Cuts a piece of text by a pattern, in the five ways (ls__behavior) that tokenizer.json can name. */
 #include "tokenizer/line.h"
 
-/* Collects the new pieces in order and drops empty ones. A match is a stretch of text that the pattern matches or, if
-   `inverted` is set, a stretch between two of these. */
+/* Collects the new pieces in order and drops empty ones. A match is a stretch of text that the pattern matches. If `inverted`
+   is set, the stretches that the pattern does not match count as matches instead. */
 typedef struct cutter {
   ls__spans *out;
   size_t base;          /* the byte of the line at which the piece begins */

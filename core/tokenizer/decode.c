@@ -206,7 +206,7 @@ static ls_status one_by_one(const ls__decoder_stage *s, const ls__texts *in, ls_
     case STRIP: good = strip(s, w, &out->text); break;
     case METASPACE: good = metaspace(s, w, !i, &out->text); break;
     case SUFFIX: good = add_replaced(&out->text, w.text, w.length, s->text.data, s->text.length, " ", i + 1 < in->at.count); break;
-    default: if (!same) good = ctc(s, w, &out->text, &work); /* CTC: a token equal to the one before is dropped */
+    default: if (!same) good = ctc(s, w, &out->text, &work); /* the decoder CTC drops a token that equals the token before it */
     }
     if (!status && (!good || (!(s->kind == CTC && out->text.length == from) && !end_text(out, from)))) status = no_memory();
   }

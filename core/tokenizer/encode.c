@@ -2,7 +2,7 @@
 #include <string.h>
 #include "tokenizer/tokenizer.h"
 
-enum { LONGEST_TEXT = 268435456 }; /* in bytes; even with U+FFFD (3 bytes) for every byte, places fit in 32 bits */
+enum { LONGEST_TEXT = 268435456 }; /* in bytes; even if each byte becomes U+FFFD (3 bytes), the size fits in 32 bits */
 
 static ls_status no_memory(void) { return ls__fail(LS_ERROR_MEMORY, "out of memory while a text is tokenized"); }
 

@@ -38,8 +38,8 @@ ls_status ls__part_members(const ls__part *object, const char *const *names, ls_
 /* Parses a small JSON value to a tree of jansson, which the caller releases (json_decref). */
 ls_status ls__part_parse(const ls__part *part, json_t **out);
 
-/* The functions below read members of a parsed JSON object; `part` is for error texts, and `absent` is the value of a member that the
-   object lacks. ls__part_allow fails for a member whose name is not in `allowed`, which ends with NULL. */
+/* The functions below read members of a parsed JSON object; `part` is for error texts, and `absent` is the value to use where the
+   object lacks the member. ls__part_allow fails for a member whose name is not in `allowed`, which ends with NULL. */
 ls_status ls__part_allow(const ls__part *part, const json_t *object, const char *const *allowed);
 ls_status ls__part_bool(const ls__part *part, const json_t *object, const char *name, bool absent, bool *out);
 const char *ls__part_type(const json_t *object); /* the member "type" of a stage; NULL where that is not a text */

@@ -74,7 +74,8 @@ void ls__rewrite_copy(ls__rewriter *r, size_t to) {
 
 void ls__rewrite_skip(ls__rewriter *r, size_t to) { r->at = to; }
 
-/* The origin of the character before r->at; where r->at is 0, an empty range: the place of the line's beginning in the original text. */
+/* Returns the origin of the character before r->at. Where r->at is 0, returns an empty range at the byte of the original text at which the
+   line begins. */
 static ls__span origin_before(const ls__rewriter *r) {
   const ls__spans *origin = &r->in->origin;
   if (!r->in->tracked || !origin->count) return (ls__span){0, 0};

@@ -50,7 +50,7 @@ void ls__rewrite_front(ls__rewriter *r, const char *text, size_t length);
 /* Leaves out the next `characters` characters of `in`, if any text has been written to `out` (r->any). */
 void ls__rewrite_lose(ls__rewriter *r, size_t characters);
 
-static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /* the next character of `in`; needs r->at < r->end */
+static inline int32_t ls__rewrite_peek(const ls__rewriter *r, size_t *next) { /* returns the character of `in` at r->at (< r->end) */
   int32_t code;
   *next = r->at + ls__utf8_next(r->in->text.data + r->at, r->end - r->at, &code);
   return code;

@@ -3,7 +3,7 @@
 #include <string.h>
 #include "tokenizer/tokenizer.h"
 
-enum { LONGEST_FILE = 268435456 }; /* in bytes; the largest tokenizer.json in use has some 35 million */
+enum { LONGEST_FILE = 268435456 }; /* the size limit in bytes; the largest tokenizer.json in use has some 35 million bytes */
 
 enum { VERSION, TRUNCATION, PADDING, ADDED, NORMALIZER, PRE_TOKENIZER, POST_PROCESSOR, DECODER, MODEL, SECTIONS };
 

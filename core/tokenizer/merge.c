@@ -3,7 +3,7 @@
 #include <string.h>
 #include "tokenizer/model.h"
 
-enum { SHORT = 64 }; /* for up to so many symbols, looking at every pair is faster than a heap of pairs */
+enum { SHORT = 64 }; /* with up to 64 symbols, searching all pairs is faster than a heap of pairs */
 
 static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count) {
   int32_t rank[SHORT], into[SHORT]; /* for each symbol: the rank of its merge with the next symbol, and the id that the merge makes */
@@ -37,7 +37,7 @@ static size_t merge_short(const ls__merges *m, ls__symbol *symbols, size_t count
 /* ---- long pieces: a heap of pairs over a linked list ----------------------------------------------------------------- */
 
 typedef struct candidate {
-  int32_t rank, at, left, right, into; /* a possible merge of symbol `at` with the next; valid while they have the ids `left`, `right` */
+  int32_t rank, at, left, right, into; /* a merge of symbol `at` with the next symbol; valid while the two have the ids `left`, `right` */
 } candidate;
 
 typedef struct chain {

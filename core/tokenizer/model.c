@@ -176,7 +176,7 @@ static ls_status encode_seen(ls__model *m, const char *text, size_t length, size
 ls_status ls__model_encode(ls__model *m, const char *piece, size_t length, ls__tokens *out) {
   if (m->kind != LS__BPE || !m->bpe.words_apart) return encode_seen(m, piece, length, 0, out);
   static const char sign[] = "\xE2\x96\x81";
-  for (size_t at = 0, end; at < length; at = end) { /* U+2581 behind another character begins a new stretch */
+  for (size_t at = 0, end; at < length; at = end) { /* a stretch begins at each U+2581 that follows another character */
     bool in_signs = true;
     for (end = at; end < length; end++) {
       const char *next = memchr(piece + end, sign[0], length - end);

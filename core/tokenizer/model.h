@@ -78,15 +78,15 @@ typedef struct ls__symbol {
 
 typedef struct ls__bpe {
   ls__merges merges;
-  int32_t stand_in[256]; /* for each byte the id of the token of its stand-in, a printable character; -1: none */
-  int32_t byte[256];     /* for each byte the id of its token "<0x..>", which spells unknown characters; -1: none */
+  int32_t stand_in[256]; /* for each byte the id of the token of the printable character that stands for it; -1 if none */
+  int32_t byte[256];     /* for each byte the id of the token "<0x..>", -1 if none; these tokens spell unknown characters */
   bool byte_fallback;
   bool bytes;            /* whether a piece is encoded byte by byte, where each byte begins as its token in `stand_in` */
   int32_t unknown;       /* the id of the unknown token; -1 where text without a token is an error */
   bool fuse_unknown;     /* whether neighbouring unknown characters become one unknown token */
   bool whole_first;      /* "ignore_merges": whether a piece that is a token as a whole becomes that token */
   bool words_apart;      /* whether a piece can be cut before U+2581, since no merge joins U+2581 to a character before it */
-  ls__text prefix, suffix; /* `prefix` goes before a character that does not begin its piece, `suffix` behind one that ends it */
+  ls__text prefix, suffix; /* a token's text: `prefix` precedes each character but the first of a piece; `suffix` follows the last */
   ls__text spelled, work, symbols; /* scratch memory */
 } ls__bpe;
 

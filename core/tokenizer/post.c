@@ -37,7 +37,8 @@ static ls_status add_special(ls__post_items *out, const ls__vocab *v, const ls__
   return LS_OK;
 }
 
-/* Reads the items of the template `name`, "single" or "pair", in which each of the `texts` (1 or 2) texts must occur once. */
+/* Reads the items of the template `name`, which is "single" or "pair". The template is for `texts` texts, 1 or 2, and must name each of
+   them once. */
 static ls_status read_items(ls__post_items *out, const ls__vocab *v, const ls__part *part, const json_t *template, const char *name,
                             int32_t texts) {
   const json_t *items = json_object_get(template, name);

@@ -192,7 +192,7 @@ static void write_metaspace(const ls__pre_stage *s, ls__span piece, ls__rewriter
   }
 }
 
-/* Runs a stage that changes the text of pieces: writes the new pieces to `work`, one behind the other, and swaps it with `line`. */
+/* Runs a stage that changes the text of pieces: writes the new pieces to `work`, one behind the other, and swaps `work` with `line`. */
 static ls_status rewrite(const ls__pre_stage *s, ls__line *line, ls__line *work, ls__spans *pieces) {
   ls__line_clear(work, line->tracked);
   for (size_t i = 0; i < pieces->count; i++) {

@@ -23,7 +23,7 @@ ls__class ls__text_class(int32_t code);
 /* Whether a character matches \w: letters, marks, digits, connectors, joiners, and the circled letters that count as alphabetic. */
 bool ls__text_is_word(int32_t code);
 
-/* The next six functions classify a character by that version of Unicode with which models were trained; see age.c. */
+/* The next six functions classify a character by the version of Unicode with which models were trained; see age.c. */
 bool ls__text_is_control(int32_t code);     /* this function and the next two follow the rules of BERT */
 bool ls__text_is_punctuation(int32_t code);
 bool ls__text_is_mark(int32_t code);

@@ -46,7 +46,7 @@ typedef struct ls__added_search {
   const ls__added_set *set;
   const char *text;
   size_t length;
-  size_t at, done;       /* the number of bytes searched, and of those returned in stretches */
+  size_t at, done;       /* the search continues at byte `at`; the last stretch that was found ends at byte `done` */
   ls__stretch token;     /* if `found` is set, the added token that is returned next */
   bool found;
 } ls__added_search;
@@ -72,8 +72,8 @@ typedef struct ls__post_items {
 typedef struct ls__post {
   ls__post_items single, pair; /* the order of special tokens and texts: for one text, and for two */
   bool has_template;
-  bool trims;                  /* whether the place of a token leaves out white space at its ends */
-  bool keeps_first;            /* where `trims` is set: whether a place keeps a space in front of the text */
+  bool trims;                  /* whether the range of a token in the text leaves out white space at its ends */
+  bool keeps_first;            /* where `trims` is set: whether the range of the first token keeps one space */
 } ls__post;
 
 ls_status ls__post_read(ls__post *p, const ls__vocab *v, const ls__part *part);
@@ -83,10 +83,10 @@ void ls__post_free(ls__post *p);
 
 typedef struct ls__decoder_stage {
   int32_t kind;
-  ls__pattern pattern;   /* for Replace: what it replaces */
+  ls__pattern pattern;   /* for the decoder Replace: the pattern whose matches it replaces */
   ls__text text, other;  /* the prefix, suffix or content of the stage, depending on its kind */
   bool clean;
-  int64_t start, stop;   /* for Strip: the most characters it removes at the start and at the end */
+  int64_t start, stop;   /* for the decoder Strip: the most characters that it removes at the start and the end */
 } ls__decoder_stage;
 
 /* A list of texts, one behind the other in `text`; `at` has the range of bytes of each. */
@@ -111,7 +111,7 @@ void ls__decoder_free(ls__decoder *d);
 
 typedef struct ls__found {
   ls_token *token;
-  ls__spans trim; /* for each token the numbers of white-space characters at its two ends; empty where places keep them */
+  ls__spans trim; /* for each token, how many white-space characters its two ends have; empty unless ls__post.trims */
   size_t count, room;
 } ls__found;
 
@@ -123,7 +123,7 @@ struct ls_tokenizer {
   ls__model model;
   ls__post post;
   ls__decoder decoder;
-  ls__found text_found[2], found; /* the tokens of the last encode: of each text, and of all with the special ones */
+  ls__found text_found[2], found; /* the tokens of the last encode: of each text alone; of the whole, with special tokens */
   ls__text text;                  /* the text of the last decode */
   ls__text replaced;              /* the text of the last decode, with U+FFFD for bytes that are not UTF-8 */
   ls__text clean;                 /* the text to encode, with U+FFFD for bytes that are not UTF-8 */

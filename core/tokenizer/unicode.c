@@ -17,7 +17,7 @@ typedef struct form {
   bool composed;
   part *marks;    /* the last decomposed character and its marks, not yet sorted by combining class */
   size_t count, room;
-  part base;      /* a character that may be composed with the next one; its code is -1 where there is none */
+  part base;      /* a character that may be composed with those behind it; code -1 if there is no such character */
   part *behind;   /* the combining characters behind `base` that Unicode normalization did not join with `base` */
   size_t behind_count, behind_room;
   int32_t last_class; /* the combining class of the last mark in `behind`, -1 where there is none */
@@ -103,12 +103,12 @@ static void decompose(form *f, int32_t code, bool compatible) {
   }
 }
 
-static bool is_inert(int32_t code) { /* common characters that no normal form changes or joins with the one before */
+static bool is_inert(int32_t code) { /* true only for common characters that no normal form changes or joins */
   return code < 0x80 || (code >= 0x3400 && code < 0x4DC0) || (code >= 0x4E00 && code < 0xA000);
 }
 
-/* Writes the text in a normal form. The rewriter takes the place r->at as the origin of the next character that it writes, so the
-   characters that wait in `f` are written before any text is copied. */
+/* Writes the text in a normal form of Unicode. The characters that wait in `f` must be written before any text is copied, since the
+   rewriter takes the place r->at as the origin of the next character that it writes. */
 void ls__unicode_form(ls__rewriter *r, bool compatible, bool composed) {
   form f = {.r = r, .composed = composed, .base = {.code = -1}, .last_class = -1};
   size_t read = r->at; /* the byte up to which the input is read; the output replaces it up to byte r->at */

@@ -70,7 +70,8 @@ static bool widen(ls__vocab *v, uint32_t mask) {
   return true;
 }
 
-/* Makes room for about as many tokens as `bytes` bytes of JSON have. Without memory nothing happens: ls__vocab_add fails later. */
+/* Makes room for about as many tokens as `bytes` bytes of JSON have. Out of memory, this function does nothing, and ls__vocab_add
+   fails later. */
 static void expect(ls__vocab *v, size_t bytes) {
   uint32_t mask = 1023;
   while (mask < bytes / 16 && mask < UINT32_MAX / 4) mask = mask * 2 + 1;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "tokenizer/model.h"
 
-enum { LONGEST_WORD = 100 }; /* the most characters of a word that is not unknown, where the tokenizer.json has no limit */
+enum { LONGEST_WORD = 100 }; /* a word of more characters is unknown; tokenizer.json may set another limit */
 
 ls_status ls__wordpiece_read(ls__wordpiece *w, ls__vocab *v, const ls__part *m) {
   const ls__part *longest = &m[LS__MODEL_LONGEST_WORD];

@@ -5,7 +5,8 @@
 
 namespace luasight {
 
-bool writes(const c10::FunctionSchema& schema);  // whether a schema declares that its operator changes an argument
+// Whether a schema declares that its operator changes an argument.
+bool writes(const c10::FunctionSchema& schema);
 
 // Calls the operator `handle`; `product` is product_of(handle), `is_writing` is writes(handle.schema()). Where the operator throws,
 // the tensors to which it writes keep their shapes.

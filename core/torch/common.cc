@@ -9,7 +9,7 @@ namespace luasight {
 // ---- errors ------------------------------------------------------------------------------------------------------------
 
 static void first_line(std::string* text) {
-  for (const char* noise : {"[enforce fail at ", "err == 0. "})  // texts in front of libtorch's messages, which are cut off
+  for (const char* noise : {"[enforce fail at ", "err == 0. "})  // these beginnings of libtorch's messages are cut off
     if (!text->compare(0, std::strlen(noise), noise)) text->erase(0, *noise == '[' ? text->find("] ") + 2 : std::strlen(noise));
   auto end = text->find('\n');
   if (end != std::string::npos) text->resize(end);

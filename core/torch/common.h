@@ -76,13 +76,13 @@ ls_status guarded(const char* what, Body body) {
 
 // Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros without memory.
 bool is_lazy(const at::Tensor& t);
-at::Tensor plain(const at::Tensor& t);      // `t`, or where `t` is lazy a copy with its numbers in memory
+at::Tensor plain(const at::Tensor& t);      // returns `t`; if `t` is lazy, a copy whose numbers are in memory
 ls_status need_tensor(const ls_value* v);
-ls_status need_start();                     // fails before ls_start, since no tensor may be made then
+ls_status need_start();                     // fails if ls_start was not called, since no tensor may be made before
 
 const char* dtype_name(at::ScalarType type);
 bool find_dtype(const char* name, at::ScalarType* out);
-ls_status read_dtype(const char* name, at::ScalarType* out);   // the error for an unknown name suggests near ones
+ls_status read_dtype(const char* name, at::ScalarType* out);   // for an unknown name, the error suggests similar names
 ls_status read_device(const char* name, at::Device* out);
 
 }  // namespace luasight

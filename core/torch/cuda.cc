@@ -12,10 +12,10 @@
 void ls__torch_load_cuda(void) {
   const char *visible = std::getenv("CUDA_VISIBLE_DEVICES");
   if (visible && (!*visible || !std::strcmp(visible, "-1"))) return;
-  static const char *const devices[] = {"/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg"}; /* of CUDA on a PC, a Jetson, in WSL */
+  static const char *const devices[] = {"/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg"}; /* CUDA's files on a PC, a Jetson, in WSL */
   for (const char *device : devices) {
     if (access(device, F_OK)) continue;
-    dlopen("libtorch_cuda.so", RTLD_LAZY); /* the rpath finds the library; ls_device_count tells whether it was loaded */
+    dlopen("libtorch_cuda.so", RTLD_LAZY); /* dlopen searches the rpath; if it fails, ls_device_count("cuda") returns 0 */
     return;
   }
 }

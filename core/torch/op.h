@@ -11,7 +11,7 @@ struct ls_op {
   std::vector<c10::OperatorHandle> overloads;
   std::vector<luasight::Written> written;  // for each overload the arguments that the overload changes
   bool addresses;                          // whether numbers in the arguments say where in memory the result is, see goes_by_places
-  bool views;                              // whether the result is a view of which the schema says nothing, see returns_undeclared_views
+  bool views;                              // whether the result is a view although the schema does not say so, see returns_undeclared_views
 };
 
 #endif

@@ -125,7 +125,7 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
     return ls__fail(LS_ERROR_ARGUMENT, "%s has no argument \"%s\"%s", op->name.c_str(), s[i].as.s,
                     ls__near(s[i].as.s, list.data(), list.size()));
   }
-  for (int32_t i = 0; i < n; i++)  // looks for an unknown dtype, the likeliest mistake
+  for (int32_t i = 0; i < n; i++)  // an unknown name of a dtype is the likeliest mistake
     if (s[i].kind == LS_STRING && i && s[i - 1].kind == LS_KEY) {
       at::ScalarType ignored;
       if (!std::strcmp(s[i - 1].as.s, "dtype") && !find_dtype(s[i].as.s, &ignored)) return read_dtype(s[i].as.s, &ignored);

@@ -6,7 +6,7 @@
 
 namespace luasight {
 
-struct Given {  // an argument of a call: `n` values of a stream of arguments from `at` on; `at` is NULL where it is left out
+struct Given {  // an argument of a call: the `n` values at `at` in a stream of arguments; `at` is NULL if the argument is left out
   const ls_value* at = nullptr;
   int32_t n = 0;
 };

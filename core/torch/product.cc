@@ -21,7 +21,7 @@ namespace {
 using c10::IValue;
 
 constexpr bool IS_SAFE = TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 13);
-constexpr int64_t LEAST_WORK = 1 << 19;  // in multiplications; for fewer, preparing oneDNN's call takes longer than multiplying
+constexpr int64_t LEAST_WORK = 1 << 19;  // a product of fewer multiplications takes less time than preparing oneDNN's call
 
 bool is_wanted() {
   if (!IS_SAFE) return false;
@@ -30,7 +30,7 @@ bool is_wanted() {
 #if defined(__x86_64__)
   return !__builtin_cpu_is("intel");
 #else
-  return false;  // on other processors libtorch's own BLAS is fast
+  return false;  // on processors other than x86-64, libtorch's own BLAS is fast
 #endif
 }
 

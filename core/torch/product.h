@@ -7,7 +7,8 @@ namespace luasight {
 
 enum class Product : uint8_t { none, matmul, linear };
 
-Product product_of(const c10::OperatorHandle& handle);  // the kind of product that an operator computes
+// The kind of product that an operator computes.
+Product product_of(const c10::OperatorHandle& handle);
 
 // Multiplies the arguments on the stack by oneDNN and leaves the product on the stack. Returns false, and changes nothing, where
 // libtorch's own multiplication is as fast or oneDNN cannot multiply the arguments.

@@ -91,7 +91,7 @@ ls_status ls_manual_seed(int64_t seed) {
 int32_t ls_threads(void) { return at::get_num_threads(); }
 
 ls_status ls_set_threads(int32_t n) {
-  enum { MOST_THREADS = 4096 };  // with more, OpenMP may fail to start a thread, which ends the process
+  enum { MOST_THREADS = 4096 };  // with more threads OpenMP may fail to start one, and a failure ends the process
   if (n < 1) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads must be 1 or more, not %d", n);
   if (n > MOST_THREADS) return ls__fail(LS_ERROR_ARGUMENT, "the number of threads must be 4096 or less, not %d", n);
   return guarded("setting the number of threads", [&] {

@@ -8,7 +8,7 @@ extern "C" {
 
 /* The functions of tensor.cc and tensor_ask.cc: the life of tensors, and facts about them. */
 void ls__tensors_start(void);                             /* prepares libtorch; has to run before the first tensor is made */
-void ls__torch_stop(void);                                /* no tensor can be made from now on until luasight is started again */
+void ls__torch_stop(void);                                /* after this call no tensor can be made until luasight is started again */
 void ls__tensor_retain(void *tensor);
 void ls__tensor_release(void *tensor);
 bool ls__tensor_shares(void *a, void *b);                 /* whether two tensors have the same storage */
@@ -27,7 +27,7 @@ ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* the shape of a tens
 /* grad.cc */
 typedef struct ls__capture ls__capture;                   /* a hook of libtorch that receives the gradient of a tensor */
 ls_status ls__capture_new(void *tensor, ls__capture **out);
-ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* LS_NONE if no gradient came since the last call of this function */
+ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* takes the gradient that the hook received, LS_NONE if none */
 void ls__capture_free(ls__capture *capture);
 bool ls__tensor_requires_grad(void *tensor);
 ls_status ls__tensor_leaf(void *tensor, ls_value *out);   /* a leaf of the autograd graph with the numbers of a tensor; LS_NONE for
@@ -35,7 +35,7 @@ ls_status ls__tensor_leaf(void *tensor, ls_value *out);   /* a leaf of the autog
 /* Sets requires_grad on a parameter, so that autograd records for it; `*made_trainable` says whether requires_grad was off before. */
 ls_status ls__tensor_make_trainable(void *tensor, bool *made_trainable);
 void ls__tensor_make_untrainable(void *tensor);
-void ls__value_detach(ls_value *v);                       /* replaces tensors in a value by ones without autograd history */
+void ls__value_detach(ls_value *v);                       /* replaces each tensor in a value by one without autograd history */
 ls_status ls__tensor_same_sizes(void *given, void *like);
 ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t count, ls_value *out);
 /* Makes a copy of `whole` in which `part` replaces the rows from `first` on along an axis. Where `whole` is NULL, the copy is a new tensor
@@ -48,7 +48,7 @@ bool ls__tensor_fills(void *tensor);                      /* whether the element
 /* op.cc, call.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` has for each
    node the ls_kind that its value will have (LS_NONE where unknown). */
 typedef struct ls__call ls__call;
-ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* none of `args` may be a node */
+ls_status ls__op_run(const ls_op *op, const ls_value *args, int32_t n, ls_value *out, int32_t *n_out); /* calls `op`; `args` has no nodes */
 ls_status ls__call_prepare(const ls_op *op, const ls_value *args, int32_t n, const uint8_t *kinds, ls__call **out);
 /* Runs a prepared call; `values` has the value of each node. Where the operator has several results, `*out` is an LS_TUPLE of them. */
 ls_status ls__call_run(ls__call *call, const ls_value *values, ls_value *out);
@@ -63,10 +63,10 @@ bool ls__op_addresses(const ls_op *op);                        /* whether number
                                                                   result is, as for as_strided */
 int32_t ls__call_view_of(const ls__call *call);                /* the node whose value may share its storage with a result of the call;
                                                                   -1 where there is none */
-void ls__scan_enter(bool on); /* on: an operator that libtorch cannot run on shapes alone runs on zeros of these shapes */
+void ls__scan_enter(bool on); /* with `on`, an operator that libtorch cannot run on shapes alone is run on zeros */
 const char *ls__op_name(const ls_op *op);
 /* What the argument called `name` is to an operator. LS__ARGUMENT_NONE: no overload has such an argument. LS__ARGUMENT_WRITTEN: each
-   overload that has the argument writes to it, as to `out`, and has it not in the first place. LS__ARGUMENT_TAKEN: any other argument. */
+   overload that has the argument writes to it, as to `out`, and the argument is not its first. LS__ARGUMENT_TAKEN: any other argument. */
 enum { LS__ARGUMENT_NONE = 0, LS__ARGUMENT_TAKEN = 1, LS__ARGUMENT_WRITTEN = 2 };
 int32_t ls__op_argument(const ls_op *op, const char *name);
 int32_t ls__op_arguments(const ls_op *op);                     /* the most arguments that an overload of an operator has */
@@ -77,11 +77,11 @@ bool ls__operator_is_safe(const char *name);                   /* whether functi
 ls_status ls__index_get(const ls_value *self, const ls_value *index, int32_t n, ls_value *out);
 ls_status ls__index_set(const ls_value *self, const ls_value *index, int32_t n, const ls_value *value);
 
-/* run.cc, cuda.cc: what luasight changes in the process when it starts, and changes back when it stops. */
+/* run.cc, cuda.cc: what luasight sets in libtorch when it starts. When it stops, it sets backtraces and threads back. */
 void ls__torch_backtraces(bool on);    /* whether libtorch makes a backtrace for each of its errors, which takes milliseconds */
 void ls__torch_use_cores(bool on);     /* on: libtorch uses a thread for each usable core, unless OMP_NUM_THREADS is set; off: libtorch
                                           uses as many threads as before */
-void ls__torch_warnings(bool on);      /* off: drops warnings of libtorch during calls of luasight */
+void ls__torch_warnings(bool on);      /* with `on` false, warnings of libtorch are dropped during calls of luasight */
 void ls__torch_load_cuda(void);        /* loads libtorch_cuda if there is a CUDA device; has to run before the first use of libtorch */
 
 /* run.cc: ls__mode_enter sets the thread's autograd state for a run, ls__mode_leave restores the state that was saved. With autograd off,

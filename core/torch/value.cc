@@ -49,7 +49,7 @@ static bool named(const Table& table, const char* name) {
 
 // ---- fitting -----------------------------------------------------------------------------------------------------------
 
-enum { FAR = 8 };  // the cost of a number for a tensor argument: it fits, but any other overload is better
+enum { FAR = 8 };  // the cost of a number in place of a tensor, or the reverse: so high that other overloads are preferred
 
 static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   switch (want) {
@@ -93,7 +93,7 @@ static int fit_list(const Type& type, c10::optional<int32_t> size, const ls_valu
     if (kind == LS_NONE) return 2;
   }
   if (!size) return -1;
-  int cost = fit(item, {}, s, n, kinds);  // a number counts as a list of one number, as the 0 in x:sum(0)
+  int cost = fit(item, {}, s, n, kinds);  // a number counts as a list of one number: x:sum(0) means x:sum({0})
   return cost < 0 ? -1 : cost + 2;
 }
 

@@ -9,9 +9,9 @@ namespace luasight {
 
 // The arguments that a call of an operator may change in place: bit i is set for argument i.
 struct Written {
-  uint32_t declared = 0;    // the arguments of which the schema declares that they change
+  uint32_t declared = 0;    // the arguments that the schema marks as changed
   uint32_t undeclared = 0;  // the arguments that change although the schema does not say so
-  int unless = -1;          // the index of an argument that keeps those of `undeclared` unchanged where it is false, or -1
+  int unless = -1;          // the index of a bool argument, or -1; a call that passes false does not change `undeclared`
 };
 
 Written written_by_schema(const std::string& name, const c10::FunctionSchema& schema);
@@ -19,7 +19,8 @@ Written written_by_schema(const std::string& name, const c10::FunctionSchema& sc
 // Whether the result of an operator lies in the memory of its first argument although the schema does not say so.
 bool returns_undeclared_views(const std::string& name);
 
-// Whether numbers among the arguments of an operator say where in memory its result is, maybe outside of its tensor argument.
+// Whether numbers among the arguments of an operator say where in memory its result is, as for as_strided. The result may then lie outside
+// of the tensor argument.
 bool goes_by_places(const std::string& name);
 
 }  // namespace luasight

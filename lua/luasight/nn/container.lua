@@ -77,6 +77,7 @@ end
 local Sequential = module.class("Sequential", List)
 container.Sequential = Sequential
 
+---Adds the modules of the new container, in the order in which they run.
 ---@param list table?  modules, or pairs of name and module; or the first of several modules
 ---@param ... luasight.nn.Module
 function Sequential:init(list, ...)

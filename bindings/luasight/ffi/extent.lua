@@ -7,8 +7,8 @@
 --- main program). The stack refers to its entries weakly: the function that opened an entry has to hold the entry.
 local running, status = coroutine.running, coroutine.status
 
----@class luasight.Extent  a stack of open entries, which belong to coroutines
----@field shared boolean  whether a coroutine has open entries: the current entry may then change whenever a coroutine resumes
+---@class luasight.Extent  a stack of open entries, each of which belongs to a coroutine or to the main program
+---@field shared boolean  whether a coroutine has open entries, so that the current entry may change whenever one is resumed
 local Extent = {}
 Extent.__index = Extent
 

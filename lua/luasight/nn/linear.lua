@@ -19,7 +19,7 @@ local linear = {}
 local Linear = module.class "Linear"
 linear.Linear = Linear
 
----Makes the weight and the bias of a new layer; bias = false makes a layer without a bias.
+---Makes a layer that computes y = x W^T + b on the last axis; with bias = false it computes y = x W^T.
 ---@param in_features integer
 ---@param out_features integer
 ---@param given? { bias: boolean?, dtype: string?, device: string? }
@@ -59,7 +59,7 @@ function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
 local Conv1D = module.class "Conv1D"
 linear.Conv1D = Conv1D
 
----Makes the weight and the bias of a new layer.
+---Makes a layer as GPT-2 has it, with a transposed weight: it computes y = x W + b on the last axis.
 ---@param nf integer  the width of the output
 ---@param nx integer  the width of the input
 ---@param given? { dtype: string?, device: string? }
@@ -91,7 +91,7 @@ function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) e
 local Embedding = module.class "Embedding"
 linear.Embedding = Embedding
 
----Makes the weight of a new table of vectors.
+---Makes a table of vectors: the output has, for each id in the input, the row of the weight with this number.
 ---@param num_embeddings integer
 ---@param embedding_dim integer
 ---@param given? { padding_idx: integer?, dtype: string?, device: string? }  padding_idx: the id of a row that is not

@@ -26,7 +26,8 @@ end
 local LayerNorm = module.class "LayerNorm"
 norm.LayerNorm = LayerNorm
 
----Makes the weight and the bias of a new layer; elementwise_affine = false makes a layer without both.
+---Makes a layer that computes (x - mean) / sqrt(variance + eps) * weight + bias; with elementwise_affine = false, it has
+---neither weight nor bias.
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, bias: boolean?, dtype: string?, device: string? }
 function LayerNorm:init(normalized_shape, given)
@@ -65,7 +66,7 @@ function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, 
 local RMSNorm = module.class "RMSNorm"
 norm.RMSNorm = RMSNorm
 
----Makes the weight of a new layer; elementwise_affine = false makes a layer without a weight.
+---Makes a layer that computes x / sqrt(mean(x^2) + eps) * weight; with elementwise_affine = false, it has no weight.
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: by default the
 ---  machine epsilon of the dtype

@@ -149,8 +149,8 @@ function values.hooks.demand(node)
   run_or_abandon(recording, node)
 end
 
----Runs the model until the value of `v` exists, if `v` is a node: an argument with which a body calls a dynamic module, which
----is recorded with real values.
+---Runs the model until the value of `v` exists, if `v` is a node of a trace. A body that calls a dynamic module needs this for
+---the arguments of the call, because a dynamic module is recorded with real values.
 function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end

@@ -27,12 +27,12 @@ local family = {
   -- checks the names and the values in a table of options or of named arguments
   options = options.read,
 
-  -- these functions write the attributes of a module in the form in which PyTorch prints them
+  -- for printing a module: these functions write numbers and other values as PyTorch does
   float_text = text.float,
   tuple_text = text.tuple,
   value_text = text.value,
 
-  -- the class from which a family can derive a norm of its own
+  -- a class: a family can make its own norm as a subclass
   RMSNorm = norm.RMSNorm,
 }
 

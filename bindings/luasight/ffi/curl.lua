@@ -101,8 +101,8 @@ local function memory()
   end
 end
 
----Returns the operating system's reason for refusing a write of libcurl to `file`, or nil. A second write finds the reason;
----the file is then cut back to the size that it had before this second write.
+---Returns why the operating system refused to let libcurl write to `file`, or nil where it refuses no longer. To learn the
+---reason, writes to the file once more, and then cuts the file back to its former size.
 local function why_not(file, path)
   local block, reason = ffi.new "char[65536]", nil
   local there = io.open(path, "rb")

@@ -79,8 +79,8 @@ local keys = {
   { "\\e[1;5C", "em-next-word" }, { "\\e[1;5D", "ed-prev-word" },
 }
 -- The keys that luasight handles itself. libedit tells luasight of such a key by inserting the key's character into the line.
--- Each key is bound to a sequence that no terminal sends, and only the sequence to libedit's insertion of a character: a key
--- bound to the insertion itself would not end a search of the history (Ctrl-R), but be added to the text searched for.
+-- The binding has two stages: the key stands for a sequence that no terminal sends, and this sequence is bound to "insert a
+-- character". A key bound directly would, in a search of the history (Ctrl-R), become a part of the text searched for.
 local ours = { "^I", "^C", "^Z" }
 for _, key in ipairs(ours) do
   keys[#keys + 1] = { "\\e[luasight" .. key, "ed-insert" }
@@ -123,6 +123,7 @@ function Editor:remember(text)
   self._lib.luasight_history_at(self._history, self._event, ENTER, ffi.cast("const char *", text))
 end
 
+---Returns the line that is being edited.
 ---@return string text, string before  # the whole line, and the part of it before the cursor
 function Editor:_text()
   local line = self._lib.el_line(self._el)

@@ -7,8 +7,8 @@
 --- main program). The stack refers to its entries weakly: the function that opened an entry has to hold the entry.
 local running, status = coroutine.running, coroutine.status
 
----@class luasight.Extent  a stack of open entries, which belong to coroutines
----@field shared boolean  whether a coroutine has open entries: the current entry may then change whenever a coroutine resumes
+---@class luasight.Extent  a stack of open entries, each of which belongs to a coroutine or to the main program
+---@field shared boolean  whether a coroutine has open entries, so that the current entry may change whenever one is resumed
 local Extent = {}
 Extent.__index = Extent
 
@@ -23,12 +23,12 @@ local function thread()
   return not is_main and co or nil
 end
 
----Opens an entry of the running coroutine.
+---Opens an entry that belongs to the running coroutine: puts it on top of the stack.
 ---@param value any
 ---@return table entry  the open entry, for `close`; the stack refers to it weakly, so the caller has to hold it until then
 function Extent:open(value)
   local entries, entry = self._entries, { value = value, thread = thread() }
-  repeat -- repeated where a finalizer has opened or closed an entry meanwhile, so that the top is another
+  repeat -- the loop repeats if a finalizer, run meanwhile, has changed the top of the stack
     local top = self._top
     while top > 0 and not entries[top] do top = top - 1 end
     top = top + 1
@@ -50,7 +50,8 @@ function Extent:close(entry)
   if top == 0 then self.shared = false end
 end
 
----Returns what `Extent:current` returns, where coroutines have opened entries: the search has to look at the coroutines.
+---Does the search of `Extent:current` where coroutines have open entries: an entry counts only if its coroutine is running or
+---waits for the running one.
 local function search(self, field, wanted)
   local entries, me, waiting = self._entries, thread(), nil
   local shared = false

@@ -69,8 +69,8 @@ end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----Makes a function of the core and begins its recording: of the forward of a module, or, without a module, of one of the two
----functions that `functions.two_forms` takes.
+---Makes a function of the core, which has no nodes yet. With `module`, it will hold the forward of this module; without, it
+---is one of the two functions that `functions.two_forms` takes.
 ---@param module ffi.cdata*?
 ---@return ffi.cdata*
 function functions.new(module)

@@ -16,8 +16,8 @@ function graph_files.write(path, text) binding.check(C.ls_file_write(path, text,
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
----Returns a function, with all functions that it calls, as JSON. Of the tensors whose names are in `names`, the JSON has only
----the name, since a file of weights has their numbers. Raises an error where the JSON could not be read back.
+---Returns a function, with all functions that it calls, as JSON. A tensor that is listed in `names` is written as its name
+---alone, since a file of weights has its numbers. The JSON is read back as a check; an error is raised where that fails.
 ---@param f ffi.cdata*
 ---@param names string[]
 ---@return string

@@ -2,8 +2,8 @@
 --- and errors for the library's status numbers. The files beside this one wrap the library's functions by subject:
 --- operators.lua, tensors.lua, nodes.lua, traces.lua and others.
 ---
---- Every handle of a script is one kind of cdata, `ls_ref`, around the 16 bytes of an ls_value: a tensor, a sequence or a
---- node of a graph. `luasight.tensor` defines the methods of handles.
+--- All handles of tensors, sequences and nodes have the same C type, `ls_ref`, which holds the 16 bytes of an ls_value.
+--- `luasight.tensor` defines the methods of handles.
 local ffi = require "ffi"
 local constants = require "luasight.ffi.constants"
 local header = require "luasight.ffi.header"
@@ -48,7 +48,7 @@ local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.her
 local ref_t = binding.ref_t
 local istype = ffi.istype
 local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
-local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- a handle of a kind below LS_TENSOR owns nothing in the core
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- kinds below LS_TENSOR are plain values: no memory to free
 
 ---Returns the number of handles that are alive in the core.
 ---@return integer
@@ -187,8 +187,8 @@ function binding.settle(r)
   return nil
 end
 
----Returns the Lua value of a handle that is a copy of a result of the core, as `settle` returns it.
----@param r ffi.cdata*  a copy of an ls_ref that the core filled
+---Returns the Lua value of a result of the core, as `settle` does.
+---@param r ffi.cdata*  a copy of the ls_ref that the core filled
 ---@return any
 function binding.take(r)
   if scoped then note(r) end
@@ -237,12 +237,12 @@ end
 
 -- ---- autograd --------------------------------------------------------------------------------------------------------
 
-local modes, outside = extent(), 1 -- `modes`: 1 (on) or 0 (off) as scripts switched autograd; `outside`: where no mode is open
+local modes, outside = extent(), 1 -- `modes`: 1 (on) or 0 (off) of each open `with_autograd`; `outside`: without any
 binding.modes = modes
 
----Switches autograd on or off, as the running coroutine has it. While coroutines have modes of their own (`modes.shared`),
----this function has to be called before each operation that autograd may record, because another coroutine may have run
----since the last call.
+---Tells libtorch whether autograd is on or off in the running coroutine. While a coroutine has switched it for itself
+---(`modes.shared`), this function has to be called before each operation that autograd may record, because another coroutine
+---may have run since the last call.
 function modes.set()
   local on = modes:current()
   C.ls_grad_enable(on == nil and outside or on)

@@ -37,8 +37,8 @@ local function number_of(info)
   return #names
 end
 
----Returns the site of the first script line up the call stack, 0 where the search meets the function `lowest` before it
----finds one. The search begins two callers above `site.here` or `site.script`, which call this function.
+---Searches the call stack upwards and returns the site of the first script line; 0 where it reaches the function `lowest`
+---or the end of the stack before. The search begins two levels above `site.here` or `site.script`, which call this function.
 local function find(lowest)
   for level = 4, 250 do
     local info = getinfo(level, "fl")
@@ -56,19 +56,19 @@ local function find(lowest)
   return 0
 end
 
----The function of luasight that records a forward for later use. The search for the site of a node ends at this function: the
----script line that happened to start the recording has not written the nodes of the forward.
+---The function of luasight that records the forward of a module. `site.here` searches the call stack only up to this function:
+---script lines above it called the module, but did not write the operators of its forward.
 ---@type function?
 site.lowest = nil
 
----Returns the site of the script line that called into luasight, for a node; 0 where there is none.
+---Returns the site to be kept with a new node: that of the script line that called luasight; 0 where there is none.
 ---@return number
 function site.here()
   local number = find(site.lowest)
   return number
 end
 
----Returns the site of the script line that called into luasight, for an error raised now; 0 where there is none.
+---Returns the site to be named by an error: that of the script line that called luasight; 0 where there is none.
 ---@return number
 function site.script()
   local number = find()

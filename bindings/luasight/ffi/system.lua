@@ -51,7 +51,7 @@ local polled = ffi.new "luasight_poll"
 function system.has_hung_up(number)
   polled.number, polled.wanted, polled.found = number, 0, 0
   ffi.C.luasight_poll_files(polled, 1, 0)
-  return polled.found ~= 0 -- `poll`, asked for no other events, reports only hang-ups and errors
+  return polled.found ~= 0 -- `poll` reports hang-ups and errors also if it is asked for no event
 end
 
 local time = ffi.new "luasight_time"

@@ -5,7 +5,7 @@ local constants = require "luasight.ffi.constants"
 local C, ffi = binding.C, binding.ffi
 
 local tokenizers = {
-  ---The ways to shorten a pair of texts that together have more tokens than the limit: the longer text or only one is cut.
+  ---Which text is cut where a pair of texts has more tokens than the limit: always the longer one, the first, or the second.
   cuts = { longest_first = constants.LS_CUT_LONGEST, only_first = constants.LS_CUT_FIRST,
     only_second = constants.LS_CUT_SECOND },
 }

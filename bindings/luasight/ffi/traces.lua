@@ -48,7 +48,7 @@ function traces.release(t)
   C.ls_trace_release(ffi.gc(t, nil))
 end
 
----Returns whether a trace is still being recorded; a trace that ended with an error is not, although handles may refer to it.
+---Returns whether nodes can still be added to a trace: it has not run to its end, nor been abandoned, nor failed.
 ---@param t ffi.cdata*
 ---@return boolean
 function traces.is_open(t)
@@ -183,7 +183,7 @@ end
 
 local map_t = ffi.typeof "int32_t[?]"
 
----Copies the nodes of `edits`, the trace of a stored edit, which does not run itself, to an invoke of the trace `t`.
+---Copies the nodes of a stored edit to an invoke of the trace `t`. `edits` is the trace in which the stored edit was recorded.
 ---@param t ffi.cdata*
 ---@param edits ffi.cdata*
 ---@param invoke integer
@@ -251,7 +251,8 @@ function traces.begin(t, pass, step, program, arguments, n, rows)
   check(C.ls_trace_begin(t, pass, step, program, arguments, n, rows))
 end
 
----Ends a pass, so that no further step runs; `text` has the token ids of all rows of a generation, or is nil.
+---Ends the running pass: no further step of it will run. After a generation, `text` has the token ids of all rows; otherwise
+---`text` is nil.
 ---@param t ffi.cdata*
 ---@param text ffi.cdata*?
 function traces.end_steps(t, text)
@@ -259,7 +260,7 @@ function traces.end_steps(t, text)
   check(C.ls_trace_end(t, ids.v))
 end
 
----Passes to the run the result of a Lua function that the event HOST asked for.
+---Hands the result of a Lua function to a run that is paused at the event HOST and waits for this result.
 ---@param t ffi.cdata*
 ---@param node integer
 ---@param value any

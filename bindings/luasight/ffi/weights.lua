@@ -123,7 +123,7 @@ function weights.write(path, names, tensors, metadata)
   end
   local status = C.ls_weights_write(path, list, values, n, metadata)
   if status ~= 0 then binding.check(status) end
-  assert(names[n] and tensors[n] or n == 0) -- a use after the call, so that neither table is collected before the call
+  assert(names[n] and tensors[n] or n == 0) -- this use keeps both tables alive during the call
 end
 
 return weights

@@ -1,4 +1,4 @@
---- Tables of methods that notice a dot where a colon belongs: `x.save()` for `x:save()`.
+--- Tables of methods that raise a clear error for `x.save()`, where the script should say `x:save()`.
 local failure = require "luasight.base.error"
 
 ---Makes a table of methods: each function set in this table raises an error where `is_self` does not accept its first

@@ -62,12 +62,12 @@ local function unknown(what, name, kinds, form)
     { hint = guess == "" and (form and form.hint or hint) or nil })
 end
 
----Checks and returns the options of a call; returns an empty table where there are none.
+---Checks the names and values in a table of options, and returns the table; returns an empty table where `given` is nil.
 ---@param what string   the name of the function in errors, such as "nn.Linear"
 ---@param given table?
 ---@param kinds table<string, luasight.OptionKind>
----@param form? { noun: string?, hint: string? }  noun: what errors call an entry, "option" by default; hint: of the error
----  for an unknown name to which no known one is similar
+---@param form? { noun: string?, hint: string? }  noun: what errors call an entry, "option" by default; hint: the advice
+---  in the error for an unknown name, where no known name is similar
 ---@return table
 function options.read(what, given, kinds, form)
   if given == nil then return {} end

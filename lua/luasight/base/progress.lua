@@ -131,8 +131,8 @@ end
 
 -- ---- loops -------------------------------------------------------------------------------------------------------------
 
----Returns an iterator over the values of the iterator `f`. When a loop asks for the next values, the bar counts one more step
----as done.
+---Returns an iterator with the same values as the iterator `f`. Each time a loop asks for the next values, the bar counts one
+---more step as done, except at the first time.
 local function around(bar, f, state, control)
   local begun = false
   local function hand_on(first, ...)
@@ -156,6 +156,7 @@ local function with_total(options, total)
   return progress.new(all)
 end
 
+---Wraps a loop in a progress bar: returns an iterator over `over` that moves the bar on at each turn.
 ---@param over any  a list, a number, or an iterator
 ---@param ... any    for an iterator, the state and control values that `pairs` returns with it; then the options
 ---@return fun(): any ...

@@ -88,7 +88,7 @@ local function plain(value)
   return result
 end
 
--- Settings for which null, like 0, means that a feature is off, and not that the default holds.
+-- Settings of config.json for which null means 0 (the feature is off). For all other settings null means the default.
 local off = { "sliding_window", "attn_logit_softcapping", "final_logit_softcapping" }
 
 ---Returns the folder's config.json as a table; null becomes nil, or 0 for a setting that null switches off.

@@ -19,7 +19,7 @@ safetensors.quoted = quoted
 ---@class luasight.safetensors.File  an open file of tensors
 ---@field path string
 ---@field private _core ffi.cdata*?  the file in the core; nil once the file is released
----@field private _entries table<string, luasight.WeightsEntry>  the entries by name, of the tensors that were asked for
+---@field private _entries table<string, luasight.WeightsEntry>  by name, the entries that were read so far
 local File = {}
 File.__index = File
 
@@ -94,7 +94,7 @@ end
 
 ---Returns the functions that make Lua tables from the content of a file of torch.save.
 local function visitor_of(file)
-  local made = {} -- number of a tensor -> its handle, which is the same wherever the file has this tensor
+  local made = {} -- number of a tensor -> its handle; places of the file that share a tensor get one handle
   return {
     tensor = function(number)
       made[number] = made[number] or weights.tensor(core_of(file), number)

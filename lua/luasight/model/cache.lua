@@ -184,7 +184,8 @@ function Entry.__index(entry, name)
   binding.raise("name", ("a cached module has the fields output and input, not %q"):format(tostring(name)))
 end
 
----Removes from the cache, once its trace has ended, the modules that did not run, unless the options named their full path.
+---Removes the modules that did not run from the cache, once its trace has ended. A module stays where the options named it by
+---its path, without a *.
 local function settle(self)
   if self._settled or self._recording.graph then return end
   local order = {}

@@ -218,7 +218,7 @@ local function follow(self, place, key)
     binding.raise("name", ("this module has no %s: %s"):format(key, alias[1]), { point = place.path })
   end
   local tracer = alias:find(":", 1, true) and tracer_of(place, key)
-  if alias == ":" .. key then reach(place, tracer, key) end -- raises an error: there is no such tap
+  if alias == ":" .. key then reach(place, tracer, key) end -- the tap that the alias needs is missing: raises an error
   return aliases.walk(self, alias)
 end
 

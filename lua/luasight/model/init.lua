@@ -24,7 +24,7 @@ local find_module = place_of.find_module
 -- ---- methods of the whole model ----------------------------------------------------------------------------------------
 
 local root_methods = handle.root_methods
-local copy_of -- the function is defined below, beside other functions that make models
+local copy_of -- this function, which makes another handle of a model, is defined below
 
 ---Runs, without a body, a model that has stored edits: the run is a trace, in which the edits act.
 local function run_edited(network, ...)
@@ -103,7 +103,7 @@ local function prompt_options(options)
     invoker_args = options.invoker_args }
 end
 
----Returns the sorted arguments of model:generate or model:stream, and the settings of the generation.
+---Sorts the arguments of model:generate or model:stream; returns them, and the settings of the generation made from them.
 local function generation_call(network, what, ...)
   check_numbers(network)
   if not network.generation then
@@ -124,7 +124,8 @@ local function open_generation(network, call, settings, apart)
   return tracer
 end
 
----Begins a generation without a body: beside a trace where the model has stored edits, else with the model alone.
+---Begins a generation without a body. Where the model has stored edits, the generation needs a trace, in which they act;
+---otherwise the model runs alone.
 ---@return luasight.GenerationSteps
 local function steps_of(network, call, settings)
   check_input(call)
@@ -269,8 +270,8 @@ local function plain_input(input)
     type(input))
 end
 
----@class luasight.ModelFields
----@field prepare? fun(input: any, options: table): ...
+---@class luasight.ModelFields  what `model.new` can be told about a model
+---@field prepare? fun(input: any, options: table): ...  returns the arguments of the module for an input
 ---@field is_input? fun(v: table): boolean  returns whether a table that has names only is an input, not options
 ---@field options? table<string, boolean>
 ---@field public? table<string, fun(): any>  fields that scripts may read, as functions that make the value

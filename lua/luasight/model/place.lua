@@ -38,7 +38,7 @@ local meta = getmetatable(prototype)
 
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  local numbers = setmetatable({}, { __mode = "k" }) -- program -> name of a point -> number of the point
+  local numbers = setmetatable({}, { __mode = "k" }) -- for each program: name of a point -> its number
   setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
   return handle
 end
@@ -55,7 +55,7 @@ local function tracer_of(place, what)
   binding.raise("state", "this value exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
----Returns the module of a place, or, in a scan, the copy of the module whose tensors have no numbers.
+---Returns the module of a place. In a scan, returns the copy of the module that the scan has made, on the meta device.
 local function meta_copy_of(place, tracer)
   local copies = tracer and tracer._meta_copies
   return copies and copies[place.module] or place.module
@@ -130,7 +130,7 @@ end
 
 -- ---- children ----------------------------------------------------------------------------------------------------------
 
-local find_module -- returns the module at a path below a handle
+local find_module -- find_module(handle, path) is defined below
 
 local function child(place, name)
   local known = place.children[name]
@@ -211,8 +211,9 @@ end
 ---@return string
 local function path(handle) return getfenv(handle).path end
 
+---Returns the nn.Module behind a handle.
 ---@param handle userdata
----@return table  # the nn.Module behind the handle
+---@return table
 local function module(handle) return getfenv(handle).module end
 
 return {

@@ -16,7 +16,7 @@ local TENSOR, LIST, STRUCT = constants.LS_TENSOR, constants.LS_LIST, constants.L
 
 local points = {}
 
----@class luasight.Point
+---@class luasight.Point  an entry in the list of a module's points
 ---@field name string   the name of the point, such as "pattern"
 ---@field shape string  "[B, 4, T, T]", "[B, T] int64"; for several values "([B, T, 128], none)"
 ---@field dtype string? the dtype, where the value is a tensor
@@ -55,8 +55,8 @@ end
 
 local function times(k, text) return k == 1 and text or k .. text end
 
----Returns the text of a size from its numbers `a` and `b` in two runs; `first` and `second` have the batch size B and the
----number of tokens T of these runs.
+---Returns the text of the size of an axis, such as "T" or "4". The size was `a` in one run and `b` in another; `first` and
+---`second` have the batch size B and the number of tokens T of these runs.
 local function size_text(a, b, first, second)
   if not b or a == b then return tostring(a) end
   if a % first.B == 0 and a / first.B == b / second.B then return times(a / first.B, "B") end

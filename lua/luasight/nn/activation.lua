@@ -99,6 +99,7 @@ define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim
 local PReLU = module.class "PReLU"
 activation.PReLU = PReLU
 
+---Makes a module that returns x where x is above 0, and weight * x elsewhere.
 ---@param num_parameters integer?  the number of weights: 1 (the default), or one for each channel (axis 1 of the input)
 ---@param given? { init: number?, dtype: string?, device: string? }
 function PReLU:init(num_parameters, given)
@@ -110,6 +111,7 @@ end
 
 function PReLU:extra_repr() return ("num_parameters=%d"):format(self.num_parameters) end
 
+---Returns x where x is above 0, and weight * x elsewhere.
 ---@param x any
 ---@return any  # the same shape
 function PReLU:forward(x) return torch.prelu(x, self.weight) end

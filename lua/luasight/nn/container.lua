@@ -77,8 +77,8 @@ end
 local Sequential = module.class("Sequential", List)
 container.Sequential = Sequential
 
----@param list table?  modules, or pairs of name and module; or the first of several modules
----@param ... luasight.nn.Module
+---@param list table?  the modules in the order in which they run, or pairs of name and module; or the first of the modules
+---@param ... luasight.nn.Module  the other modules
 function Sequential:init(list, ...)
   if is_module(list) then list = { list, ... } end
   if list == nil then return end

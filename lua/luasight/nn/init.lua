@@ -10,7 +10,7 @@ require "luasight.nn.methods"
 ---@field Parameter fun(t: any, options: table?): any
 ---@field Buffer fun(t: any, options: table?): any
 ---@field tap fun(name: string, value: any): any  names a value in a forward, so that a trace can read and set the value
----@field skip_init fun(f: function, ...): ...
+---@field skip_init fun(f: function, ...): ...  calls f; the layers made in it get no memory for their numbers
 ---@field init luasight.nn.init  functions that initialize weights
 ---@field Sequential fun(list: table?, ...): luasight.nn.Sequential
 ---@field ModuleList fun(list: table?): luasight.nn.ModuleList

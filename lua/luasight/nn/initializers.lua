@@ -23,8 +23,8 @@ local init = {}
 
 -- ---- arguments -------------------------------------------------------------------------------------------------------
 
----Defines init[name](tensor, ...). `settings` is a list of { name, default } in order; `fill` is called with the tensor and
----the values of all settings.
+---Defines the function init[name](tensor, ...). `settings` is the list of its other arguments, each { name, default }. The
+---function reads its arguments, and calls `fill` with the tensor and the value of each setting.
 local function define(name, settings, fill)
   local kinds, what = {}, "nn.init." .. name
   for _, setting in ipairs(settings) do kinds[setting[1]] = type(setting[2]) end

@@ -19,6 +19,7 @@ local linear = {}
 local Linear = module.class "Linear"
 linear.Linear = Linear
 
+---Makes a layer that computes y = x W^T + b on the last axis; with bias = false it computes y = x W^T.
 ---@param in_features integer
 ---@param out_features integer
 ---@param given? { bias: boolean?, dtype: string?, device: string? }
@@ -44,6 +45,7 @@ function Linear:extra_repr()
     text.value(self.bias and true or false))
 end
 
+---Returns x W^T + b.
 ---@param x any  [..., in_features]
 ---@return any  # [..., out_features]
 function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
@@ -57,6 +59,7 @@ function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
 local Conv1D = module.class "Conv1D"
 linear.Conv1D = Conv1D
 
+---Makes a layer as GPT-2 has it, with a transposed weight: it computes y = x W + b on the last axis.
 ---@param nf integer  the width of the output
 ---@param nx integer  the width of the input
 ---@param given? { dtype: string?, device: string? }
@@ -88,6 +91,7 @@ function Conv1D:forward(x) return torch.matmul(x, self.weight):add_(self.bias) e
 local Embedding = module.class "Embedding"
 linear.Embedding = Embedding
 
+---Makes a table of vectors: the output has, for each id in the input, the row of the weight with this number.
 ---@param num_embeddings integer
 ---@param embedding_dim integer
 ---@param given? { padding_idx: integer?, dtype: string?, device: string? }  padding_idx: the id of a row that is not
@@ -118,6 +122,7 @@ function Embedding:extra_repr()
   return ("%d, %d%s"):format(self.num_embeddings, self.embedding_dim, padding)
 end
 
+---Returns for each id the row of the weight that has this number.
 ---@param ids any  a tensor of whole numbers, of any shape
 ---@return any  # [..., embedding_dim]
 function Embedding:forward(ids) return torch.embedding(self.weight, ids, self.padding_idx or -1) end
@@ -135,6 +140,7 @@ function Dropout:init(p) self.p = options.value("nn.Dropout", "p", p == nil and 
 
 function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
 
+---Returns x with random elements set to 0 in training, and x itself otherwise.
 ---@param x any
 ---@return any  # the same shape
 function Dropout:forward(x)

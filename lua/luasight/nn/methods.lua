@@ -207,9 +207,11 @@ for name, dtype in pairs { float = "float32", double = "float64", half = "float1
   Module[name] = function(self) return self:to(dtype) end
 end
 
+---Moves all parameters and buffers to the CPU, in place.
 ---@return luasight.nn.Module  # the module itself
 function Module:cpu() return self:to "cpu" end
 
+---Moves all parameters and buffers, in place, to GPU number `i`, or to the current GPU.
 ---@param i integer?
 ---@return luasight.nn.Module  # the module itself
 function Module:cuda(i) return self:to(i and ("cuda:%d"):format(i) or "cuda") end

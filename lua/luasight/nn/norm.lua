@@ -26,6 +26,8 @@ end
 local LayerNorm = module.class "LayerNorm"
 norm.LayerNorm = LayerNorm
 
+---Makes a layer that computes (x - mean) / sqrt(variance + eps) * weight + bias; with elementwise_affine = false, it has
+---neither weight nor bias.
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, bias: boolean?, dtype: string?, device: string? }
 function LayerNorm:init(normalized_shape, given)
@@ -51,6 +53,7 @@ function LayerNorm:extra_repr()
     text.value(self.elementwise_affine), text.value(self.bias and true or false))
 end
 
+---Returns x normalized over its last axes to mean 0 and variance 1, times weight plus bias.
 ---@param x any  a tensor whose last axes have the sizes of normalized_shape
 ---@return any  # the same shape
 function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps) end
@@ -63,6 +66,7 @@ function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, 
 local RMSNorm = module.class "RMSNorm"
 norm.RMSNorm = RMSNorm
 
+---Makes a layer that computes x / sqrt(mean(x^2) + eps) * weight; with elementwise_affine = false, it has no weight.
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: by default the
 ---  machine epsilon of the dtype
@@ -85,6 +89,7 @@ function RMSNorm:extra_repr()
     self.eps and text.float(self.eps) or "None", text.value(self.elementwise_affine))
 end
 
+---Returns x divided by the root of its mean square over the last axes, times weight.
 ---@param x any  a tensor whose last axes have the sizes of normalized_shape
 ---@return any  # the same shape
 function RMSNorm:forward(x) return torch.rms_norm(x, self.normalized_shape, self.weight, self.eps) end

@@ -11,7 +11,7 @@ local function op(name, ...) return operators.call(operators.get(name), ...) end
 
 -- ---- what all optimizers share ---------------------------------------------------------------------------------------
 
----@class luasight.Optimizer
+---@class luasight.Optimizer  updates parameters from their gradients
 ---@field lr number  the learning rate, which may be set at any time
 ---@field params ffi.cdata*[]
 ---@field buffers table<string, table<integer, ffi.cdata*>>  state such as the momentum: by name, then by parameter's position
@@ -77,7 +77,8 @@ function methods:step()
   end)
 end
 
----Returns the tensors called `name` in the state of a group's parameters; `first(gradient)` makes those that are missing.
+---Returns for each parameter of a group the optimizer's tensor called `name`, such as the momentum. Where a parameter has none
+---yet, `first(gradient)` makes it.
 local function buffers_of(self, name, group, first)
   local all, list = self.buffers[name], {}
   for n, i in ipairs(group.places) do
@@ -149,8 +150,8 @@ local SGD = class("SGD", { lr = 1e-3, momentum = 0, weight_decay = 0, nesterov =
 ---@return luasight.Optimizer
 function optim.SGD(params, options) return new(SGD, params, options) end
 
--- Adds the gradients to the momentum of a group's parameters; returns what the learning rate is multiplied with. The group's
--- parameters have been updated equally often, so either all or none are new; the gradient becomes a new parameter's momentum.
+-- Adds the gradients of a group to the momentum of its parameters. Returns for each parameter the tensor that the
+-- update subtracts from it, times the learning rate. At the first update of a parameter, its momentum is its gradient.
 local function momentum(self, group, grads)
   local name = "momentum_buffer"
   if group.step == 0 then

@@ -28,14 +28,14 @@ parameter.is_handle = is_handle
 ---@return boolean
 function parameter.same(a, b) return tensors.same(a, b) end
 
----Returns a new tensor with the memory of `t`, outside of autograd.
+---Returns a new tensor that shares the memory of `t` but not its history in autograd (`t:detach()`).
 local function alias(name, t)
   if is_handle(t) then t = t.value end
   if not tensors.is_tensor(t) then
     binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
   end
   local other = t:detach()
-  binding.owe(-tensors.bytes(other)) -- `other` uses no new memory: its bytes, which were counted, are taken back
+  binding.owe(-tensors.bytes(other)) -- `detach` counted these bytes, but `other` uses no new memory
   return other
 end
 

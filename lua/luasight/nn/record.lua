@@ -28,7 +28,7 @@ function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end
 end
 
----Tells this file that some module's training mode has changed; each module's next call looks up its modes again.
+---Has to be called after a change of any module's training mode. The next call of each module then looks up its modes again.
 function record.mode_changed() modes = modes + 1 end
 
 ---Returns a number that grows with every change of a module that can make programs recorded earlier wrong.
@@ -94,7 +94,7 @@ end
 
 -- ---- functions -------------------------------------------------------------------------------------------------------
 
-local recordings = extent() -- its entries { graph =, module = } are the functions that are being recorded
+local recordings = extent() -- one entry for each function that is being recorded: { graph = function, module = its module }
 
 ---Returns the results of a Lua function, which are passed as arguments, as one value; several results become a tuple.
 ---@param ... any
@@ -133,8 +133,8 @@ local function call_forward(module, args, options)
   return forward(module, unpack(args, 1, n))
 end
 
----Records the forward of a module for one signature. With `with_values`, operators are computed when they are recorded: with
----copies of the call's values ("copies") where the function will run on the values later, else with the values ("run").
+---Records the forward of a module for one signature. With `with_values`, each operator is also computed when it is recorded:
+---on copies of the arguments ("copies"), for a function that will run on the arguments later, or on the arguments ("run").
 local function record_function(module, r, s, with_values)
   local g = functions.new(r.core)
   local args, options = { n = s.args.n }, nil
@@ -159,7 +159,7 @@ local function record_function(module, r, s, with_values)
     functions.record_with_values(g, stream, n, with_values == "copies")
   end
   record_body(g, module, function() return call_forward(module, args, options) end)
-  return g -- not a tail call, because the search for script positions looks for this function on the stack
+  return g -- no tail call above: this function has to be on the stack, where the search for script lines ends at it
 end
 site.lowest = record_function
 
@@ -184,7 +184,7 @@ local function function_of(module, s)
   return g, r
 end
 
----Records a module while its values are computed, without autograd; returns the function.
+---Records the forward of a module with autograd off, and computes its operators meanwhile; returns the recorded function.
 local function record_without_autograd(module, s, with_values)
   return binding.with_autograd(0, record_function, module, record_of(module), s, with_values)
 end
@@ -227,7 +227,7 @@ function record.program(module, positional, keywords)
   if record_of(module).dynamic then
     binding.raise("state", ("an edit in a file cannot call %s, which branches on numbers"):format(module._class_name))
   end
-  local any = binding.new_ref() -- an empty handle for every tensor: a signature does not look into handles
+  local any = binding.new_ref() -- stands for every tensor: a signature does not depend on the values of handles
   local args, named = {}, nil
   for i = 1, positional do args[i] = any end
   for _, name in ipairs(keywords) do
@@ -252,7 +252,7 @@ end
 
 -- ---- modules whose forward joins a trace --------------------------------------------------------------------------------
 
-local inlines = extent() -- its entries { enter =, tap = } are the functions given to `record.inline`
+local inlines = extent() -- one entry for each running `record.inline`: its arguments { enter =, tap = }
 
 ---Calls a module such that its operators, and those of the modules that it calls, become nodes of the open trace.
 ---@param enter fun(module: table, args: table, options: table?): any  calls the forward of one module

@@ -19,7 +19,8 @@ function signature.sorted_keys(t)
   return keys
 end
 
----Appends the description of one argument to `parts`, the text of a signature, and the handles inside it to `inputs`.
+---Describes one argument of a call: appends its description to `parts`, the texts that together are the key of the signature,
+---and the handles in the argument to `inputs`.
 local function describe(v, parts, inputs)
   if is_handle(v) then
     parts[#parts + 1] = "v"
@@ -41,7 +42,8 @@ local function describe(v, parts, inputs)
   parts[#parts + 1] = ","
 end
 
----Returns a copy of an argument in which each handle is replaced by the next input of the function.
+---Returns a copy of an argument in which each handle is replaced by a result of `take`, which returns the next input of
+---the recorded function.
 ---@param v any
 ---@param take fun(): ffi.cdata*
 ---@return any
@@ -53,7 +55,7 @@ function signature.with_inputs(v, take)
   return copy
 end
 
----@class luasight.signature
+---@class luasight.signature  the arguments of a call of a module, sorted into handles and other values
 ---@field key string    the text under which recordings are kept
 ---@field args table     the positional arguments as given, with their number `n`
 ---@field options table?  the keyword arguments

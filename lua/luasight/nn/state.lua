@@ -20,6 +20,7 @@ local function each(self, prefix, visit)
   for name, child in self:_children() do each(child, prefix .. name .. ".", visit) end
 end
 
+---Returns the names and the tensors in the state of a module, in PyTorch's order. The options are those of state_dict.
 ---@param self luasight.nn.Module
 ---@param given table?
 ---@return string[] names, ffi.cdata*[] tensors
@@ -91,16 +92,16 @@ local function copy(jobs)
   end)
 end
 
----Makes the tensor that an assignment puts in the place of an old one: a parameter or a buffer, like the old tensor.
+---Returns the new tensor of an assignment as a parameter where the old tensor is a parameter, and as a buffer otherwise.
 local function made(job)
   if job.module._tensor_kinds[job.name] ~= "parameter" then return parameter.Buffer(job.tensor) end
   return parameter.Parameter(job.tensor, { requires_grad = job.place.requires_grad })
 end
 
----Replaces the module's tensors. Names that shared a parameter share the new one too, where the state has one tensor for all
----of these names or has only one of the names.
+---Replaces tensors of modules by those of a state. Names that shared one tensor share the new one too, if the state has the
+---same tensor for all of these names, or has only one of the names.
 local function assign(jobs)
-  local new, given = {}, {} -- `new`: old tensor -> its replacement; `given`: tensor of the state -> what was made of it
+  local new, given = {}, {} -- `new`: old tensor -> new tensor; `given`: tensor of the state -> new tensor
   for _, job in ipairs(jobs) do
     if job.tensor then
       local known = given[job.tensor]
@@ -128,6 +129,7 @@ function state.put(self, given)
   assign(jobs)
 end
 
+---Loads a state into a module, as `load_state_dict` describes it; returns the names that did not match.
 ---@param self luasight.nn.Module
 ---@param given table<string, ffi.cdata*>
 ---@param options table?

@@ -11,7 +11,7 @@ function text.float(x)
   if x == math.huge or x == -math.huge then return x > 0 and "inf" or "-inf" end
   if x == 0 then return 1 / x < 0 and "-0.0" or "0.0" end
   local digits, exponent
-  for precision = 0, 16 do -- stops at the shortest form that reads back as the same number
+  for precision = 0, 16 do -- ends at the fewest digits that read back as the same number
     local s = binding.format(("%%.%de"):format(precision), x)
     if tonumber(s) == x or precision == 16 then
       digits, exponent = s:match "^(.-)e(.*)$"

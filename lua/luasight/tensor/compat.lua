@@ -10,7 +10,7 @@ compat.functions = functions
 
 local function call(name, ...) return operators.get_function(name)(...) end
 
----Returns positional and named arguments as one table by name; `names` has the names of the positional ones.
+---Returns the arguments of a call as one table, argument by name. `names` lists the names of the positional arguments.
 local function by_name(names, ...)
   local n, args = select("#", ...), {}
   local last = select(n > 0 and n or 1, ...)

@@ -8,7 +8,7 @@ local failure = require "luasight.base.error"
 
 local NONE, BOOL, INT, STRING = constants.LS_NONE, constants.LS_BOOL, constants.LS_INT, constants.LS_STRING
 local OPEN, SLICE, ELLIPSIS = constants.LS_OPEN, constants.LS_SLICE, constants.LS_ELLIPSIS
-local VALUE = -1 -- the entry in `kinds` for an item that is a handle: the handle itself has the kind
+local VALUE = -1 -- stands in `kinds` for an item that is a handle, since a handle has its kind itself
 
 local index = { NONE = NONE, BOOL = BOOL, INT = INT, STRING = STRING, OPEN = OPEN, SLICE = SLICE, ELLIPSIS = ELLIPSIS,
   VALUE = VALUE }

@@ -135,7 +135,7 @@ local function name_of_tensor(self, name)
   if field then return field(self) end
   local f = get_function(name)
   if f then return f end
-  operators.get(name) -- raises an error with the nearest names
+  operators.get(name) -- there is no such operator: raises an error that suggests similar names
 end
 
 local by_kind = { [TENSOR] = name_of_tensor, [TUPLE] = name_of_sequence, [LIST] = name_of_sequence,

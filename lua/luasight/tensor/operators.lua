@@ -37,8 +37,8 @@ end
 
 -- ---- arguments in several forms --------------------------------------------------------------------------------------
 
--- Operators with a list as their last positional argument, whose elements may be separate arguments: x:view(2, 3),
--- torch.zeros(2, 3). The number is the position of the list among the arguments.
+-- Operators that take a list, but can also be called with the elements of the list as arguments: x:view(2, 3) is
+-- x:view({ 2, 3 }). The list is the last positional argument; the number is its position among the arguments.
 local list_at = {
   view = 2, reshape = 2, expand = 2, permute = 2, ["repeat"] = 2, tile = 2, flip = 2, broadcast_to = 2,
   new_zeros = 2, new_ones = 2, new_empty = 2, zeros = 1, ones = 1, rand = 1, randn = 1, empty = 1,
@@ -49,12 +49,13 @@ local function is_element(v, alone)
   if type(v) == "number" then return true end
   if not is_handle(v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a node that is the only argument may be a whole shape
+  return kind == TENSOR or kind == NODE and not alone -- a node alone may be the whole list, such as a shape
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
 
----Returns the arguments of a call; the arguments from position `at` on are collected in one list.
+---Returns the arguments of a call with those from position `at` on as one list, where all of these can be elements; otherwise
+---returns the arguments unchanged.
 local function collected(at, ...)
   local n = select("#", ...)
   local options

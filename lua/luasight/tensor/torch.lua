@@ -159,6 +159,6 @@ return setmetatable(torch, {
   __index = function(_, name)
     local f = operators.get_function(name)
     if f then return f end
-    operators.get(name) -- raises an error with the nearest names
+    operators.get(name) -- there is no such operator: raises an error that suggests similar names
   end,
 })

@@ -15,8 +15,8 @@ local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
 local FUNCTION, CLOSED = nodes.FUNCTION, nodes.CLOSED
 
 local values = {
-  ---Functions that the files of lua/luasight/trace set: demand(node), token_index(node, i), set_token_index(node, i, v),
-  ---grad(node), set_grad(node, v), parameter_grad(tensor), backward(node, ...).
+  ---The operations that need a trace. The files of lua/luasight/trace set these functions: demand(node), grad(node),
+  ---token_index(node, i), set_token_index(node, i, v), set_grad(node, v), parameter_grad(tensor), backward(node, ...).
   hooks = {},
 }
 

@@ -58,7 +58,8 @@ local function join_tables(list, where)
   return out
 end
 
----Joins `n` values of one argument, one from each input, into one value; `where` names the argument in errors.
+---Joins the values that one argument of the model has in `n` inputs into one value, a batch. `where` names the argument in
+---errors.
 join = function(list, n, where)
   for i = 1, n do
     if (list[i] == nil) ~= (list[1] == nil) or type(list[i]) ~= type(list[1]) then

@@ -10,7 +10,7 @@ local traces = require "luasight.ffi.traces"
 
 local edits = {}
 
----@class luasight.Edit
+---@class luasight.Edit  a stored edit
 ---@field recording luasight.Recording
 ---@field functions table<integer, fun(...): any>  the functions that the body gave to tracer:apply, by their node
 ---@field steps boolean  whether the body names the steps of a generation at which it acts
@@ -22,7 +22,7 @@ local edits = {}
 local function open(network)
   local tracer = trace.open(network)
   tracer._recording.stored = true
-  tracer._steps = math.huge -- an edit may name any step of a generation
+  tracer._steps = math.huge -- no limit: a stored edit may name any step of a generation
   traces.generate(tracer._recording.graph, 2 ^ 20)
   trace.invoke(tracer, traces.WHOLE, network.example())
   return tracer

@@ -39,7 +39,7 @@ function attached.read(tracer, path, name, number)
   return call and call[name]
 end
 
----Keeps an edit of a point for the next call of the added module with { hook = true }.
+---Keeps the value that a script sets at a point of an added module, until the module is next called with { hook = true }.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param name string
@@ -62,8 +62,8 @@ function attached.check(tracer)
   end
 end
 
----Keeps the value that a call has at a point, so that the script can read the value. Where the script has set the point before
----the call, keeps the value that the script set instead. Returns the kept value, with which the call goes on.
+---Returns the value with which a call of an added module continues at a point: the value that the script has set there before
+---the call, otherwise the computed `value`. Also keeps the returned value in `call`, so that the script can read it.
 local function pass(known, path, call, name, value)
   local edits = known.edits[path]
   if edits and type(edits[name]) ~= "nil" then

@@ -58,7 +58,7 @@ function trace.new_recording()
   return recording
 end
 
----Opens a trace without an input.
+---Opens a trace, which has no invoke yet.
 ---@param network luasight.Network
 ---@param apart boolean?  true: the trace does not join a session that is open
 ---@return luasight.Tracer
@@ -107,13 +107,13 @@ local act = {
   end,
 }
 
----Runs the model until `node` has its value, or to the end where node is nil; calls Lua functions where the core asks for
----them. With `last`, a kind of event, the run returns early, behind the first event of that kind.
+---Runs the model until `node` has its value, or to the end where `node` is nil. At each event of the run, the function for this
+---event in `act` is called. With `last`, a kind of event, the run returns early: after the first event of that kind.
 local function run(recording, node, last) traces.run(recording.graph, node, act, recording, last) end
 
 local function abandon_recording(recording, problem)
   local first = recording.failed
-  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- the first error is the cause
+  if first and type(problem) == "table" and problem.code == "state" then problem = first end -- an earlier error is the cause
   recording.failed = first or problem
   if recording.graph then traces.abandon(recording.graph) end
   error(problem, 0)
@@ -149,8 +149,8 @@ function values.hooks.demand(node)
   run_or_abandon(recording, node)
 end
 
----Runs the model until the value of `v` exists, if `v` is a node: an argument with which a body calls a dynamic module, which
----is recorded with real values.
+---Runs the model until the value of `v` exists, if `v` is a node of a trace. A body that calls a dynamic module needs this for
+---the arguments of the call, because a dynamic module is recorded with real values.
 function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end

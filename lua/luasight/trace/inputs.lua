@@ -4,15 +4,16 @@ local options_of = require "luasight.base.options"
 
 local inputs = {}
 
+---Returns whether a value can be a table of options: a table that is not empty, has no list part and no metatable.
 ---@param v any
----@return boolean  # whether `v` can be a table of options: not empty, without a list part and without a metatable
+---@return boolean
 function inputs.is_options(v)
   return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil
 end
 
 local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil and next(v) == nil end
 
----@class luasight.Call
+---@class luasight.Call  the arguments of a method such as model:trace, sorted
 ---@field input any       nil where the call has no input
 ---@field options table
 ---@field body function?
@@ -25,7 +26,7 @@ local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil 
 ---@return luasight.Call
 function inputs.sort(network, what, known, ...)
   local n, first, second = select("#", ...), ...
-  if n == 2 and type(second) == "function" and type(first) == "cdata" then -- a tensor and a body need no sorting
+  if n == 2 and type(second) == "function" and type(first) == "cdata" then -- the most frequent form: a tensor and a body
     return { input = first, options = {}, body = second }
   end
   local given, body = { ... }, nil

@@ -1,5 +1,5 @@
 --- Runs a generation beside a trace step by step: for model:stream, and for model:generate without a body, where the model
---- has stored edits. The trace joins no session and no body that is open meanwhile.
+--- has stored edits. The trace is independent of all sessions and bodies that are open at the same time.
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
 

@@ -84,8 +84,8 @@ local function everything(axis)
   return index
 end
 
----Returns what x.t[i] stands for where all rows have the same number of tokens: `node`, and its index, which has one column or
----one range of columns.
+---Returns a node and an index such that node[index] is x.t[i], where all rows have the same number of tokens. The index then
+---has one column, or one range of columns, for all rows.
 local function plain_index(node, t, i)
   local index, length, before = everything(t.axis), t.lengths[1], t.before[1]
   if type(i) == "string" then
@@ -98,8 +98,8 @@ local function plain_index(node, t, i)
   return node, index
 end
 
----Returns what x.t[i] stands for where rows have different numbers of tokens: a node in which the token axis follows the row
----axis, and its index, which has for each row one column or several.
+---Returns a node and an index such that node[index] is x.t[i], where rows have different numbers of tokens. In this node the
+---token axis follows the row axis; the index has one column, or several, for each row.
 local function row_index(node, t, i)
   local columns, count = {}, 1
   local from, to

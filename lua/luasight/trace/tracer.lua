@@ -165,10 +165,12 @@ local Graph = {}
 Graph.__index = Graph
 Graph.__tostring = function(g) return g.text end
 
----@return string  # the graph as JSON
+---Returns the graph as JSON.
+---@return string
 function Graph:json() return self.text_json end
 
----@return string  # the graph in the language of graphviz; ls.plot.graph(g) draws it
+---Returns the graph in the language of graphviz; ls.plot.graph(g) draws it.
+---@return string
 function Graph:dot() return require "luasight.view.plot.graph".new(self):dot() end
 
 ---Returns the recorded graph, which prints one line for each node; `:json()` returns it as data, `:dot()` as a drawing.
@@ -179,7 +181,8 @@ function methods:graph()
     places = traces.json(graph, false) }, Graph)
 end
 
----@return string  # the recorded graph in the language of graphviz
+---Returns the recorded graph in the language of graphviz.
+---@return string
 function methods:dot() return self:graph():dot() end
 
 -- ---- the tracer itself -------------------------------------------------------------------------------------------------

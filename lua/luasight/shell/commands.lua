@@ -118,6 +118,7 @@ local list = {
   quit = function(session) session.over = true end,
 }
 
+---Returns the names of the shell's commands without the colon, sorted.
 ---@return string[]
 function commands.names()
   local names = {}

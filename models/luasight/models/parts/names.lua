@@ -11,6 +11,7 @@ local names = {}
 ---@return any
 names.tap = helpers.tap
 
+---Returns the entry for a standard name of a value that the model does not have.
 ---@param reason string
 ---@return luasight.Alias
 local function none(reason) return { reason } end

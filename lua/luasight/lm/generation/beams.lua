@@ -72,8 +72,8 @@ local function keep_ended(self, best, texts, ends)
   self.lengths = torch.cat({ self.lengths, torch.full_like(best, new, { dtype = "int64" }) }, 1):gather(1, order)
 end
 
----Updates `hope`: whether an unfinished text can still become one of a prompt's k best finished texts. The answer is an
----estimate unless the option early_stopping is "never".
+---Updates the field `hope`, which says for each prompt whether an unfinished text can still become one of the k best finished
+---texts. The answer is an estimate unless the option early_stopping is "never".
 local function update_hope(self)
   local run, s = self.run, self.run.settings
   local length = s.early_stopping == "never" and s.length_penalty > 0 and run.steps or run.step

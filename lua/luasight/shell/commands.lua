@@ -127,7 +127,7 @@ function commands.names()
   return names
 end
 
----Returns whether a line is a command of the shell; `::name::` is a label of Lua.
+---Returns whether a line is a command of the shell, and not a label of Lua such as `::name::`.
 ---@param text string
 ---@return boolean
 function commands.is(text) return text:find "^%s*:[^:]" ~= nil end

@@ -52,7 +52,7 @@ end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Returns the picture as text: several heads beside each other, with the labels of the tokens at the left of each such row.
+-- Returns the picture as text: several heads beside each other, and the labels of the tokens once at the left of these heads.
 function Attention:_text(depth, width)
   local rows = labels.cut_all(self.rows, 16)
   local beside, one = labels.most_columns(rows), math.max(#self.columns * 2, labels.most_columns(self.heads)) + 2

@@ -102,7 +102,8 @@ function Mixer:initialize(config)
   bias:copy_(dt + (-(-dt):expm1()):log()) -- the inverse of softplus: softplus(bias) = dt
 end
 
----Returns how many numbers the cache keeps for each row: those of the last inputs of the convolution, and of the state.
+---Returns how many numbers the cache keeps for each row: how many for the last inputs of the convolution, and how many for the
+---state.
 ---@return integer seen, integer state
 function Mixer:kept()
   local state = 1

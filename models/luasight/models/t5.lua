@@ -238,7 +238,7 @@ function Stack:forward(input_ids, options)
     seen = see:everything()
   end
   local of_encoder = { cache = options.encoder_cache, continues = options.continues }
-  local inner = { attention_mask = seen, distance = see:distances() } -- from these, block 0 makes the bias of all blocks
+  local inner = { attention_mask = seen, distance = see:distances() } -- for the bias of all blocks
   for i, block in self.block:each() do
     local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }

@@ -183,7 +183,7 @@ end
 ---Makes the head and the token embedding share one weight, where the configuration says so.
 function ForCausalLM:tie_weights() decoder.tie(self) end
 
----Returns the model's logits, made of those of the head: the same logits, unless a family replaces this method.
+---Converts the logits of the head to those that the model returns: the same logits, unless a family replaces this method.
 ---@param logits any  B T V
 ---@return any
 function ForCausalLM:adjust(logits) return logits end

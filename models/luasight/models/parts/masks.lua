@@ -79,7 +79,7 @@ function Masks:causal(window)
   return (self.real or window) and causal(self, window) or nil
 end
 
----Returns the mask with which each position reads itself and all earlier positions; unlike `causal`, never returns nil.
+---Returns the mask with which each position reads itself and all earlier positions, also where `causal` returns nil.
 ---@return any  # B 1 T S or 1 1 T S
 function Masks:earlier() return causal(self) end
 

@@ -134,6 +134,7 @@ local function line(check)
   return (text:gsub("%s+$", ""))
 end
 
+---Prints the report, and raises an error where something that luasight needs is missing.
 ---@param options { json: boolean? }
 function doctor.run(_, options)
   local list, complete = checks(), true

@@ -46,7 +46,7 @@ local function checked(f, ...)
     if ok then return ... end
     local e = ...
     if failure.is(e) and e.code == "argument" then
-      local text = failure.line(e):gsub("^a generation: ", "") -- the name of the command is put there instead
+      local text = failure.line(e):gsub("^a generation: ", "") -- the error begins with the command's name instead
       usage.fail("generate: " .. usage.translate(generate, text))
     end
     error(e, 0)
@@ -96,6 +96,7 @@ end
 
 local function nothing() end
 
+---Continues the prompt `arguments[2]` with the model in the folder `arguments[1]`, and prints the text.
 ---@param arguments string[]
 ---@param options table
 function generate.run(arguments, options)

@@ -37,7 +37,7 @@ local function tops_at(model, prompt, k, place)
   return tops
 end
 
----Returns the k most likely next tokens after the embedding and after each layer, each layer's as a list of
+---Returns a list for the embedding and one for each layer: the k most likely next tokens there, each as
 ---{ token, id, probability }.
 local function look(model, prompt, k, position)
   local tops, layers = tops_at(model, prompt, k, ("0, %d"):format(position)), {}

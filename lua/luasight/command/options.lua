@@ -4,7 +4,7 @@ local near = require "luasight.base.near"
 
 local options = {}
 
----@class luasight.CommandOption
+---@class luasight.CommandOption  describes an option of a command
 ---@field [1] string       the option as it is written, such as "--top"
 ---@field [2] string       the option's description in the help
 ---@field value string?    the word that stands for the option's value in the help; nil: the option has no value
@@ -12,7 +12,7 @@ local options = {}
 ---@field list boolean?    whether the option may be given several times; its values are then a list
 ---@field default any?     the value of an option that was not given
 
----@class luasight.Command
+---@class luasight.Command  describes a command of the program luasight
 ---@field about string                     the command's description in the help, one line
 ---@field arguments string[]               the words that stand for the required arguments in the help, in order
 ---@field options luasight.CommandOption[]
@@ -24,10 +24,12 @@ local Usage = { __tostring = function(e) return e.usage end }
 ---@param text string
 function options.fail(text) error(setmetatable({ usage = text }, Usage), 0) end
 
+---Returns whether an error was raised by `options.fail`.
 ---@param e any
 ---@return boolean
 function options.is_usage(e) return getmetatable(e) == Usage end
 
+---Returns the help of a command as text.
 ---@param name string
 ---@param command luasight.Command
 ---@return string

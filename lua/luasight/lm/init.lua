@@ -81,7 +81,8 @@ function Generator.__index(generator, name)
   return traces.text(tracer._recording.graph, tracer._invoke)
 end
 
----Returns the functions and options that make a model one that can generate text, as model.new takes them.
+---Returns the fields that model.new needs for a model that can generate text: its options for a generation, and the functions
+---that run one.
 local function generating(net, tokenizer, has_tokenizer, reader)
   local all = { invoker_args = true, truncation = true, add_special_tokens = true }
   for name in pairs(generation.names) do all[name] = true end

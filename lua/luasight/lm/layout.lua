@@ -8,7 +8,7 @@ local torch = require "luasight.tensor.torch"
 
 local layout = {}
 
-local SMALLEST = 2 ^ 16   -- elements of a weight; for a smaller one, calling libtorch takes longer than the product itself
+local SMALLEST = 2 ^ 16   -- weights with fewer elements stay as they are: calling libtorch takes longer than their product
 local ROWS = 16           -- the number of rows of the product that is timed, like a short prompt's
 local GAIN = 0.97         -- a weight is transposed only where that saves 3 % of the time or more
 
@@ -36,7 +36,7 @@ local function is_candidate(module, weight)
     and not weight.requires_grad and weight:is_contiguous() and weight:numel() >= SMALLEST
 end
 
----Transposes in memory those weights with which this machine then multiplies faster; the weights' shapes stay the same.
+---Stores weights transposed where this machine multiplies faster with them; the weights' shapes stay the same.
 ---@param net table  an nn.Module
 ---@param forget? fun(path: string)  frees the memory of a parameter's numbers in the mapped file
 function layout.settle(net, forget)

@@ -26,7 +26,7 @@ end
 
 local floats = { float32 = true, float16 = true, bfloat16 = true, float64 = true } -- dtypes with which libtorch computes
 
----Returns for the path of each parameter the tensor or tensors of the checkpoint that hold the parameter's numbers.
+---Returns a table that maps the path of each parameter to the tensor or tensors of the checkpoint with the parameter's numbers.
 ---@return table<string, luasight.Source>
 local function places(weights, architecture)
   local found = {}
@@ -49,7 +49,7 @@ local function places(weights, architecture)
   return found
 end
 
----Returns whether two parameters share one tensor, as the configuration wants: they do unless the file has different numbers
+---Returns whether two parameters that the configuration ties share one tensor. They do unless the file has different numbers
 ---for them. Where the file stores the numbers only once, as PyTorch's files can, no numbers are compared.
 local function is_tied(found, parameter, base)
   local a, b = found[parameter], found[base]

@@ -126,7 +126,7 @@ local integer = { int64 = true, int32 = true, int16 = true, int8 = true, uint8 =
 
 ---Returns a tensor of token ids, [B, T] or [T], as an int64 tensor [B, T].
 local function from_tensor(t, options)
-  t = t.value -- the tensor itself, also where an earlier trace saved `t`
+  t = t.value -- `t` may be a value saved in an earlier trace, whose field `value` is the tensor
   if not integer[t.dtype] then
     binding.raise("argument", "token ids are whole numbers (int64), this tensor is " .. t.dtype)
   end
@@ -249,7 +249,7 @@ end
 
 -- ---- several inputs as one batch --------------------------------------------------------------------------------------
 
----Returns the number of tokens of each row of an input without padding, and the number of positions with padding.
+---Returns for an input the number of tokens of each row, padding left out, and the length of the rows, padding included.
 ---@param args table  the arguments of the model's forward; the first is the table of named arguments
 ---@return integer[]? lengths, integer? width
 function prompt.lengths(args)

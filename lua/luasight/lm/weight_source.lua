@@ -6,7 +6,7 @@ local torch = require "luasight.tensor.torch"
 
 local pieces = {}
 
----@class luasight.Source
+---@class luasight.Source  the tensor or tensors with a parameter's numbers
 ---@field name string           the name of the tensor in the file, or of one of several, for error messages
 ---@field private _weights luasight.Checkpoint
 ---@field private _grid string[][]?  the tensors' names by expert and part; nil where the source is one tensor
@@ -14,11 +14,13 @@ local pieces = {}
 local Source = {}
 Source.__index = Source
 
+---Makes the source of a parameter whose numbers are in one tensor.
 ---@param weights luasight.Checkpoint
 ---@param name string
 ---@return luasight.Source
 function pieces.whole(weights, name) return setmetatable({ name = name, _weights = weights }, Source) end
 
+---Makes an empty source, to which `Source:add` adds the tensors to join.
 ---@param weights luasight.Checkpoint
 ---@return luasight.Source
 function pieces.new(weights) return setmetatable({ name = "", _weights = weights, _grid = {} }, Source) end

@@ -118,6 +118,7 @@ local list = {
   quit = function(session) session.over = true end,
 }
 
+---Returns the names of the shell's commands without the colon, sorted.
 ---@return string[]
 function commands.names()
   local names = {}
@@ -126,7 +127,7 @@ function commands.names()
   return names
 end
 
----Returns whether a line is a command of the shell; `::name::` is a label of Lua.
+---Returns whether a line is a command of the shell, and not a label of Lua such as `::name::`.
 ---@param text string
 ---@return boolean
 function commands.is(text) return text:find "^%s*:[^:]" ~= nil end

@@ -34,8 +34,8 @@ local function ends_value(token)
   return token and (token.kind == "name" or token.kind == "sign" and closes[token.text] ~= nil and token.text ~= "}")
 end
 
--- Returns the steps of the expression that ends with token i, such as `a.b[0]`: a root, then `get`, `index` and `call`.
--- Returns nil for other kinds of expressions.
+-- Takes apart the expression that ends with token i: `a.b[0]` is the name `a` (root), the field `b` (get) and the index 0;
+-- a call is a part too. Returns the list of these parts; nil for an expression with other parts, such as operators.
 local function chain(list, i)
   local steps = {}
   local function before(step) table.insert(steps, 1, step) end

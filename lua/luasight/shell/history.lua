@@ -1,4 +1,4 @@
---- The history of the shell: a file in the user's state folder with one entry on each line, from earlier sessions too. Each
+--- The history of the shell: a file in the user's state folder with one entry on each line, kept when the shell ends. Each
 --- entry is written when the user enters it, so that several shells can share the file.
 local system = require "luasight.ffi.system"
 

@@ -10,10 +10,10 @@ local wrap = require "luasight.shell.wrap"
 
 local shell = {}
 
----@class luasight.Shell
+---@class luasight.Shell  the state of the running shell
 ---@field read fun(prompt: string): "line"|"clear"|"end", string?  reads a line; "clear": the user dropped the line
 ---@field traceback string?  the traceback of the last error
----@field over boolean?      whether the user has ended the session
+---@field over boolean?      whether the user has left the shell
 ---@field failed boolean?    whether an entry raised an error
 ---@field rearm fun()        makes the next Ctrl-C interrupt the running line
 
@@ -114,7 +114,7 @@ local function read_entry(session)
     if not more then break end
     local next_line
     how, next_line = session.read ">> "
-    if how == "end" then return "line", text end -- the unfinished text is run, which reports its error
+    if how == "end" then return "line", text end -- running the unfinished text reports its error
     text = text .. "\n" .. (next_line or "")
   end
   return how, text

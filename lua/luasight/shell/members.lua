@@ -151,7 +151,7 @@ function members.get(v, name)
   if members.is_unknown(v) or tensor.is_handle(v) then
     if methods[name] or operators.find(name) then return TENSOR end -- a call of this method would return a tensor
     if not members.is_unknown(v) and v._kind == STRUCT and sequences.has(v, name) then return v[name] end
-    return values.fields[name] == nil and members.is_unknown(v) and TENSOR or nil -- `v` may be a struct with this field
+    return values.fields[name] == nil and members.is_unknown(v) and TENSOR or nil -- maybe a struct with this field
   end
   if model.is_handle(v) then
     if has_child(v, name) or has_public(v, name) then return v[name] end

@@ -6,7 +6,7 @@ local script = {}
 
 local KEEP = "luasight_keep" -- the global function that the script calls at its end to pass its locals
 
----@class luasight.Kept
+---@class luasight.Kept  reads and sets one local variable of a script
 ---@field get fun(): any
 ---@field set fun(v: any)
 

@@ -9,7 +9,7 @@ local cjson = require("cjson").new()
 
 local show = {}
 
-local WIDTH, MANY, DEEP = 100, 40, 4 -- of a table: columns on one line, elements, levels that are shown
+local WIDTH, MANY, DEEP = 100, 40, 4 -- limits for a printed table: columns of a line, elements, nested levels
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ for word in ([[and break do else elseif end false for function goto if in local 
   keywords[word] = true
 end
 
----@class luasight.Token
+---@class luasight.Token  a token of a Lua text
 ---@field kind "name"|"keyword"|"number"|"string"|"sign"
 ---@field text string   the token's text; for a string its content, with escapes as they are written
 ---@field at integer    the position of the token's first byte in the text, from 1

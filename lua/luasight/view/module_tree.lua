@@ -11,6 +11,7 @@ local module_tree = {}
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
+---Returns the product of the numbers of a list, such as the number of elements for a shape.
 ---@param list integer[]
 ---@return integer
 function module_tree.product(list)

@@ -53,6 +53,7 @@ end
 ---@return any  # B T or 1 T
 function Embeddings:positions(see) return see:positions() end
 
+---Returns the sum of the embeddings of each token, normalized: the input of the first layer.
 ---@param input_ids any   B T, or nil where inputs_embeds is given
 ---@param options table?  attention_mask, position_ids, token_type_ids: B T; inputs_embeds: B T C
 ---@return any  # B T C
@@ -79,6 +80,7 @@ function SelfAttention:init(config)
   self.dropout = nn.Dropout(config.attention_probs_dropout_prob) -- for printing only: attention.attend applies the dropout
 end
 
+---Computes a self-attention in which each position may read all positions that the mask allows.
 ---@param x any           B T C
 ---@param options table?  attention_mask: B 1 T T
 ---@return any  # a tuple: B T C
@@ -155,6 +157,7 @@ function Model:init(config)
   self.encoder = self.family.Encoder(config)
 end
 
+---Runs the encoder, which is the model without its head.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B T, 0 at padding; token_type_ids, position_ids: B T; inputs_embeds: B T C
 ---@return any  # a struct: last_hidden_state, B T C
@@ -232,7 +235,7 @@ function Pooler:init(config)
   self.activation = nn.Tanh()
 end
 
----Returns what a linear layer and tanh make of the output for the first token of each row.
+---Applies a linear layer and then tanh to the encoder's output at the first token of each row.
 ---@param x any           B T C
 ---@param options table?  attention_mask: B T; the first token of a row is behind the row's padding
 ---@return any  # B C
@@ -280,6 +283,7 @@ Bert.fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 7
   type_vocab_size = { 2, kind = "size" }, layer_norm_eps = { 1e-12, kind = "number" },
   pad_token_id = { 0, kind = "number" } })
 
+---Reads a configuration; raises an error where it describes a decoder or position embeddings of another kind.
 ---@param given table
 ---@param fields table<string, luasight.ConfigField>
 ---@return table

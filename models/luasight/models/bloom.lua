@@ -35,6 +35,7 @@ function Attention:init(config)
   self.attention_dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
 end
 
+---Computes the attention of one layer and adds the result to `residual`.
 ---@param x any          B T C
 ---@param residual any   B T C, the tensor to which the result is added
 ---@param options table  attention_mask: B H T S, numbers added to the scores; cache: this layer's part of the
@@ -56,6 +57,7 @@ function MLP:init(config)
   self.dense_4h_to_h = nn.Linear(4 * C, C)
 end
 
+---Computes the MLP of one layer and adds the result to `residual`.
 ---@param x any         B T C
 ---@param residual any  B T C, the tensor to which the result is added
 ---@return any  # B T C
@@ -98,6 +100,7 @@ end
 
 local inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C

@@ -24,6 +24,7 @@ function Embeddings:init(config)
   self.dropout = nn.Dropout(config.dropout)
 end
 
+---Returns the sum of the embeddings of each token, normalized: the input of the first layer.
 ---@param input_ids any   B T, or nil where inputs_embeds is given
 ---@param options table?  attention_mask, position_ids: B T; inputs_embeds: B T C
 ---@return any  # B T C
@@ -47,6 +48,7 @@ function SelfAttention:init(config)
   self.dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
 end
 
+---Computes a self-attention in which each position may read all positions that the mask allows.
 ---@param x any           B T C
 ---@param options table?  attention_mask: B 1 T T
 ---@return any  # a tuple: B T C
@@ -101,6 +103,7 @@ function Model:init(config)
   self.transformer = Transformer(config)
 end
 
+---Runs the encoder, which is the model without its head.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B T, 0 at padding; position_ids: B T; inputs_embeds: B T C
 ---@return any  # a struct: last_hidden_state, B T C

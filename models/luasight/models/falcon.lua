@@ -35,6 +35,7 @@ function Attention:init(config)
   self.attention_dropout = nn.Dropout(config.attention_dropout) -- for printing only: attention.attend applies the dropout
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any          B T C
 ---@param options table  attention_mask: B 1 T S, or B H T S to add to scores;
 ---  position_embeddings: cosines and sines, B T D each;
@@ -103,6 +104,7 @@ function Model:init(config)
   self.rotary_emb = self.family.RotaryEmbedding(config.rope_parameters)
 end
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
 ---  cache, continues: see parts/cache.lua

@@ -17,6 +17,7 @@ local Embedding = nn.Module("GemmaTextScaledWordEmbedding", nn.Embedding)
 Gemma.TextScaledWordEmbedding = Embedding
 Embedding.family = Gemma
 
+---Returns the embeddings of token ids, multiplied by the square root of their width.
 ---@param ids any  B T
 ---@return any  # B T C
 function Embedding:forward(ids)

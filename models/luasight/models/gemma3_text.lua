@@ -19,6 +19,7 @@ Gemma3.Model._class_name = "Gemma3TextModel"
 
 local RotaryEmbedding = Gemma3.RotaryEmbedding
 
+---Makes the rotary embeddings of a model in which two kinds of layers have different angles.
 ---@param parameters table  the settings of the rotary embeddings for each kind of layers
 function RotaryEmbedding:init(parameters)
   self.kinds = {}
@@ -26,6 +27,7 @@ function RotaryEmbedding:init(parameters)
   self.channels = nn.Buffer(ls.torch.arange(0, parameters.full_attention.size, 2), { persistent = false })
 end
 
+---Returns cosines and sines of the rotary angles of each position, in the dtype of x.
 ---@param x any          a tensor of the wanted dtype
 ---@param options table  position_ids: B T; layer_type: the kind of layers for which the angles are
 ---@return any  # a tuple: cosines and sines, B T R each

@@ -69,6 +69,7 @@ function Attention:init(config, layer)
   self.resid_dropout = nn.Dropout(config.resid_pdrop)
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any        B T C
 ---@param options table?  attention_mask: B 1 T S, true where a position (row) may read another (column); cache: the
 ---  layer's part of the cache; continues: the tokens continue the text in the cache
@@ -111,6 +112,7 @@ function Block:init(config, layer)
   self.mlp = MLP(config.n_inner or 4 * C, config)
 end
 
+---Runs one layer: adds the output of the attention and then that of the MLP to x.
 ---@param x any          B T C
 ---@param options table?  the options of Attention:forward
 ---@return any  # a tuple: B T C
@@ -132,6 +134,7 @@ function Model:init(config)
   self.ln_f = nn.LayerNorm(C, { eps = config.layer_norm_epsilon })
 end
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C; cache: the first S
 ---  positions of the result of `new_cache`; continues: the one token continues the text in the cache

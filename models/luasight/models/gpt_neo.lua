@@ -36,6 +36,7 @@ function SelfAttention:init(config)
   self.out_proj = nn.Linear(C, C)
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any          B T C
 ---@param options table?  attention_mask: B 1 T S; cache: the layer's part of the cache; continues: the tokens continue the
 ---  text in the cache
@@ -91,6 +92,7 @@ function Model:init(config)
   self.ln_f = nn.LayerNorm(C, { eps = config.layer_norm_epsilon })
 end
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
 ---  cache, continues: see parts/cache.lua

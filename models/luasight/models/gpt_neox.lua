@@ -33,6 +33,7 @@ function Attention:init(config)
   self.dense = nn.Linear(C, C, { bias = config.attention_bias })
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any          B T C
 ---@param options table  position_embeddings: cosines and sines, B T R each; attention_mask: B 1 T S; cache: the layer's
 ---  part of the cache; continues: the tokens continue the text in the cache
@@ -87,6 +88,7 @@ function Model:init(config)
   self.rotary_emb = self.family.RotaryEmbedding(config.rope_parameters)
 end
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
 ---  cache, continues: see parts/cache.lua

@@ -23,6 +23,7 @@ local GPTJ = decoder.family("GPTJ", {
   ForCausalLM = decoder.ForCausalLM,
 })
 
+---Returns sines and cosines of the rotary angles of each position, in the dtype of x.
 ---@param x any          a tensor of the wanted dtype
 ---@param options table  position_ids: B T
 ---@return any  # a tuple: sines and cosines, B T R/2 each
@@ -45,6 +46,7 @@ function Attention:init(config)
   self.resid_dropout = nn.Dropout(config.resid_pdrop)
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any          B T C
 ---@param options table  position_embeddings: sines and cosines, B T R/2 each; attention_mask: B 1 T S; cache: the layer's
 ---  part of the cache; continues: the tokens continue the text in the cache
@@ -95,6 +97,7 @@ function Model:init(config)
   self.rotary_emb = self.family.RotaryEmbedding(config.rope_parameters)
 end
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
 ---  cache, continues: see parts/cache.lua

@@ -27,6 +27,7 @@ for model_type in ([[
 ---@field alone? luasight.Architecture
 ---@field class string?
 
+---Returns the names of all families (the values of model_type), sorted.
 ---@return string[]
 function models.names()
   local names = {}

@@ -41,6 +41,7 @@ function Llama.biases(config) return config.attention_bias, config.attention_bia
 
 local Attention = Llama.Attention
 
+---Makes the linear layers of an attention module.
 ---@param config table
 ---@param layer integer  the number of the layer, from 0
 function Attention:init(config, layer) -- luacheck: ignore layer
@@ -65,6 +66,7 @@ function Attention:project(x)
     attention.split(self.v_proj(x), Hk, D)
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any          B T C
 ---@param options table  position_embeddings: cosines and sines, B T D each; attention_mask: B 1 T S; cache: the layer's
 ---  part of the cache; continues: the tokens continue the text in the cache
@@ -107,6 +109,7 @@ function DecoderLayer:init(config, layer)
   self.post_attention_layernorm = family.norm(config, family)
 end
 
+---Runs one layer: adds the output of the attention and then that of the MLP to x.
 ---@param x any          B T C
 ---@param options table  the options of the attention
 ---@return any  # a tuple: B T C
@@ -139,6 +142,7 @@ function Model:enter(x) return x end
 ---@return any
 function Model:leave(x) return self.norm(x) end
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T C;
 ---  cache, continues: see parts/cache.lua

@@ -30,6 +30,7 @@ function Conv1d:extra_repr()
     self.kernel, self.kernel - 1, self.channels, self.bias and "" or ", bias=False")
 end
 
+---Computes the convolution over the positions; an output depends on no later input.
 ---@param x any           B T I
 ---@param options table?  seen: B K-1 I, the inputs before x where x continues a text; the call writes its last K-1 inputs
 ---  there
@@ -98,10 +99,11 @@ function Mixer:initialize(config)
   local bias = self.dt_bias or self.dt_proj.bias
   local low, high = math.log(config.time_step_min), math.log(config.time_step_max)
   local dt = (bias:rand_like() * (high - low) + low):exp():clamp_min(config.time_step_floor)
-  bias:copy_(dt + (-(-dt):expm1()):log()) -- such that softplus(bias) = dt
+  bias:copy_(dt + (-(-dt):expm1()):log()) -- the inverse of softplus: softplus(bias) = dt
 end
 
----Returns how many numbers the cache keeps for each row: those of the last inputs of the convolution, and of the state.
+---Returns how many numbers the cache keeps for each row: how many for the last inputs of the convolution, and how many for the
+---state.
 ---@return integer seen, integer state
 function Mixer:kept()
   local state = 1
@@ -128,6 +130,7 @@ function Mixer:convolve(x, options)
   return shown(self.act(self.conv1d(shown(x), given))), state
 end
 
+---Runs the convolution and the state space of one layer.
 ---@param x any           B T C
 ---@param options table?  the options of `convolve`
 ---@return any  # B T C
@@ -161,6 +164,7 @@ function Block:init(config)
   self.mixer = self.family.Mixer(config)
 end
 
+---Runs one layer: adds the output of the mixer for the normalized x to x.
 ---@param x any           B T C
 ---@param options table?  the options of the mixer
 ---@return any  # a tuple: B T C
@@ -179,6 +183,7 @@ end
 
 Mamba.inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 
+---Runs the model without its head: token embeddings, all layers and the last norm.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; inputs_embeds: B T C; cache, continues: see parts/cache.lua
 ---@return any  # a struct: last_hidden_state, B T C

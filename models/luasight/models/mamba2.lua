@@ -20,6 +20,7 @@ function Mamba2.RMSNorm:extra_repr() return "" end
 
 local RMSNormGated = nn.Module "MambaRMSNormGated"
 
+---Makes a norm for `width` channels, which are normalized in groups.
 ---@param width integer
 ---@param group integer  the number of channels that are normalized together
 ---@param eps number
@@ -31,6 +32,7 @@ end
 
 function RMSNormGated:extra_repr() return "" end
 
+---Multiplies x by silu(gate) and normalizes each group of channels of the product.
 ---@param x any     B T I
 ---@param gate any  B T I
 ---@return any      # B T I
@@ -61,7 +63,7 @@ function Mixer:init(config)
   self.out_proj = nn.Linear(I, C, { bias = config.use_bias })
 end
 
----Returns what each position reads of the values that it and the earlier positions have written.
+---Returns for each position what it reads from the state, into which it and the earlier positions have written their values.
 ---@param u any      B T I, the values that are written
 ---@param write any  B T (G N), the direction in which each position writes
 ---@param read any   B T (G N), the direction in which each position reads
@@ -98,6 +100,7 @@ function Mixer:mix(u, write, read, dt, state, continues)
   return y:transpose(1, 2):flatten(2)
 end
 
+---Runs the convolution and the state space of one layer.
 ---@param x any           B T C
 ---@param options table?  the options of `convolve`
 ---@return any  # B T C

@@ -42,6 +42,7 @@ function Attention:init(config)
   self.out_proj = nn.Linear(C, C, bias)
 end
 
+---Computes the attention of one layer, from the projections of queries, keys and values to the output projection.
 ---@param x any          B T C
 ---@param options table?  attention_mask: B 1 T S; cache: the layer's part of the cache; continues: the tokens continue the
 ---  text in the cache
@@ -104,6 +105,7 @@ function Decoder:init(config)
   self.layers = decoder.layers(self.family.DecoderLayer, config)
 end
 
+---Runs the model without its head: embeddings and all layers.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B S, 0 at padding; position_ids: B T; inputs_embeds: B T E;
 ---  cache, continues: see parts/cache.lua

@@ -39,7 +39,7 @@ local function bucket_of(distance, both_ways, buckets, furthest)
   if both_ways then buckets = math.floor(buckets / 2) end
   local far = both_ways and distance:abs() or (-distance):clamp_min(0) -- T S
   local exact = math.floor(buckets / 2)
-  -- The place of a distance on a logarithmic scale: 0 for the distance `exact`, 1 for `furthest`.
+  -- A number that says where a distance lies on a logarithmic scale: 0 for the distance `exact`, 1 for `furthest`.
   local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact)
   local coarse = ((share * (buckets - exact)):to { dtype = "int64" } + exact):clamp_max(buckets - 1)
   local bucket = torch.where(far:lt(exact), far, coarse)
@@ -50,6 +50,7 @@ end
 
 local Attention = nn.Module("T5Attention", attention.Attention)
 
+---Makes an attention module of an encoder or a decoder.
 ---@param config table
 ---@param role { is_decoder: boolean, has_bias: boolean, crosses: boolean? }  crosses: the attention reads the encoder's
 ---  output
@@ -78,6 +79,7 @@ function Attention:bias(distance, mask)
   return mask and learned:masked_fill(mask:logical_not(), -math.huge) or learned
 end
 
+---Computes an attention: to x itself or, where the module `crosses`, to the output of the encoder.
 ---@param x any           B T C
 ---@param options table?  key_value_states: B S C, the states that are read, by default x; position_bias: numbers that are
 ---  added to the scores, B H T S; attention_mask and distance, T S, from which the first layer makes the bias for all
@@ -183,6 +185,7 @@ function Block:init(config, role)
   self.layer = nn.ModuleList(layers)
 end
 
+---Runs one layer: the self-attention, in a decoder the attention to the encoder, and the MLP.
 ---@param x any           B T C
 ---@param options table?  the options of the self-attention
 ---@param cross table?    the options of the attention to the encoder's output
@@ -198,6 +201,7 @@ end
 
 local Stack = nn.Module "T5Stack"
 
+---Makes an encoder or a decoder.
 ---@param config table
 ---@param count integer       the number of blocks
 ---@param is_decoder boolean
@@ -214,6 +218,7 @@ end
 local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_hidden_states", "encoder_attention_mask",
   "cache", "encoder_cache", "continues" }
 
+---Runs an encoder or a decoder on token ids or on embeddings.
 ---@param input_ids any     B T, or nil where inputs_embeds is given
 ---@param options table?    attention_mask: B T, 0 at padding; inputs_embeds: B T C; for a decoder also
 ---  encoder_hidden_states: B S C, encoder_attention_mask: B S, cache, encoder_cache (keys and values of the encoder's
@@ -233,7 +238,7 @@ function Stack:forward(input_ids, options)
     seen = see:everything()
   end
   local of_encoder = { cache = options.encoder_cache, continues = options.continues }
-  local inner = { attention_mask = seen, distance = see:distances() } -- from these, block 0 makes the bias of all blocks
+  local inner = { attention_mask = seen, distance = see:distances() } -- for the bias of all blocks
   for i, block in self.block:each() do
     local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
     x, inner = given[0], { position_bias = given[1] }
@@ -266,6 +271,7 @@ end
 ---Makes encoder, decoder and head share the token embeddings, where the configuration says so.
 function ForConditionalGeneration:tie_weights() decoder.tie(self) end
 
+---Runs the encoder on the prompt, the decoder on the text so far, and the head.
 ---@param input_ids any   B S, or nil where inputs_embeds is given
 ---@param options table?  attention_mask: B S, 0 at padding; decoder_input_ids: B T, by default the start token;
 ---  decoder_attention_mask: B T; inputs_embeds: B S C
@@ -371,6 +377,7 @@ function t5.new(config)
   return net
 end
 
+---Returns the module path of the parameter for the name of a tensor in a file; nil for a tensor that the model does not need.
 ---@param name string
 ---@return string?
 function t5.place(name)

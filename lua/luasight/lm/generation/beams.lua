@@ -20,6 +20,7 @@ local NEVER = -1e9 -- the score of a candidate that cannot be chosen, as in tran
 local Beams = {}
 Beams.__index = Beams
 
+---Makes the state of a beam search before its first step.
 ---@param run luasight.GenerationRun
 ---@return luasight.Beams
 function beams.new(run)
@@ -53,7 +54,8 @@ local function candidates(self, scores) -- B k V
   return best, from, texts
 end
 
----Replaces finished texts of a prompt by candidates that have ended (`ends`) and score higher, so that the k best are kept.
+---Keeps the k best finished texts of each prompt: candidates that end here (true in `ends`) replace finished texts with a lower
+---score.
 local function keep_ended(self, best, texts, ends)
   local run, s = self.run, self.run.settings
   local k, new = s.num_beams, run.step + 1
@@ -70,8 +72,8 @@ local function keep_ended(self, best, texts, ends)
   self.lengths = torch.cat({ self.lengths, torch.full_like(best, new, { dtype = "int64" }) }, 1):gather(1, order)
 end
 
----Updates `hope`: whether an unfinished text can still become one of a prompt's k best finished texts. The answer is an
----estimate unless the option early_stopping is "never".
+---Updates the field `hope`, which says for each prompt whether an unfinished text can still become one of the k best finished
+---texts. The answer is an estimate unless the option early_stopping is "never".
 local function update_hope(self)
   local run, s = self.run, self.run.settings
   local length = s.early_stopping == "never" and s.length_penalty > 0 and run.steps or run.step

@@ -17,6 +17,7 @@ local SKIP = { skip_special_tokens = true }
 local Pieces = {}
 Pieces.__index = Pieces
 
+---Makes the state of a stream of text before the first token.
 ---@param tokenizer any
 ---@return luasight.Pieces
 function pieces.new(tokenizer) return setmetatable({ tokenizer = tokenizer, ids = {}, shown = 0 }, Pieces) end

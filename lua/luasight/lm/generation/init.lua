@@ -52,7 +52,7 @@ end
 ---@field offset integer    the number of the encoder's positions, which are the first in the cache
 ---@field cache any       see models/luasight/models/parts/cache.lua; nil: there is none, and each step reads the whole text
 ---@field axes luasight.CacheAxes  the axes of the cache
----@field pads table<integer, true>?  as keys, the different numbers of padding tokens of the rows, from which `rereads`
+---@field pads table<integer, true>?  a set, as keys: the numbers of padding tokens that the rows have. From them `rereads`
 ---  computes the lengths of the texts; nil for a network whose cache is valid at every length
 ---@field endings any     the ids that end a text; nil where there are none
 ---@field ended any       R, true where the text has ended; nil: no text can end, or there are beams
@@ -113,8 +113,8 @@ function generation.start(net, s, inputs)
   return run
 end
 
----Returns whether the keys in the cache are not valid for a text of the present length (as with rotary angles that depend on
----the length), so that the next step has to read the whole text again.
+---Returns whether the next step has to read the whole text again, because the keys in the cache are wrong for a text of the
+---present length. This happens where rotary angles depend on the length of the text.
 local function rereads(run)
   for pad in pairs(run.pads or {}) do
     if run.net:rereads(run.length - pad) then return true end
@@ -146,7 +146,8 @@ local function history(run) -- R S
   return torch.where(first(run.mask, 1, run.length):ne(0), ids, ids[":, -1:"])
 end
 
----Returns the scores for the next token of each row after `choose.adjust`, and before sampling filters them.
+---Returns for each row the score of every token of the vocabulary as the next one. The repetition penalty and the least length
+---have been applied to the scores (choose.adjust); the filters of sampling, such as top_k, have not.
 local function scores_of(run, logits) -- R T V -> R V
   local s, last = run.settings, logits:select(1, -1)
   if run.beams then last = last:float():log_softmax(-1)

@@ -47,7 +47,7 @@ local number = { "a number", function(v) return is_number(v) and math.abs(v) < m
 ---@field stop_strings string|string[]?  strings that end a text
 ---@field use_cache boolean?             whether to use a cache (true where the network has one)
 
----By option: the kind of values that the option takes.
+---The kind of values that each option takes, by the name of the option.
 local kinds = {
   do_sample = flag, temperature = above_zero, top_k = size, top_p = share, seed = size,
   repetition_penalty = above_zero,

@@ -30,16 +30,19 @@ local function expanded(path)
   return (path:gsub("%$(%w[%w_]*)", os.getenv):gsub("%${(%w[%w_]*)}", os.getenv))
 end
 
+---Returns the folder that Python's huggingface_hub uses for its files.
 ---@return string
 function cache.home()
   return expanded(variable "HF_HOME" or (variable "XDG_CACHE_HOME" or "~/.cache") .. "/huggingface")
 end
 
+---Returns the folder of the cache, in which every model has a folder.
 ---@return string
 function cache.folder()
   return expanded(variable "HF_HUB_CACHE" or variable "HUGGINGFACE_HUB_CACHE" or cache.home() .. "/hub")
 end
 
+---Returns whether the user has forbidden requests to the hub by an environment variable.
 ---@return boolean
 function cache.is_offline() return cache.is_on "HF_HUB_OFFLINE" or cache.is_on "TRANSFORMERS_OFFLINE" end
 
@@ -71,6 +74,7 @@ end
 local Repository = {}
 Repository.__index = Repository
 
+---Returns the object for the folder of a model in the cache; the folder need not exist.
 ---@param id string
 ---@param revision string
 ---@return luasight.hub.Repository
@@ -93,6 +97,7 @@ function Repository:commit()
   return commit and cache.is_commit(commit) and commit or nil
 end
 
+---Returns the path of the folder with the files of a commit.
 ---@param commit string
 ---@return string
 function Repository:snapshot(commit) return self.path .. "/snapshots/" .. commit end
@@ -116,6 +121,7 @@ function Repository:note(commit)
   if not (file and file:close() and written and os.rename(beside, path)) then refuse(path) end
 end
 
+---Returns the path of the file with the bytes that an ETag names.
 ---@param etag string
 ---@return string
 function Repository:blob(etag) return self.path .. "/blobs/" .. etag end

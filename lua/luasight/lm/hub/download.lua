@@ -94,8 +94,8 @@ local function begin(job, repository, transfers)
   return true
 end
 
----Checks a completely downloaded file and gives it its name. A wrong file is removed: where it continued an older partial file,
----the download starts again; else an error is raised.
+---Checks a file whose download is complete, and renames the file to its final path. A wrong file is removed. If it continued an
+---older partial file, the download starts again; otherwise an error is raised.
 local function settle(job, repository)
   local wrong = flaw(job)
   if not wrong then

@@ -40,7 +40,7 @@ end
 
 -- ---- the files that are needed ---------------------------------------------------------------------------------------
 
----Returns those of the names for which `has` says that there is a file.
+---Returns those file names of the list `names` for which the function `has` returns true.
 local function among(has, names)
   local found = {}
   for _, name in ipairs(names) do
@@ -58,8 +58,8 @@ local function weights_of(has)
   end
 end
 
----Returns the names of the files that are needed for the wanted parts of a model, and the name of the index of several weight
----files, if there is one. The files that the index names are not among the names.
+---Returns the names of the files that the wanted parts of a model need. Where the weights are in several files, the list has
+---the name of their index instead of their own names, and the second result is the name of the index.
 local function needed(want, has)
   local names = {}
   local function add(more)
@@ -96,8 +96,8 @@ end
 
 -- ---- the folder ------------------------------------------------------------------------------------------------------
 
----Returns the model's folder in the cache; where a wanted file is missing, raises an error with the reason `why` it cannot
----be downloaded.
+---Returns the model's folder in the cache. Where a wanted file is missing there, raises an error; `why` is the reason why the
+---file cannot be downloaded.
 local function cached(repository, want, why)
   local commit = repository:commit()
   local folder = commit and repository:snapshot(commit)

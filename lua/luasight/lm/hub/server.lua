@@ -9,12 +9,13 @@ local cjson = require("cjson").new()
 local server = {
   tries = 5,       -- the largest number of attempts for a request that fails temporarily
   delay = 1,       -- the seconds before the second attempt; twice as many before each further one
-  patience = 60,   -- the longest time in seconds to wait where the server asks to wait
+  patience = 60,   -- the longest pause in seconds that is made where the server asks for a pause
 }
 
 local LONGEST_ANSWER = 2 ^ 26
 local MOST_HOPS = 5
 
+---Returns the URL of the hub's server, which the environment variable HF_ENDPOINT can change.
 ---@return string
 function server.endpoint() return ((os.getenv "HF_ENDPOINT" or "https://huggingface.co"):gsub("/+$", "")) end
 

@@ -9,6 +9,7 @@ local none, fail, truth, text_of = values.none, values.fail, values.truth, value
 local Stream = {}
 Stream.__index = Stream
 
+---Makes a reader of the tokens of a part of a template, which begins at the first token.
 ---@param part table  a statement or an expression of the template, as lexer.parts returns it
 function Stream.new(part) return setmetatable({ tokens = part.tokens, at = 1, line = part.line }, Stream) end
 

@@ -79,9 +79,9 @@ local function read_tokens(text, at, close)
   end
 end
 
----Adds a text of the template to the list `out`. `before` and `after` say what white space is removed from the text's
----beginning and end because of the statement there: "-" all of it; "line" the line end behind a statement, or the blanks before
----a statement at the beginning of a line; nil none.
+---Adds a text of the template to the list `out`, without white space that the statements beside the text remove. `before` says
+---what is removed at the text's beginning, `after` what at its end: "-" removes all white space; "line" removes a line end at
+---the beginning and, at the end, the blanks before a statement that begins a line; nil removes nothing.
 local function add_text(out, text, before, after)
   if before == "-" then text = text:gsub("^%s+", "")
   elseif before == "line" then text = text:gsub("^\n", "", 1) end

@@ -6,7 +6,7 @@ local tokenizers = require "luasight.ffi.tokenizers"
 
 local batch = {}
 
----@class luasight.TokenizerOptions
+---@class luasight.TokenizerOptions  the options of a call that encodes texts
 ---@field add_special_tokens boolean?  whether the tokenizer's post-processor adds its special tokens (true)
 ---@field text_pair string|string[]?   a second text, or one for each text
 ---@field truncation boolean|"longest_first"|"only_first"|"only_second"?  cut the text to max_length tokens, by default to

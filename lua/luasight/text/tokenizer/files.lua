@@ -16,8 +16,8 @@ local JSON, CONFIG, MAP = "tokenizer.json", "tokenizer_config.json", "special_to
 ---The roles of special tokens; the token of the role bos, for example, is the tokenizer's field bos_token.
 files.roles = { "bos", "eos", "unk", "pad", "sep", "cls", "mask" }
 
--- The classes of transformers' tokenizers whose special tokens are END_OF_TEXT where the configuration does not name them.
--- "" stands for a configuration without a class, as in the oldest folders of GPT-2.
+-- The text of the special tokens that the configuration does not name, for those classes of transformers' tokenizers that
+-- `classes` lists. There "" is a configuration without a class, as in the oldest folders of GPT-2.
 local END_OF_TEXT = "<|endoftext|>"
 local classes = {
   [""] = true, GPT2Tokenizer = true, GPT2TokenizerFast = true, GPTNeoXTokenizer = true, GPTNeoXTokenizerFast = true,
@@ -134,7 +134,7 @@ local function chat_template(folder, config)
   return type(value) == "string" and value or nil
 end
 
----@class luasight.TokenizerSettings
+---@class luasight.TokenizerSettings  the settings of a tokenizer that are not in tokenizer.json
 ---@field tokens table<string, string>   the special tokens by role, such as bos and pad
 ---@field model_max_length integer?     the largest number of tokens in a text; nil: there is no limit
 ---@field padding_side "left"|"right"?  the side at which short rows are filled

@@ -16,7 +16,7 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 local prototype = newproxy(true)
 local meta = getmetatable(prototype)
 
----@class luasight.Tokenizer
+---@class luasight.Tokenizer  converts text to token ids and back
 ---@field vocab_size integer            the number of tokens, with the added ones; the same as `#tokenizer`
 ---@field model_max_length integer?     the largest number of tokens that the model reads, nil where there is no limit
 ---@field padding_side "left"|"right"

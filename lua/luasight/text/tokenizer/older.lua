@@ -154,7 +154,7 @@ end
 -- ---- tokenizer.model ---------------------------------------------------------------------------------------------------
 
 local piece_classes = { LlamaTokenizer = { true, false }, GemmaTokenizer = { true, false }, T5Tokenizer = { false, true },
-  [""] = { false, false } } -- by class: whether the token bos is put before a text, and eos behind a text
+  [""] = { false, false } } -- for each class: is the token bos put before a text, and eos behind it?
 
 local function around(config, class, ids)
   local items, known = {}, {}

@@ -139,8 +139,8 @@ local function decoder_of(settings)
   return { type = "Sequence", decoders = stages }
 end
 
----Reads a SentencePiece model for the text of a tokenizer.json. In the result `vocab` and `merges` are JSON texts; ids count
----from 0.
+---Reads a SentencePiece model; returns what is needed to write a tokenizer.json of the same tokenizer. In the result `vocab`
+---and `merges` are JSON texts; ids count from 0.
 ---@param text string
 ---@param path string  the name of the file in errors
 ---@return { settings: table, vocab: string, merges: string?, normalizer: table, decoder: table, ids: table, size: integer,

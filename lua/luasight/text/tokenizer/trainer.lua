@@ -26,7 +26,7 @@ local contractions = {
   ["'s"] = true, ["'t"] = true, ["'re"] = true, ["'ve"] = true, ["'m"] = true, ["'ll"] = true, ["'d"] = true,
 }
 
---- Cuts a text as GPT-2 does before merging: into words, numbers and signs, each with the space before it, and other white
+--- Cuts a text as GPT-2 does before merging: into words, numbers and signs, each with the space before it, and runs of white
 --- space. Bytes above 127 count as letters, which only influences which merges are learned.
 ---@param text string
 ---@param each fun(piece: string)
@@ -103,7 +103,7 @@ local function merge_in(piece, a, b, new)
   for k = n, to, -1 do piece[k] = nil end
 end
 
----@class luasight.TrainedTokenizer
+---@class luasight.TrainedTokenizer  the result of training a tokenizer
 ---@field vocab string[]  the tokens in the order of their ids; id 0 is at [1]
 ---@field merges string[][]  pairs of tokens, in the order in which they are applied
 ---@field special_tokens string[]  the special tokens, which have the last ids

@@ -9,7 +9,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Attention = figure.class("attention", { "tokens", "keys", "heads", "range", "across" })
 
----@class luasight.AttentionOptions
+---@class luasight.AttentionOptions  the options of a picture of attention patterns
 ---@field title string?
 ---@field tokens string[]?   labels of the rows (the positions that read), and of the columns where `keys` is not given
 ---@field keys string[]?     labels of the columns (the positions that are read)
@@ -17,6 +17,7 @@ local Attention = figure.class("attention", { "tokens", "keys", "heads", "range"
 ---@field range number[]?    the lowest and the highest number of the colour scale; 0 and 1 by default
 ---@field across integer?    the number of heads that are drawn beside each other
 
+---Makes a picture of the attention patterns of one or several heads.
 ---@param pattern any  a tensor [H, T, S] or [1, H, T, S] (heads, rows, columns), or lists
 ---@param options luasight.AttentionOptions?
 ---@return luasight.Plot
@@ -39,6 +40,7 @@ function Attention.new(pattern, options)
     scale = colours.scale(given[1], given[2], { range = given, colours = "sequential" }) }, Attention)
 end
 
+---Returns the numbers and labels that the picture shows.
 ---@return { values: number[][][], heads: string[], rows: string[], columns: string[] }
 function Attention:data()
   return { values = self.values, heads = self.heads, rows = self.rows, columns = self.columns }
@@ -50,7 +52,7 @@ end
 
 -- ---- in the terminal ---------------------------------------------------------------------------------------------------
 
--- Returns the picture as text: several heads beside each other, with the labels of the tokens at the left of each such row.
+-- Returns the picture as text: several heads beside each other, and the labels of the tokens once at the left of these heads.
 function Attention:_text(depth, width)
   local rows = labels.cut_all(self.rows, 16)
   local beside, one = labels.most_columns(rows), math.max(#self.columns * 2, labels.most_columns(self.heads)) + 2

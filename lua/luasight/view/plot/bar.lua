@@ -7,6 +7,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Bar = figure.class("bar", { "x", "y", "labels", "legend", "range" })
 
+---Makes a bar chart.
 ---@param values any  a list or tensor of numbers, or several lists (series)
 ---@param options { title: string?, x: string?, y: string?, labels: string[]?, legend: string[]?, range: number[]? }?
 ---@return luasight.Plot
@@ -22,6 +23,7 @@ function Bar.new(values, options)
     low = low, high = high, labels = labels.list(options.labels, count, "labels") }, Bar)
 end
 
+---Returns the numbers and labels that the chart shows.
 ---@return { series: number[][], labels: string[], legend: string[]? }
 function Bar:data() return { series = self.series, labels = self.labels, legend = self.options.legend } end
 

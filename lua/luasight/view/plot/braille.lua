@@ -18,7 +18,7 @@ end
 
 -- ---- the canvas --------------------------------------------------------------------------------------------------------
 
----@class luasight.Canvas
+---@class luasight.Canvas  a grid of braille characters on which lines are drawn
 ---@field width integer   the width in characters
 ---@field height integer  the height in characters
 ---@field mask table<integer, table<integer, integer>>   by row and column, the dots of the character as bits
@@ -48,7 +48,7 @@ function Canvas:segment(x1, y1, x2, y2, series)
   for s = 0, steps do self:set(x1 + (x2 - x1) * s / steps, y1 + (y2 - y1) * s / steps, series) end
 end
 
----Draws the line of series number `k` between the heights `low` and `high`; a value that is nan leaves a gap.
+---Draws the line of series number `k` on a canvas from the value `low` at the bottom to `high` at the top; nan leaves a gap.
 function Canvas:series(k, values, count, low, high)
   local last_x, last_y
   for i, v in ipairs(values) do
@@ -93,7 +93,7 @@ local function label_row(list, width)
   return row
 end
 
----@class luasight.BrailleLines
+---@class luasight.BrailleLines  a line chart to draw in a terminal
 ---@field series number[][]
 ---@field labels string[]   the labels of the points, from left to right
 ---@field ticks number[]    the numbers beside the vertical axis, from the lowest to the highest
@@ -102,6 +102,7 @@ end
 ---@field y string?
 ---@field legend string[]?
 
+---Returns a line chart with axes, labels and legend as text for a terminal; `tint` adds the colour of a series to a text.
 ---@param lines luasight.BrailleLines
 ---@param width integer   the columns of the canvas
 ---@param height integer  the rows of the canvas

@@ -7,7 +7,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local cells = {}
 
----@class luasight.Cells
+---@class luasight.Cells  a table of coloured cells
 ---@field values number[][]   the numbers, row by row from the top; nan where a cell has no number
 ---@field rows string[]       the labels of the rows, at the left
 ---@field columns string[]    the labels of the columns, below the cells or, in a terminal, above them
@@ -49,6 +49,7 @@ function cells.field(sheet, c, left, top, cell)
   end
 end
 
+---Draws the coloured cells of a table on a sheet that `cells.field` has prepared.
 ---@param sheet luasight.Sheet
 ---@param c luasight.Cells
 function cells.plot(sheet, c)

@@ -6,7 +6,7 @@ local colours = {}
 
 -- ---- themes ------------------------------------------------------------------------------------------------------------
 
----@class luasight.Theme
+---@class luasight.Theme  the colours of a picture, each as "#rrggbb"
 ---@field paper string       the background
 ---@field ink string         the colour of text and axes
 ---@field faint string       the colour of grids
@@ -36,6 +36,7 @@ colours.themes = {
   },
 }
 
+---Returns the red, green and blue parts, from 0 to 255, of a colour such as "#2a9d8f".
 ---@param hex string
 ---@return integer r, integer g, integer b
 local function rgb(hex)

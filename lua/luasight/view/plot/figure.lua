@@ -11,7 +11,7 @@ local system = require "luasight.ffi.system"
 
 local figure = {}
 
----@class luasight.Plot
+---@class luasight.Plot  a picture
 ---@field options table  the options with which the picture was made
 ---@field _text fun(self, depth: luasight.ColourDepth, width: integer): string  returns text for a terminal
 ---@field _draw fun(self, theme: luasight.Theme): string, luasight.Spot[]?  returns an SVG and texts to show under the mouse

@@ -21,6 +21,7 @@ gnuplot.FONT, gnuplot.SMALL = FONT, SMALL
 local Sheet = {}
 Sheet.__index = Sheet
 
+---Makes an empty sheet of the given size in pixels.
 ---@param theme luasight.Theme
 ---@param width number
 ---@param height number
@@ -128,10 +129,12 @@ function Sheet:title(text, middle)
   if text then self:label(text, middle, 20, { size = TITLE }) end
 end
 
+---Returns how much height a picture keeps free for its title.
 ---@param text string?
 ---@return number  # the height in pixels that a title needs; without one, the margin at the top
 function gnuplot.title_height(text) return text and 40 or 16 end
 
+---Returns how wide a picture must be for its title.
 ---@param text string?
 ---@return number  # the width in pixels that a title needs; 0 without a title
 function gnuplot.title_width(text) return text and labels.pixels(text, TITLE) + 24 or 0 end
@@ -149,6 +152,7 @@ function Sheet:upright(text, x, middle)
   self:label(labels.cut(labels.plain(text), LONGEST), x, y, { turned = true })
 end
 
+---Returns how high a picture must be for the name of its vertical axis, which is turned upright.
 ---@param text string?
 ---@return number  # the height in pixels that the upright name of a vertical axis needs
 function gnuplot.upright_height(text)
@@ -184,6 +188,7 @@ end
 ---@param what string  the arguments of the command
 function Sheet:plot(what) self:add("plot %s", what) end
 
+---Runs gnuplot on the commands of the sheet, and returns the picture.
 ---@return string  # SVG
 function Sheet:svg()
   self:add("unset multiplot")
@@ -193,8 +198,8 @@ end
 
 -- ---- axes --------------------------------------------------------------------------------------------------------------
 
----Returns the smallest of 1, 2, 5, 10, 20, ... that is not below a number. An axis on which only every such label is written
----has its labels at round numbers.
+---Returns the smallest of 1, 2, 5, 10, 20, ... that is not below a number. Where only every 5th or 10th label of an axis is
+---written, for example, the labels are those of round numbers.
 ---@param stride number
 ---@return integer
 function gnuplot.round_stride(stride)

@@ -12,7 +12,7 @@ local Graph = figure.class("graph", {})
 
 -- ---- the nodes that are drawn ------------------------------------------------------------------------------------------
 
----@class luasight.GraphNode
+---@class luasight.GraphNode  a node of the graph that a trace has recorded
 ---@field number integer    the node's number in the printed graph
 ---@field kind string       what the node does: "read", "write", "operator", "get", "set", ...
 ---@field text string       the operation as text: "mul(%1, 2)"
@@ -54,6 +54,7 @@ local function node_of(node)
   }
 end
 
+---Makes a picture of the graph that a trace has recorded.
 ---@param traced any  an open tracer, or the result of tracer:graph()
 ---@param options { title: string? }?
 ---@return luasight.Plot
@@ -69,6 +70,7 @@ function Graph.new(traced, options)
   return setmetatable({ options = options, nodes = nodes }, Graph)
 end
 
+---Returns the nodes of the graph that the picture shows.
 ---@return luasight.GraphNode[]
 function Graph:data() return self.nodes end
 
@@ -188,6 +190,7 @@ local function dot_of(self, theme)
   return table.concat(out) .. "}\n", tips
 end
 
+---Returns the picture's source, which can be changed and drawn with graphviz.
 ---@return string  # the graph in the language of graphviz's program dot
 function Graph:dot() return (dot_of(self, colours.themes.light)) end
 

@@ -9,7 +9,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local HeatMap = figure.class("heatmap", { "x", "y", "rows", "columns", "text", "value", "range", "colours" })
 
----@class luasight.HeatMapOptions
+---@class luasight.HeatMapOptions  the options of a heat map
 ---@field title string?
 ---@field x string?          the name of the horizontal axis
 ---@field y string?          the name of the vertical axis
@@ -44,6 +44,7 @@ local function texts_of_numbers(values, most)
   return text
 end
 
+---Makes a heat map.
 ---@param values any  a list of rows, or a tensor with two axes
 ---@param options luasight.HeatMapOptions?
 ---@return luasight.Plot
@@ -59,6 +60,7 @@ function HeatMap.new(values, options)
   return self
 end
 
+---Returns the numbers, labels and texts that the heat map shows.
 ---@return { values: number[][], rows: string[], columns: string[], text: string[][]? }
 function HeatMap:data()
   return { values = self.values, rows = self.rows, columns = self.columns, text = self.text_given }

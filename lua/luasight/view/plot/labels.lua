@@ -160,6 +160,7 @@ function labels.cut(s, most)
   return table.concat(out) .. "…"
 end
 
+---Returns the texts of a list, each cut to at most `most` columns of a terminal.
 ---@param list string[]
 ---@param most integer
 ---@return string[]

@@ -8,7 +8,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Line = figure.class("line", { "x", "y", "labels", "legend", "range", "width", "height" })
 
----@class luasight.LineOptions
+---@class luasight.LineOptions  the options of a line chart
 ---@field title string?
 ---@field x string?          the name of the horizontal axis
 ---@field y string?          the name of the vertical axis
@@ -29,6 +29,7 @@ local function series_of(values, what)
 end
 Line.series_of = series_of
 
+---Makes a line chart.
 ---@param values any
 ---@param options luasight.LineOptions?
 ---@return luasight.Plot
@@ -43,6 +44,7 @@ function Line.new(values, options)
     labels = labels.list(options.labels, count, "labels") }, Line)
 end
 
+---Returns the numbers and labels that the chart shows.
 ---@return { series: number[][], labels: string[], legend: string[]? }
 function Line:data() return { series = self.series, labels = self.labels, legend = self.options.legend } end
 

@@ -102,6 +102,7 @@ end
 
 -- ---- as text -----------------------------------------------------------------------------------------------------------
 
+---Returns a number as text with at most six digits; "nan" for nan.
 ---@param v number
 ---@return string
 function numbers.text(v)
@@ -114,7 +115,7 @@ end
 ---@return fun(v: number): string
 function numbers.short(most)
   local digits = most > 0 and 1 - math.floor(math.log10(most)) or 1
-  if most >= 1 then digits = digits + 1 end -- the texts have the forms 0.12, 1.23, 12.3, 123
+  if most >= 1 then digits = digits + 1 end -- numbers from 1 on get three digits: 1.23, 12.3, 123
   if digits > 5 or most >= 1e6 then return function(v) return v ~= v and "nan" or ("%.1e"):format(v) end end
   digits = math.max(0, math.max(digits, most < 10 and 2 or 0))
   local pattern = ("%%.%df"):format(digits)

@@ -13,6 +13,7 @@ local page = {}
 
 local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 
+---Returns a text in which the characters with a meaning in HTML are escaped.
 ---@param s string
 ---@return string
 function page.escape(s) return (s:gsub("[&<>\"']", escapes)) end
@@ -89,6 +90,7 @@ local document = [[
 
 local function round(x) return math.floor(x * 10 + 0.5) / 10 end
 
+---Returns the HTML page of a picture.
 ---@param title string
 ---@param light string  SVG
 ---@param dark string   SVG

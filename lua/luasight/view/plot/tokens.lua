@@ -9,6 +9,7 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Tokens = figure.class("tokens", { "value", "range", "colours" })
 
+---Makes a picture of a text, in which each token has the colour of its number.
 ---@param tokens string[]  the tokens, decoded one by one
 ---@param values any       a number for each token: a list or a tensor
 ---@param options { title: string?, value: string?, range: number[]?, colours: string? }?  value: the name of the quantity
@@ -30,6 +31,7 @@ function Tokens.new(tokens, values, options)
   return self
 end
 
+---Returns the tokens and the numbers that the picture shows.
 ---@return { tokens: string[], values: number[] }
 function Tokens:data() return { tokens = self.given, values = self.values } end
 

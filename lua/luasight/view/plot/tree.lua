@@ -30,7 +30,7 @@ local function module_tree_of(module)
   end)
 end
 
----@class luasight.TreeNode
+---@class luasight.TreeNode  a module in the picture of a tree, or several equal neighbouring modules
 ---@field name string
 ---@field class string?
 ---@field alike integer       the number of equal neighbouring modules that this node stands for
@@ -51,6 +51,7 @@ local function tree_of(node, name, alike, all, depth)
   return tree
 end
 
+---Makes a picture of the tree of a model's modules.
 ---@param model any  a model, a module of one, or an nn.Module
 ---@param options { title: string?, all: boolean?, depth: integer? }?  all: draws each of several equal
 ---  neighbours; depth: the number of levels shown below the root
@@ -61,6 +62,7 @@ function Tree.new(model, options)
   return setmetatable({ options = options, tree = tree_of(node, "", 1, options.all, options.depth or -1) }, Tree)
 end
 
+---Returns the root of the tree that the picture shows.
 ---@return luasight.TreeNode
 function Tree:data() return self.tree end
 
@@ -122,6 +124,7 @@ local function dot_of(self, theme)
   return table.concat(out) .. "}\n", tips
 end
 
+---Returns the picture's source, which can be changed and drawn with graphviz.
 ---@return string  # the tree in the language of graphviz's program dot
 function Tree:dot() return (dot_of(self, colours.themes.light)) end
 

@@ -39,6 +39,7 @@ for name, entry in pairs(functions) do
   classes[name] = Class
 end
 
+---Returns the names of all activation functions that a configuration may name, sorted.
 ---@return string[]
 function activations.names()
   local names = {}

@@ -6,6 +6,7 @@ local arguments = {}
 
 local argument = { noun = "argument" }
 
+---Checks the arguments of a forward, which may be given by position or by name, and returns them.
 ---@param names string[]      the names of all arguments; the first may be positional
 ---@param first any           the positional argument
 ---@param options table?      the arguments given by name

@@ -12,6 +12,7 @@ Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
 
 local attention = { Attention = Attention }
 
+---Splits the last axis of a tensor into H heads of width D.
 ---@param x any     B T (H D)
 ---@param H integer
 ---@param D integer

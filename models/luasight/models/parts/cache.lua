@@ -17,7 +17,7 @@ local cache = {}
 ---whose logits are wanted; without logits_to_keep, the logits of all positions are computed.
 cache.arguments = { "cache", "continues", "logits_to_keep" }
 
----The numbers of a cache's axes: that of the axis of rows and, where the cache has one, that of the axis of positions.
+---Says which axis of a cache's tensor, counted from 0, has the rows, and which has the positions; nil: no axis has positions.
 ---@class luasight.CacheAxes
 ---@field rows integer
 ---@field positions integer?
@@ -98,7 +98,8 @@ function cache.extend(part, k, v, continues)
   return keys, values
 end
 
----Returns the last `keep` positions, which are all that the head has to read; all positions where `keep` is nil.
+---Returns the hidden states of the last `keep` positions, the only ones whose logits are wanted. Where `keep` is nil, returns
+---the hidden states of all positions.
 ---@param hidden any  R T C
 ---@param keep integer?
 ---@return any  # R keep C

@@ -19,7 +19,7 @@ local kinds = {
   share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end },
 }
 
----@class luasight.ConfigField
+---@class luasight.ConfigField  describes a field of a configuration
 ---@field [1] any      the default of the field; nil: the field has no default and may be absent
 ---@field kind string  "size" (from 1), "count" (from 0), "share", "number", "boolean" or "string"
 

@@ -29,8 +29,8 @@ decoder.fields = {
   attention_dropout = { 0, kind = "share" },
 }
 
----Returns the fields of another family's configuration: in `changes`, a table is an additional field, and any other value is a
----new default of a field.
+---Returns a copy of the table `fields`, which describes a configuration, with the changes for another family. In `changes`, a
+---table describes an additional field; any other value is a new default of a field.
 ---@param fields table<string, luasight.ConfigField>
 ---@param changes table<string, any>
 ---@return table<string, luasight.ConfigField>
@@ -183,7 +183,7 @@ end
 ---Makes the head and the token embedding share one weight, where the configuration says so.
 function ForCausalLM:tie_weights() decoder.tie(self) end
 
----Returns the model's logits, made of those of the head: the same logits, unless a family replaces this method.
+---Converts the logits of the head to those that the model returns: the same logits, unless a family replaces this method.
 ---@param logits any  B T V
 ---@return any
 function ForCausalLM:adjust(logits) return logits end

@@ -16,6 +16,7 @@ local experts = {}
 local TopKRouter = nn.Module "TopKRouter"
 experts.TopKRouter = TopKRouter
 
+---Makes a router, which chooses K of E experts for each token.
 ---@param C integer  the width
 ---@param E integer  the number of experts
 ---@param K integer  the number of experts for each token
@@ -29,6 +30,8 @@ function TopKRouter:init(C, E, K, normalized)
   if not helpers.is_skipping() then nn.init.normal_(self.weight, { std = 0.02 }) end
 end
 
+---Chooses the K experts with the highest probabilities for each token. The weight of an expert is its probability, which the
+---option `normalized` of the router scales.
 ---@param x any  N C
 ---@return any  # a tuple: logits (N E), weights (N K), the numbers of the experts (N K)
 function TopKRouter:forward(x)
@@ -44,6 +47,7 @@ end
 local Experts = nn.Module "Experts"
 experts.Experts = Experts
 
+---Makes the weights of all experts of a mixture, joined in one parameter for each linear layer.
 ---@param C integer  the width
 ---@param I integer  the inner width of an expert
 ---@param E integer  the number of experts
@@ -58,10 +62,11 @@ function Experts:init(C, I, E, act)
   nn.init.normal_(self.down_proj, { std = 0.02 })
 end
 
----Returns the weight of expert number e, out of a parameter with the weights of all experts. The number is made a recorded
----value that depends on x: else the weight would depend on parameters alone, and be computed once instead of in each run.
+---Returns the weight of expert number e, out of the parameter `all` with the weights of all experts. The number e is recorded
+---as a value that depends on x. Otherwise the weight would depend on parameters alone, and be computed once for all runs.
 local function weight_of(x, all, e) return all:select(0, x:new_zeros({ e, 0 }).shape[0]) end
 
+---Returns for each token the weighted sum of the outputs of the experts that were chosen for the token.
 ---@param x any        N C
 ---@param chosen any   N K, the numbers of the experts of each token
 ---@param weights any  N K, the weights of these experts' outputs

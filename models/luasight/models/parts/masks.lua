@@ -13,6 +13,7 @@ local masks = {}
 local Masks = {}
 Masks.__index = Masks
 
+---Prepares the masks for one forward of a model; no mask is computed yet.
 ---@param x any          B T ..., a tensor with the batch size, the length and the device of the masks
 ---@param options table  attention_mask: B S, 0 at padding, where there is padding; cache and continues: see parts/cache.lua
 ---@return luasight.Masks
@@ -50,7 +51,7 @@ end
 local function columns(self) return self.real:unsqueeze(1):unsqueeze(2) end -- B 1 1 S
 
 local function causal(self, window)
-  if self.continues and self.real and not window then return columns(self) end -- the new token reads all but padding
+  if self.continues and self.real and not window then return columns(self) end -- a new token reads all positions but padding
   local key = window or "all"
   if not self.made[key] then
     local to = count(self) -- 1 S
@@ -78,7 +79,7 @@ function Masks:causal(window)
   return (self.real or window) and causal(self, window) or nil
 end
 
----Returns the mask with which each position reads itself and all earlier positions; unlike `causal`, never returns nil.
+---Returns the mask with which each position reads itself and all earlier positions, also where `causal` returns nil.
 ---@return any  # B 1 T S or 1 1 T S
 function Masks:earlier() return causal(self) end
 

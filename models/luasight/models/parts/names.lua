@@ -11,6 +11,7 @@ local names = {}
 ---@return any
 names.tap = helpers.tap
 
+---Returns the entry for a standard name of a value that the model does not have.
 ---@param reason string
 ---@return luasight.Alias
 local function none(reason) return { reason } end
@@ -25,7 +26,8 @@ names.experts = none "each token is computed by experts of its own"
 ---@field mlp_pre luasight.Alias   the input of the activation function
 ---@field mlp_post luasight.Alias  the input of the MLP's last linear layer
 
----Returns the standard names of a layer with their places: those that are usual, changed and completed by `given`.
+---Returns a table of the standard names of a layer: the names that most families have, with the entries of `given` replaced or
+---added.
 ---@param given luasight.LayerNames
 ---@return table<string, luasight.Alias>
 function names.layer(given)

@@ -26,6 +26,7 @@ norms.OffsetRMSNorm = OffsetRMSNorm
 
 function OffsetRMSNorm:reset_parameters() nn.init.zeros_(self.weight) end
 
+---Normalizes the vectors on the last axis of x.
 ---@param x any  B T C
 ---@return any  # B T C
 function OffsetRMSNorm:forward(x)

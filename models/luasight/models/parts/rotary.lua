@@ -152,6 +152,7 @@ end
 local Embedding = nn.Module "RotaryEmbedding"
 rotary.Embedding = Embedding
 
+---Makes the module that computes the rotary angles of a model.
 ---@param parameters table  the settings that rotary.read returns
 function Embedding:init(parameters)
   self.parameters = parameters
@@ -160,6 +161,7 @@ function Embedding:init(parameters)
   self.channels = nn.Buffer(torch.arange(0, parameters.size, 2), { persistent = false })
 end
 
+---Returns cosines and sines of the rotary angles of each position, in the dtype of x.
 ---@param x any          a tensor of the wanted dtype
 ---@param options table  position_ids: B T
 ---@return any  # a tuple: cosines and sines, B T R each

@@ -160,8 +160,8 @@ typedef struct ls__model {
   uint64_t seed;
 } ls__model;
 
-/* Reads the section "model", which is `part`; `parts` has its members in the order of ls__model_part. The vocabulary `v` is filled and
-   belongs to the caller. */
+/* Reads the section "model" of tokenizer.json from `part`; `parts` has its members in the order of ls__model_part. The vocabulary
+   `v` is filled and belongs to the caller. */
 ls_status ls__model_read(ls__model *m, ls__vocab *v, const ls__part *part, const ls__part *parts);
 /* Appends the tokens of a piece of text, which must not be empty. */
 ls_status ls__model_encode(ls__model *m, const char *piece, size_t length, ls__tokens *out);

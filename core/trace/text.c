@@ -34,7 +34,7 @@ static void put_integer(ls__json *out, json_t *object, const char *key, int64_t 
 static void put_place(ls__json *out, json_t *o, const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int64_t time = t->plan.nodes[id].time;
-  int32_t from = id; /* an operator has no invoke of its own and is shown with the invoke of the input that exists last */
+  int32_t from = id; /* an operator has no invoke of its own: the text shows the invoke of the argument that is computed last */
   while (t->owner.nodes.at[from].invoke < 0 && t->plan.nodes[from].latest >= 0) from = t->plan.nodes[from].latest;
   int32_t invoke = t->owner.nodes.at[from].invoke;
   const char *at = ls__trace_point_name(t, invoke, ls__point_of(time));

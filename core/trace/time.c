@@ -86,8 +86,8 @@ int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
-/* Returns the node that decides when the value of node `id` exists. From node `id` the function goes to the input that exists last, from
-   there to the last input of that input, and so on, until a node reads a point or has no input. */
+/* Returns the node that decides when the value of node `id` exists. From node `id` the function goes to the argument that is
+   computed last, from there to the last argument of that node, and so on, until a node reads a point or has no node as argument. */
 static int32_t origin(const ls_trace *t, int32_t id) {
   while (t->plan.nodes[id].latest >= 0 && t->owner.nodes.at[id].kind != LS__READ) id = t->plan.nodes[id].latest;
   return id;

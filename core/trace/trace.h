@@ -45,7 +45,7 @@ typedef struct ls__invoke {
 typedef struct ls__planned {
   int64_t time;      /* the time (LS__TIME) at which the node runs */
   int32_t rank;      /* the node's place in the order of the nodes that run at the same time */
-  int32_t latest;    /* the input node of this node whose value exists last, -1 where the node has no input */
+  int32_t latest;    /* of the nodes that are arguments, the one that is computed last; -1 where no argument is a node */
   int32_t root;      /* the first node whose memory this node's value may share (for reads the first read of the point), else -1 */
   /* where this node is the `root` of others: the last node that changes the memory of this node's value in place, else -1 */
   int32_t edited;

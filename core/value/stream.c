@@ -40,7 +40,7 @@ ls_status ls__stream_check(const ls_value *stream, int32_t n) {
     if (wanted) wanted--;
     if (v->kind == LS_OPEN) {
       if (!ls__is_sequence(v->aux) || v->as.i < 0 || v->as.i > n)
-        return ls__fail(LS_ERROR_ARGUMENT, "item %d of an argument stream does not begin a sequence", i);
+        return ls__fail(LS_ERROR_ARGUMENT, "item %d of an argument stream is an LS_OPEN of a kind or a length that no sequence has", i);
       wanted += v->as.i;
     } else if (v->kind == LS_SLICE) {
       for (int32_t end = i + 3; i < end; i++)

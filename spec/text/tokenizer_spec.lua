@@ -386,7 +386,7 @@ describe("a tokenizer", function()
         ["model.dropout: merges dropped"] = { model = { dropout = 0.1 } },
         ["model.end_of_word_suffix[0]: a JSON string is missing"] = { model = { end_of_word_suffix = 5 } },
         ['model.unk_token: the token "<unk>" is not in the vocabulary'] = { model = { unk_token = "<unk>" } },
-        ["normalizer: this part of tokenizer.json is not a JSON object"] = { normalizer = { type = "Sequence", normalizers = { 1 } } },
+        ["normalizer: this part of tokenizer.json is not a JSON"] = { normalizer = { type = "Sequence", normalizers = { 1 } } },
         ['normalizer: setting "prepend" is missing'] = { normalizer = { type = "Prepend" } },
         ['normalizer: the member "lowercse" is unknown'] = { normalizer = { type = "BertNormalizer", lowercse = true } },
         ['"precompiled_charsmap" is not base64'] = { normalizer = { type = "Precompiled", precompiled_charsmap = "?" } },

@@ -98,7 +98,8 @@ local function read_lua(path, text)
     block = nil
   end
   for i, line in ipairs(lines) do
-    local whole, at_end = line:match "^%s*(%-%-[^%-%w].*)$" or line:match "^%s*(%-%-%-.*)$", line:match '[^%s"\'%-].-%s(%-%- [^"\']*)$'
+    local whole = line:match "^%s*(%-%-[^%-%w].*)$" or line:match "^%s*(%-%-%-.*)$"
+    local at_end = line:match '[^%s"\'%-].-%s(%-%- [^"\']*)$'
     if whole and not is_rule(whole) and not whole:find "luacheck:" then
       if not block then number_of = i end
       block = block and block .. "\n" .. whole or whole

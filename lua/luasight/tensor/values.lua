@@ -99,7 +99,7 @@ function fields.grad(self)
   if is_open(self) then
     local hook = values.hooks.grad
     if hook then return hook(self) end
-    binding.raise("state", "the gradient of a value inside a body or a forward cannot be read",
+    binding.raise("state", "a value that is being recorded has no gradient to read yet",
       { hint = "call backward after the trace, on real tensors" })
   end
   local t = tensor_of(self, "grad")
@@ -112,7 +112,7 @@ function setters.grad(self, v)
   if is_open(self) then
     local hook = values.hooks.set_grad
     if hook then return hook(self, v) end
-    binding.raise("state", "the gradient of a value inside a body or a forward cannot be set")
+    binding.raise("state", "a value that is being recorded has no gradient to set yet")
   end
   local t = tensor_of(self, "grad")
   if tensors.is_read_only(t) then

@@ -110,7 +110,9 @@ ls_status ls__pickle_persistent(ls__pickle *p, int32_t id, int32_t *out) {
       elements->as.i < 0 || (class->as.name->kind != STORAGE && class->as.name->kind != BYTES))
     return ls__pickle_fail(p, "the pickle is damaged: it asks for an outside object that is not the storage of a tensor" BROKEN);
   const ls__pickle_value *view = element(p, id, 5, LS__PICKLE_TUPLE);
-  if (view) return ls__pickle_fail(p, "the pickle has a view of a storage, which is not supported; save the file again");
+  if (view)
+    return ls__pickle_fail(p, "the pickle has a storage that is a part of another storage, which is not supported; load the file in "
+                              "PyTorch and save it again");
   ls_status status = ls__pickle_grow(p, &p->storages, p->storage_count, &p->storage_room, sizeof *p->storages);
   if (status) return status;
   p->storages[p->storage_count] = (ls__pickle_storage){.key = key->as.text, .elements = elements->as.i,

@@ -312,7 +312,8 @@ ls_status ls__cursor_integer(ls__cursor *c, size_t item, int64_t *out) {
     if (value > INT32_MAX) return ls__cursor_fail(c, item, "a number of the tokenizer is larger than 2147483647");
   }
   char next = c->at < c->part->length ? c->part->text[c->at] : 0;
-  if (!digits || next == '.' || next == 'e' || next == 'E') return ls__cursor_fail(c, item, "a whole number from 0 on is missing");
+  if (!digits || next == '.' || next == 'e' || next == 'E')
+    return ls__cursor_fail(c, item, "a whole number of at least 0 is expected here");
   *out = value;
   return LS_OK;
 }

@@ -148,7 +148,7 @@ typedef enum ls__model_part {
   LS__MODEL_PARTS
 } ls__model_part;
 
-extern const char *const ls__model_parts[]; /* the names of the members ls__model_part in tokenizer.json, ended by NULL */
+extern const char *const ls__model_parts[]; /* the member names in tokenizer.json of the constants of ls__model_part; then NULL */
 
 typedef struct ls__model {
   ls__model_kind kind;

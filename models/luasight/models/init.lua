@@ -21,11 +21,12 @@ for model_type in ([[
 ]]):gmatch "%S+" do models.files[model_type] = "luasight.models." .. model_type end
 
 ---@class luasight.Architecture  makes the networks of a family, and finds their parameters in files
----@field new fun(config: table): table
----@field place fun(name: string): string?, integer?, integer?
----@field tied table<string, string>
----@field alone? luasight.Architecture
----@field class string?
+---@field new fun(config: table): table  the network of a config.json
+---@field place fun(name: string): string?, integer?, integer?  the path of the parameter that a tensor of a file belongs to,
+---  and of a mixture the number of the expert and of its part; nil where the tensor is not needed
+---@field tied table<string, string>  the path of a tied parameter -> the path of the parameter whose tensor it shares
+---@field alone? luasight.Architecture  the same for the model without its head
+---@field class string?  the class in a config.json that asks for the model without its head
 
 ---Returns the names of all families (the values of model_type), sorted.
 ---@return string[]

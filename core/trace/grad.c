@@ -148,8 +148,8 @@ static void finished(ls_trace *t, int32_t id) {
   ls__trace_let_go(t, id);
 }
 
-/* Returns the node that cuts one invoke's rows out of a value, where node `id` has these rows or an element of them; -1 where node `id` has
-   the rows of all invokes. */
+/* Returns the node that cuts the rows of one invoke out of a batch, where the value of node `id` is these rows or an item of a tuple of
+   such rows; -1 where the value of node `id` has the rows of all invokes. */
 static int32_t rows_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
   while (nodes[id].kind == LS__GETITEM && nodes[id].stream[0].kind == LS_NODE) id = nodes[id].stream[0].aux;

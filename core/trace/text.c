@@ -92,7 +92,7 @@ ls_status ls_trace_json(ls_trace *t, int32_t numbers, const char **out) {
 
 static _Thread_local char *text;
 static _Thread_local size_t used, room;
-static _Thread_local bool lost; /* becomes true where there was no memory for a part of the text */
+static _Thread_local bool lost; /* true where memory was missing for a part of the printed trace */
 
 __attribute__((format(printf, 1, 2))) static void put(const char *format, ...) {
   for (;;) {

@@ -50,7 +50,7 @@ inline at::Tensor borrow(const void* tensor) {
 }
 
 // Makes a value of a tensor and moves the reference into the value; an undefined tensor becomes LS_NONE.
-inline ls_value give(at::Tensor t) {
+inline ls_value new_value(at::Tensor t) {
   ls_value v{};
   if (!t.defined()) return v;
   ls__live_add(1);

@@ -15,7 +15,7 @@ ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
     if (!at::isFloatingType(t.scalar_type()) && !at::isComplexType(t.scalar_type())) return LS_OK;
     auto leaf = t.detach();
     leaf.set_requires_grad(true);
-    *out = give(leaf);
+    *out = new_value(leaf);
     return LS_OK;
   });
 }
@@ -43,7 +43,7 @@ void ls__tensor_make_untrainable(void* tensor) {
 void ls__value_detach(ls_value* v) {
   if (v->kind == LS_TENSOR && borrow(v->as.p).requires_grad()) {
     try {
-      ls_value fresh = give(borrow(v->as.p).detach());
+      ls_value fresh = new_value(borrow(v->as.p).detach());
       ls_value_release(v);
       *v = fresh;
     } catch (...) {
@@ -85,7 +85,7 @@ ls_status ls__capture_take(ls__capture* capture, ls_value* out) {
   *out = ls_value{};
   if (!capture) return LS_OK;
   return guarded("taking a gradient", [&] {
-    *out = give(*capture->taken);
+    *out = new_value(*capture->taken);
     *capture->taken = at::Tensor();
     return LS_OK;
   });
@@ -97,7 +97,7 @@ void ls__capture_free(ls__capture* capture) { delete capture; }
 
 ls_status ls__tensor_narrow(void* tensor, int32_t axis, int64_t first, int64_t count, ls_value* out) {
   return guarded("the rows of an invoke", [&] {
-    *out = give(borrow(tensor).narrow(axis, first, count));
+    *out = new_value(borrow(tensor).narrow(axis, first, count));
     return LS_OK;
   });
 }
@@ -118,7 +118,7 @@ ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t fi
       return ls__fail(LS_ERROR_SHAPE, "among several invokes a value that an invoke sets must have the sizes of the "
                                       "value that it replaces, except on the axis of the rows");
     place.copy_(rows);
-    *out = give(fresh);
+    *out = new_value(fresh);
     return LS_OK;
   });
 }

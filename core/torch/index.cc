@@ -186,9 +186,9 @@ ls_status ls__index_get(const ls_value* self, const ls_value* index, int32_t n, 
       TORCH_CHECK_INDEX(t.dim() > 0, "a tensor without dimensions has no elements; x:item() is its number");
       TORCH_CHECK_INDEX(index->as.i < t.size(0) && index->as.i >= -t.size(0), "index ", index->as.i,
                         " is out of range for dimension 0 with size ", t.size(0));
-      *out = give(t.select(0, index->as.i));
+      *out = new_value(t.select(0, index->as.i));
     } else {
-      *out = give(t.index(indices_of(index, n)));
+      *out = new_value(t.index(indices_of(index, n)));
     }
     if (self->aux == LS_READ_ONLY && out->kind == LS_TENSOR) out->aux = LS_READ_ONLY;
     return LS_OK;

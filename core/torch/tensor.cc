@@ -42,14 +42,14 @@ void ls__tensors_start(void) {
 
 ls_status ls__tensor_clone(void* tensor, ls_value* out) {
   return guarded("a copy of a tensor", [&] {
-    *out = give(borrow(tensor).clone());
+    *out = new_value(borrow(tensor).clone());
     return LS_OK;
   });
 }
 
 ls_status ls__tensor_shape_only(void* tensor, ls_value* out) {
   return guarded("the shape of a tensor", [&] {
-    *out = give(borrow(tensor).detach().to(at::kMeta));
+    *out = new_value(borrow(tensor).detach().to(at::kMeta));
     return LS_OK;
   });
 }
@@ -78,7 +78,7 @@ ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* stride
     c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(memory), nullptr, false);
     at::AutoDispatchBelowADInplaceOrView plain;  // set_ must not count as a change of the tensor: its version stays 0
     t.set_(storage, 0, t.sizes(), t.strides());
-    *out = give(std::move(t));
+    *out = new_value(std::move(t));
     return LS_OK;
   });
 }
@@ -98,7 +98,7 @@ ls_status ls_tensor_from(const void* numbers, const char* from, const int64_t* s
   if (status) return status;
   return guarded("a tensor from numbers", [&] {
     auto view = at::from_blob(const_cast<void*>(numbers), at::IntArrayRef(shape, static_cast<size_t>(dims)), source);
-    *out = give(view.to(target, false, /*copy=*/true));
+    *out = new_value(view.to(target, false, /*copy=*/true));
     return LS_OK;
   });
 }

@@ -31,7 +31,7 @@ ls_status ls__tensor_raw(void* tensor, ls_value* keep, const void** data) {
   return guarded("reading the numbers of a tensor", [&] {
     auto t = plain(borrow(tensor).detach()).cpu().contiguous();
     *data = t.data_ptr();
-    *keep = give(t);
+    *keep = new_value(t);
     return LS_OK;
   });
 }
@@ -121,7 +121,7 @@ ls_status ls_tensor_plain(const ls_value* tensor, ls_value* out) {
   if (status) return status;
   return guarded("the numbers of a tensor", [&] {
     auto t = borrow(tensor->as.p);
-    *out = give(is_lazy(t) ? plain(t.detach()) : t);
+    *out = new_value(is_lazy(t) ? plain(t.detach()) : t);
     return LS_OK;
   });
 }

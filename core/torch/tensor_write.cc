@@ -38,7 +38,7 @@ ls_status ls_tensor_grad(const ls_value* tensor, ls_value* out) {
   return guarded("the gradient of a tensor", [&] {
     auto t = borrow(tensor->as.p);
     // Autograd keeps a gradient for leaves and where retain_grad was called; for other tensors libtorch's grad() would print a warning.
-    *out = t.is_leaf() || t.retains_grad() ? give(t.grad()) : ls_value{};
+    *out = t.is_leaf() || t.retains_grad() ? new_value(t.grad()) : ls_value{};
     return LS_OK;
   });
 }

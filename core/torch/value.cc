@@ -217,7 +217,7 @@ static ls_value integer(int64_t i) {
 
 ls_value from_ivalue(IValue&& v) {
   ls_value out{};
-  if (v.isTensor()) return give(std::move(v).toTensor());
+  if (v.isTensor()) return new_value(std::move(v).toTensor());
   if (v.isNone()) return out;
   if (v.isInt()) return integer(v.toInt());
   if (v.isSymInt()) return integer(v.toInt());
@@ -240,7 +240,7 @@ ls_value from_ivalue(IValue&& v) {
   }
   if (v.isTensorList()) {
     auto list = v.toTensorVector();
-    return sequence(LS_TUPLE, list, [&](size_t i) { return give(list[i]); });
+    return sequence(LS_TUPLE, list, [&](size_t i) { return new_value(list[i]); });
   }
   if (v.isIntList()) {
     auto list = v.toIntVector();

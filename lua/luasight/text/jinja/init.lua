@@ -75,7 +75,7 @@ local function loop_of(items, i)
 end
 
 statements["for"] = function(s, parts)
-  local give = target(s)
+  local assign = target(s)
   s:need "in"
   local list = expressions.disjunction(s)
   local only = s:take "if" and expression(s)
@@ -90,13 +90,13 @@ statements["for"] = function(s, parts)
   return function(env, out)
     local items, scope = {}, inner(env)
     for _, item in ipairs(values.items(list(env))) do
-      give(scope, item)
+      assign(scope, item)
       if not only or values.truth(only(scope)) then items[#items + 1] = item end
     end
     if #items == 0 and otherwise then return otherwise(env, out) end
     for i, item in ipairs(items) do
       scope = inner(env)
-      give(scope, item)
+      assign(scope, item)
       scope.loop = loop_of(items, i)
       local signal = body(scope, out)
       if signal == "break" then break end
@@ -105,19 +105,19 @@ statements["for"] = function(s, parts)
 end
 
 statements.set = function(s, parts)
-  local give = target(s)
+  local assign = target(s)
   if s:take "=" then
     local value = expression(s)
     if s:is "," then s:refuse "%s is not implemented here in this version of luasight" end
     s:finish()
-    return function(env) give(env, value(env)) end
+    return function(env) assign(env, value(env)) end
   end
   s:finish()
   local body = block(parts, { endset = true })
   return function(env)
     local out = {}
     body(inner(env), out)
-    give(env, table.concat(out))
+    assign(env, table.concat(out))
   end
 end
 

@@ -22,8 +22,8 @@ static bool is_left_out(const ls_trace *t, int32_t id, int32_t first_skip) {
 }
 
 /* Sets `unreachable` of the nodes that do not run: nodes behind a stop, optional reads inside a skipped module, and all nodes that need the
-   value of one of these. */
-static void find_never(ls_trace *t) {
+   value of one of these. Fails for an edit at a point that the run reaches, whose value does not come: the edit would be lost silently. */
+static ls_status find_unreachable(ls_trace *t) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t skip = 0, count = t->owner.nodes.count;
   while (skip < count && !is_skip(&nodes[skip])) skip++;
@@ -32,11 +32,19 @@ static void find_never(ls_trace *t) {
     bool points = at->kind == LS__READ || at->kind == LS__WRITE || at->kind == LS__TEXT;
     int64_t stop = points && at->invoke >= 0 ? t->invokes[at->invoke].stop : -1;
     int64_t local = at->kind == LS__TEXT ? LS__TIME(1, 0, 0) : LS__TIME(0, at->step, at->slot);
-    bool unreachable = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
+    bool own = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip)), unreachable = own;
     for (int32_t k = 0; k < node->n && !unreachable; k++)
       unreachable = node->stream[k].kind == LS_NODE && t->plan.nodes[node->stream[k].aux].unreachable;
+    bool acts = points && (node->edits >= 0 || node->kind == LS__WRITE);
+    if (unreachable && !own && acts && !t->run.nodes[i].done) {
+      ls__fail(LS_ERROR_UNREACHED, "this edit is lost: a stop or a skip leaves out the value that it needs");
+      ls__fail_point(ls__trace_point_name(t, at->invoke, at->slot));
+      ls__fail_site(node->site, 0);
+      return LS_ERROR_UNREACHED;
+    }
     t->plan.nodes[i].unreachable = unreachable;
   }
+  return LS_OK;
 }
 
 /* Finds the needed nodes, and counts for each value the nodes that will use it. At a demand (a line that needs a number at once) the script
@@ -122,7 +130,7 @@ static ls_status put_in_order(ls_trace *t) {
 ls_status ls__plan_make(ls_trace *t, int32_t demanded) {
   ls_status status = LS_OK;
   if (t->gradients && (status = ls__grad_plan(t))) return status;
-  find_never(t);
+  if ((status = find_unreachable(t))) return status;
   find_needs(t, demanded);
   if ((status = check_skips(t))) return status;
   if ((status = put_in_order(t))) return status;

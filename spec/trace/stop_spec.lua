@@ -32,6 +32,23 @@ describe("tracer:stop", function()
     assert.is_false(late:is_set())
     assert.equal("unset", failure(function() return late.value end).code)
   end)
+
+  it("is no place to lose an edit in silence: one that needs a value behind another input's stop is refused", function()
+    local model, _, x = small()
+    local err = failure(function()
+      model:trace(function(tracer)
+        local late
+        tracer:invoke(x, function()
+          tracer:stop()
+          late = model.output
+        end)
+        tracer:invoke(x, function() model.act.output = model.act.output * late:sum() end)
+      end)
+    end)
+    assert.equal("unreached", err.code)
+    assert.matches("this edit is lost", err.message, 1, true)
+    assert.equal("act.output", err.point)
+  end)
 end)
 
 describe("module:skip", function()

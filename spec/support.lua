@@ -128,6 +128,15 @@ function support.write(path, text)
   file:close()
 end
 
+---Calls a function with the path of a new file, which is removed at the end, also where the function fails.
+---@param f fun(path: string)
+function support.temporary(f)
+  local path = os.tmpname()
+  local ok, problem = pcall(f, path)
+  os.remove(path)
+  if not ok then error(problem, 0) end
+end
+
 -- ---- commands ------------------------------------------------------------------------------------------------------------
 
 ---A word for the shell that stands for itself.
@@ -180,6 +189,21 @@ support.root = support.output "pwd -P":gsub("\n$", "")
 
 ---@param path string  a file or folder
 function support.remove(path) support.output("rm -rf " .. support.quote(path)) end
+
+-- ---- a small model ----------------------------------------------------------------------------------------------------------
+
+---A network of three layers that does not train, as a model and by itself, with a random input of one row.
+---@return userdata model, table net, any x
+function support.small_model()
+  local nn = ls.nn
+  local net = nn.Sequential {
+    { "layer1", nn.Linear(5, 10) },
+    { "act", nn.GELU() },
+    { "layer2", nn.Linear(10, 2) },
+  }
+  net:requires_grad_(false)
+  return ls.Model(net), net, torch.randn(1, 5)
+end
 
 -- ---- the model in the box ------------------------------------------------------------------------------------------------
 

@@ -6,11 +6,7 @@ local torch, safetensors = ls.torch, ls.safetensors
 
 local folder
 
-local function put(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
+local function put(name, text) support.write(folder .. "/" .. name, text) end
 
 local function fails(f, code, says, ...)
   local ok, err = pcall(f, ...)

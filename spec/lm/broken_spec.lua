@@ -8,18 +8,9 @@ local cjson = require "cjson"
 local reference, box = "spec/reference/gpt2/new/", "models/pretrained/ioi/"
 local folder
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = support.read
 
-local function put(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
+local function put(name, text) support.write(folder .. "/" .. name, text) end
 
 local function remove(name) os.remove(folder .. "/" .. name) end
 

@@ -11,18 +11,9 @@ local weights = require "luasight.ffi.weights"
 local reference = "spec/reference/gpt2/new"
 local folder
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = support.read
 
-local function write(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
+local function write(name, text) support.write(folder .. "/" .. name, text) end
 
 ---The config of the reference with changes; cjson.null removes.
 local function configure(changes)

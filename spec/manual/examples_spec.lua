@@ -108,12 +108,7 @@ local function exists(path)
   return file and file:close()
 end
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = support.read
 
 describe("examples", function()
   for name in support.output "ls examples":gmatch "[^\n]+" do

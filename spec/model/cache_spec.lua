@@ -2,17 +2,9 @@
 local ls = require "luasight"
 local support = require "spec.support"
 local failure, near = support.failure, support.near
-local torch, nn = ls.torch, ls.nn
+local torch = ls.torch
 
-local function small()
-  local net = nn.Sequential {
-    { "layer1", nn.Linear(5, 10) },
-    { "act", nn.GELU() },
-    { "layer2", nn.Linear(10, 2) },
-  }
-  net:requires_grad_(false)
-  return ls.Model(net), net, torch.randn(1, 5)
-end
+local small = support.small_model
 
 describe("tracer:cache", function()
   it("keeps the outputs of modules by pattern, in the order reached", function()

@@ -11,12 +11,7 @@ local function small()
   return ls.Model(net), net, torch.tensor { { 1, 2 } }
 end
 
-local function temporary(f)
-  local path = os.tmpname()
-  local ok, problem = pcall(f, path)
-  os.remove(path)
-  if not ok then error(problem, 0) end
-end
+local temporary = support.temporary
 
 describe("an operator that fails", function()
   local ROWS = 2 ^ 40

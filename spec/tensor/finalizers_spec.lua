@@ -9,12 +9,7 @@ local function small()
   return ls.Model(net), net, torch.tensor { { 1, 2 } }
 end
 
-local function temporary(f)
-  local path = os.tmpname()
-  local ok, problem = pcall(f, path)
-  os.remove(path)
-  if not ok then error(problem, 0) end
-end
+local temporary = support.temporary
 
 describe("a finalizer that calls operators", function()
   -- The collector runs a finalizer at any moment. A hook that counts instructions interrupts as a finalizer does, and

@@ -14,11 +14,7 @@ local function bytes_of(path)
   return bytes
 end
 
-local function put(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
+local function put(name, text) support.write(folder .. "/" .. name, text) end
 
 ---The parsed tokenizer.json of a name, or nil and the test is pending.
 local function parsed(name)

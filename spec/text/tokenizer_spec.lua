@@ -9,11 +9,7 @@ local GPT2 = DATA .. "/tokenizers/gpt2"
 
 local folder
 
-local function put(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
+local function put(name, text) support.write(folder .. "/" .. name, text) end
 
 local function bytes_of(path)
   local file = io.open(path, "rb")

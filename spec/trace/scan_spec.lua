@@ -2,17 +2,9 @@
 local ls = require "luasight"
 local support = require "spec.support"
 local failure = support.failure
-local torch, nn = ls.torch, ls.nn
+local torch = ls.torch
 
-local function small()
-  local net = nn.Sequential {
-    { "layer1", nn.Linear(5, 10) },
-    { "act", nn.GELU() },
-    { "layer2", nn.Linear(10, 2) },
-  }
-  net:requires_grad_(false)
-  return ls.Model(net), net, torch.randn(1, 5)
-end
+local small = support.small_model
 
 describe("model:scan", function()
   it("gives shapes and dtypes through every module, and computes nothing", function()

@@ -4,15 +4,7 @@ local support = require "spec.support"
 local failure, near = support.failure, support.near
 local torch, nn = ls.torch, ls.nn
 
-local function small()
-  local net = nn.Sequential {
-    { "layer1", nn.Linear(5, 10) },
-    { "act", nn.GELU() },
-    { "layer2", nn.Linear(10, 2) },
-  }
-  net:requires_grad_(false)
-  return ls.Model(net), net, torch.randn(1, 5)
-end
+local small = support.small_model
 
 describe("tracer:stop", function()
   it("ends the model behind the last point named above; what lies beyond stays unset", function()

@@ -10,6 +10,9 @@ local pieces = require "luasight.lm.generation.detokenizer"
 local cjson = require("cjson").new()
 local torch = ls.torch
 
+local function generate(...) return generation.text(generation.alone(...)) end
+local function stream_of(...) return generation.tokens(generation.alone(...)) end
+
 local reference = "spec/reference/generation/"
 local box = "models/pretrained/ioi"
 local sorter = (os.getenv "LUASIGHT_DATA" or "../shared/data") .. "/models/nano-sort"
@@ -69,7 +72,7 @@ describe("the text of transformers", function()
       local net, reader = open(case.model)
       for _, use_cache in ipairs { true, false } do
         local settings = generation.settings(options_of(case, { use_cache = use_cache }), net, reader)
-        assert.same(case.text, generation.generate(net, settings, inputs_of(case)):tolist())
+        assert.same(case.text, generate(net, settings, inputs_of(case)):tolist())
       end
     end)
   end
@@ -79,7 +82,7 @@ describe("the text of transformers", function()
     local net, reader = open(box, function() return tokenizer end)
     for _, case in ipairs(cases().stops) do
       local settings = generation.settings(case.options, net, reader)
-      assert.same(case.text, generation.generate(net, settings, inputs_of(case)):tolist())
+      assert.same(case.text, generate(net, settings, inputs_of(case)):tolist())
     end
   end)
 end)
@@ -97,7 +100,7 @@ describe("nano-sort, a trained GPT-2", function()
     local digits = torch.arange(3)
     local letters = torch.cartesian_prod(digits, digits, digits, digits, digits, digits)
     local settings = generation.settings({ max_new_tokens = 6 }, net, reader)
-    local text = generation.generate(net, settings, { input_ids = letters })
+    local text = generate(net, settings, { input_ids = letters })
     assert.is_true(torch.equal(letters:sort(1), text[":, 6:"]))
   end)
 end)
@@ -148,7 +151,7 @@ describe("sampling", function()
     local net, reader = open "plain"
     local function text(options, rows)
       options.do_sample, options.max_new_tokens, options.temperature = true, 20, 2
-      return generation.generate(net, generation.settings(options, net, reader), { input_ids = ids(rows) }):tolist()
+      return generate(net, generation.settings(options, net, reader), { input_ids = ids(rows) }):tolist()
     end
     local one = text({ seed = 3 }, { { 1, 2 } })
     torch.rand(5)
@@ -213,7 +216,7 @@ describe("a run", function()
       end
       assert.equal(6, #kept)
       for _, pair in ipairs(kept) do assert.is_true(torch.equal(pair[1], pair[2])) end
-      assert.same(generation.generate(net, settings, inputs):tolist(), run:text():tolist())
+      assert.same(generate(net, settings, inputs):tolist(), run:text():tolist())
     end
   end)
 
@@ -226,7 +229,7 @@ describe("a run", function()
     end
     local net = Net()
     torch.no_grad(function() net.embed.weight:copy_(torch.eye(10):roll(1, 1)) end)
-    local text = generation.generate(net, generation.settings({ max_new_tokens = 4, eos_token_id = 7 }, net),
+    local text = generate(net, generation.settings({ max_new_tokens = 4, eos_token_id = 7 }, net),
       { input_ids = ids { { 5, 2 }, { 1, 5 } } })
     assert.same({ { 5, 2, 3, 4, 5, 6 }, { 1, 5, 6, 7, 7, 7 } }, text:tolist())
     assert.error_matches(function() generation.settings({ use_cache = true }, net) end, "has no cache")
@@ -243,9 +246,9 @@ describe("a stream", function()
 
   it("gives the tokens of generate with their text, and none for the end of text", function()
     local net, settings, inputs, tokenizer = of_box({ max_new_tokens = 40 }, "When Mary and John went to the store, John gave")
-    local new = generation.generate(net, settings, inputs)[0]:tolist()
+    local new = generate(net, settings, inputs)[0]:tolist()
     local tokens, texts = {}, {}
-    for id, text in generation.stream(net, settings, inputs) do
+    for id, text in stream_of(net, settings, inputs) do
       tokens[#tokens + 1], texts[#texts + 1] = id, text
     end
     local T = inputs.input_ids.shape[1]
@@ -272,9 +275,9 @@ describe("a stream", function()
 
   it("is of one text", function()
     local net, settings, inputs = of_box({ num_beams = 2 }, "Mary")
-    assert.error_matches(function() generation.stream(net, settings, inputs) end, "one text")
+    assert.error_matches(function() stream_of(net, settings, inputs) end, "one text")
     net, settings, inputs = of_box({ do_sample = true, num_return_sequences = 2 }, "Mary")
-    assert.error_matches(function() generation.stream(net, settings, inputs) end, "one text")
+    assert.error_matches(function() stream_of(net, settings, inputs) end, "one text")
   end)
 end)
 
@@ -368,7 +371,7 @@ describe("the options of a generation", function()
     local network = loader.network(folder)
     support.remove(folder)
     assert.same({ max_new_tokens = 3, do_sample = false }, network.generation_config)
-    local text = generation.generate(network, generation.settings(nil, network), { input_ids = ids { { 1, 2 } } })
+    local text = generate(network, generation.settings(nil, network), { input_ids = ids { { 1, 2 } } })
     assert.equal(5, text.shape[1])
   end)
 end)

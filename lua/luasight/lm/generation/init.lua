@@ -310,18 +310,4 @@ function generation.tokens(steps)
   end
 end
 
----Runs a generation to its end, without a trace; returns the texts.
----@param net table
----@param s luasight.GenerationSettings
----@param inputs { input_ids: any, attention_mask: any? }
----@return any  # (B num_return_sequences) x (T + new tokens), token ids
-function generation.generate(net, s, inputs) return generation.text(generation.alone(net, s, inputs)) end
-
----Iterates over the tokens of a generation of one text without a trace, as `generation.tokens` does.
----@param net table
----@param s luasight.GenerationSettings
----@param inputs { input_ids: any, attention_mask: any? }
----@return fun(): integer?, string?
-function generation.stream(net, s, inputs) return generation.tokens(generation.alone(net, s, inputs)) end
-
 return generation

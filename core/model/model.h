@@ -172,6 +172,7 @@ ls__point_info ls__program_call(const ls_program *p, int32_t instance); /* the o
 /* Returns the number of the call inside the call `instance` that computes element `key` of the result of `instance`; -1 where no call
    computes that element, or where the function uses the element elsewhere too. */
 int32_t ls__program_maker(const ls_program *p, int32_t instance, const ls_value *key);
+bool *ls__program_brief(ls_program *p);           /* a flag of the program for ls__interrupt_begin: whether the last run was brief */
 bool ls__program_edits(const ls_program *p);      /* whether a run of the program changes some value in place */
 bool ls__program_trains(const ls_program *p);     /* whether some parameter that the program uses requires a gradient */
 bool ls__program_owns(const ls_program *p, void *tensor); /* whether the tensor's memory is that of a parameter, a buffer, or a constant
@@ -230,7 +231,8 @@ bool ls__run_borrows(const ls__run *r, void *tensor); /* whether the tensor's me
 /* Executes a node that needs no run of a model: an operator, an index, a sequence, sizes or a guard. */
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out);
 extern bool ls__interrupt_handled;   /* whether the library may handle SIGINT (LS_START_INTERRUPT) */
-void ls__interrupt_guard(bool on);   /* with `on`, Ctrl-C stops the run from now on; without `on`, Ctrl-C acts as before */
+void ls__interrupt_begin(bool *flag); /* from now on, Ctrl-C stops the run; `flag` is the program's (ls__program_brief), or NULL */
+void ls__interrupt_end(void);        /* from now on, Ctrl-C acts as before the run */
 ls_status ls__interrupt_listen(void); /* is called before each node of a run; the first call after Ctrl-C fails */
 ls_status ls__interrupt_check(void);  /* is called at the end of a run; the first call after Ctrl-C fails */
 

@@ -80,6 +80,7 @@ struct ls_program {
   int32_t depth;       /* the most frames (nested calls) that a run needs at a time */
   int32_t values;      /* the most cells (values of nodes) that a run needs at a time */
   bool in_place;       /* whether some node changes a value in place */
+  bool brief;          /* whether the last run was over within an instant of the kernel's coarse clock */
   ls_value *constants; /* the tensors and sequences that forwards use as constants and that belong to no module; borrowed */
   int32_t constant_count, constant_room;
   ls_value *changed;   /* the tensors (parameters, buffers and constants) that a forward changes in place; borrowed */

@@ -265,6 +265,8 @@ ls_program *ls__program_retain(ls_program *p) {
 
 ls_function *ls__program_function(const ls_program *p) { return p->function; }
 
+bool *ls__program_brief(ls_program *p) { return &p->brief; }
+
 bool ls__program_edits(const ls_program *p) { return p->in_place; }
 
 bool ls__program_trains(const ls_program *p) {

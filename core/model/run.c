@@ -355,12 +355,12 @@ ls_status ls_program_run(ls_program *p, const ls_value *args, int32_t n, int32_t
   if (!status) status = ls__arguments_check(args, n);
   if (!status) status = ls__resolve(args, n, local, &given);
   if (status) return status;
-  ls__interrupt_guard(true);
+  ls__interrupt_begin(&p->brief);
   if (!autograd) ls__mode_enter(false, &saved);
   status = ls__program_execute(p, given, n, &result);
   ls__resolved_free(given, args, local);
   if (!status && (status = ls__interrupt_check())) ls_value_release(&result);
-  ls__interrupt_guard(false);
+  ls__interrupt_end();
   if (!autograd) ls__mode_leave(&saved);
   if (!status) *out = result;
   return status;

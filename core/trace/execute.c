@@ -233,13 +233,13 @@ static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
   ls__mode_enter(ls__grad_records(t), &saved);
   t->run.mode = &saved;
   if (t->owner.shapes) ls__scan_enter(true);
-  ls__interrupt_guard(true);
+  ls__interrupt_begin(t->invoke_count ? ls__program_brief(t->invokes[0].program) : NULL);
   status = go(t, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded, INT32_MAX), event);
   if (!status && (status = ls__interrupt_check())) {
     ls_value_release(&event->value);
     *event = (ls_event){0};
   }
-  ls__interrupt_guard(false);
+  ls__interrupt_end();
   if (t->owner.shapes) ls__scan_enter(false);
   ls__mode_leave(&saved);
   t->run.mode = NULL;

@@ -72,12 +72,31 @@ static void send_interrupt(int number) {
   raise(SIGINT);
 }
 
-/* A function of many sums is running when SIGINT comes: it stops the run where that is allowed, else it goes to our handler. */
+/* Runs a program on `size` numbers. After `delay` microseconds (0: never) SIGINT comes: it stops the run where that is allowed, else it goes
+   to our handler. */
+static void interrupt_run(ls_program *p, int64_t size, int delay, bool stops) {
+  ls_value x, out;
+  double *numbers = calloc((size_t)size, sizeof *numbers);
+  EXPECT(!ls_tensor_from(numbers, "float64", &size, 1, "float32", NULL, &x));
+  free(numbers);
+  signal(SIGALRM, send_interrupt);
+  struct itimerval soon = {.it_value.tv_usec = delay};
+  seen = 0;
+  setitimer(ITIMER_REAL, &soon, NULL);
+  ls_status status = ls_program_run(p, &x, 1, 0, &out);
+  EXPECT(status == (stops && delay ? LS_ERROR_INTERRUPTED : LS_OK));
+  EXPECT(seen == (delay && !stops));
+  EXPECT(handled_by_us());
+  if (!status) ls_value_release(&out);
+  ls_value_release(&x);
+}
+
+/* Runs a function of many sums, for long and for a short time. */
 static void run(bool stops) {
   enum { SUMS = 2000, SIZE = 100000 };
   ls_function *f;
   ls_program *p;
-  ls_value x, y, results[LS_RESULTS], args[2] = {{0}, {.kind = LS_INT, .as.i = 1}}, out;
+  ls_value x, y, results[LS_RESULTS], args[2] = {{0}, {.kind = LS_INT, .as.i = 1}};
   const ls_op *op;
   int32_t n;
   EXPECT(!ls_function_new(NULL, &f));
@@ -92,19 +111,9 @@ static void run(bool stops) {
   }
   EXPECT(!ls_function_finish(f, &y));
   EXPECT(!ls_program_new(f, &p));
-  int64_t shape[1] = {SIZE};
-  double *numbers = calloc(SIZE, sizeof *numbers);
-  EXPECT(!ls_tensor_from(numbers, "float64", shape, 1, "float32", NULL, &args[0]));
-  free(numbers);
-  signal(SIGALRM, send_interrupt);
-  struct itimerval soon = {.it_value.tv_usec = 5000};
-  seen = 0;
-  setitimer(ITIMER_REAL, &soon, NULL);
-  ls_status status = ls_program_run(p, args, 1, 0, &out);
-  EXPECT(status == (stops ? LS_ERROR_INTERRUPTED : LS_OK));
-  EXPECT(seen == !stops);
-  if (!status) ls_value_release(&out);
-  ls_value_release(&args[0]);
+  interrupt_run(p, SIZE, 5000, stops);
+  for (int i = 0; i < 5; i++) interrupt_run(p, 1, 0, stops); /* short runs, behind which the handler comes later */
+  interrupt_run(p, 4 * SIZE, 30000, stops);
   ls_value_release(&x);
   ls_function_release(f);
   ls_program_release(p);

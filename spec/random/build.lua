@@ -32,6 +32,19 @@ function Block:forward(...)
   return ls.tuple(values[self.result[1]], values[self.result[2]])
 end
 
+local Norm = nn.Module "Norm"
+
+function Norm:init(module)
+  local numbers = { walk.norm_numbers(module) }
+  for i, list in ipairs(numbers) do numbers[i] = torch.tensor(list, { dtype = "float64" }) end
+  self.weight, self.bias = nn.Parameter(numbers[1]), nn.Parameter(numbers[2])
+  self.mean, self.variance = nn.Buffer(numbers[3]), nn.Buffer(numbers[4])
+end
+
+function Norm:forward(x)
+  return torch.batch_norm(x, self.weight, self.bias, self.mean, self.variance, false, 0.1, 1e-5, false)
+end
+
 local kinds = {
   linear = function(module)
     local w, b = walk.numbers(module)
@@ -44,6 +57,7 @@ local kinds = {
   end,
   tanh = function() return nn.Tanh() end,
   identity = function() return nn.Identity() end,
+  norm = function(module) return Norm(module) end,
   block = function(module, known) return Block(module, known) end,
 }
 

@@ -62,13 +62,14 @@ function check.product(program)
   end
   local values = {}
   local chunk = assert(loadstring(text.of(program), "=program"))
-  local ok, problem = pcall(chunk, torch, ls.tuple, model_of(program.net), make, inputs, function(name, v) kept[name] = v end)
+  local ok, problem = pcall(chunk, torch, ls.tuple, ls.session, model_of(program.net), make, inputs, function(name, v) kept[name] = v end)
   if not ok then
     return { refused = type(problem) == "table" and problem.code or "lua error", why = tostring(problem), values = {} }
   end
   local function save_names(list)
     for _, s in ipairs(list) do
-      if s.op == "save" then values[s.of] = kept[s.of]:is_set() and kept[s.of].value or "unset" end
+      local name = s.op == "save" and s.of or s.op == "cache" and s.out
+      if name then values[name] = kept[name]:is_set() and kept[name].value or "unset" end
       if s.body then save_names(s.body) end
     end
   end

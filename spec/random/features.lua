@@ -59,6 +59,7 @@ function features.of(program)
     if better ~= false then out[better or name] = true end
   end
   if program.steps then out.generation = true end
+  if program.session then out.session = true end
   return out
 end
 

@@ -300,6 +300,25 @@ function makes.demand(m)
   m:add { op = "demand", of = v.name }
 end
 
+---A function of the script between two values.
+function makes.apply(m)
+  local v = m:some(function(v) return not v.gradient end)
+  if v.gradient then return end
+  local name = m:name "v"
+  m:add { op = "apply", f = m.d:of { "mul", "add" }, a = { var = v.name }, b = m:number_operand(), out = name }
+  m:value(name, v, v.number, { computed = true })
+end
+
+---A cache of one module, which is looked at after the trace.
+function makes.cache(m)
+  if not m.this.input then return end
+  local calls = {}
+  for _, p in ipairs(all_places(m.net)) do calls[p.point.path] = math.max(calls[p.point.path] or 0, p.point.call) end
+  local p = m:place(function(p) return p.point.kind == "output" and p.point.path ~= "" and not p.point.piece
+    and calls[p.point.path] == 0 end)
+  if p then m:add { op = "cache", out = m:name "c", point = p.point } end
+end
+
 function makes.call(m)
   local p = m:place(function(p) return p.point.kind == "output" and p.point.path ~= "" and p.module.kind ~= "block"
     and (p.module.inner or 5) == 5 and p.axis == 0 end)
@@ -422,6 +441,8 @@ local function weights_of(flags)
   if flags.stop then list[#list + 1] = { "stop", 1 } end
   if flags.demand then list[#list + 1] = { "demand", 2 } end
   if flags.hook then list[#list + 1] = { "hook", 3 } end
+  if flags.apply then list[#list + 1] = { "apply", 2 } end
+  if flags.cache then list[#list + 1] = { "cache", 2 } end
   return list
 end
 
@@ -452,12 +473,14 @@ function generate.program(seed)
   local program = { seed = seed, net = net.name, invokes = {} }
   local flags = { gradients = d:chance(0.4), skip = d:chance(0.12), stop = d:chance(0.08), hook = d:chance(0.15) }
   flags.demand = not flags.gradients and d:chance(0.15)
+  flags.apply, flags.cache = not flags.gradients and d:chance(0.15), d:chance(0.15)
   local several = d:chance(0.5)
   local count = several and d:between(1, 3) or 1
   flags.retain = flags.gradients
   program.single = not several
+  program.session = several and count > 1 and d:chance(0.2) or nil
   local m = setmetatable({ d = d, net = net, flags = flags, count = 0, pool = {}, invoke = 0, invoke_count = count, hooked = {},
-    alone = not several, points = #plain.points(net).list }, Maker)
+    alone = not several or program.session, points = #plain.points(net).list }, Maker)
   if d:chance(0.12) then
     program.edit = {}
     m.flags = {}
@@ -473,7 +496,7 @@ function generate.program(seed)
     total = total + rows
     program.invokes[i] = { input = { const = d:numbers { rows, 5 } }, rows = rows, body = {} }
   end
-  if several and d:chance(0.3) then program.invokes[count + 1] = { body = {} } end
+  if several and not program.session and d:chance(0.3) then program.invokes[count + 1] = { body = {} } end
   m.all_rows = total
   local weights = weights_of(flags)
   local lines = d:between(2, several and 8 or 14)

@@ -11,6 +11,7 @@ nets.width = 5
 local function linear(seed, inner) return { kind = "linear", seed = seed, inner = inner or 5, outer = 5 } end
 local function tanh() return { kind = "tanh" } end
 local function identity() return { kind = "identity" } end
+local function norm(seed) return { kind = "norm", seed = seed, inner = 5, outer = 5 } end
 
 local function block(children, lines, result, more)
   local b = { kind = "block", children = children, inputs = { "x" }, lines = lines, result = result }
@@ -103,6 +104,10 @@ net("tap", { "tap" }, block({ { "a", linear(23) }, { "b", tanh() } },
 net("two arguments", { "two arguments" }, block({ { "a", linear(24) }, { "b", block({ { "d", tanh() } },
   { { "y", "call", "d", "x" }, { "r", "add", "y", "m" } }, "r", { inputs = { "x", "m" } }) }, { "c", tanh() } },
   { { "h", "call", "a", "x" }, { "y", "call", "b", "h", "x" }, { "o", "call", "c", "y" } }, "o"))
+
+net("batch norm", { "batch norm", "residual" }, block({ { "a", linear(25) }, { "n", norm(26) }, { "b", tanh() }, { "o", norm(27) } },
+  { { "h", "call", "a", "x" }, { "k", "call", "n", "h" }, { "y", "call", "b", "k" }, { "r", "add", "y", "h" },
+    { "z", "call", "o", "r" } }, "z"))
 
 ---Where a program may add the module `nets.added`: at the child of this name.
 nets.added = block({ { "e", linear(31) }, { "d", linear(32) } },

@@ -60,6 +60,7 @@ function plain.run(program, net)
     for i, given in ipairs(program.invokes) do
       local invoke = { index = i, input = given.input, rows = given.rows, skips = {}, pass = 0 }
       if self.began and given.input then invoke.pass = self.began + 1 end
+      if program.session and i > 1 then invoke.pass = math.max(invoke.pass, self.invokes[i - 1].pass + 1) end
       invoke.least = invoke.pass
       self.invokes[i] = invoke
       if given.input and program.edit then

@@ -243,11 +243,12 @@ end
 function Trace:execute_line(s)
   s.done = true
   local op = s.op
-  if op == "read" or op == "text" then s.value = self:read(s)
+  if op == "read" or op == "text" or op == "cache" then s.value = self:read(s)
   elseif op == "calc" then
     if s.f == "slice" then s.value = tape.view(self:tensor(s, s.a), { kind = "slice", spec = s.spec })
     elseif s.f == "t" then s.value = tape.view(self:tensor(s, s.a), { kind = "t" })
     else s.value = tape.tensor(calc[s.f](self:node(s, s.a), s.b and self:node(s, s.b))) end
+  elseif op == "apply" then s.value = tape.tensor(tape.constant(calc[s.f](self:node(s, s.a), self:node(s, s.b)).value))
   elseif op == "call" then
     local x = self:tensor(s, s.a)
     if x.parts then x = tape.tensor(tape.now(x)) end

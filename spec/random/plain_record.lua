@@ -95,9 +95,9 @@ end
 
 function Trace:find_root(s)
   if s.op == "text" then return s end
-  if s.op == "read" then
+  if s.op == "read" or s.op == "cache" then
     for _, o in ipairs(self.lines) do
-      if o.op == "read" and o.invoke == s.invoke and o.number == s.number and o.step == s.step and o.sub == s.sub then
+      if (o.op == "read" or o.op == "cache") and o.invoke == s.invoke and o.number == s.number and o.step == s.step and o.sub == s.sub then
         return o.root
       end
     end
@@ -170,6 +170,7 @@ function Trace:record(given, invoke, rename)
   if s.op == "skip" then invoke.skips[("%s#%d#%d"):format(s.path, s.call, s.step)] = s end
   if s.out then self.vars[s.out] = s end
   if s.op == "save" then self.vars[s.of].saved = true end
+  if s.op == "cache" then s.saved = true end
   self:place_all()
   local own = self:own_time(s)
   if own and self.now and (own < self.now or (own == self.now and not self.standing)) then fail("passed", "line " .. s.line) end

@@ -53,6 +53,12 @@ function tape.linear(a, weight, bias)
   return node(torch.matmul(a.value, weight:t()) + bias, { a }, function(g) return torch.matmul(g, weight) end)
 end
 
+---@param scale ffi.cdata*  C, as the last axis of `a`
+---@param shift ffi.cdata*  C
+function tape.affine(a, scale, shift)
+  return node(a.value * scale + shift, { a }, function(g) return g * scale end)
+end
+
 function tape.sum(a)
   return node(a.value:sum(), { a }, function(g) return torch.ones_like(a.value) * g end)
 end

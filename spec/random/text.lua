@@ -47,6 +47,10 @@ local forms = {
   set = function(s) return ("%s[%q] = %s"):format(s.of, s.spec, operand(s.value)) end,
   replace = function(s) return ("%s = %s"):format(point(s.point), operand(s.value)) end,
   skip = function(s) return ("%s:skip(%s)"):format(place(s.path, s.call), operand(s.value)) end,
+  apply = function(s)
+    return ("%s = tracer:apply(function(t) return t %s %s end, %s)"):format(s.out, infix[s.f], operand(s.b), operand(s.a))
+  end,
+  cache = function(s) return ("%s = tracer:cache { modules = { %q } }"):format(s.out, s.point.path) end,
   stop = function() return "tracer:stop()" end,
   text = function(s) return ("%s = tracer.generator.output"):format(s.out) end,
   next = function() return "tracer:next()" end,
@@ -80,13 +84,33 @@ local function names(list, all)
   return all
 end
 
----A chunk: torch, tuple, M (the model), T (makes a tensor) come in; a table of its values by name comes out.
+---The lines that hand out the values: by name, those of a cache by its module.
+local function kept(list, out)
+  for _, s in ipairs(list) do
+    if s.out then out[s.out] = s.op == "cache" and ("%s[%q].output"):format(s.out, s.point.path) or s.out end
+    if s.body then kept(s.body, out) end
+  end
+  return out
+end
+
+-- The traces of a session: one for each input.
+local function traces_of(program, out)
+  out[#out + 1] = "session(function()"
+  for i, invoke in ipairs(program.invokes) do
+    out[#out + 1] = ("  M:trace(inputs[%d], function(tracer)"):format(i)
+    body(invoke.body, "    ", out)
+    out[#out + 1] = "  end)"
+  end
+  out[#out + 1] = "end)"
+end
+
+---A chunk: torch, tuple, session, M (the model), T (makes a tensor) come in; its values go out through `keep`, by name.
 ---@param program table
 ---@return string
 function text.of(program)
   local all = names(program.edit or {}, {})
   for _, invoke in ipairs(program.invokes) do names(invoke.body, all) end
-  local out = { "local torch, tuple, M, T, inputs, keep = ..." }
+  local out = { "local torch, tuple, session, M, T, inputs, keep = ..." }
   if #all > 0 then out[#out + 1] = "local " .. table.concat(all, ", ") end
   if program.edit then
     out[#out + 1] = "M = M:edit(function()"
@@ -95,7 +119,9 @@ function text.of(program)
   end
   local generate = "M:generate(%%s{ max_new_tokens = %d, eos_token_id = false }, function(tracer)"
   local start = program.steps and generate:format(program.steps) or "M:trace(%sfunction(tracer)"
-  if program.single then
+  if program.session then
+    traces_of(program, out)
+  elseif program.single then
     out[#out + 1] = start:format("inputs[1], ")
     body(program.invokes[1].body, "  ", out)
   else
@@ -106,8 +132,10 @@ function text.of(program)
       out[#out + 1] = "  end)"
     end
   end
-  out[#out + 1] = "end)"
-  for _, name in ipairs(all) do out[#out + 1] = ("keep(%q, %s)"):format(name, name) end
+  if not program.session then out[#out + 1] = "end)" end
+  local values = kept(program.edit or {}, {})
+  for _, invoke in ipairs(program.invokes) do kept(invoke.body, values) end
+  for _, name in ipairs(all) do out[#out + 1] = ("keep(%q, %s)"):format(name, values[name]) end
   return table.concat(out, "\n") .. "\n"
 end
 

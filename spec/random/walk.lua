@@ -18,6 +18,26 @@ function walk.numbers(module)
   return d:numbers { module.outer, module.inner }, d:numbers { module.outer }
 end
 
+---The numbers of a batch norm in evaluation: its weight, bias, mean and variance, the same for both executors.
+---@return table weight, table bias, table mean, table variance
+function walk.norm_numbers(module)
+  local d = dice(module.seed)
+  local weight, bias, mean, variance = d:numbers { 5 }, d:numbers { 5 }, d:numbers { 5 }, {}
+  for i = 1, 5 do variance[i] = d:between(1, 16) / 8 end
+  return weight, bias, mean, variance
+end
+
+local function scale_and_shift(module)
+  if not weights[module] then
+    local numbers = { walk.norm_numbers(module) }
+    for i, list in ipairs(numbers) do numbers[i] = torch.tensor(list, { dtype = "float64" }) end
+    local weight, bias, mean, variance = unpack(numbers)
+    local scale = weight / (variance + 1e-5):sqrt()
+    weights[module] = { scale, bias - mean * scale }
+  end
+  return weights[module][1], weights[module][2]
+end
+
 local function tensors(module)
   if not weights[module] then
     local w, b = walk.numbers(module)
@@ -32,6 +52,7 @@ local leaf = {
   linear = function(module, x) return tape.tensor(tape.linear(tape.now(x), tensors(module))) end,
   tanh = function(_, x) return tape.tensor(tape.tanh(tape.now(x))) end,
   identity = function(_, x) return x end,
+  norm = function(module, x) return tape.tensor(tape.affine(tape.now(x), scale_and_shift(module))) end,
 }
 walk.leaf = leaf
 

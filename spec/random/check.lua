@@ -62,7 +62,8 @@ function check.product(program)
   end
   local values = {}
   local chunk = assert(loadstring(text.of(program), "=program"))
-  local ok, problem = pcall(chunk, torch, ls.tuple, ls.session, model_of(program.net), make, inputs, function(name, v) kept[name] = v end)
+  local function keep(name, v) kept[name] = v end
+  local ok, problem = pcall(chunk, torch, ls.tuple, ls.session, model_of(program.net), make, inputs, keep)
   if not ok then
     return { refused = type(problem) == "table" and problem.code or "lua error", why = tostring(problem), values = {} }
   end

@@ -105,7 +105,8 @@ net("two arguments", { "two arguments" }, block({ { "a", linear(24) }, { "b", bl
   { { "y", "call", "d", "x" }, { "r", "add", "y", "m" } }, "r", { inputs = { "x", "m" } }) }, { "c", tanh() } },
   { { "h", "call", "a", "x" }, { "y", "call", "b", "h", "x" }, { "o", "call", "c", "y" } }, "o"))
 
-net("batch norm", { "batch norm", "residual" }, block({ { "a", linear(25) }, { "n", norm(26) }, { "b", tanh() }, { "o", norm(27) } },
+net("batch norm", { "batch norm", "residual" }, block({ { "a", linear(25) }, { "n", norm(26) }, { "b", tanh() },
+  { "o", norm(27) } },
   { { "h", "call", "a", "x" }, { "k", "call", "n", "h" }, { "y", "call", "b", "k" }, { "r", "add", "y", "h" },
     { "z", "call", "o", "r" } }, "z"))
 

@@ -97,7 +97,8 @@ function Trace:find_root(s)
   if s.op == "text" then return s end
   if s.op == "read" or s.op == "cache" then
     for _, o in ipairs(self.lines) do
-      if (o.op == "read" or o.op == "cache") and o.invoke == s.invoke and o.number == s.number and o.step == s.step and o.sub == s.sub then
+      local reads = o.op == "read" or o.op == "cache"
+      if reads and o.invoke == s.invoke and o.number == s.number and o.step == s.step and o.sub == s.sub then
         return o.root
       end
     end

@@ -64,7 +64,8 @@ function rules.at_point(s)
   if s.number and not s.sub then return s end
 end
 -- What has to happen whether anybody looks at it or not.
-rules.acts = { replace = true, skip = true, inplace = true, set = true, backward = true, setgrad = true, apply = true, cache = true }
+rules.acts = { replace = true, skip = true, inplace = true, set = true, backward = true, setgrad = true, apply = true,
+  cache = true }
 
 function rules.same_shape(a, b) return tostring(a.shape) == tostring(b.shape) end
 

@@ -62,7 +62,13 @@ function check.product(program)
   end
   local values = {}
   local chunk = assert(loadstring(text.of(program), "=program"))
-  local function keep(name, v) kept[name] = v end
+  local function keep(name, v)
+    if type(v) == "function" then
+      local came, value = pcall(v)
+      v = came and value or false
+    end
+    kept[name] = v
+  end
   local ok, problem = pcall(chunk, torch, ls.tuple, ls.session, model_of(program.net), make, inputs, keep)
   if not ok then
     return { refused = type(problem) == "table" and problem.code or "lua error", why = tostring(problem), values = {} }
@@ -70,7 +76,7 @@ function check.product(program)
   local function save_names(list)
     for _, s in ipairs(list) do
       local name = s.op == "save" and s.of or s.op == "cache" and s.out
-      if name then values[name] = kept[name]:is_set() and kept[name].value or "unset" end
+      if name then values[name] = kept[name] and kept[name]:is_set() and kept[name].value or "unset" end
       if s.body then save_names(s.body) end
     end
   end

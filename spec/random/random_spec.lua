@@ -13,6 +13,12 @@ describe("random traces", function()
     assert.matches("19 nets agree with libtorch", text, 1, true)
   end)
 
+  it("give what PyTorch's hooks give", function()
+    local status, text = run "--answers spec/reference/hooks.json.gz"
+    assert.are.equal(0, status, text)
+    assert.is_true(tonumber(text:match "(%d+) same") > 300, text)
+  end)
+
   it("give what the plain executor gives, and raise where it does", function()
     local status, text = run "--programs 300 --seed 1"
     assert.are.equal(0, status, text) -- the text names the seeds that differ

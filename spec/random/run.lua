@@ -4,6 +4,8 @@
 ---     luajit spec/random/run.lua --show 17                     the program of a seed, with both results
 ---     luajit spec/random/run.lua --shrink 17                   a smaller program that still differs
 ---     luajit spec/random/run.lua --reference 1                 the nets of the plain executor against libtorch
+---     luajit spec/random/run.lua --answers FILE                the product against PyTorch's hooks (spec/reference/hooks.py)
+---     luajit spec/random/run.lua --dump 200                    programs and nets for that script
 ---
 --- Also `--pairs 1` (counts of pairs of features), `--verbose 1` (known differences too), `--first 1` (ends at the first).
 ---
@@ -89,6 +91,15 @@ if options.reference then
   print(("%d nets agree with libtorch"):format(n))
   os.exit(0, true)
 end
+
+-- ---- PyTorch's hooks ------------------------------------------------------------------------------------------------------
+
+if options.dump then
+  require "answers".dump(options.dump, options.seed)
+  os.exit(0, true)
+end
+
+if options.answers then os.exit(require "answers".compare(options.answers) and 0 or 1, true) end
 
 -- ---- the process that runs them ------------------------------------------------------------------------------------------
 

@@ -84,10 +84,11 @@ local function names(list, all)
   return all
 end
 
----The lines that hand out the values: by name, those of a cache by its module.
+---The expressions that hand out the values, by name; a cached value is asked for by a function, which may raise an error.
 local function kept(list, out)
   for _, s in ipairs(list) do
-    if s.out then out[s.out] = s.op == "cache" and ("%s[%q].output"):format(s.out, s.point.path) or s.out end
+    if s.out then out[s.out] = s.op == "cache" and ("function() return %s[%q].output end"):format(s.out, s.point.path)
+      or s.out end
     if s.body then kept(s.body, out) end
   end
   return out

@@ -1,4 +1,5 @@
 -- Lua functions that get real values while the model runs, and demands that fail.
+local ls = require "luasight"
 local support = require "spec.support"
 local failure, near = support.failure, support.near
 
@@ -38,6 +39,97 @@ describe("tracer:apply", function()
       end, model.layer1.output):save()
     end)
     near(net(net.layer1(x)["..., :5"]), out)
+  end)
+
+  -- Rule S1: what a body returns is saved and handed back. Rule S13: a trace in a trace is one of its own.
+  it("case 9.17: takes what a trace in the function saved: alone, in a tuple, as one of several, through an upvalue", function()
+    local model, net, x = small()
+    local function first(h) return h["..., :5"] end
+    local function inner(h)
+      local r
+      model:trace(first(h), function() r = model.layer1.output:save() end)
+      return r
+    end
+    local alone, in_tuple, of_several, returned, outside, out
+    model:trace(x, function(tracer)
+      local h = model.layer1.output
+      alone = (tracer:apply(inner, h) * 1):save()
+      in_tuple = tracer:apply(function(v) return ls.tuple(inner(v), 3) end, h)[0]:save()
+      of_several = tracer:apply(function(v) return inner(v), 3 end, h)[0]:save()
+      returned = tracer:apply(function(v)
+        return model:trace(first(v), function(t) return t:apply(inner, model.layer1.output) end)
+      end, h):save()
+      tracer:apply(function(v) outside = inner(v) return v end, h):sum():item()
+      assert.equal("tensor", tostring(outside):match "^%a+")
+      model.act.output = outside
+      out = model.output:save()
+    end)
+    local once = net.layer1(first(net.layer1(x)))
+    near(once, alone)
+    near(once, in_tuple)
+    near(once, of_several)
+    near(net.layer1(first(once)), returned)
+    near(net.layer2(once), out)
+  end)
+
+  it("case 9.17: is told where the function returns what a trace in it did not save", function()
+    local model, _, x = small()
+    local err = failure(model.trace, model, x, function(tracer)
+      return tracer:apply(function()
+        local r
+        model:trace(x, function() r = model.layer1.output end)
+        return r
+      end, model.layer1.output)
+    end)
+    assert.equal("unset", err.code)
+    assert.matches("save", err.hint)
+  end)
+
+  it("refuses a function that uses values of its own trace which come later", function()
+    local model, net, x = small()
+    local functions = {
+      function(_, later) return later end,
+      function(h, later) return h * later:sum():item() end,
+      function(h, later)
+        pcall(function() return later:sum():item() end)
+        return h
+      end,
+      function(_, later) return ls.tuple(later, 1) end,
+    }
+    for k, f in ipairs(functions) do
+      local err = failure(model.trace, model, x, function(tracer)
+        local later = model.act.output
+        return tracer:apply(function(h) return f(h, later) end, model.layer1.output)
+      end)
+      assert.equal("state", err.code, k)
+      assert.matches("tracer:apply", err.hint)
+    end
+    near(net(x), model(x))
+  end)
+
+  it("may ask for values of its own trace that are there", function()
+    local model, net, x = small()
+    local y = model:trace(x, function(tracer)
+      local h = model.layer1.output:save()
+      assert.equal(10, h.shape[1])
+      return tracer:apply(function(v) return v * h.value end, model.act.output)
+    end)
+    near(net.layer1(x) * net.act(net.layer1(x)), y)
+  end)
+
+  it("may stand still in its function while another coroutine traces the model", function()
+    local model, net, x = small()
+    local co = coroutine.wrap(function()
+      return model:trace(x, function(tracer)
+        return tracer:apply(function(h)
+          coroutine.yield()
+          return h * 2
+        end, model.layer1.output)
+      end)
+    end)
+    co()
+    near(net.act(net.layer1(x)), model:trace(x, function() return model.act.output end))
+    near(net.layer1(x) * 2, co())
   end)
 end)
 

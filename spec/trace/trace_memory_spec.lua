@@ -312,3 +312,66 @@ describe("bodies in coroutines", function()
     near(net(x), kept[2])
   end)
 end)
+
+describe("a trace that is left open", function()
+  local function settled()
+    collectgarbage()
+    collectgarbage()
+    return ls.live()
+  end
+
+  it("case 4.1: is gone with its tracer, which nothing else holds, and answers no name", function()
+    local model, x, net = small()
+    model:tracer(x):run() -- what is recorded of a model stays
+    local before = settled()
+    for _ = 1, 100 do
+      local t = model:tracer(x)
+      local h = model.layer1.output:save()
+      assert(h.shape[1] == 10 and t)
+    end
+    assert.equal(before, settled())
+    assert.equal("state", failure(function() return model.layer1.output end).code)
+    near(net(x), model(x))
+    near(net(x), model:trace(x, function() return model.output end))
+  end)
+
+  it("case 4.1: is gone too where it was opened in a session, a coroutine or another body", function()
+    local model, x, net = small()
+    model:tracer(x):run()
+    local before = settled()
+    ls.session(function() model:tracer(x) end)
+    coroutine.wrap(function() model:tracer(x) end)()
+    local co = coroutine.wrap(function()
+      local t = model:tracer(x)
+      coroutine.yield(t)
+    end)
+    co()
+    co = nil -- luacheck: ignore
+    local out = model:trace(x, function()
+      model:tracer(x):abandon()
+      local t = model:tracer(x)
+      t = nil -- luacheck: ignore
+      collectgarbage()
+      return model.output
+    end)
+    near(net(x), out)
+    out:release()
+    assert.equal(before, settled())
+    assert.equal("state", failure(function() return model.layer1.output end).code)
+  end)
+
+  it("case 4.1: stays while its tracer is held, and its values say so when it is gone", function()
+    local model, x, net = small()
+    local t = model:tracer(x)
+    local h = model.layer1.output:save()
+    settled()
+    assert.equal(10, h.shape[1])
+    t:run()
+    near(net.layer1(x), h)
+    local other = model:tracer(x)
+    local left = model.layer1.output
+    other = nil -- luacheck: ignore
+    settled()
+    assert.matches("nothing kept its tracer", failure(function() return left:sum():item() end).message)
+  end)
+end)

@@ -28,7 +28,7 @@ local copy_of -- this function, which makes another handle of a model, is define
 
 ---Runs, without a body, a model that has stored edits: the run is a trace, in which the edits act.
 local function run_edited(network, ...)
-  local tracer = trace.open(network)
+  local tracer = trace.open(network, true)
   trace.invoke(tracer, traces.WHOLE, ...)
   return trace.run(tracer, function() return network.root.output end).value
 end
@@ -64,8 +64,8 @@ local function add_input(tracer, ...)
   return tracer
 end
 
-local function open(network, input, options)
-  return add_input(trace.open(network), network.prepare(input, options))
+local function open(network, input, options, apart)
+  return add_input(trace.open(network, apart), network.prepare(input, options))
 end
 
 ---Runs the model beside a recorded body. Without an input, the body adds inputs itself: tracer:invoke(input, body).
@@ -184,7 +184,7 @@ function root_methods:tracer(...)
   local call = inputs.sort(network, "tracer", network.options, ...)
   check_input(call)
   if call.body then binding.raise("argument", "model:tracer opens a trace without a body; model:trace takes one") end
-  return trace.leave_open(open(network, call.input, call.options))
+  return trace.leave_open(open(network, call.input, call.options, true))
 end
 
 ---Stores edits that act at every call and in every later trace, in the order in which they were made. They become part of the
@@ -294,7 +294,7 @@ end
 copy_of = function(network)
   local fields = {}
   for k, v in pairs(network) do fields[k] = v end
-  fields.tracer, fields.edits = nil, { unpack(network.edits) }
+  fields.edits = { unpack(network.edits) }
   return new_network(fields)
 end
 

@@ -12,7 +12,6 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@class luasight.Network  the data that all handles of one model share
 ---@field module table            the root nn.Module
 ---@field root userdata           the handle of the root
----@field standing table<luasight.Tracer, true>?  the traces that model:tracer opened and that are still open
 ---@field prepare fun(input: any, options: table): ...  returns the arguments of the root module for an input
 ---@field options table<string, boolean>         the options of trace
 ---@field invoke_options table<string, boolean>  the options of an invoke

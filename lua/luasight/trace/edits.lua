@@ -20,7 +20,7 @@ local edits = {}
 ---Opens a trace for recording a stored edit. Its points are those of a run of the model on the arguments that
 ---`network.example` returns.
 local function open(network)
-  local tracer = trace.open(network)
+  local tracer = trace.open(network, true)
   tracer._recording.stored = true
   tracer._steps = math.huge -- no limit: a stored edit may name any step of a generation
   traces.generate(tracer._recording.graph, 2 ^ 20)

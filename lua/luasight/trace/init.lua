@@ -28,6 +28,7 @@ local trace = {}
 ---@field failed any  the error that ended the recording
 ---@field is_session boolean?
 ---@field stands_in luasight.Tracer?  for a session: the tracer of the body in which the session was opened
+---@field waits integer?  the node of the function of tracer:apply that is running
 
 ---@class luasight.Tracer: luasight.Model  an open trace; `output` and `input` are those of the whole model
 ---@field _recording luasight.Recording
@@ -58,13 +59,18 @@ function trace.new_recording()
   return recording
 end
 
----Opens a trace, which has no invoke yet.
+---Returns the tracer of the innermost body that is being recorded, where traces that were left open do not count.
+local function innermost_body() return bodies:current("_stands", nil) end
+
+---Opens a trace, which has no invoke yet. A trace whose body is written in an open session, outside of other bodies, becomes
+---a part of the session.
 ---@param network luasight.Network
----@param apart boolean?  true: the trace does not join a session that is open
+---@param apart boolean?  true: the trace does not join a session, because it runs by itself, or never (a scan, a stored edit)
 ---@return luasight.Tracer
 function trace.open(network, apart)
   local recording = not apart and sessions:current()
-  if recording and recording.stands_in == bodies:current() then
+  if recording and not recording.waits and recording.stands_in == innermost_body() then
+    if recording.failed then error(recording.failed, 0) end
     traces.new_pass(recording.graph)
   else
     recording = trace.new_recording()
@@ -97,12 +103,19 @@ local act = {
   [traces.PASS] = function(recording, pass) batch.begin(recording, pass) end,
   [traces.STEP] = function(recording, _, _, result) batch.take(recording.pass, result) end,
   [traces.HOST] = function(recording, _, _, arguments, node)
+    if recording.waits then
+      binding.raise("state", "a function given to tracer:apply uses a value that its own trace computes only later",
+        { hint = "pass the value to the function: tracer:apply(f, value)" })
+    end
     local list = {}
     for i = 0, #arguments - 1 do list[i + 1] = arguments[i] end
+    recording.waits = node
     local result = record.one_result(recording.functions[node](unpack(list, 1, #arguments)))
     if type(result) == "table" then
       binding.raise("argument", "a function given to tracer:apply has to return tensors, numbers or ls.tuple(...), not a table")
     end
+    if nodes.is_node(result) then result = values.resolve(result) end
+    recording.waits = nil
     traces.supply(recording.graph, node, result)
   end,
 }
@@ -246,15 +259,13 @@ function trace.record_only(tracer, body)
   if not ok then abandon_recording(tracer._recording, problem) end
 end
 
----Leaves a trace open, so that several lines of the shell can add to it.
+---Leaves a trace open, so that several lines of the shell can add to it. The script has to hold the tracer: one that nothing
+---holds is collected with its trace.
 ---@param tracer luasight.Tracer
 ---@return luasight.Tracer
 function trace.leave_open(tracer)
-  enter(tracer)
   tracer._stands = true
-  local network = tracer._network
-  network.standing = network.standing or {}
-  network.standing[tracer] = true
+  enter(tracer)
   return tracer
 end
 
@@ -262,7 +273,6 @@ end
 ---@param tracer luasight.Tracer
 function trace.close(tracer)
   leave(tracer)
-  tracer._network.standing[tracer] = nil
   trace.finish(tracer._recording)
 end
 
@@ -272,7 +282,6 @@ function trace.abandon(tracer)
   local recording = tracer._recording
   if not recording.graph then return end
   leave(tracer)
-  tracer._network.standing[tracer] = nil
   traces.abandon(recording.graph)
   recording.graph = nil
 end
@@ -289,7 +298,7 @@ function trace.session(body)
     binding.raise("argument", "ls.session takes a function, not a " .. type(body))
   end
   local recording = trace.new_recording()
-  recording.is_session, recording.stands_in = true, bodies:current()
+  recording.is_session, recording.stands_in = true, innermost_body()
   local entry = sessions:open(recording)
   local function over(ok, ...)
     sessions:close(entry)

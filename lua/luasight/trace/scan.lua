@@ -58,7 +58,7 @@ end
 ---@param ... any
 ---@return luasight.Tracer
 function scan.open(network, ...)
-  local tracer, args, shapes = trace.open(network), { n = select("#", ...), ... }, {}
+  local tracer, args, shapes = trace.open(network, true), { n = select("#", ...), ... }, {}
   tracer._meta_copies = scan.copies(network)
   traces.scan(tracer._recording.graph)
   for i = 1, args.n do shapes[i] = scan.shape_only(args[i]) end

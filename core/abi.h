@@ -147,7 +147,7 @@ typedef struct ls_tensor_info {
   int32_t requires_grad;
   int32_t is_leaf;
   int32_t is_contiguous;
-  int32_t is_lazy;       /* 1 where the tensor's numbers are not those in memory: a conjugate, a negative, or zeros without memory */
+  int32_t is_lazy;       /* 1: its numbers are not those in memory (conjugate, negative, zeros without memory); 1 + a layout but strided */
   int64_t shape[64];
   int64_t strides[64];
 } ls_tensor_info;

@@ -43,6 +43,7 @@ typedef struct ls__pickle_tensor {
   const ls__dtype *dtype;
   int32_t storage;
   int32_t dims;
+  int32_t lazy;                  /* LS__CONJUGATE, LS__NEGATIVE: the numbers are the conjugates or the negatives of those in the storage */
   int64_t offset;                /* the place of the first element in the storage, counted in elements */
   int64_t *shape;                /* `dims` sizes, then `dims` strides; the strides count elements */
 } ls__pickle_tensor;

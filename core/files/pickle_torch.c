@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "pickle.h"
+#include "torch/torch.h"
 
 typedef enum name_kind {
   DICT,      /* collections.OrderedDict: makes a dict, empty or from a list of pairs */
@@ -134,6 +135,25 @@ static bool read_sizes(const ls__pickle *p, const ls__pickle_value *tuple, int64
   return true;
 }
 
+/* Reads the dict with which PyTorch says that the numbers of a tensor are the conjugates or the negatives of those in its storage. */
+static ls_status read_lazy(ls__pickle *p, int32_t arguments, int32_t i, const ls__dtype *dtype, int32_t *out) {
+  const ls__pickle_value *given = element(p, arguments, i, LS__PICKLE_DICT);
+  for (int32_t k = 0; given && k + 1 < given->count; k += 2) {
+    const ls__pickle_value *key = &p->values[given->as.items[k]], *on = &p->values[given->as.items[k + 1]];
+    bool known = key->kind == LS__PICKLE_TEXT && on->kind == LS__PICKLE_BOOL;
+    bool conjugate = known && is_text(key->as.text, (size_t)key->count, "conj");
+    if (!conjugate && !(known && is_text(key->as.text, (size_t)key->count, "neg")))
+      return ls__pickle_fail(p, "the pickle says something of a tensor that is not supported; load the file in PyTorch and save %s",
+                             "x.clone() of each tensor x");
+    if (conjugate && on->as.i && strncmp(dtype->name, "complex", 7) != 0)
+      return ls__pickle_fail(p, "the pickle is damaged: it has the conjugate of numbers of dtype %s" BROKEN, dtype->name);
+    if (on->as.i) *out |= conjugate ? LS__CONJUGATE : LS__NEGATIVE;
+  }
+  if (!given && i < p->values[arguments].count && !element(p, arguments, i, LS__PICKLE_NONE))
+    return ls__pickle_fail(p, "the pickle is damaged: a tensor has something else than a dict behind its dtype" BROKEN);
+  return LS_OK;
+}
+
 static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arguments, int32_t *out) {
   const ls__pickle_value *storage = element(p, arguments, 0, LS__PICKLE_STORAGE);
   const ls__pickle_value *offset = element(p, arguments, 1, LS__PICKLE_INT);
@@ -150,10 +170,13 @@ static ls_status rebuild(ls__pickle *p, const ls__pickle_name *name, int32_t arg
     dtype = ls__dtype_named(given->as.name->dtype);
   }
   if (!dtype) return ls__pickle_fail(p, "the pickle is damaged: a tensor has no dtype" BROKEN);
-  ls_status status = ls__pickle_grow(p, &p->tensors, p->tensor_count, &p->tensor_room, sizeof *p->tensors);
+  int32_t lazy = 0;
+  ls_status status = name->kind == REBUILD_1 ? LS_OK : read_lazy(p, arguments, name->kind == REBUILD_2 ? 6 : 7, dtype, &lazy);
+  if (!status) status = ls__pickle_grow(p, &p->tensors, p->tensor_count, &p->tensor_room, sizeof *p->tensors);
   if (status) return status;
   ls__pickle_tensor *t = &p->tensors[p->tensor_count];
-  *t = (ls__pickle_tensor){.dtype = dtype, .storage = (int32_t)storage->as.i, .dims = shape->count, .offset = offset->as.i};
+  *t = (ls__pickle_tensor){.dtype = dtype, .storage = (int32_t)storage->as.i, .dims = shape->count, .lazy = lazy,
+    .offset = offset->as.i};
   t->shape = calloc((size_t)shape->count * 2 + 1, sizeof *t->shape);
   if (!t->shape) return ls__pickle_no_memory(p);
   int32_t number = p->tensor_count++;

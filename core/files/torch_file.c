@@ -77,6 +77,7 @@ static ls_status make_item(const reader *r, const ls__pickle_tensor *t, const ch
   if (!item) return no_memory(r);
   item->dtype = t->dtype;
   item->dims = t->dims;
+  item->lazy = t->lazy;
   item->elements = elements;
   if (dims) memcpy(item->shape, t->shape, sizes);
   if (elements && !is_contiguous(t, strides)) {

@@ -252,7 +252,7 @@ ls_status ls_weights_tensor(ls_weights *w, int32_t i, ls_value *out) {
   } else {
     atomic_fetch_add(&w->map->references, 1);
   }
-  status = ls__tensor_map(data, item->shape, item->strides, item->dims, item->dtype->name, done, context, out);
+  status = ls__tensor_map(data, item->shape, item->strides, item->dims, item->dtype->name, item->lazy, done, context, out);
   if (!status) return LS_OK;
   char why[300], cause[300];
   ls__printable(ls_error_message(), strlen(ls_error_message()), why, sizeof why);

@@ -27,6 +27,7 @@ typedef struct ls__weights_item {
   int64_t *strides;    /* in elements, in this struct's memory behind the shape; NULL for a contiguous tensor */
   int32_t index;       /* the index of this item in ls__weights_header.items */
   int32_t dims;
+  int32_t lazy;        /* LS__CONJUGATE, LS__NEGATIVE: the numbers are the conjugates or the negatives of those in the file */
   int64_t shape[];
 } ls__weights_item;
 

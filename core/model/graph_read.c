@@ -148,7 +148,7 @@ static ls_status read_numbers(const ls__read_place *at, const json_t *text, cons
   if (!numbers) return no_memory(at->reader);
   read_base64(json_string_value(text), json_string_length(text), bytes, numbers);
   for (size_t i = 0; !strcmp(dtype->name, "bool") && i < bytes; i++) numbers[i] = numbers[i] != 0;
-  return ls__tensor_map(numbers, shape, NULL, dims, dtype->name, free, numbers, made);
+  return ls__tensor_map(numbers, shape, NULL, dims, dtype->name, 0, free, numbers, made);
 }
 
 ls_status ls__read_tensor(const ls__read_place *at, const json_t *object, bool numbers, ls_value *made) {

@@ -1,5 +1,7 @@
 // Calls operators: once with values, or prepared and then many times. Which arguments a call may change is known before it runs.
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include "torch/boxed.h"
 #include "torch/overload.h"
@@ -70,6 +72,52 @@ void mark_read_only(const ReadOnly& given, ls_value* v) {
     if (ls__tensor_shares(tensor, v->as.p)) v->aux = LS_READ_ONLY;
 }
 
+// Lua has one kind of zero for whole numbers and fractions, but its -0.0 comes as an LS_FLOAT, so that a division by it gives -inf. Among
+// tensors of whole numbers alone it is a 0 like any other: it may not turn them into fractions.
+bool has_negative_zero(const ls_value* s, int32_t n) {
+  for (int32_t i = 0; i < n; i++)
+    if (s[i].kind == LS_FLOAT && s[i].as.f == 0) return true;
+  return false;
+}
+
+std::vector<ls_value> with_plain_zeros(const ls_value* s, int32_t n) {
+  std::vector<ls_value> copy(s, s + n);
+  bool keeps = false;
+  each_tensor(s, n, [&](const ls_value& v) {
+    auto type = borrow(v.as.p).scalar_type();
+    keeps = keeps || at::isFloatingType(type) || at::isComplexType(type);
+  });
+  for (int32_t i = 0; i < n; i++) keeps = keeps || (s[i].kind == LS_KEY && !std::strcmp(s[i].as.s, "dtype"));
+  for (auto& v : copy)
+    if (!keeps && v.kind == LS_FLOAT && v.as.f == 0) v = {LS_INT, 0, {0}};
+  return copy;
+}
+
+// A number beside a tensor takes the tensor's dtype where both are whole. Libtorch cuts off the bits that the dtype has no room for; this
+// function returns the place of a number of more than 7 bits in such a call, so that it can be checked, or -1.
+int place_of_whole(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
+  if (!op->cuts) return -1;
+  bool rounds = handle->schema().arguments().size() > 2 && call.given[2].at && call.given[2].at->kind == LS_STRING;
+  if (!op->name.compare(0, 3, "div") && !rounds) return -1;
+  for (int i = 0; i < 2; i++) {
+    auto& given = call.given[i];
+    if (given.at && given.at->kind == LS_INT && (given.at->as.i > 127 || given.at->as.i < -128)) return i;
+  }
+  return -1;
+}
+
+ls_status check_whole(const ls_op* op, int64_t number, const at::Tensor& beside) {
+  const char* name = dtype_name(beside.scalar_type());
+  bool is_signed = !std::strncmp(name, "int", 3);
+  if (!is_signed && std::strncmp(name, "uint", 4) != 0) return LS_OK;
+  int bits = std::atoi(name + (is_signed ? 3 : 4));
+  if (bits >= 64) return LS_OK;
+  int64_t end = int64_t{1} << (is_signed ? bits - 1 : bits), begin = is_signed ? -end : 1 - end;
+  if (number >= begin && number < end) return LS_OK;
+  return ls__fail(LS_ERROR_ARGUMENT, "%s: the number %lld does not fit into %s, the dtype of the tensor beside it; convert the tensor, as "
+                  "x:long() or x:double() do", op->name.c_str(), static_cast<long long>(number), name);
+}
+
 void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
   TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "the operator returns more results than Lua takes");
   int32_t n = 0;
@@ -90,13 +138,23 @@ void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t
 ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value* out, int32_t* n_out) {
   Matched call;
   const OperatorHandle* handle = nullptr;
+  std::vector<ls_value> plain_zeros;
   ls_status status = guarded(op->name.c_str(), [&] {
+    if (has_negative_zero(args, n)) {
+      plain_zeros = with_plain_zeros(args, n);
+      args = plain_zeros.data();
+    }
     handle = choose(op, args, n, nullptr, &call);
     if (!handle) return no_fit(op, args, n, nullptr);
     auto& arguments = handle->schema().arguments();
     auto read_only = look_for_read_only(op, handle, call);
     if (read_only.changed)
       return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model; clone it first", op->name.c_str());
+    int whole = place_of_whole(op, handle, call);
+    if (whole >= 0 && call.given[1 - whole].at && call.given[1 - whole].at->kind == LS_TENSOR) {
+      ls_status fits = check_whole(op, call.given[whole].at->as.i, borrow(call.given[1 - whole].at->as.p));
+      if (fits) return fits;
+    }
     torch::jit::Stack stack;
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
@@ -131,6 +189,9 @@ struct ls__call {
   std::vector<Slot> slots;
   std::vector<ls_value> stream;   // all arguments as values of luasight; the node of the recording owns the values
   std::vector<int32_t> written;   // the nodes whose values the call changes in place
+  bool chooses_again;             // whether the overload depends on the dtypes of the values, as beside a -0.0
+  int whole;                      // the place of a whole number that the dtype of the tensor beside it may not hold; -1 where there is none
+  int64_t number;                 // this whole number
   bool changes_own;               // whether the call changes a tensor argument that is a constant and not the value of a node
   int32_t results;
 };
@@ -184,6 +245,9 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
                              static_cast<int32_t>(given.at - args), given.n});
     }
     note_written(call.get(), chosen);
+    call->chooses_again = has_negative_zero(args, n);
+    call->whole = place_of_whole(op, handle, chosen);
+    call->number = call->whole >= 0 ? chosen.given[call->whole].at->as.i : 0;
     *out = call.release();
     return LS_OK;
   });
@@ -237,7 +301,12 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
     ls_value results[LS_RESULTS];
     int32_t n = 0;
     torch::jit::Stack stack(call->arguments);
-    if (fill(call, values, &stack)) {
+    if (!call->chooses_again && fill(call, values, &stack)) {
+      auto* beside = call->whole < 0 ? nullptr : &stack[static_cast<size_t>(1 - call->whole)];
+      if (beside && beside->isTensor()) {
+        ls_status fits = check_whole(call->op, call->number, beside->toTensor());
+        if (fits) return fits;
+      }
       call_boxed(*call->handle, call->product, call->is_writing, &stack);
       take_results(&stack, results, LS_RESULTS, &n);
     } else {

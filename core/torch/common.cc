@@ -89,6 +89,12 @@ bool find_dtype(const char* name, at::ScalarType* out) {
 
 ls_status read_dtype(const char* name, at::ScalarType* out) {
   if (find_dtype(name, out)) return LS_OK;
+  static const struct { const char *short_name, *name; } others[] = {
+      {"float", "float32"}, {"double", "float64"}, {"half", "float16"}, {"long", "int64"}, {"int", "int32"}, {"short", "int16"},
+      {"char", "int8"}, {"byte", "uint8"}, {"cfloat", "complex64"}, {"cdouble", "complex128"}};
+  for (auto& other : others)
+    if (!std::strcmp(other.short_name, name))
+      return ls__fail(LS_ERROR_NAME, "there is no dtype \"%s\": its name is \"%s\"", name, other.name);
   auto& names = names_by_number();
   return ls__fail(LS_ERROR_NAME, "there is no dtype \"%s\"%s", name, ls__near(name, names.data(), names.size()));
 }
@@ -103,6 +109,12 @@ ls_status read_device(const char* name, at::Device* out) {
 }
 
 // ---- tensors -----------------------------------------------------------------------------------------------------------
+
+int64_t whole_number(const at::Tensor& t) {
+  TORCH_CHECK(at::isIntegralType(t.scalar_type(), /*includeBool=*/true), "a tensor of dtype ", dtype_name(t.scalar_type()),
+              " stands where a whole number is needed; x:long() rounds towards zero");
+  return t.item().toLong();
+}
 
 bool is_lazy(const at::Tensor& t) { return t._is_zerotensor() || t.is_neg() || t.is_conj(); }
 

@@ -74,6 +74,9 @@ ls_status guarded(const char* what, Body body) {
   }
 }
 
+// The number of a tensor that stands where a whole number is needed: an axis, a size, the bound of a slice. Throws for a fraction.
+int64_t whole_number(const at::Tensor& t);
+
 // Whether the numbers of a tensor are not those in its memory: a conjugate, a negative, or zeros without memory.
 bool is_lazy(const at::Tensor& t);
 at::Tensor plain(const at::Tensor& t);      // returns `t`; if `t` is lazy, a copy whose numbers are in memory

@@ -10,7 +10,9 @@ namespace {
 
 // ---- the text of an index, for errors ----------------------------------------------------------------------------------
 
-std::string text_at(const ls_value* s, int32_t n, int32_t* i) {
+enum { DEEPEST = 64 };  // the most lists inside each other: a tensor has at most so many axes
+
+std::string text_at(const ls_value* s, int32_t n, int32_t* i, int32_t depth = 0) {
   const ls_value& v = s[(*i)++];
   switch (v.kind) {
     case LS_INT: return std::to_string(v.as.i);
@@ -28,8 +30,12 @@ std::string text_at(const ls_value* s, int32_t n, int32_t* i) {
       return parts[0] + ":" + parts[1] + (parts[2].empty() ? "" : ":" + parts[2]);
     }
     case LS_OPEN: {
+      if (depth == DEEPEST) {
+        *i = ls__stream_value(s, *i - 1, n);
+        return "[...]";
+      }
       std::string text = "[";
-      for (int64_t k = 0; k < v.as.i; k++) text += (k ? ", " : "") + text_at(s, n, i);
+      for (int64_t k = 0; k < v.as.i; k++) text += (k ? ", " : "") + text_at(s, n, i, depth + 1);
       return text + "]";
     }
     default: return "tensor";
@@ -52,6 +58,7 @@ void flatten(const ls_value* s, int32_t n, int32_t* i, std::vector<int64_t>* sha
              std::vector<int64_t>* numbers, bool* booleans) {
   const ls_value& v = s[(*i)++];
   if (v.kind == LS_OPEN) {
+    TORCH_CHECK_INDEX(depth < DEEPEST, "lists in an index are nested deeper than ", static_cast<int>(DEEPEST));
     if (shape->size() == depth) shape->push_back(v.as.i);
     TORCH_CHECK_INDEX((*shape)[depth] == v.as.i, "lists in an index have different lengths");
     for (int64_t k = 0; k < v.as.i; k++) flatten(s, n, i, shape, depth + 1, numbers, booleans);
@@ -73,7 +80,7 @@ at::Tensor list_index(const ls_value* s, int32_t n, int32_t* i) {
 
 c10::optional<int64_t> bound(const ls_value& v) {
   if (v.kind == LS_NONE) return {};
-  if (v.kind == LS_TENSOR) return borrow(v.as.p).item().toLong();
+  if (v.kind == LS_TENSOR) return whole_number(borrow(v.as.p));
   TORCH_CHECK_INDEX(v.kind == LS_INT, "the bounds of a slice must be whole numbers");
   return v.as.i;
 }
@@ -112,6 +119,12 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
     i++;
   }
   return list;
+}
+
+bool has_tensor(const std::vector<TensorIndex>& indices) {
+  for (auto& index : indices)
+    if (index.is_tensor()) return true;
+  return false;
 }
 
 // Puts the text of the index in front of libtorch's error message.
@@ -213,6 +226,11 @@ ls_status ls__index_set(const ls_value* self, const ls_value* index, int32_t n, 
       case LS_FLOAT: t.index_put_(where, at::Scalar(value->as.f)); break;
       case LS_TENSOR: {
         auto given = borrow(value->as.p);
+        // As in PyTorch, a mask or positions select elements of which each gets its own number: a fraction is not cut off in silence.
+        if (has_tensor(where) && !c10::canCast(given.scalar_type(), t.scalar_type()))
+          return ls__fail(LS_ERROR_ARGUMENT, "%s: numbers of dtype %s cannot be written to a tensor of dtype %s at a mask or positions; "
+                          "convert them first, as y:long() does", index_text(index, n).c_str(), dtype_name(given.scalar_type()),
+                          dtype_name(t.scalar_type()));
         if (given.scalar_type() != t.scalar_type() || (given.device() != t.device() && given.dim() > 0))
           given = given.to(t.options());
         t.index_put_(where, given);

@@ -11,6 +11,7 @@ struct ls_op {
   std::vector<c10::OperatorHandle> overloads;
   std::vector<luasight::Written> written;  // for each overload the arguments that the overload changes
   bool addresses;                          // whether numbers in the arguments say where in memory the result is, see goes_by_places
+  bool cuts;                               // whether a number beside a tensor takes the tensor's dtype, see cuts_numbers
   bool views;                              // whether the result is a view although the schema does not say so, see returns_undeclared_views
 };
 

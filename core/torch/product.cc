@@ -68,7 +68,8 @@ bool multiply(Product product, torch::jit::Stack* stack) {
   IValue bias = product == Product::linear ? (*stack)[2] : IValue();
   if (!bias.isNone()) {
     auto& b = bias.toTensor();
-    if (!is_plain(b, autograd) || b.dim() != 1 || b.size(0) != weight.size(0)) return false;
+    // oneDNN reads the numbers of a bias one behind the other, whatever its stride says.
+    if (!is_plain(b, autograd) || !b.is_contiguous() || b.dim() != 1 || b.size(0) != weight.size(0)) return false;
   }
   auto* op = onednn();
   if (!op) return false;

@@ -1,6 +1,10 @@
 // Makes tensors from numbers, on memory of the caller and as copies, and counts the references to tensors.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/from_blob.h>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
 #include "torch/common.h"
 
 using namespace luasight;
@@ -63,7 +67,7 @@ static ls_status read_options(const char* dtype, const char* device, at::TensorO
   return status;
 }
 
-ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* strides, int32_t dims, const char* dtype,
+ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* strides, int32_t dims, const char* dtype, int32_t lazy,
                          void (*done)(void*), void* context, ls_value* out) {
   c10::DataPtr memory(data, context, done, at::kCPU);  // calls done(context) once, also where this function fails
   at::TensorOptions options;
@@ -78,9 +82,34 @@ ls_status ls__tensor_map(void* data, const int64_t* shape, const int64_t* stride
     c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(memory), nullptr, false);
     at::AutoDispatchBelowADInplaceOrView plain;  // set_ must not count as a change of the tensor: its version stays 0
     t.set_(storage, 0, t.sizes(), t.strides());
+    if (lazy & LS__CONJUGATE) t._set_conj(true);
+    if (lazy & LS__NEGATIVE) t._set_neg(true);
     *out = new_value(std::move(t));
     return LS_OK;
   });
+}
+
+// Fails where a number is too large for the whole numbers of `type`. As in libtorch, a negative number of unsigned numbers counts from the
+// end.
+template <class T>
+static ls_status fits(const T* numbers, int64_t n, at::ScalarType type) {
+  const char* name = dtype_name(type);
+  bool is_signed = *name == 'i';
+  int bits = std::atoi(name + (is_signed ? 3 : 4));
+  double end = std::ldexp(1.0, is_signed ? bits - 1 : bits), begin = is_signed ? -end : 1 - end;
+  for (int64_t i = 0; i < n; i++) {
+    double x = static_cast<double>(numbers[i]);
+    if (std::is_same<T, int64_t>::value && bits == 64) break;
+    if (!(std::trunc(x) >= begin && std::trunc(x) < end))
+      return ls__fail(LS_ERROR_ARGUMENT, "number %lld of the list is %.17g, which %s cannot hold", static_cast<long long>(i + 1), x, name);
+  }
+  return LS_OK;
+}
+
+static ls_status check_range(const void* numbers, const char* from, int64_t n, at::ScalarType type) {
+  if (std::strncmp(dtype_name(type), "int", 3) && std::strncmp(dtype_name(type), "uint", 4)) return LS_OK;
+  if (!std::strcmp(from, "float64")) return fits(static_cast<const double*>(numbers), n, type);
+  return std::strcmp(from, "int64") ? LS_OK : fits(static_cast<const int64_t*>(numbers), n, type);
 }
 
 ls_status ls_tensor_from(const void* numbers, const char* from, const int64_t* shape, int32_t dims, const char* dtype,
@@ -95,6 +124,7 @@ ls_status ls_tensor_from(const void* numbers, const char* from, const int64_t* s
   ls_status status = need_start();
   if (!status) status = read_options(from, nullptr, &source);
   if (!status) status = read_options(dtype, device, &target);
+  if (!status) status = check_range(numbers, from, elements, c10::typeMetaToScalarType(target.dtype()));
   if (status) return status;
   return guarded("a tensor from numbers", [&] {
     auto view = at::from_blob(const_cast<void*>(numbers), at::IntArrayRef(shape, static_cast<size_t>(dims)), source);

@@ -77,7 +77,7 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
     info.is_leaf = t.is_leaf();
     bool dense = t.layout() == at::kStrided;
     info.is_contiguous = dense && t.is_contiguous();
-    info.is_lazy = is_lazy(t);
+    info.is_lazy = dense ? is_lazy(t) : 1 + static_cast<int32_t>(t.layout());
     for (int32_t i = 0; i < info.dims; i++) {
       info.shape[i] = t.size(i);
       info.strides[i] = dense ? t.stride(i) : 0;

@@ -18,9 +18,11 @@ ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* makes a tensor of the same shape and dtype without numbers */
 /* `*data` points to the tensor's numbers in contiguous memory, which is valid while the value `keep` is held. */
 ls_status ls__tensor_raw(void *tensor, ls_value *keep, const void **data);
-/* Makes a tensor on memory of the caller. Where `strides` is NULL, the elements lie one behind the other. `done(context)` is called
-   once: when the last tensor on the memory is released, or before this function returns an error. */
-ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
+/* Makes a tensor on memory of the caller. Where `strides` is NULL, the elements lie one behind the other. With LS__CONJUGATE or
+   LS__NEGATIVE in `lazy` the tensor's numbers are the conjugates or the negatives of those in memory. `done(context)` is called once: when
+   the last tensor on the memory is released, or before this function returns an error. */
+enum { LS__CONJUGATE = 1, LS__NEGATIVE = 2 };
+ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype, int32_t lazy,
                          void (*done)(void *), void *context, ls_value *out);
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* the shape of a tensor as an LS_LIST of LS_INT */
 

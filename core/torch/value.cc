@@ -49,13 +49,15 @@ static bool named(const Table& table, const char* name) {
 
 // ---- fitting -----------------------------------------------------------------------------------------------------------
 
+static bool is_negative_zero(const ls_value& v) { return v.kind == LS_FLOAT && v.as.f == 0; }  // a whole 0 is an LS_INT
+
 enum { FAR = 8 };  // the cost of a number in place of a tensor, or the reverse: so high that other overloads are preferred
 
 static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   switch (want) {
     case Want::tensor: return kind == LS_TENSOR ? 0 : kind == LS_INT || kind == LS_FLOAT || kind == LS_BOOL ? FAR : -1;
     case Want::number: return kind == LS_INT || kind == LS_FLOAT ? 0 : kind == LS_BOOL ? 1 : kind == LS_TENSOR ? FAR : -1;
-    case Want::integer: return kind == LS_INT ? 0 : kind == LS_TENSOR ? FAR + 1 : -1;
+    case Want::integer: return kind == LS_INT || is_negative_zero(v) ? 0 : kind == LS_TENSOR ? FAR + 1 : -1;
     case Want::real: return kind == LS_FLOAT ? 0 : kind == LS_INT ? 1 : kind == LS_TENSOR ? FAR + 1 : -1;
     case Want::boolean: return kind == LS_BOOL ? 0 : -1;
     case Want::text: return kind == LS_STRING ? 0 : -1;
@@ -123,6 +125,13 @@ static at::Scalar number_of(const ls_value& v) {
   }
 }
 
+// A whole number, such as an axis or a size. A tensor in its place has to hold a whole number; its fraction would be lost.
+static int64_t integer_of(const ls_value& v) {
+  if (v.kind == LS_INT) return v.as.i;
+  if (v.kind == LS_TENSOR) return whole_number(borrow(v.as.p));
+  return number_of(v).toLong();
+}
+
 static at::Tensor tensor_of(const ls_value& v) {
   if (v.kind == LS_TENSOR) return borrow(v.as.p);
   auto t = at::scalar_tensor(number_of(v), v.kind == LS_INT ? at::kLong : v.kind == LS_BOOL ? at::kBool : at::kDouble);
@@ -134,7 +143,7 @@ static IValue convert_one(Want want, const ls_value& v) {
   switch (want) {
     case Want::tensor: return IValue(tensor_of(v));
     case Want::number: return IValue(number_of(v));
-    case Want::integer: return IValue(v.kind == LS_INT ? v.as.i : number_of(v).toLong());
+    case Want::integer: return IValue(integer_of(v));
     case Want::real: return IValue(v.kind == LS_FLOAT ? v.as.f : number_of(v).toDouble());
     case Want::boolean: return IValue(v.as.i != 0);
     case Want::text: return IValue(std::string(v.as.s));
@@ -174,7 +183,7 @@ static IValue convert_items(const Type& item, const ls_value* items, int32_t n) 
   switch (want_of(item)) {
     case Want::tensor: return list_of<at::Tensor>(items, n, tensor_of);
     case Want::integer:
-      return list_of<int64_t>(items, n, [](const ls_value& v) { return v.kind == LS_INT ? v.as.i : number_of(v).toLong(); });
+      return list_of<int64_t>(items, n, integer_of);
     case Want::real: return list_of<double>(items, n, [](const ls_value& v) { return number_of(v).toDouble(); });
     case Want::boolean: return list_of<bool>(items, n, [](const ls_value& v) { return v.as.i != 0; });
     case Want::number: {

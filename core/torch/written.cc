@@ -1,5 +1,7 @@
 // Tables of operators that change more of their arguments, or share more memory with them, than their schemas say.
 #include "torch/written.h"
+#include <algorithm>
+#include <iterator>
 
 namespace luasight {
 
@@ -35,6 +37,13 @@ const char* const addressing[] = {
     "_nested_view_from_buffer", "_nested_view_from_buffer_copy",
 };
 
+// Operators that compute whole numbers in the dtype of their tensor (div does so with a rounding_mode). Others, such as eq, pow or clamp,
+// refuse a number that does not fit.
+const char* const cutting[] = {
+    "add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "floor_divide", "remainder", "fmod", "maximum", "minimum",
+    "bitwise_and", "bitwise_or", "bitwise_xor", "__and__", "__or__", "__xor__", "__iand__", "__ior__", "__ixor__",
+};
+
 int place_of(const c10::FunctionSchema& schema, const char* name) {
   for (size_t i = 0; name && i < schema.arguments().size(); i++)
     if (schema.arguments()[i].name() == name) return static_cast<int>(i);
@@ -62,6 +71,11 @@ Written written_by_schema(const std::string& name, const c10::FunctionSchema& sc
 
 bool returns_undeclared_views(const std::string& name) {
   return name == "unsafe_chunk" || name == "unsafe_split" || name == "unsafe_split_with_sizes" || name == "_unsafe_view";
+}
+
+bool cuts_numbers(const std::string& name) {
+  auto plain = name.size() > 1 && name.back() == '_' && name[0] != '_' ? name.substr(0, name.size() - 1) : name;
+  return std::any_of(std::begin(cutting), std::end(cutting), [&](const char* row) { return plain == row; });
 }
 
 bool goes_by_places(const std::string& name) {

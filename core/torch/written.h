@@ -19,6 +19,9 @@ Written written_by_schema(const std::string& name, const c10::FunctionSchema& sc
 // Whether the result of an operator lies in the memory of its first argument although the schema does not say so.
 bool returns_undeclared_views(const std::string& name);
 
+// Whether an operator with two operands computes whole numbers in the dtype of its tensor, cutting off the bits of a larger number beside it.
+bool cuts_numbers(const std::string& name);
+
 // Whether numbers among the arguments of an operator say where in memory its result is, as for as_strided. The result may then lie outside
 // of the tensor argument.
 bool goes_by_places(const std::string& name);

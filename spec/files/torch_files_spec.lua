@@ -42,6 +42,9 @@ local function same(want, got, where)
   if want.numbers ~= nil then
     assert.equal(want.dtype, got.dtype, where)
     assert.same(want.shape, got.shape:tolist(), where)
+    if want.dtype:find "^complex" then
+      return assert.same(want.numbers, torch.view_as_real(got:resolve_conj()):tolist(), where)
+    end
     return assert.same(want.numbers, got:to(floats[want.dtype] and "float64" or "int64"):tolist(), where)
   end
   local n = 0
@@ -63,7 +66,7 @@ after_each(function() os.remove(path) end)
 describe("torch.load", function()
   local expected = cjson.decode(text_of(reference .. "expected.json"))
   for name, want in pairs(expected) do
-    it("reads what torch.save wrote: " .. name, function()
+    it((name == "lazy" and "case 8.3: " or "") .. "reads what torch.save wrote: " .. name, function()
       if name == "small" and not has "uint16" then
         pending "this libtorch has no uint16"
         return

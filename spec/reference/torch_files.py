@@ -48,6 +48,8 @@ def nested():
 def plain(v):
     if isinstance(v, torch.Tensor):
         numbers = v.detach()
+        if v.dtype.is_complex:
+            return {"dtype": str(v.dtype)[6:], "shape": list(v.shape), "numbers": torch.view_as_real(numbers.resolve_conj()).tolist()}
         return {"dtype": str(v.dtype)[6:], "shape": list(v.shape),
                 "numbers": (numbers.double() if v.dtype.is_floating_point else numbers.long()).tolist()}
     if isinstance(v, (list, tuple)):
@@ -55,6 +57,13 @@ def plain(v):
     if isinstance(v, dict):
         return {str(k): plain(e) for k, e in v.items()}
     return str(v).replace("torch.", "") if isinstance(v, (torch.dtype, torch.device)) else v
+
+
+def lazy():
+    z = torch.tensor([[1 + 2j, 3 - 4j], [-5j, 6]])
+    return {"negative": torch.arange(4.)._neg_view(), "part": torch.arange(6.).reshape(2, 3)._neg_view()[:, 1:],
+            "conjugate": z.conj(), "turned": z.mH, "both": z.conj()._neg_view(), "imaginary": z.clone().conj().imag,
+            "plain": z, "small": torch.arange(3).half()._neg_view()}
 
 
 files = {
@@ -65,6 +74,7 @@ files = {
     "old": (nested(), {"_use_new_zipfile_serialization": False}),
     "old-shared": (shared(), {"_use_new_zipfile_serialization": False}),
     "small": ({"a": torch.arange(3).to(torch.uint16), "b": torch.ones(2).to(torch.float8_e4m3fn)}, {}),
+    "lazy": (lazy(), {}),
     "alone": (torch.arange(3), {}),
 }
 for name, (value, options) in files.items():

@@ -14,6 +14,10 @@ end
 local function check(name, got, x, w)
   if differs(got, x, w) then print(name, got.shape, x:stride(), w:stride()) end
 end
+local function biases(m)
+  return { strided = torch.randn(2 * m)["::2"], moved = torch.randn(m + 3)["3:"], repeated = torch.randn(1):expand(m),
+    row = torch.randn(3, m)[1], column = torch.randn(m, 3)[":, 1"], negative = torch.randn(m):_neg_view() }
+end
 for _, size in ipairs { { 3, 5 }, { 512, 1100 }, { 1100, 512 } } do
   local n, m = size[1], size[2]
   local bias = torch.randn(m)
@@ -25,6 +29,9 @@ for _, size in ipairs { { 3, 5 }, { 512, 1100 }, { 1100, 512 } } do
       check("linear", torch.linear(x, w:t()), x, w)
       check("linear with a bias", torch.linear(x, w:t(), bias) - bias, x, w)
       if x:dim() == 2 then check("mm", torch.mm(x, w), x, w) end
+      for name, b in pairs(biases(m)) do
+        check("linear with a bias: " .. name, torch.linear(x, w:t(), b) - b:contiguous(), x, w)
+      end
     end
   end
 end
@@ -42,7 +49,7 @@ print(pcall(torch.matmul, x, torch.randn(511, 1100)))
 
 describe("products with a weight", function()
   for _, choice in ipairs { "0", "1" } do
-    it("are those of libtorch, LUASIGHT_ONEDNN=" .. choice, function()
+    it("case 8.2: are those of libtorch, whatever the strides of bias, weight and input, LUASIGHT_ONEDNN=" .. choice, function()
       local path = os.tmpname()
       local file = assert(io.open(path, "w"))
       file:write(program)

@@ -1,5 +1,6 @@
 -- Tensors as Lua values: making them, their fields, arithmetic, comparison, autograd, memory.
 local ls = require "luasight"
+local support = require "spec.support"
 local torch = ls.torch
 
 local function failure(f, ...)
@@ -247,7 +248,7 @@ describe("a NaN with other bits than usual", function()
   -- LuaJIT keeps the types of other values in such bits: read as it stands in memory, the first would be nil, others pointers.
   local high = { -1, -2, -3, -4, -6, -9, -524288, -524287, 2146959361, 2147483647, -1048575 }
 
-  it("is a NaN for scripts, in every way that a number leaves a tensor", function()
+  it("case 1.1: is a NaN for scripts, in every way that a number leaves a tensor", function()
     for _, half in ipairs(high) do
       local bits = torch.tensor({ -1, half }, { dtype = "int32" })
       for _, t in ipairs { bits:view "float64", torch.tensor({ half }, { dtype = "int32" }):view "float32" } do
@@ -260,5 +261,24 @@ describe("a NaN with other bits than usual", function()
     end
     assert.is_true(torch.tensor({ 1, 0 / 0 }, { dtype = "float64" }):abs():max():item() ~= 0)
     assert.equal("number", type(torch.tensor({ 1, 0 / 0 }, { dtype = "float64" }):abs():max():item()))
+  end)
+
+  local binding = require "luasight.ffi"
+
+  it("case 1.1: is a NaN for scripts, in every way that a number leaves a file or a call", function()
+    local nan = torch.tensor({ -1, -9 }, { dtype = "int32" }):view "float64"
+    for _, v in ipairs { binding.float_of "\255\255\255\255", torch.tensor(-1LL, { dtype = "int32" }):view("float32"):item(),
+      torch.nan_to_num(nan, { nan = nan:item() })[0]:item(), nan:half():item(), nan:bfloat16():item(), (nan * 2):tolist()[1],
+      torch.view_as_complex(nan:repeat_interleave(2)):real():item(), nan:max():item() } do
+      assert.is_true(type(v) == "number" and v ~= v)
+    end
+    assert.matches("nan%+nanj", tostring(torch.view_as_complex(nan:repeat_interleave(2))))
+    support.temporary(function(path)
+      ls.safetensors.save(path, { a = nan, b = nan:float() })
+      for _, t in pairs(ls.safetensors.load(path)) do assert.is_true(t:item() ~= t:item() and type(t:item()) == "number") end
+    end)
+    local model = ls.Model(ls.nn.Identity())
+    local out = model:trace(nan, function() return model.output:item(), model.output:tolist() end)
+    assert.is_true(type(out) == "number" and out ~= out)
   end)
 end)

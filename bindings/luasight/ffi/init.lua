@@ -69,13 +69,14 @@ function binding.format(pattern, x)
   return written
 end
 
-local float_bytes = ffi.new "union { char bytes[4]; float value; }"
+local float_bytes = ffi.new "union { char bytes[4]; float value; uint32_t bits; }"
 
 ---Returns the number of a 32-bit float from its four bytes in this machine's byte order.
 ---@param bytes string
 ---@return number
 function binding.float_of(bytes)
   ffi.copy(float_bytes.bytes, bytes, 4)
+  if float_bytes.bits % 0x80000000 > 0x7f800000 then return 0 / 0 end -- a NaN could be another value, see tensors.reader
   return tonumber(float_bytes.value)
 end
 

@@ -1,6 +1,7 @@
 --- Sequences (tuples, lists, structs): makes and reads them, and has the indexing that tensors, sequences and nodes share.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
+local list = require "luasight.base.list"
 
 local C, ffi = binding.C, binding.ffi
 local ref_t, site = binding.ref_t, binding.site
@@ -31,9 +32,9 @@ end
 ---@param v ffi.cdata*
 ---@return any[]
 function sequences.elements(v)
-  local list = {}
-  for i = 0, C.ls_seq_length(v.v) - 1 do list[i + 1] = sequences.element(v, i) end
-  return list
+  local all = {}
+  for i = 0, C.ls_seq_length(v.v) - 1 do all[i + 1] = sequences.element(v, i) end
+  return all
 end
 
 ---Returns the name of element i of a struct.
@@ -66,10 +67,24 @@ end
 ---@param pairs_in_order table[]  { { "logits", x }, ... }
 ---@return ffi.cdata*
 function sequences.struct(pairs_in_order)
+  if type(pairs_in_order) ~= "table" then
+    binding.raise("argument", ("ls.struct takes a list of pairs, { { name, value }, ... }, not a %s"):format(
+      type(pairs_in_order)))
+  end
+  local length, known = list.check("ls.struct", pairs_in_order), {}
+  for i = 1, length do
+    local pair = pairs_in_order[i]
+    if type(pair) ~= "table" or type(pair[1]) ~= "string" or pair[1]:find("\0", 1, true) then
+      binding.raise("argument", ("ls.struct: element %d of the list is no pair of a name and a value"):format(i))
+    elseif known[pair[1]] then
+      binding.raise("name", ("ls.struct: two values are called %q"):format(pair[1]))
+    end
+    known[pair[1]] = true
+  end
   local out, e = binding.new_ref(), take()
   e.restart()
-  local n = e.put_item(0, OPEN, STRUCT, #pairs_in_order)
-  for _, pair in ipairs(pairs_in_order) do n = e.put_key(n, pair[1], pair[2]) end
+  local n = e.put_item(0, OPEN, STRUCT, length)
+  for i = 1, length do n = e.put_key(n, pairs_in_order[i][1], pairs_in_order[i][2]) end
   local status = C.ls_seq_build(e.scratch(), n, e.has_node() and site() or 0, out.v)
   put_back(e)
   if status ~= 0 then binding.check(status) end

@@ -13,8 +13,10 @@
 --- encoder. An encoder that is not returned because of an error is replaced when the next one is taken. The collector does
 --- not see the handles in the array: the arguments of the Lua call keep them alive.
 local constants = require "luasight.ffi.constants"
+local length_of = require "luasight.base.list".length
 
 local floor = math.floor
+local BEYOND = 2ULL ^ 63 -- above the largest whole number that the core can hold
 
 local OPEN, KEY, LIST = constants.LS_OPEN, constants.LS_KEY, constants.LS_LIST
 local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
@@ -60,9 +62,11 @@ return function(binding)
       if getmetatable(list) ~= nil then
         refuse("argument", "an object with a metatable cannot be an argument of an operator")
       end
-      local length = #list
-      if length == 0 and next(list) ~= nil then
-        refuse("argument", ("named arguments (%s = ...) belong in a table at the end"):format(tostring((next(list)))))
+      local length, wrong, name = length_of(list)
+      if wrong and name then
+        refuse("argument", ("named arguments (%s = ...) belong in a table at the end"):format(tostring(name)))
+      elseif wrong then
+        refuse("argument", wrong .. "; ls.tuple(x, nil) holds nil")
       end
       kinds[4 * n], kinds[4 * n + 1], ints[2 * n + 1] = OPEN, aux, length
       n = n + 1
@@ -88,13 +92,15 @@ return function(binding)
             refuse("state", "this value has been released, so it cannot be used any more")
           end
           refs[n] = v
-        elseif istype(int64_t, v) or istype(uint64_t, v) then
+        elseif istype(int64_t, v) or istype(uint64_t, v) and v < BEYOND then
           kinds[4 * n], ints[2 * n + 1] = INT, v
+        elseif istype(uint64_t, v) then
+          refuse("argument", ("%s is above 2^63 - 1, the largest whole number of an operator"):format(tostring(v)))
         else
           refuse("argument", ("%s cannot be an argument of an operator"):format(tostring(v)))
         end
       elseif t == "number" then
-        if v == floor(v) and v >= -2 ^ 63 and v < 2 ^ 63 then
+        if v == floor(v) and v >= -2 ^ 63 and v < 2 ^ 63 and (v ~= 0 or 1 / v > 0) then -- -0.0 keeps its sign
           kinds[4 * n], ints[2 * n + 1] = INT, v
         else
           kinds[4 * n], floats[2 * n + 1] = FLOAT, v
@@ -104,6 +110,7 @@ return function(binding)
       elseif t == "boolean" then
         kinds[4 * n], ints[2 * n + 1] = BOOL, v and 1 or 0
       elseif t == "string" then
+        if v:find("\0", 1, true) then refuse("argument", ("the text %q has a zero byte, where C ends a text"):format(v)) end
         kinds[4 * n], texts[2 * n + 1] = STRING, v
       elseif t == "table" then
         return put_list(n, v, aux or LIST)
@@ -210,6 +217,11 @@ return function(binding)
     ---@return integer
     function e.put_key(n, name, v)
       if n + 1 >= capacity then grow(n + 2) end
+      if type(name) ~= "string" then
+        refuse("argument", ("the name of a value is a text, not %s"):format(type(name) == "number" and name or type(name)))
+      elseif name:find("\0", 1, true) then
+        refuse("argument", ("the name %q has a zero byte, where C ends a text"):format(name))
+      end
       kinds[4 * n], texts[2 * n + 1] = KEY, name
       return put(n + 1, v)
     end

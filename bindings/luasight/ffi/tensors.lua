@@ -141,7 +141,14 @@ function tensors.bytes(v) return tonumber(C.ls_value_bytes(v.v)) end
 local pointers = {
   float32 = ffi.typeof "float *", float64 = ffi.typeof "double *", int64 = ffi.typeof "int64_t *",
   int32 = ffi.typeof "int32_t *", int16 = ffi.typeof "int16_t *", int8 = ffi.typeof "int8_t *",
+  uint64 = ffi.typeof "uint64_t *", uint32 = ffi.typeof "uint32_t *", uint16 = ffi.typeof "uint16_t *",
   uint8 = ffi.typeof "uint8_t *", bool = ffi.typeof "bool *",
+}
+
+-- Dtypes for whose numbers Lua has no type: pairs of numbers, or the bits of a number.
+local bits = {
+  complex128 = ffi.typeof "complex double *", complex64 = ffi.typeof "complex float *", complex32 = ffi.typeof "uint32_t *",
+  float16 = ffi.typeof "uint16_t *", bfloat16 = ffi.typeof "uint16_t *",
 }
 
 ---Returns whether Lua has a number type for a dtype, so that it can read tensors of this dtype in memory.
@@ -156,6 +163,10 @@ function tensors.is_readable(dtype) return pointers[dtype] ~= nil end
 ---@field dtype string
 ---@field device string
 ---@field is_lazy boolean  whether libtorch has still to conjugate or negate the numbers that are in memory
+---@field layout string?   the name of another layout than rows of numbers in memory: "sparse_coo"
+
+-- The layouts of libtorch by number, but for number 0, which is that of rows in memory.
+local layouts = { "sparse_coo", "sparse_csr", "_mkldnn", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged" }
 
 local function read_layout(info)
   local shape, strides = {}, {}
@@ -163,7 +174,7 @@ local function read_layout(info)
     shape[i + 1], strides[i + 1] = tonumber(info.shape[i]), tonumber(info.strides[i])
   end
   return { shape = shape, strides = strides, elements = tonumber(info.elements), dtype = ffi.string(info.dtype),
-    device = ffi.string(info.device), is_lazy = info.is_lazy ~= 0 }
+    device = ffi.string(info.device), is_lazy = info.is_lazy == 1, layout = layouts[info.is_lazy - 1] }
 end
 
 ---@param t ffi.cdata*
@@ -191,15 +202,15 @@ function tensors.address(t)
   return out[0]
 end
 
----Returns the address of a tensor's memory as a pointer to numbers of the dtype, or to 16 bits for each number where Lua has no
----such type.
+---Returns the address of a tensor's memory as a pointer to numbers of the dtype, or to the bits of each number where Lua has no
+---such type: 8 for float8, 16 for float16, 32 for complex32.
 ---@param t ffi.cdata*
 ---@param dtype string
 ---@return ffi.cdata*
 function tensors.pointer(t, dtype)
   local out = address_t()
   binding.check(C.ls_tensor_pointer(t.v, out))
-  return ffi.cast(pointers[dtype] or "uint16_t *", out[0])
+  return ffi.cast(pointers[dtype] or bits[dtype] or "uint8_t *", out[0])
 end
 
 local NAN, LOW, HIGH = tonumber "nan", ffi.abi "le" and 0 or 1, ffi.abi "le" and 1 or 0
@@ -239,8 +250,12 @@ end
 ---@return number|boolean
 function tensors.item(t)
   local out = binding.new_ref()
-  binding.check(C.ls_tensor_item(t.v, out.v))
-  return binding.settle(out)
+  local status = C.ls_tensor_item(t.v, out.v)
+  if status == 0 then return binding.settle(out) end
+  if tensors.elements(t) == 1 and tensors.dtype(t) == "uint64" and tensors.device(t) == "cpu" then
+    return tensors.pointer(t, "uint64")[0] -- a number above 2^63 - 1
+  end
+  binding.check(status)
 end
 
 -- ---- making tensors --------------------------------------------------------------------------------------------------
@@ -251,6 +266,11 @@ local int64_t, uint64_t, int64_array_t = ffi.typeof "int64_t", ffi.typeof "uint6
 ---@param v any
 ---@return boolean
 function tensors.is_int64(v) return istype(int64_t, v) end
+
+---Returns whether a cdata is an unsigned 64-bit integer.
+---@param v any
+---@return boolean
+function tensors.is_uint64(v) return istype(uint64_t, v) end
 
 ---Returns whether a cdata is a 64-bit integer, signed or unsigned.
 ---@param v any

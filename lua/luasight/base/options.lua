@@ -52,10 +52,15 @@ function options.value(what, name, value, kind)
   failure.raise("argument", ("%s: %s is %s, not %s"):format(what, name, wanted, options.text(value)))
 end
 
-local function unknown(what, name, kinds, form)
-  local names, noun = {}, form and form.noun or "option"
+local function sorted_names(kinds)
+  local names = {}
   for known in pairs(kinds) do names[#names + 1] = known end
   table.sort(names)
+  return names
+end
+
+local function unknown(what, name, kinds, form)
+  local names, noun = sorted_names(kinds), form and form.noun or "option"
   local guess = near.text(tostring(name), names)
   local hint = #names > 1 and ("its %ss are %s"):format(noun, table.concat(names, ", ")) or "it has " .. (names[1] or "none")
   failure.raise("name", ("%s has no %s %s%s"):format(what, noun, options.text(name), guess),
@@ -73,7 +78,7 @@ function options.read(what, given, kinds, form)
   if given == nil then return {} end
   if type(given) ~= "table" then
     failure.raise("argument", ("the %ss of %s are a table, not a %s"):format(form and form.noun or "option", what,
-      type(given)))
+      type(given)), { hint = ("they have names: { %s = ... }"):format(table.concat(sorted_names(kinds), " = ..., ")) })
   end
   for name, value in pairs(given) do
     local kind = kinds[name]

@@ -1,6 +1,7 @@
 --- Converts the input of a language model (texts, token ids, tensors or named arguments) to the named arguments of the model's
 --- forward.
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
 
@@ -81,6 +82,7 @@ local function rows_of(input, options, reader)
   if type(input) == "string" then return { encode(input, options, reader) }, true end
   if type(input) ~= "table" or getmetatable(input) ~= nil then return nil, false end
   if #input == 0 then binding.raise("argument", "the input of the model is an empty list, so there is nothing to read") end
+  check_list("the model's input", input)
   local kind = type(input[1])
   if kind == "number" then return { input }, false end
   local rows = {}

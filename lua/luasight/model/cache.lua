@@ -1,6 +1,7 @@
 --- tracer:cache(): saves the outputs (and inputs) of many modules at once.
 local aliases = require "luasight.model.aliases"
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 local near = require "luasight.base.near"
 local nodes = require "luasight.ffi.nodes"
 local options = require "luasight.base.options"
@@ -92,6 +93,7 @@ end
 ---@return luasight.Cached[]
 local function select_all(root, modules, locate)
   local chosen, taken = {}, {}
+  if modules then check_list("tracer:cache, modules", modules) end
   for _, text in ipairs(modules or { "**" }) do
     local found = modules_at(root, text)
     if #found == 0 then found = values_at(root, text, locate) end

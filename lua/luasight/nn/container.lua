@@ -1,6 +1,7 @@
 --- Modules that hold other modules: Sequential, ModuleList, ModuleDict. Positions count from 0, negative positions from the
 --- end. The number of modules is list:len(), since LuaJIT, as it is usually built, ignores a table's metatable for `#`.
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 local module = require "luasight.nn.module"
 
 local is_module, set_child = module.is_module, module.set_child
@@ -49,22 +50,24 @@ function List:append(m)
   return self
 end
 
+local function no_list(self, v)
+  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name, type(v)))
+end
+
 ---Adds the modules of a list, or of another container, at the end of this list.
 ---@param list luasight.nn.Module[]|table
 ---@return luasight.nn.Module  # the list itself
 function List:extend(list)
   if is_module(list) then list = list:children() end
-  for i, m in ipairs(list) do
+  if type(list) ~= "table" then no_list(self, list) end
+  for i = 1, check_list(self._class_name, list) do
+    local m = list[i]
     if not is_module(m) then
       binding.raise("argument", ("%s: element %d of the list is a %s, not a module"):format(self._class_name, i, type(m)))
     end
     self:append(m)
   end
   return self
-end
-
-local function no_list(self, v)
-  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name, type(v)))
 end
 
 -- ---- Sequential ------------------------------------------------------------------------------------------------------
@@ -80,14 +83,21 @@ container.Sequential = Sequential
 ---@param list table?  the modules in the order in which they run, or pairs of name and module; or the first of the modules
 ---@param ... luasight.nn.Module  the other modules
 function Sequential:init(list, ...)
-  if is_module(list) then list = { list, ... } end
+  if is_module(list) then
+    local given, n = { list, ... }, select("#", ...) + 1
+    for i = 1, n do
+      if given[i] == nil then binding.raise("argument", ("Sequential: argument %d is nil, not a module"):format(i)) end
+    end
+    list = given
+  end
   if list == nil then return end
   if type(list) ~= "table" then no_list(self, list) end
   if #list == 0 and next(list) ~= nil then
     binding.raise("argument", "Sequential takes its modules in order, not by name",
       { hint = 'write { { "first", m }, { "second", n } } for modules with names' })
   end
-  for i, entry in ipairs(list) do
+  for i = 1, check_list("Sequential", list) do
+    local entry = list[i]
     if is_module(entry) then
       self:append(entry)
     elseif type(entry) == "table" and is_module(entry[2]) then
@@ -144,7 +154,8 @@ function ModuleDict:init(given)
     if type(key) ~= "number" then names[#names + 1], by_name[key] = key, v end
   end
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  for _, pair in ipairs(given) do
+  for i = 1, #names == 0 and check_list("ModuleDict", given) or #given do
+    local pair = given[i]
     local name, v = nil, pair
     if type(pair) == "table" and not is_module(pair) then name, v = pair[1], pair[2] end
     if name == nil then

@@ -162,9 +162,15 @@ function Identity:forward(x) return x end
 local Flatten = module.class "Flatten"
 linear.Flatten = Flatten
 
----@param start_dim integer?
+local axis = { "the number of an axis", function(v) return type(v) == "number" and v % 1 == 0 end }
+
+---@param start_dim? integer|{ start_dim: integer?, end_dim: integer? }
 ---@param end_dim integer?
-function Flatten:init(start_dim, end_dim) self.start_dim, self.end_dim = start_dim or 1, end_dim or -1 end
+function Flatten:init(start_dim, end_dim)
+  local given = type(start_dim) == "table" and start_dim or { start_dim = start_dim, end_dim = end_dim }
+  given = options.read("nn.Flatten", given, { start_dim = axis, end_dim = axis })
+  self.start_dim, self.end_dim = given.start_dim or 1, given.end_dim or -1
+end
 
 function Flatten:extra_repr() return ("start_dim=%d, end_dim=%d"):format(self.start_dim, self.end_dim) end
 

@@ -110,6 +110,7 @@ end
 ---@param f fun(module: luasight.nn.Module)
 ---@return luasight.nn.Module  # the module itself
 function Module:apply(f)
+  options_of.value("module:apply", "its argument", f, "function")
   for _, child in self:_children() do child:apply(f) end
   f(self)
   return self

@@ -2,6 +2,7 @@
 local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
+local check_list = require "luasight.base.list".check
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local text = require "luasight.nn.text"
@@ -12,6 +13,7 @@ local norm = {}
 ---Returns the sizes of the axes over which a layer normalizes as a list; `shape` is such a list or one number.
 local function shape_of(name, shape)
   local list = type(shape) == "table" and shape or { shape }
+  check_list(name .. ": normalized_shape", list)
   if #list == 0 then binding.raise("argument", name .. ": normalized_shape is a size or a list of sizes, not an empty list") end
   for _, n in ipairs(list) do options.value(name, "normalized_shape", n, options.size) end
   return { unpack(list) }

@@ -1,5 +1,6 @@
 --- Optimizers, a schedule of learning rates, and gradient clipping; they compute the same numbers as PyTorch.
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 local operators = require "luasight.tensor.operators"
 local options_of = require "luasight.base.options"
 local torch = require "luasight.tensor.torch"
@@ -25,11 +26,12 @@ local function read_options(name, given, defaults)
 end
 
 local function new(class, params, options)
-  if type(params) ~= "table" or #params == 0 then
+  if type(params) ~= "table" or next(params) == nil then
     binding.raise("argument", ("%s needs a list of parameters"):format(class.name), { hint = "pass net:parameters()" })
   end
   local self = setmetatable({ params = {}, buffers = {}, steps = {} }, class)
-  for i, p in ipairs(params) do
+  for i = 1, check_list(class.name, params) do
+    local p = params[i]
     if not torch.is_tensor(p) then
       binding.raise("argument", ("%s: parameter %d is a %s, not a tensor"):format(class.name, i, type(p)))
     end
@@ -248,8 +250,8 @@ end
 function optim.clip_grad_norm(params, max)
   return torch.no_grad(function()
     local grads = {}
-    for _, p in ipairs(params) do
-      local grad = p.grad
+    for i = 1, check_list("optim.clip_grad_norm", params) do
+      local grad = params[i].grad
       if type(grad) ~= "nil" then grads[#grads + 1] = grad end
     end
     if #grads == 0 then return 0 end

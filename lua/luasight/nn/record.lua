@@ -107,8 +107,19 @@ function record.one_result(...)
 end
 
 ---Records the operators that `body` calls as the nodes of the function `g`, and what `body` returns as the result of `g`.
+-- Lua's own error for a loop up to a value that has no number yet says nothing of what to do.
+local function explained(ok, ...)
+  if ok then return ... end
+  local file, line = tostring((...)):match "^(.-):(%d+): 'for' %a+ must be a number$"
+  if not file or type((...)) ~= "string" then error((...), 0) end
+  binding.raise("state", "a loop of a forward runs to a value that has no number yet, such as x:size(0)", { file = file,
+    line = tonumber(line), hint = "loop over what the module knows, or let the module declare itself: dynamic = true" })
+end
+
 local function record_body(g, module, body)
-  local result = recordings:during({ graph = g, module = module }, function() return record.one_result(body()) end)
+  local result = recordings:during({ graph = g, module = module }, function()
+    return record.one_result(explained(pcall(body)))
+  end)
   if functions.finish(g, result) then return g end
   binding.raise("argument", "a forward returns values and tuples, not a Lua list; use ls.tuple")
 end

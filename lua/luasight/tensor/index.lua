@@ -20,14 +20,18 @@ local index = { NONE = NONE, BOOL = BOOL, INT = INT, STRING = STRING, OPEN = OPE
 
 local function new() return { n = 0, kinds = {}, values = {} } end
 
+local MOST = 64 -- a tensor has at most so many axes
+
 local function add(items, kind, value)
   local n = items.n + 1
+  if kind == INT then value = value + 0 end -- -0.0 becomes 0.0
   items.n, items.kinds[n], items.values[n] = n, kind, value
 end
 
 -- ---- texts -----------------------------------------------------------------------------------------------------------
 
 local function refuse(text, why)
+  if #text > 100 then text = text:sub(1, 100) .. "..." end
   failure.raise("index", ("cannot read the index %q: %s"):format(text, why),
     { hint = 'slices are written like ":, 0", "0, -1", "2:5", "::2", "..., 0", "[0, 2], :" or "None"' })
 end
@@ -35,8 +39,8 @@ end
 local read_list
 
 ---Reads one element of a list in brackets; returns the position in the text behind the element.
-local function read_element(text, at, items)
-  if text:match("^%[", at) then return read_list(text, at, items) end
+local function read_element(text, at, items, depth)
+  if text:match("^%[", at) then return read_list(text, at, items, depth + 1) end
   local number, stop = text:match("^(%-?%d+)()", at)
   if number then
     add(items, INT, tonumber(number))
@@ -52,12 +56,13 @@ local function read_element(text, at, items)
 end
 
 ---Reads a list of positions that begins with a bracket; returns the position in the text behind the list.
-read_list = function(text, at, items)
+read_list = function(text, at, items, depth)
+  if depth > MOST then refuse(text, ("its lists are nested deeper than %d"):format(MOST)) end
   add(items, OPEN, 0)
   local head = items.n
   at = text:match("^%[%s*()", at)
   while not text:match("^%]", at) do
-    at = read_element(text, at, items)
+    at = read_element(text, at, items, depth)
     items.values[head] = items.values[head] + 1
     local comma = text:match("^%s*,%s*()", at)
     at = comma or text:match("^%s*()", at)
@@ -86,7 +91,7 @@ local function read_text(text)
   if at > #text then refuse(text, "the text is empty") end
   while at <= #text do
     if text:match("^%[", at) then
-      at = read_list(text, at, items)
+      at = read_list(text, at, items, 1)
     else
       local raw = text:match("^[^,]*", at)
       local piece = raw:match "^(.-)%s*$"

@@ -61,7 +61,8 @@ local tensor = { hooks = values.hooks }
 local function put_key(e, key)
   e.restart()
   local kind = type(key)
-  if kind == "number" and key == math.floor(key) or kind == "cdata" then return e.put(0, key) end
+  if kind == "number" and key == math.floor(key) then return e.put(0, key + 0) end -- -0.0 + 0 is 0.0
+  if kind == "cdata" then return e.put(0, key) end
   local items = index.compile(key)
   local kinds, held, n = items.kinds, items.values, 0
   for i = 1, items.n do
@@ -204,10 +205,22 @@ end
 
 local refuse_equal = no_comparison("==", "eq")
 
+local function is_sequence(v) return is_handle(v) and v._kind > TENSOR and v._kind < NODE end
+
 meta.__eq = function(a, b)
   if type(a) == "nil" or type(b) == "nil" then return false end
+  if is_sequence(a) or is_sequence(b) then
+    binding.raise("argument", "== cannot compare tuples, lists and structs, such as shapes",
+      { hint = "tostring(x.shape) == tostring(y.shape) compares sizes, x:is_same_size(y) those of two tensors" })
+  end
   refuse_equal()
 end
+local function no_pairs()
+  binding.raise("argument", "tensors, tuples and shapes are not walked with pairs or ipairs: they count from 0",
+    { hint = "for i, v in x:each() do walks their elements" })
+end
+
+meta.__pairs, meta.__ipairs = no_pairs, no_pairs
 meta.__lt, meta.__le = no_comparison("<", "lt"), no_comparison("<=", "le")
 meta.__len = values.length
 meta.__tostring = values.text

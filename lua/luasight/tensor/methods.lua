@@ -40,6 +40,9 @@ function methods.release(self) binding.release(self) end
 ---@return any  # a list that counts from 0, or an integer
 function methods.size(self, axis)
   if type(axis) == "nil" then return fields.shape(self) end
+  if type(axis) ~= "number" or axis % 1 ~= 0 then
+    binding.raise("argument", ("x:size takes the number of an axis, not %s"):format(options_of.text(axis)))
+  end
   if nodes.is_forward(self) then return fields.shape(self)[axis] end
   local t = tensor_of(self, "size")
   local size = tensors.size(t, axis)
@@ -92,7 +95,12 @@ function methods.tolist(self)
   if not is_handle(v) then return v end
   if v._kind ~= TENSOR then return sequences.elements(v) end
   local view = values.view(v, true)
-  if view.opaque then binding.raise("argument", ("Lua cannot read the numbers of a tensor of dtype %s"):format(v.dtype)) end
+  if view.opaque or view.is_complex then
+    local layout = tensors.layout(v).layout
+    binding.raise("argument", ("Lua cannot read the numbers of a tensor of %s %s"):format(layout and "layout" or "dtype",
+      layout or v.dtype), { hint = layout and "x:to_dense() has them one behind the other"
+      or view.is_complex and "torch.view_as_real(x) has the real and imaginary parts" or nil })
+  end
   if #view.shape == 0 then return plain(view.read(view.data, 0)) end
   return nested(view, 1, 0)
 end
@@ -180,6 +188,9 @@ function methods.cpu(self) return op("to", self, { device = "cpu" }) end
 
 ---@param i integer?
 ---@return ffi.cdata*
-function methods.cuda(self, i) return op("to", self, { device = i and ("cuda:%d"):format(i) or "cuda" }) end
+function methods.cuda(self, i)
+  if i ~= nil then options_of.value("x:cuda", "the number of a GPU", i, options_of.size) end
+  return op("to", self, { device = i and ("cuda:%d"):format(i) or "cuda" })
+end
 
 return methods

@@ -16,9 +16,10 @@ local PRECISION, LINE = 4, 80
 ---@field strides integer[]
 ---@field elements integer
 ---@field data any          a pointer to the numbers in memory: the element at the position i is at the place `sum(i * stride)`
----@field read fun(data: any, place: integer): any  reads a number
+---@field read fun(data: any, place: integer): any  reads a number, or both parts of a complex one
+---@field is_complex boolean?
 ---@field edges boolean?    whether `data` has only the first and last elements of each long axis
----@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors and complex numbers
+---@field opaque boolean?   whether the numbers cannot be read, as those of meta tensors
 ---@field keep any          the tensor in whose memory the elements are
 
 ---@class luasight.TensorNotes
@@ -26,8 +27,11 @@ local PRECISION, LINE = 4, 80
 ---@field device string
 ---@field requires_grad boolean?
 ---@field grad_fn string?
+---@field layout string?    the name of another layout than rows of numbers
+---@field nonzero integer?  of a sparse tensor: how many elements it holds
+---@field parts table[]?    of a sparse tensor: the tensors that it consists of, each with `name`, `view` and `dtype`
 
-local is_float = { float16 = true, bfloat16 = true, float32 = true, float64 = true }
+local function is_float(dtype) return dtype:find "float" ~= nil end
 
 ---Returns the positions on a long axis whose elements the text of a tensor shows.
 ---@param size integer
@@ -83,6 +87,28 @@ local function exact_format(each)
   return exact, width
 end
 
+local function padded(form, width)
+  return function(x)
+    local text = form(x)
+    return (" "):rep(width - #text) .. text
+  end
+end
+
+---Returns a function that writes the number at a place of a view, as wide as the widest of the shown, and how wide that is.
+local function format_of(view, dtype, each)
+  if not view.is_complex then
+    local form, width = (is_float(dtype) and float_format or exact_format)(each)
+    return padded(form, width), width
+  end
+  local real, width = float_format(each)
+  local imaginary, other = float_format(function(f) each(function(_, x) f(x) end) end)
+  real = padded(real, width)
+  return function(x, y)
+    local text = imaginary(y) .. "j"
+    return real(x) .. (text:match "^[+-]" and "" or "+") .. text
+  end, width + other + 1
+end
+
 -- ---- layout ----------------------------------------------------------------------------------------------------------
 
 ---Calls `f` with each position on an axis that the text shows, and with nil at the place where positions are left out.
@@ -114,10 +140,7 @@ local function vector(view, offset, indent, form, width)
       lines[#lines + 1], line = table.concat(line, ", "), {}
     end
     local text = " ..."
-    if i then
-      text = form(view.read(view.data, offset + i * view.strides[#view.shape]))
-      text = (" "):rep(width - #text) .. text
-    end
+    if i then text = form(view.read(view.data, offset + i * view.strides[#view.shape])) end
     line[#line + 1] = text
   end)
   lines[#lines + 1] = table.concat(line, ", ")
@@ -126,10 +149,7 @@ end
 
 local function body(view, axis, offset, indent, form, width)
   local left = #view.shape - axis + 1
-  if left == 0 then
-    local text = form(view.read(view.data, offset))
-    return (" "):rep(width - #text) .. text
-  end
+  if left == 0 then return form(view.read(view.data, offset)) end
   if left == 1 then return vector(view, offset, indent, form, width) end
   local parts = {}
   along(view, axis, function(i)
@@ -143,7 +163,7 @@ local function numbers(view, notes, indent)
   if view.elements == 0 then return "[]" end
   view.summary = view.elements > print_tensor.threshold
   local function each(f) visit(view, 1, 0, f) end
-  local form, width = (is_float[notes.dtype] and float_format or exact_format)(each)
+  local form, width = format_of(view, notes.dtype, each)
   return body(view, 1, 0, indent, form, width)
 end
 
@@ -153,18 +173,35 @@ local function size_text(shape)
   return "size=(" .. table.concat(shape, ", ") .. (#shape == 1 and ",)" or ")")
 end
 
+local usual_dtypes = { float32 = true, int64 = true, bool = true, complex64 = true }
+
 local function suffixes(view, notes)
   local list = {}
   if notes.device ~= "cpu" then list[1] = ("device='%s'"):format(notes.device) end
-  local usual = notes.dtype == "float32" or notes.dtype == "int64" or notes.dtype == "bool"
-  if view.opaque or view.elements == 0 then
+  local usual = usual_dtypes[notes.dtype]
+  if notes.nonzero then
+    list[#list + 1] = size_text(view.shape)
+    list[#list + 1] = ("nnz=%d"):format(notes.nonzero)
+  elseif view.opaque or view.elements == 0 then
     if view.opaque or #view.shape ~= 1 then list[#list + 1] = size_text(view.shape) end
     usual = notes.dtype == "float32"
   end
   if not usual then list[#list + 1] = "dtype=torch." .. notes.dtype end
+  if notes.layout then list[#list + 1] = "layout=torch." .. notes.layout end
   if notes.grad_fn then list[#list + 1] = ("grad_fn=<%s>"):format(notes.grad_fn)
   elseif notes.requires_grad then list[#list + 1] = "requires_grad=True" end
   return list
+end
+
+-- The text of the tensors that a sparse tensor consists of, one in a line.
+local function parts_text(parts, indent)
+  local lines = {}
+  for i, part in ipairs(parts) do
+    local prefix = part.name .. "=tensor("
+    local size = part.view.elements == 0 and ", " .. size_text(part.view.shape) or ""
+    lines[i] = prefix .. numbers(part.view, part, indent + #prefix) .. size .. ")"
+  end
+  return table.concat(lines, ",\n" .. (" "):rep(indent))
 end
 
 ---@param view luasight.TensorView
@@ -172,8 +209,9 @@ end
 ---@return string
 function print_tensor.text(view, notes)
   local indent = #"tensor("
-  local text = "tensor(" .. numbers(view, notes, indent)
+  local text = "tensor(" .. (notes.parts and parts_text(notes.parts, indent) or numbers(view, notes, indent))
   local parts, used = { text }, #text:match "[^\n]*$" + 2
+  if notes.layout == "sparse_coo" then used = LINE end -- what follows has a line of its own
   for _, suffix in ipairs(suffixes(view, notes)) do
     if used + #suffix + 2 > LINE then
       parts[#parts + 1] = ",\n" .. (" "):rep(indent) .. suffix

@@ -3,11 +3,13 @@ local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local libtorch = require "luasight.ffi.torch"
 local operators = require "luasight.tensor.operators"
+local length_of = require "luasight.base.list".length
 local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
 local tensors = require "luasight.ffi.tensors"
 
 local TENSOR = constants.LS_TENSOR
+local BEYOND = 2ULL ^ 63 -- above the largest number of int64
 
 ---@class luasight.torch
 ---@field [string] fun(...): any  every operator of libtorch
@@ -18,12 +20,12 @@ local torch = {}
 local function place_text(place)
   local parts = {}
   for i, at in ipairs(place) do parts[i] = ("[%d]"):format(at) end
-  return #parts > 0 and table.concat(parts) or "the whole"
+  return table.concat(parts)
 end
 
 local function refuse(message, place, hint)
-  binding.raise("shape", ("torch.tensor cannot make a tensor of the lists: %s at %s"):format(
-    message, place_text(place)), { hint = hint })
+  binding.raise("shape", ("torch.tensor cannot make a tensor of the lists: %s%s"):format(
+    message, #place > 0 and " at " .. place_text(place) or ""), { hint = hint })
 end
 
 ---Walks nested lists, checks that they have equal lengths, and collects the lengths in `shape` and the numbers in `flat`.
@@ -38,8 +40,9 @@ local function flatten(v, shape, axis, flat, place)
     return
   end
   if shape.closed and axis >= shape.closed then refuse("there is a list where a value is expected", place) end
-  local n = #v
-  if n == 0 and next(v) ~= nil then refuse("a table with names is not a list", place) end
+  local n, wrong, name = length_of(v)
+  if name then refuse("a table with names is not a list", place) end
+  if wrong then refuse(wrong, place) end
   if shape[axis] == nil then
     shape[axis] = n
   elseif shape[axis] ~= n then
@@ -52,12 +55,19 @@ local function flatten(v, shape, axis, flat, place)
   end
 end
 
-local function kind_of(flat)
+---Returns the kind of the numbers of a list: "boolean", "number", or "int64" where 64-bit integers are among whole numbers.
+local function kind_of(flat, dtype)
   local kind
+  local fractions = false
   for i = 1, #flat do
     local v = flat[i]
     local this = type(v)
-    if this == "cdata" and tensors.is_int64(v) then
+    if this == "number" and v % 1 ~= 0 then fractions = true end
+    if this == "cdata" and (tensors.is_int64(v) or tensors.is_uint64(v)) then
+      if tensors.is_uint64(v) and v >= BEYOND and dtype ~= "uint64" then
+        binding.raise("argument", ("torch.tensor: element %d is %s, above 2^63 - 1: %s cannot hold it"):format(i, tostring(v),
+          dtype or "int64"), { hint = 'torch.tensor(list, { dtype = "uint64" }) can' })
+      end
       this = "int64"
     elseif this ~= "number" and this ~= "boolean" then
       local hint = tensor.is_handle(v) and "torch.stack joins tensors" or nil
@@ -69,7 +79,7 @@ local function kind_of(flat)
     end
     if kind ~= "int64" then kind = this end
   end
-  return kind or "number"
+  return kind == "int64" and fractions and "number" or kind or "number"
 end
 
 local storage = {
@@ -94,7 +104,7 @@ function torch.tensor(numbers, options)
   else
     local flat, shape = {}, {}
     flatten(numbers, shape, 1, flat, {})
-    local as = storage[kind_of(flat)]
+    local as = storage[kind_of(flat, options.dtype)]
     out = tensors.of_numbers(flat, as.from, shape, options.dtype or as.dtype, options.device or "cpu")
   end
   if options.requires_grad then out:requires_grad_(true) end
@@ -124,15 +134,24 @@ end
 
 -- ---- settings --------------------------------------------------------------------------------------------------------
 
+local function is_seed(v)
+  if type(v) == "number" then return v % 1 == 0 and v >= -2 ^ 63 and v < 2 ^ 63 end
+  return type(v) == "cdata" and tensors.is_whole(v)
+end
+
 ---Restarts the random numbers from a seed.
 ---@param seed integer
-function torch.manual_seed(seed) libtorch.seed(seed) end
+function torch.manual_seed(seed)
+  libtorch.seed(options_of.value("torch.manual_seed", "the seed", seed, { "a whole number from -2^63 to 2^63 - 1", is_seed }))
+end
 
 ---@return integer
 function torch.get_num_threads() return libtorch.threads() end
 
 ---@param n integer
-function torch.set_num_threads(n) libtorch.set_threads(n) end
+function torch.set_num_threads(n)
+  libtorch.set_threads(options_of.value("torch.set_num_threads", "the number", n, options_of.count))
+end
 
 ---@return boolean
 function torch.is_grad_enabled() return binding.records_autograd() end
@@ -153,7 +172,9 @@ function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
 ---Returns the number of devices of a kind.
 ---@param kind string  such as "cuda"
 ---@return integer
-function torch.device_count(kind) return libtorch.devices(kind) end
+function torch.device_count(kind)
+  return libtorch.devices(options_of.value("torch.device_count", "the kind", kind, "string"))
+end
 
 return setmetatable(torch, {
   __index = function(_, name)

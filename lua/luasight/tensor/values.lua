@@ -46,6 +46,8 @@ end
 
 local resolve = values.resolve
 
+local function op(name, ...) return operators.call(operators.get(name), ...) end
+
 ---Returns the tensor behind a handle. For a value that is no tensor, raises an error that says that it has no `what`.
 ---@param self ffi.cdata*
 ---@param what string
@@ -182,6 +184,28 @@ local function sequence_text(self)
   return "(" .. inside .. (n == 1 and ",)" or ")")
 end
 
+local parts_of_layout = {
+  sparse_coo = { "_indices", "_values" }, sparse_csr = { "crow_indices", "col_indices", "values" },
+  sparse_bsr = { "crow_indices", "col_indices", "values" }, sparse_csc = { "ccol_indices", "row_indices", "values" },
+  sparse_bsc = { "ccol_indices", "row_indices", "values" },
+}
+
+---Returns the view with which a tensor is printed. Where the tensor has another layout than rows of numbers, adds to `notes`
+---its name and, of a sparse tensor, its parts.
+local function describe_layout(t, notes)
+  local view, layout = values.view(t), tensors.layout(t).layout
+  notes.layout = layout
+  local names = parts_of_layout[layout]
+  if not layout or notes.device == "meta" then return view end
+  if not names then return layout == "_mkldnn" and values.view(op("to_dense", op("detach", t))) or view end
+  notes.parts, notes.nonzero = {}, op("_nnz", t)
+  for i, name in ipairs(names) do
+    local part = op("detach", op(name, t))
+    notes.parts[i] = { name = name:gsub("^_", ""), view = values.view(part), dtype = tensors.dtype(part) }
+  end
+  return view
+end
+
 ---Returns a tensor as PyTorch prints it, and a sequence as (a, b), [1, 10] or {name = value}.
 ---@return string
 function values.text(self)
@@ -194,14 +218,15 @@ function values.text(self)
   if v._kind ~= TENSOR then return sequence_text(v) end
   local notes = { dtype = tensors.dtype(v), device = tensors.device(v), requires_grad = tensors.requires_grad(v),
     grad_fn = tensors.grad_fn(v) }
-  return print_tensor.text(values.view(v), notes)
+  return print_tensor.text(describe_layout(v, notes), notes)
 end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 
-local read_as = { float16 = "float32", bfloat16 = "float32", uint16 = "int64", uint32 = "int64" }
-
-local function op(name, ...) return operators.call(operators.get(name), ...) end
+local read_as = { float16 = "float32", bfloat16 = "float32", float8_e5m2 = "float32", float8_e4m3fn = "float32",
+  float8_e5m2fnuz = "float32", float8_e4m3fnuz = "float32", float8_e8m0fnu = "float32" }
+local complex_as = { complex32 = "complex64", complex64 = "complex64", complex128 = "complex128" }
+local parts_of = { complex64 = "float32", complex128 = "float64" } -- the dtype of the real and imaginary parts
 
 -- Returns a smaller tensor that has the first and last elements of each long axis, enough for the text of a large tensor.
 local function edges_only(t, shape)
@@ -215,6 +240,10 @@ local function edges_only(t, shape)
   return t
 end
 
+local function both_parts(read)
+  return function(data, place) return read(data, 2 * place), read(data, 2 * place + 1) end
+end
+
 ---Returns a view of a tensor through which Lua can read its numbers; where necessary the numbers are copied to the CPU. The
 ---view's field `keep` has the tensor that owns the memory.
 ---@param t ffi.cdata*
@@ -224,8 +253,8 @@ function values.view(t, whole)
   local d = tensors.layout(t)
   local shape, dtype, device = d.shape, d.dtype, d.device
   local view = { shape = shape, strides = d.strides, elements = d.elements, keep = t }
-  local as = read_as[dtype] or tensors.is_readable(dtype) and dtype
-  if not as or device == "meta" then
+  local as = read_as[dtype] or complex_as[dtype] or tensors.is_readable(dtype) and dtype
+  if not as or device == "meta" or d.layout then
     view.opaque = true
     return view
   end
@@ -241,7 +270,12 @@ function values.view(t, whole)
     view.keep = op("to", t, { dtype = as, device = "cpu" })
   end
   if d.is_lazy or as ~= dtype or device ~= "cpu" then view.strides = tensors.layout(view.keep).strides end
-  view.data, view.read = tensors.pointer(view.keep, as), tensors.reader(as)
+  local parts = parts_of[as]
+  view.read = tensors.reader(parts or as)
+  if parts then
+    view.keep, view.read, view.is_complex = op("view_as_real", op("detach", view.keep)), both_parts(view.read), true
+  end
+  view.data = tensors.pointer(view.keep, parts or as)
   return view
 end
 

@@ -1,6 +1,7 @@
 --- The current step of a generation, to which the points in a body belong. A step is one forward pass: step 0 reads the
 --- prompt, step k reads the k-th new token.
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 
 local steps = {}
 
@@ -55,7 +56,7 @@ function steps.iter(tracer, from, to)
   local list = {}
   if type(from) == "table" then
     if to ~= nil then binding.raise("argument", "tracer:iter takes a range or a list of steps, not both") end
-    for i, step in ipairs(from) do list[i] = check_step(tracer, step) end
+    for i = 1, check_list("tracer:iter", from) do list[i] = check_step(tracer, from[i]) end
     return over(tracer, list)
   end
   check_step(tracer, from or 0)

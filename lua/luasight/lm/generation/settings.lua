@@ -1,6 +1,7 @@
 --- The options of a text generation, named as in transformers: their defaults, and the checks of their values and of options
 --- that contradict each other.
 local failure = require "luasight.base.error"
+local length_of = require "luasight.base.list".length
 local options = require "luasight.base.options"
 
 local settings = {}
@@ -10,7 +11,7 @@ local settings = {}
 local function is_number(v) return type(v) == "number" and v == v end
 
 local function all(list, test)
-  if type(list) ~= "table" or #list == 0 then return false end
+  if type(list) ~= "table" or #list == 0 or select(2, length_of(list)) then return false end
   for _, v in ipairs(list) do
     if not test(v) then return false end
   end

@@ -1,5 +1,6 @@
 --- Encodes texts as a tokenizer's options say: with special tokens, truncation and padding, as lists or as tensors.
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 local options_of = require "luasight.base.options"
 local token_ids = require "luasight.text.tokenizer.ids"
 local tokenizers = require "luasight.ffi.tokenizers"
@@ -144,6 +145,7 @@ local function check_texts(text, what)
   if type(text) ~= "table" then
     binding.raise("argument", ("%s takes a text or a list of texts, not a %s"):format(what, type(text)))
   end
+  check_list(what, text)
   if #text == 0 then binding.raise("argument", what .. " takes a text or a list of texts; this list is empty") end
   for i, one in ipairs(text) do
     if type(one) ~= "string" then

@@ -2,6 +2,7 @@
 --- become a tensor.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
+local length_of = require "luasight.base.list".length
 local sequences = require "luasight.ffi.sequences"
 local tensors = require "luasight.ffi.tensors"
 local values = require "luasight.tensor.values"
@@ -24,8 +25,9 @@ local function is_id(v)
 end
 
 local function from_list(list)
-  local n = #list
-  if n == 0 and next(list) ~= nil then refuse("a table of names", "pass the field input_ids of a tokenizer's result") end
+  local n, wrong, name = length_of(list)
+  if name then refuse("a table of names", "pass the field input_ids of a tokenizer's result") end
+  if wrong then refuse("a list with a hole: " .. wrong) end
   local array = new_array(n)
   for i = 1, n do
     local id = list[i]

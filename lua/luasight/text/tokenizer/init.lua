@@ -3,6 +3,7 @@
 --- `tokenizer:encode(text)` returns a list of ids; `tokenizer(text)` a table with `input_ids`, and with an attention mask
 --- where rows may have padding; `tokenizer:decode(ids)` returns text. The C core computes the ids and the text.
 local binding = require "luasight.ffi"
+local check_list = require "luasight.base.list".check
 local batch = require "luasight.text.tokenizer.batch"
 local files = require "luasight.text.tokenizer.files"
 local near = require "luasight.base.near"
@@ -240,6 +241,7 @@ function methods:convert_tokens_to_ids(tokens)
   local state = state_of(self)
   if type(tokens) ~= "table" then return id_of(state, tokens) or no_token(state, tokens) end
   local ids = {}
+  check_list("convert_tokens_to_ids", tokens)
   for i, token in ipairs(tokens) do ids[i] = id_of(state, token) or no_token(state, token) end
   return ids
 end

@@ -1,4 +1,5 @@
 --- Reads the numbers that a picture draws from lists and tensors, finds their range, and writes them as text.
+local check_list = require "luasight.base.list".check
 local failure = require "luasight.base.error"
 
 local numbers = {}
@@ -27,7 +28,7 @@ local function copy(v, depth, what, level)
   if type(v) == "cdata" then v = v:tolist() end
   if type(v) ~= "table" then failure.raise("argument", ("%s; the given value is a %s"):format(words(what, level), type(v))) end
   local out = {}
-  for i = 1, #v do out[i] = copy(v[i], depth - 1, what, level) end
+  for i = 1, check_list(what, v) do out[i] = copy(v[i], depth - 1, what, level) end
   return out
 end
 

@@ -118,6 +118,13 @@ ls_status check_whole(const ls_op* op, int64_t number, const at::Tensor& beside)
                   "x:long() or x:double() do", op->name.c_str(), static_cast<long long>(number), name);
 }
 
+ls_value text_value(const char* text) {
+  ls_value v{};
+  v.kind = LS_STRING;
+  v.as.s = text;
+  return v;
+}
+
 void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
   TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "the operator returns more results than Lua takes");
   int32_t n = 0;
@@ -160,6 +167,9 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
     call_boxed(*handle, product_of(*handle), writes(handle->schema()), &stack);
     take_results(&stack, out, LS_RESULTS, n_out);
+    for (int32_t i = 0; i < *n_out; i++)  // a dtype, as result_type returns one, is a number for libtorch
+      if (out[i].kind == LS_INT && handle->schema().returns()[i].real_type()->kind() == c10::TypeKind::ScalarTypeType)
+        out[i] = text_value(dtype_name(static_cast<at::ScalarType>(out[i].as.i)));
     for (int32_t i = 0; !read_only.tensors.empty() && i < *n_out; i++) mark_read_only(read_only, &out[i]);
     return LS_OK;
   });

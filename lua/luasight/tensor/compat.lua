@@ -11,7 +11,7 @@ compat.functions = functions
 local function call(name, ...) return operators.get_function(name)(...) end
 
 ---Returns the arguments of a call as one table, argument by name. `names` lists the names of the positional arguments.
-local function by_name(names, ...)
+function compat.by_name(names, ...)
   local n, args = select("#", ...), {}
   local last = select(n > 0 and n or 1, ...)
   if type(last) == "table" and #last == 0 then
@@ -92,7 +92,7 @@ local attention_names = { "query", "key", "value", "attn_mask", "dropout_p", "is
 ---@param ... any
 ---@return any
 function functions.scaled_dot_product_attention(...)
-  local a = by_name(attention_names, ...)
+  local a = compat.by_name(attention_names, ...)
   return compat.attention(a.query, a.key, a.value, { mask = a.attn_mask, dropout = a.dropout_p, is_causal = a.is_causal,
     scale = a.scale }, untapped)
 end
@@ -105,7 +105,7 @@ local rms_names = { "input", "normalized_shape", "weight", "eps" }
 ---@param ... any
 ---@return any
 function functions.rms_norm(...)
-  local a = by_name(rms_names, ...)
+  local a = compat.by_name(rms_names, ...)
   local axes = {}
   for i = 1, #a.normalized_shape do axes[i] = -i end
   local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- 16-bit dtypes become float32, float64 stays

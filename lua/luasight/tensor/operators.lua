@@ -12,7 +12,10 @@ local operators = { call = call, call_two = core.call_two, call_view = core.call
 -- ---- finding operators -----------------------------------------------------------------------------------------------
 
 -- Names of PyTorch's Python functions for which libtorch has another name.
-local alias = { cross_entropy = "cross_entropy_loss" }
+local alias = { cross_entropy = "cross_entropy_loss", nll_loss = "nll_loss_nd" }
+
+-- Functions that forms.lua has, because PyTorch's Python gives them another meaning than libtorch.
+local python_forms = { unique = true, unique_consecutive = true, stft = true, tensordot = true, cdist = true, norm = true }
 
 local known = {} -- name -> const ls_op *, or false where there is no operator
 
@@ -42,7 +45,7 @@ end
 local list_at = {
   view = 2, reshape = 2, expand = 2, permute = 2, ["repeat"] = 2, tile = 2, flip = 2, broadcast_to = 2,
   new_zeros = 2, new_ones = 2, new_empty = 2, zeros = 1, ones = 1, rand = 1, randn = 1, empty = 1,
-  einsum = 2, meshgrid = 1, block_diag = 1, broadcast_tensors = 1, cartesian_prod = 1,
+  einsum = 2, meshgrid = 1, chain_matmul = 1, block_diag = 1, broadcast_tensors = 1, cartesian_prod = 1,
 }
 
 local function is_element(v, alone)
@@ -117,7 +120,9 @@ function operators.get_function(name)
   local f = functions[name]
   if f ~= nil then return f or nil end
   local op, at = operators.find(name), list_at[name]
-  if not (op and is_whole(op, name)) then
+  if python_forms[name] then
+    f = require "luasight.tensor.forms".functions[name]
+  elseif not (op and is_whole(op, name)) then
     f = require "luasight.tensor.compat".functions[name] or false
   elseif factories[name] then
     f = function(...)

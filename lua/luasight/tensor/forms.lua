@@ -1,0 +1,121 @@
+--- Functions whose arguments or results PyTorch changes in its Python code, so that libtorch's operator of the same name has
+--- another meaning. Here they take what PyTorch's functions take. docs/guide/networks.md lists them.
+local binding = require "luasight.ffi"
+local by_name = require "luasight.tensor.compat".by_name
+local operators = require "luasight.tensor.operators"
+local options = require "luasight.base.options"
+
+local forms = {}
+
+---@type table<string, fun(...): any>
+local functions = {}
+forms.functions = functions
+
+local function call(name, ...) return operators.call(operators.get(name), ...) end
+
+local noun = { noun = "argument" }
+
+---Returns the arguments of a call of `what` as one table, argument by name.
+local function read(what, names, ...)
+  local known = {}
+  for _, name in ipairs(names) do known[name] = true end
+  local n = select("#", ...)
+  if n > #names + 1 or n == #names + 1 and type((select(n, ...))) ~= "table" then
+    binding.raise("argument", ("%s takes up to %d arguments, not %d"):format(what, #names, n))
+  end
+  local args = options.read(what, by_name(names, ...), known, noun)
+  if type(args[names[1]]) == "nil" then binding.raise("argument", ("%s needs a tensor"):format(what)) end
+  return args
+end
+
+-- ---- unique elements -------------------------------------------------------------------------------------------------
+
+---Returns the results that the arguments ask for.
+local function asked(args, values, inverse, counts)
+  if args.return_inverse and args.return_counts then return values, inverse, counts end
+  if args.return_inverse then return values, inverse end
+  if args.return_counts then return values, counts end
+  return values
+end
+
+local unique_names = { "input", "sorted", "return_inverse", "return_counts", "dim" }
+
+function functions.unique(...)
+  local a = read("unique", unique_names, ...)
+  local sorted, inverse, counts = a.sorted ~= false, a.return_inverse or false, a.return_counts or false
+  if a.dim then return asked(a, call("unique_dim", a.input, a.dim, sorted, inverse, counts)) end
+  return asked(a, call("_unique2", a.input, sorted, inverse, counts))
+end
+
+local consecutive_names = { "input", "return_inverse", "return_counts", "dim" }
+
+function functions.unique_consecutive(...)
+  local a = read("unique_consecutive", consecutive_names, ...)
+  local inverse, counts = a.return_inverse or false, a.return_counts or false
+  if a.dim then return asked(a, call("unique_dim_consecutive", a.input, a.dim, inverse, counts)) end
+  return asked(a, call("unique_consecutive", a.input, inverse, counts))
+end
+
+-- ---- signals ---------------------------------------------------------------------------------------------------------
+
+local stft_names = { "input", "n_fft", "hop_length", "win_length", "window", "center", "pad_mode", "normalized", "onesided",
+  "return_complex", "align_to_window" }
+
+function functions.stft(...)
+  local a = read("stft", stft_names, ...)
+  local x = a.input
+  a.input = nil
+  if a.center == false then
+    a.center, a.pad_mode = nil, nil
+  else
+    if a.align_to_window ~= nil then
+      binding.raise("argument", "stft: align_to_window can only be given where center is false")
+    end
+    a.center = true -- chooses the operator that pads
+  end
+  return call("stft", x, a)
+end
+
+-- ---- products and distances ------------------------------------------------------------------------------------------
+
+---Joins the last `dims` axes of a with the first of b, or the axes of two lists: torch.tensordot(a, b, { { 1, 0 }, { 0, 1 } }).
+function functions.tensordot(...)
+  if select("#", ...) == 4 and type((select(4, ...))) == "table" and #select(4, ...) > 0 then
+    return call("tensordot", ...) -- the lists one by one, as libtorch's operator takes them
+  end
+  local a = read("tensordot", { "a", "b", "dims" }, ...)
+  local dims = a.dims == nil and 2 or a.dims
+  if type(dims) == "table" and #dims == 2 then return call("tensordot", a.a, a.b, dims[1], dims[2]) end
+  options.value("tensordot", "dims", dims, { "a whole number from 0 on, or two lists of axes", options.size[2] })
+  local last, first = {}, {}
+  for i = 1, dims do last[i], first[i] = i - dims - 1, i - 1 end
+  return call("tensordot", a.a, a.b, last, first)
+end
+
+local modes = { use_mm_for_euclid_dist_if_necessary = 0, use_mm_for_euclid_dist = 1, donot_use_mm_for_euclid_dist = 2 }
+
+function functions.cdist(...)
+  local a = read("cdist", { "x1", "x2", "p", "compute_mode" }, ...)
+  local mode = a.compute_mode
+  if type(mode) == "string" then
+    mode = modes[mode] or binding.raise("argument", ("cdist: compute_mode is not %s"):format(options.text(mode)))
+  end
+  return call("cdist", a.x1, a.x2, a.p == nil and 2 or a.p, mode ~= 0 and mode or nil)
+end
+
+local norm_names = { "input", "p", "dim", "keepdim", "dtype" }
+
+function functions.norm(...)
+  local second, last = select(2, ...), select(select("#", ...), ...)
+  local named = type(last) == "table" and last.p
+  if type(second) ~= "string" and type(named) ~= "string" then return call("norm", ...) end
+  local a = read("norm", norm_names, ...)
+  local dim = type(a.dim) == "number" and { a.dim } or a.dim
+  local dtype = a.dtype and { dtype = a.dtype } or nil
+  if a.p == "fro" and (dim == nil or #dim <= 2) then
+    return call("linalg_vector_norm", a.input, 2, dim, a.keepdim or false, dtype)
+  end
+  return call("linalg_matrix_norm", a.input, a.p, dim or { 0, 1 }, a.keepdim or false, dtype)
+end
+
+return forms

@@ -227,6 +227,147 @@ describe("a container", function()
   end)
 end)
 
+describe("case 8.12: a container", function()
+  local function names(list)
+    local all = {}
+    for name in pairs(list:state_dict()) do all[#all + 1] = name end
+    table.sort(all)
+    return all
+  end
+  local function linear(n) return nn.Linear(n, n, { bias = false }) end
+
+  it("counts on without a hole where a module is removed", function()
+    for _, Class in ipairs { nn.Sequential, nn.ModuleList } do
+      local a, b, c = linear(1), linear(2), linear(3)
+      local list = Class { a, b }
+      list[0] = nil
+      list:append(c)
+      assert.equal(2, list:len())
+      assert.equal(b, list[0])
+      assert.equal(c, list[1])
+      assert.same({ "0.weight", "1.weight" }, names(list)) -- as after `del list[0]` in PyTorch
+      list["1"] = nil
+      assert.same({ "0.weight" }, names(list))
+      list[-1] = nil
+      assert.equal(0, list:len())
+    end
+    local named = nn.Sequential { { "first", linear(1) }, { "1", linear(2) }, { "last", linear(3) } }
+    named[0] = nil
+    assert.same({ "0.weight", "last.weight" }, names(named))
+    support.refused("name", 'two modules are called "1"', function()
+      nn.Sequential({ { "1", linear(1) } }):append(linear(1))
+    end)
+  end)
+
+  it("runs a module that it has twice twice, and counts it once", function()
+    local l, r = linear(2), nn.ReLU()
+    local net = nn.Sequential { l, r, l }
+    torch.no_grad(function() l.weight:copy_(torch.eye(2) * 2) end)
+    assert.equal(3, net:len())
+    assert.equal(2, #net:children())
+    assert.equal(1, #net:parameters())
+    assert.same({ "0.weight", "2.weight" }, names(net))
+    assert.same({ { 4, 4 } }, net(torch.ones(1, 2)):tolist())
+    local seen, calls = {}, 0
+    for name in net:named_children() do seen[#seen + 1] = name end
+    assert.same({ "0", "1" }, seen)
+    net:apply(function() calls = calls + 1 end)
+    assert.equal(3, calls)
+    assert.equal(3, nn.ModuleList():extend(net):len())
+    local paths = {}
+    for name in net:named_parameters { remove_duplicate = false, prefix = "p" } do paths[#paths + 1] = name end
+    assert.same({ "p.0.weight", "p.2.weight" }, paths)
+    assert.same({}, net:parameters { recurse = false })
+  end)
+
+  it("refuses names that its methods or its mode have", function()
+    local Own = nn.Module "Own"
+    function Own:grow() end -- luacheck: no unused args
+    for _, name in ipairs { "training", "init", "parameters", "batch_axis", "dynamic", "_values", "_record" } do
+      for _, make in ipairs {
+        function() nn.Sequential { { name, nn.ReLU() } } end, function() nn.ModuleDict { { name, nn.ReLU() } } end,
+      } do
+        support.refused("name", "the name is taken by a", make)
+      end
+    end
+    support.refused("name", "taken by a field that all modules have", function() Own().training = nn.ReLU() end)
+    support.refused("name", "taken by a method of its class", function() nn.Sequential { { "forward", nn.ReLU() } } end)
+    for _, name in ipairs { "len", "each", "append", "extend" } do
+      support.refused("name", "taken by a method of its class", function() nn.Sequential { { name, nn.ReLU() } } end)
+    end
+    support.refused("name", "taken by a method of its class", function() nn.ModuleDict { keys = nn.ReLU() } end)
+    support.refused("name", "taken by a method of its class", function() Own().grow = nn.ReLU() end)
+    support.refused("name", "taken by a method of its class", function() Own().grow = nn.Parameter(torch.ones(1)) end)
+    for _, wrong in ipairs { "yes", 1, {} } do
+      support.refused("argument", "training is true or false", function() Own().training = wrong end)
+      support.refused("argument", "on is true or false", function() Own():train(wrong) end)
+    end
+  end)
+
+  it("refuses what it would leave out", function()
+    support.refused("argument", "in order, not by name: act", function() nn.Sequential { linear(1), act = nn.ReLU() } end)
+    support.refused("argument", "nn.ModuleDict takes modules by name", function() nn.ModuleList { act = nn.ReLU() } end)
+    support.refused("argument", "takes a list of modules, not a number", function() nn.ModuleList():extend(3) end)
+    support.refused("name", 'two modules are called "a"', function()
+      nn.ModuleDict { { "a", linear(1) }, { "a", linear(2) } }
+    end)
+    support.refused("name", 'two modules are called "a"', function() nn.ModuleDict { { "a", linear(1) }, a = linear(2) } end)
+  end)
+end)
+
+describe("case 8.13: what a call does not take", function()
+  it("is refused by backward, by name", function()
+    local x = torch.ones(2, { requires_grad = true })
+    for name, hint in pairs { retain_grph = 'did you mean "retain_graph"', create_graph = 'no option "create_graph"',
+      inputs = "its options are gradient, retain_graph" } do
+      support.refused("name", hint, function() x:sum():backward { [name] = true } end)
+      local net = nn.Linear(2, 1)
+      support.refused("name", hint, function()
+        ls.Model(net):trace(torch.ones(1, 2), function(tracer) tracer.output:sum():backward { [name] = true } end)
+      end)
+    end
+  end)
+
+  it("is refused by a module", function()
+    local x = torch.ones(1, 2)
+    local net = nn.Linear(2, 2)
+    support.refused("argument", "the forward of Linear takes 1 argument, not 2", function() net(x, x) end)
+    support.refused("argument", "the forward of Linear takes 1 argument, not 2", function() net(x, 3) end)
+    support.refused("name", 'no options, so it has no "mask"', function() net(x, { mask = x }) end)
+    support.refused("argument", "the forward of Linear takes 1 argument, not 2", function()
+      ls.Model(nn.Sequential { net }):trace(x, function() return net(x, x) end)
+    end)
+    support.refused("argument", "the forward of Sequential takes 1 argument, not 2", function() nn.Sequential { net }(x, x) end)
+    assert.equal("[1, 2]", tostring(net(x, nil).shape))
+  end)
+
+  it("is refused where a module is made", function()
+    for _, case in ipairs {
+      { "name", 'ReLU has no option "inplace"', function() nn.ReLU { inplace = true } end },
+      { "argument", "ReLU takes no arguments, not 1", function() nn.ReLU(true) end },
+      { "name", 'nn.Dropout has no option "inplace"', function() nn.Dropout(0.1, { inplace = true }) end },
+      { "argument", "Dropout takes at most 1 settings, not 2", function() nn.Dropout(0.1, true) end },
+      { "argument", "Linear takes at most 3 arguments, not 4", function() nn.Linear(1, 1, {}, 1) end },
+      { "argument", "Own takes no arguments, not 1", function() nn.Module "Own"(1) end },
+      { "name", 'did you mean "start_dim"', function() nn.Flatten { start_dm = 0 } end },
+      { "argument", "start_dim is a whole number", function() nn.Flatten(0.5) end },
+      { "argument", "dim is a whole number", function() nn.GLU(0.5) end },
+      { "argument", "its argument is a function, not nil", function() nn.ReLU():apply() end },
+    } do
+      support.refused(case[1], case[2], case[3])
+    end
+    assert.equal("[4]", tostring(nn.Flatten { start_dim = 0 }(torch.ones(2, 2)).shape))
+    assert.equal("Identity()", tostring(nn.Identity(1, { a = 2 })))
+  end)
+
+  it("is refused by the methods of a module", function()
+    local net = nn.Sequential { nn.Linear(1, 1) }
+    for _, method in ipairs { "modules", "named_modules", "children", "named_children" } do
+      support.refused("name", "recurse", function() net[method](net, { recurse = false }) end)
+    end
+  end)
+end)
+
 describe("every module", function()
   it("trains or not, with all below, and programs follow", function()
     torch.manual_seed(1)
@@ -288,7 +429,7 @@ describe("a wrong call", function()
       { function() nn.Dropout(1.5) end, "p is a number from 0 to 1, not 1.5" },
       { function() nn.LayerNorm {} end, "normalized_shape" },
       { function() nn.GELU { approximate = "tan" } end, 'did you mean "tanh"' },
-      { function() nn.Softmax() end, "nn.Softmax: dim is a number, not nil" },
+      { function() nn.Softmax() end, "nn.Softmax: dim is a whole number, not nil" },
       { function() nn.LeakyReLU(1, 2) end, "at most 1 settings" },
       { function() nn.init.normal_(3) end, "fills a tensor, not a number" },
       { function() nn.init.normal_(torch.ones(1), { sdt = 1 }) end, 'did you mean "std"' },

@@ -126,6 +126,7 @@ end
 
 local debt, limit = 0, 128 * 2 ^ 20
 local scopes, scoped = extent(), false -- `scopes`: lists of the handles made in each scope; `scoped`: whether one is open
+local kept = setmetatable({}, { __mode = "k" }) -- handles that no scope releases
 
 ---Counts the bytes of memory that new handles own, and runs Lua's garbage collector when these bytes exceed a limit, since
 ---the collector itself knows only of the 32 bytes of a handle. A negative number takes back bytes that an earlier call
@@ -220,6 +221,20 @@ function binding.open_scope()
   scoped = true
   return scopes:open {}
 end
+
+---Marks a handle as one that no scope releases, because an object that outlives the scope owns it: an optimizer its state, a
+---module its tensors. The collector frees it. Returns the handle.
+---@param r ffi.cdata*
+---@return ffi.cdata*
+function binding.keep(r)
+  if scoped then kept[r] = true end
+  return r
+end
+
+---Returns whether a handle was marked by `keep`.
+---@param r ffi.cdata*
+---@return boolean
+function binding.is_kept(r) return kept[r] == true end
 
 ---Closes a scope; returns the handles made inside it, and the handles of the enclosing scope, nil where there is none.
 ---@param entry table

@@ -37,6 +37,7 @@ local function read_device(info) return ffi.string(info.device) end
 local function read_elements(info) return tonumber(info.elements) end
 local function read_version(info) return tonumber(info.version) end
 local function read_requires_grad(info) return info.requires_grad ~= 0 end
+local function read_leaf(info) return info.is_leaf ~= 0 end
 local function read_contiguous(info) return info.is_contiguous ~= 0 end
 
 local function read_size(info, axis)
@@ -92,6 +93,11 @@ function tensors.version(t) return ask(t, read_version) end
 ---@param t ffi.cdata*
 ---@return boolean
 function tensors.requires_grad(t) return ask(t, read_requires_grad) end
+
+---Returns whether autograd recorded no operator that made a tensor.
+---@param t ffi.cdata*
+---@return boolean
+function tensors.is_leaf(t) return ask(t, read_leaf) end
 
 ---@param t ffi.cdata*
 ---@return boolean

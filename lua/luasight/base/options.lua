@@ -21,6 +21,8 @@ local function is_whole(v, from) return type(v) == "number" and v % 1 == 0 and v
 
 options.count = { "a whole number above 0", function(v) return is_whole(v, 1) end }
 options.size = { "a whole number from 0 on", function(v) return is_whole(v, 0) end }
+options.axis = { "a whole number", function(v) return type(v) == "number" and v % 1 == 0 and math.abs(v) < 2 ^ 53 end }
+options.positive = { "a number from 0 on", function(v) return type(v) == "number" and v >= 0 end }
 options.share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end }
 
 local words = { boolean = "true or false", number = "a number", string = "a text", table = "a table",

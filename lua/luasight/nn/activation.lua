@@ -1,68 +1,28 @@
 --- Activation functions as modules, such as nn.ReLU(). Without a module, they are operators of libtorch: torch.relu(x).
-local binding = require "luasight.ffi"
 local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
-local near = require "luasight.base.near"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
-local text = require "luasight.nn.text"
+local settings = require "luasight.nn.settings"
 local torch = require "luasight.tensor.torch"
 
 local activation = {}
 
--- ---- the settings of a module ----------------------------------------------------------------------------------------
-
----Sets the fields of a module from settings given by position or by name:
----nn.LeakyReLU(0.2), nn.LeakyReLU { negative_slope = 0.2 }.
-local function take(self, settings, ...)
-  local n = select("#", ...)
-  local given, by_name = { ... }, nil
-  if n > 0 and type(given[n]) == "table" then by_name, n = given[n], n - 1 end
-  if n > #settings then
-    binding.raise("argument", ("%s takes at most %d settings, not %d"):format(self._class_name, #settings, n))
-  end
-  local kinds = {}
-  for _, setting in ipairs(settings) do kinds[setting.name] = setting.kind == "name" and "string" or "number" end
-  by_name = options.read("nn." .. self._class_name, by_name, kinds)
-  for i, setting in ipairs(settings) do
-    local v = by_name[setting.name]
-    if v == nil and i <= n then v = given[i] end
-    if v == nil then v = setting.default end
-    options.value("nn." .. self._class_name, setting.name, v, kinds[setting.name])
-    if setting.choices and not setting.choices[v] then
-      local names = {}
-      for name in pairs(setting.choices) do names[#names + 1] = name end
-      table.sort(names)
-      binding.raise("argument", ("%s: the setting %s cannot be %q%s"):format(self._class_name, setting.name, v,
-        near.text(v, names)), { hint = table.concat(names, ", ") })
-    end
-    self[setting.name] = v
-  end
-end
-
-local write = { float = text.float, int = text.value, name = text.value }
-
 ---Defines the class of modules of one activation function.
 ---@param name string  the name of the class, such as "GELU"
----@param settings { name: string, kind: "float"|"int"|"name", default: any, choices: table? }[]
+---@param list luasight.nn.Setting[]
 ---@param forward fun(self: luasight.nn.Module, x: any): any
-local function define(name, settings, forward)
+local function define(name, list, forward)
   local Class = module.class(name)
   Class.forward = forward
   activation[name] = Class
-  if #settings == 0 then return end
-  function Class:init(...) take(self, settings, ...) end
-  function Class:extra_repr()
-    local parts = {}
-    for i, setting in ipairs(settings) do
-      parts[i] = setting.name .. "=" .. write[setting.kind](self[setting.name])
-    end
-    return table.concat(parts, ", ")
-  end
+  if #list == 0 then return end
+  function Class:init(...) settings.take(self, list, ...) end
+  function Class:extra_repr() return settings.text(self, list) end
 end
 
-local function float(name, default) return { name = name, kind = "float", default = default } end
-local function int(name, default) return { name = name, kind = "int", default = default } end
+local function float(name, default) return { name = name, kind = "number", default = default } end
+local function axis(name, default) return { name = name, kind = options.axis, default = default } end
 
 -- ---- activations without settings ------------------------------------------------------------------------------------
 
@@ -78,7 +38,7 @@ define("Tanhshrink", {}, function(_, x) return x - x:tanh() end)
 
 -- ---- activations with settings ---------------------------------------------------------------------------------------
 
-define("GELU", { { name = "approximate", kind = "name", default = "none", choices = { none = true, tanh = true } } },
+define("GELU", { { name = "approximate", kind = "string", default = "none", choices = { none = true, tanh = true } } },
   function(self, x) return torch.gelu(x, { approximate = self.approximate }) end)
 define("LeakyReLU", { float("negative_slope", 0.01) }, function(self, x) return torch.leaky_relu(x, self.negative_slope) end)
 define("ELU", { float("alpha", 1) }, function(self, x) return torch.elu(x, self.alpha) end)
@@ -87,9 +47,9 @@ define("Softplus", { float("beta", 1), float("threshold", 20) },
   function(self, x) return torch.softplus(x, self.beta, self.threshold) end)
 define("Hardtanh", { float("min_val", -1), float("max_val", 1) },
   function(self, x) return torch.hardtanh(x, self.min_val, self.max_val) end)
-define("Softmax", { int "dim" }, function(self, x) return torch.softmax(x, self.dim) end)
-define("LogSoftmax", { int "dim" }, function(self, x) return torch.log_softmax(x, self.dim) end)
-define("GLU", { int("dim", -1) }, function(self, x) return torch.glu(x, self.dim) end)
+define("Softmax", { axis "dim" }, function(self, x) return torch.softmax(x, self.dim) end)
+define("LogSoftmax", { axis "dim" }, function(self, x) return torch.log_softmax(x, self.dim) end)
+define("GLU", { axis("dim", -1) }, function(self, x) return torch.glu(x, self.dim) end)
 
 -- ---- activations with a weight ---------------------------------------------------------------------------------------
 

@@ -39,6 +39,29 @@ function List:each()
   end
 end
 
+local function no_list(self, v)
+  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name, type(v)))
+end
+
+-- Raises an error for a key of a list that is no position.
+local function no_names(self, list)
+  for key in pairs(list) do
+    if type(key) ~= "number" then
+      binding.raise("argument", ("%s takes its modules in order, not by name: %s"):format(self._class_name, tostring(key)),
+        { hint = self._is_list and "nn.ModuleDict takes modules by name"
+          or 'write { { "first", m }, { "second", n } } for modules with names' })
+    end
+  end
+end
+
+---Adds a child under a name that no other child has.
+local function add(self, name, m)
+  if type(name) == "string" and is_module(self._values[name]) then
+    binding.raise("name", ("%s: two modules are called %q"):format(self._class_name, tostring(name)))
+  end
+  set_child(self, name, m)
+end
+
 ---Adds a module at the end of the list.
 ---@param m luasight.nn.Module
 ---@return luasight.nn.Module  # the list itself
@@ -46,20 +69,22 @@ function List:append(m)
   if not is_module(m) then
     binding.raise("argument", ("%s:append takes a module, not a %s"):format(self._class_name, type(m)))
   end
-  set_child(self, tostring(#self._child_names), m)
+  add(self, tostring(#self._child_names), m)
   return self
-end
-
-local function no_list(self, v)
-  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name, type(v)))
 end
 
 ---Adds the modules of a list, or of another container, at the end of this list.
 ---@param list luasight.nn.Module[]|table
 ---@return luasight.nn.Module  # the list itself
 function List:extend(list)
-  if is_module(list) then list = list:children() end
-  if type(list) ~= "table" then no_list(self, list) end
+  if is_module(list) then
+    local all = {}
+    for _, m in list:_children() do all[#all + 1] = m end
+    list = all
+  elseif type(list) ~= "table" then
+    no_list(self, list)
+  end
+  no_names(self, list)
   for i = 1, check_list(self._class_name, list) do
     local m = list[i]
     if not is_module(m) then
@@ -92,19 +117,13 @@ function Sequential:init(list, ...)
   end
   if list == nil then return end
   if type(list) ~= "table" then no_list(self, list) end
-  if #list == 0 and next(list) ~= nil then
-    binding.raise("argument", "Sequential takes its modules in order, not by name",
-      { hint = 'write { { "first", m }, { "second", n } } for modules with names' })
-  end
+  no_names(self, list)
   for i = 1, check_list("Sequential", list) do
     local entry = list[i]
     if is_module(entry) then
       self:append(entry)
     elseif type(entry) == "table" and is_module(entry[2]) then
-      if self._values[entry[1]] then
-        binding.raise("name", ("Sequential: two modules are called %q"):format(tostring(entry[1])))
-      end
-      set_child(self, entry[1], entry[2])
+      add(self, entry[1], entry[2])
     else
       binding.raise("argument", ("Sequential: element %d of the list is a %s, not a module or a pair of name and module")
         :format(i, type(entry)))
@@ -160,6 +179,9 @@ function ModuleDict:init(given)
     if type(pair) == "table" and not is_module(pair) then name, v = pair[1], pair[2] end
     if name == nil then
       binding.raise("argument", "ModuleDict: the elements of a list have to be pairs, { { name, module }, ... }")
+    end
+    if by_name[name] ~= nil then
+      binding.raise("name", ("ModuleDict: two modules are called %q"):format(tostring(name)))
     end
     names[#names + 1], by_name[name] = name, v
   end

@@ -3,6 +3,7 @@ local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
+local settings = require "luasight.nn.settings"
 local text = require "luasight.nn.text"
 local torch = require "luasight.tensor.torch"
 
@@ -135,8 +136,10 @@ function Embedding:forward(ids) return torch.embedding(self.weight, ids, self.pa
 local Dropout = module.class "Dropout"
 linear.Dropout = Dropout
 
----@param p number?  0.5 by default
-function Dropout:init(p) self.p = options.value("nn.Dropout", "p", p == nil and 0.5 or p, options.share) end
+local dropout = { { name = "p", kind = options.share, default = 0.5 } }
+
+---@param ... any  the setting p, by position or by name; 0.5 by default
+function Dropout:init(...) settings.take(self, dropout, ...) end
 
 function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
 
@@ -153,6 +156,9 @@ end
 local Identity = module.class "Identity"
 linear.Identity = Identity
 
+---@param ... any  ignored, as in PyTorch
+function Identity:init(...) end -- luacheck: no unused args
+
 ---@param x any
 ---@return any
 function Identity:forward(x) return x end
@@ -162,17 +168,13 @@ function Identity:forward(x) return x end
 local Flatten = module.class "Flatten"
 linear.Flatten = Flatten
 
-local axis = { "the number of an axis", function(v) return type(v) == "number" and v % 1 == 0 end }
+local flatten = { { name = "start_dim", kind = options.axis, default = 1 },
+  { name = "end_dim", kind = options.axis, default = -1 } }
 
----@param start_dim? integer|{ start_dim: integer?, end_dim: integer? }
----@param end_dim integer?
-function Flatten:init(start_dim, end_dim)
-  local given = type(start_dim) == "table" and start_dim or { start_dim = start_dim, end_dim = end_dim }
-  given = options.read("nn.Flatten", given, { start_dim = axis, end_dim = axis })
-  self.start_dim, self.end_dim = given.start_dim or 1, given.end_dim or -1
-end
+---@param ... any  the settings start_dim and end_dim, by position or by name
+function Flatten:init(...) settings.take(self, flatten, ...) end
 
-function Flatten:extra_repr() return ("start_dim=%d, end_dim=%d"):format(self.start_dim, self.end_dim) end
+function Flatten:extra_repr() return settings.text(self, flatten) end
 
 ---@param x any
 ---@return any

@@ -3,6 +3,7 @@ local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
 local options_of = require "luasight.base.options"
+local parameter = require "luasight.nn.parameter"
 local record = require "luasight.nn.record"
 local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
@@ -14,12 +15,13 @@ local Module = module.Module
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
----Calls visit(path, module) once for a module and for each module below it.
-local function walk(self, path, seen, visit)
+---Calls visit(path, module) once for a module and for each module below it; where `once` is false, for each of its paths.
+local function walk(self, path, seen, visit, once)
   if seen[self] then return end
   seen[self] = true
   visit(path, self)
-  for name, child in self:_children() do walk(child, join(path, name), seen, visit) end
+  for name, child in self:_children() do walk(child, join(path, name), seen, visit, once) end
+  if once == false then seen[self] = nil end
 end
 
 ---Returns an iterator over a list of names and a list of values at the same positions.
@@ -40,56 +42,84 @@ end
 
 ---Returns the paths and the tensors of this module and of all modules below it: the parameters, or the buffers where
 ---`parameters` is false. A tensor that several modules share is there once, with the first of its paths.
-local function tensors(self, parameters)
+local function tensors(self, parameters, what, given)
+  given = options_of.read(what, given, { recurse = "boolean", prefix = "string", remove_duplicate = "boolean" })
   local names, values, seen = {}, {}, {}
-  walk(self, "", {}, function(path, m)
+  local function visit(path, m)
     local kinds = m._tensor_kinds
     for name, t in m:_tensors() do
       local key = identity(t)
       if (kinds[name] == "parameter") == parameters and not seen[key] then
-        seen[key] = true
+        seen[key] = given.remove_duplicate ~= false
         names[#names + 1], values[#values + 1] = join(path, name), t
       end
     end
-  end)
+  end
+  local prefix = given.prefix or ""
+  if given.recurse == false then visit(prefix, self) else walk(self, prefix, {}, visit, given.remove_duplicate) end
   return names, values
 end
 
+---Raises an error where a method without options is given one.
+local function no_options(what, given) options_of.read(what, given, {}) end
+
 ---Returns all parameters of this module and of the modules below it; a shared parameter is there once.
+---@param given? { recurse: boolean? }  recurse = false: those of this module alone
 ---@return ffi.cdata*[]
-function Module:parameters() return (select(2, tensors(self, true))) end
+function Module:parameters(given) return (select(2, tensors(self, true, "net:parameters", given))) end
 
 ---Iterates over paths and parameters of this module and of all below it; a shared parameter has the first of its paths.
+---@param given? { recurse: boolean?, prefix: string?, remove_duplicate: boolean? }  remove_duplicate = false: a shared
+---  parameter is there under each of its paths
 ---@return fun(): string?, ffi.cdata*?
-function Module:named_parameters() return pairs_of(tensors(self, true)) end
+function Module:named_parameters(given) return pairs_of(tensors(self, true, "net:named_parameters", given)) end
 
 ---Returns all buffers of this module and of the modules below it.
+---@param given? { recurse: boolean? }
 ---@return ffi.cdata*[]
-function Module:buffers() return (select(2, tensors(self, false))) end
+function Module:buffers(given) return (select(2, tensors(self, false, "net:buffers", given))) end
 
 ---Iterates over paths and buffers of this module and of the modules below it.
+---@param given? { recurse: boolean?, prefix: string?, remove_duplicate: boolean? }
 ---@return fun(): string?, ffi.cdata*?
-function Module:named_buffers() return pairs_of(tensors(self, false)) end
+function Module:named_buffers(given) return pairs_of(tensors(self, false, "net:named_buffers", given)) end
 
 ---Returns this module and all modules below it.
 ---@return luasight.nn.Module[]
-function Module:modules() return (select(2, modules(self))) end
+function Module:modules(given)
+  no_options("net:modules", given)
+  return (select(2, modules(self)))
+end
 
 ---Iterates over paths and modules: this module, whose path is "", and all modules below it.
 ---@return fun(): string?, luasight.nn.Module?
-function Module:named_modules() return pairs_of(modules(self)) end
-
----Returns the modules directly below this one.
----@return luasight.nn.Module[]
-function Module:children()
-  local list = {}
-  for _, child in self:_children() do list[#list + 1] = child end
-  return list
+function Module:named_modules(given)
+  no_options("net:named_modules", given)
+  return pairs_of(modules(self))
 end
 
----Iterates over name and module of the modules directly below this one.
+---Returns the children of this module without repetitions: their names, and the modules.
+local function children(self)
+  local names, list, seen = {}, {}, {}
+  for name, child in self:_children() do
+    if not seen[child] then names[#names + 1], list[#list + 1], seen[child] = name, child, true end
+  end
+  return names, list
+end
+
+---Returns the modules directly below this one; a module that is there under two names is returned once.
+---@return luasight.nn.Module[]
+function Module:children(given)
+  no_options("net:children", given)
+  return (select(2, children(self)))
+end
+
+---Iterates over name and module of the modules directly below this one; a module with two names has the first of them.
 ---@return fun(): string?, luasight.nn.Module?
-function Module:named_children() return self:_children() end
+function Module:named_children(given)
+  no_options("net:named_children", given)
+  return pairs_of(children(self))
+end
 
 ---Returns the module at a path: net:get_submodule "layers.3".
 ---@param path string
@@ -111,7 +141,7 @@ end
 ---@return luasight.nn.Module  # the module itself
 function Module:apply(f)
   options_of.value("module:apply", "its argument", f, "function")
-  for _, child in self:_children() do child:apply(f) end
+  for _, child in ipairs(self:children()) do child:apply(f) end
   f(self)
   return self
 end
@@ -122,7 +152,7 @@ end
 ---@param on boolean?  true by default
 ---@return luasight.nn.Module  # the module itself
 function Module:train(on)
-  on = on ~= false
+  on = options_of.value("net:train", "on", on == nil or on, "boolean")
   for _, m in ipairs(self:modules()) do m._values.training = on end
   record.mode_changed()
   return self
@@ -136,13 +166,16 @@ function Module:eval() return self:train(false) end
 ---@param on boolean?  true by default
 ---@return luasight.nn.Module  # the module itself
 function Module:requires_grad_(on)
+  options_of.value("net:requires_grad_", "on", on == nil or on, "boolean")
   for _, p in ipairs(self:parameters()) do p:requires_grad_(on ~= false) end
   return self
 end
 
 ---Sets the gradients of all parameters of this module and of the modules below it to nil.
-function Module:zero_grad()
-  for _, p in ipairs(self:parameters()) do p.grad = nil end
+---@param given? { set_to_none: boolean? }  set_to_none = false: the gradients are filled with 0 instead
+function Module:zero_grad(given)
+  given = options_of.read("net:zero_grad", given, { set_to_none = "boolean" })
+  parameter.zero_grad(self:parameters(), given.set_to_none)
 end
 
 -- ---- dtype and device ------------------------------------------------------------------------------------------------

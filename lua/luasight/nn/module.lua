@@ -9,6 +9,7 @@
 --- All fields of an object are kept in its table `_values`, so that each assignment calls `__newindex`, which marks earlier
 --- recordings of the module's forward as outdated.
 local binding = require "luasight.ffi"
+local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local record = require "luasight.nn.record"
 
@@ -34,9 +35,13 @@ local is_module = module.is_module
 
 -- ---- fields ----------------------------------------------------------------------------------------------------------
 
+---Removes a name from a list; returns the position that it had.
 local function remove_name(list, name)
   for i = 1, #list do
-    if list[i] == name then return table.remove(list, i) end
+    if list[i] == name then
+      table.remove(list, i)
+      return i
+    end
   end
 end
 
@@ -47,6 +52,9 @@ local function has_name(list, name)
   return false
 end
 
+-- Fields that mean something to luasight itself; no child and no tensor can have their names.
+local reserved = { training = true, dynamic = true, batch_axis = true, token_axis = true, _record = true }
+
 local function where(self, name) return self._class_name .. "." .. tostring(name) end
 
 ---Raises an error where a child or a tensor of a module cannot have this name.
@@ -56,6 +64,19 @@ local function check_name(self, name)
       type(name) == "string" and ("%q"):format(name) or tostring(name)))
   elseif Module[name] ~= nil then
     binding.raise("name", ("%s: the name is taken by a method that all modules have"):format(where(self, name)))
+  elseif reserved[name] or rawget(self, name) ~= nil then
+    binding.raise("name", ("%s: the name is taken by a field that all modules have"):format(where(self, name)))
+  elseif type(getmetatable(self).class[name]) == "function" then
+    binding.raise("name", ("%s: the name is taken by a method of its class"):format(where(self, name)))
+  end
+end
+
+---Renames the children of a list behind a removed one, such that their names are their positions again. Names of the user stay.
+local function renumber(self, from)
+  local names, values = self._child_names, self._values
+  for i = from, #names do
+    local old, new = tostring(i), tostring(i - 1)
+    if names[i] == old and values[new] == nil then names[i], values[new], values[old] = new, values[old], nil end
   end
 end
 
@@ -65,7 +86,10 @@ local function forget(self, name)
     self._tensor_kinds[name] = nil
     remove_name(self._tensor_names, name)
   elseif is_module(self._values[name]) then
-    remove_name(self._child_names, name)
+    local at = remove_name(self._child_names, name)
+    self._values[name] = nil
+    if self._key_at then renumber(self, at) end
+    return
   end
   self._values[name] = nil
 end
@@ -89,7 +113,7 @@ local function set_tensor(self, name, t, kind)
     forget(self, name)
     table.insert(self._tensor_names, name)
   end
-  self._tensor_kinds[name], self._values[name] = kind, t
+  self._tensor_kinds[name], self._values[name] = kind, binding.keep(t)
 end
 
 ---Registers a child of a module; a child that had the same name is replaced.
@@ -120,13 +144,13 @@ local function assign(self, name, value)
   elseif is_handle(value) then
     set_tensor(self, name, value, kind_of(value))
   elseif name == "training" then
-    self._values.training = value
+    self._values.training = options.value(self._class_name, "training", value, "boolean")
     return record.mode_changed()
   elseif type(value) ~= "nil" and self._tensor_kinds[name] then
     refuse(self, name, self._tensor_kinds[name] == "parameter" and "parameter" or "buffer", value)
   else
-    forget(self, name)
-    self._values[name] = value
+    forget(self, name) -- in a list, another child may have this name now
+    if type(value) ~= "nil" then self._values[name] = value end
   end
   record.changed(self)
 end
@@ -136,7 +160,7 @@ end
 ---@param name string
 ---@param t ffi.cdata*
 function module.replace(self, name, t)
-  self._values[name] = t
+  self._values[name] = binding.keep(t)
   record.changed(self)
 end
 
@@ -168,7 +192,21 @@ end
 
 -- ---- classes ---------------------------------------------------------------------------------------------------------
 
+---Raises an error where `init` has no place for the last of n arguments; a table of options there is named by its option.
+local function check_arguments(class, n, ...)
+  while n > 0 and select(n, ...) == nil do n = n - 1 end
+  local info = debug.getinfo(class.init, "u")
+  local most = info.nparams - 1
+  if n <= most or info.isvararg then return end
+  local last = select(n, ...)
+  if type(last) == "table" and getmetatable(last) == nil then options.read(class._class_name, last, {}) end
+  binding.raise("argument", ("%s takes %s, not %d"):format(class._class_name,
+    most == 0 and "no arguments" or ("at most %d argument%s"):format(most, most == 1 and "" or "s"), n))
+end
+
 local function construct(class, ...)
+  local n = select("#", ...)
+  if n > 0 then check_arguments(class, n, ...) end
   local self = setmetatable({ _values = { training = true }, _tensor_names = {}, _tensor_kinds = {}, _child_names = {} },
     class._meta)
   class.init(self, ...)
@@ -200,7 +238,7 @@ function module.class(name, parent)
     if type(key) == "number" and class._key_at then return self._values[class._key_at(self, key)] end
     return class[key]
   end
-  class._meta = { __index = read, __newindex = assign, __call = record.call, __tostring = text }
+  class._meta = { class = class, __index = read, __newindex = assign, __call = record.call, __tostring = text }
   return setmetatable(class, { __index = parent or Module, __call = construct, __tostring = class_text })
 end
 

@@ -62,6 +62,19 @@ function parameter.Buffer(t, given)
   return b
 end
 
+---Removes the gradients of parameters, or fills them with 0 where `set_to_none` is false.
+---@param list ffi.cdata*[]
+---@param set_to_none boolean?
+function parameter.zero_grad(list, set_to_none)
+  for _, p in ipairs(list) do
+    if set_to_none ~= false then
+      p.grad = nil
+    elseif type(p.grad) ~= "nil" then
+      torch.no_grad(function() p.grad:detach_():zero_() end)
+    end
+  end
+end
+
 -- ---- making weights --------------------------------------------------------------------------------------------------
 
 local skipping = extent()

@@ -124,6 +124,17 @@ local function record_body(g, module, body)
   binding.raise("argument", "a forward returns values and tuples, not a Lua list; use ls.tuple")
 end
 
+---Raises an error for a call of a module with more arguments than its forward takes.
+local function refuse_arguments(module, most, n, options)
+  local takes = most == 0 and "no arguments" or ("%d argument%s"):format(most, most == 1 and "" or "s")
+  if not options then
+    binding.raise("argument", ("the forward of %s takes %s, not %d"):format(module._class_name, takes, n))
+  end
+  local name = signature.sorted_keys(options)[1]
+  binding.raise("name", ("the forward of %s takes %s and no options, so it has no %q"):format(module._class_name, takes,
+    tostring(name)))
+end
+
 ---Calls the forward of a module; keyword arguments are passed as a table in the place of its last parameter.
 ---@param module table
 ---@param args table  the positional arguments, with their number `n`
@@ -134,13 +145,13 @@ local function call_forward(module, args, options)
   if type(forward) ~= "function" then
     binding.raise("state", module._class_name .. " has no forward, so it cannot be called")
   end
-  local n = args.n
+  local n, info = args.n, debug.getinfo(forward, "u")
   if options then
-    local info = debug.getinfo(forward, "u")
     if not info.isvararg and info.nparams - 2 > n then n = info.nparams - 2 end
     n = n + 1
     args[n] = options
   end
+  if n >= info.nparams and not info.isvararg then refuse_arguments(module, info.nparams - 1, n, options) end
   return forward(module, unpack(args, 1, n))
 end
 

@@ -260,7 +260,7 @@ local function leave_scope(entry, ok, ...)
   end
   for _, r in ipairs(made) do
     if not kept[r] then
-      binding.release(r)
+      if not binding.is_kept(r) then binding.release(r) end
     elseif around then
       around[#around + 1] = r
     end
@@ -270,8 +270,9 @@ local function leave_scope(entry, ok, ...)
 end
 
 ---Calls a function and then releases all handles that were made during the call, except those that the function returns (also
----inside tables). Handles that coroutines make while the function resumes them are released too; handles that other code makes
----while the function's own coroutine has yielded are not.
+---inside tables) and those that a module or an optimizer owns: its parameters, its buffers, its state. Handles that coroutines
+---make while the function resumes them are released too; handles that other code makes while the function's own coroutine has
+---yielded are not.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...

@@ -91,6 +91,7 @@ return setmetatable(nn, {
       value = require "luasight.nn.initializers"
     elseif file_of[name] then
       value = require("luasight.nn." .. file_of[name])[name]
+      if module.is_class(value) then module.refuse_more_arguments(value) end
     else
       unknown(name)
     end

@@ -33,6 +33,10 @@ function module.is_module(v) return type(v) == "table" and rawget(v, "_values") 
 
 local is_module = module.is_module
 
+---@param v any
+---@return boolean
+function module.is_class(v) return type(v) == "table" and rawget(v, "_meta") ~= nil end
+
 -- ---- fields ----------------------------------------------------------------------------------------------------------
 
 ---Removes a name from a list; returns the position that it had.
@@ -192,8 +196,15 @@ end
 
 -- ---- classes ---------------------------------------------------------------------------------------------------------
 
+local exact = {} -- the functions `init` that refuse arguments for which they have no place: those of luasight's own layers
+
+---Makes a class refuse arguments that its `init` does not take. Other classes ignore them, as functions do in Lua.
+---@param class table
+function module.refuse_more_arguments(class) exact[class.init] = true end
+
 ---Raises an error where `init` has no place for the last of n arguments; a table of options there is named by its option.
 local function check_arguments(class, n, ...)
+  if not exact[class.init] then return end
   while n > 0 and select(n, ...) == nil do n = n - 1 end
   local info = debug.getinfo(class.init, "u")
   local most = info.nparams - 1
@@ -215,6 +226,7 @@ end
 
 ---Receives the arguments of the constructor; a class replaces this method.
 function Module:init() end
+exact[Module.init] = true
 
 local function text(self) return require "luasight.nn.text".of(self) end
 
@@ -228,7 +240,7 @@ function module.class(name, parent)
   if type(name) ~= "string" or name == "" then
     binding.raise("argument", ("the name of a class of modules is a text, not a %s: nn.Module \"MLP\""):format(type(name)))
   end
-  if parent ~= nil and (type(parent) ~= "table" or not rawget(parent, "_meta")) then
+  if parent ~= nil and not module.is_class(parent) then
     binding.raise("argument", ("the parent of the class %s is not a class of modules"):format(name))
   end
   local class = { _class_name = name }

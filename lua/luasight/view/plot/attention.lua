@@ -9,12 +9,19 @@ local numbers = require "luasight.view.plot.numbers"
 
 local Attention = figure.class("attention", { "tokens", "keys", "heads", "range", "across" })
 
+-- The range of colours for patterns, whose numbers are shares; for other numbers, such as scores, the range that holds them.
+local function scale_of(low, high, range)
+  if not range then low, high = math.min(low, 0), math.max(high, 1) end
+  return colours.scale(low, high, { range = range, colours = not range and low < 0 and "diverging" or "sequential" })
+end
+
 ---@class luasight.AttentionOptions  the options of a picture of attention patterns
 ---@field title string?
 ---@field tokens string[]?   labels of the rows (the positions that read), and of the columns where `keys` is not given
 ---@field keys string[]?     labels of the columns (the positions that are read)
 ---@field heads string[]?    a name for every head; by default "head 0", ...
----@field range number[]?    the lowest and the highest number of the colour scale; 0 and 1 by default
+---@field range number[]?    the lowest and the highest number of the colour scale; 0 and 1 by default, and further
+---  where the numbers lie outside
 ---@field across integer?    the number of heads that are drawn beside each other
 
 ---Makes a picture of the attention patterns of one or several heads.
@@ -30,14 +37,15 @@ function Attention.new(pattern, options)
     if #rows ~= #values[1] or numbers.width(rows, "plot.attention") ~= width then
       failure.raise("shape", ("plot.attention: the pattern of head %d has another size than that of head 0"):format(h - 1))
     end
-    heads[h] = labels.plain(options.heads and options.heads[h] or "head " .. h - 1)
+    heads[h] = options.heads and options.heads[h] or "head " .. h - 1
   end
-  numbers.range(values, "plot.attention")
-  local given = options.range or { 0, 1 }
+  if options.heads then labels.list(options.heads, #values, "heads") end
+  for h, name in ipairs(heads) do heads[h] = labels.plain(name) end
+  local low, high = numbers.range(values, "plot.attention")
   return setmetatable({ options = options, values = values, heads = heads,
     rows = labels.list(options.tokens, #values[1], "tokens"),
     columns = labels.list(options.keys or options.tokens, width, options.keys and "keys" or "tokens"),
-    scale = colours.scale(given[1], given[2], { range = given, colours = "sequential" }) }, Attention)
+    scale = scale_of(low, high, options.range) }, Attention)
 end
 
 ---Returns the numbers and labels that the picture shows.

@@ -19,6 +19,7 @@ function Bar.new(values, options)
   if options.range then low, high = options.range[1], options.range[2] end
   local count = 0
   for _, list in ipairs(series) do count = math.max(count, #list) end
+  if options.legend then labels.list(options.legend, #series, "legend") end
   return setmetatable({ options = options, series = series, count = count, ticks = numbers.ticks(low, high),
     low = low, high = high, labels = labels.list(options.labels, count, "labels") }, Bar)
 end
@@ -59,7 +60,7 @@ function Bar:_text(depth, width)
   for i = 1, self.count do
     for k, bars in ipairs(self.series) do
       local v = bars[i] or 0 / 0
-      local shown = math.max(low, math.min(high, v == v and v or 0))
+      local shown = math.max(low, math.min(high, numbers.is_finite(v) and v or 0))
       local text = shown < 0 and leftward(-shown * per, before) .. "│" or (" "):rep(before) .. "│" .. rightward(shown * per)
       out[#out + 1] = ("%s %s %s"):format(labels.fill(k == 1 and list[i] or "", beside, "right"),
         colours.tint(text, series[(k - 1) % #series + 1], depth), write(v))
@@ -86,8 +87,8 @@ function Bar:_draw(theme)
     local rows = {}
     for i, v in ipairs(bars) do
       local x = i - 1 - SHARE / 2 + (k - 0.5) * thickness
-      rows[i] = { x, v }
-      if v == v then
+      rows[i] = { x, numbers.is_finite(v) and math.max(low, math.min(high, v)) or v }
+      if numbers.is_finite(v) then
         local left = frame.left + (x - thickness / 2 + 0.5) / self.count * inner
         local top, bottom = math.min(y_of(v), y_of(0)), math.max(y_of(v), y_of(0))
         spots[#spots + 1] = { left, top - 3, thickness / self.count * inner, bottom - top + 6, line.spot_text(self, k, i) }

@@ -43,19 +43,29 @@ function Canvas:set(x, y, series)
   return row, column
 end
 
+-- Draws the part of a line from (x1, y1) to (x2, y2) that lies on the canvas.
 function Canvas:segment(x1, y1, x2, y2, series)
+  local bottom = self.height * 4
+  if math.max(y1, y2) < -1 or math.min(y1, y2) > bottom then return end
+  local function at(y) return x1 + (x2 - x1) * (y - y1) / (y2 - y1), y end
+  local a, b = math.max(-1, math.min(bottom, y1)), math.max(-1, math.min(bottom, y2))
+  if y1 ~= y2 and (a ~= y1 or b ~= y2) then
+    local from, to = at(a), at(b)
+    x1, y1, x2, y2 = from, a, to, b
+  end
   local steps = math.ceil(math.max(math.abs(x2 - x1), math.abs(y2 - y1), 1))
   for s = 0, steps do self:set(x1 + (x2 - x1) * s / steps, y1 + (y2 - y1) * s / steps, series) end
 end
 
----Draws the line of series number `k` on a canvas from the value `low` at the bottom to `high` at the top; nan leaves a gap.
+---Draws the line of series number `k` on a canvas from the value `low` at the bottom to `high` at the top; a number that is not
+---finite leaves a gap.
 function Canvas:series(k, values, count, low, high)
   local last_x, last_y
   for i, v in ipairs(values) do
     local x, y
-    if v == v then
+    if numbers.is_finite(v) then
       x = count == 1 and self.width - 1 or (i - 1) / (count - 1) * (self.width * 2 - 1)
-      y = (high - v) / (high - low) * (self.height * 4 - 1)
+      y = math.max(-1e9, math.min(1e9, (high - v) / (high - low) * (self.height * 4 - 1)))
       if last_x then self:segment(last_x, last_y, x, y, k) end
       local row, column = self:set(x, y, k)
       if row and count <= self.width / 2 then self.sign[row][column] = braille.markers[(k - 1) % #braille.markers + 1] end
@@ -111,10 +121,10 @@ end
 function braille.draw(lines, width, height, tint)
   local canvas, low, high = new_canvas(width, height), lines.ticks[1], lines.ticks[#lines.ticks]
   for k, values in ipairs(lines.series) do canvas:series(k, values, #lines.labels, low, high) end
-  local at_row, margin = {}, 0
-  for _, tick in ipairs(lines.ticks) do
+  local at_row, margin, texts = {}, 0, numbers.tick_texts(lines.ticks)
+  for i, tick in ipairs(lines.ticks) do
     local row = math.floor((high - tick) / (high - low) * (height - 1) + 0.5)
-    at_row[row] = numbers.text(tick)
+    at_row[row] = texts[i]
     margin = math.max(margin, #at_row[row])
   end
 

@@ -56,7 +56,7 @@ function cells.plot(sheet, c)
   local rows = {}
   for r, row in ipairs(c.values) do
     for k, v in ipairs(row) do
-      if v == v then rows[#rows + 1] = { k - 1, r - 1, math.max(c.scale.low, math.min(c.scale.high, v)) } end
+      if numbers.is_finite(v) then rows[#rows + 1] = { k - 1, r - 1, math.max(c.scale.low, math.min(c.scale.high, v)) } end
     end
   end
   -- Without any data gnuplot would draw no axes, so a table without numbers gets a point outside of the picture.
@@ -90,8 +90,10 @@ local shades = { " ", "░", "▒", "▓", "█" }
 ---@param depth luasight.ColourDepth
 ---@return string
 function cells.block(v, scale, depth)
-  if depth ~= "none" then return colours.paint("  ", scale:colour(v, colours.themes.light), depth) end
+  local sign = v == math.huge and " ∞" or v == -math.huge and "-∞"
+  if depth ~= "none" then return colours.paint(sign or "  ", scale:colour(v, colours.themes.light), depth) end
   if v ~= v then return " ." end
+  if sign then return sign end
   local share = scale:share(v)
   if scale.kind == "diverging" then share = math.abs(share - 0.5) * 2 end
   local shade = shades[math.min(#shades, math.floor(share * #shades) + 1)]
@@ -196,8 +198,8 @@ function cells.legend(scale, depth, name)
   for i = 0, steps do
     parts[#parts + 1] = cells.block(scale.low + (scale.high - scale.low) * i / steps, scale, depth)
   end
-  return ("%s%s %s %s"):format(name and labels.plain(name) .. ": " or "", numbers.text(scale.low), table.concat(parts),
-    numbers.text(scale.high))
+  return ("%s%s %s %s"):format(name and labels.plain(name) .. ": " or "", scale:text(scale.low, numbers.text),
+    table.concat(parts), scale:text(scale.high, numbers.text))
 end
 
 return cells

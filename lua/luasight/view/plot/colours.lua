@@ -1,5 +1,6 @@
 --- The colours of pictures: a light and a dark theme, scales that map numbers to colours, and the colours that a terminal
 --- can show.
+local numbers = require "luasight.view.plot.numbers"
 local system = require "luasight.ffi.system"
 
 local colours = {}
@@ -49,6 +50,8 @@ end
 ---@field low number
 ---@field high number
 ---@field kind "sequential"|"diverging"
+---@field below boolean  whether numbers lie below the lowest of the scale; they have its colour
+---@field above boolean  whether numbers lie above the highest of the scale
 local Scale = {}
 Scale.__index = Scale
 
@@ -59,33 +62,41 @@ Scale.__index = Scale
 ---@param options { range: number[]?, colours: string? }
 ---@return luasight.Scale
 function colours.scale(low, high, options)
+  local lowest, highest = low, high
   if options.range then low, high = options.range[1], options.range[2] end
   local kind = options.colours or low < 0 and "diverging" or "sequential"
   if kind == "diverging" then
     high = math.max(math.abs(low), math.abs(high))
     low = -high
   end
-  if low == high then
-    if kind == "diverging" then low, high = -1, 1 else low, high = low - 0.5, high + 0.5 end
-  end
-  return setmetatable({ low = low, high = high, kind = kind }, Scale)
+  if low == high and kind == "diverging" then low, high = -1, 1 end
+  low, high = numbers.apart(low, high)
+  return setmetatable({ low = low, high = high, kind = kind, below = lowest < low, above = highest > high }, Scale)
 end
 
 ---Returns the numbers that are written beside the bar of the scale's colours.
 ---@return number[]
 function Scale:marks() return { self.low, (self.low + self.high) / 2, self.high } end
 
+---Returns a number of `marks` as text: with a sign before it where numbers lie beyond this end of the scale.
+---@param v number
+---@param write fun(v: number): string
+---@return string
+function Scale:text(v, write)
+  return (v == self.low and self.below and "≤ " or v == self.high and self.above and "≥ " or "") .. write(v)
+end
+
 ---Returns the position of a number on the scale: 0 for the lowest number, 1 for the highest.
 ---@param v number
 ---@return number
 function Scale:share(v) return math.max(0, math.min(1, (v - self.low) / (self.high - self.low))) end
 
----Returns the colour of a number as "#rrggbb"; for nan, the colour of an empty cell.
+---Returns the colour of a number as "#rrggbb"; for nan and infinite numbers, the colour of an empty cell.
 ---@param v number
 ---@param theme luasight.Theme
 ---@return string
 function Scale:colour(v, theme)
-  if v ~= v then return theme.none end
+  if not numbers.is_finite(v) then return theme.none end
   local stops = theme[self.kind]
   local at = self:share(v) * (#stops - 1)
   local i = math.min(math.floor(at), #stops - 2)

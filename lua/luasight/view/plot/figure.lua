@@ -4,6 +4,7 @@
 local colours = require "luasight.view.plot.colours"
 local failure = require "luasight.base.error"
 local labels = require "luasight.view.plot.labels"
+local numbers = require "luasight.view.plot.numbers"
 local options_of = require "luasight.base.options"
 local page = require "luasight.view.plot.page"
 local program = require "luasight.view.plot.program"
@@ -24,7 +25,7 @@ local Plot = {}
 ---  standard output can show; width: in characters
 ---@return string
 function Plot:text(style)
-  style = options_of.read("picture:text", style, { colours = true, width = "number" })
+  style = options_of.read("picture:text", style, { colours = true, width = options_of.count })
   local depth = style.colours or colours.depth()
   if depth ~= "true" and depth ~= "256" and depth ~= "none" then
     failure.raise("argument", ("colours in a terminal are \"true\", \"256\" or \"none\", not %s"):format(tostring(depth)))
@@ -98,13 +99,20 @@ end
 
 -- ---- classes -----------------------------------------------------------------------------------------------------------
 
+local kinds_of = {
+  width = options_of.count,
+  height = options_of.count,
+  across = options_of.count,
+  text = { "true, false or a list of rows of texts", function(v) return type(v) == "boolean" or type(v) == "table" end },
+}
+
 ---Makes the class of one kind of pictures, which inherits the methods of all pictures.
 ---@param kind string  the name of the kind, such as "line"
 ---@param options string[]  the names of the options that the kind has in addition to `title`
 ---@return table
 function figure.class(kind, options)
   local class = { kind = kind, known = { title = true } }
-  for _, name in ipairs(options) do class.known[name] = true end
+  for _, name in ipairs(options) do class.known[name] = kinds_of[name] or true end
   class.__index = function(_, key) return class[key] or Plot[key] end
   class.__tostring = function(self) return self:text() end
   return class
@@ -118,8 +126,9 @@ function figure.options(class, options)
   options = options_of.read("plot." .. class.kind, options, class.known)
   local range = options.range
   if range ~= nil and (type(range) ~= "table" or type(range[1]) ~= "number" or type(range[2]) ~= "number"
-    or range[1] >= range[2] or range[1] ~= range[1] or range[2] ~= range[2]) then
-    failure.raise("argument", "the option range of a picture is { lowest, highest }, and the second number is greater")
+    or not (range[1] < range[2] and range[1] >= -numbers.LARGEST and range[2] <= numbers.LARGEST)) then
+    failure.raise("argument", ("the option range of a picture is { lowest, highest }, and the second number is greater; "
+      .. "both are at most %g"):format(numbers.LARGEST))
   end
   if options.colours ~= nil and options.colours ~= "sequential" and options.colours ~= "diverging" then
     failure.raise("argument", ("the option colours of a picture is \"sequential\" or \"diverging\", not %s"):format(

@@ -61,7 +61,7 @@ function Sheet:data(rows)
   self:add("%s << END", name)
   for _, row in ipairs(rows) do
     local cells = {}
-    for i, v in ipairs(row) do cells[i] = v ~= v and "NaN" or ("%.9g"):format(v) end
+    for i, v in ipairs(row) do cells[i] = (v ~= v or v - v ~= 0) and "NaN" or ("%.15g"):format(v) end
     self:add("%s", table.concat(cells, " "))
   end
   self:add("END")
@@ -84,8 +84,8 @@ function Sheet:field(left, top, width, height, x, y)
   self:add("set rmargin at screen %.6f", (left + width) / self.width)
   self:add("set tmargin at screen %.6f", 1 - top / self.height)
   self:add("set bmargin at screen %.6f", 1 - (top + height) / self.height)
-  self:add("set xrange [%.9g:%.9g]", x[1], x[2])
-  self:add("set yrange [%.9g:%.9g]", y[1], y[2])
+  self:add("set xrange [%.15g:%.15g]", x[1], x[2])
+  self:add("set yrange [%.15g:%.15g]", y[1], y[2])
   self:add("set border lc rgb '%s' lw 1", theme.ink)
   self:add("set style fill solid 1 noborder")
   self:add("unset xtics")
@@ -103,7 +103,7 @@ function Sheet:ticks(axis, places, options)
   local parts = {}
   for i, place in ipairs(places) do
     -- gnuplot reads a label as a format for printf, so each % in the label is doubled.
-    parts[i] = ("%s %.9g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1])
+    parts[i] = ("%s %.15g"):format(quote((place[2]:gsub("%%", "%%%%"))), place[1])
   end
   self:add("set %stics %s nomirror %s font ',%d' textcolor rgb '%s' (%s)", axis, options.marks and "out scale 0.5" or "scale 0",
     options.turned and "rotate by 45 right" or "norotate", options.size or FONT, self.theme.ink, table.concat(parts, ", "))
@@ -165,7 +165,7 @@ function Sheet:palette(scale)
   local stops, parts = self.theme[scale.kind], {}
   for i, colour in ipairs(stops) do parts[i] = ("%d '%s'"):format(i - 1, colour) end
   self:add("set palette defined (%s)", table.concat(parts, ", "))
-  self:add("set cbrange [%.9g:%.9g]", scale.low, scale.high)
+  self:add("set cbrange [%.15g:%.15g]", scale.low, scale.high)
 end
 
 ---Draws a bar with the colours of a scale, and numbers beside the bar.
@@ -177,7 +177,7 @@ end
 function Sheet:colour_bar(scale, left, top, height, write)
   local marks, parts = scale:marks(), {}
   for i, v in ipairs(marks) do
-    if i ~= 2 or height >= 54 then parts[#parts + 1] = ("%s %.9g"):format(quote(write(v)), v) end
+    if i ~= 2 or height >= 54 then parts[#parts + 1] = ("%s %.15g"):format(quote(scale:text(v, write)), v) end
   end
   self:add("set colorbox vertical user origin screen %.6f, screen %.6f size screen %.6f, screen %.6f border", left / self.width,
     1 - (top + height) / self.height, 12 / self.width, height / self.height)

@@ -129,7 +129,7 @@ local function layout(self, text)
   l.bar = math.max(40, math.min(l.height, 300))
   l.write = numbers.short(math.max(math.abs(self.scale.low), math.abs(self.scale.high)))
   local marks = {}
-  for i, v in ipairs(self.scale:marks()) do marks[i] = l.write(v) end
+  for i, v in ipairs(self.scale:marks()) do marks[i] = self.scale:text(v, l.write) end
   l.right = 24 + BAR + labels.most_pixels(marks, gnuplot.SMALL) + 16 + (o.value and 24 or 0)
   l.bottom = math.max(fit.height + (o.x and 30 or 12), l.bar - l.height + 12)
   l.bottom = math.max(l.bottom, math.max(gnuplot.upright_height(o.y), gnuplot.upright_height(o.value)) - l.height - l.top)

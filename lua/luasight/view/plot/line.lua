@@ -1,4 +1,5 @@
 --- Line charts: a line through each of one or several series of numbers, over labels on the horizontal axis.
+local is_handle = require "luasight.ffi".is_handle
 local braille = require "luasight.view.plot.braille"
 local colours = require "luasight.view.plot.colours"
 local figure = require "luasight.view.plot.figure"
@@ -23,8 +24,8 @@ local Line = figure.class("line", { "x", "y", "labels", "legend", "range", "widt
 ---@param what string
 ---@return number[][]
 local function series_of(values, what)
-  local several = type(values) == "cdata" and #values.shape == 2
-    or type(values) == "table" and (type(values[1]) == "table" or type(values[1]) == "cdata" and #values[1].shape == 1)
+  local first = type(values) == "table" and values[1]
+  local several = is_handle(values) and #values.shape == 2 or type(first) == "table" or is_handle(first) and #first.shape == 1
   return several and numbers.nested(values, 2, what) or { numbers.nested(values, 1, what) }
 end
 Line.series_of = series_of
@@ -40,6 +41,7 @@ function Line.new(values, options)
   if options.range then low, high = options.range[1], options.range[2] end
   local count = 0
   for _, line in ipairs(series) do count = math.max(count, #line) end
+  if options.legend then labels.list(options.legend, #series, "legend") end
   return setmetatable({ options = options, series = series, count = count, ticks = numbers.ticks(low, high),
     labels = labels.list(options.labels, count, "labels") }, Line)
 end
@@ -69,7 +71,8 @@ local WIDTH, HEIGHT, LEGEND_LINE = 640, 380, 20
 ---@return table
 function Line.frame(self, inner, may_skip)
   local o, ticks = self.options, {}
-  for i, v in ipairs(self.ticks) do ticks[i] = { v, numbers.text(v) } end
+  local texts = numbers.tick_texts(self.ticks)
+  for i, v in ipairs(self.ticks) do ticks[i] = { v, texts[i] } end
   local widest = 0
   for _, tick in ipairs(ticks) do widest = math.max(widest, labels.pixels(tick[2], gnuplot.FONT)) end
   local list, names = labels.cut_all(self.labels, 28), nil
@@ -129,14 +132,17 @@ function Line:_draw(theme)
   local low, high = -0.3, self.count - 0.7
   if self.count > 30 then low, high = -0.01 * self.count, self.count - 1 + 0.01 * self.count end
   local sheet = Line.sheet(self, frame, theme, { low, high })
+  sheet:add("set clip two") -- also draws the part inside of a line whose ends both lie outside of the range
   local parts, spots, ticks = {}, {}, self.ticks
+  local far = 1e4 * (ticks[#ticks] - ticks[1]) -- gnuplot does not draw lines to points that are much farther outside
   for k, line in ipairs(self.series) do
     local rows = {}
     for i, v in ipairs(line) do
-      rows[i] = { i - 1, v }
+      rows[i] = { i - 1, numbers.is_finite(v) and math.max(ticks[1] - far, math.min(ticks[#ticks] + far, v)) or v }
       local x = frame.left + (i - 1 - low) / (high - low) * frame.inner
       local y = frame.top + (ticks[#ticks] - v) / (ticks[#ticks] - ticks[1]) * frame.height
-      if v == v then spots[#spots + 1] = { x - 8, y - 8, 16, 16, Line.spot_text(self, k, i) } end
+      local seen = y >= frame.top - 8 and y <= frame.top + frame.height + 8
+      if seen then spots[#spots + 1] = { x - 8, y - 8, 16, 16, Line.spot_text(self, k, i) } end
     end
     parts[k] = ("%s using 1:2 with %s lw 2.5 lc rgb '%s' notitle"):format(sheet:data(rows),
       self.count <= 60 and "linespoints pt 7 ps 0.6" or "lines", theme.series[(k - 1) % #theme.series + 1])

@@ -2,16 +2,28 @@
 local check_list = require "luasight.base.list".check
 local failure = require "luasight.base.error"
 
+local is_handle = require "luasight.ffi".is_handle
+
 local numbers = {}
 
 -- ---- lists -------------------------------------------------------------------------------------------------------------
 
 local nan = 0 / 0
 
--- Returns a value as a number that can be drawn: 1 and 0 for true and false, nan for any value that is not a finite number.
-local function finite(v)
+---Returns whether a number is neither nan nor infinite.
+---@param v number
+---@return boolean
+function numbers.is_finite(v) return v == v and math.abs(v) ~= math.huge end
+
+-- Returns an element of a list as a number: 1 and 0 for true and false, nan where there is none.
+local function number_of(v, what)
+  if is_handle(v) then v = v:item() end -- a tensor with one number
+  if type(v) == "cdata" then v = tonumber(v) end -- a 64-bit integer
   if type(v) == "boolean" then return v and 1 or 0 end
-  if type(v) ~= "number" or v ~= v or math.abs(v) == math.huge then return nan end
+  if v == nil then return nan end
+  if type(v) ~= "number" then
+    failure.raise("argument", ("%s draws numbers; an element of the list is a %s"):format(what, type(v)))
+  end
   return v
 end
 
@@ -21,11 +33,8 @@ local function words(what, depth)
 end
 
 local function copy(v, depth, what, level)
-  if depth == 0 then
-    if type(v) == "cdata" then v = v:item() end -- an element of a list may be a tensor with one number
-    return finite(v)
-  end
-  if type(v) == "cdata" then v = v:tolist() end
+  if depth == 0 then return number_of(v, what) end
+  if is_handle(v) then v = v:tolist() end
   if type(v) ~= "table" then failure.raise("argument", ("%s; the given value is a %s"):format(words(what, level), type(v))) end
   local out = {}
   for i = 1, check_list(what, v) do out[i] = copy(v[i], depth - 1, what, level) end
@@ -33,13 +42,13 @@ local function copy(v, depth, what, level)
 end
 
 ---Returns a copy of a list of numbers, of a list of lists, or of lists nested three deep, from Lua numbers or a tensor.
----Leading axes of size 1 of a tensor are left out. Numbers that are not finite become nan.
+---Leading axes of size 1 of a tensor are left out. A hole in a list becomes nan.
 ---@param v any
 ---@param depth integer  1, 2 or 3
 ---@param what string    the name of the function in error messages
 ---@return table
 function numbers.nested(v, depth, what)
-  if type(v) == "cdata" then
+  if is_handle(v) then
     local shape = tostring(v.shape)
     while #v.shape > depth and v.shape[0] == 1 do v = v[0] end
     if #v.shape ~= depth then failure.raise("shape", ("%s; the given tensor has the shape %s"):format(
@@ -64,7 +73,9 @@ function numbers.width(rows, what)
   return #rows[1]
 end
 
----Returns the lowest and the highest number in nested lists; nan is left out.
+numbers.LARGEST = 1e300 -- the largest absolute value that pictures draw
+
+---Returns the lowest and the highest number in nested lists; nan and infinite numbers are left out.
 ---@param v table
 ---@param what string  the name of the function in error messages
 ---@return number low, number high
@@ -73,13 +84,28 @@ function numbers.range(v, what)
   local function walk(x)
     if type(x) == "table" then
       for _, inner in ipairs(x) do walk(inner) end
-    elseif x == x then
+    elseif numbers.is_finite(x) then
       low, high = math.min(low, x), math.max(high, x)
     end
   end
   walk(v)
   if low > high then failure.raise("argument", what .. " has no finite number to draw: all values are nan or infinite") end
+  if math.max(-low, high) > numbers.LARGEST then
+    failure.raise("argument", ("%s draws numbers up to %g, not %g"):format(what, numbers.LARGEST, -low > high and low or high),
+      { hint = "draw their logarithms, or numbers divided by a large one" })
+  end
   return low, high
+end
+
+---Returns two numbers as the ends of a scale or an axis: further apart where they are equal, or too close to be told apart.
+---@param low number
+---@param high number
+---@return number low, number high
+function numbers.apart(low, high)
+  local size = math.max(math.abs(low), math.abs(high))
+  if high - low > size * 1e-10 and high - low > 1e-290 then return low, high end
+  local half = size > 1e6 and size * 0.1 or 0.5
+  return low - half, high + half
 end
 
 ---Returns the numbers to write along an axis from `low` to `high`. Their distance is 1, 2 or 5 times a power of ten; within the
@@ -88,7 +114,7 @@ end
 ---@param high number
 ---@return number[]
 function numbers.ticks(low, high)
-  if low == high then low, high = low - 0.5, high + 0.5 end
+  low, high = numbers.apart(low, high)
   local step = 10 ^ math.floor(math.log10((high - low) / 5))
   for _, factor in ipairs { 1, 2, 5, 10 } do
     if (high - low) / (step * factor) <= 5.0001 then
@@ -103,12 +129,23 @@ end
 
 -- ---- as text -----------------------------------------------------------------------------------------------------------
 
----Returns a number as text with at most six digits; "nan" for nan.
+---Returns a number as text with at most `digits` digits; "nan" for nan.
 ---@param v number
+---@param digits integer?  6 by default
 ---@return string
-function numbers.text(v)
+function numbers.text(v, digits)
   if v ~= v then return "nan" end
-  return ("%.6g"):format(v == 0 and 0 or v) -- 0 instead of -0
+  return ("%%.%dg"):format(digits or 6):format(v == 0 and 0 or v) -- 0 instead of -0
+end
+
+---Returns the numbers along an axis as texts, with as many digits as tell them apart.
+---@param ticks number[]
+---@return string[]
+function numbers.tick_texts(ticks)
+  local size, list = math.max(math.abs(ticks[1]), math.abs(ticks[#ticks])), {}
+  local digits = math.ceil(math.log10(size / (ticks[2] - ticks[1]))) + 1
+  for i, v in ipairs(ticks) do list[i] = numbers.text(v, math.max(6, math.min(15, digits))) end
+  return list
 end
 
 ---Returns a function that returns numbers as short texts, all with the same number of digits behind the decimal point.

@@ -108,7 +108,7 @@ function Tokens:_draw(theme)
     local x, y, v = box[1], box[2], self.values[i]
     local colour = self.scale:colour(v, theme)
     sheet:label(list[i], x + box[3] / 2, y + BOX / 2, { inside = true, size = SIZE, colour = colours.on(colour) })
-    if v == v then
+    if numbers.is_finite(v) then
       rows[#rows + 1] = { x, x + box[3], y, y + BOX, math.max(self.scale.low, math.min(self.scale.high, v)) }
     else
       sheet:add("set object rectangle from first %.9g, first %.9g to first %.9g, first %.9g fc rgb '%s' fs solid 1 noborder",

@@ -289,7 +289,7 @@ describe("the options of a generation", function()
     return generation.settings(given, net, reader)
   end
 
-  it("come from the call, else from generation_config.json, else from the configuration, else from transformers", function()
+  it("case 1.13: come from the call, else from generation_config.json or the configuration, else from transformers", function()
     local s = read()
     assert.same({ false, 1, 50, 1, 1, 1, 1, 0, 4 }, { s.do_sample, s.temperature, s.top_k, s.top_p, s.num_beams,
       s.num_return_sequences, s.length_penalty, s.min_new_tokens, s.pad })
@@ -306,9 +306,16 @@ describe("the options of a generation", function()
     assert.same({ 3, 2 }, { lengths(s, 5) })
     assert.same({}, read({ eos_token_id = false }, { eos_token_id = 3 }).ends)
     net.config.eos_token_id, net.config.max_new_tokens = 8, 2
-    assert.same({ 8 }, read({}, {}).ends)
+    assert.same({}, read({}, {}).ends) -- a generation_config.json that is silent does not leave the word to config.json
+    assert.same({ 15, 0 }, { lengths(read({}, {}), 6) })
+    assert.same({ 8 }, read {}.ends)
     assert.same({ 2, 0 }, { lengths(read {}, 5) })
-    net.config.eos_token_id, net.config.max_new_tokens = nil, nil
+    net.config.eos_token_id, net.config.max_new_tokens, net.config.bad_words_ids = nil, nil, { { 3 } }
+    assert.error_matches(function() read {} end, "config.json: the setting bad_words_ids = a table is not implemented")
+    read({}, {}) -- as in transformers, which then does not look into config.json
+    net.config.bad_words_ids, net.config.seed = nil, 3
+    assert.is_nil(read { do_sample = true }.seed)
+    net.config.seed = nil
   end)
 
   it("make the text no longer than the model reads, unless more is asked for", function()

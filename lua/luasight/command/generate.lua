@@ -106,7 +106,8 @@ function generate.run(arguments, options)
   local model = ls.LanguageModel(folder, { device = options.device, dtype = options.dtype })
   local ids, settings = model.tokenizer:encode(prompt), settings_of(options)
   if #ids == 0 then failure.raise("argument", "the prompt has no tokens: give a text that is not empty") end
-  local usual = require "luasight.files.checkpoint".generation_config(folder) or {}
+  local checkpoint = require "luasight.files.checkpoint"
+  local usual = checkpoint.generation_config(folder) or checkpoint.config(folder)
   local function one(name) return (settings[name] or usual[name] or 1) == 1 end
   local texts
   if one "num_beams" and one "num_return_sequences" then

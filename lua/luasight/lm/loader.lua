@@ -165,15 +165,24 @@ local function fill(net, folder, architecture, device, dtype)
   local wanted = {}
   for name, t in net:named_state { keep_vars = true } do wanted[name] = tensors.sizes(t) end
   check(weights, found, wanted, tied, dtype)
-  local given, total = {}, 0
+  local given, kept, total = {}, {}, 0
+  local keeps = architecture.keeps_float32 or function() return false end
   for _ in pairs(found) do total = total + 1 end
   for place, source in progress(next, found, nil, { total = total, label = "loading", after = 1 }) do
     local t = source:get()
-    given[place] = (dtype or device ~= "cpu") and t:to { dtype = dtype, device = device } or t
+    local into = dtype
+    if (dtype or t.dtype) == "float16" and keeps(place) then
+      into = "float32"
+      kept[place] = true
+    end
+    given[place] = (into or device ~= "cpu") and t:to { dtype = into, device = device } or t
   end
   for parameter, base in pairs(tied) do given[parameter] = given[base] end
   state.put(net, given)
   if next(tied) then net:tie_weights() end
+  if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
+  for place in pairs(kept) do kept[place] = given[place] end -- `to` has converted these too
+  state.put(net, kept)
   return found
 end
 
@@ -181,8 +190,8 @@ end
 ---@param folder string
 ---@param options? { device: string?, dtype: string? }  with the device "meta" the parameters have only shapes,
 ---  from config.json, and no weights are read
----@return table  # an nn.Module; `config` is the content of config.json under the family's names for the fields, and
----  `generation_config` the content of generation_config.json where the folder has one
+---@return table  # an nn.Module; `config` is the content of config.json under the family's names for the fields, `config_file`
+---  that content as it stands in the file, and `generation_config` that of generation_config.json where the folder has one
 ---@return fun(path: string)  # frees the memory of a parameter's numbers in the mapped file
 function loader.open(folder, options)
   options = options or {}
@@ -191,12 +200,14 @@ function loader.open(folder, options)
   local architecture = about(path, models.find, config.model_type, config.architectures)
   local net = nn.skip_init(function() return about(path, architecture.new, config) end)
   local found = {}
-  if device == "meta" then dtype = dtype or about(path, loader.dtype, config.dtype or config.torch_dtype)
-  else found = fill(net, folder, architecture, device, dtype) end
-  if dtype or device ~= "cpu" then net:to { dtype = dtype, device = device } end
+  if device == "meta" then
+    net:to { dtype = dtype or about(path, loader.dtype, config.dtype or config.torch_dtype), device = device }
+  else
+    found = fill(net, folder, architecture, device, dtype)
+  end
   net:eval()
   net:requires_grad_(false)
-  net.generation_config = checkpoint.generation_config(folder)
+  net.generation_config, net.config_file = checkpoint.generation_config(folder), config
   return net, function(place)
     if found[place] then found[place]:forget() end
   end

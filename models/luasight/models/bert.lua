@@ -51,7 +51,7 @@ end
 ---Returns the position numbers of the tokens for a call without position_ids.
 ---@param see luasight.Masks
 ---@return any  # B T or 1 T
-function Embeddings:positions(see) return see:positions() end
+function Embeddings:positions(see) return see:columns() end
 
 ---Returns the sum of the embeddings of each token, normalized: the input of the first layer.
 ---@param input_ids any   B T, or nil where inputs_embeds is given

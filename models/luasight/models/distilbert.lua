@@ -31,7 +31,7 @@ end
 function Embeddings:forward(input_ids, options)
   options = options or {}
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
-  local positions = options.position_ids or masks.new(x, options):positions()
+  local positions = options.position_ids or masks.new(x, options):columns()
   return self.dropout(self.LayerNorm(x + self.position_embeddings(positions)))
 end
 

@@ -59,7 +59,8 @@ local Attention = nn.Module("GPT2Attention", attention.Attention)
 ---@param layer integer
 function Attention:init(config, layer)
   local C = config.n_embd
-  self.width, self.num_heads, self.pattern_dropout = C, config.n_head, config.attn_pdrop
+  self.width, self.num_heads, self.head_dim = C, config.n_head, C / config.n_head
+  self.pattern_dropout = config.attn_pdrop
   self.scale = config.scale_attn_weights and (C / config.n_head) ^ -0.5 or 1
   if config.scale_attn_by_inverse_layer_idx then self.scale = self.scale / (layer + 1) end
   self.upcast = config.reorder_and_upcast_attn
@@ -164,11 +165,9 @@ end
 ---Makes a key/value cache for generation.
 ---@param rows integer
 ---@param length integer  the length of the longest text
----@return any  # L 2 R H N D
+---@return any?  # L 2 R H N D
 function LMHeadModel:new_cache(rows, length)
-  local c = self.config
-  return cache.new({ layers = c.n_layer, rows = rows, heads = c.n_head, length = length, width = c.n_embd / c.n_head },
-    self.transformer.wpe.weight)
+  return cache.of_layers(self.transformer.h, rows, length, self.transformer.wpe.weight)
 end
 
 -- Initializes a model for training: small random numbers, and smaller ones in the layers whose output is added to the residual

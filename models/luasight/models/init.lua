@@ -9,6 +9,7 @@
 ---   tied            maps a parameter to another one, whose tensor it shares where the configuration says so
 ---   alone           the architecture of the model without its head, if there is one, with the `class` that a config.json
 ---                   names for it
+---   keeps_float32(path)  whether a parameter stays float32 in a model that is loaded in float16; absent: none does
 local helpers = require "luasight.family"
 
 local models = {}
@@ -27,6 +28,7 @@ for model_type in ([[
 ---@field tied table<string, string>  the path of a tied parameter -> the path of the parameter whose tensor it shares
 ---@field alone? luasight.Architecture  the same for the model without its head
 ---@field class string?  the class in a config.json that asks for the model without its head
+---@field keeps_float32? fun(path: string): boolean  whether a parameter stays float32 where the model is loaded in float16
 
 ---Returns the names of all families (the values of model_type), sorted.
 ---@return string[]

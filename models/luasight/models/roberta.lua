@@ -22,11 +22,11 @@ function Embeddings:init(config)
   self.position_embeddings = nn.Embedding(config.max_position_embeddings, C, { padding_idx = config.pad_token_id })
 end
 
----Returns the position numbers of the tokens. Padding, which the mask or the ids show, is not counted.
+---Returns the position numbers of the tokens. The padding token is not counted, nor what the mask leaves out on the left.
 function Embeddings:positions(see, input_ids)
-  if type(input_ids) == "nil" then return see:positions() + (self.padding + 1) end
+  if type(input_ids) == "nil" then return see:columns() + (self.padding + 1) end
   local real = input_ids:ne(self.padding) -- B T
-  if see.real then real = real:logical_and(see.real) end
+  if see.real then real = real:logical_and(see.real:cumsum(-1):gt(0)) end
   return real:cumsum(-1) * real + self.padding
 end
 

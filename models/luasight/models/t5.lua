@@ -22,6 +22,12 @@ local LayerNorm = nn.Module("T5LayerNorm", norms.RMSNorm)
 
 function LayerNorm:extra_repr() return "" end
 
+-- In float16 the numbers of the residual stream can be float32 (see Dense), and are rounded behind the division.
+function LayerNorm:forward(x) -- B T C
+  if self.weight.dtype ~= "float16" then return norms.RMSNorm.forward(self, x) end
+  return torch.rms_norm(x:float(), self.normalized_shape, nil, self.eps):to(self.weight) * self.weight
+end
+
 ---@param config table
 ---@return table
 local function norm(config) return LayerNorm(config.d_model, config.layer_norm_epsilon) end
@@ -144,7 +150,9 @@ function Dense:init(config)
   self.act = activations.new(config.dense_act_fn)
 end
 
-function Dense:forward(x) return self.wo(self.dropout(self.act(self.wi(x)))) end -- B T C
+-- In float16 the weight of `wo` stays float32 (`keeps_float32` below), since its products would be too large; from the first of
+-- these layers on, the residual stream is float32 then.
+function Dense:forward(x) return self.wo(self.dropout(self.act(self.wi(x))):to(self.wo.weight)) end -- B T C
 
 local GatedDense = nn.Module "T5DenseGatedActDense"
 
@@ -156,7 +164,9 @@ function GatedDense:init(config)
   self.act = activations.new(config.dense_act_fn)
 end
 
-function GatedDense:forward(x) return self.wo(self.dropout(self.act(self.wi_0(x)) * self.wi_1(x))) end -- B T C
+function GatedDense:forward(x) -- B T C
+  return self.wo(self.dropout(self.act(self.wi_0(x)) * self.wi_1(x)):to(self.wo.weight))
+end
 
 local FF = nn.Module "T5LayerFF"
 
@@ -167,6 +177,13 @@ function FF:init(config)
 end
 
 function FF:forward(x) return x + self.dropout(self.DenseReluDense(self.layer_norm(x))) end -- B T C
+
+---Limits the residual stream to the finite numbers of float16, where it is float16.
+local function limited(x)
+  local infinite = x:isinf():any()
+  local most = torch.where(infinite, x:new_full({}, 64504), x:new_full({}, 65504))
+  return torch.minimum(torch.maximum(x, -most), most)
+end
 
 local Block = nn.Module "T5Block"
 
@@ -179,6 +196,7 @@ end
 
 function Block:init(config, role)
   self.aliases = names_of(config, role)
+  self.is_first = role.has_bias
   local layers = { SelfAttention(config, role) }
   if role.is_decoder then layers[2] = CrossAttention(config) end
   layers[#layers + 1] = FF(config)
@@ -191,10 +209,17 @@ end
 ---@param cross table?    the options of the attention to the encoder's output
 ---@return any  # a tuple: B T C, and the bias of the self-attention
 function Block:forward(x, options, cross)
+  local function half(layer) return layer.weight.dtype == "float16" end
+  local all_half = half(self.layer[-1].DenseReluDense.wo)
+  local is_half = half(self.layer[0].layer_norm) and (self.is_first or all_half)
   local attended = self.layer[0](x, options)
-  x = attended[0]
-  if cross then x = self.layer[1](x, cross)[0] end
-  return helpers.tuple(self.layer[-1](x), attended[1])
+  x = is_half and limited(attended[0]) or attended[0]
+  if cross then
+    x = self.layer[1](x, cross)[0]
+    if is_half then x = limited(x) end
+  end
+  x = self.layer[-1](x)
+  return helpers.tuple(is_half and all_half and limited(x) or x, attended[1])
 end
 
 -- ---- encoder and decoder ---------------------------------------------------------------------------------------------
@@ -304,11 +329,9 @@ end
 ---@param rows integer
 ---@param length integer  the length of the decoder's longest text
 ---@param read integer    the number of positions of the encoder
----@return any  # L 2 R H N D
+---@return any?  # L 2 R H N D
 function ForConditionalGeneration:new_cache(rows, length, read)
-  local c = self.config
-  return cache.new({ layers = c.num_decoder_layers or c.num_layers, rows = rows, heads = c.num_heads,
-    length = read + length, width = c.d_kv }, self.lm_head.weight)
+  return cache.of_layers(self.decoder.block, rows, read + length, self.lm_head.weight)
 end
 
 -- ---- the architecture ------------------------------------------------------------------------------------------------
@@ -376,6 +399,11 @@ function t5.new(config)
   if net.lm_head.weight.device ~= "meta" then torch.no_grad(initialize, net) end
   return net
 end
+
+---Returns whether a parameter stays float32 in a model that is loaded in float16.
+---@param path string
+---@return boolean
+function t5.keeps_float32(path) return path:find "%.wo%.weight$" ~= nil end
 
 ---Returns the module path of the parameter for the name of a tensor in a file; nil for a tensor that the model does not need.
 ---@param name string

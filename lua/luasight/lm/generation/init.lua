@@ -91,7 +91,7 @@ function generation.start(net, s, inputs)
   end
   if net.start_token then -- the network has an encoder, which reads the prompt
     encoded = { input_ids = ids, attention_mask = mask }
-    ids, mask = ids:new_full({ ids:size(0), 1 }, net:start_token()), nil
+    ids, mask = ids:new_full({ ids:size(0), 1 }, s.start or net:start_token()), nil
   end
   local T = ids:size(1)
   local steps, least = settings.lengths(s, T)
@@ -101,7 +101,11 @@ function generation.start(net, s, inputs)
     encoded = encoded, offset = encoded and encoded.input_ids:size(1) or 0 }, Run)
   if net.new_cache and s.use_cache ~= false then
     run.cache, run.axes = net:new_cache(R, T + steps - 1, run.offset), net.cache_axes
-    run.pads = net.rereads and pads_of(mask, T)
+    if s.use_cache and not run.cache then
+      refuse("use_cache: the layers differ in the heads of their attentions, and a cache has one size for all",
+        "leave the option out: each step then reads the whole text")
+    end
+    run.axes, run.pads = run.cache and run.axes, run.cache and net.rereads and pads_of(mask, T)
   end
   if #s.ends > 0 then run.endings = torch.tensor(s.ends, { dtype = "int64", device = ids.device }) end
   if s.num_beams > 1 then
@@ -269,7 +273,7 @@ function Alone:finish() self.arguments = nil end
 function Alone:step()
   local net, arguments = self.run.net, self.arguments
   if not arguments then return false end
-  if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
+  if arguments.cache and not arguments.continues then arguments.logits_to_keep = 1 end
   self.run:take(self, record.run(net, arguments).logits)
   return true
 end

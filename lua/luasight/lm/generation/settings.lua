@@ -67,7 +67,7 @@ local kinds = {
 settings.names = {}
 for name in pairs(kinds) do settings.names[name] = true end
 
--- The settings of generation_config.json that are not implemented, each with the value that switches the setting off.
+-- The settings of a model's files that are not implemented, each with the value that switches the setting off.
 local neutral = {
   no_repeat_ngram_size = 0, encoder_no_repeat_ngram_size = 0, encoder_repetition_penalty = 1, typical_p = 1, min_p = 0,
   top_h = 1, epsilon_cutoff = 0, eta_cutoff = 0, diversity_penalty = 0, num_beam_groups = 1, guidance_scale = 1,
@@ -75,20 +75,27 @@ local neutral = {
   forced_bos_token_id = {}, forced_eos_token_id = {}, bad_words_ids = {}, force_words_ids = {}, constraints = {},
   suppress_tokens = {}, begin_suppress_tokens = {}, sequence_bias = {}, exponential_decay_length_penalty = {},
   watermarking_config = {}, prompt_lookup_num_tokens = {}, dola_layers = {}, max_time = {},
+  force_bos_token_to_be_generated = false,
 }
 
 -- ---- checks ----------------------------------------------------------------------------------------------------------
 
 local function refuse(message, hint) failure.raise("argument", message, { hint = hint }) end
 
-local function check_config(config)
+---The kinds of the settings that a file can have.
+local file_kinds = { decoder_start_token_id = { "a token id", is_id }, bos_token_id = { "a token id", is_id } }
+for name, kind in pairs(kinds) do
+  if name ~= "seed" then file_kinds[name] = kind end
+end
+
+local function check_config(config, file)
   for name, v in pairs(config) do
-    local kind, off = kinds[name], neutral[name]
-    if kind and not kind[2](v) and not (name == "pad_token_id" and v == -1) then
-      failure.raise("format", ("generation_config.json: the setting %s is %s, not %s"):format(name, kind[1], options.text(v)),
+    local kind, off = file_kinds[name], neutral[name]
+    if kind and not kind[2](v) and not (name:find "_token_id$" and v == -1) then
+      failure.raise("format", ("%s: the setting %s is %s, not %s"):format(file, name, kind[1], options.text(v)),
         { hint = "correct the setting in the file" })
     elseif off ~= nil and v ~= off and not (type(v) == "table" and next(v) == nil) then
-      failure.raise("format", ("generation_config.json: the setting %s = %s is not implemented"):format(name, options.text(v)),
+      failure.raise("format", ("%s: the setting %s = %s is not implemented"):format(file, name, options.text(v)),
         { hint = "take the setting out of the file to generate without it" })
     end
   end
@@ -170,15 +177,17 @@ end
 ---@field min_length integer
 ---@field ends integer[]              the token ids that end a text
 ---@field pad integer                 the token id that fills rows whose text ended early
+---@field start integer?              the token with which a decoder beside an encoder begins; nil: the network says it
 ---@field stop_strings string[]
 ---@field use_cache boolean?          nil: a cache is used where the network has one
 ---@field tokenizer (fun(): any)?
 ---@field context integer?            the largest number of tokens that the model reads
 
 ---Checks the options of a generation and returns them with their defaults. The default of an option is the value in the model's
----generation_config.json, else in its config.json, else that of transformers (max_new_tokens is 20).
+---generation_config.json, or in its config.json where there is no generation_config.json, else that of transformers
+---(max_new_tokens is 20). As in transformers, a generation_config.json that is silent does not leave the word to config.json.
 ---@param given table?
----@param net table             the network; its `config` and `generation_config` are read where it has them
+---@param net table             the network; its `generation_config`, or `config_file` or `config`, are read where it has them
 ---@param reader? luasight.Reader
 ---@return luasight.GenerationSettings
 function settings.read(given, net, reader)
@@ -187,12 +196,12 @@ function settings.read(given, net, reader)
     failure.raise("state", "this model does not generate text: " .. net.cannot_generate)
   end
   options.read("a generation", given, kinds)
-  local from_file = type(net.generation_config) == "table" and net.generation_config or nil
-  local config = type(net.config) == "table" and net.config or {}
-  check_config(from_file or {})
+  local from_file, file = net.generation_config, "generation_config.json"
+  if type(from_file) ~= "table" then from_file, file = net.config_file or net.config, "config.json" end
+  if type(from_file) ~= "table" then from_file = {} end
+  check_config(from_file, file)
   local function default(name)
-    if from_file and from_file[name] ~= nil then return from_file[name] end
-    if kinds[name] and config[name] ~= nil and kinds[name][2](config[name]) then return config[name] end
+    if name ~= "seed" then return from_file[name] end
   end
   local function value(name, otherwise)
     if given[name] ~= nil then return given[name] end
@@ -211,6 +220,7 @@ function settings.read(given, net, reader)
     usual_new_tokens = default "max_new_tokens", usual_length = default "max_length",
     min_new_tokens = value("min_new_tokens", 0), min_length = value("min_length", 0),
     ends = ends, pad = pad_id(given.pad_token_id, default "pad_token_id", ends, reader),
+    start = net.start_token and (default "decoder_start_token_id" or default "bos_token_id") or nil,
     stop_strings = list(value "stop_strings"), use_cache = given.use_cache,
     tokenizer = reader.tokenizer, context = not reader.reads_beyond and reader.context or nil,
   }

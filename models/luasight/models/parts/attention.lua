@@ -10,6 +10,10 @@ local nn = require "luasight".nn
 local Attention = nn.Module "Attention"
 Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
 
+---Returns the number of heads of the keys, and their width.
+---@return integer, integer
+function Attention:key_sizes() return self.num_key_value_heads or self.num_heads, self.head_dim end
+
 local attention = { Attention = Attention }
 
 ---Splits the last axis of a tensor into H heads of width D.

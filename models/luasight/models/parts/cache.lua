@@ -45,6 +45,30 @@ function cache.new(sizes, like)
     { dtype = like.dtype, device = like.device })
 end
 
+---Makes the cache of the attentions in a list of layers, whose sizes are those of the modules themselves. Returns nil where the
+---layers differ in the sizes of their keys, or one has no attention: such a model generates without a cache.
+---@param layers any        an nn.ModuleList
+---@param rows integer
+---@param length integer
+---@param like any          a parameter that has the wanted dtype and device
+---@return any?  # L 2 R H N D
+function cache.of_layers(layers, rows, length, like)
+  local sizes = { layers = 0, rows = rows, length = length }
+  for _, layer in layers:each() do
+    local any = false
+    for _, module in layer:named_modules() do
+      if module.key_sizes then
+        local heads, width = module:key_sizes()
+        if sizes.heads and (sizes.heads ~= heads or sizes.width ~= width) then return nil end
+        sizes.heads, sizes.width, any = heads, width, true
+      end
+    end
+    if not any then return nil end
+    sizes.layers = sizes.layers + 1
+  end
+  return cache.new(sizes, like)
+end
+
 ---Makes the cache of a state space model.
 ---@param layers integer
 ---@param rows integer

@@ -208,11 +208,9 @@ end
 ---Makes a key/value cache for generation; a forward gets the view of the cache's first S positions, `cache:narrow(4, 0, S)`.
 ---@param rows integer
 ---@param length integer  the length of the longest text
----@return any  # L 2 R H N D
+---@return any?  # L 2 R H N D
 function ForCausalLM:new_cache(rows, length)
-  local c = self.config
-  return cache.new({ layers = c.num_hidden_layers, rows = rows, heads = c.num_key_value_heads or c.num_attention_heads,
-    length = length, width = c.head_dim }, self.lm_head.weight)
+  return cache.of_layers(self:get_submodule(self.inner .. "." .. self.blocks), rows, length, self.lm_head.weight)
 end
 
 ---Returns whether a text of this length needs other rotary angles than the keys in the cache have, so that the whole text has

@@ -41,6 +41,14 @@ function Masks:places()
   return count(self)
 end
 
+---Returns the position number of each token of an encoder, counted from the first token behind the padding on the left; a hole
+---in the mask counts as a position.
+---@return any  # B T or 1 T, int64
+function Masks:columns()
+  if not self.real then return count(self) end
+  return (count(self) - self.real:int():argmax(-1, true)):clamp_min(0)
+end
+
 ---Returns the position number of each of the T new tokens, counted from the first token behind the padding.
 ---@return any  # B T or 1 T, int64
 function Masks:positions()

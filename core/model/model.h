@@ -205,6 +205,7 @@ typedef struct ls__run ls__run;
 /* The functions of a trace that a run of a program calls while the trace watches the run; `who` is the trace. */
 typedef struct ls__watcher {
   ls_status (*protect)(void *who, void *tensor); /* is called before the model changes `tensor` in place */
+  ls_status (*changed)(void *who, void *tensor); /* is called after that */
   /* Whether the trace replaces the whole value at the next point at which the run pauses, and does not read the old value. The call that
      computes the old value then need not run. */
   bool (*replaces)(void *who);
@@ -226,7 +227,8 @@ ls_value *ls__run_value(ls__run *r);
 ls_program *ls__run_program(const ls__run *r);      /* borrowed */
 /* the arguments of a run that has not begun yet, as a stream of `n` values; borrowed */
 ls_value *ls__run_arguments(ls__run *r, int32_t *n);
-void ls__run_swap(ls__run *r, void *old, const ls_value *fresh); /* replaces the tensor `old` by `fresh` in all values that the run holds */
+/* calls `each` with each tensor in the values that the run holds; `each` may replace it */
+void ls__run_each(ls__run *r, void (*each)(void *context, ls_value *tensor), void *context);
 bool ls__run_borrows(const ls__run *r, void *tensor); /* whether the tensor's memory is that of an argument or a parameter of the run */
 /* Executes a node that needs no run of a model: an operator, an index, a sequence, sizes or a guard. */
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out);

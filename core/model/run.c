@@ -209,17 +209,17 @@ static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value 
   return status;
 }
 
-static ls_status protect_value(const ls__run *r, const ls_value *v) {
-  if (v->kind == LS_TENSOR) return r->watcher->protect(r->who, v->as.p);
+static ls_status tell(const ls__run *r, ls_status (*what)(void *who, void *tensor), const ls_value *v) {
+  if (v->kind == LS_TENSOR) return what(r->who, v->as.p);
   ls_status status = LS_OK;
-  for (int32_t i = 0; i < ls_seq_length(v) && !status; i++) status = protect_value(r, &ls__seq_items(v)[i]);
+  for (int32_t i = 0; i < ls_seq_length(v) && !status; i++) status = tell(r, what, &ls__seq_items(v)[i]);
   return status;
 }
 
-/* Tells the trace that watches the run which tensors a node is about to change in place. */
-static ls_status protect(const ls__run *r, const ls__node *node, const ls_value *cells) {
+/* Tells the trace that watches the run, with one of the functions of its ls__watcher, which tensors a node changes in place. */
+static ls_status tell_edited(const ls__run *r, ls_status (*what)(void *who, void *tensor), const ls__node *node, const ls_value *cells) {
   ls_status status = LS_OK;
-  for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = protect_value(r, &cells[of]);
+  for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = tell(r, what, &cells[of]);
   return status;
 }
 
@@ -237,8 +237,9 @@ static ls_status advance(ls__run *r) {
       if (node->slot >= 0) {
         status = step_slot(r, f, node, cells);
       } else {
-        if (node->edits >= 0 && r->watcher) status = protect(r, node, cells);
+        if (node->edits >= 0 && r->watcher) status = tell_edited(r, r->watcher->protect, node, cells);
         if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
+        if (!status && node->edits >= 0 && r->watcher) status = tell_edited(r, r->watcher->changed, node, cells);
         if (!status) {
           drop_dead(function, f->pc++, cells);
           continue;
@@ -321,9 +322,9 @@ ls_value *ls__run_value(ls__run *r) { return &r->value; }
 
 ls_program *ls__run_program(const ls__run *r) { return r->program; }
 
-void ls__run_swap(ls__run *r, void *old, const ls_value *fresh) {
-  ls__value_swap(&r->value, old, fresh);
-  for (int32_t i = 0; i < r->cells_used; i++) ls__value_swap(&r->cells[i], old, fresh);
+void ls__run_each(ls__run *r, void (*each)(void *context, ls_value *tensor), void *context) {
+  ls__value_each(&r->value, each, context);
+  for (int32_t i = 0; i < r->cells_used; i++) ls__value_each(&r->cells[i], each, context);
 }
 
 ls_value *ls__run_arguments(ls__run *r, int32_t *n) {

@@ -6,13 +6,6 @@ using namespace luasight;
 
 // ---- for the core ------------------------------------------------------------------------------------------------------
 
-bool ls__tensor_shares(void* a, void* b) {
-  if (a == b) return true;
-  auto *x = static_cast<c10::TensorImpl*>(a), *y = static_cast<c10::TensorImpl*>(b);
-  return x->has_storage() && y->has_storage() &&
-         x->storage().unsafeGetStorageImpl() == y->storage().unsafeGetStorageImpl();
-}
-
 int64_t ls__tensor_version(void* tensor) {
   auto* t = static_cast<c10::TensorImpl*>(tensor);
   return t->is_inference() ? 0 : static_cast<int64_t>(t->version_counter().current_version());

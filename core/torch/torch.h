@@ -11,7 +11,6 @@ void ls__tensors_start(void);                             /* prepares libtorch; 
 void ls__torch_stop(void);                                /* after this call no tensor can be made until luasight is started again */
 void ls__tensor_retain(void *tensor);
 void ls__tensor_release(void *tensor);
-bool ls__tensor_shares(void *a, void *b);                 /* whether two tensors have the same storage */
 int64_t ls__tensor_version(void *tensor);
 bool ls__tensor_equal(void *a, void *b);                  /* whether two tensors have the same shape, dtype and numbers */
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
@@ -25,6 +24,22 @@ enum { LS__CONJUGATE = 1, LS__NEGATIVE = 2 };
 ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype, int32_t lazy,
                          void (*done)(void *), void *context, ls_value *out);
 ls_status ls__tensor_sizes(void *tensor, ls_value *out);  /* the shape of a tensor as an LS_LIST of LS_INT */
+
+/* memory.cc */
+bool ls__tensor_shares(void *a, void *b);                 /* whether two tensors have the same storage */
+bool ls__tensor_overlaps(void *a, void *b);               /* whether two tensors may have a byte in common */
+uint64_t ls__tensor_layout(void *tensor);                 /* a hash, not 0, of a tensor's storage, offset, sizes and strides */
+bool ls__tensor_fills(void *tensor);                      /* whether the elements of a tensor cover its whole storage */
+int64_t ls__tensor_sharers(void *tensor);                 /* how many tensors there are on the memory of a tensor */
+/* A move: tensors that overlap in memory go to a copy of this memory, in which each of them lies as before. It begins with the bytes of one
+   tensor (ls__move_new) and takes in those of others that overlap with them (ls__move_grow, which says whether the bytes became more).
+   After ls__move_copy, ls__move_tensor puts the place in the copy into a value whose tensor lies in these bytes. */
+typedef struct ls__move ls__move;
+ls_status ls__move_new(void *tensor, ls__move **out);
+bool ls__move_grow(ls__move *m, void *tensor);
+ls_status ls__move_copy(ls__move *m);
+ls_status ls__move_tensor(ls__move *m, ls_value *v);
+void ls__move_free(ls__move *m);
 
 /* grad.cc */
 typedef struct ls__capture ls__capture;                   /* a hook of libtorch that receives the gradient of a tensor */
@@ -43,9 +58,6 @@ ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t c
 /* Makes a copy of `whole` in which `part` replaces the rows from `first` on along an axis. Where `whole` is NULL, the copy is a new tensor
    with `all` rows. */
 ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, ls_value *out);
-bool ls__tensor_overlaps(void *a, void *b);               /* whether two tensors may have a byte in common */
-uint64_t ls__tensor_layout(void *tensor);                 /* a hash, not 0, of a tensor's storage, offset, sizes and strides */
-bool ls__tensor_fills(void *tensor);                      /* whether the elements of a tensor cover its whole storage */
 
 /* op.cc, call.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` has for each
    node the ls_kind that its value will have (LS_NONE where unknown). */

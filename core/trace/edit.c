@@ -3,89 +3,117 @@
 #include <string.h>
 #include "trace/trace.h"
 
-/* Returns the node with the outermost tensor in whose memory the value of node `id` lies, through views of views and elements of
-   sequences. */
-static int32_t base_of(const ls_trace *t, int32_t id) {
-  int32_t base = id;
-  for (; id >= 0; id = ls__trace_above(t, id))
-    if (t->run.values[id].kind == LS_TENSOR) base = id;
-  return base;
+/* ---- memory of a run ---------------------------------------------------------------------------------------------- */
+
+/* Calls `each` with each tensor that the run holds: those of the model and of the script's values. */
+static void each_tensor(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
+  if (t->run.model) ls__run_each(t->run.model, each, context);
+  for (int32_t i = 0; i < t->owner.nodes.count; i++)
+    if (t->run.nodes[i].done) ls__value_each(&t->run.values[i], each, context);
+  ls__twins_each(t, each, context);
+}
+
+typedef struct swap {
+  void *old;
+  const ls_value *fresh;
+} swap;
+
+static void swap_one(void *context, ls_value *tensor) {
+  const swap *s = context;
+  if (tensor->as.p != s->old) return;
+  ls_value_retain(s->fresh);
+  ls__replace(tensor, *s->fresh);
 }
 
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh) {
-  if (t->run.model) ls__run_swap(t->run.model, old, fresh);
-  for (int32_t i = 0; i < t->owner.nodes.count; i++)
-    if (t->run.nodes[i].done) ls__value_swap(&t->run.values[i], old, fresh);
+  swap s = {old, fresh};
+  each_tensor(t, swap_one, &s);
 }
 
-/* Computes the value of node `id` again, where it is a view or an element of another value that was replaced. */
-static ls_status look_again(ls_trace *t, int32_t id) {
-  ls_value *values = t->run.values, *v = &values[id], fresh;
-  const ls__node *node = ls__seen(t, id);
-  int32_t above = ls__trace_above(t, id);
-  bool piece = node->kind == LS__GETITEM && above >= 0 && values[above].kind != LS_TENSOR;
-  bool view = t->run.nodes[id].keeps_above || node->kind == LS__ROWS || piece;
-  if (!t->run.nodes[id].done || !view || node->edits >= 0 || above < 0 || !values[above].kind || !v->kind) return LS_OK;
-  ls_status status = node->kind == LS__ROWS ? ls__rows_take(t, id, &values[above], &fresh) : ls__node_execute(node, values, &fresh);
-  if (status) return status;
-  ls_value before = *v;
-  ls_value_retain(&before);
-  ls__replace(v, fresh);
-  if (before.kind == LS_TENSOR && before.as.p != v->as.p) ls__edit_everywhere(t, before.as.p, v);
-  ls_value_release(&before);
-  return LS_OK;
+typedef struct move {
+  ls__move *of;
+  bool grew;
+  ls_status status;
+} move;
+
+static void grow(void *context, ls_value *tensor) {
+  move *m = context;
+  if (ls__move_grow(m->of, tensor->as.p)) m->grew = true;
 }
 
-/* Copies the tensor in whose memory the value of node `target` lies, puts the copy in the place of that tensor in all values of the run,
-   and computes every view of the tensor again. */
-static ls_status make_own(ls_trace *t, int32_t target) {
-  int32_t base = base_of(t, target);
-  const ls_value *whole = ls__rows_whole(t, base);
-  if (whole->kind != LS_TENSOR) whole = &t->run.values[base];
-  void *old = whole->as.p;
-  ls_value copy;
-  ls_status status = ls__tensor_clone(old, &copy);
+static void go_along(void *context, ls_value *tensor) {
+  move *m = context;
+  if (!m->status) m->status = ls__move_tensor(m->of, tensor);
+}
+
+/* Copies the memory in which the tensor `self` lies, and moves all that the run holds of it to the copy: the tensor itself, and the tensors
+   that overlap with it, whoever made them. */
+static ls_status make_own(ls_trace *t, const ls_value *self) {
+  move m = {0};
+  ls_status status = ls__move_new(self->as.p, &m.of);
   if (status) return status;
-  ls__tensor_retain(old);
-  ls__edit_everywhere(t, old, &copy);
-  for (int32_t i = 0; i < t->owner.nodes.count && !status; i++)
-    if (t->run.nodes[i].done && ls__stream_shares(&t->run.values[i], 1, old)) status = look_again(t, i);
-  ls__tensor_release(old);
-  ls_value_release(&copy);
-  return status;
+  do {
+    m.grew = false;
+    each_tensor(t, grow, &m);
+  } while (m.grew);
+  m.status = ls__move_copy(m.of);
+  if (!m.status) each_tensor(t, go_along, &m);
+  ls__move_free(m.of);
+  return m.status;
 }
 
 /* ---- what lines above have yet to use --------------------------------------------------------------------------- */
 
-/* Makes node `id`, which has yet to run, use copies of those of its arguments that lie in the memory of `tensor`, since `tensor` is about
-   to change. */
-static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
-  const ls__node *node = ls__seen(t, id);
-  /* the first argument of a node that reads or sets a gradient only names the value whose gradient is meant, so it needs no copy */
-  bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD;
-  ls__node *own = NULL;
-  for (int32_t k = names; k < node->n; k++) {
-    const ls_value *arg = &node->stream[k];
-    if (arg->kind != LS_NODE || t->run.values[arg->aux].kind != LS_TENSOR ||
-        !ls__tensor_overlaps(t->run.values[arg->aux].as.p, tensor))
-      continue;
-    int32_t from = arg->aux;
-    ls_value copy;
-    ls_status status = ls__tensor_clone(t->run.values[from].as.p, &copy);
-    if (status) return status;
-    if (!own && !(own = ls__trace_own_node(t, id))) {
-      ls_value_release(&copy);
-      return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a node that an edit must not change");
-    }
-    copy.aux = (int32_t)ls__tensor_version(copy.as.p);
-    own->stream[k] = copy;
-    t->plan.nodes[from].uses--;
-    node = own;
+/* Makes argument `k` of node `id`, which has yet to run, the value `v`, a new reference; releases `v` where that fails. */
+static ls_status use_instead(ls_trace *t, int32_t id, int32_t k, ls_value v) {
+  ls__node *own = ls__trace_own_node(t, id);
+  if (!own) {
+    ls_value_release(&v);
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a node that an edit must not change");
   }
+  if (v.kind == LS_TENSOR) v.aux = (int32_t)ls__tensor_version(v.as.p);
+  t->plan.nodes[own->stream[k].aux].uses--;
+  own->stream[k] = v;
+  return LS_OK;
+}
+
+/* Prepares the call of node `id` again, after its arguments became others. */
+static ls_status prepare_again(ls_trace *t, int32_t id) {
+  ls__node *own = t->run.nodes[id].instead;
   if (!own || !own->op) return LS_OK;
   ls__call_free(own->call);
   own->call = NULL;
   return ls__call_prepare(own->op, own->stream, own->n, t->owner.nodes.kinds, &own->call);
+}
+
+/* Whether a tensor in the value `v` has a byte in common with `tensor`. */
+static bool reaches(const ls_value *v, void *tensor) {
+  if (v->kind == LS_TENSOR) return ls__tensor_overlaps(v->as.p, tensor);
+  for (int32_t i = 0; (v->kind == LS_TUPLE || v->kind == LS_STRUCT) && i < ls_seq_length(v); i++)
+    if (reaches(&ls__seq_items(v)[i], tensor)) return true;
+  return false;
+}
+
+/* Makes node `id`, which has yet to run, use copies of those of its arguments that lie in the memory of `tensor`, since `tensor` is about
+   to change. An element of a sequence needs no copy of the sequence: the nodes that use the element get one. */
+static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
+  const ls__node *node = ls__seen(t, id);
+  /* the first argument of a node that reads or sets a gradient only names the value whose gradient is meant, so it needs no copy */
+  bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD, kept = false;
+  for (int32_t k = names; k < node->n; k++, node = ls__seen(t, id)) {
+    const ls_value *arg = &node->stream[k];
+    if (arg->kind != LS_NODE || !reaches(&t->run.values[arg->aux], tensor)) continue;
+    ls_value copy = t->run.values[arg->aux];
+    ls_value_retain(&copy);
+    ls_status status = ls__own_memory(&copy);
+    if (status) {
+      ls_value_release(&copy);
+      return status;
+    }
+    if ((status = use_instead(t, id, k, copy))) return status;
+    kept = true;
+  }
+  return kept ? prepare_again(t, id) : LS_OK;
 }
 
 /* Called before node `edit` changes `tensor`: nodes that were recorded before the edit and have yet to run get copies of those of their
@@ -121,26 +149,16 @@ static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-/* Node `id` has written the rows of one invoke, and by this the value at the point has become a new tensor. Computes again what the other
-   invokes have read at this point, so that their values lie in the new tensor too. */
-static ls_status show_others(ls_trace *t, int32_t id) {
-  ls_status status = LS_OK;
+/* Before an invoke sets its rows of a sequence at a point: what the invoke, or one that sees all rows, has read of the sequence stays. */
+static ls_status keep_read(ls_trace *t, int32_t id, const ls_value *there) {
   int64_t time = t->plan.nodes[id].time;
-  int32_t invoke = t->owner.nodes.at[id].invoke;
+  ls_status status = LS_OK;
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
-    int32_t root = t->plan.nodes[i].root;
-    if (!t->run.nodes[i].done || root < 0) continue;
-    const ls__node *read = &t->owner.nodes.at[root];
-    if (read->kind != LS__READ || t->plan.nodes[root].time != time || read->invoke == invoke ||
-        t->invokes[read->invoke].kind != LS_INVOKE_ROWS)
-      continue;
-    if (t->owner.nodes.at[i].kind == LS__READ && t->run.values[i].kind) {
-      ls_value fresh = *ls__run_value(t->run.model);
-      ls_value_retain(&fresh);
-      ls__replace(&t->run.values[i], fresh);
-    } else {
-      status = look_again(t, i);
-    }
+    const ls__node *node = &t->owner.nodes.at[i];
+    ls_value *v = &t->run.values[i], fresh;
+    bool own = node->invoke == t->owner.nodes.at[id].invoke || (node->invoke >= 0 && t->invokes[node->invoke].kind != LS_INVOKE_ROWS);
+    if (node->kind != LS__READ || !own || !t->run.nodes[i].done || t->plan.nodes[i].time != time || v->as.p != there->as.p) continue;
+    if (!(status = ls__own(v, 1, &fresh))) ls__replace(v, fresh);
   }
   return status;
 }
@@ -154,13 +172,11 @@ ls_status ls__edit_write(ls_trace *t, int32_t id) {
   ls_status status = there->kind ? ls__same_structure(there, &given) : ls__function_may_return(ls__trace_point(t, node).function, &given);
   if (status) return status;
   if (!ls__rows_all(t, node->invoke)) {
-    /* the sequence at the point is copied before rows are written to it, so that values read earlier keep the old sequence */
-    if (there->kind && (status = ls__own(there, 1, &fresh))) return status;
-    if (there->kind) ls__replace(there, fresh);
-    status = ls__rows_put(t, id, there, &given);
-    return status ? status : show_others(t, id);
+    if (ls__is_sequence(there->kind) && (status = keep_read(t, id, there))) return status;
+    return ls__rows_set(t, id, there, &given);
   }
-  if (!(status = hand_over(t, &given, &fresh))) ls__replace(there, fresh);
+  status = ls__rows_keep(t, id, -1, there, &given);
+  if (!status && !(status = hand_over(t, &given, &fresh))) ls__replace(there, fresh);
   return status;
 }
 
@@ -174,36 +190,69 @@ static ls_status no_piece(const ls_value *self, const ls_value *key) {
 
 /* Executes self[index] = value where self is a tuple or a struct. */
 static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
-  const ls__node *node = ls__seen(t, id), *nodes = t->owner.nodes.at;
+  const ls__node *node = ls__seen(t, id);
   if (node->n != 3)
     return ls__fail(LS_ERROR_ARGUMENT, "an assignment to a tuple takes one index, to a struct one field name; the first element is x[0]");
   ls_value key = argument_of(t, &node->stream[2]), given = argument_of(t, &node->stream[1]), fresh;
-  int64_t i = key.kind == LS_INT ? key.as.i : key.kind == LS_STRING ? ls_seq_find(self, key.as.s) : -1;
-  if (key.kind == LS_INT && i < 0) i += ls_seq_length(self);
-  if (i < 0 || i >= ls_seq_length(self)) return no_piece(self, &key);
+  int32_t i = ls__rows_element(self, &key);
+  if (i < 0) return no_piece(self, &key);
   ls_value *piece = &ls__seq_items(self)[i];
   ls_status status = piece->kind != LS_NONE ? ls__same_structure(piece, &given) : LS_OK;
-  int32_t rows = node->edits;
-  while (rows >= 0 && nodes[rows].kind == LS__GETITEM) rows = nodes[rows].stream[0].aux;
-  if (!status && nodes[rows].kind == LS__ROWS && !ls__rows_all(t, nodes[rows].invoke)) {
+  int32_t rows = ls__rows_node(t, node->edits);
+  if (status) return status;
+  if (rows < 0) {
+    status = ls__rows_keep(t, node->edits, i, self, &given);
+    if (!status) status = hand_over(t, &given, &fresh);
+  } else {
     ls_value *whole = ls__rows_whole(t, node->edits);
     if (whole->kind != self->kind) return ls__fail(LS_ERROR_STATE, "this element cannot be set, since it is no part of the value "
                                                                            "at the model's point");
-    status = ls__rows_put(t, rows, &ls__seq_items(whole)[i], &given);
+    status = ls__rows_set_element(t, node->edits, i, whole, &given, &fresh);
   }
-  if (!status) status = hand_over(t, &given, &fresh);
   if (!status) ls__replace(piece, fresh);
   return status;
 }
 
-/* Prepares the change in place of the value of node `target` by node `id`: a value in memory of the caller or of the model is replaced by a
-   copy, and nodes recorded before `id` that have yet to run get copies of the unchanged value. */
-static ls_status before_edit(ls_trace *t, int32_t id, int32_t target) {
-  const ls_value *self = &t->run.values[target];
+/* A value in memory of the caller or of the model is replaced by a copy before it changes, and one that autograd follows, so that what was
+   computed from it keeps its gradient; nodes recorded before node `id` that have yet to run get copies of the unchanged value. */
+ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins) {
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = LS_OK;
-  if (ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p)) status = make_own(t, target);
-  return status ? status : keep_for_lines_above(t, id, t->run.values[target].as.p);
+  if (ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled())) status = make_own(t, self);
+  return status ? status : keep_for_lines_above(t, id, self->as.p);
+}
+
+static bool is_written(const ls__node *node, int32_t of) {
+  for (int32_t k = 0, written; (written = ls__node_edits(node, k)) >= 0; k++)
+    if (written == of) return true;
+  return false;
+}
+
+/* Prepares the changes in place that node `id` makes. Arguments that overlap with what changes keep their memory where that moves. */
+static ls_status before_edit(ls_trace *t, int32_t id) {
+  const ls__node *node = ls__seen(t, id);
+  ls_value held[LS__LOCAL];
+  int32_t n = node->n < LS__LOCAL ? node->n : LS__LOCAL;
+  bool joins = false, moved = false;
+  for (int32_t k = 0; k < n; k++) {
+    held[k] = node->stream[k].kind == LS_NODE && !is_written(node, node->stream[k].aux) ? t->run.values[node->stream[k].aux] : (ls_value){0};
+    ls_value_retain(&held[k]);
+    const ls_value *given = node->stream[k].kind == LS_NODE ? &held[k] : &node->stream[k];
+    joins = joins || (given->kind == LS_TENSOR && ls__tensor_requires_grad(given->as.p));
+  }
+  ls_status status = LS_OK;
+  for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++)
+    status = ls__edit_prepare(t, id, &t->run.values[of], joins);
+  for (int32_t k = 0; k < n; k++) {
+    const ls_value *arg = &ls__seen(t, id)->stream[k];
+    if (status || held[k].kind != LS_TENSOR || t->run.values[arg->aux].as.p == held[k].as.p) {
+      ls_value_release(&held[k]);
+      continue;
+    }
+    status = use_instead(t, id, k, held[k]);
+    moved = true;
+  }
+  return status || !moved ? status : prepare_again(t, id);
 }
 
 /* Executes an edit where several invokes share a batch, so that an edited value may be a part of a larger tensor. The function fails where
@@ -239,8 +288,9 @@ ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out) {
     *out = (ls_value){0};
     return set_piece(t, id, self);
   }
-  ls_status status = LS_OK;
-  for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++) status = before_edit(t, id, of);
-  if (status) return status;
-  return ls__rows_several(t) ? edit_part(t, id, out) : ls__node_execute(ls__seen(t, id), t->run.values, out);
+  ls_status status = before_edit(t, id);
+  if (!status) status = ls__rows_several(t) ? edit_part(t, id, out) : ls__node_execute(ls__seen(t, id), t->run.values, out);
+  for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++)
+    if ((status = ls__twins_follow(t, id, t->run.values[of].as.p))) ls__replace(out, (ls_value){0});
+  return status;
 }

@@ -45,13 +45,17 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
       *out = (ls_value){.kind = LS_INT, .as.i = node->stream[0].as.i + (node->step ? 0 : t->run.invokes[node->invoke].pad)};
       return LS_OK;
     case LS__ROWS:
-      return ls__rows_take(t, id, node->stream[0].kind == LS_NODE ? &t->run.values[node->stream[0].aux] : &node->stream[0], out);
+      status = ls__rows_take(t, id, node->stream[0].kind == LS_NODE ? &t->run.values[node->stream[0].aux] : &node->stream[0], out);
+      break;
     case LS__WRITE: return ls__edit_write(t, id);
     case LS__CALL: return call(t, id, out);
     case LS__GRAD: return ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so it has no gradient");
     case LS__BACKWARD: return ls__grad_backward(t, id);
-    default: return ls__node_execute(node, t->run.values, out);
+    default: status = ls__node_execute(node, t->run.values, out);
   }
+  if (status || out->kind == LS_TENSOR || !(status = ls__rows_told(t, id, out))) return status;
+  ls__replace(out, (ls_value){0});
+  return status;
 }
 
 /* Returns the node that an error about node `id` names: the read or gradient of which the value of node `id` is a view or an element, or,
@@ -101,26 +105,6 @@ void ls__trace_let_go(ls_trace *t, int32_t id) {
   }
 }
 
-/* Node `id` makes a view with indices that are values of other nodes. Makes the run's own copy of node `id` hold these values, so that the
-   same view can be made again later. */
-static ls_status keep_indices(ls_trace *t, int32_t id) {
-  bool nodes = false;
-  const ls__node *node = ls__seen(t, id);
-  for (int32_t k = 1; k < node->n && !nodes; k++) nodes = node->stream[k].kind == LS_NODE;
-  if (!nodes) return LS_OK;
-  ls__node *own = ls__trace_own_node(t, id);
-  if (!own) return ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a view");
-  for (int32_t k = 1; k < own->n; k++) {
-    if (own->stream[k].kind != LS_NODE) continue;
-    int32_t input = own->stream[k].aux;
-    own->stream[k] = t->run.values[input];
-    ls_value_retain(&own->stream[k]);
-    t->plan.nodes[input].uses--;
-    ls__trace_let_go(t, input);
-  }
-  return LS_OK;
-}
-
 /* Stores `value` as the value of the executed node `id`, and frees the values of its inputs that no other node needs. */
 static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls__ran *ran = &t->run.nodes[id];
@@ -130,7 +114,6 @@ static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   if (status) return status;
   int32_t above = looks_into(t, id);
   ran->keeps_above = above >= 0; /* the value in whose memory this view lies is not released before the view */
-  if (above >= 0 && t->owner.nodes.at[id].kind == LS__GETITEM && (status = keep_indices(t, id))) return status;
   const ls__node *node = ls__seen(t, id);
   for (int32_t k = 0; k < node->n; k++)
     if (node->stream[k].kind == LS_NODE) {

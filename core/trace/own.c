@@ -8,11 +8,9 @@ bool ls__own_foreign(const ls_trace *t, void *tensor) {
   for (int32_t i = 0; i < t->invoke_count; i++)
     if (ls__stream_shares(t->invokes[i].arguments, t->invokes[i].argument_count, tensor)) return true;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
-    const ls__node *node = &t->owner.nodes.at[i], *instead = t->run.nodes[i].instead;
+    const ls__node *node = &t->owner.nodes.at[i];
     if (ls__stream_shares(node->stream, node->n, tensor)) return true;
     if (node->program && ls__program_owns(node->program, tensor)) return true;
-    /* the indices (masks, positions) of a view must not change, since the view may have to be computed again */
-    if (instead && node->kind == LS__GETITEM && ls__stream_shares(instead->stream + 1, node->n - 1, tensor)) return true;
   }
   return false;
 }

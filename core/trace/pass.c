@@ -34,15 +34,18 @@ static bool replaces(void *who) {
 
 static ls_status protect(void *who, void *tensor) { return ls__edit_protect(who, tensor); }
 
+static ls_status changed(void *who, void *tensor) { return ls__twins_follow(who, -1, tensor); }
+
 static ls_status cut(void *who, const ls_value *argument, ls_value *out) {
   return ls__narrow_cut(who, ((ls_trace *)who)->plan.narrow_item, argument, out);
 }
 
-static const ls__watcher watcher = {protect, replaces, cut};
+static const ls__watcher watcher = {protect, changed, replaces, cut};
 
 /* ---- beginning and ending --------------------------------------------------------------------------------------- */
 
 static void end_run(ls_trace *t) {
+  ls__twins_leave(t);
   ls__run_free(t->run.model);
   t->run.model = NULL;
 }
@@ -156,6 +159,7 @@ static ls_status after_edit(const ls_trace *t, ls_status status) {
 /* Runs a step of the model to its end and makes the event that asks the script for the next step. */
 static ls_status end_step(ls_trace *t, ls_event *event) {
   ls_value result;
+  ls__twins_leave(t);
   ls_status status = ls__run_finish(t->run.model, &result);
   if (status) return after_edit(t, status);
   int32_t pass = ls__pass_of(t->run.now + 1), step = ls__step_of(t->run.now + 1);
@@ -193,6 +197,7 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
     return LS_OK;
   }
   if (ls__step_of(now + 1) != step) return end_step(t, event);
+  ls__twins_leave(t);
   int32_t point = ls__point_of(time), target = t->run.map ? t->run.map[point] : point;
   ls_status status = target >= 0 ? ls__run_until(t->run.model, target) : LS_OK;
   if (status) return after_edit(t, status);

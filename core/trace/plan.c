@@ -54,11 +54,13 @@ static void find_needs(ls_trace *t, int32_t demanded) {
   const ls__ran *ran = t->run.nodes;
   bool open = demanded >= 0;
   int32_t count = t->owner.nodes.count;
+  t->plan.edits = false;
   for (int32_t i = 0; i < count; i++) {
     const ls__node *node = &t->owner.nodes.at[i];
     bool acts = node->edits >= 0 || node->kind == LS__WRITE || node->kind == LS__BACKWARD || node->kind == LS__SETGRAD ||
                 node->kind == LS__HOST;
     plan[i].uses = 0;
+    t->plan.edits = t->plan.edits || (node->edits >= 0 && !ran[i].done);
     plan[i].needed = !ran[i].done && !plan[i].unreachable && (node->saved || acts || i == demanded || (open && t->handles[i]));
   }
   for (int32_t i = count - 1; i >= 0; i--) {

@@ -16,11 +16,18 @@ bool ls__rows_several(const ls_trace *t) {
 }
 
 /* The value of node `id` is an invoke's rows, or an element, of a value at a point. Returns the node that reads or writes the whole value
-   at this point. */
-static const ls__node *read_of(const ls_trace *t, int32_t id) {
+   at this point, or else the node behind which the way there ends. */
+static int32_t read_of(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at;
-  while (nodes[id].kind == LS__ROWS || nodes[id].kind == LS__GETITEM) id = nodes[id].stream[0].aux;
-  return &nodes[id];
+  while ((nodes[id].kind == LS__ROWS || nodes[id].kind == LS__GETITEM) && nodes[id].stream[0].kind == LS_NODE) id = nodes[id].stream[0].aux;
+  return id;
+}
+
+int32_t ls__rows_node(const ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  while (nodes[id].kind == LS__GETITEM && nodes[id].stream[0].kind == LS_NODE && t->run.values[nodes[id].stream[0].aux].kind != LS_TENSOR)
+    id = nodes[id].stream[0].aux;
+  return nodes[id].kind == LS__ROWS && !ls__rows_all(t, nodes[id].invoke) ? id : -1;
 }
 
 /* ---- where the rows are ----------------------------------------------------------------------------------------- */
@@ -34,15 +41,44 @@ static const char *point_of(const ls_trace *t, const ls__node *read, const ls_mo
 }
 
 typedef struct where {
+  ls_trace *t;
+  int32_t invoke;           /* the invoke whose rows are meant */
   const ls_module *module;
-  const char *point; /* the name of the point: "output", "input", that of a tap, or "generator.output" */
+  const char *point;        /* the name of the point: "output", "input", that of a tap, or "generator.output" */
   int32_t axis, first, rows, all;
+  bool set;                 /* whether rows are put into the value at a point, and not into a gradient */
 } where;
 
-static where where_of(const ls_trace *t, int32_t id) {
-  const ls__node *read = read_of(t, id);
-  const ls__running_invoke *running = &t->run.invokes[t->owner.nodes.at[id].invoke];
-  where w = {NULL, "generator.output", 0, running->first, running->rows, t->run.rows};
+int32_t ls__rows_element(const ls_value *of, const ls_value *key) {
+  int64_t i = key->kind == LS_INT ? key->as.i : key->kind == LS_STRING ? ls_seq_find(of, key->as.s) : -1;
+  if (i < 0 && key->kind == LS_INT) i += ls_seq_length(of);
+  return i >= 0 && i < ls_seq_length(of) ? (int32_t)i : -1;
+}
+
+/* `w` says where rows are in the sequence `of`. Returns the same for the element number `i`: a module may declare an axis for a field. */
+static where inside(const where *w, const ls_value *of, int32_t i) {
+  where piece = *w;
+  const char **keys = ls__seq_keys(of);
+  char name[128];
+  if (!keys || !w->module) return piece;
+  snprintf(name, sizeof name, "%s.%s", w->point, keys[i]);
+  piece.axis = ls__module_axis(w->module, name, w->axis);
+  return piece;
+}
+
+/* Returns where the rows of an invoke are in the value of node `id`, which is the rows, or an element of them, or a write. */
+static where where_of(ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at, *node = ls__seen(t, id);
+  if (node->kind == LS__GETITEM && node->n == 2 && node->stream[0].kind == LS_NODE) {
+    const ls_value *of = &t->run.values[node->stream[0].aux];
+    where w = where_of(t, node->stream[0].aux);
+    ls_value key = node->stream[1].kind == LS_NODE ? t->run.values[node->stream[1].aux] : node->stream[1];
+    int32_t i = of->kind == LS_TUPLE || of->kind == LS_STRUCT ? ls__rows_element(of, &key) : -1;
+    return i < 0 ? w : inside(&w, of, i);
+  }
+  const ls__node *read = &nodes[read_of(t, id)];
+  const ls__running_invoke *running = &t->run.invokes[node->invoke];
+  where w = {t, node->invoke, NULL, "generator.output", 0, running->first, running->rows, t->run.rows, false};
   if (read->kind != LS__READ && read->kind != LS__WRITE) return w;
   w.point = point_of(t, read, &w.module);
   w.axis = ls__module_axis(w.module, w.point, 0);
@@ -73,6 +109,33 @@ int32_t ls_trace_token_axis(const ls_value *value, int32_t *invoke, int32_t *ste
 
 /* ---- taking ----------------------------------------------------------------------------------------------------- */
 
+/* Stands in a sequence for an element whose rows cannot be told apart: an error only where this element is used. */
+static const ls_value untold = {.kind = LS_NONE, .aux = -77};
+
+bool ls__rows_untold(const ls_value *v) {
+  if (v->kind == LS_NONE) return v->aux == untold.aux;
+  if (v->kind != LS_TUPLE && v->kind != LS_STRUCT) return false;
+  for (int32_t i = 0; i < ls_seq_length(v); i++)
+    if (ls__rows_untold(&ls__seq_items(v)[i])) return true;
+  return false;
+}
+
+/* Whether all that uses the value of node `id`, a sequence, takes or sets elements of it. */
+static bool only_elements(const ls_trace *t, int32_t id) {
+  if (t->owner.nodes.at[id].saved) return false;
+  for (int32_t i = id + 1; i < t->owner.nodes.count; i++) {
+    const ls__node *node = ls__seen(t, i);
+    bool element = node->kind == LS__GETITEM || node->kind == LS__SETITEM;
+    for (int32_t k = 0; k < node->n; k++)
+      if (node->stream[k].kind == LS_NODE && node->stream[k].aux == id && (k || !element)) return false;
+  }
+  return true;
+}
+
+ls_status ls__rows_told(const ls_trace *t, int32_t id, const ls_value *v) {
+  return !ls__rows_untold(v) || (v->kind != LS_NONE && only_elements(t, id)) ? LS_OK : no_rows();
+}
+
 static ls_status take(const where *w, const ls_value *whole, int depth, ls_value *out) {
   if (whole->kind == LS_TUPLE || whole->kind == LS_STRUCT) {
     const char **keys = ls__seq_keys(whole);
@@ -81,13 +144,8 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
     ls_status status = ls__seq_new(whole->kind, length, &made);
     if (status) return status;
     for (int32_t i = 0; i < length && !status; i++) {
-      where piece = *w;
-      char name[128];
-      if (keys) {
-        ls__seq_keys(&made)[i] = keys[i];
-        snprintf(name, sizeof name, "%s.%s", w->point, keys[i]);
-        piece.axis = ls__module_axis(w->module, name, w->axis);
-      }
+      where piece = inside(w, whole, i);
+      if (keys) ls__seq_keys(&made)[i] = keys[i];
       status = take(&piece, &ls__seq_items(whole)[i], depth + 1, &ls__seq_items(&made)[i]);
     }
     if (status) ls_value_release(&made);
@@ -99,30 +157,29 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
     ls_value_retain(out);
     return LS_OK;
   }
-  if (w->axis < 0) return no_rows();
   ls_tensor_info info;
   ls_status status = ls_tensor_describe(whole, &info);
   if (status) return status;
-  int64_t size = w->axis < info.dims ? info.shape[w->axis] : -1;
-  if (size == w->all) return ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
-  if (depth && size <= 1) { /* a tensor in a sequence may have no axis of rows; it is the same for every row */
-    *out = *whole;
-    ls_value_retain(out);
-    return LS_OK;
-  }
-  return no_rows();
+  whole = ls__twins_home(w->t, whole, w->invoke);
+  if (w->axis >= 0 && w->axis < info.dims && info.shape[w->axis] == w->all)
+    return ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
+  if (!depth) return no_rows();
+  *out = untold;
+  return LS_OK;
 }
 
 ls_status ls__rows_take(ls_trace *t, int32_t id, const ls_value *whole, ls_value *out) {
   const ls__node *nodes = t->owner.nodes.at;
-  if (ls__rows_all(t, nodes[id].invoke)) {
+  int32_t rows = id;
+  while (nodes[rows].kind == LS__GETITEM) rows = nodes[rows].stream[0].aux;
+  if (ls__rows_all(t, nodes[rows].invoke)) {
     *out = *whole;
     ls_value_retain(out);
     return LS_OK;
   }
   where w = where_of(t, id);
   ls_tensor_info info;
-  if (nodes[nodes[id].stream[0].aux].kind == LS__TEXT && !ls_tensor_describe(whole, &info) && info.dims && info.shape[0] < w.all) {
+  if (nodes[nodes[rows].stream[0].aux].kind == LS__TEXT && !ls_tensor_describe(whole, &info) && info.dims && info.shape[0] < w.all) {
     int64_t texts = info.shape[0]; /* a beam search runs several rows for each text, so it returns fewer texts than it has rows */
     w.first = (int32_t)(w.first * texts / w.all);
     w.rows = (int32_t)(w.rows * texts / w.all);
@@ -131,22 +188,38 @@ ls_status ls__rows_take(ls_trace *t, int32_t id, const ls_value *whole, ls_value
   return take(&w, whole, 0, out);
 }
 
+/* Returns the value at a point, or the element of it, that the value of node `id` is the rows of. Where the rows of other invokes were set
+   since, it may be a value that was at the point before. */
 ls_value *ls__rows_whole(ls_trace *t, int32_t id) {
   const ls__node *node = ls__seen(t, id);
   ls_value *own = &t->run.values[id];
   if (node->kind != LS__ROWS && (node->kind != LS__GETITEM || node->n != 2)) return own;
   if (node->stream[0].kind != LS_NODE) return own;
-  if (node->kind == LS__ROWS) return ls__rows_whole(t, node->stream[0].aux);
   ls_value *of = ls__rows_whole(t, node->stream[0].aux);
-  if (of->kind != LS_TUPLE && of->kind != LS_STRUCT) return own;
-  const ls_value *index = &node->stream[1];
-  ls_value key = index->kind == LS_NODE ? t->run.values[index->aux] : *index;
-  int64_t i = key.kind == LS_INT ? key.as.i : key.kind == LS_STRING ? ls_seq_find(of, key.as.s) : -1;
-  if (i < 0 && key.kind == LS_INT) i += ls_seq_length(of);
-  return i >= 0 && i < ls_seq_length(of) ? &ls__seq_items(of)[i] : own;
+  if (node->kind == LS__GETITEM) {
+    if (of->kind != LS_TUPLE && of->kind != LS_STRUCT) return own;
+    ls_value key = node->stream[1].kind == LS_NODE ? t->run.values[node->stream[1].aux] : node->stream[1];
+    int32_t i = ls__rows_element(of, &key);
+    if (i < 0) return own;
+    of = &ls__seq_items(of)[i];
+  }
+  int32_t rows = ls__rows_node(t, id);
+  return rows < 0 ? of : ls__twins_home(t, of, t->owner.nodes.at[rows].invoke);
 }
 
 /* ---- putting back ----------------------------------------------------------------------------------------------- */
+
+/* Sets what is no tensor, which is the same for all rows. */
+static ls_status put_other(const where *w, ls_value *whole, const ls_value *part) {
+  bool same = whole->kind == part->kind && (part->kind == LS_FLOAT ? whole->as.f == part->as.f : part->kind == LS_STRING
+              ? !strcmp(whole->as.s, part->as.s) : whole->as.i == part->as.i);
+  if (w->set && whole->kind && !same && !ls__is_sequence(part->kind))
+    return ls__fail(LS_ERROR_SHAPE, "among several invokes only tensors can be set: a part of this value that is no tensor is the same for all");
+  ls_value fresh = *part;
+  ls_value_retain(&fresh);
+  ls__replace(whole, fresh);
+  return LS_OK;
+}
 
 static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
   ls_value fresh;
@@ -161,15 +234,13 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
       ls__replace(whole, fresh);
     }
     ls_status status = LS_OK;
-    for (int32_t i = 0; i < length && !status; i++) status = put(w, &ls__seq_items(whole)[i], &ls__seq_items(part)[i]);
+    for (int32_t i = 0; i < length && !status; i++) {
+      where piece = inside(w, part, i);
+      status = put(&piece, &ls__seq_items(whole)[i], &ls__seq_items(part)[i]);
+    }
     return status;
   }
-  if (part->kind != LS_TENSOR) {
-    fresh = *part;
-    ls_value_retain(&fresh);
-    ls__replace(whole, fresh);
-    return LS_OK;
-  }
+  if (part->kind != LS_TENSOR) return put_other(w, whole, part);
   if (w->axis < 0) return no_rows();
   ls_tensor_info info;
   ls_status status = ls_tensor_describe(part, &info);
@@ -180,11 +251,62 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
                     w->rows, w->rows == 1 ? "" : "s", w->axis,
                     w->axis < info.dims ? (long long)info.shape[w->axis] : 0LL);
   status = ls__tensor_with_rows(whole->kind == LS_TENSOR ? whole->as.p : NULL, part->as.p, w->axis, w->first, w->all, &fresh);
-  if (!status) ls__replace(whole, fresh);
+  if (status) return status;
+  if (w->set) status = ls__twins_made(w->t, w->invoke, whole, &fresh, part, w->axis);
+  if (status) ls_value_release(&fresh);
+  else ls__replace(whole, fresh);
   return status;
 }
 
 ls_status ls__rows_put(ls_trace *t, int32_t id, ls_value *whole, const ls_value *part) {
   where w = where_of(t, id);
   return put(&w, whole, part);
+}
+
+ls_status ls__rows_set(ls_trace *t, int32_t id, ls_value *whole, const ls_value *part) {
+  where w = where_of(t, id);
+  w.set = true;
+  return put(&w, whole, part);
+}
+
+ls_status ls__rows_set_element(ls_trace *t, int32_t id, int32_t i, const ls_value *whole, const ls_value *part, ls_value *out) {
+  where of = where_of(t, id), w = inside(&of, whole, i);
+  w.set = true;
+  ls_status status = put(&w, &ls__seq_items(whole)[i], part);
+  return status ? status : take(&w, &ls__seq_items(whole)[i], 1, out);
+}
+
+/* ---- all rows --------------------------------------------------------------------------------------------------- */
+
+static ls_status keeps_rows(const where *w, const ls_value *old, const ls_value *fresh) {
+  ls_status status = LS_OK;
+  if (fresh->kind == LS_TUPLE || fresh->kind == LS_STRUCT) {
+    for (int32_t i = 0; i < ls_seq_length(fresh) && !status; i++) {
+      where piece = inside(w, fresh, i);
+      const ls_value *before = old->kind == fresh->kind ? &ls__seq_items(old)[i] : old;
+      status = keeps_rows(&piece, before, &ls__seq_items(fresh)[i]);
+    }
+    return status;
+  }
+  ls_tensor_info was, is;
+  if (w->axis < 0 || fresh->kind != LS_TENSOR || (status = ls_tensor_describe(fresh, &is))) return status;
+  if (old->kind == LS_TENSOR) {
+    if ((status = ls_tensor_describe(old, &was))) return status;
+    if (w->axis >= was.dims || was.shape[w->axis] != w->all) return LS_OK;
+  }
+  if (w->axis < is.dims && is.shape[w->axis] == w->all) return LS_OK;
+  return ls__fail(LS_ERROR_SHAPE, "among several invokes the value that an invoke without input sets must have the %d rows of all of them on "
+                                  "axis %d; this one has %lld", w->all, w->axis, w->axis < is.dims ? (long long)is.shape[w->axis] : 0LL);
+}
+
+ls_status ls__rows_keep(ls_trace *t, int32_t id, int32_t i, const ls_value *old, const ls_value *fresh) {
+  int32_t invoke = t->owner.nodes.at[read_of(t, id)].invoke, inputs = 0;
+  if (invoke < 0 || t->invokes[invoke].kind != LS_INVOKE_ALL) return LS_OK;
+  for (int32_t k = 0; k < t->invoke_count; k++)
+    inputs += t->invokes[k].kind != LS_INVOKE_ALL && t->plan.invokes[k].pass == ls__pass_of(t->run.now);
+  if (inputs < 2) return LS_OK;
+  where w = where_of(t, id);
+  if (i < 0) return keeps_rows(&w, old, fresh);
+  where piece = inside(&w, old, i);
+  return keeps_rows(&piece, &ls__seq_items(old)[i], fresh);
 }

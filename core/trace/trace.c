@@ -78,6 +78,7 @@ ls_status ls_trace_open(ls_trace **out) {
 }
 
 static void end_run(ls_trace *t) {
+  ls__twins_free(t);
   ls__run *r = t->run.model;
   t->run.model = NULL;
   ls__run_free(r);

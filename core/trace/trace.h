@@ -75,6 +75,7 @@ typedef struct ls__plan {
   int32_t *order;    /* the needed nodes, sorted by time */
   int32_t ordered, order_room;
   bool holds;        /* whether `order` is up to date: it includes all nodes recorded so far */
+  bool edits;        /* whether some needed node that has yet to run changes a value in place */
   bool passes;       /* whether an invoke was moved to a later pass, so that all times have to be found again */
   int64_t track;     /* the time (LS__TIME) from which autograd records operators, -1 where it records none */
   /* the call of the model's own head that runs at some positions only, and the indexing node that tells which positions; the call is
@@ -115,6 +116,10 @@ typedef struct ls__progress {
   ls__mode *mode;        /* the thread's autograd state to be restored after the run; NULL while nothing runs */
   struct ls__cut *cuts;  /* the places at which autograd's graph is cut, because the script sets a gradient there; see grad.c */
   int32_t cut_count, cut_room;
+  struct ls__twins *twins; /* rows that lie in two places; see twins.c */
+  int32_t twin_count, twin_room;
+  struct ls__made *made; /* the rows that invokes have set at the point where the run is paused; see twins.c */
+  int32_t made_count, made_room;
   ls_value *kept;        /* the model's tensors that its forward changes, each followed by a copy from before the change; see own.c */
   int32_t kept_count, kept_room;
   int64_t demand_site;   /* the script line of the last demand (a line that needs a number at once), 0 where there was none */
@@ -201,6 +206,8 @@ ls_status ls__edit_write(ls_trace *t, int32_t id);                      /* execu
 /* executes a node that changes a value: an operator in place, or self[index] = value */
 ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces `old` by `fresh` in all values of the run */
+/* Prepares a change in place of the tensor `self` by node `id`; `joins` says whether the change makes the tensor depend on a leaf. */
+ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins);
 /* copies the values read so far that share memory with `tensor`, so that they keep their numbers when the model changes `tensor` */
 ls_status ls__edit_protect(ls_trace *t, void *tensor);
 
@@ -218,14 +225,41 @@ ls_status ls__own_inside(const ls_trace *t, const ls__node *node);
 void ls__own_put_back(ls_trace *t);                     /* restores the parameters and buffers that the forward changed */
 
 /* rows.c */
+/* Takes the rows of one invoke out of `whole`, a value like that of node `id`, which is the invoke's rows or an element of them. */
 ls_status ls__rows_take(ls_trace *t, int32_t id, const ls_value *whole, ls_value *out);
-/* Writes `part`, the rows that one invoke has set, into `whole`, the value with the rows of all invokes. */
+bool ls__rows_untold(const ls_value *v); /* whether a value is, or has inside, a part whose rows could not be told apart */
+/* fails where node `id`, with the value `v`, uses a part whose rows could not be told apart */
+ls_status ls__rows_told(const ls_trace *t, int32_t id, const ls_value *v);
+/* Writes `part`, the rows that one invoke has set for the value of node `id`, into `whole`, which has the rows of all invokes. */
 ls_status ls__rows_put(ls_trace *t, int32_t id, ls_value *whole, const ls_value *part);
+ls_status ls__rows_set(ls_trace *t, int32_t id, ls_value *whole, const ls_value *part); /* the same for the value at a point */
+/* Sets element number `i` of the sequence `whole`, of which the value of node `id` is the rows of one invoke. `out` becomes these rows of
+   the new element. */
+ls_status ls__rows_set_element(ls_trace *t, int32_t id, int32_t i, const ls_value *whole, const ls_value *part, ls_value *out);
+/* Fails where an invoke without input replaces `old`, the value at the point of node `id`, by `fresh`, and `fresh` has not the rows of all
+   invokes. Where `i` is not -1, `old` is a sequence, the value of node `id`, and `fresh` is to be its element number `i`. */
+ls_status ls__rows_keep(ls_trace *t, int32_t id, int32_t i, const ls_value *old, const ls_value *fresh);
 bool ls__rows_all(const ls_trace *t, int32_t invoke);   /* whether the invoke's rows are all rows of the pass */
 /* whether several invokes share a batch, so that a value that one of them sees may be a part of a larger tensor */
 bool ls__rows_several(const ls_trace *t);
+/* the node that takes the rows of one invoke out of a batch, where the value of node `id` is these rows or an element of them, and no part
+   of a tensor; else -1 */
+int32_t ls__rows_node(const ls_trace *t, int32_t id);
+/* the number of the element `key` of the sequence `of`; -1 where there is none */
+int32_t ls__rows_element(const ls_value *of, const ls_value *key);
 /* the value at a point from which the value of node `id` was taken, as rows or as an element; else the node's own value */
 ls_value *ls__rows_whole(ls_trace *t, int32_t id);
+
+/* twins.c */
+/* notes that `fresh`, the new value at a point, is `before` with `part` as the rows of an invoke */
+ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part, int32_t axis);
+/* the value in which the rows of an invoke lay before other invokes set theirs at the point where the run is paused */
+ls_value *ls__twins_home(const ls_trace *t, const ls_value *value, int32_t invoke);
+/* makes a change in place of `tensor`, by node `edit` or by the model (-1), in the other places of the same rows */
+ls_status ls__twins_follow(ls_trace *t, int32_t edit, void *tensor);
+void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
+void ls__twins_leave(ls_trace *t);  /* called when the run goes on from a point */
+void ls__twins_free(ls_trace *t);
 
 /* The functions below are in grad_plan.c and grad.c. */
 ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gradient, and the time at which autograd begins */

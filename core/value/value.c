@@ -48,13 +48,12 @@ void ls__replace(ls_value *v, ls_value fresh) {
   ls_value_release(&old);
 }
 
-void ls__value_swap(ls_value *v, void *old, const ls_value *fresh) {
-  if (v->kind == LS_TENSOR && v->as.p == old) {
-    ls_value_retain(fresh);
-    ls__replace(v, *fresh);
+void ls__value_each(ls_value *v, void (*each)(void *context, ls_value *tensor), void *context) {
+  if (v->kind == LS_TENSOR) {
+    each(context, v);
   } else if (v->kind == LS_TUPLE || v->kind == LS_STRUCT) {
     ls__seq *seq = v->as.p;
-    for (int32_t i = 0; i < seq->length; i++) ls__value_swap(&seq->items[i], old, fresh);
+    for (int32_t i = 0; i < seq->length; i++) ls__value_each(&seq->items[i], each, context);
   }
 }
 

@@ -16,8 +16,8 @@ static inline bool ls__is_sequence(int32_t kind) { return kind == LS_TUPLE || ki
 static inline bool ls__points(int32_t kind) { return kind == LS_STRING || kind == LS_KEY || (kind >= LS_TENSOR && kind <= LS_NODE); }
 /* releases the value `*v` and puts `fresh` in its place; takes over the reference to `fresh` */
 void ls__replace(ls_value *v, ls_value fresh);
-/* replaces the tensor `old` by `fresh` where the value is `old` or a sequence with `old` inside */
-void ls__value_swap(ls_value *v, void *old, const ls_value *fresh);
+/* calls `each` with each tensor in the value: the value itself or those inside its sequences; `each` may replace it */
+void ls__value_each(ls_value *v, void (*each)(void *context, ls_value *tensor), void *context);
 /* makes a sequence whose elements are all LS_NONE; a struct has room for the names of its elements */
 ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out);
 ls_value *ls__seq_items(const ls_value *seq);   /* the array of the sequence's elements, which the caller may read and set */

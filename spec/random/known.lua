@@ -23,29 +23,11 @@ entry("new 1", "in a generation with several inputs the input of a block cannot 
     return has.generation and has["several inputs"] and raised(difference, "cannot be told apart")
   end)
 
-entry("new 2", "in a batch, an invoke without input replaces a value by one with another number of rows", function(has, facts)
-  return has["several inputs"] and has["invoke without input"] and facts.rows_of_all
-end)
-
-entry("new 4", "in a batch, an edit in place by another invoke's rows of the same point fails in the backward",
-  function(has, _, difference)
-    return has["several inputs"] and has.carry and raised(difference, "modified by an inplace operation")
-  end)
-
-entry("new 5", "in a batch, a replacement and edits in place around it: now and then libtorch finds the operands in one place",
-  function(has, _, difference)
-    return has["several inputs"] and has.replacement and raised(difference, "refer to a single memory location")
-  end)
-
 entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
   return has["call with a hook"] and (has["point of an added module"] or has["edit of an added module"])
 end)
 
 entry("9.8", "a child of two modules: reads and sets go to the first", function(has) return has["net: shared module"] end)
-
-entry("9.9", "gradients of pieces in invokes", function(has, _, difference)
-  return has["several inputs"] and raised(difference, "cannot be told apart")
-end)
 
 entry("9.18", "cycles of gradients that are none", function(_, facts, difference)
   return facts.set and raised(difference, "this gradient is set from a gradient that is computed only later")
@@ -53,19 +35,6 @@ end)
 
 entry("9.24", "in a batch, a gradient that is set loses direct uses of the value", function(has, facts, difference)
   return has["several inputs"] and facts.set_and_used and is_value(difference)
-end)
-
-entry("9.4", "a view that the model made stays on old memory when its base is copied for an edit",
-  function(_, facts, difference) return facts.view_of_foreign and is_value(difference) end)
-
-entry("new 3 (9.12)", "an edit in place through a piece that was replaced since changes the script's own tensor",
-  function(has, facts, difference)
-    return facts.edit_of_replaced and has.replacement
-      and (difference:find("was changed", 1, true) or raised(difference, "leaf Variable that requires grad"))
-  end)
-
-entry("new 7", "a value that skips a module shows no edit in place of the module's output", function(has, facts, difference)
-  return has.skip and facts.foreign_edit and is_value(difference)
 end)
 
 entry("1.3", "the gradient below an edit in place is the old value's", function(_, facts, difference)
@@ -78,14 +47,6 @@ end)
 
 entry("9.2", "a gradient depends on through which of its names a tensor is asked for", function(_, facts, difference)
   return (facts.used_before or facts.other_name) and is_value(difference)
-end)
-
-entry("9.19", "a saved value is overwritten when another invoke replaces the point", function(_, facts, difference)
-  return facts.two_replaces and is_value(difference)
-end)
-
-entry("9.20", "a replacement in one invoke cuts the rows of others off", function(_, facts, difference)
-  return facts.cut_rows and is_value(difference)
 end)
 
 ---@return table?  # the first entry that a difference belongs to

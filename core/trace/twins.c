@@ -1,0 +1,167 @@
+/* Rows that lie in two places. Where an invoke sets its rows of a value at a point, the model goes on with a copy of the value, in which these
+   rows are new; the rows of the other invokes are then in the copy and in the value before, which the model may use in another way, and the
+   value set is in the copy too. Alone, each of these would be one tensor. So the two places are kept as twins: a change in place of one of
+   them changes the other. */
+#include <stdlib.h>
+#include "trace/trace.h"
+
+/* The same rows in two tensors. */
+struct ls__twins {
+  ls_value a, b;
+};
+
+/* At the point where the run is paused, an invoke has set its rows: `fresh` is the value `before` with these rows exchanged. */
+struct ls__made {
+  ls_value fresh, before;
+  int32_t invoke;
+};
+
+static void drop(struct ls__twins *twins) {
+  ls_value_release(&twins->a);
+  ls_value_release(&twins->b);
+}
+
+/* Releases the twins of which one can be seen no more: nothing but twins has tensors on its memory. */
+static void prune(ls_trace *t) {
+  struct ls__twins *all = t->run.twins;
+  int32_t kept = 0;
+  for (int32_t i = 0; i < t->run.twin_count; i++) {
+    int64_t a = 0, b = 0;
+    for (int32_t k = 0; k < t->run.twin_count; k++) {
+      a += ls__tensor_shares(all[i].a.as.p, all[k].a.as.p) + ls__tensor_shares(all[i].a.as.p, all[k].b.as.p);
+      b += ls__tensor_shares(all[i].b.as.p, all[k].a.as.p) + ls__tensor_shares(all[i].b.as.p, all[k].b.as.p);
+    }
+    if (ls__tensor_sharers(all[i].a.as.p) > a && ls__tensor_sharers(all[i].b.as.p) > b) {
+      struct ls__twins one = all[i];
+      all[i] = all[kept];
+      all[kept++] = one;
+    }
+  }
+  for (int32_t i = kept; i < t->run.twin_count; i++) drop(&all[i]);
+  t->run.twin_count = kept;
+}
+
+/* Adds the rows [first, first + rows) of `a`, and of `b` from `at` on, as twins. */
+static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first, int32_t rows, const ls_value *b, int32_t at) {
+  if (rows <= 0) return LS_OK;
+  if (t->run.twin_count == t->run.twin_room) {
+    int32_t room = t->run.twin_room ? 2 * t->run.twin_room : 8;
+    struct ls__twins *bigger = realloc(t->run.twins, sizeof *bigger * (size_t)room);
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+    t->run.twins = bigger;
+    t->run.twin_room = room;
+  }
+  struct ls__twins twins;
+  ls_status status = ls__tensor_narrow(a->as.p, axis, first, rows, &twins.a);
+  if (status) return status;
+  if ((status = ls__tensor_narrow(b->as.p, axis, at, rows, &twins.b))) {
+    ls_value_release(&twins.a);
+    return status;
+  }
+  t->run.twins[t->run.twin_count++] = twins;
+  return LS_OK;
+}
+
+/* Whether something may yet be changed in place, so that it matters which tensors share memory. */
+static bool may_change(const ls_trace *t) {
+  return t->plan.edits || t->run.demand_open || ls__program_edits(ls__run_program(t->run.model));
+}
+
+ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part, int32_t axis) {
+  if (t->run.made_count == t->run.made_room) {
+    int32_t room = t->run.made_room ? 2 * t->run.made_room : 8;
+    struct ls__made *bigger = realloc(t->run.made, sizeof *bigger * (size_t)room);
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+    t->run.made = bigger;
+    t->run.made_room = room;
+  }
+  struct ls__made made = {.fresh = *fresh, .before = *before, .invoke = invoke};
+  ls_value_retain(&made.fresh);
+  ls_value_retain(&made.before);
+  t->run.made[t->run.made_count++] = made;
+  if (!may_change(t)) return LS_OK;
+  const ls__running_invoke *own = &t->run.invokes[invoke];
+  int32_t end = own->first + own->rows;
+  ls_status status = LS_OK;
+  if (before->kind == LS_TENSOR) {
+    status = add(t, before, axis, 0, own->first, fresh, 0);
+    if (!status) status = add(t, before, axis, end, t->run.rows - end, fresh, end);
+  }
+  if (!status && !ls__own_foreign(t, part->as.p)) status = add(t, part, axis, 0, own->rows, fresh, own->first);
+  return status;
+}
+
+ls_value *ls__twins_home(const ls_trace *t, const ls_value *value, int32_t invoke) {
+  for (int32_t i = t->run.made_count - 1; i >= 0; i--) {
+    struct ls__made *made = &t->run.made[i];
+    if (made->fresh.as.p != value->as.p) continue;
+    if (made->invoke == invoke || made->before.kind != LS_TENSOR) break;
+    value = &made->before;
+  }
+  return (ls_value *)value;
+}
+
+/* Copies the rows of a twin, which were changed in place, to the other one. */
+static ls_status follow(ls_trace *t, int32_t edit, int32_t i, bool forward) {
+  struct ls__twins *twins = &t->run.twins[i];
+  ls_status status = edit < 0 ? ls__edit_protect(t, (forward ? &twins->b : &twins->a)->as.p)
+                              : ls__edit_prepare(t, edit, forward ? &twins->b : &twins->a, ls__tensor_requires_grad((forward ? &twins->a : &twins->b)->as.p));
+  static const ls_value everything = {.kind = LS_ELLIPSIS};
+  if (status) return status;
+  twins = &t->run.twins[i];
+  return ls__index_set(forward ? &twins->b : &twins->a, &everything, 1, forward ? &twins->a : &twins->b);
+}
+
+/* A twin in the range of which tensors have changed, from where the change goes on. */
+static ls_status spread(ls_trace *t, int32_t edit, void *tensor, uint8_t *seen) {
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < t->run.twin_count && !status; i++) {
+    bool a = ls__tensor_overlaps(t->run.twins[i].a.as.p, tensor), b = ls__tensor_overlaps(t->run.twins[i].b.as.p, tensor);
+    if (seen[i] || a == b) continue;
+    seen[i] = 1;
+    if ((status = follow(t, edit, i, a))) break;
+    ls_value next = a ? t->run.twins[i].b : t->run.twins[i].a;
+    status = spread(t, edit, next.as.p, seen);
+  }
+  return status;
+}
+
+ls_status ls__twins_follow(ls_trace *t, int32_t edit, void *tensor) {
+  if (!t->run.twin_count) return LS_OK;
+  uint8_t *seen = calloc((size_t)t->run.twin_count, 1);
+  if (!seen) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+  ls_status status = spread(t, edit, tensor, seen);
+  free(seen);
+  return status;
+}
+
+void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
+  for (int32_t i = 0; i < t->run.twin_count; i++) {
+    each(context, &t->run.twins[i].a);
+    each(context, &t->run.twins[i].b);
+  }
+  for (int32_t i = 0; i < t->run.made_count; i++) {
+    if (t->run.made[i].fresh.kind == LS_TENSOR) each(context, &t->run.made[i].fresh);
+    if (t->run.made[i].before.kind == LS_TENSOR) each(context, &t->run.made[i].before);
+  }
+}
+
+void ls__twins_leave(ls_trace *t) {
+  if (!t->run.made_count) return;
+  for (int32_t i = 0; i < t->run.made_count; i++) {
+    ls_value_release(&t->run.made[i].fresh);
+    ls_value_release(&t->run.made[i].before);
+  }
+  t->run.made_count = 0;
+  prune(t);
+}
+
+void ls__twins_free(ls_trace *t) {
+  ls__twins_leave(t);
+  for (int32_t i = 0; i < t->run.twin_count; i++) drop(&t->run.twins[i]);
+  free(t->run.twins);
+  free(t->run.made);
+  t->run.twins = NULL;
+  t->run.made = NULL;
+  t->run.twin_count = t->run.twin_room = t->run.made_room = 0;
+}

@@ -212,9 +212,8 @@ ls_status ls_function_shape(const ls_value *node, int64_t site, ls_value *out); 
 ls_status ls_program_new(ls_function *function, ls_program **out);
 void ls_program_release(ls_program *p);
 enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };
-int32_t ls_program_calls(ls_program *p, ls_module *m);                       /* how often one run of the program calls the module */
-int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call); /* the number of a point; -1: none */
-int32_t ls_program_find(ls_program *p, const char *name);                    /* the number of the point named "h.3.output"; -1: none */
+int32_t ls_program_calls(ls_program *p, const char *path);    /* how often a run calls the module at a path such as "h.3 (call 1).attn" */
+int32_t ls_program_find(ls_program *p, const char *name); /* the number of the point named "h.3.attn.output (call 1)"; -1: none */
 int32_t ls_program_points(ls_program *p);
 ls_module *ls_program_point_module(ls_program *p, int32_t point);  /* the module of a point, borrowed; NULL where it belongs to none */
 const char *ls_program_point_name(ls_program *p, int32_t point);             /* a point's name, valid until the next call */

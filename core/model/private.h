@@ -114,6 +114,10 @@ void ls__eager_finish(ls_function *f);
 /* fails where the value `now` differs from `then`, the value that chose a branch when the forward was recorded */
 ls_status ls__guard(const ls_value *now, const ls_value *then);
 
+/* Returns the call of a module that a point belongs to. A point in the plain form of an attention, which has no module, belongs to the call
+   around it. */
+int32_t ls__program_owner(const ls_program *p, int32_t point);
+
 /* arguments.c */
 ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells);
 ls_status ls__pair_of(const ls_function *function, ls_value *cells, ls_value *out);

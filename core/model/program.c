@@ -1,5 +1,4 @@
 /* Programs: a function with all that it calls, listed once, so that every point has a number in the order in which a run reaches it. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model/private.h"
@@ -138,59 +137,7 @@ void ls_program_release(ls_program *p) {
 
 /* ---- points ----------------------------------------------------------------------------------------------------- */
 
-int32_t ls_program_calls(ls_program *p, ls_module *m) { return p && m ? calls_of(p, m) : -1; }
-
 int32_t ls_program_points(ls_program *p) { return p ? p->point_count : -1; }
-
-/* Returns the point of a tap in a call, or in the plain form of an attention inside that call; -1 where there is none. */
-static int32_t tap_point(const ls_program *p, int32_t instance, const char *tap) {
-  const ls__instance *in = &p->instances[instance];
-  for (int32_t i = 0; i < in->function->owner.nodes.count; i++) {
-    const ls__node *node = &in->function->owner.nodes.at[i];
-    if (node->slot < 0) continue;
-    int32_t to = p->slots[in->slots + node->slot];
-    if (node->kind == LS__TAP && !strcmp(in->function->slots[node->slot].name, tap)) return to;
-    if (node->kind == LS__TWO_FORMS && (to = tap_point(p, to, tap)) >= 0) return to;
-  }
-  return -1;
-}
-
-int32_t ls_program_point(ls_program *p, ls_module *m, int32_t kind, const char *tap, int32_t call) {
-  if (!p || !m || kind < LS_POINT_INPUT || kind > LS_POINT_TAP || (kind == LS_POINT_TAP && !tap)) return -1;
-  for (int32_t i = 0; i < p->instance_count; i++) {
-    const ls__instance *in = &p->instances[i];
-    if (in->module != m || in->number != call) continue;
-    if (kind == LS_POINT_INPUT) return in->input;
-    if (kind == LS_POINT_OUTPUT) return in->output;
-    return tap_point(p, i, tap);
-  }
-  return -1;
-}
-
-int32_t ls_program_find(ls_program *p, const char *name) {
-  if (!p || !name) return -1;
-  size_t length = strlen(name);
-  const char *open = strstr(name, " (call "), *last = name;
-  long call = 0;
-  if (open) {
-    char *end;
-    call = strtol(open + strlen(" (call "), &end, 10);
-    if (strcmp(end, ")") || call < 0 || call > INT32_MAX) return -1;
-    length = (size_t)(open - name);
-  }
-  for (size_t i = 0; i < length; i++)
-    if (name[i] == '.') last = name + i + 1;
-  ls_module *m = p->function->module;
-  if (last > name) m = ls__module_find(m, name, (size_t)(last - name - 1));
-  if (!m) return -1;
-  char word[256];
-  size_t n = length - (size_t)(last - name);
-  if (n >= sizeof word) return -1;
-  memcpy(word, last, n);
-  word[n] = 0;
-  int32_t kind = !strcmp(word, "input") ? LS_POINT_INPUT : !strcmp(word, "output") ? LS_POINT_OUTPUT : LS_POINT_TAP;
-  return ls_program_point(p, m, kind, word, (int32_t)call);
-}
 
 static bool same_point(const ls_program *a, int32_t i, const ls_program *b, int32_t k) {
   const ls__point *x = &a->points[i], *y = &b->points[k];
@@ -216,45 +163,25 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out) {
   return LS_OK;
 }
 
-/* Returns the call of a module that a point belongs to. A point in the plain form of an attention, which has no module, belongs to the call
-   around it. */
-static const ls__instance *owner_of(const ls_program *p, int32_t point) {
+int32_t ls__program_owner(const ls_program *p, int32_t point) {
   int32_t instance = p->points[point].instance;
   while (!p->instances[instance].module && p->instances[instance].parent >= 0) instance = p->instances[instance].parent;
-  return &p->instances[instance];
+  return instance;
 }
 
 ls_module *ls_program_point_module(ls_program *p, int32_t point) {
   if (!p || point < 0 || point >= p->point_count) return NULL;
   const ls__point *at = &p->points[point];
-  return at->kind == LS_POINT_TAP ? owner_of(p, point)->module : p->instances[at->instance].module;
+  return at->kind == LS_POINT_TAP ? p->instances[ls__program_owner(p, point)].module : p->instances[at->instance].module;
 }
 
 ls__point_info ls__program_point(const ls_program *p, int32_t point) {
   const ls__point *at = &p->points[point];
   const ls__instance *in = &p->instances[at->instance];
-  return (ls__point_info){at->kind, at->tap, at->instance, in->input, in->output, in->function, owner_of(p, point)->module};
+  return (ls__point_info){at->kind, at->tap, at->instance, in->input, in->output, in->function, p->instances[ls__program_owner(p, point)].module};
 }
 
 ls__point_info ls__program_call(const ls_program *p, int32_t instance) { return ls__program_point(p, p->instances[instance].output); }
-
-enum { NAME_ROOM = 1024 };
-
-const char *ls_program_point_name(ls_program *p, int32_t point) {
-  if (!p || point < 0 || point >= p->point_count) return "";
-  if (!p->name && !(p->name = malloc(NAME_ROOM))) return "";
-  const ls__point *at = &p->points[point];
-  const ls__instance *in = owner_of(p, point);
-  p->name[0] = 0;
-  if (in->module) ls__module_path(p->function->module, in->module, p->name, NAME_ROOM);
-  static const char *kinds[] = {"input", "output", "tap"};
-  size_t used = strlen(p->name);
-  used += (size_t)snprintf(p->name + used, NAME_ROOM - used, "%s%s", used ? "." : "",
-                           at->kind == LS_POINT_TAP ? at->tap : kinds[at->kind]);
-  if (used < NAME_ROOM && in->module && calls_of(p, in->module) > 1)
-    snprintf(p->name + used, NAME_ROOM - used, " (call %d)", in->number);
-  return p->name;
-}
 
 /* ---- questions of a trace --------------------------------------------------------------------------------------- */
 

@@ -349,8 +349,7 @@ local calls = {
   ls_function_shape = function(w) return w.input, 0, V(w) end,
   ls_program_new = function(w) return w.made, w:out "ls_program *" end,
   ls_program_release = function(w) local out = ffi.new "ls_program *[1]" check(C.ls_program_new(w.made, out)) return out[0] end,
-  ls_program_calls = function(w) return w.program, w.child end,
-  ls_program_point = function(w) return w.program, w.child, C.LS_POINT_OUTPUT, "x", 0 end,
+  ls_program_calls = function(w) return w.program, "child" end,
   ls_program_find = function(w) return w.program, "output" end,
   ls_program_points = function(w) return w.program end,
   ls_program_point_module = function(w) return w.program, 1 end,
@@ -436,7 +435,7 @@ local calls = {
 
 -- Pointers that may be NULL.
 local optional = { ["ls_module_set_child.child"] = true, ["ls_function_input.keyword"] = true, ["ls_function_new.m"] = true,
-  ["ls_function_call.child"] = true, ["ls_program_point.tap"] = true, ["ls_trace_run.demanded"] = true,
+  ["ls_function_call.child"] = true, ["ls_trace_run.demanded"] = true,
   ["ls_weights_write.metadata"] = true, ["ls_tensor_from.device"] = true }
 -- Numbers of which all are allowed.
 local any = {}

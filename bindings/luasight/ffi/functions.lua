@@ -5,7 +5,6 @@ local constants = require "luasight.ffi.constants"
 
 local C, ffi = binding.C, binding.ffi
 local KEY = constants.LS_KEY
-local INPUT, OUTPUT, TAP = constants.LS_POINT_INPUT, constants.LS_POINT_OUTPUT, constants.LS_POINT_TAP
 
 local functions = {}
 
@@ -186,24 +185,18 @@ function functions.run(program, stream, n, autograd, _arguments)
   return binding.settle(out)
 end
 
----Returns how often one run of a program calls a module.
+---Returns how often one run of a program calls the module at a path; "block (call 1).linear" counts inside one call of "block".
 ---@param program ffi.cdata*
----@param module ffi.cdata*
+---@param path string
 ---@return integer
-function functions.calls(program, module) return C.ls_program_calls(program, module) end
+function functions.calls(program, path) return C.ls_program_calls(program, path) end
 
-local kinds = { input = INPUT, output = OUTPUT }
-
----Returns the number of a module's point in a program, or false where the module has no such point: `name` is "input",
----"output" or the name of a tap, and `call` is the number of the module's call within one run, from 0.
+---Returns the number of a point in a program by its name, such as "block.output (call 1)", or false where it has no such point.
 ---@param program ffi.cdata*
----@param module ffi.cdata*
 ---@param name string
----@param call integer
 ---@return integer|false
-function functions.point(program, module, name, call)
-  local kind = kinds[name]
-  local point = C.ls_program_point(program, module, kind or TAP, not kind and name or nil, call)
+function functions.find(program, name)
+  local point = C.ls_program_find(program, name)
   return point >= 0 and point
 end
 

@@ -52,6 +52,7 @@ end
 ---@field path string      its path in the model's own names
 ---@field handle userdata  the handle of the module
 ---@field value string?    the name of the value, which is read instead of the module's output
+---@field point integer|false?  the point at which the model has the value; false: the model does not reach it
 ---@field full boolean?    true: the option had this path without a *, so it is an error if the module does not run
 
 ---Returns the module at a path, or the modules at all paths that fit a pattern with *.
@@ -69,20 +70,33 @@ local function modules_at(root, text)
   return found
 end
 
-local function has_value(locate, handle, name)
-  return locate(handle, name) or aliases.kind(place_of.module(handle), name) == "value"
+---Returns the point at which a module has a value, by the value's name: "output", a tap, or an alias, which leads to a point at
+---this module or at one below it. Returns false where the model does not reach the point, nil where there is no such value.
+local function point_of(tracer, handle, name)
+  local place = debug.getfenv(handle)
+  local point = place_of.find_point(place, tracer, name)
+  if point then return point end
+  if aliases.kind(place.module, name) ~= "value" then return nil end
+  for word in aliases.of(place.module, name):gmatch "[^.:%[%]]+" do
+    local below = place_of.child(debug.getfenv(handle), word) or aliases.kind(place_of.module(handle), word) == "module" and
+      handle[word]
+    if not below then return word ~= name and point_of(tracer, handle, word) or false end
+    handle = below
+  end
+  return false
 end
 
 ---Returns the values that a path such as "layers.*.resid_post" names: its last name is the value, the rest names the
 ---modules.
 ---@return luasight.Cached[]
-local function values_at(root, text, locate)
+local function values_at(root, text, tracer)
   local of, name = text:match "^(.*)%.([^.*]+)$"
   if not of then return {} end
   local found = {}
   for _, at in ipairs(modules_at(root, of)) do
-    if has_value(locate, at.handle, name) then
-      found[#found + 1] = { path = at.path .. "." .. name, handle = at.handle, value = name, full = at.full }
+    local point = point_of(tracer, at.handle, name)
+    if point ~= nil then
+      found[#found + 1] = { path = at.path .. "." .. name, handle = at.handle, value = name, full = at.full, point = point }
     end
   end
   return found
@@ -91,17 +105,18 @@ end
 ---Returns all modules and values to be cached; raises an error for a path that does not exist or a pattern that fits no
 ---module.
 ---@return luasight.Cached[]
-local function select_all(root, modules, locate)
+local function select_all(root, modules, tracer)
   local chosen, taken = {}, {}
   if modules then check_list("tracer:cache, modules", modules) end
   for _, text in ipairs(modules or { "**" }) do
     local found = modules_at(root, text)
-    if #found == 0 then found = values_at(root, text, locate) end
+    if #found == 0 then found = values_at(root, text, tracer) end
     if #found == 0 then
       if not text:find("*", 1, true) then root:get(text) end
       binding.raise("name", ("no module has a path like %q"):format(text))
     end
     for _, one in ipairs(found) do
+      if one.point == nil then one.point = point_of(tracer, one.handle, "output") end
       if not taken[one.path] then chosen[#chosen + 1] = one end
       taken[one.path] = true
     end
@@ -111,26 +126,26 @@ end
 
 ---Reads and saves the named value of a module at a step of a generation.
 local function read_value(tracer, chosen, step)
-  local before = tracer._step
-  tracer._step = step
+  local before, moved = tracer._step, tracer._moved
+  tracer._step, tracer._moved = step, nil
   local ok, value = pcall(function() return chosen.handle[chosen.value] end)
-  tracer._step = before
+  tracer._step, tracer._moved = before, moved
   if not ok then error(value, 0) end
   return value:save()
 end
 
 ---Makes a cache: reads and saves the values that the options name, at the current step of a generation and all later steps.
 ---@param tracer luasight.Tracer
----@param locate fun(handle: userdata, name: string): integer|false
+---@param root userdata  the handle of the model as seen from the trace
 ---@param given table?
 ---@return luasight.Cache
-function cache.new(tracer, locate, given)
+function cache.new(tracer, root, given)
   local modules, inputs, device = read_options(given)
-  local entries, order = {}, {}
-  for _, chosen in ipairs(select_all(tracer._network.root, modules, locate)) do
-    local point = chosen.value and locate(chosen.handle, chosen.value) or locate(chosen.handle, "output")
+  local entries, order, place_in = {}, {}, {}
+  for i, chosen in ipairs(select_all(root, modules, tracer)) do
+    local point = chosen.point
     if not point and chosen.full then
-      binding.raise("unreached", "the model never calls this module", { point = chosen.path .. ".output" })
+      binding.raise("unreached", "the model never calls this module", { point = chosen.path .. (chosen.value and "" or ".output") })
     end
     if point then
       local entry = { point = point, full = chosen.full, is_value = chosen.value ~= nil, outputs = {},
@@ -143,13 +158,17 @@ function cache.new(tracer, locate, given)
       for step = tracer._step, (tracer._steps or 1) - 1 do
         if chosen.value then entry.outputs[#entry.outputs + 1] = read_value(tracer, chosen, step)
         else add(entry.outputs, step, point) end
-        if entry.inputs then add(entry.inputs, step, locate(chosen.handle, "input")) end
+        if entry.inputs then add(entry.inputs, step, point_of(tracer, chosen.handle, "input")) end
       end
       entries[chosen.path] = entry
-      order[#order + 1] = chosen.path
+      order[#order + 1], place_in[chosen.path] = chosen.path, i
     end
   end
-  table.sort(order, function(a, b) return entries[a].point < entries[b].point end)
+  table.sort(order, function(a, b)
+    local x, y = entries[a].point, entries[b].point
+    if x ~= y then return x < y end
+    return place_in[a] < place_in[b]
+  end)
   return setmetatable({ _entries = entries, _order = order, _device = device, _root = tracer._network.root,
     _recording = tracer._recording, _steps = tracer._steps }, Cache)
 end

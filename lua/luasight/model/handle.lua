@@ -15,9 +15,9 @@ local tensors = require "luasight.ffi.tensors"
 local trace = require "luasight.trace"
 
 local getfenv = debug.getfenv
-local new_handle, meta, join = place_of.new_handle, place_of.meta, place_of.join
+local call_of, meta, join = place_of.call_of, place_of.meta, place_of.join
 local tracer_of, meta_copy_of, find_point = place_of.tracer_of, place_of.meta_copy_of, place_of.find_point
-local locate, is_added, reach = place_of.locate, place_of.is_added, place_of.reach
+local locate, is_added, reach, trace_at = place_of.locate, place_of.is_added, place_of.reach, place_of.trace_at
 local read, child, count = place_of.read, place_of.child, place_of.count
 local index_child, each_child, slice_children = place_of.index_child, place_of.each_child, place_of.slice_children
 local children_of = place_of.children_of
@@ -91,26 +91,27 @@ end
 ---@return fun(): integer?, userdata?
 function methods:each() return each_child(getfenv(self)) end
 
----Moves the module on to its next call (in a generation, the call in the next step): values that the body names from now on
----are those of that call.
+---Moves the module on to its next call (in a generation, the call in the next step): the values of the module and of all
+---modules below it that the body names from now on are those of that call.
 ---@return userdata  # the module
 function methods:next()
   local place = getfenv(self)
   local tracer = tracer_of(place, "next", 3)
+  if place.call then return call_of(self, place.call + 1) end
   tracer._moved = tracer._moved or {}
-  local moved = tracer._moved[place.path] or { by = 0 }
-  tracer._moved[place.path] = { by = moved.by + 1, call = moved.call and moved.call + 1 }
+  tracer._moved[place.path] = (tracer._moved[place.path] or 0) + 1
   return self
 end
 
----Returns one call of a module that runs several times, counted from 0: model.block:call(1).output.
+---Returns one call of a module that runs several times, counted from 0: model.block:call(1).output. The modules below it are
+---those inside this call: model.block:call(1).linear.output.
 ---@param k integer
 ---@return userdata
 function methods:call(k)
-  local place = getfenv(self)
-  local other = new_handle(place.network, place.module, place.path)
-  getfenv(other).call = k
-  return other
+  if type(k) ~= "number" or k % 1 ~= 0 or k < 0 then
+    binding.raise("argument", ("the number of a call is a whole number from 0, not %s"):format(tostring(k)))
+  end
+  return call_of(self, k)
 end
 
 ---Skips the module: `value` becomes the module's output, and neither the module nor any module below it runs.
@@ -128,7 +129,7 @@ end
 ---@return luasight.Points  # a list of { name, shape, dtype } that prints itself
 function methods:points(...)
   local place = getfenv(self)
-  local network, tracer = place.network, trace.of(place.network)
+  local network, tracer = place.network, trace_at(place)
   local invoke = tracer and tracer._recording.invokes[tracer._invoke]
   if select("#", ...) > 0 then
     return points.of(network, self, place.module, place.path, network.prepare((...), {}))
@@ -162,7 +163,7 @@ end
 ---@return fun(): string?, luasight.Tensor?
 function methods:named_parameters()
   local place = getfenv(self)
-  local following, inside = place.module:named_parameters(), trace.of(place.network) ~= nil
+  local following, inside = place.module:named_parameters(), trace_at(place) ~= nil
   return function()
     local path, t = following()
     return path, path and inside and tensors.read_only(t) or t
@@ -204,7 +205,7 @@ end
 
 ---Returns the number and the step of the point of a tap, or nil where the module has no tap of that name.
 local function tap(place, tracer, name)
-  if not tracer._program or not find_point(place, tracer, name, 0) then return nil end
+  if not tracer._program or not find_point(place, tracer, name) then return nil end
   return locate(place, tracer, name)
 end
 
@@ -231,7 +232,7 @@ function meta.__index(self, key)
   if key == "children" then return children_of(place) end
   if place.path == "" and root_methods[key] then return root_methods[key] end
   if place.path == "" and place.network.public[key] then return place.network.public[key]() end
-  local tracer = trace.of(place.network)
+  local tracer = trace_at(place)
   if tracer then
     local point, step = tap(place, tracer, key)
     if point then return trace.read(tracer, step, point) end
@@ -255,7 +256,7 @@ end
 ---Adds a module, which the script has made, to the model, as a child of the module to which `place` belongs.
 local function add(place, key, module)
   local path = join(place.path, tostring(key))
-  if trace.of(place.network) then
+  if trace_at(place) then
     binding.raise("state", "a module can only be added before a trace, not inside its body", { point = path })
   end
   if type(key) ~= "string" or handle.is_word(key) or aliases.of(place.module, key) then
@@ -269,7 +270,7 @@ end
 function meta.__newindex(self, key, value)
   local place = getfenv(self)
   if is_module(value) and not child(place, key) then return add(place, key, value) end
-  local tracer = trace.of(place.network)
+  local tracer = trace_at(place)
   if tracer and is_added(place) and not child(place, key) then
     return hooked.write(tracer, place.path, key, value)
   end
@@ -320,7 +321,7 @@ local function without_hook(...)
 end
 
 local function call_added(place, hook, ...)
-  if not hook then return record.call(meta_copy_of(place, trace.of(place.network)), ...) end
+  if not hook then return record.call(meta_copy_of(place, trace_at(place)), ...) end
   local tracer = tracer_of(place, "a call with a hook", 4)
   return hooked.call(tracer, place.path, meta_copy_of(place, tracer), ...)
 end
@@ -328,7 +329,7 @@ end
 function meta.__call(self, ...)
   local place = getfenv(self)
   if is_added(place) then return call_added(place, without_hook(...)) end
-  if place.path ~= "" or has_open(...) then return record.call(meta_copy_of(place, trace.of(place.network)), ...) end
+  if place.path ~= "" or has_open(...) then return record.call(meta_copy_of(place, trace_at(place)), ...) end
   return handle.run(place.network, ...)
 end
 

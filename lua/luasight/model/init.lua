@@ -18,7 +18,7 @@ require "luasight.trace.token_index"
 require "luasight.trace.tracer"
 
 local getfenv = debug.getfenv
-local new_handle, is_handle, find_point = place_of.new_handle, place_of.is_handle, place_of.find_point
+local new_handle, is_handle = place_of.new_handle, place_of.is_handle
 local find_module = place_of.find_module
 
 -- ---- methods of the whole model ----------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ local function new_network(fields)
   local network = { edits = {} }
   for k, v in pairs(fields) do network[k] = v end
   network.root = new_handle(network, network.module, "")
-  function network.locate(of, name, number) return find_point(getfenv(of), trace.of(network), name, number or 0) end
+  network.root_of = place_of.root_of
   function network.find(path) return find_module(network.root, path) end
   return network.root
 end

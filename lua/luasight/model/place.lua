@@ -23,23 +23,48 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field only_shapes boolean?     whether the tensors have no numbers, so that the model can only be scanned
 ---@field renamed table<table, table<string, string>>?  for each module, paths below it by their additional names
 ---@field find fun(path: string): userdata?
----@field locate fun(handle: userdata, name: string): integer|false  returns the point's number in the trace being recorded
 ---@field lengths fun(args: table): integer[]?, integer?  returns the number of tokens of each row, and of the longest row
 
 ---@class luasight.Place  the state of one handle
 ---@field network luasight.Network
+---@field handle userdata
 ---@field module table
 ---@field path string
 ---@field children table<any, userdata>
+---@field parent userdata?  the handle of the module around it
+---@field name string?      its name there
+---@field call integer?     the number of the call that the handle names: module:call(k)
+---@field fixed boolean?    whether this handle or one above it names a call
+---@field tracer luasight.Tracer?  the trace whose tracer the handle comes from; nil: that of the innermost body
 
 local prototype = newproxy(true)
 local meta = getmetatable(prototype)
 
+local by_program = { __mode = "k" }
+
 local function new_handle(network, module, path)
   local handle = newproxy(prototype)
-  local numbers = setmetatable({}, { __mode = "k" }) -- for each program: name of a point -> its number
-  setfenv(handle, { network = network, module = module, path = path, children = {}, points = numbers })
+  local numbers = setmetatable({}, by_program) -- for each program: name of a point -> its number
+  setfenv(handle, { handle = handle, network = network, module = module, path = path, children = {}, points = numbers,
+    fixed = false, parent = nil, name = nil, call = nil, tracer = nil })
   return handle
+end
+
+---Returns a handle of the whole model whose points, and those of all handles below it, are those of one trace.
+local function root_of(tracer)
+  local network = tracer._network
+  local handle = new_handle(network, network.module, "")
+  getfenv(handle).tracer = tracer
+  return handle
+end
+
+---Returns a handle of the same module that names one of its calls.
+local function call_of(handle, k)
+  local place = getfenv(handle)
+  local other = new_handle(place.network, place.module, place.path)
+  local of = getfenv(other)
+  of.parent, of.name, of.tracer, of.call, of.fixed = place.parent, place.name, place.tracer, k, true
+  return other
 end
 
 local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == meta end
@@ -48,10 +73,19 @@ local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == 
 
 local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
+---Returns the trace to which the points of a place belong: that of the tracer from which the script has the handle, else that of
+---the innermost body; nil outside of a trace.
+local function trace_at(place)
+  local tracer = place.tracer
+  if not tracer then return trace.of(place.network) end
+  return tracer._recording.graph and tracer or nil
+end
+
 local function tracer_of(place, what)
-  local tracer = trace.of(place.network)
+  local tracer = trace_at(place)
   if tracer then return tracer end
-  binding.raise("state", "this value exists only inside the body of a trace", { point = join(place.path, what) })
+  binding.raise("state", place.tracer and "this value is one of a trace that has ended" or
+    "this value exists only inside the body of a trace", { point = join(place.path, what) })
 end
 
 ---Returns the module of a place. In a scan, returns the copy of the module that the scan has made, on the meta device.
@@ -60,43 +94,63 @@ local function meta_copy_of(place, tracer)
   return copies and copies[place.module] or place.module
 end
 
----Returns the number of a point in the program of a trace, or false where the module has no such point; `number` counts the
----calls of the module in one run, from 0.
-local function find_point(place, tracer, name, number)
+local function no_call(tracer, path, calls, call, inside)
+  local often = calls == 1 and "once" or calls .. " times"
+  local text = inside and ("the model calls this module %s in this call of the module around it, so there is no call %d inside it")
+    or tracer._steps and ("the model calls this module %s in each of at most %d steps, so there is no call %d")
+    or "the model calls this module %s, so there is no call %d"
+  binding.raise("unreached", tracer._steps and not inside and text:format(often, tracer._steps, call) or text:format(often, call),
+    { point = path })
+end
+
+---Returns the path that names the calls of a place in the program of a trace, such as "block (call 1).linear", and the step of a
+---generation that the script has chosen with `call` or `next`, at the module or at one around it; nil where it has chosen none.
+local function way_to(place, tracer, is_fixed)
+  if not place.parent then return "", nil end
+  local path, step = way_to(getfenv(place.parent), tracer, is_fixed)
+  path = join(path, place.name)
+  local call, inside = place.call, is_fixed and step
+  local by = not is_fixed and tracer._moved and tracer._moved[place.path]
+  if not call and not by then return path, step end
+  local calls = math.max(1, functions.calls(tracer._program, path))
+  local total = call or (step or tracer._step) * calls + by
+  local number = total % calls
+  if inside then number = call
+  else step = math.floor(total / calls) end
+  if total < 0 or inside and call >= calls or not inside and step > 0 and step >= (tracer._steps or 1) then
+    no_call(tracer, path, calls, total, inside)
+  end
+  return calls > 1 and ("%s (call %d)"):format(path, number) or path, step
+end
+
+---Returns the number of a point in the program of a trace, or false where the module has no such point. `way` names the calls
+---meant, where not all on the module's path are.
+local function find_point(place, tracer, name, way)
   local program = tracer._program
   local known = place.points[program]
   if not known then
     known = {}
     place.points[program] = known
   end
-  local key = number > 0 and number .. name or name
+  local key = way and way ~= place.path and join(way, name) or name
   local point = known[key]
   if point == nil then
-    point = functions.point(program, record.core(meta_copy_of(place, tracer)), name, number)
+    point = functions.find(program, join(way or place.path, name))
     known[key] = point
   end
   return point
 end
 
 ---Returns the number of a module's point by its name ("output"), and the step of a generation to which the point belongs: the
----tracer's current step, or a later step where the script has moved the module on with `next` or `call`.
+---tracer's current step, or the step that the script has chosen with `next` or `call`.
 ---@return integer|false point, integer step
 local function locate(place, tracer, name)
   if not tracer._invoke then
     binding.raise("state", "a point can only be read or set inside the body of an invoke", { point = join(place.path, name) })
   end
-  local step, number = tracer._step, 0
-  local moved = place.call and { call = place.call } or tracer._moved and tracer._moved[place.path]
-  if moved then
-    local calls = math.max(1, functions.calls(tracer._program, record.core(meta_copy_of(place, tracer))))
-    local call = moved.call or step * calls + moved.by
-    step, number = math.floor(call / calls), call % calls
-    if not tracer._steps and step > 0 then
-      binding.raise("unreached", ("the model calls this module %s, so there is no call %d"):format(calls == 1 and "once" or
-        calls .. " times", call), { point = join(place.path, name) })
-    end
-  end
-  return find_point(place, tracer, name, number), step
+  if not place.fixed and not tracer._moved then return find_point(place, tracer, name), tracer._step end
+  local way, step = way_to(place, tracer, place.fixed)
+  return find_point(place, tracer, name, way), step or tracer._step
 end
 
 ---Returns whether a place belongs to a module that a script has added to the model, or to a module below an added one.
@@ -138,9 +192,14 @@ local function child(place, name)
   if not module then
     local renamed = place.network.renamed
     local path = renamed and renamed[place.module] and renamed[place.module][name]
-    return path and find_module(place.network.root, path)
+    if not path then return nil end
+    -- below this module the way from it is followed, so that the handle keeps its calls and its trace
+    local below = place.path == "" and path or path:sub(1, #place.path + 1) == place.path .. "." and path:sub(#place.path + 2)
+    return find_module(below and place.handle or place.network.root, below or path)
   end
   known = new_handle(place.network, module, join(place.path, name))
+  local of = getfenv(known)
+  of.parent, of.name, of.fixed, of.tracer = place.handle, name, place.fixed, place.tracer
   place.children[name] = known
   return known
 end
@@ -218,6 +277,7 @@ local function module(handle) return getfenv(handle).module end
 return {
   path = path, module = module, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
   meta_copy_of = meta_copy_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
+  root_of = root_of, call_of = call_of, trace_at = trace_at,
   child = child, count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
   children_of = children_of, find_module = find_module,
 }

@@ -89,15 +89,15 @@ end
 ---Returns names and numbers of the points of a module in a program, in the order in which a run reaches them.
 ---@param program ffi.cdata*
 ---@param module ffi.cdata*  the module of the core
+---@param path string        the path on which its calls are looked for
 ---@return { name: string, number: integer }[]
-function points.names(program, module)
+local function names_of(program, module, path)
   local list, seen = {}, {}
   for _, point in ipairs(functions.points(program, module)) do
     local name = point.path:gsub(" %(call %d+%)$", ""):match "[^.]+$"
-    if not seen[name] then
-      seen[name] = true
-      list[#list + 1] = { name = name, number = point.number }
-    end
+    local number = not seen[name] and functions.find(program, path == "" and name or path .. "." .. name)
+    if number then list[#list + 1] = { name = name, number = number } end
+    seen[name] = true
   end
   return list
 end
@@ -115,9 +115,9 @@ local function other_names(module, found)
 end
 
 ---Scans the model; returns the sizes of the values at each point of a module and of its aliases.
-local function measure(network, handle, module, ...)
+local function measure(network, handle, module, path, ...)
   local tracer = scan.open(network, ...)
-  local found = points.names(tracer._program, record.core(tracer._meta_copies[module]))
+  local found = names_of(tracer._program, record.core(tracer._meta_copies[module]), path)
   local others = #found > 0 and other_names(module, found) or {}
   trace.run(tracer, function()
     for _, point in ipairs(found) do point.value = trace.read(tracer, 0, point.number):save() end
@@ -139,9 +139,9 @@ end
 ---@return luasight.Points
 function points.of(network, handle, module, path, ...)
   local first, second, given = { B = 2, T = 5 }, { B = 3, T = 9 }, select("#", ...) > 0
-  local a = given and measure(network, handle, module, ...) or
-    measure(network, handle, module, network.example(first.B, first.T))
-  local b = not given and measure(network, handle, module, network.example(second.B, second.T))
+  local a = given and measure(network, handle, module, path, ...) or
+    measure(network, handle, module, path, network.example(first.B, first.T))
+  local b = not given and measure(network, handle, module, path, network.example(second.B, second.T))
   local list = { title = ("%s: %s%s"):format(path == "" and "the model" or path, module._class_name,
     #a == 0 and ", which the model never calls" or "") }
   for i, point in ipairs(a) do

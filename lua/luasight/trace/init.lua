@@ -143,8 +143,9 @@ end
 ---@param node ffi.cdata*
 ---@return luasight.Recording, integer
 function trace.recording_of(node)
-  local recording, tracer = recordings[nodes.owner(node)], bodies:current()
-  return recording, tracer and tracer._recording == recording and tracer._invoke or -1
+  local recording = recordings[nodes.owner(node)]
+  local tracer = bodies:current("_recording", recording)
+  return recording, tracer and tracer._invoke or -1
 end
 
 ---Runs the model until the value of a node exists.

@@ -10,6 +10,16 @@ local traces = require "luasight.ffi.traces"
 
 local methods = colon("tracer", function(v) return type(v) == "table" and v._recording ~= nil end)
 
+---Returns the handle of the model as seen from this trace, whichever other traces are open.
+local function view(tracer)
+  local known = rawget(tracer, "_view")
+  if not known then
+    known = tracer._network.root_of(tracer)
+    rawset(tracer, "_view", known)
+  end
+  return known
+end
+
 ---Returns the recording of a trace; raises an error where the trace has ended.
 local function open(tracer)
   local recording = tracer._recording
@@ -111,7 +121,7 @@ end
 function methods:cache(options)
   open(self)
   invoke_of(self)
-  return require "luasight.model.cache".new(self, self._network.locate, options)
+  return require "luasight.model.cache".new(self, view(self), options)
 end
 
 -- ---- steps of a generation ---------------------------------------------------------------------------------------------
@@ -199,12 +209,12 @@ function Tracer.__index(self, key)
   if method then return method end
   if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- one of the tracer's own fields that has no value
   if key == "steps" then return steps_that_came(self) end
-  return self._network.root[key]
+  return view(self)[key]
 end
 
 function Tracer.__newindex(self, key, value)
   if type(key) == "string" and key:sub(1, 1) == "_" then return rawset(self, key, value) end
-  self._network.root[key] = value
+  view(self)[key] = value
 end
 
 Tracer.__tostring = function(self) return self._recording.graph and "trace (open)" or "trace (ended)" end

@@ -185,6 +185,27 @@ ls_status ls__program_map(ls_program *from, ls_program *to, int32_t **out);
 /* runs a program to its end; the stream `args` must hold no nodes */
 ls_status ls__program_execute(ls_program *p, const ls_value *args, int32_t n, ls_value *out);
 
+/* ---- origins (origin.c) ------------------------------------------------------------------------------------------- */
+
+/* A node in one call of a function, where tensors that arrive at a point were made; `key` is the element of its value that arrives, LS_NONE
+   for all of it. */
+typedef struct ls__origin {
+  int32_t instance, node;
+  ls_value key;
+} ls__origin;
+
+typedef struct ls__origins {
+  ls__origin *at;
+  int32_t count, room;
+  int32_t *points;         /* the points that the tensors pass on their way, at which a script may have replaced them */
+  int32_t point_count, point_room;
+} ls__origins;
+
+/* Adds to `o` the origins of the value at a point; `first` and `second` are the indices with which a script takes an element of it, LS_NONE
+   for all elements. */
+ls_status ls__program_origins(const ls_program *p, int32_t point, const ls_value *first, const ls_value *second, ls__origins *o);
+void ls__origins_free(ls__origins *o);
+
 /* ---- arguments (arguments.c): no LS_NODE inside --------------------------------------------------------------------- */
 
 /* copies the one value in a stream with the sequences in it; the copy shares the tensors */
@@ -211,12 +232,15 @@ typedef struct ls__watcher {
   bool (*replaces)(void *who);
   /* Writes to `out` the argument of the call that runs at some positions only (ls__run_narrow), cut to these positions; a new reference. */
   ls_status (*cut)(void *who, const ls_value *argument, ls_value *out);
+  ls_status (*made)(void *who, ls_value *value); /* is called when an origin (ls__run_origins) has its value */
 } ls__watcher;
 
 /* makes a run of the program `p`, which does not begin yet; the stream `args` must hold no nodes */
 ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **out);
 void ls__run_free(ls__run *r);
 void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who);
+/* has the watcher told when the origins `o` get their values; borrowed until the run ends or the function is called again */
+void ls__run_origins(ls__run *r, const ls__origins *o);
 /* has the watcher shorten the argument of the call `instance` to some positions, at which alone the call then runs; -1: no call */
 void ls__run_narrow(ls__run *r, int32_t instance);
 ls_status ls__run_until(ls__run *r, int32_t point); /* lets the run go on until it is paused at the point, or has ended */

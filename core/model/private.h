@@ -106,7 +106,11 @@ struct ls__run {
   ls_value result;         /* the result of the program */
   /* the call that runs at some positions only, since the watcher cuts its argument to them; -1 where there is none */
   int32_t narrow_instance;
+  const ls__origins *origins; /* the nodes whose values the watcher is told of; borrowed, NULL where there are none */
 };
+
+/* origin.c */
+int32_t ls__origins_next(const ls__origins *o, const ls_function *function, int32_t instance, int32_t from);
 
 /* The functions of eager.c record a function and compute each of its nodes at once. */
 ls_status ls__eager_run(ls_function *f, int32_t id);

@@ -9,6 +9,7 @@ typedef struct ls__frame {
   int32_t instance; /* the call that the frame runs; -1 in a fused function, which has no points */
   int32_t pc;
   int32_t base;     /* the index of the frame's first cell, in which the value of its first node is */
+  int32_t origin;   /* the next node whose value the watcher is told of; a number beyond all nodes where there is none */
 } frame;
 
 /* ---- values of nodes -------------------------------------------------------------------------------------------- */
@@ -72,6 +73,7 @@ ls_status ls__run_new(ls_program *p, const ls_value *args, int32_t n, ls__run **
   r->program = p;
   p->references++;
   r->watcher = NULL;
+  r->origins = NULL;
   r->at = r->target = r->narrow_instance = -1;
   r->standing = false;
   r->depth = r->cells_used = r->argument_count = 0;
@@ -114,13 +116,26 @@ static void stand(ls__run *r, int32_t point, ls_value value) {
   r->standing = true;
 }
 
+static void find_origin(const ls__run *r, frame *f, int32_t from) {
+  f->origin = r->origins && f->instance >= 0 ? ls__origins_next(r->origins, f->function, f->instance, from) : INT32_MAX;
+}
+
+/* Tells the watcher of a value that has just been made. */
+static ls_status announce(ls__run *r, frame *f) {
+  int32_t node = f->origin;
+  find_origin(r, f, node + 1);
+  return r->watcher->made(r->who, &r->cells[f->base + node]);
+}
+
 /* Begins a call of a function with the arguments `s`, in a new frame. */
 static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n) {
   frame *f = &r->frames[r->depth++];
-  *f = (frame){function, instance, 0, r->cells_used};
+  *f = (frame){function, instance, 0, r->cells_used, INT32_MAX};
   r->cells_used += function->owner.nodes.count;
   ls_value *cells = r->cells + f->base;
   ls_status status = ls__fill_inputs(function, s, n, cells);
+  if (r->origins) find_origin(r, f, 0);
+  while (!status && f->origin < function->inputs) status = announce(r, f);
   if (status || instance < 0) return status;
   const ls__instance *in = &r->program->instances[instance];
   if (!in->module) return LS_OK;
@@ -145,22 +160,24 @@ static inline void drop_dead(const ls_function *function, int32_t pc, ls_value *
 
 /* Ends the call of the top frame: `value`, the result of the call, becomes the value of the calling node, or, where the program itself
    ends, the result of the run. */
-static void pop(ls__run *r, ls_value value) {
+static ls_status pop(ls__run *r, ls_value value) {
   r->cells_used = r->frames[--r->depth].base;
   if (!r->depth) {
     r->result = value;
-    return;
+    return LS_OK;
   }
   frame *f = &r->frames[r->depth - 1];
   ls_value *cells = r->cells + f->base;
   cells[f->pc] = value;
+  ls_status status = f->pc == f->origin ? announce(r, f) : LS_OK;
   drop_dead(f->function, f->pc, cells);
   f->pc++;
+  return status;
 }
 
 /* Ends a function: its result becomes the value of the calling node, or, where the trace asks for the function's output point, the run
    first pauses there with the result. */
-static void leave(ls__run *r, frame *f) {
+static ls_status leave(ls__run *r, frame *f) {
   ls_value *cells = r->cells + f->base, value = f->function->result;
   if (value.kind == LS_NODE) {
     value = cells[f->function->result.aux];
@@ -169,10 +186,9 @@ static void leave(ls__run *r, frame *f) {
     ls_value_retain(&value);
   }
   const ls__instance *in = f->instance >= 0 ? &r->program->instances[f->instance] : NULL;
-  if (in && in->module && r->target == in->output)
-    stand(r, in->output, value);
-  else
-    pop(r, value);
+  if (!in || !in->module || r->target != in->output) return pop(r, value);
+  stand(r, in->output, value);
+  return LS_OK;
 }
 
 /* Executes a node with an ls__slot: a call, a tap, or a choice between a plain and a fused function. */
@@ -240,6 +256,7 @@ static ls_status advance(ls__run *r) {
         if (node->edits >= 0 && r->watcher) status = tell_edited(r, r->watcher->protect, node, cells);
         if (!status && node->kind != LS__INPUT) status = ls__node_execute(node, cells, &cells[f->pc]);
         if (!status && node->edits >= 0 && r->watcher) status = tell_edited(r, r->watcher->changed, node, cells);
+        if (f->pc == f->origin && !status) status = announce(r, f);
         if (!status) {
           drop_dead(function, f->pc++, cells);
           continue;
@@ -253,14 +270,15 @@ static ls_status advance(ls__run *r) {
       }
       if (node->kind != LS__TAP || r->standing) goto changed;
     }
-    leave(r, f);
+    ls_status status = leave(r, f);
+    if (status) return status;
   changed:;
   }
   return LS_OK;
 }
 
 /* Continues a run from the point at which it is paused, and passes the value at that point on to the node or the call behind the point. */
-static void depart(ls__run *r) {
+static ls_status depart(ls__run *r) {
   ls_value value = r->value;
   r->value = (ls_value){0};
   r->standing = false;
@@ -271,14 +289,13 @@ static void depart(ls__run *r) {
       ls__pair_to_cells(f->function, &value, cells);
       ls_value_release(&value);
       break;
-    case LS_POINT_OUTPUT:
-      pop(r, value);
-      break;
+    case LS_POINT_OUTPUT: return pop(r, value);
     default:
       cells[f->pc] = value;
       drop_dead(f->function, f->pc, cells);
       f->pc++;
   }
+  return LS_OK;
 }
 
 ls_status ls__run_until(ls__run *r, int32_t point) {
@@ -289,7 +306,7 @@ ls_status ls__run_until(ls__run *r, int32_t point) {
     r->at = 0;
     status = push(r, r->program->function, 0, r->arguments, r->argument_count);
   } else {
-    depart(r);
+    status = depart(r);
   }
   if (!status) status = advance(r);
   if (!status && !r->depth) {
@@ -312,6 +329,11 @@ ls_status ls__run_finish(ls__run *r, ls_value *out) {
 void ls__run_watch(ls__run *r, const ls__watcher *watcher, void *who) {
   r->watcher = watcher;
   r->who = who;
+}
+
+void ls__run_origins(ls__run *r, const ls__origins *o) {
+  r->origins = o->count ? o : NULL;
+  for (int32_t i = 0; i < r->depth; i++) find_origin(r, &r->frames[i], r->frames[i].pc);
 }
 
 void ls__run_narrow(ls__run *r, int32_t instance) { r->narrow_instance = instance; }

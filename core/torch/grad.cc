@@ -1,23 +1,14 @@
-// Gradients in a trace: leaves of the autograd graph, hooks that take a gradient, and the other functions of autograd for traces.
+// What a trace asks of autograd besides gradients (capture.cc): parameters that train for a while, values without history, rows.
 #include <ATen/ATen.h>
-#include <memory>
 #include "torch/common.h"
 
 using namespace luasight;
 
 bool ls__tensor_requires_grad(void* tensor) { return borrow(tensor).requires_grad(); }
 
-// Makes a leaf of the autograd graph with the numbers of a tensor; LS_NONE where the dtype has no gradients (whole numbers).
-ls_status ls__tensor_leaf(void* tensor, ls_value* out) {
-  return guarded("recording for a gradient", [&] {
-    auto t = borrow(tensor);
-    *out = ls_value{};
-    if (!at::isFloatingType(t.scalar_type()) && !at::isComplexType(t.scalar_type())) return LS_OK;
-    auto leaf = t.detach();
-    leaf.set_requires_grad(true);
-    *out = new_value(leaf);
-    return LS_OK;
-  });
+bool ls__tensor_has_gradients(void* tensor) {
+  auto type = borrow(tensor).scalar_type();
+  return at::isFloatingType(type) || at::isComplexType(type);
 }
 
 // Sets requires_grad on a parameter, so that autograd records for it; `*made_trainable` says whether requires_grad was off before.
@@ -63,35 +54,6 @@ ls_status ls__tensor_same_sizes(void* given, void* like) {
   };
   return ls__fail(LS_ERROR_SHAPE, "a gradient must have the shape of its value, which is %s, not %s", text(b).c_str(), text(a).c_str());
 }
-
-// ---- hooks -------------------------------------------------------------------------------------------------------------
-
-struct ls__capture {
-  std::shared_ptr<at::Tensor> taken;
-};
-
-ls_status ls__capture_new(void* tensor, ls__capture** out) {
-  return guarded("watching a gradient", [&] {
-    auto taken = std::make_shared<at::Tensor>();
-    borrow(tensor).register_hook([taken](const at::Tensor& gradient) { *taken = gradient; });
-    *out = new ls__capture{taken};
-    return LS_OK;
-  });
-}
-
-// Moves the gradient that the hook `capture` got from the last backward to `out`; LS_NONE where the hook
-// got no gradient since the last call of this function.
-ls_status ls__capture_take(ls__capture* capture, ls_value* out) {
-  *out = ls_value{};
-  if (!capture) return LS_OK;
-  return guarded("taking a gradient", [&] {
-    *out = new_value(*capture->taken);
-    *capture->taken = at::Tensor();
-    return LS_OK;
-  });
-}
-
-void ls__capture_free(ls__capture* capture) { delete capture; }
 
 // ---- rows --------------------------------------------------------------------------------------------------------------
 

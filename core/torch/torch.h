@@ -41,14 +41,34 @@ ls_status ls__move_copy(ls__move *m);
 ls_status ls__move_tensor(ls__move *m, ls_value *v);
 void ls__move_free(ls__move *m);
 
-/* grad.cc */
-typedef struct ls__capture ls__capture;                   /* a hook of libtorch that receives the gradient of a tensor */
-ls_status ls__capture_new(void *tensor, ls__capture **out);
-ls_status ls__capture_take(ls__capture *capture, ls_value *out); /* takes the gradient that the hook received, LS_NONE if none */
+/* capture.cc: gradients as they pass in a backward */
+typedef struct ls__capture ls__capture; /* a hook of libtorch at one version of a tensor, which takes the gradients that come to it */
+/* Whom a hook asks, in a backward: `arrived` is called with the number of a capture to which its whole gradient in this backward has come,
+   and writes to `fresh` the gradient that goes on in its place, or leaves LS_NONE there, so that nothing goes on from there yet. */
+typedef struct ls__sweep {
+  void (*arrived)(void *who, int32_t which, ls_value *fresh);
+  void *who;
+} ls__sweep;
+/* Gives a tensor a place in autograd's graph. `out` is the tensor, or, with `alias` or for a view, a new one in the same memory; LS_NONE
+   for whole numbers. */
+ls_status ls__tensor_source(void *tensor, bool alias, ls_value *out);
+ls_status ls__capture_new(void *tensor, int32_t which, ls__capture **out);
+bool ls__capture_is_of(const ls__capture *capture, void *tensor); /* whether the tensor, as it is now, is the one of the capture */
 void ls__capture_free(ls__capture *capture);
+/* With `on`, the capture takes the gradients of the backwards that come, from none on; with `exchanges` it asks what goes on. */
+void ls__capture_listen(ls__capture *capture, bool on, bool exchanges);
+int32_t ls__capture_calls(const ls__capture *capture); /* how often a gradient has come since */
+void ls__capture_sum(const ls__capture *capture, ls_value *out); /* the sum of the gradients that have come; LS_NONE if none has */
+/* whether a gradient that goes on from the tensor of `from` reaches the tensor of `to` */
+ls_status ls__capture_reaches(ls__capture *from, const ls__capture *to, bool *reaches);
+ls_status ls__backward(void *loss, const ls_value *gradient, bool keep, const ls__sweep *now);
+/* begins a backward at the tensor of a capture, with its gradient; keeps the graph */
+ls_status ls__backward_from(ls__capture *capture, const ls_value *gradient, const ls__sweep *now);
+ls_status ls__backward_release(void *loss);               /* frees what autograd keeps for a backward of `loss` */
+
+/* grad.cc */
 bool ls__tensor_requires_grad(void *tensor);
-ls_status ls__tensor_leaf(void *tensor, ls_value *out);   /* a leaf of the autograd graph with the numbers of a tensor; LS_NONE for
-                                                             whole numbers */
+bool ls__tensor_has_gradients(void *tensor);              /* whether tensors of this dtype may have gradients */
 /* Sets requires_grad on a parameter, so that autograd records for it; `*made_trainable` says whether requires_grad was off before. */
 ls_status ls__tensor_make_trainable(void *tensor, bool *made_trainable);
 void ls__tensor_make_untrainable(void *tensor);

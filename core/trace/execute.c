@@ -49,6 +49,7 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
       break;
     case LS__WRITE: return ls__edit_write(t, id);
     case LS__CALL: return call(t, id, out);
+    case LS__SETGRAD:
     case LS__GRAD: return ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so it has no gradient");
     case LS__BACKWARD: return ls__grad_backward(t, id);
     default: status = ls__node_execute(node, t->run.values, out);

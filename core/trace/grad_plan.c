@@ -1,5 +1,6 @@
 /* Records and plans what a script does with gradients: which backward computes which gradient, which values need a hook for their
    gradients, and from which time on autograd records operators. */
+#include <stdlib.h>
 #include "trace/trace.h"
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
@@ -12,12 +13,21 @@ static bool same_index(const ls__node *a, const ls__node *b) {
   return true;
 }
 
+/* Whether a line above node `id` replaces the value at the point that node `id` reads. */
+static bool is_replaced(const ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at, *read = &nodes[id];
+  for (int32_t i = 0; i < id; i++)
+    if (nodes[i].kind == LS__WRITE && nodes[i].slot == read->slot && nodes[i].step == read->step) return true;
+  return false;
+}
+
 /* Returns the first node with the same value as node `id`: each access to a point records nodes of its own, but all of them have one
-   gradient. */
+   gradient, unless a line between them changes the value. */
 static int32_t first_same(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t root = t->plan.nodes[id].root;
   if (root < 0 || t->plan.nodes[root].edited >= 0) return id;
+  if (nodes[root].kind == LS__READ && is_replaced(t, id)) return id;
   if (node->kind == LS__READ) return root;
   if ((node->kind != LS__ROWS && node->kind != LS__GETITEM) || node->stream[0].kind != LS_NODE) return id;
   int32_t base = first_same(t, node->stream[0].aux);
@@ -126,11 +136,59 @@ static void find_start(ls_trace *t) {
   t->plan.track = start == INT64_MAX ? -1 : start < 0 ? 0 : start;
 }
 
+/* ---- values whose gradients are asked for ------------------------------------------------------------------------- */
+
+static ls_status mark_source(ls_trace *t, int32_t id);
+
+static ls_status mark_arguments(ls_trace *t, int32_t id) {
+  const ls__node *node = ls__seen(t, id);
+  ls_status status = LS_OK;
+  for (int32_t k = 0; k < node->n && !status; k++)
+    if (node->stream[k].kind == LS_NODE) status = mark_source(t, node->stream[k].aux);
+  return status;
+}
+
+/* Marks the lines that replace what arrives at the point of the read `id`, and the values that they put there. */
+static ls_status mark_replacements(ls_trace *t, int32_t id) {
+  static const ls_value whole = {.kind = LS_NONE};
+  const ls__node *nodes = t->owner.nodes.at, *read = &nodes[id];
+  ls__origins found = {0};
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
+    int32_t at = ls__point_node(t, i);
+    bool replaces = nodes[i].kind == LS__WRITE;
+    if (nodes[i].kind == LS__SETITEM && at >= 0 && nodes[at].kind == LS__READ)
+      replaces = nodes[i].edits >= 0 && t->owner.nodes.kinds[nodes[i].edits] != LS_TENSOR;
+    if (!replaces || nodes[at].step != read->step || (t->plan.nodes[i].tracked & LS__SOURCE)) continue;
+    if (!found.count && (status = ls__program_origins(t->invokes[read->invoke].program, read->slot, &whole, &whole, &found))) break;
+    bool passes = t->invokes[nodes[at].invoke].program != t->invokes[read->invoke].program;
+    for (int32_t k = 0; k < found.point_count && !passes; k++) passes = found.points[k] == nodes[at].slot;
+    if (!passes) continue;
+    t->plan.nodes[i].tracked |= LS__SOURCE;
+    status = mark_arguments(t, i);
+  }
+  ls__origins_free(&found);
+  return status;
+}
+
+/* Marks the values that node `id` may be, so that they get a place in autograd's graph when they are made: its own, that of which it is a
+   view, those that a called function may hand through, and those that a line has put at its point. */
+static ls_status mark_source(ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  if (t->plan.nodes[id].tracked & LS__SOURCE) return LS_OK;
+  t->plan.nodes[id].tracked |= LS__SOURCE;
+  for (int32_t above; (above = ls__trace_above(t, id)) >= 0;) id = above;
+  if (nodes[id].kind == LS__READ) return mark_replacements(t, id);
+  t->plan.nodes[id].tracked |= LS__SOURCE;
+  bool hands_through = nodes[id].kind == LS__CALL || nodes[id].kind == LS__HOST || nodes[id].kind == LS__SEQ;
+  return hands_through ? mark_arguments(t, id) : LS_OK;
+}
+
 /* Attaches a hook to a parameter whose gradient is asked for. A parameter that does not train requires a gradient until the trace ends. */
 static ls_status watch_parameter(ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   ls__ran *ran = &t->run.nodes[id];
-  if (ran->capture) return LS_OK;
+  if (ran->gradient) return LS_OK;
   if (t->run.now >= 0 && t->plan.track < 0) {
     ls__fail(LS_ERROR_PASSED, "the model has already begun to run without autograd, so this gradient cannot be computed; "
                               "ask for it before the first line that makes the model run");
@@ -141,43 +199,95 @@ static ls_status watch_parameter(ls_trace *t, int32_t id) {
   ls_status status = ls__tensor_make_trainable(node->stream[0].as.p, &made_trainable);
   if (status) return status;
   ran->made_trainable = made_trainable;
-  return ls__capture_new(node->stream[0].as.p, &ran->capture);
+  return ls__grad_capture(t, id);
 }
 
-/* Where node `id` reads, sets or edits a gradient: finds the backward that computes the gradient, and notes, for the value to which the
-   gradient belongs, that its gradient is asked for. */
+int32_t ls__grad_access(const ls_trace *t, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  if (nodes[id].kind == LS__GRAD || nodes[id].kind == LS__SETGRAD) return id;
+  int32_t at = nodes[id].edits;
+  while (at >= 0 && nodes[at].kind != LS__GRAD) at = ls__trace_above(t, at);
+  return at;
+}
+
+/* Where node `id` reads or sets a gradient: finds the backward that computes the gradient, and marks the value to which the gradient
+   belongs. */
 static ls_status plan_access(ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
-  int32_t access = ls__point_node(t, id); /* the node of the gradient, where node `id` changes a gradient in place */
-  bool edits = node->edits >= 0 && access >= 0 && nodes[access].kind == LS__GRAD, sets = node->kind == LS__SETGRAD;
-  if (!sets && !edits && node->kind != LS__GRAD) return LS_OK;
-  if (!edits) access = id;
-  if (node->kind != LS__OP && node->kind != LS__SETITEM && !t->run.nodes[id].done) {
-    int32_t backward = t->plan.nodes[id].backward = backward_of(t, id);
-    if (backward < 0) {
-      ls__fail(LS_ERROR_STATE, "a gradient needs a backward: call loss:backward() in the body");
-      ls__fail_site(node->site, 0);
-      return LS_ERROR_STATE;
-    }
+  ls__planned *plan = t->plan.nodes;
+  if ((node->kind != LS__SETGRAD && node->kind != LS__GRAD) || t->run.nodes[id].done) return LS_OK;
+  int32_t backward = plan[id].backward = backward_of(t, id);
+  if (backward < 0) {
+    ls__fail(LS_ERROR_STATE, "a gradient needs a backward: call loss:backward() in the body");
+    ls__fail_site(node->site, 0);
+    return LS_ERROR_STATE;
   }
-  if (nodes[access].stream[0].kind != LS_NODE) return watch_parameter(t, access);
-  int32_t of = nodes[access].stream[0].aux;
-  t->plan.nodes[of].tracked |= sets || edits ? LS__ASKED | LS__EDITED : LS__ASKED;
-  if (!t->run.nodes[of].done || t->run.nodes[of].capture) return LS_OK;
-  ls__fail(LS_ERROR_PASSED, "the model has already run past this value without autograd, so its gradient cannot be computed; "
-                            "ask for it in an earlier line");
-  ls__fail_site(node->site, t->run.demand_site);
-  return LS_ERROR_PASSED;
+  if (node->stream[0].kind != LS_NODE) return watch_parameter(t, id);
+  int32_t of = node->stream[0].aux, root = plan[of].root, version = root >= 0 ? plan[root].edited : -1;
+  while (version >= id) version = plan[version].earlier;
+  plan[id].version = version;
+  plan[of].tracked |= LS__ASKED;
+  if (version >= 0) plan[version].tracked |= LS__ASKED;
+  ls_status status = mark_source(t, of);
+  bool ready = t->run.nodes[of].done && (version < 0 || t->run.nodes[version].done);
+  if (status || !ready || t->run.nodes[id].gradient) return status;
+  status = ls__grad_capture(t, id);
+  if (status && !ls_error_site()) ls__fail_site(node->site, t->run.demand_site);
+  return status;
+}
+
+/* ---- circles ---------------------------------------------------------------------------------------------------- */
+
+/* Fails where a gradient that node `id` needs is computed by a backward that needs node `id`. `seen` has 1 for each node whose needs are being
+   followed and 2 for each that needs no such gradient. */
+static ls_status follow(ls_trace *t, int32_t id, uint8_t *seen);
+
+static ls_status follow_value(ls_trace *t, int32_t id, int32_t before, uint8_t *seen) {
+  ls_status status = follow(t, id, seen);
+  int32_t root = t->plan.nodes[id].root, edit = root >= 0 ? t->plan.nodes[root].edited : -1;
+  for (; edit >= 0 && !status; edit = t->plan.nodes[edit].earlier)
+    if (edit < before) status = follow(t, edit, seen);
+  return status;
+}
+
+static ls_status follow(ls_trace *t, int32_t id, uint8_t *seen) {
+  const ls__node *node = ls__seen(t, id);
+  if (seen[id] == 2 || t->run.nodes[id].done) return LS_OK;
+  if (seen[id]) {
+    ls__fail(LS_ERROR_CYCLE, "this gradient is needed by the loss of the backward that computes it");
+    return LS_ERROR_CYCLE;
+  }
+  seen[id] = 1;
+  ls_status status = LS_OK;
+  bool access = node->kind == LS__GRAD || node->kind == LS__SETGRAD;
+  if (node->kind == LS__GRAD && (status = follow(t, t->plan.nodes[id].backward, seen)) == LS_ERROR_CYCLE && !ls_error_site())
+    ls__fail_site(node->site, t->owner.nodes.at[t->plan.nodes[id].backward].site);
+  for (int32_t k = access; k < node->n && !status; k++)
+    if (node->stream[k].kind == LS_NODE) status = follow_value(t, node->stream[k].aux, id, seen);
+  seen[id] = 2;
+  return status;
+}
+
+/* Fails where a backward needs a gradient that it computes itself. */
+static ls_status check_circles(ls_trace *t) {
+  uint8_t *seen = calloc((size_t)t->owner.nodes.count, 1);
+  if (!seen) return ls__fail(LS_ERROR_MEMORY, "out of memory for a plan");
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) status = follow(t, i, seen);
+  free(seen);
+  return status;
 }
 
 ls_status ls__grad_plan(ls_trace *t) {
   bool any = false;
-  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
     any = any || t->owner.nodes.at[i].kind == LS__BACKWARD;
-    ls_status status = plan_access(t, i);
-    if (status) return status;
+    status = plan_access(t, i);
   }
-  ls_status status = ls__time_all(t, t->owner.nodes.count);
+  if (!status && any) status = check_circles(t);
+  if (!status) status = ls__time_all(t, t->owner.nodes.count);
   if (!status && any) find_start(t);
+  if (!status && t->run.model) status = ls__grad_origins(t);
   return status;
 }

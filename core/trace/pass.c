@@ -40,7 +40,9 @@ static ls_status cut(void *who, const ls_value *argument, ls_value *out) {
   return ls__narrow_cut(who, ((ls_trace *)who)->plan.narrow_item, argument, out);
 }
 
-static const ls__watcher watcher = {protect, changed, replaces, cut};
+static ls_status made(void *who, ls_value *value) { return ls__grad_made(who, value); }
+
+static const ls__watcher watcher = {protect, changed, replaces, cut, made};
 
 /* ---- beginning and ending --------------------------------------------------------------------------------------- */
 
@@ -70,7 +72,8 @@ static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, c
   t->run.paused = false;
   for (int32_t i = first; i < t->invoke_count; i++)
     if (t->plan.invokes[i].pass == pass) t->run.invokes[i].came = step + 1;
-  return ls__grad_arrive(t);
+  ls__grad_arrive(t);
+  return t->gradients ? ls__grad_origins(t) : LS_OK;
 }
 
 /* Returns the only invoke with input in the pass `pass`; -1 where the pass has several, -2 where it has none. */
@@ -203,6 +206,6 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event) {
   if (status) return after_edit(t, status);
   t->run.now = time;
   t->run.paused = target >= 0 && ls__run_is_paused_at(t->run.model, target);
-  if (t->run.paused && t->gradients) return ls__grad_arrive(t);
+  if (t->run.paused && t->gradients) ls__grad_arrive(t);
   return t->run.paused ? LS_OK : unreached(t, id);
 }

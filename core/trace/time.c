@@ -77,10 +77,17 @@ bool ls__time_passed(const ls_trace *t, int64_t time) {
   return time < t->run.now || (time == t->run.now && !t->run.paused);
 }
 
-int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
+/* Returns the last node above node `before` that changes the memory of the value of node `id` in place; -1 where there is none. */
+static int32_t last_edit(const ls_trace *t, int32_t id, int32_t before) {
   const ls__planned *plan = t->plan.nodes;
   int32_t edited = plan[id].root >= 0 ? plan[plan[id].root].edited : -1;
   while (edited >= before) edited = plan[edited].earlier;
+  return edited;
+}
+
+int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {
+  const ls__planned *plan = t->plan.nodes;
+  int32_t edited = last_edit(t, id, before);
   return edited >= 0 && plan[edited].time > plan[id].time ? plan[edited].time : plan[id].time;
 }
 
@@ -151,7 +158,8 @@ static int64_t inputs_time(ls_trace *t, int32_t id, int32_t *rank) {
       *rank = 0;
     }
     /* k is -1 for the backward that computes a gradient; the node of the gradient runs directly after this backward */
-    int32_t behind = plan[input].rank + (k < 0);
+    int32_t behind = plan[input].rank + (k < 0), edit = k < 0 ? -1 : last_edit(t, input, id);
+    if (edit >= 0 && plan[edit].time == ready && plan[edit].rank > behind) behind = plan[edit].rank;
     if (ready == time && behind > *rank) *rank = behind;
   }
   return time;
@@ -176,6 +184,17 @@ static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time)
   return LS_OK;
 }
 
+/* Returns the rank of node `id`, which belongs to a point, so that it runs after the changes at this point that lines above make. */
+static int32_t rank_at_point(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
+  for (int32_t i = 0; i < id; i++) {
+    const ls__planned *other = &t->plan.nodes[i];
+    if (other->time != time || other->rank <= rank) continue;
+    const ls__node *node = &t->owner.nodes.at[i];
+    if (node->kind == LS__WRITE || (node->edits >= 0 && ls__edit_time(t, node) >= 0)) rank = other->rank;
+  }
+  return rank;
+}
+
 /* Finds the time (pass, step and point) at which node `id` has to run, and notes it in the plan; may move the node's invoke to a later
    pass. */
 static ls_status time_node(ls_trace *t, int32_t id) {
@@ -189,6 +208,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
     }
     if (time < own) rank = 0;
     time = own;
+    if (t->gradients) rank = rank_at_point(t, id, time, rank);
   }
   if (time < t->run.now) time = t->run.now;
   bool backward = t->owner.nodes.at[id].kind == LS__BACKWARD;
@@ -215,7 +235,9 @@ static void move_readers(ls_trace *t, int32_t count) {
 
 ls_status ls__time_all(ls_trace *t, int32_t count) {
   bool moved = true;
-  while (moved) {
+  int64_t most = ((int64_t)count + 16) * (t->invoke_count + 2);
+  for (int64_t rounds = 0; moved; rounds++) {
+    if (rounds > most) return ls__fail(LS_ERROR_CYCLE, "values of this trace need each other in a circle");
     t->plan.passes = moved = false;
     for (int32_t i = 0; i < count; i++) {
       if (t->run.nodes[i].done) continue;

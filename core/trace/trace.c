@@ -116,6 +116,7 @@ ls__node *ls__trace_own_node(ls_trace *t, int32_t id) {
 
 void ls__trace_forget(ls_trace *t) {
   end_run(t);
+  ls__grad_close(t);
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     ls__ran *ran = &t->run.nodes[i];
     ran->done = ran->keeps_above = 0;
@@ -232,7 +233,6 @@ ls_status ls_trace_rewind(ls_trace *t) {
   LS__NEED(t);
   if (!t->owner.open && !t->kept)
     return ls__fail(LS_ERROR_STATE, "this trace has ended and has not kept its recording; call ls_trace_keep before it ends");
-  ls__grad_close(t);
   ls__trace_forget(t);
   free(t->run.map);
   t->run.map = NULL;

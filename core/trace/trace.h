@@ -56,13 +56,16 @@ typedef struct ls__planned {
   int32_t backward;  /* where this node is a gradient: the backward that computes the gradient, else -1 */
   uint8_t needed;    /* 1 where another node or the script needs this node's value */
   uint8_t unreachable; /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
-  /* LS__ASKED where the gradient of the node's value is asked for, plus LS__EDITED where that gradient is also set or edited */
-  uint8_t tracked;
+  uint8_t tracked;   /* what gradients need of the node: LS__ASKED, LS__SOURCE, or both */
+  /* where this node reads or sets a gradient: the last edit in place above it of the value whose gradient it is, else -1 */
+  int32_t version;
 } ls__planned;
 
-static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .earlier = -1, .narrow = -1, .backward = -1};
+static const ls__planned ls__unplanned = {.latest = -1, .root = -1, .edited = -1, .earlier = -1, .narrow = -1, .backward = -1, .version = -1};
 
-enum { LS__ASKED = 1, LS__EDITED = 2 };
+/* LS__ASKED: a gradient is asked for, of the node's value or of the value that the node has changed in place.
+   LS__SOURCE: the node's value needs a place in autograd's graph, since a gradient is asked for of it, or of a value that may be it. */
+enum { LS__ASKED = 1, LS__SOURCE = 2 };
 
 typedef struct ls__planned_invoke {
   int32_t pass;      /* the pass in which the invoke runs, as far as the nodes planned so far tell */
@@ -87,7 +90,7 @@ typedef struct ls__plan {
 
 typedef struct ls__ran {
   ls__node *instead;     /* the run's own copy of the node, with changed arguments; NULL where the node runs as recorded */
-  ls__capture *capture;  /* the hook that takes the gradient of the node's value */
+  int32_t gradient;      /* where the node reads or sets a gradient: its number in `gradients`, counted from 1; 0 where it has none yet */
   uint8_t done;          /* 1 once the node is executed */
   uint8_t keeps_above;   /* 1 where the value is a view, so that the value in whose memory it lies is kept too */
   /* 1 where the node is the gradient of a parameter that does not train and requires a gradient for this trace only */
@@ -100,6 +103,27 @@ typedef struct ls__running_invoke {
   int32_t first, rows;
   int32_t pad;           /* the number of padding columns to the left of the invoke's own columns in the pass */
 } ls__running_invoke;
+
+/* The gradient of one version of one tensor, which nodes may name in several ways. */
+typedef struct ls__gradient {
+  ls__capture *capture;  /* the hook that takes it */
+  ls_value value;        /* in a backward: the gradient as it stands for the script's next use of it; LS_NONE before the first use */
+  int32_t before;        /* how often the capture had been called when the present part of the backward began */
+  bool asked;            /* whether the backward that runs has uses of it */
+  bool edits;            /* whether one of these sets or edits it */
+  bool taken;            /* whether `value` has been taken from the capture */
+  bool passed;           /* whether the new gradient went on in autograd's graph */
+  bool busy;             /* whether its uses are being executed */
+} ls__gradient;
+
+/* A backward that runs. */
+typedef struct ls__sweeping {
+  int32_t backward;      /* the node of the backward */
+  int32_t from;          /* the gradient with which the present part of it began, -1 for the loss */
+  bool runs;             /* whether libtorch is at work, so that more gradients come */
+  int32_t blocked, blocker; /* the last node that could not be executed yet, and the node that it waits for */
+  ls_status status;      /* the error with which a use of a gradient failed */
+} ls__sweeping;
 
 typedef struct ls__progress {
   ls__ran *nodes;
@@ -114,12 +138,15 @@ typedef struct ls__progress {
   int32_t rows;          /* the number of rows in the batch of the current pass */
   ls_value text;         /* the token ids that the generation in the current pass made, for all rows */
   ls__mode *mode;        /* the thread's autograd state to be restored after the run; NULL while nothing runs */
-  struct ls__cut *cuts;  /* the places at which autograd's graph is cut, because the script sets a gradient there; see grad.c */
-  int32_t cut_count, cut_room;
   struct ls__twins *twins; /* rows that lie in two places; see twins.c */
   int32_t twin_count, twin_room;
   struct ls__made *made; /* the rows that invokes have set at the point where the run is paused; see twins.c */
   int32_t made_count, made_room;
+  bool records;          /* whether autograd records operators from now on */
+  ls__origins origins;   /* where the model makes the tensors that need a place in autograd's graph */
+  ls__gradient *gradients;
+  int32_t gradient_count, gradient_room;
+  ls__sweeping sweep;
   ls_value *kept;        /* the model's tensors that its forward changes, each followed by a copy from before the change; see own.c */
   int32_t kept_count, kept_room;
   int64_t demand_site;   /* the script line of the last demand (a line that needs a number at once), 0 where there was none */
@@ -261,13 +288,19 @@ void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), 
 void ls__twins_leave(ls_trace *t);  /* called when the run goes on from a point */
 void ls__twins_free(ls_trace *t);
 
-/* The functions below are in grad_plan.c and grad.c. */
+/* The functions below are in grad_plan.c, grad.c and grad_backward.c. */
 ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gradient, and the time at which autograd begins */
+/* where node `id` reads, sets or edits a gradient: the node that reads or sets it (`id` itself where it does not edit); else -1 */
+int32_t ls__grad_access(const ls_trace *t, int32_t id);
 bool ls__grad_records(const ls_trace *t);               /* whether autograd records operators at the time that the run has reached */
-/* called when the run has reached a new point: makes autograd leaves of the values there whose gradients are asked for */
-ls_status ls__grad_arrive(ls_trace *t);
-/* attaches to the value just computed for node `id` a libtorch hook that takes its gradient */
+void ls__grad_arrive(ls_trace *t);                      /* called when the run has reached a new point: begins to record where it has to */
+/* finds where the run of the model makes the tensors whose gradients are asked for */
+ls_status ls__grad_origins(ls_trace *t);
+ls_status ls__grad_made(ls_trace *t, ls_value *value);  /* called when the model has made a tensor whose gradient is asked for */
+/* called when node `id` has run: attaches hooks to values whose gradients are asked for */
 ls_status ls__grad_watch(ls_trace *t, int32_t id);
+/* attaches a hook to the value whose gradient node `access` reads or sets */
+ls_status ls__grad_capture(ls_trace *t, int32_t access);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
 void ls__grad_close(ls_trace *t);
 

@@ -264,6 +264,9 @@ static ls_status follow(ls_trace *t, int32_t id, uint8_t *seen) {
     ls__fail_site(node->site, t->owner.nodes.at[t->plan.nodes[id].backward].site);
   for (int32_t k = access; k < node->n && !status; k++)
     if (node->stream[k].kind == LS_NODE) status = follow_value(t, node->stream[k].aux, id, seen);
+  bool point = node->kind == LS__READ || node->kind == LS__WRITE;
+  for (int32_t i = 0; i < id && point && !status; i++)
+    if (ls__time_changes_point(t, i, id)) status = follow(t, i, seen);
   seen[id] = 2;
   return status;
 }

@@ -184,13 +184,20 @@ static ls_status move_invoke(ls_trace *t, int32_t id, int64_t own, int64_t time)
   return LS_OK;
 }
 
+bool ls__time_changes_point(const ls_trace *t, int32_t id, int32_t below) {
+  const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
+  if (node->kind != LS__WRITE && node->edits < 0) return false;
+  const ls__node *at = &nodes[ls__point_node(t, id)], *of = &nodes[ls__point_node(t, below)];
+  if ((at->kind != LS__WRITE && at->kind != LS__READ) || (of->kind != LS__WRITE && of->kind != LS__READ)) return false;
+  if (at->slot != of->slot || at->step != of->step) return false;
+  return at->invoke == of->invoke || t->invokes[at->invoke].kind == LS_INVOKE_ALL || t->invokes[of->invoke].kind == LS_INVOKE_ALL;
+}
+
 /* Returns the rank of node `id`, which belongs to a point, so that it runs after the changes at this point that lines above make. */
 static int32_t rank_at_point(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
   for (int32_t i = 0; i < id; i++) {
     const ls__planned *other = &t->plan.nodes[i];
-    if (other->time != time || other->rank <= rank) continue;
-    const ls__node *node = &t->owner.nodes.at[i];
-    if (node->kind == LS__WRITE || (node->edits >= 0 && ls__edit_time(t, node) >= 0)) rank = other->rank;
+    if (other->time == time && other->rank > rank && ls__time_changes_point(t, i, id)) rank = other->rank;
   }
   return rank;
 }

@@ -206,6 +206,8 @@ int64_t ls__edit_time(const ls_trace *t, const ls__node *node);
 bool ls__time_passed(const ls_trace *t, int64_t time);
 /* Returns the time from which the value of node `id` shows all changes in place that were recorded before node `before`. */
 int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before);
+/* whether node `id` changes the value at the point that node `below`, written below it, reads or changes */
+bool ls__time_changes_point(const ls_trace *t, int32_t id, int32_t below);
 void ls__time_root(ls_trace *t, int32_t id);            /* finds the root (ls__planned.root) of node `id`, which was just recorded */
 /* finds the time (LS__TIME) at which node `id`, just recorded, has to run, and notes it in the plan; may move the node's invoke to a later
    pass */

@@ -1,0 +1,379 @@
+-- Rule S10: the gradient of a tensor is the sum over all its uses, whatever else is asked for. The numbers are PyTorch's, from
+-- retain_grad and hooks on the same nets.
+local ls = require "luasight"
+local torch, nn = ls.torch, ls.nn
+local failure = require("spec.support").failure
+
+local WEIGHTS = {
+  a = torch.tensor { { 1, 2 }, { 3, 4 } },
+  b = torch.tensor { { 0.5, -1 }, { 2, 0.25 } },
+  c = torch.tensor { { -1, 3 }, { 0.5, 0.5 } },
+}
+local x = torch.tensor { { 1, 2 } }
+
+local Linear = nn.Module "Linear"
+function Linear:init(weight) self.weight = nn.Parameter(weight:clone()) end
+function Linear:forward(v) return torch.matmul(v, self.weight:t()) end
+
+---A model with linear children a, b and c, none of which trains.
+---@param forward fun(self: table, v: any): any
+local function model_of(forward)
+  local Net = nn.Module "Net"
+  function Net:init()
+    for name, weight in pairs(WEIGHTS) do self[name] = Linear(weight) end
+  end
+  Net.forward = forward
+  local net = Net()
+  net:requires_grad_(false)
+  return ls.Model(net), net
+end
+
+local function around()
+  return model_of(function(self, v)
+    local h = self.a(v)
+    return self.b(h) + h
+  end)
+end
+
+local function fan()
+  return model_of(function(self, v)
+    local h = self.a(v)
+    return self.b(h) + self.c(h)
+  end)
+end
+
+describe("gradients of several ways (S10)", function()
+  it("case 9.1: a set gradient leaves the ways around it alone", function()
+    local m = around()
+    for factor, want in pairs { [2] = { { 6, -0.5 } }, [0] = { { 1, 1 } }, [1] = { { 3.5, 0.25 } } } do
+      local g
+      m:trace(x, function()
+        m.b.output.grad = m.b.output.grad * factor
+        g = m.a.output.grad:save()
+        m.output:sum():backward()
+      end)
+      assert.same(want, g:tolist())
+    end
+  end)
+
+  it("case 9.1: so does one that is edited in place, with several set on one way", function()
+    local m = model_of(function(self, v)
+      local h = self.a(v)
+      return self.c(self.b(h) + h) + h
+    end)
+    local g, gb
+    m:trace(x, function()
+      m.c.output.grad[":, 0"] = 10
+      m.b.output.grad = m.b.output.grad * 2
+      gb = m.b.output.grad:save()
+      g = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { -19, 61 } }, gb:tolist()) -- 2 * [10, 1] C
+    assert.same({ { 104, 65.75 } }, g:tolist())
+  end)
+
+  it("case 9.1: a set gradient that waits for one that comes later does not lose a way", function()
+    local m = fan()
+    local g, gc
+    m:trace(x, function()
+      -- whichever of b and c the backward reaches first, one of the two has to wait
+      m.b.output.grad = m.c.output.grad * 2
+      m.c.output.grad = m.c.output.grad * 3
+      gc = m.c.output.grad:save()
+      g = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 3, 3 } }, gc:tolist())
+    assert.same({ { 3.5, 9 } }, g:tolist())
+    m:trace(x, function()
+      m.c.output.grad = m.b.output.grad * 2
+      m.b.output.grad = m.b.output.grad * 3
+      g = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 6.5, 4.75 } }, g:tolist())
+  end)
+
+  it("case 9.2: a gradient is the tensor's, whatever else is asked for", function()
+    local m = fan()
+    local names = {
+      function() return m.a.output end, function() return m.b.input[0][0] end, function() return m.c.input[0][0] end,
+    }
+    for i = 1, 3 do
+      for k = 1, 3 do
+        local one, two
+        m:trace(x, function()
+          one, two = names[i]().grad:save(), names[k]().grad:save()
+          m.output:sum():backward()
+        end)
+        assert.same({ { 2, 2.75 } }, one:tolist())
+        assert.same({ { 2, 2.75 } }, two:tolist())
+      end
+      local alone
+      m:trace(x, function()
+        alone = names[i]().grad:save()
+        m.output:sum():backward()
+      end)
+      assert.same({ { 2, 2.75 } }, alone:tolist())
+    end
+  end)
+
+  it("case 9.2: a gradient set through one name is read through another, in the order written", function()
+    local m = fan()
+    local before, after, gx
+    m:trace(x, function()
+      before = m.a.output.grad:save()
+      m.c.input[0][0].grad = m.b.input[0][0].grad * 2
+      after = m.a.output.grad:save()
+      gx = m.input[0][0].grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 2, 2.75 } }, before:tolist())
+    assert.same({ { 4, 5.5 } }, after:tolist())
+    assert.same({ { 20.5, 30 } }, gx:tolist())
+    assert.is_false(x.requires_grad)
+  end)
+
+  it("case 9.2: elements of a tuple are tensors of which one may come from the other", function()
+    local Pair = nn.Module "Pair"
+    function Pair:forward(v)
+      local y = v * 3
+      return y, y * 2
+    end
+    local Net = nn.Module "Net"
+    function Net:init() self.pair = Pair() end
+    function Net:forward(v)
+      local p = self.pair(v)
+      return p[0] + p[1] * 5
+    end
+    local m = ls.Model(Net())
+    for _, both in ipairs { true, false } do
+      local first, second
+      m:trace(x, function()
+        first = m.pair.output[0].grad:save()
+        if both then second = m.pair.output[1].grad:save() end
+        m.output:sum():backward()
+      end)
+      assert.same({ { 11, 11 } }, first:tolist())
+      if both then assert.same({ { 5, 5 } }, second:tolist()) end
+    end
+  end)
+
+  it("case 9.2: uses before the point count, also of what a line has put there", function()
+    local m = model_of(function(self, v)
+      local h = torch.tanh(v) * 0 + v
+      return h * 2 + self.b(h)
+    end)
+    local g
+    m:trace(x, function()
+      g = m.b.input[0][0].grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 4.5, 1.25 } }, g:tolist())
+    local n, y, gy = fan(), nil, nil
+    n:trace(x, function()
+      y = n.a.output * 2
+      n.a.output = y
+      g = n.c.input[0][0].grad:save()
+      gy = y.grad:save()
+      local loss = (n.output + y):sum()
+      loss:backward()
+    end)
+    assert.same({ { 3, 3.75 } }, g:tolist())
+    assert.same({ { 3, 3.75 } }, gy:tolist())
+  end)
+
+  it("case 9.3: below a replacement the gradient is the new value's, above it the old one's", function()
+    local m = model_of(function(self, v) return self.b(self.a(v)) end)
+    local old, new
+    m:trace(x, function()
+      old = m.a.output.grad:save()
+      m.a.output = m.a.output * 3
+      new = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 2.5, -0.75 } }, new:tolist())
+    assert.same({ { 7.5, -2.25 } }, old:tolist())
+  end)
+
+  it("case 1.3: below an edit in place the gradient is the edited value's, above it the old one's", function()
+    local m = model_of(function(self, v) return self.a(v) * torch.tensor { 5, 6 } end)
+    local old, new
+    m:trace(x, function()
+      local h = m.a.output
+      old = h.grad:save()
+      h[":, 0"] = 0
+      new = h.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 5, 6 } }, new:tolist())
+    assert.same({ { 0, 6 } }, old:tolist())
+    m:trace(x, function()
+      local h = m.a.output
+      h[":, 0"] = 0
+      new = h.grad:save()
+      old = m.input[0][0].grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 5, 6 } }, new:tolist())
+    assert.same({ { 18, 24 } }, old:tolist())
+  end)
+
+  it("case 9.4: asking for a gradient does not change the forward", function()
+    local m = model_of(function(self, v)
+      local h = self.a(v)
+      local t = h:t()
+      return self.b(h) + t:t()
+    end)
+    for _, asks in ipairs { false, true } do
+      local out, g
+      m:trace(x, function()
+        if asks then g = m.a.output.grad:save() end
+        m.b.input[0][0][":"] = 0
+        out = m.output:save()
+        if asks then m.output:sum():backward() end
+      end)
+      assert.same({ { 0, 0 } }, out:tolist())
+      if g then assert.same({ { 0, 0 } }, g:tolist()) end
+    end
+  end)
+
+  it("case 9.5: an edit with a gradient is seen by the lines below", function()
+    local m = model_of(function(self, v) return self.b(self.a(v)) end)
+    local after, out, half
+    m:trace(x, function()
+      local g = m.a.output.grad
+      m.b.output:sum():backward()
+      m.b.output = g
+      after = m.b.output:save()
+      half = (m.b.output * 0.5):save()
+      out = m.output:save()
+    end)
+    assert.same({ { 2.5, -0.75 } }, after:tolist())
+    assert.same({ { 1.25, -0.375 } }, half:tolist())
+    assert.same({ { 2.5, -0.75 } }, out:tolist())
+    m:trace(x, function()
+      local g = m.a.output.grad
+      m.b.output:sum():backward()
+      m.b.output:mul_(g)
+      after = (m.b.output * 1):save()
+    end)
+    assert.same({ { -21.25, -9.5625 } }, after:tolist()) -- b is [-8.5, 12.75]
+  end)
+
+  it("case 9.21: a gradient that is edited in place and then set is set as edited", function()
+    local m, g = around(), nil
+    m:trace(x, function()
+      local new = m.b.output.grad:clone()
+      new[":, 0"] = -2
+      m.b.output.grad = new
+      g = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 2, 3.25 } }, g:tolist())
+  end)
+
+  it("case 9.22: a gradient is set below an edit in place", function()
+    local m, g = around(), nil
+    m:trace(x, function()
+      m.b.output:mul_(1)
+      m.b.output.grad = m.b.output.grad * 2
+      g = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 6, -0.5 } }, g:tolist())
+  end)
+
+  it("cases 9.23, 5.8: a circle through a gradient is an error that names the lines", function()
+    local m = around()
+    local bodies = {
+      function()
+        local g = m.a.output.grad
+        m.b.output:add_(g)
+        m.b.output:sum():backward()
+      end,
+      function()
+        local g = m.a.output.grad
+        g:sum():backward()
+      end,
+      function()
+        local g = m.a.output.grad
+        m.b.output = m.b.output + g
+        m.b.output:sum():backward()
+      end,
+      function()
+        m.b.output.grad = m.a.output.grad
+        m.output:sum():backward()
+      end,
+    }
+    for _, body in ipairs(bodies) do
+      local err = failure(function() m:trace(x, body) end)
+      assert.equal("cycle", err.code)
+      assert.matches("gradient_ways_spec%.lua:%d+: ", tostring(err))
+    end
+  end)
+
+  it("case 9.24: a gradient set to itself changes none in a batch either", function()
+    local m = model_of(function(self, v) return self.a(v) * 1 end)
+    local g = {}
+    m:trace(function(t)
+      for i = 1, 2 do
+        t:invoke(x * i, function()
+          m.a.output.grad = m.a.output.grad
+          g[i] = m.a.output.grad:save()
+          local loss = (m.output + m.a.output):sum()
+          loss:backward { retain_graph = true }
+        end)
+      end
+    end)
+    assert.same({ { 2, 2 } }, g[1]:tolist())
+    assert.same({ { 2, 2 } }, g[2]:tolist())
+  end)
+
+  it("case 9.18: gradients of the second of two backwards are set from each other", function()
+    local m, first, second = around(), nil, nil
+    m:trace(x, function()
+      first = m.a.output.grad:save()
+      m.output:sum():backward { retain_graph = true }
+      m.a.output.grad = m.b.output.grad * 7
+      second = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 3.5, 0.25 } }, first:tolist())
+    assert.same({ { 7, 7 } }, second:tolist())
+  end)
+
+  it("case 9.18: gradients of two parameters are edited with each other", function()
+    local m, net = model_of(function(self, v) return self.b(self.a(v)) end)
+    for _, swap in ipairs { false, true } do
+      local one, two
+      m:trace(x, function()
+        m.output:sum():backward()
+        one, two = m.a.weight.grad, m.b.weight.grad
+        if swap then one:mul_(two) else two:mul_(one) end
+        one, two = one:save(), two:save()
+      end)
+      -- the gradients are [[2.5, 5], [-0.75, -1.5]] and [[5, 11], [5, 11]]
+      assert.same(swap and { { 12.5, 55 }, { -3.75, -16.5 } } or { { 2.5, 5 }, { -0.75, -1.5 } }, one:tolist())
+      assert.same(swap and { { 5, 11 }, { 5, 11 } } or { { 12.5, 55 }, { -3.75, -16.5 } }, two:tolist())
+    end
+  end)
+
+  it("case 9.18: a second backward without retain_graph is an error, also where a gradient is set", function()
+    local m = model_of(function(self, v) return torch.tanh(self.b(torch.tanh(self.a(v)))) end)
+    for _, sets in ipairs { false, true } do
+      local err = failure(function()
+        m:trace(x, function()
+          if sets then m.b.output.grad = m.b.output.grad * 2 end
+          local g = m.a.output.grad:save()
+          m.output:sum():backward()
+          local h = m.a.output.grad:save()
+          m.output:sum():backward()
+          return g, h
+        end)
+      end)
+      assert.matches("second time", tostring(err), 1, true)
+    end
+  end)
+end)

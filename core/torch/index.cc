@@ -123,7 +123,7 @@ std::vector<TensorIndex> indices_of(const ls_value* s, int32_t n) {
 
 bool has_tensor(const std::vector<TensorIndex>& indices) {
   for (auto& index : indices)
-    if (index.is_tensor()) return true;
+    if (index.is_tensor() || index.is_boolean()) return true;
   return false;
 }
 

@@ -100,7 +100,8 @@ static ls_status fits(const T* numbers, int64_t n, at::ScalarType type) {
   for (int64_t i = 0; i < n; i++) {
     double x = static_cast<double>(numbers[i]);
     if (std::is_same<T, int64_t>::value && bits == 64) break;
-    if (!(std::trunc(x) >= begin && std::trunc(x) < end))
+    bool is_negative_fraction = !is_signed && x < 0 && x != std::trunc(x);
+    if (!(std::trunc(x) >= begin && std::trunc(x) < end) || is_negative_fraction)
       return ls__fail(LS_ERROR_ARGUMENT, "number %lld of the list is %.17g, which %s cannot hold", static_cast<long long>(i + 1), x, name);
   }
   return LS_OK;

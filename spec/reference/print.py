@@ -109,4 +109,54 @@ for shape in [(2000,), (33, 40), (9, 9, 20)]:
     step(shape, 1, 0.5, 19, bf16, requires_grad=True)
     step(shape, -1, 1e-3, 31, f64, requires_grad=True)
     step(shape, 0, 1, 2, torch.bool)
+# Dtypes for which Lua has no numbers, and other layouts. Complex numbers are made of two; the method "more" is called.
+def more(t, then=None):
+    made = getattr(t, then)() if then else t
+    case = {"dtype": str(t.dtype)[6:], "shape": list(t.shape), "text": str(made), "more": then or True}
+    if t.is_complex():
+        flat = torch.view_as_real(t.to(torch.complex128)).reshape(-1).tolist()
+        case["data"] = " ".join(repr(v) for v in flat)
+    elif t.dtype.is_floating_point:
+        case["data"] = " ".join(repr(v) for v in t.float().reshape(-1).tolist())
+    else:
+        case["data"] = " ".join(str(int(v)) for v in t.reshape(-1).tolist())
+    print(json.dumps(case, separators=(",", ":")))
+
+
+def complexes(shape, scale):
+    n = math.prod(shape)
+    def draw(by):
+        return round(rng.gauss(0, by) * 64) / 64
+    return torch.tensor([complex(draw(scale), rng.choice([0, draw(1)])) for _ in range(n)]).reshape(shape)
+
+
+c64, c128 = torch.complex64, torch.complex128
+for values in [[1 + 2j, -0.5 - 0.25j, 0], [1 + 2j], [complex(nan, 1), complex(inf, -inf), 1], [1e-9 + 1j, 2], [1e10 + 1j, 1e-3 - 2j],
+               [0j, -0j], [1j, -1j], [100.5 - 3j, 2 + 1e5j], [-1 - 1j]]:
+    more(torch.tensor(values, dtype=c64))
+    more(torch.tensor(values, dtype=c128))
+    more(torch.tensor(values[0], dtype=c64))
+for shape in [(0,), (2, 0), (7,), (13,), (3, 4), (2, 2, 3)]:
+    more(complexes(shape, 1).to(c64))
+    more(complexes(shape, 100).to(c128))
+more(complexes((1001,), 1).to(c64))
+more(complexes((7, 2, 80), 100).to(c64))
+more(torch.tensor([1 + 2j, -0.5 - 0.25j, 0]), "conj")
+more(torch.tensor([1 + 2j, -0.5 - 0.25j]).to(torch.complex32))
+for dtype, most in ((torch.uint16, 2 ** 16), (torch.uint32, 2 ** 32), (torch.uint64, 2 ** 64)):
+    for values in ([7], [1, 2], [most - 1, 0], [[1, most // 2], [3, 4]], []):
+        more(torch.tensor(values, dtype=dtype))
+    more(torch.tensor(5, dtype=dtype))
+for dtype in (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float8_e8m0fnu):
+    for values in ([1, 2], [0.5, 1, 4], [[1, 2], [0.25, 8]], [0.0009765625, 1]):
+        more(torch.tensor(values).to(dtype))
+    more(torch.tensor(2.0).to(dtype))
+for t in (torch.tensor([1.0, 0, 2.5]), torch.tensor([[1, 0], [0, 2]]), torch.zeros(2, 3), torch.tensor([[0.5, 0, 1.5]] * 3, dtype=f64),
+          torch.tensor([[True, False]]), torch.eye(30)):
+    more(t, "to_sparse")
+    if t.dim() == 2:
+        more(t, "to_sparse_csr")
+        more(t, "to_sparse_csc")
+for t in (torch.tensor([1.0, 2.5]), torch.ones(2, 3), torch.ones(40, 30)):
+    more(t, "to_mkldnn")
 print(f"torch {torch.__version__}", file=sys.stderr)

@@ -6,6 +6,7 @@ local torch = ls.torch
 local function exact(text, dtype)
   if dtype == "bool" then return text == "1" end
   if dtype == "int64" then return loadstring("return " .. text .. "LL")() end
+  if dtype == "uint64" then return loadstring("return " .. text .. "ULL")() end
   if text:find "nan" then return 0 / 0 end
   if text:find "inf" then return text:sub(1, 1) == "-" and -math.huge or math.huge end
   return tonumber(text)
@@ -26,17 +27,41 @@ local function numbers_of(case)
   return list
 end
 
+local function has(dtype) return (pcall(torch.empty, 1, { dtype = dtype })) end
+
+local parts = { complex32 = "float32", complex64 = "float32", complex128 = "float64" }
+
+local function made(case)
+  if not parts[case.dtype] then return torch.tensor(numbers_of(case), { dtype = case.dtype }):reshape(case.shape) end
+  local shape = { unpack(case.shape) }
+  shape[#shape + 1] = 2
+  local pairs_of = torch.tensor(numbers_of(case), { dtype = parts[case.dtype] }):reshape(shape)
+  return torch.view_as_complex(pairs_of):to(case.dtype)
+end
+
+local function compare(case)
+  local t = made(case)
+  if case.requires_grad then t = t:detach():requires_grad_() end
+  if case.more ~= true and case.more then t = t[case.more](t) end
+  assert.equal(case.text, tostring(t))
+end
+
 describe("a printed tensor", function()
   it("is what PyTorch prints, for every reference case", function()
     local count = 0
     for line in io.lines "spec/reference/print.jsonl" do
       local case = json.decode(line)
-      local t = torch.tensor(numbers_of(case), { dtype = case.dtype }):reshape(case.shape)
-      if case.requires_grad then t = t:detach():requires_grad_() end
-      assert.equal(case.text, tostring(t))
+      if not case.more then compare(case) end
       count = count + 1
     end
     assert.is_true(count > 300)
+  end)
+
+  it("case 8.15: is what PyTorch prints of complex numbers, unsigned ones, float8, sparse and other layouts", function()
+    for line in io.lines "spec/reference/print.jsonl" do
+      local case = json.decode(line)
+      if case.more and has(case.dtype) then compare(case) end
+    end
   end)
 
   it("follows strides", function()

@@ -76,6 +76,15 @@ function functions.stft(...)
   return call("stft", x, a)
 end
 
+-- ---- several tensors -------------------------------------------------------------------------------------------------
+
+for _, name in ipairs { "atleast_1d", "atleast_2d", "atleast_3d" } do
+  functions[name] = function(...)
+    if select("#", ...) < 2 then return call(name, ...) end
+    return call(name, { ... })
+  end
+end
+
 -- ---- products and distances ------------------------------------------------------------------------------------------
 
 ---Joins the last `dims` axes of a with the first of b, or the axes of two lists: torch.tensordot(a, b, { { 1, 0 }, { 0, 1 } }).

@@ -56,7 +56,7 @@ describe("a container", function()
     } do
       local err = failure(wrong)
       assert.equal("argument", err.code)
-      assert.matches("nn_spec.lua$", err.file)
+      assert.matches("container_spec.lua$", err.file)
     end
     local twice = failure(function() nn.Sequential { { "a", nn.ReLU() }, { "a", nn.ReLU() } } end)
     assert.matches('two modules are called "a"', twice.message, 1, true)

@@ -95,10 +95,11 @@ linear.Embedding = Embedding
 ---Makes a table of vectors: the output has, for each id in the input, the row of the weight with this number.
 ---@param num_embeddings integer
 ---@param embedding_dim integer
----@param given? { padding_idx: integer?, dtype: string?, device: string? }  padding_idx: the id of a row that is not
----  trained
+---@param given? { padding_idx: integer?, scale_grad_by_freq: boolean?, dtype: string?, device: string? }  padding_idx: the
+---  id of a row that is not trained; scale_grad_by_freq: the gradient of a row is divided by how often the input has its id
 function Embedding:init(num_embeddings, embedding_dim, given)
-  given = options.read("nn.Embedding", given, { padding_idx = "number", dtype = "string", device = "string" })
+  given = options.read("nn.Embedding", given,
+    { padding_idx = "number", scale_grad_by_freq = "boolean", dtype = "string", device = "string" })
   self.num_embeddings = size("nn.Embedding", "num_embeddings", num_embeddings)
   self.embedding_dim = size("nn.Embedding", "embedding_dim", embedding_dim)
   local padding = given.padding_idx
@@ -109,6 +110,7 @@ function Embedding:init(num_embeddings, embedding_dim, given)
         num_embeddings))
     end
   end
+  self.scale_grad_by_freq = given.scale_grad_by_freq or nil
   self.weight = parameter.empty({ num_embeddings, embedding_dim }, given)
   if not parameter.is_skipping() then self:reset_parameters() end
 end
@@ -120,13 +122,17 @@ end
 
 function Embedding:extra_repr()
   local padding = self.padding_idx and (", padding_idx=%d"):format(self.padding_idx) or ""
-  return ("%d, %d%s"):format(self.num_embeddings, self.embedding_dim, padding)
+  local scaled = self.scale_grad_by_freq and ", scale_grad_by_freq=True" or ""
+  return ("%d, %d%s%s"):format(self.num_embeddings, self.embedding_dim, padding, scaled)
 end
 
 ---Returns for each id the row of the weight that has this number.
 ---@param ids any  a tensor of whole numbers, of any shape
 ---@return any  # [..., embedding_dim]
-function Embedding:forward(ids) return torch.embedding(self.weight, ids, self.padding_idx or -1) end
+function Embedding:forward(ids)
+  if self.scale_grad_by_freq then return torch.embedding(self.weight, ids, self.padding_idx or -1, true) end
+  return torch.embedding(self.weight, ids, self.padding_idx or -1)
+end
 
 -- ---- layers without weights ------------------------------------------------------------------------------------------
 

@@ -292,18 +292,24 @@ function AdamW.__index:_group_of(i) return self.steps[i] end
 
 local function zeros(g) return op("zeros_like", g) end
 
+---Sets each of `list` to itself times `share` plus the gradient times 1 - share.
+local function mix(list, grads, share)
+  if operators.find "_foreach_lerp_" then return op("_foreach_lerp_", list, grads, 1 - share) end
+  op("_foreach_mul_", list, share) -- libtorch before 2.0
+  op("_foreach_add_", list, grads, { alpha = 1 - share })
+end
+
 function AdamW.__index:_update(group)
   local first, second = buffers_of(self, "exp_avg", group, zeros), buffers_of(self, "exp_avg_sq", group, zeros)
   local beta1, beta2 = self.betas[1], self.betas[2]
   local step = group.key + 1
   if self.weight_decay ~= 0 then op("_foreach_mul_", group.params, 1 - self.lr * self.weight_decay) end
-  op("_foreach_mul_", first, beta1)
-  op("_foreach_add_", first, group.grads, { alpha = 1 - beta1 })
+  mix(first, group.grads, beta1)
   op("_foreach_mul_", second, beta2)
   op("_foreach_addcmul_", second, group.grads, group.grads, 1 - beta2)
   if self.amsgrad then
     local largest = buffers_of(self, "max_exp_avg_sq", group, zeros)
-    for n, t in ipairs(largest) do op("copy_", t, op("maximum", t, second[n])) end
+    op("_foreach_maximum_", largest, second)
     second = largest
   end
   local denominators = op("_foreach_sqrt", second):tolist()

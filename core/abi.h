@@ -235,13 +235,14 @@ ls_status ls_trace_generate(ls_trace *t, int32_t steps); /* lets invokes that ar
 ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out);
 ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t point, const ls_value *value, int32_t skips,
                          int64_t site);                                       /* `skips` not 0: the module does not run */
+ls_status ls_trace_hook(ls_trace *t, ls_program *p, int32_t *hook); /* a `hook` for ls_trace_call (else -1): `invoke` -2 - hook names its points */
 void ls_trace_new_pass(ls_trace *t);  /* invokes that are opened later share no pass with earlier invokes, and generate nothing */
 /* Makes a node with the number `offset`, plus in step 0 the number of padding columns left of the invoke, known when the pass begins. */
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
 /* Returns the axis on which a value read at a point has the tokens, or -1 where it has none; writes the invoke and the step of the read. */
 int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out); /* the token ids that the invoke generated */
-ls_status ls_trace_call(ls_trace *t, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls_trace_call(ls_trace *t, ls_program *p, const ls_value *args, int32_t n, int32_t hook, int64_t site, ls_value *out);
 ls_status ls_trace_host(ls_trace *t, int32_t invoke, const ls_value *args, int32_t n, int64_t site, ls_value *out);
 ls_status ls_trace_grad(const ls_value *of, int32_t invoke, int64_t site, ls_value *out);
 ls_status ls_trace_grad_of(ls_trace *t, const ls_value *parameter, int32_t invoke, int64_t site, ls_value *out);

@@ -162,7 +162,7 @@ json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n) {
 /* ---- kinds of nodes ----------------------------------------------------------------------------------------------- */
 
 static const char *const words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "two_forms", "guard", "read",
-                                    "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function"};
+                                    "write", "rows", "text", "pad", "gradient", "set gradient", "backward", "function", "see", "put"};
 enum { WORDS = sizeof words / sizeof *words };
 
 const char *ls__node_word(int32_t kind) { return words[kind]; }

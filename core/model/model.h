@@ -35,7 +35,9 @@ typedef enum ls__node_kind {
   LS__GRAD,    /* a gradient, in traces only; the node's stream holds the value whose gradient it is */
   LS__SETGRAD, /* an assignment to a gradient, in traces only; the node's stream holds the value and its new gradient */
   LS__BACKWARD,/* a backward, in traces only; the node's stream holds the loss, and the loss's gradient or LS_NONE */
-  LS__HOST     /* a call of a function of the script, in traces only; the node's stream holds the arguments */
+  LS__HOST,    /* a call of a function of the script, in traces only; the node's stream holds the arguments */
+  LS__SEE,     /* a read at a point of a call with points of its own, in traces only; see trace/hook.c */
+  LS__PUT      /* a replacement of the value at such a point, in traces only; the node's stream holds the new value */
 } ls__node_kind;
 
 /* A node: one step of a recording, such as an operator, a read or a call. Once recorded, a node does not change, except that a script may
@@ -43,7 +45,7 @@ typedef enum ls__node_kind {
 typedef struct ls__node {
   uint8_t kind;        /* the kind of the node: an ls__node_kind such as LS__OP */
   uint8_t saved;       /* 1 where a trace saves the value, so that it stays after the run */
-  /* used in traces only. On a write, 1 means that the module does not run; on a backward, that autograd's graph is kept; on a read, that
+  /* used in traces only. On a write, 1 means that the module does not run; on LS__SEE, that it gives the result of its call; on a backward, that autograd's graph is kept; on a read, that
      the read may stay without a value where a skip leaves out its point */
   uint8_t flag;
   /* 1 where the node is a copy from a stored edit; such a node does nothing where the run does not reach the node's point */
@@ -57,6 +59,7 @@ typedef struct ls__node {
      whose body the node was recorded; -1 where there is none */
   int32_t invoke;
   int32_t step;        /* in a trace the step of a generation in which the node reads or writes, else 0 */
+  int32_t hook;        /* in a trace, where the node belongs to a call with points of its own, the number of this call; else -1 */
   const ls_op *op;
   ls__call *call;      /* the prepared call of `op`: its overload is chosen and its constant arguments are converted */
   ls_program *program; /* in a trace the program that a call runs; retained */
@@ -70,7 +73,7 @@ typedef struct ls__nodes {
 
 /* Returns a node of the given kind and script position, whose other fields are empty. */
 static inline ls__node ls__node_of(ls__node_kind kind, int64_t site) {
-  return (ls__node){.kind = (uint8_t)kind, .site = site, .slot = -1, .edits = -1, .invoke = -1};
+  return (ls__node){.kind = (uint8_t)kind, .site = site, .slot = -1, .edits = -1, .invoke = -1, .hook = -1};
 }
 
 /* The operations on recordings that functions and traces each implement in their own way. */
@@ -246,6 +249,7 @@ void ls__run_narrow(ls__run *r, int32_t instance);
 ls_status ls__run_until(ls__run *r, int32_t point); /* lets the run go on until it is paused at the point, or has ended */
 ls_status ls__run_finish(ls__run *r, ls_value *out); /* lets the run go on to its end; `out` is the result of the program */
 bool ls__run_is_paused_at(const ls__run *r, int32_t point);
+bool ls__run_is_past(const ls__run *r, int32_t point);
 /* the value at the point where the run is paused, borrowed; at an input point the pair ((positional), {keywords}) */
 ls_value *ls__run_value(ls__run *r);
 ls_program *ls__run_program(const ls__run *r);      /* borrowed */

@@ -340,6 +340,8 @@ void ls__run_narrow(ls__run *r, int32_t instance) { r->narrow_instance = instanc
 
 bool ls__run_is_paused_at(const ls__run *r, int32_t point) { return r->standing && r->at == point; }
 
+bool ls__run_is_past(const ls__run *r, int32_t point) { return r->at > point || (r->at == point && !r->standing); }
+
 ls_value *ls__run_value(ls__run *r) { return &r->value; }
 
 ls_program *ls__run_program(const ls__run *r) { return r->program; }

@@ -10,6 +10,7 @@ static void each_tensor(ls_trace *t, void (*each)(void *context, ls_value *tenso
   if (t->run.model) ls__run_each(t->run.model, each, context);
   for (int32_t i = 0; i < t->owner.nodes.count; i++)
     if (t->run.nodes[i].done) ls__value_each(&t->run.values[i], each, context);
+  ls__hooks_each(t, each, context);
   ls__twins_each(t, each, context);
 }
 
@@ -138,7 +139,8 @@ static ls_status hand_over(ls_trace *t, const ls_value *given, ls_value *out) {
   ls_value own;
   ls_status status = ls__own(given, 1, &own);
   if (status) return status;
-  bool edits = ls__program_edits(ls__run_program(t->run.model));
+  bool edits = t->run.model && ls__program_edits(ls__run_program(t->run.model));
+  for (int32_t i = 0; i < t->hook_count && !edits; i++) edits = t->hooks[i].run && ls__program_edits(t->hooks[i].program);
   if (edits && (given->kind != LS_TENSOR || ls__own_foreign(t, given->as.p)) && (status = ls__own_memory(&own))) {
     ls_value_release(&own);
     return status;
@@ -176,6 +178,18 @@ ls_status ls__edit_write(ls_trace *t, int32_t id) {
     return ls__rows_set(t, id, there, &given);
   }
   status = ls__rows_keep(t, id, -1, there, &given);
+  if (!status && !(status = hand_over(t, &given, &fresh))) ls__replace(there, fresh);
+  return status;
+}
+
+ls_status ls__edit_put(ls_trace *t, int32_t id) {
+  const ls__node *node = ls__seen(t, id);
+  ls_value given = argument_of(t, &node->stream[0]), fresh;
+  ls_status status = ls__hook_reach(t, node);
+  if (status) return status;
+  ls_value *there = ls__run_value(t->hooks[node->hook].run);
+  status = there->kind ? ls__same_structure(there, &given)
+                       : ls__function_may_return(ls__program_point(t->hooks[node->hook].program, node->slot).function, &given);
   if (!status && !(status = hand_over(t, &given, &fresh))) ls__replace(there, fresh);
   return status;
 }

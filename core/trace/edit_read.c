@@ -114,7 +114,7 @@ static ls_status make_node(ls__build *b, int32_t *id) {
   ls_value made = {.aux = -1};
   ls_status status;
   if (b->kind == LS__CALL) {
-    status = ls_trace_call(t, program_of(b), b->stream, b->n, 0, &made);
+    status = ls_trace_call(t, program_of(b), b->stream, b->n, -1, 0, &made);
   } else if (!(status = point_of(b, t, invoke, &point))) {
     status = b->kind == LS__READ ? ls_trace_read(t, invoke, step, point, 0, &made) : make_write(b, t, invoke, step, point);
   }

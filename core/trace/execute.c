@@ -17,7 +17,8 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
                                                : ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   if (!status && copies) status = ls__own_arguments(t, node, s, own);
   if (!status && narrow >= 0 && !(status = ls__narrow_cut(t, narrow, &s[0], &cut))) s[0] = cut;
-  if (!status) status = ls__program_execute(node->program, s, node->n, out);
+  if (!status) status = node->hook >= 0 ? ls__hook_begin(t, node->hook, s, node->n)
+                                        : ls__program_execute(node->program, s, node->n, out);
   ls_value_release(&cut);
   for (int32_t k = 0; own && k < node->n; k++) ls_value_release(&own[k]);
   free(own);
@@ -49,6 +50,8 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
       break;
     case LS__WRITE: return ls__edit_write(t, id);
     case LS__CALL: return call(t, id, out);
+    case LS__SEE: return ls__hook_see(t, node, out);
+    case LS__PUT: return ls__edit_put(t, id);
     case LS__SETGRAD:
     case LS__GRAD: return ls__fail(LS_ERROR_STATE, "the loss does not depend on this value, so it has no gradient");
     case LS__BACKWARD: return ls__grad_backward(t, id);
@@ -73,11 +76,12 @@ static void explain(const ls_trace *t, int32_t id) {
   bool grad = nodes[of].kind == LS__GRAD;
   if (grad && nodes[of].stream[0].kind == LS_NODE) of = stands_for(t, nodes[of].stream[0].aux);
   const ls__node *at = nodes[of].kind == LS__READ || node->kind == LS__WRITE ? &nodes[of] : NULL;
+  bool hooked = nodes[of].kind == LS__SEE || nodes[of].kind == LS__PUT;
   ls_program *p = at && at->invoke >= 0 ? t->invokes[at->invoke].program : t->run.program;
-  if (!*ls_error_point() && p) {
+  if (!*ls_error_point() && (p || hooked)) {
     char name[256];
-    snprintf(name, sizeof name, "%s%s", ls_program_point_name(p, at ? at->slot : ls__point_of(t->run.now)),
-             grad && at ? ".grad" : "");
+    snprintf(name, sizeof name, "%s%s", hooked ? ls__hook_point_name(t, &nodes[of]) :
+             ls_program_point_name(p, at ? at->slot : ls__point_of(t->run.now)), grad && (at || hooked) ? ".grad" : "");
     ls__fail_point(name);
   }
   ls__fail_site(node->site, 0);
@@ -142,7 +146,8 @@ bool ls__has_inputs(const ls_trace *t, int32_t id) {
   const ls__node *node = ls__seen(t, id);
   for (int32_t k = 0; k < node->n; k++)
     if (node->stream[k].kind == LS_NODE && !t->run.nodes[node->stream[k].aux].done) return false;
-  return true;
+  int32_t call = node->kind == LS__SEE || node->kind == LS__PUT ? t->hooks[node->hook].node : -1;
+  return call < 0 || t->run.nodes[call].done;
 }
 
 /* ---- from need to need ------------------------------------------------------------------------------------------ */
@@ -174,20 +179,29 @@ ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
 static ls_status unreachable_need(const ls_trace *t, int32_t id) {
   int32_t point = ls__point_node(t, id);
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[point];
-  bool changes = node->kind == LS__WRITE || (node->edits >= 0 && at->kind == LS__READ);
+  bool hooked = at->kind == LS__SEE || at->kind == LS__PUT;
+  bool changes = node->kind == LS__WRITE || node->kind == LS__PUT || (node->edits >= 0 && (at->kind == LS__READ || hooked));
   if (!changes || at->stored || !t->run.model) return LS_OK;
-  if (t->run.paused && t->plan.nodes[point].time == t->run.now)
+  if (hooked || (t->run.paused && t->plan.nodes[point].time == t->run.now))
     ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the run did not compute the value that it needs");
   else
     ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the model does not run this part in step %d", at->step);
-  ls__fail_point(ls__trace_point_name(t, at->invoke, at->slot));
+  ls__fail_point(hooked ? ls__hook_point_name(t, at) : ls__trace_point_name(t, at->invoke, at->slot));
   ls__fail_site(node->site, 0);
   return LS_ERROR_UNREACHED;
 }
 
-static ls_status go(ls_trace *t, int64_t until, ls_event *event) {
+/* Whether an edit of the value of node `id` is recorded that has not run yet. */
+static bool awaits_edit(const ls_trace *t, int32_t id) {
+  int32_t root = t->plan.nodes[id].root, edited = root >= 0 ? t->plan.nodes[root].edited : -1;
+  return edited >= 0 && !t->run.nodes[edited].done;
+}
+
+static ls_status go(ls_trace *t, int32_t demanded, int64_t until, ls_event *event) {
   for (; t->run.next < t->plan.ordered; t->run.next++) {
     int32_t id = t->plan.order[t->run.next];
+    /* what comes at the same time may be the rest of a call, in which the script can still edit */
+    if (t->hook_count && demanded >= 0 && t->run.nodes[demanded].done && !awaits_edit(t, demanded)) break;
     if (t->run.nodes[id].done) continue;
     if (t->plan.nodes[id].time > until) break;
     while (t->plan.nodes[id].time > t->run.now) {
@@ -204,12 +218,6 @@ static ls_status go(ls_trace *t, int64_t until, ls_event *event) {
   return LS_OK;
 }
 
-/* Whether an edit of the value of node `id` is recorded that has not run yet. */
-static bool awaits_edit(const ls_trace *t, int32_t id) {
-  int32_t root = t->plan.nodes[id].root, edited = root >= 0 ? t->plan.nodes[root].edited : -1;
-  return edited >= 0 && !t->run.nodes[edited].done;
-}
-
 static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
   ls_status status = t->plan.holds ? LS_OK : ls__plan_make(t, demanded);
   if (status) return status;
@@ -218,7 +226,7 @@ static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
   t->run.mode = &saved;
   if (t->owner.shapes) ls__scan_enter(true);
   ls__interrupt_begin(t->invoke_count ? ls__program_brief(t->invokes[0].program) : NULL);
-  status = go(t, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded, INT32_MAX), event);
+  status = go(t, demanded, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded, INT32_MAX), event);
   if (!status && (status = ls__interrupt_check())) {
     ls_value_release(&event->value);
     *event = (ls_event){0};

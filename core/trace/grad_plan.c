@@ -28,7 +28,7 @@ static int32_t first_same(const ls_trace *t, int32_t id) {
   int32_t root = t->plan.nodes[id].root;
   if (root < 0 || t->plan.nodes[root].edited >= 0) return id;
   if (nodes[root].kind == LS__READ && is_replaced(t, id)) return id;
-  if (node->kind == LS__READ) return root;
+  if (node->kind == LS__READ || node->kind == LS__SEE) return root;
   if ((node->kind != LS__ROWS && node->kind != LS__GETITEM) || node->stream[0].kind != LS_NODE) return id;
   int32_t base = first_same(t, node->stream[0].aux);
   for (int32_t i = base + 1; i < id; i++) {

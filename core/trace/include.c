@@ -8,16 +8,10 @@ ls_program *ls_trace_program(ls_trace *t, int32_t node) {
   return t && node >= 0 && node < t->owner.nodes.count ? t->owner.nodes.at[node].program : NULL;
 }
 
-/* Writes to `out` the number that the point `point` of the program `from` has in the program `to`; -1 where `to` has no such point. */
-static ls_status same_point(ls_program *from, ls_program *to, int32_t point, int32_t *out) {
-  int32_t *map;
-  *out = point;
-  if (from == to) return LS_OK;
-  ls_status status = ls__program_map(from, to, &map);
-  if (status) return status;
-  if (map) *out = map[point];
-  free(map);
-  return LS_OK;
+/* Returns the number of the point in the program `to` that has the name of the point `point` of the program `from`; -1: there is none. A name
+   means the same in the copy of a model that a scan uses, whose modules are others. */
+static int32_t same_point(ls_program *from, ls_program *to, int32_t point) {
+  return from == to ? point : ls_program_find(to, ls_program_point_name(from, point));
 }
 
 /* Returns a copy of the arguments of `node`, with each node among them replaced by its copy in `t`: map[i] is the number of the copy of
@@ -33,9 +27,8 @@ static ls_value *translate(ls_trace *t, const ls__node *node, const int32_t *map
 
 static ls_status copy_point(ls_trace *t, const ls_trace *edits, const ls__node *node, const ls_value *s, int32_t invoke,
                             int32_t step, int32_t *out) {
-  int32_t point;
-  ls_status status = same_point(edits->invokes[node->invoke].program, t->invokes[invoke].program, node->slot, &point);
-  if (status) return status;
+  int32_t point = same_point(edits->invokes[node->invoke].program, t->invokes[invoke].program, node->slot);
+  ls_status status = LS_OK;
   if (point < 0) {
     ls__fail(LS_ERROR_UNREACHED, "a stored edit names a point that the model does not reach with this input");
     ls__fail_point(ls__trace_point_name(edits, node->invoke, node->slot));
@@ -63,6 +56,27 @@ static ls_status copy_of_invoke(ls_trace *t, const ls__node *node, int32_t invok
   return status;
 }
 
+/* Copies a read or a replacement inside a call with points of its own; `hook` is the number of the copy of that call. */
+static ls_status copy_inside(ls_trace *t, const ls__node *node, const ls_value *s, int32_t hook, int32_t *out) {
+  ls_value read = {.aux = -1};
+  ls_status status = node->kind == LS__PUT ? ls__hook_write(t, hook, node->slot, &s[0], node->site)
+                                           : ls__hook_read(t, hook, node->slot, node->site, &read);
+  *out = read.aux;
+  ls_value_release(&read);
+  return status;
+}
+
+/* Copies the begin of such a call, which is the copy of node `id`, and its result, the copy of the next node. */
+static ls_status copy_hook(ls_trace *t, const ls__node *node, const ls_value *s, int32_t hook, int32_t *map) {
+  ls_value result;
+  ls_status status = ls__hook_call(t, hook, node->program, s, node->n, node->site, &result);
+  if (status) return status;
+  map[0] = result.aux - 1;
+  map[1] = result.aux;
+  ls_value_release(&result);
+  return LS_OK;
+}
+
 static ls_status copy_other(ls_trace *t, const ls_trace *edits, int32_t id, const ls_value *s, int32_t invoke, int32_t *out) {
   const ls__node *node = &edits->owner.nodes.at[id];
   ls__node copy = ls__node_of(node->kind, node->site);
@@ -76,6 +90,8 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
   LS__NEED(t && edits && edits != t && map && invoke >= 0 && invoke < t->invoke_count && step >= -1);
   ls_status status = ls__trace_check_open(t);
   if (!status) status = ls__trace_check_open(edits);
+  int32_t hooks = t->hook_count, begin = t->owner.nodes.count, made;
+  for (int32_t i = 0; i < edits->hook_count && !status; i++) status = ls_trace_hook(t, edits->hooks[i].program, &made);
   for (int32_t i = 0; i < edits->owner.nodes.count && !status; i++) {
     const ls__node *node = &edits->owner.nodes.at[i];
     ls_value *s = translate(t, node, map);
@@ -84,9 +100,14 @@ ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t
     if (node->kind == LS__READ || node->kind == LS__WRITE) status = copy_point(t, edits, node, s, invoke, at, &map[i]);
     else if (node->kind == LS__PAD || node->kind == LS__TEXT) status = copy_of_invoke(t, node, invoke, at, &map[i]);
     /* a node that cuts out an invoke's rows needs no copy, since the copied read returns the rows of its invoke by itself */
+    else if (node->kind == LS__SEE && node->flag) {} /* it was copied with its call */
+    else if (node->kind == LS__SEE || node->kind == LS__PUT) status = copy_inside(t, node, s, hooks + node->hook, &map[i]);
+    else if (node->hook >= 0) status = copy_hook(t, node, s, hooks + node->hook, &map[i]);
     else if (node->kind == LS__ROWS) map[i] = map[node->stream[0].aux];
     else status = copy_other(t, edits, i, s, invoke, &map[i]);
     free(s);
   }
+  for (int32_t i = begin; i < t->owner.nodes.count && !status; i++)
+    if (t->owner.nodes.at[i].hook >= 0) t->owner.nodes.at[i].stored = 1;
   return status;
 }

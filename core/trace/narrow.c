@@ -53,7 +53,7 @@ static bool is_point(const ls__node *node) { return node->kind == LS__READ || no
 /* ---- calls that a body added --------------------------------------------------------------------------------------- */
 
 static bool calls_positionwise(const ls__node *node) {
-  return node->kind == LS__CALL && node->n == 1 && ls__function_is_positionwise(ls__program_function(node->program));
+  return node->kind == LS__CALL && node->hook < 0 && node->n == 1 && ls__function_is_positionwise(ls__program_function(node->program));
 }
 
 static void narrow_call(ls_trace *t, int32_t id) {

@@ -23,22 +23,26 @@ static bool is_left_out(const ls_trace *t, int32_t id, int32_t first_skip) {
 
 /* Sets `unreachable` of the nodes that do not run: nodes behind a stop, optional reads inside a skipped module, and all nodes that need the
    value of one of these. Fails for an edit at a point that the run reaches, whose value does not come: the edit would be lost silently. */
-static ls_status find_unreachable(ls_trace *t) {
+static ls_status find_unreachable(ls_trace *t, int32_t demanded) {
   const ls__node *nodes = t->owner.nodes.at;
   int32_t skip = 0, count = t->owner.nodes.count;
   while (skip < count && !is_skip(&nodes[skip])) skip++;
-  for (int32_t i = 0; i < count; i++) {
+  /* a value inside a call with points of its own may stand above the call: then a second round is needed */
+  for (int32_t k = 0, rounds = t->hook_count ? 2 : 1; k < rounds * count; k++) {
+    int32_t i = k < count ? k : k - count, behind, hook = t->hook_count ? ls__hook_of(t, i, &behind) : -1;
     const ls__node *node = ls__seen(t, i), *at = &nodes[ls__point_node(t, i)];
     bool points = at->kind == LS__READ || at->kind == LS__WRITE || at->kind == LS__TEXT;
     int64_t stop = points && at->invoke >= 0 ? t->invokes[at->invoke].stop : -1;
     int64_t local = at->kind == LS__TEXT ? LS__TIME(1, 0, 0) : LS__TIME(0, at->step, at->slot);
-    bool own = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip)), unreachable = own;
-    for (int32_t k = 0; k < node->n && !unreachable; k++)
-      unreachable = node->stream[k].kind == LS_NODE && t->plan.nodes[node->stream[k].aux].unreachable;
-    bool acts = points && (node->edits >= 0 || node->kind == LS__WRITE);
+    bool own = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
+    if (hook >= 0) own = t->hooks[hook].node >= 0 ? t->plan.nodes[t->hooks[hook].node].unreachable : demanded >= 0;
+    bool unreachable = own;
+    for (int32_t a = 0; a < node->n && !unreachable; a++)
+      unreachable = node->stream[a].kind == LS_NODE && t->plan.nodes[node->stream[a].aux].unreachable;
+    bool acts = (points && (node->edits >= 0 || node->kind == LS__WRITE)) || node->kind == LS__PUT || (hook >= 0 && node->edits >= 0);
     if (unreachable && !own && acts && !t->run.nodes[i].done) {
       ls__fail(LS_ERROR_UNREACHED, "this edit is lost: a stop or a skip leaves out the value that it needs");
-      ls__fail_point(ls__trace_point_name(t, at->invoke, at->slot));
+      ls__fail_point(hook >= 0 ? ls__hook_point_name(t, at) : ls__trace_point_name(t, at->invoke, at->slot));
       ls__fail_site(node->site, 0);
       return LS_ERROR_UNREACHED;
     }
@@ -58,21 +62,23 @@ static void find_needs(ls_trace *t, int32_t demanded) {
   for (int32_t i = 0; i < count; i++) {
     const ls__node *node = &t->owner.nodes.at[i];
     bool acts = node->edits >= 0 || node->kind == LS__WRITE || node->kind == LS__BACKWARD || node->kind == LS__SETGRAD ||
-                node->kind == LS__HOST;
-    plan[i].uses = 0;
+                node->kind == LS__HOST || node->kind == LS__PUT;
     t->plan.edits = t->plan.edits || (node->edits >= 0 && !ran[i].done);
     plan[i].needed = !ran[i].done && !plan[i].unreachable && (node->saved || acts || i == demanded || (open && t->handles[i]));
   }
-  for (int32_t i = count - 1; i >= 0; i--) {
-    if (ran[i].done || !plan[i].needed) continue;
-    const ls__node *node = ls__seen(t, i);
-    for (int32_t k = 0; k < node->n; k++)
-      if (node->stream[k].kind == LS_NODE) {
-        int32_t input = node->stream[k].aux;
-        plan[input].uses++;
-        if (!ran[input].done) plan[input].needed = 1;
-      }
-  }
+  do {
+    for (int32_t i = 0; i < count; i++) plan[i].uses = 0;
+    for (int32_t i = count - 1; i >= 0; i--) {
+      if (ran[i].done || !plan[i].needed) continue;
+      const ls__node *node = ls__seen(t, i);
+      for (int32_t k = 0; k < node->n; k++)
+        if (node->stream[k].kind == LS_NODE) {
+          int32_t input = node->stream[k].aux;
+          plan[input].uses++;
+          if (!ran[input].done) plan[input].needed = 1;
+        }
+    }
+  } while (t->hook_count && ls__hook_needs(t));
   for (int32_t i = 0; i < count; i++)
     if (ran[i].keeps_above) plan[ls__trace_above(t, i)].uses++;
   for (int32_t i = 0; i < count; i++)
@@ -132,9 +138,10 @@ static ls_status put_in_order(ls_trace *t) {
 ls_status ls__plan_make(ls_trace *t, int32_t demanded) {
   ls_status status = LS_OK;
   if (t->gradients && (status = ls__grad_plan(t))) return status;
-  if ((status = find_unreachable(t))) return status;
+  if ((status = find_unreachable(t, demanded))) return status;
   find_needs(t, demanded);
   if ((status = check_skips(t))) return status;
+  if (t->hook_count && demanded < 0 && (status = ls__hook_check(t))) return status;
   if ((status = put_in_order(t))) return status;
   if (demanded < 0) ls__narrow_plan(t);
   t->plan.holds = true;

@@ -6,6 +6,7 @@
 static ls_status check_point(const ls_trace *t, int32_t invoke, int32_t step, int32_t point) {
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
+  if (invoke < -1) return ls__hook_check_point(t, -2 - invoke, point);
   if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no invoke with the given number");
   if (point < 0 || point >= ls_program_points(t->invokes[invoke].program))
     return ls__fail(LS_ERROR_UNREACHED, "the model never reaches this point");
@@ -22,9 +23,14 @@ static ls__node at_point(ls__node_kind kind, int32_t invoke, int32_t step, int32
   return node;
 }
 
+/* Returns the program that numbers the points of an invoke or, for an `invoke` of -2 - h, those of the call `h` with points of its own. */
+static ls_program *program_of(const ls_trace *t, int32_t invoke) {
+  return invoke < -1 ? t->hooks[-2 - invoke].program : t->invokes[invoke].program;
+}
+
 /* Returns the kind of the value at a point, as far as the recorded functions of the model tell; LS_NONE where it is unknown. */
 static uint8_t kind_at(const ls_trace *t, int32_t invoke, int32_t point) {
-  ls__point_info at = ls__program_point(t->invokes[invoke].program, point);
+  ls__point_info at = ls__program_point(program_of(t, invoke), point);
   if (at.kind == LS_POINT_INPUT) return LS_TUPLE;
   return at.kind == LS_POINT_TAP ? LS_TENSOR : ls__function_kind(at.function);
 }
@@ -60,6 +66,7 @@ static ls_status record_at_point(ls_trace *t, const ls__node *node, uint8_t kind
 
 ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point, int64_t site, ls_value *out) {
   LS__NEED(t && out);
+  if (invoke < -1) return ls__hook_read(t, -2 - invoke, point, site, out);
   ls_status status = check_point(t, invoke, step, point);
   if (status) return status;
   ls__node node = at_point(LS__READ, invoke, step, point, site);
@@ -115,15 +122,16 @@ ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t poin
     if ((status = ls__resolve(value, 1, local, &value))) return status;
   }
   uint8_t old = kind_at(t, invoke, point), new = value->kind == LS_NODE ? t->owner.nodes.kinds[value->aux] : (uint8_t)value->kind;
-  bool input = ls__program_point(t->invokes[invoke].program, point).kind == LS_POINT_INPUT;
+  bool input = ls__program_point(program_of(t, invoke), point).kind == LS_POINT_INPUT;
   if (input && (new == LS_TENSOR || new == LS_NONE))
     return write_first(t, invoke, step, point, value, site);
   if ((old == LS_TUPLE || old == LS_STRUCT) && new == LS_TENSOR) {
     ls__fail(LS_ERROR_SHAPE, "a tensor cannot take the place of a %s; %s %s, or give ls.tuple(x)",
              old == LS_TUPLE ? "tuple" : "struct", skips ? "give" : "set", old == LS_TUPLE ? "its element [0]" : "its field");
-    ls__fail_point(ls__trace_point_name(t, invoke, point));
+    if (invoke >= 0) ls__fail_point(ls__trace_point_name(t, invoke, point));
     return LS_ERROR_SHAPE;
   }
+  if (invoke < -1) return ls__hook_write(t, -2 - invoke, point, value, site);
   ls__node node = at_point(LS__WRITE, invoke, step, point, site);
   node.flag = skips != 0;
   int32_t id;

@@ -81,13 +81,14 @@ ls_status ls__trace_record_handle(ls_trace *t, const ls__node *node, const ls_va
   return status;
 }
 
-ls_status ls_trace_call(ls_trace *t, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out) {
-  LS__NEED(t && callee && out);
+ls_status ls_trace_call(ls_trace *t, ls_program *p, const ls_value *args, int32_t n, int32_t hook, int64_t site, ls_value *out) {
+  LS__NEED(t && p && out);
   ls_status status = ls__arguments_valid(args, n);
   if (status) return status;
+  if (hook >= 0) return ls__hook_call(t, hook, p, args, n, site, out);
   ls__node node = ls__node_of(LS__CALL, site);
-  node.program = callee;
-  return ls__trace_record_handle(t, &node, args, n, ls__function_kind(ls__program_function(callee)), out);
+  node.program = p;
+  return ls__trace_record_handle(t, &node, args, n, ls__function_kind(ls__program_function(p)), out);
 }
 
 ls_status ls_trace_host(ls_trace *t, int32_t invoke, const ls_value *args, int32_t n, int64_t site, ls_value *out) {

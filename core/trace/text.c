@@ -22,6 +22,8 @@ static const char *subject(const ls_trace *t, const ls__node *node) {
     case LS__CALL: return node->program ? callee_name(t, node) : "";
     case LS__READ:
     case LS__WRITE: return ls__trace_point_name(t, node->invoke, node->slot);
+    case LS__SEE:
+    case LS__PUT: return ls__hook_point_name(t, node);
     default: return "";
   }
 }
@@ -172,14 +174,14 @@ static void put_node(const json_t *o, int indent) {
   const char *what = json_string_value(json_object_get(o, "do")), *name = json_string_value(json_object_get(o, "name"));
   const json_t *args = json_object_get(o, "arguments");
   put("%*s", indent, "");
-  if (strcmp(what, "set") && strcmp(what, "write")) put("%%%lld = ", (long long)json_integer_value(json_object_get(o, "node")));
+  if (strcmp(what, "set") && strcmp(what, "write") && strcmp(what, "put")) put("%%%lld = ", (long long)json_integer_value(json_object_get(o, "node")));
   if (!strcmp(what, "get")) {
     put_index(args, 1);
   } else if (!strcmp(what, "set")) {
     put_index(args, 2);
     put(" = ");
     put_value(json_array_get(args, 1));
-  } else if (!strcmp(what, "write")) {
+  } else if (!strcmp(what, "write") || !strcmp(what, "put")) {
     put("%s = ", name ? name : "");
     put_value(json_array_get(args, 0));
   } else {

@@ -31,6 +31,15 @@ static int32_t first_read(const ls_trace *t, int32_t id) {
   return -1;
 }
 
+static int32_t first_see(const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  for (int32_t i = 0; i < id; i++) {
+    const ls__node *other = &t->owner.nodes.at[i];
+    if (other->kind == LS__SEE && other->hook == node->hook && other->slot == node->slot && !other->flag) return i;
+  }
+  return -1;
+}
+
 /* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is the version of the
    tensor, which may differ and is not compared. */
 static bool same_value(const ls_value *a, const ls_value *b) {
@@ -40,9 +49,11 @@ static bool same_value(const ls_value *a, const ls_value *b) {
 void ls__time_root(ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t of = -1;
-  if (node->kind == LS__SETITEM || node->kind == LS__WRITE) return;
+  if (node->kind == LS__SETITEM || node->kind == LS__WRITE || node->kind == LS__PUT) return;
   if (node->kind == LS__READ) {
     of = first_read(t, id);
+  } else if (node->kind == LS__SEE) {
+    of = node->flag ? -1 : first_see(t, id);
   } else if (node->kind == LS__GETITEM || node->kind == LS__ROWS) {
     of = node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
   } else if (node->kind == LS__OP) {
@@ -207,6 +218,12 @@ static int32_t rank_at_point(const ls_trace *t, int32_t id, int64_t time, int32_
 static ls_status time_node(ls_trace *t, int32_t id) {
   int32_t rank;
   int64_t time = inputs_time(t, id, &rank), own = ls__own_time(t, id);
+  const ls__node *node = &t->owner.nodes.at[id];
+  if (t->hook_count) {
+    if (node->kind == LS__CALL && node->hook >= 0) ls__hook_wait(t, id, &time, &rank);
+    ls_status status = ls__hook_time(t, id, &time, &rank);
+    if (status) return status;
+  }
   if (own >= 0) {
     if (time > own) {
       ls_status status = move_invoke(t, id, own, time);
@@ -215,7 +232,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
     }
     if (time < own) rank = 0;
     time = own;
-    if (t->gradients) rank = rank_at_point(t, id, time, rank);
+    if (t->gradients || t->hook_count) rank = rank_at_point(t, id, time, rank);
   }
   if (time < t->run.now) time = t->run.now;
   bool backward = t->owner.nodes.at[id].kind == LS__BACKWARD;
@@ -263,6 +280,8 @@ ls_status ls__time_all(ls_trace *t, int32_t count) {
 
 ls_status ls__time_new(ls_trace *t, int32_t id) {
   ls_status status = time_node(t, id);
+  const ls__node *node = &t->owner.nodes.at[id];
+  if (node->kind == LS__CALL && node->hook >= 0 && t->hooks[node->hook].acts) t->plan.passes = true;
   if (!status && t->plan.passes) status = ls__time_all(t, id + 1);
   if (status) return status;
   int32_t edits = t->owner.nodes.at[id].edits;
@@ -279,6 +298,7 @@ ls_status ls__time_again(ls_trace *t) {
   for (int32_t i = 0; i < t->invoke_count; i++)
     t->plan.invokes[i] = (ls__planned_invoke){.pass = t->invokes[i].least, .cause = -1};
   for (int32_t i = 0; i < t->owner.nodes.count; i++) t->plan.nodes[i] = ls__unplanned;
+  for (int32_t i = 0; i < t->hook_count; i++) t->hooks[i].time = -1, t->hooks[i].rank = 0;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     ls__time_root(t, i);
     ls_status status = ls__time_new(t, i);

@@ -117,6 +117,7 @@ ls__node *ls__trace_own_node(ls_trace *t, int32_t id) {
 void ls__trace_forget(ls_trace *t) {
   end_run(t);
   ls__grad_close(t);
+  ls__hooks_forget(t);
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     ls__ran *ran = &t->run.nodes[i];
     ran->done = ran->keeps_above = 0;
@@ -130,6 +131,7 @@ void ls__trace_forget(ls_trace *t) {
 /* Releases the recording of a trace, except for the nodes' kinds and script lines, since handles to an ended trace ask for these. */
 static void drop_recording(ls_trace *t) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) ls__node_clear(&t->owner.nodes.at[i]);
+  ls__hooks_free(t);
   for (int32_t i = 0; i < t->invoke_count; i++) {
     ls__invoke *invoke = &t->invokes[i];
     ls__stream_free(invoke->arguments, invoke->argument_count);
@@ -177,6 +179,7 @@ bool ls__trace_make_room(ls_trace *t) {
 static void end(ls_trace *t, bool keep) {
   t->owner.open = false;
   end_run(t);
+  ls__hooks_forget(t);
   ls__grad_close(t);
   ls__own_put_back(t);
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {

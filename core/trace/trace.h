@@ -40,6 +40,18 @@ typedef struct ls__invoke {
   int64_t stop;          /* the last step and point (a time without its pass) at which nodes of the body run; -1 where it has no stop */
 } ls__invoke;
 
+/* A call of a module that a body makes with points of its own; see hook.c. */
+typedef struct ls__hook {
+  ls_program *program;   /* the program that numbers its points; retained */
+  int32_t node;          /* the LS__CALL that begins the call; -1 where the script has not come to it */
+  bool acts;             /* whether the script reads or replaces something inside the call */
+  /* the plan: the time and rank from which all values exist that are set inside the call, and the edit that needs the last of them */
+  int64_t time;
+  int32_t rank, cause;
+  ls__run *run;          /* the run: paused at the last point that was reached; NULL before the call begins and after it */
+  bool over;             /* whether the run has ended */
+} ls__hook;
+
 /* ---- the plan --------------------------------------------------------------------------------------------------- */
 
 typedef struct ls__planned {
@@ -160,6 +172,8 @@ struct ls_trace {
   ls_module *module;     /* the module of the first invoke; retained */
   ls__invoke *invokes;
   int32_t invoke_count, invoke_room;
+  ls__hook *hooks;       /* the calls with points of their own */
+  int32_t hook_count, hook_room;
   int32_t joinable;      /* the number of the first pass that a new invoke may join; ls_trace_new_pass raises it */
   int32_t steps;         /* the most steps that an invoke opened now may generate, 0 where it does not generate */
   bool gradients;        /* whether any node reads, sets or edits a gradient, or runs a backward */
@@ -190,6 +204,27 @@ ls__point_info ls__trace_point(const ls_trace *t, const ls__node *node); /* the 
 /* record.c */
 ls_status ls__trace_record(ls_trace *t, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
 ls_status ls__trace_record_handle(ls_trace *t, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, ls_value *out);
+
+/* hook.c: calls with points of their own */
+ls_status ls__hook_call(ls_trace *t, int32_t hook, ls_program *callee, const ls_value *args, int32_t n, int64_t site, ls_value *out);
+ls_status ls__hook_check_point(const ls_trace *t, int32_t hook, int32_t point); /* fails where the call has no such point */
+ls_status ls__hook_read(ls_trace *t, int32_t hook, int32_t point, int64_t site, ls_value *out);
+ls_status ls__hook_write(ls_trace *t, int32_t hook, int32_t point, const ls_value *value, int64_t site);
+const char *ls__hook_point_name(const ls_trace *t, const ls__node *node); /* the point of an LS__SEE or LS__PUT */
+/* Returns the call in which node `id` reads or changes a value, -1 for other nodes; `rank` becomes its rank behind that of the call. */
+int32_t ls__hook_of(const ls_trace *t, int32_t id, int32_t *rank);
+/* Moves time and rank of node `id`, which acts inside a call, to those of its point; makes the call wait where the node's inputs come later. */
+ls_status ls__hook_time(ls_trace *t, int32_t id, int64_t *time, int32_t *rank);
+void ls__hook_wait(ls_trace *t, int32_t id, int64_t *time, int32_t *rank); /* moves the begin of a call to when it may begin */
+bool ls__hook_needs(ls_trace *t);   /* marks the calls needed in which something is needed; whether there was one to mark */
+ls_status ls__hook_check(const ls_trace *t); /* fails where something is needed of a call that the script has not made */
+ls_status ls__hook_begin(ls_trace *t, int32_t hook, const ls_value *s, int32_t n);
+ls_status ls__hook_reach(ls_trace *t, const ls__node *node); /* lets a call run until it is paused at the node's point */
+ls_status ls__hook_see(ls_trace *t, const ls__node *node, ls_value *out);
+/* ls__run_each for all calls that are paused */
+void ls__hooks_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
+void ls__hooks_forget(ls_trace *t);  /* ends the runs of all calls */
+void ls__hooks_free(ls_trace *t);
 
 /* points.c */
 /* Fails where node `id` is a struct that is known to have no field `name`. */
@@ -232,6 +267,7 @@ ls_status ls__execute_now(ls_trace *t, int32_t id); /* executes node `id` at onc
 
 /* edit.c */
 ls_status ls__edit_write(ls_trace *t, int32_t id);                      /* executes a node that replaces the value at a point */
+ls_status ls__edit_put(ls_trace *t, int32_t id);                        /* the same inside a call with points of its own */
 /* executes a node that changes a value: an operator in place, or self[index] = value */
 ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces `old` by `fresh` in all values of the run */

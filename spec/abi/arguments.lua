@@ -367,7 +367,8 @@ local calls = {
   ls_trace_pad = function(w) return w.trace, 0, 0, 1, 0, V(w) end,
   ls_trace_token_axis = function(w) return w.read, w:out "int32_t", w:out "int32_t" end,
   ls_trace_text = function(w) return w.generating, 0, 0, V(w) end,
-  ls_trace_call = function(w) return w.trace, w.program, w.read, 1, 0, V(w) end,
+  ls_trace_call = function(w) return w.trace, w.program, w.read, 1, -1, 0, V(w) end,
+  ls_trace_hook = function(w) return w.trace, w.program, w:out "int32_t" end,
   ls_trace_host = function(w) return w.trace, 0, w.read, 1, 0, V(w) end,
   ls_trace_grad = function(w) return w.read, 0, 0, V(w) end,
   ls_trace_grad_of = function(w) return w.trace, w.tensor, 0, 0, V(w) end,
@@ -393,7 +394,7 @@ local calls = {
   ls_node_kind = function(w) return w.read end, ls_node_is_open = function(w) return w.read end,
   ls_node_site = function(w) return w.read end,
   ls_trace_program = function(w) return w.trace, w:value(function(out)
-      return C.ls_trace_call(w.trace, w.program, w.read, 1, 0, out)
+      return C.ls_trace_call(w.trace, w.program, w.read, 1, -1, 0, out)
     end)[0].aux end,
   ls_trace_describe = function(w) return w.read and w.trace, w:out "const char *" end,
   ls_trace_json = function(w) return w.read and w.trace, 0, w:out "const char *" end,

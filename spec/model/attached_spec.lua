@@ -127,3 +127,205 @@ describe("an added module", function()
     assert.is_true(last < first / 2)
   end)
 end)
+
+describe("a call with { hook = true }", function()
+  -- The right values are the added module's own parts, called one by one.
+  local function run(body)
+    local model, net, sae, x = with_sae()
+    local h = net.layer1(x)
+    local code = sae.encode(h):relu()
+    local values = { model:trace(x, function(tracer) return body(model, tracer, model.layer1.sae) end) }
+    return { net = net, sae = sae, x = x, h = h, code = code, cut = code:clone() }, unpack(values)
+  end
+  local function ablated(ref) -- the code with feature 3 set to 50, and what the net says then
+    ref.cut[":, 3"] = 50
+    return ref.net.layer2(ref.sae.decode(ref.cut))
+  end
+
+  it("case 1.2: an edit of a point acts wherever it stands in the body", function()
+    local ref, out, code, plain = run(function(model, _, s)
+      local above = s.code:clone() -- reads above the call are the value before the edits below them
+      model.layer1.output = s(model.layer1.output, { hook = true })
+      s.code[":, 3"] = 50
+      return model.output, s.code, above
+    end)
+    near(ablated(ref), out)
+    near(ref.cut, code)
+    near(ref.code, plain)
+    ref, out = run(function(model, _, s)
+      s.code[":, 3"] = 50
+      model.layer1.output = s(model.layer1.output, { hook = true })
+      return model.output
+    end)
+    near(ablated(ref), out)
+    ref, out = run(function(model, _, s)
+      local y = s(model.layer1.output, { hook = true })
+      model.layer1.output = y
+      s.code = s.code * 0 + s.encode.output
+      return model.output
+    end)
+    near(ref.net.layer2(ref.sae.decode(ref.sae.encode(ref.h))), out)
+  end)
+
+  it("case 1.2: points of its children act too, inputs and outputs, in place and as a whole", function()
+    local zero = torch.zeros(2, 6)
+    local ref, out = run(function(model, _, s)
+      model.layer1.output = s(model.layer1.output, { hook = true })
+      s.encode.output[":"] = 0
+      return model.output
+    end)
+    near(ref.net.layer2(ref.sae.decode(zero)), out)
+    ref, out = run(function(model, _, s)
+      model.layer1.output = s(model.layer1.output, { hook = true })
+      s.decode.input = zero
+      return model.output
+    end)
+    near(ref.net.layer2(ref.sae.decode(zero)), out)
+    ref, out = run(function(model, _, s)
+      local y = s(model.layer1.output, { hook = true })
+      s.input[0][0] = model.layer1.output * 2
+      s.output = s.output + 1
+      return y
+    end)
+    near(ref.sae(ref.h * 2) + 1, out)
+  end)
+
+  it("case 1.2: a value of the model that comes later can be set inside, one that depends on the call cannot", function()
+    local model, net, sae, x = with_sae()
+    local y = model:trace(x, function()
+      local y = model.layer1.sae(model.layer1.output, { hook = true })
+      model.layer1.sae.code = model.output:mean() + torch.zeros(2, 6)
+      return y
+    end)
+    near(sae.decode(net(x):mean() + torch.zeros(2, 6)), y)
+    for _, edit in ipairs {
+      function(s, of) s.code = of[":, :1"] + torch.zeros(2, 6) end,
+      function(s) s.encode.output = s.code + 1 end,
+      function(s) s.code = model.output:mean() + torch.zeros(2, 6) end,
+    } do
+      local err = failure(function()
+        model:trace(x, function()
+          local of = model.layer1.sae(model.layer1.output, { hook = true })
+          model.layer1.output = of
+          edit(model.layer1.sae, of)
+          return model.output
+        end)
+      end)
+      assert.equal("cycle", err.code)
+    end
+  end)
+
+  it("case 1.2: a demand stands inside the call; behind it an edit is an error", function()
+    local model, net, sae, x = with_sae()
+    local out = model:trace(x, function()
+      local s = model.layer1.sae
+      model.layer1.output = s(model.layer1.output, { hook = true })
+      if s.code:sum():item() >= 0 then s.code[":"] = 0 end
+      return model.output
+    end)
+    near(net.layer2(sae.decode(torch.zeros(2, 6))), out)
+    local err = failure(function()
+      model:trace(x, function()
+        local s = model.layer1.sae
+        local y = s(model.layer1.output, { hook = true })
+        y:sum():item()
+        s.code[":"] = 0
+      end)
+    end)
+    assert.equal("passed", err.code)
+    assert.equal("layer1.sae.code", err.point)
+  end)
+
+  it("case 1.2: several calls are told apart by their place and by number", function()
+    local model, net, sae, x = with_sae()
+    local h = net.layer1(x)
+    local a, b, c, d = model:trace(x, function()
+      local s = model.layer1.sae
+      s:call(1).code[":, 0"] = 7
+      local first = s(model.layer1.output, { hook = true })
+      s.code[":, 3"] = 50
+      local second = s(first, { hook = true })
+      return first, second, s:call(0).code, s.encode.output
+    end)
+    local code = sae.encode(h):relu()
+    code[":, 3"] = 50
+    local again = sae.encode(sae.decode(code)):relu()
+    near(sae.encode(sae.decode(code)), d)
+    again[":, 0"] = 7
+    near(sae.decode(code), a)
+    near(sae.decode(again), b)
+    near(code, c)
+    local err = failure(function()
+      model:trace(x, function()
+        for _ = 1, 2 do
+          model.layer1.sae.code = torch.zeros(2, 6)
+          model.layer1.sae(model.layer1.output, { hook = true })
+        end
+      end)
+    end)
+    assert.matches("call(1)", err.hint, 1, true)
+  end)
+
+  it("case 1.2: gradients go through its points, and can be set there", function()
+    local model, net, sae, x = with_sae()
+    local grad, set = model:trace(x, function()
+      local s = model.layer1.sae
+      model.layer1.output = s(model.layer1.output, { hook = true })
+      local g, h = s.code.grad, s.encode.output.grad
+      s.code.grad = g * 2
+      model.output:sum():backward()
+      return g, h
+    end)
+    local h = sae.encode(net.layer1(x)):detach():requires_grad_()
+    local leaf = h:relu()
+    net.layer2(sae.decode(leaf)):sum():backward()
+    near(h.grad * 2, set)
+    near(torch.ones(2, 2):matmul(net.layer2.weight):matmul(sae.decode.weight), grad)
+  end)
+
+  it("case 1.2: a later trace of a handle with a stored edit reads and sets the points of the module that the edit calls", function()
+    local model, net, sae, x = with_sae()
+    local edited = model:edit(function() model.layer1.output = model.layer1.sae(model.layer1.output, { hook = true }) end)
+    local code, out = edited:trace(x, function()
+      edited.layer1.sae.code[":, 3"] = 50
+      return edited.layer1.sae.code, edited.output
+    end)
+    local expected = sae.encode(net.layer1(x)):relu()
+    expected[":, 3"] = 50
+    near(expected, code)
+    near(net.layer2(sae.decode(expected)), out)
+    near(net.layer2(sae(net.layer1(x))), edited(x))
+    local both = model:edit(function()
+      model.layer1.output = model.layer1.sae(model.layer1.output, { hook = true })
+      model.layer1.sae.code[":, 3"] = 50
+    end)
+    near(out, both(x))
+    local a, b = nil, nil
+    both:trace(function(tracer)
+      tracer:invoke(x["0:1"], function() a = both.layer1.sae.code:save() end)
+      tracer:invoke(x["1:2"], function()
+        both.layer1.sae.code[":, 3"] = 9
+        b = both.output:save()
+      end)
+    end)
+    near(expected["0:1"], a)
+    expected[":, 3"] = 9
+    near(net.layer2(sae.decode(expected["1:2"])), b)
+  end)
+
+  it("case 9.14: its input has all arguments", function()
+    local Sum = nn.Module "Sum"
+    function Sum:init() self.inner = nn.Identity() end
+    function Sum:forward(x, y) return self.inner(x) + y end
+    local model, _, _, x = with_sae()
+    model.layer2.sum = Sum()
+    local out, second = model:trace(x, function()
+      local s = model.layer2.sum
+      local y = s(model.layer1.output * 0, model.layer1.output, { hook = true })
+      s.input = torch.ones(2, 4)
+      return y - model.layer1.output, s.input[0][1] - model.layer1.output
+    end)
+    near(torch.ones(2, 4), out)
+    near(torch.zeros(2, 4), second)
+  end)
+end)

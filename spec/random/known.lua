@@ -23,11 +23,6 @@ entry("new 1", "in a generation with several inputs the input of a block cannot 
     return has.generation and has["several inputs"] and raised(difference, "cannot be told apart")
   end)
 
-entry("1.2", "points of a call with a hook: slice edits below it, reads above it", function(has)
-  return has["call with a hook"] and (has["point of an added module"] or has["edit of an added module"])
-end)
-
-entry("9.8", "a child of two modules: reads and sets go to the first", function(has) return has["net: shared module"] end)
 
 entry("9.18", "cycles of gradients that are none", function(_, facts, difference)
   return facts.set and raised(difference, "this gradient is set from a gradient that is computed only later")

@@ -121,6 +121,21 @@ function traces.write(t, invoke, step, point, value, skips)
   if status ~= 0 then check(status) end
 end
 
+---Announces a call with points of its own; returns its number. `traces.inside(number)` stands for an invoke in `read` and `write`.
+---@param t ffi.cdata*
+---@param program ffi.cdata*
+---@return integer
+function traces.hook(t, program)
+  local out = index_t()
+  check(C.ls_trace_hook(t, program, out))
+  return out[0]
+end
+
+---Returns what names, in place of an invoke, the points of a call.
+---@param hook integer
+---@return integer
+function traces.inside(hook) return -2 - hook end
+
 ---Records a call of a program in the trace to which `node`, one of the arguments, belongs.
 ---@param node ffi.cdata*
 ---@param program ffi.cdata*
@@ -130,7 +145,21 @@ end
 ---@return ffi.cdata*
 function traces.call(node, program, arguments, n, _held)
   local out = new_ref()
-  check(C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), program, arguments, n, site(), out.v))
+  check(C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), program, arguments, n, -1, site(), out.v))
+  return out
+end
+
+---Records the call with points of its own that `traces.hook` has announced.
+---@param t ffi.cdata*
+---@param program ffi.cdata*
+---@param arguments ffi.cdata*
+---@param n integer
+---@param hook integer
+---@param _held any  refers to the handles in the stream, so that they are not collected before the call
+---@return ffi.cdata*
+function traces.call_with_points(t, program, arguments, n, hook, _held)
+  local out = new_ref()
+  check(C.ls_trace_call(t, program, arguments, n, hook, site(), out.v))
   return out
 end
 

@@ -236,8 +236,8 @@ function meta.__index(self, key)
   if tracer then
     local point, step = tap(place, tracer, key)
     if point then return trace.read(tracer, step, point) end
-    local value = hooked.read(tracer, place.path, key, place.call)
-    if type(value) ~= "nil" then return value end
+    local value = is_added(place) and hooked.read(tracer, place, key, meta_copy_of)
+    if value then return value end
   end
   local below = child(place, key) or slice_children(place, key, 3)
   if below then return below end
@@ -263,7 +263,6 @@ local function add(place, key, module)
     binding.raise("name", ("no module can be called %q, which has another meaning"):format(tostring(key)), { point = path })
   end
   place.module[key] = module
-  place.network.added = place.network.added or {}
   place.network.added[path] = true
 end
 
@@ -272,7 +271,7 @@ function meta.__newindex(self, key, value)
   if is_module(value) and not child(place, key) then return add(place, key, value) end
   local tracer = trace_at(place)
   if tracer and is_added(place) and not child(place, key) then
-    return hooked.write(tracer, place.path, key, value)
+    return hooked.write(tracer, place, key, value, meta_copy_of)
   end
   if key == "output" or key == "input" then
     local open = tracer_of(place, key, 3)

@@ -156,7 +156,6 @@ end
 ---Returns whether a place belongs to a module that a script has added to the model, or to a module below an added one.
 local function is_added(place)
   local added = place.network.added
-  if not added then return false end
   for path in pairs(added) do
     if place.path == path or place.path:sub(1, #path + 1) == path .. "." then return true end
   end
@@ -175,8 +174,10 @@ end
 
 local function read(place, name)
   local tracer = tracer_of(place, name)
-  local value = hooked.read(tracer, place.path, name, place.call)
-  if type(value) ~= "nil" then return value end
+  if is_added(place) then
+    local value = hooked.read(tracer, place, name, meta_copy_of)
+    if type(value) ~= "nil" then return value end
+  end
   local point, step = reach(place, tracer, name)
   return trace.read(tracer, step, point)
 end

@@ -238,8 +238,6 @@ function record.prepare(module, ...)
   return p, stream, n, s
 end
 
-record.call_forward = call_forward
-
 ---Returns the program of a module for a call with `positional` tensors by position and a tensor for each name in `keywords`.
 ---@param module table
 ---@param positional integer
@@ -272,20 +270,6 @@ function record.function_for(module, ...)
   return g
 end
 
--- ---- modules whose forward joins a trace --------------------------------------------------------------------------------
-
-local inlines = extent() -- one entry for each running `record.inline`: its arguments { enter =, tap = }
-
----Calls a module such that its operators, and those of the modules that it calls, become nodes of the open trace.
----@param enter fun(module: table, args: table, options: table?): any  calls the forward of one module
----@param tap fun(name: string, value: any): any  is called with each tap; returns the value to be used in its place
----@param module table
----@param ... any
----@return any
-function record.inline(enter, tap, module, ...)
-  return (inlines:during({ enter = enter, tap = tap }, record.call, module, ...))
-end
-
 -- ---- calls -----------------------------------------------------------------------------------------------------------
 
 local function open_graph(s)
@@ -300,6 +284,21 @@ local function open_graph(s)
   end
 end
 
+local function demand_all(s)
+  for _, v in ipairs(s.inputs) do record.demand(v) end
+  for _, pair in ipairs(s.named) do record.demand(pair[2]) end
+end
+
+---Returns the program of a module for a call in the body of a trace, and its argument stream. A module that branches on numbers
+---is recorded with the values that the arguments have.
+---@param module table
+---@param ... any
+---@return ffi.cdata* program, ffi.cdata* stream, integer n
+function record.prepare_call(module, ...)
+  if record_of(module).dynamic then demand_all(signature.of(...)) end
+  return record.prepare(module, ...)
+end
+
 ---Calls a module: inside a forward the call is recorded, on values of an open trace the call is added to the trace, and on
 ---tensors the module runs, with autograd as in PyTorch.
 ---@param module table
@@ -308,8 +307,6 @@ end
 function record.call(module, ...)
   local s = signature.of(...)
   local node = open_graph(s)
-  local inline = node and inlines:current()
-  if inline and nodes.is_trace(node) then return inline.enter(module, s.args, s.options) end
   if not node and recordings:current() and #s.inputs + #s.named == 0 then
     binding.raise("argument", "a module that is called inside a forward needs at least one value of that forward as argument")
   end
@@ -320,8 +317,7 @@ function record.call(module, ...)
   end
   if record_of(module).dynamic then
     if not node then return functions.result(record_function(module, record_of(module), s, "run")) end
-    for _, v in ipairs(s.inputs) do record.demand(v) end
-    for _, pair in ipairs(s.named) do record.demand(pair[2]) end
+    demand_all(s)
   end
   local p = program_of(module, s)
   local stream, n = signature.stream(s)
@@ -349,8 +345,6 @@ end
 ---@return any
 function record.tap(name, value)
   local recording = recordings:current()
-  local inline = not recording and inlines:current()
-  if inline then return inline.tap(name, value) end
   if not recording or not nodes.is_node(value) then return value end
   return functions.tap(recording.graph, name, value)
 end

@@ -4,6 +4,7 @@
 --- edits holds the JSON of such graphs, which is loaded as data.
 local binding = require "luasight.ffi"
 local graph_files = require "luasight.ffi.graph_files"
+local hooked = require "luasight.trace.hooked"
 local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
@@ -13,6 +14,7 @@ local edits = {}
 ---@class luasight.Edit  a stored edit
 ---@field recording luasight.Recording
 ---@field functions table<integer, fun(...): any>  the functions that the body gave to tracer:apply, by their node
+---@field hooked table<string, luasight.HookedCall[]>?  the calls of added modules with points
 ---@field steps boolean  whether the body names the steps of a generation at which it acts
 
 -- ---- recording ---------------------------------------------------------------------------------------------------------
@@ -34,8 +36,12 @@ end
 ---@return luasight.Edit
 function edits.record(network, body)
   local tracer = open(network)
-  trace.record_only(tracer, body)
-  return { recording = tracer._recording, functions = tracer._recording.functions, steps = tracer._named_step }
+  trace.record_only(tracer, function(...)
+    body(...)
+    hooked.check(tracer)
+  end)
+  return { recording = tracer._recording, functions = tracer._recording.functions, steps = tracer._named_step,
+    hooked = rawget(tracer, "_hooked") }
 end
 
 ---Copies the nodes of all stored edits of the model to the beginning of an invoke.
@@ -48,6 +54,7 @@ function edits.include(tracer, index)
     if edit.steps then first, last = -1, -1 end
     for step = first, last do
       local map = traces.include(recording.graph, edit.recording.graph, index, step)
+      if edit.hooked then hooked.include(tracer, edit.hooked, not edit.steps and step or nil) end
       for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end
     end
   end

@@ -1,126 +1,196 @@
---- Modules that a script adds to a model and calls with { hook = true }: their points can be read and set like those of the
---- model.
+--- Modules that a script adds to a model and calls with { hook = true }: their points can be read, set and edited like those of
+--- the model, anywhere in the body.
 ---
 ---     model.transformer.h[3].sae = Sae()                        before the trace
----     model.transformer.h[3].sae.code.output = v                before the call that it edits
 ---     local y = model.transformer.h[3].sae(x, { hook = true })
----     model.transformer.h[3].sae.code.output                    after the call
+---     model.transformer.h[3].sae.code[":, :, 3"] = 0            below the call or above it
 ---
---- Such a call runs the module's forward in the body itself: its operators become nodes of the trace.
+--- The core runs such a call point by point. A name means the last call of the module above the line, else the one to come;
+--- module:call(k) names the others.
 local binding = require "luasight.ffi"
+local functions = require "luasight.ffi.functions"
 local record = require "luasight.nn.record"
-local tensor = require "luasight.tensor"
+local traces = require "luasight.ffi.traces"
 
-local attached = {}
+local getfenv = debug.getfenv
 
----@class luasight.Attached  what a trace keeps about calls of added modules with { hook = true }
----@field values table<string, table<string, any>[]>  for each path the calls, each with the values of its points by name
----@field edits table<string, table<string, any>>     for each path and point, the value that the next call shall use
+local hooked = {}
 
-local function of(tracer)
+---@class luasight.HookedCall  a call of an added module in one invoke
+---@field hook integer          the number of the call in the core
+---@field program ffi.cdata*    the program that numbers its points; above the call the one of a call with tensors
+---@field step integer          the step of a generation in which it was named or made
+---@field called boolean        whether the script has come to the call
+---@field named string?         the first point that the script named above the call
+---@field above table<string, boolean>?  the points that the script set above the call
+---@field twice string?         a point that the script set above the call and below it
+
+local function join(path, name) return path == "" and name or path .. "." .. name end
+
+---Returns the calls of the module at `path` in the invoke being recorded.
+---@return luasight.HookedCall[]
+local function calls_of(tracer, path)
   local known = rawget(tracer, "_hooked")
   if not known then
-    known = { values = {}, edits = {} }
-    tracer._hooked = known
+    known = {}
+    rawset(tracer, "_hooked", known)
   end
-  return known
+  known[path] = known[path] or {}
+  return known[path]
 end
 
----Returns the value at a point of an added module in a call with { hook = true }; nil where there was no such call.
----@param tracer luasight.Tracer
----@param path string
----@param name string
----@param number integer?  the number of the call, from 0; the last call by default
----@return any
-function attached.read(tracer, path, name, number)
+local function add(tracer, path, program)
+  local list, recording = calls_of(tracer, path), tracer._recording
+  local call = { hook = traces.hook(recording.graph, program), program = program, step = tracer._step, called = false }
+  recording.hooks = call.hook + 1
+  list[#list + 1] = call
+  return call
+end
+
+---Returns the program of a module for a call with tensors alone, as many as its forward needs; nil where there is none, or where
+---the module branches on numbers.
+local function likely_program(module)
+  local most = type(module.forward) == "function" and debug.getinfo(module.forward, "u").nparams - 1 or 1
+  for n = 1, math.max(1, most) do
+    local ok, program = pcall(record.program, module, n, {})
+    if ok then return program end
+  end
+end
+
+---Returns the path of the module whose calls have the points of a place: the module itself or one around it.
+local function host_of(tracer, place)
+  local known, at, added = rawget(tracer, "_hooked"), place, nil
+  while at do
+    if known and known[at.path] then return at.path end
+    added = added or place.network.added[at.path] and at.path
+    at = at.parent and getfenv(at.parent)
+  end
+  return added
+end
+
+---Returns the path from the host to a place, with the calls that the script asks for, and the number of the host's call; nil where
+---it asks for none.
+local function way_to(place, host, tracer)
+  local asked = place.call or not place.fixed and tracer._moved and tracer._moved[place.path] or nil
+  if place.path == host then return "", asked end
+  local way, number = way_to(getfenv(place.parent), host, tracer)
+  way = join(way, place.name)
+  return asked and ("%s (call %d)"):format(way, asked) or way, number
+end
+
+---Returns a call that the script has named: by its number, else the last one above, else the next one.
+local function named_call(tracer, host, number)
   local known = rawget(tracer, "_hooked")
-  local calls = known and known.values[path]
-  local call = calls and calls[number and number + 1 or #calls]
-  return call and call[name]
+  local list, found = known and known[host] or {}, nil
+  if number then return list[number + 1], number - #list end
+  for _, call in ipairs(list) do
+    if call.step == tracer._step and (call.called or not found) then found = call end
+  end
+  return found, 0
 end
 
----Keeps the value that a script sets at a point of an added module, until the module is next called with { hook = true }.
+---Returns the call and the number of a point of an added module; nil where the module has no such point.
+local function find(tracer, place, name, meta_copy_of)
+  local host = host_of(tracer, place)
+  local way, number = way_to(place, host, tracer)
+  local call, missing = named_call(tracer, host, number)
+  local program = call and call.program
+  if not call then
+    local module = getfenv(place.network.find(host)).module
+    program = likely_program(meta_copy_of({ module = module }, tracer))
+  end
+  local point = program and functions.find(program, join(way, name))
+  if not point then return nil end
+  if not call then
+    for _ = 0, missing do call = add(tracer, host, program) end
+  end
+  if not call.called then call.named = call.named or join(place.path, name) end
+  return call, point
+end
+
+---Returns the value at a point of an added module, in a call with { hook = true }; nil where it has no such point.
 ---@param tracer luasight.Tracer
----@param path string
+---@param place luasight.Place
+---@param name string
+---@param meta_copy_of fun(place: table, tracer: luasight.Tracer): table
+---@return any
+function hooked.read(tracer, place, name, meta_copy_of)
+  local call, point = find(tracer, place, name, meta_copy_of)
+  return call and traces.read(tracer._recording.graph, traces.inside(call.hook), 0, point)
+end
+
+---Replaces the value at a point of an added module, in a call with { hook = true }.
+---@param tracer luasight.Tracer
+---@param place luasight.Place
 ---@param name string
 ---@param value any
-function attached.write(tracer, path, name, value)
-  local edits = of(tracer).edits
-  edits[path] = edits[path] or {}
-  edits[path][name] = value
+---@param meta_copy_of fun(place: table, tracer: luasight.Tracer): table
+function hooked.write(tracer, place, name, value, meta_copy_of)
+  local call, point = find(tracer, place, name, meta_copy_of)
+  if not call then
+    binding.raise("unreached", "this added module has no such point, as far as it is known above its call", {
+      point = join(place.path, name), hint = "name the points of an added module below its call with { hook = true }" })
+  end
+  call.above = call.above or {}
+  local key = join(place.path, name)
+  if not call.called then call.above[key] = true
+  elseif call.above[key] then call.twice = key end
+  return traces.write(tracer._recording.graph, traces.inside(call.hook), 0, point, value, false)
 end
 
----Raises an error where a point of an added module was set and no call with { hook = true } followed.
+---Raises an error where a point of an added module was named and no call with { hook = true } followed.
 ---@param tracer luasight.Tracer
-function attached.check(tracer)
-  local known = rawget(tracer, "_hooked")
-  local path = known and next(known.edits)
-  if path then
-    binding.raise("unreached", "a point of an added module was set, but no call of it with { hook = true } followed", {
-      point = path .. "." .. next(known.edits[path]),
-      hint = "set the points of an added module above its call with { hook = true }" })
+function hooked.check(tracer)
+  for _, list in pairs(rawget(tracer, "_hooked") or {}) do
+    for _, call in ipairs(list) do
+      if not call.called then
+        binding.raise("unreached", "a point of an added module was named, but no call of it with { hook = true } followed", {
+          point = call.named, hint = "call the module in the same body: module(x, { hook = true })" })
+      end
+    end
   end
 end
 
----Returns the value with which a call of an added module continues at a point: the value that the script has set there before
----the call, otherwise the computed `value`. Also keeps the returned value in `call`, so that the script can read it.
-local function pass(known, path, call, name, value)
-  local edits = known.edits[path]
-  if edits and type(edits[name]) ~= "nil" then
-    value, edits[name] = edits[name], nil
-    if next(edits) == nil then known.edits[path] = nil end
-  end
-  call[name] = value
-  return value
-end
-
----Returns the arguments of a call as the pair ((positional, ...), {keywords}), like the inputs of the model's own modules.
-local function pair_of(args, options)
-  local named = {}
-  for name, v in pairs(options or {}) do named[#named + 1] = { name, v } end
-  table.sort(named, function(a, b) return a[1] < b[1] end)
-  return tensor.tuple(tensor.tuple(unpack(args, 1, args.n)), tensor.struct(named))
-end
-
-local function first_of(value, path)
-  if tensor.is_handle(value) then return value end
-  binding.raise("argument", "the input of an added module can only be set to a tensor, which becomes its first argument",
-    { point = path .. ".input" })
-end
-
-local function paths_of(module, path, paths)
-  paths[module] = path
-  for name, child in module:_children() do paths_of(child, path .. "." .. name, paths) end
-  return paths
-end
-
----Calls an added module, and records the inputs and outputs of all its modules as points.
+---Calls an added module; all its modules have points in this call.
 ---@param tracer luasight.Tracer
 ---@param path string
 ---@param module table
 ---@param ... any
 ---@return any
-function attached.call(tracer, path, module, ...)
-  local known, paths, stack = of(tracer), paths_of(module, path, {}), {}
-  local function enter(inner, args, options)
-    local own = paths[inner]
-    if not own then return record.call_forward(inner, args, options) end
-    local call = {}
-    known.values[own] = known.values[own] or {}
-    table.insert(known.values[own], call)
-    local given = pair_of(args, options)
-    local input = pass(known, own, call, "input", given)
-    if not rawequal(input, given) then args[1] = first_of(input, own) end
-    stack[#stack + 1] = { path = own, call = call }
-    local result = record.one_result(record.call_forward(inner, args, options))
-    stack[#stack] = nil
-    return pass(known, own, call, "output", result)
+function hooked.call(tracer, path, module, ...)
+  local program, stream, n, held = record.prepare_call(module, ...)
+  local call
+  for _, known in ipairs(calls_of(tracer, path)) do
+    if known.twice then
+      binding.raise("argument", "this point was set above the last call and once more below it, and now another call follows", {
+        point = known.twice, hint = "say which call is meant: module:call(1).code = value, counted from 0" })
+    end
+    if not known.called and known.step == tracer._step then
+      call = known
+      break
+    end
   end
-  local function tap(name, value)
-    local top = stack[#stack]
-    return top and pass(known, top.path, top.call, name, value) or value
-  end
-  return record.inline(enter, tap, module, ...)
+  call = call or add(tracer, path, program)
+  local result = traces.call_with_points(tracer._recording.graph, program, stream, n, call.hook, held)
+  call.program, call.called = program, true
+  return result
 end
 
-return attached
+---Makes the calls that a stored edit makes known to a trace into which its nodes were copied.
+---@param tracer luasight.Tracer
+---@param of table<string, luasight.HookedCall[]>?  the calls of the stored edit
+---@param step integer?  the step of the copies; nil: they act in the steps that the edit names
+function hooked.include(tracer, of, step)
+  local recording = tracer._recording
+  local first, count = recording.hooks or 0, 0
+  for path, list in pairs(of or {}) do
+    local own = calls_of(tracer, path)
+    for _, call in ipairs(list) do
+      own[#own + 1] = { hook = first + call.hook, program = call.program, step = step or call.step, called = true }
+      count = count + 1
+    end
+  end
+  recording.hooks = first + count
+end
+
+return hooked

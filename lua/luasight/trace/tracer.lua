@@ -32,7 +32,7 @@ end
 ---Runs the body of an invoke. This body begins at the current step of the outer body, whose step is restored afterwards.
 local function run_body(tracer, body)
   local step, moved = tracer._step, tracer._moved
-  tracer._moved, tracer._hooked = nil, nil
+  tracer._moved = nil
   local function over(ok, ...)
     if ok then hooked.check(tracer) end
     tracer._invoke, tracer._step, tracer._moved = nil, step, moved
@@ -62,6 +62,7 @@ function methods:invoke(...)
   local recording, network = open(self), self._network
   local call = inputs.sort(network, "invoke", network.invoke_options, ...)
   check_invoke(self, call)
+  self._hooked = nil
   if call.input == nil then
     local program = self._named_by
     if not program then

@@ -127,6 +127,17 @@ static ls_status announce(ls__run *r, frame *f) {
   return r->watcher->made(r->who, &r->cells[f->base + node]);
 }
 
+/* Whether the trace replaces the result of the call in the frame `f` without reading it, so that the call need not run. Where it does, the
+   run stands at the output point. */
+static bool passes_over(ls__run *r, frame *f) {
+  const ls__instance *in = &r->program->instances[f->instance];
+  if (r->target != in->output || !r->watcher || !r->watcher->replaces(r->who)) return false;
+  for (int32_t i = 0; i < f->function->inputs; i++) clear(&r->cells[f->base + i]);
+  f->pc = f->function->owner.nodes.count + 1;
+  stand(r, in->output, (ls_value){0});
+  return true;
+}
+
 /* Begins a call of a function with the arguments `s`, in a new frame. */
 static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n) {
   frame *f = &r->frames[r->depth++];
@@ -138,13 +149,8 @@ static ls_status push(ls__run *r, ls_function *function, int32_t instance, const
   while (!status && f->origin < function->inputs) status = announce(r, f);
   if (status || instance < 0) return status;
   const ls__instance *in = &r->program->instances[instance];
-  if (!in->module) return LS_OK;
-  if (r->target == in->output && r->watcher && r->watcher->replaces(r->who)) {
-    for (int32_t i = 0; i < function->inputs; i++) clear(&cells[i]);
-    /* the trace replaces the result of this function without reading it, so the function does not run */
-    f->pc = function->owner.nodes.count + 1;
-    stand(r, in->output, (ls_value){0});
-  } else if (r->target == in->input) {
+  if (!in->module || passes_over(r, f)) return LS_OK;
+  if (r->target == in->input) {
     ls_value pair;
     if ((status = ls__pair_of(function, cells, &pair))) return status;
     stand(r, in->input, pair);
@@ -288,6 +294,7 @@ static ls_status depart(ls__run *r) {
     case LS_POINT_INPUT:
       ls__pair_to_cells(f->function, &value, cells);
       ls_value_release(&value);
+      passes_over(r, f);
       break;
     case LS_POINT_OUTPUT: return pop(r, value);
     default:
@@ -349,6 +356,17 @@ ls_program *ls__run_program(const ls__run *r) { return r->program; }
 void ls__run_each(ls__run *r, void (*each)(void *context, ls_value *tensor), void *context) {
   ls__value_each(&r->value, each, context);
   for (int32_t i = 0; i < r->cells_used; i++) ls__value_each(&r->cells[i], each, context);
+}
+
+static ls_status keep(ls_value *v, void *tensor) {
+  return ls__stream_shares(v, 1, tensor) ? ls__own_memory(v) : LS_OK;
+}
+
+ls_status ls__run_keep(ls__run *r, void *tensor) {
+  ls_status status = r->at < 0 ? LS_OK : keep(&r->value, tensor);
+  for (int32_t i = 0; i < r->argument_count && !status && r->at < 0; i++) status = keep(&r->arguments[i], tensor);
+  for (int32_t i = 0; i < r->cells_used && !status; i++) status = keep(&r->cells[i], tensor);
+  return status;
 }
 
 ls_value *ls__run_arguments(ls__run *r, int32_t *n) {

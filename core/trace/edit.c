@@ -123,14 +123,14 @@ static ls_status keep_for_lines_above(ls_trace *t, int32_t edit, void *tensor) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < edit && !status; i++)
     if (!t->run.nodes[i].done && t->plan.nodes[i].needed) status = keep_arguments(t, i, tensor);
-  return status;
+  return status ? status : ls__hooks_keep(t, edit, tensor);
 }
 
 ls_status ls__edit_protect(ls_trace *t, void *tensor) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++)
     if (t->run.nodes[i].done && ls__stream_shares(&t->run.values[i], 1, tensor)) status = ls__own_memory(&t->run.values[i]);
-  return status;
+  return status ? status : ls__hooks_keep(t, -1, tensor);
 }
 
 /* Makes the value that the model uses where a script replaces a value by `given`: `given` itself, or a copy of `given` where the model

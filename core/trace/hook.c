@@ -220,7 +220,9 @@ ls_status ls__hook_begin(ls_trace *t, int32_t hook, const ls_value *s, int32_t n
 
 ls_status ls__hook_reach(ls_trace *t, const ls__node *node) {
   ls__hook *h = &t->hooks[node->hook];
+  t->running_hook = node->hook;
   ls_status status = h->run ? ls__run_until(h->run, node->slot) : LS_OK;
+  t->running_hook = -1;
   if (status || (h->run && ls__run_is_paused_at(h->run, node->slot))) return status;
   return ls__fail(LS_ERROR_UNREACHED, "the call did not reach this point");
 }
@@ -241,6 +243,16 @@ ls_status ls__hook_see(ls_trace *t, const ls__node *node, ls_value *out) {
 void ls__hooks_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
   for (int32_t i = 0; i < t->hook_count; i++)
     if (t->hooks[i].run) ls__run_each(t->hooks[i].run, each, context);
+}
+
+ls_status ls__hooks_keep(ls_trace *t, int32_t edit, void *tensor) {
+  int32_t rank, inside = edit >= 0 ? ls__hook_of(t, edit, &rank) : t->running_hook;
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < t->hook_count && !status; i++) {
+    const ls__hook *h = &t->hooks[i];
+    if (h->run && i != inside && (edit < 0 || h->node < edit)) status = ls__run_keep(h->run, tensor);
+  }
+  return status;
 }
 
 void ls__hooks_forget(ls_trace *t) {

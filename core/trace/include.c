@@ -25,6 +25,22 @@ static ls_value *translate(ls_trace *t, const ls__node *node, const int32_t *map
   return s;
 }
 
+/* Marks with LEFT_OUT the nodes that act in steps which the invoke does not have, and all that need their values: an edit that names steps of
+   a generation does nothing where there are none. */
+enum { LEFT_OUT = -2 };
+static void leave_out(const ls_trace *t, const ls_trace *edits, int32_t invoke, int32_t *map) {
+  int32_t count = edits->owner.nodes.count, steps = t->invokes[invoke].steps > 1 ? t->invokes[invoke].steps : 1;
+  for (int32_t i = 0; i < count; i++) map[i] = 0;
+  for (int32_t k = 0; k < 2 * count; k++) {
+    int32_t i = k < count ? k : k - count;
+    const ls__node *node = &edits->owner.nodes.at[i];
+    bool out = node->step >= steps || map[i] == LEFT_OUT;
+    for (int32_t a = 0; a < node->n && !out; a++) out = node->stream[a].kind == LS_NODE && map[node->stream[a].aux] == LEFT_OUT;
+    if (!out && node->hook >= 0 && edits->hooks[node->hook].node >= 0) out = map[edits->hooks[node->hook].node] == LEFT_OUT;
+    if (out) map[i] = LEFT_OUT;
+  }
+}
+
 static ls_status copy_point(ls_trace *t, const ls_trace *edits, const ls__node *node, const ls_value *s, int32_t invoke,
                             int32_t step, int32_t *out) {
   int32_t point = same_point(edits->invokes[node->invoke].program, t->invokes[invoke].program, node->slot);
@@ -89,11 +105,13 @@ static ls_status copy_other(ls_trace *t, const ls_trace *edits, int32_t id, cons
 ls_status ls_trace_include(ls_trace *t, ls_trace *edits, int32_t invoke, int32_t step, int32_t *map) {
   LS__NEED(t && edits && edits != t && map && invoke >= 0 && invoke < t->invoke_count && step >= -1);
   ls_status status = ls__trace_check_open(t);
-  if (!status) status = ls__trace_check_open(edits);
+  if (!status && !edits->kept) status = ls__trace_check_open(edits);
+  if (step < 0) leave_out(t, edits, invoke, map);
   int32_t hooks = t->hook_count, begin = t->owner.nodes.count, made;
   for (int32_t i = 0; i < edits->hook_count && !status; i++) status = ls_trace_hook(t, edits->hooks[i].program, &made);
   for (int32_t i = 0; i < edits->owner.nodes.count && !status; i++) {
     const ls__node *node = &edits->owner.nodes.at[i];
+    if (step < 0 && map[i] == LEFT_OUT) continue;
     ls_value *s = translate(t, node, map);
     if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the copy of a stored edit");
     int32_t at = step < 0 ? node->step : step;

@@ -39,6 +39,8 @@ ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_val
   LS__NEED(t && kind >= LS_INVOKE_WHOLE && kind <= LS_INVOKE_ALL && p && out);
   ls_status status = ls__trace_check_open(t);
   if (status) return status;
+  if (ls_program_points(p) >= LS__LAST || t->invoke_count >= LS__LAST)
+    return ls__fail(LS_ERROR_STATE, "a trace can have at most %d points in a run of the model, and as many inputs", LS__LAST - 1);
   if (t->invoke_count == t->invoke_room && !set_invoke_room(t, t->invoke_room ? 2 * t->invoke_room : 1))
     return ls__fail(LS_ERROR_MEMORY, "out of memory for an invoke");
   ls_value local[LS__LOCAL], *arguments;

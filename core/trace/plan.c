@@ -7,12 +7,15 @@
 
 static bool is_skip(const ls__node *node) { return node->kind == LS__WRITE && node->flag; }
 
-/* Whether node `k` reads or writes a point that the run does not reach, because node `i` skips the module around it. */
+/* Whether node `k` reads or writes a point that the run does not reach, because node `i` skips the module around it. The input of the module
+   itself is reached and can be read, but setting it would have no effect. */
 static bool leaves_out(const ls_trace *t, int32_t i, int32_t k) {
-  const ls__node *skip = &t->owner.nodes.at[i], *node = &t->owner.nodes.at[k];
+  const ls__node *skip = &t->owner.nodes.at[i], *node = &t->owner.nodes.at[ls__point_node(t, k)];
   if (!is_skip(skip) || t->run.nodes[i].done || (node->kind != LS__READ && node->kind != LS__WRITE)) return false;
   if (node->invoke != skip->invoke || node->step != skip->step || (node->slot == skip->slot && k >= i)) return false;
-  return node->slot >= ls__trace_point(t, skip).input && node->slot <= skip->slot;
+  int32_t input = ls__trace_point(t, skip).input;
+  if (t->owner.nodes.at[k].edits >= 0) return node->slot == input;
+  return node->slot >= input + (node->kind == LS__READ) && node->slot <= skip->slot;
 }
 
 static bool is_left_out(const ls_trace *t, int32_t id, int32_t first_skip) {
@@ -47,6 +50,10 @@ static ls_status find_unreachable(ls_trace *t, int32_t demanded) {
       return LS_ERROR_UNREACHED;
     }
     t->plan.nodes[i].unreachable = unreachable;
+    bool left_out = skip < count && demanded >= 0 && is_left_out(t, i, skip);
+    for (int32_t a = 0; a < node->n && !left_out && skip < count; a++)
+      left_out = node->stream[a].kind == LS_NODE && t->plan.nodes[node->stream[a].aux].left_out;
+    t->plan.nodes[i].left_out = left_out;
   }
   return LS_OK;
 }
@@ -64,7 +71,8 @@ static void find_needs(ls_trace *t, int32_t demanded) {
     bool acts = node->edits >= 0 || node->kind == LS__WRITE || node->kind == LS__BACKWARD || node->kind == LS__SETGRAD ||
                 node->kind == LS__HOST || node->kind == LS__PUT;
     t->plan.edits = t->plan.edits || (node->edits >= 0 && !ran[i].done);
-    plan[i].needed = !ran[i].done && !plan[i].unreachable && (node->saved || acts || i == demanded || (open && t->handles[i]));
+    bool held = open && t->handles[i] && !plan[i].left_out;
+    plan[i].needed = !ran[i].done && !plan[i].unreachable && (node->saved || acts || i == demanded || held);
   }
   do {
     for (int32_t i = 0; i < count; i++) plan[i].uses = 0;
@@ -91,8 +99,11 @@ static ls_status check_skips(const ls_trace *t) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     for (int32_t k = 0; is_skip(&nodes[i]) && k < t->owner.nodes.count; k++) {
       if (!t->plan.nodes[k].needed || !leaves_out(t, i, k)) continue;
-      ls__fail(LS_ERROR_UNREACHED, "the model does not reach this point, because its module is skipped");
-      ls__fail_point(ls__trace_point_name(t, nodes[k].invoke, nodes[k].slot));
+      const ls__node *at = &nodes[ls__point_node(t, k)];
+      bool sets = at->slot == ls__trace_point(t, &nodes[i]).input;
+      ls__fail(LS_ERROR_UNREACHED, sets ? "the input of a module that is skipped can be read, but not set"
+                                        : "the model does not reach this point, because its module is skipped");
+      ls__fail_point(ls__trace_point_name(t, at->invoke, at->slot));
       ls__fail_site(nodes[k].site, nodes[i].site);
       return LS_ERROR_UNREACHED;
     }

@@ -4,6 +4,7 @@
    value that another invoke makes later, its own invoke moves to a later pass. Every invoke begins in the first pass and moves only as
    far as it must, so that there are as few passes as possible. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
 
@@ -278,11 +279,33 @@ ls_status ls__time_all(ls_trace *t, int32_t count) {
   return LS_OK;
 }
 
+/* Finds the times of all nodes again, since node `id` has moved its invoke, which was in the pass `before`. Where that fails, all is as it
+   was before node `id`: the script may go on without it. */
+static ls_status time_moved(ls_trace *t, int32_t id, int32_t mover, ls__planned_invoke before) {
+  size_t n = (size_t)t->invoke_count, k = (size_t)t->hook_count;
+  ls__planned_invoke *invokes = malloc(n * sizeof *invokes + k * sizeof *t->hooks);
+  if (!invokes) return ls__fail(LS_ERROR_MEMORY, "out of memory for the plan of a trace");
+  ls__hook *hooks = (ls__hook *)(void *)((char *)invokes + n * sizeof *invokes);
+  memcpy(invokes, t->plan.invokes, n * sizeof *invokes);
+  if (mover >= 0) invokes[mover] = before;
+  if (k) memcpy(hooks, t->hooks, k * sizeof *hooks);
+  ls_status status = ls__time_all(t, id + 1);
+  if (status) {
+    memcpy(t->plan.invokes, invokes, n * sizeof *invokes);
+    for (size_t i = 0; i < k; i++) t->hooks[i].time = -1, t->hooks[i].rank = 0;
+    ls__time_all(t, id);
+  }
+  free(invokes);
+  return status;
+}
+
 ls_status ls__time_new(ls_trace *t, int32_t id) {
-  ls_status status = time_node(t, id);
   const ls__node *node = &t->owner.nodes.at[id];
+  int32_t mover = t->owner.nodes.at[ls__point_node(t, id)].invoke;
+  ls__planned_invoke before = mover >= 0 ? t->plan.invokes[mover] : (ls__planned_invoke){0};
+  ls_status status = time_node(t, id);
   if (node->kind == LS__CALL && node->hook >= 0 && t->hooks[node->hook].acts) t->plan.passes = true;
-  if (!status && t->plan.passes) status = ls__time_all(t, id + 1);
+  if (!status && t->plan.passes) status = time_moved(t, id, mover, before);
   if (status) return status;
   int32_t edits = t->owner.nodes.at[id].edits;
   if (edits < 0) return LS_OK;

@@ -34,7 +34,9 @@ static ls_status unset(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   int32_t step = ls__step_of(t->plan.nodes[id].time), came = steps_of(t, id);
   bool ended = !t->owner.open && node->saved;
-  if (ended && t->plan.nodes[id].unreachable)
+  if (!t->owner.open && t->kept && t->run.now < 0)
+    ls__fail(LS_ERROR_UNSET, "this value belongs to a stored edit, to which nothing can be added any more");
+  else if (ended && t->plan.nodes[id].unreachable)
     ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: a stop or a skip kept the run from computing it.");
   else if (ended && came > 1 && step < came)
     ls__fail(LS_ERROR_UNSET, "Accessing Proxy value before it's been set: the model does not run this part in step %d.", step);
@@ -71,7 +73,7 @@ ls_status ls_trace_open(ls_trace **out) {
   t->owner.type = &trace_type;
   t->owner.references = 1;
   t->owner.open = true;
-  t->run.now = t->plan.track = t->plan.narrow_instance = -1;
+  t->run.now = t->plan.track = t->plan.narrow_instance = t->running_hook = -1;
   ls__live_add(1);
   *out = t;
   return LS_OK;
@@ -225,7 +227,7 @@ void ls_trace_release(ls_trace *t) {
 }
 
 void ls_trace_abandon(ls_trace *t) {
-  if (t && t->owner.open) ls__trace_close(t, false);
+  if (t && t->owner.open) ls__trace_close(t, t->kept);
 }
 
 void ls_trace_keep(ls_trace *t) {
@@ -283,7 +285,8 @@ ls_status ls_trace_stop(ls_trace *t, int32_t invoke) {
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
     const ls__node *node = &t->owner.nodes.at[i];
     int64_t local = LS__TIME(0, node->step, node->slot);
-    if ((node->kind == LS__READ || node->kind == LS__WRITE) && node->invoke == invoke && local > last) last = local;
+    bool names = (node->kind == LS__READ || node->kind == LS__WRITE) && node->invoke == invoke && !node->stored;
+    if (names && local > last) last = local;
   }
   t->invokes[invoke].stop = last;
   t->plan.holds = false;

@@ -67,6 +67,8 @@ typedef struct ls__planned {
   int32_t narrow; /* where this node is a call that can run at some positions only: the indexing node that names these positions, else -1 */
   int32_t backward;  /* where this node is a gradient: the backward that computes the gradient, else -1 */
   uint8_t needed;    /* 1 where another node or the script needs this node's value */
+  /* 1 where the node needs a value inside a skipped module; it is not computed in a demand merely because the script holds it */
+  uint8_t left_out;
   uint8_t unreachable; /* 1 where the node lies behind a stop or inside a skipped module, so that it does not run */
   uint8_t tracked;   /* what gradients need of the node: LS__ASKED, LS__SOURCE, or both */
   /* where this node reads or sets a gradient: the last edit in place above it of the value whose gradient it is, else -1 */
@@ -174,6 +176,7 @@ struct ls_trace {
   int32_t invoke_count, invoke_room;
   ls__hook *hooks;       /* the calls with points of their own */
   int32_t hook_count, hook_room;
+  int32_t running_hook;  /* the call that goes on to its next point now; else -1 */
   int32_t joinable;      /* the number of the first pass that a new invoke may join; ls_trace_new_pass raises it */
   int32_t steps;         /* the most steps that an invoke opened now may generate, 0 where it does not generate */
   bool gradients;        /* whether any node reads, sets or edits a gradient, or runs a backward */
@@ -223,6 +226,8 @@ ls_status ls__hook_reach(ls_trace *t, const ls__node *node); /* lets a call run 
 ls_status ls__hook_see(ls_trace *t, const ls__node *node, ls_value *out);
 /* ls__run_each for all calls that are paused */
 void ls__hooks_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
+/* keeps the values of the calls that have begun as they are, before `edit`, a node that stands below them (-1: the model), changes `tensor` */
+ls_status ls__hooks_keep(ls_trace *t, int32_t edit, void *tensor);
 void ls__hooks_forget(ls_trace *t);  /* ends the runs of all calls */
 void ls__hooks_free(ls_trace *t);
 

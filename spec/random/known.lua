@@ -14,10 +14,6 @@ entry("9.23, 5.8", "a circle through a gradient gives numbers or never ends", fu
   return facts.gradient_circle
 end)
 
-entry("decision", "the input of a module that is skipped can be read", function(_, _, difference)
-  return raised(difference, "its module is skipped")
-end)
-
 entry("new 1", "in a generation with several inputs the input of a block cannot be told apart (its cache is in it)",
   function(has, _, difference)
     return has.generation and has["several inputs"] and raised(difference, "cannot be told apart")

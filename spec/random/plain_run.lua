@@ -16,6 +16,27 @@ function Trace:stands(s, name)
   return true
 end
 
+---Whether a value needs a point inside a call with a hook, or its result.
+function Trace:comes_of(name, hook)
+  local v = self.vars[name]
+  if v == hook or v.sub == hook then return true end
+  for _, other in ipairs(v.needs) do
+    if self:comes_of(other, hook) then return true end
+  end
+  return false
+end
+
+---A call with a hook waits for the values that are set inside it.
+function Trace:has_all_set(hook)
+  for _, sub in ipairs(self.lines) do
+    local inside = sub.sub == hook or sub.root and sub.root.sub == hook and is_edit[sub.op]
+    for _, name in ipairs(inside and sub.needed and not sub.done and sub.needs or {}) do
+      if not self:comes_of(name, hook) and not self:stands(sub, name) then return false end
+    end
+  end
+  return true
+end
+
 function Trace:can_run(s)
   if s.done or s.running or not s.needed then return false end
   -- Inside a call with a hook there are its own points, and what they need.
@@ -38,6 +59,7 @@ function Trace:can_run(s)
     end
     return false
   end
+  if s.op == "hook" and not self:has_all_set(s) then return false end
   if s.op == "backward" and (self.sweeping or self.inside) then return false end
   local p = at_point(s)
   if p and p == s or s.sub then return self:is_standing(s) end

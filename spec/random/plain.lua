@@ -55,7 +55,7 @@ end
 ---@return { refused: string?, why: string?, values: table<string, any>, facts: table<string, boolean> }
 function plain.run(program, net)
   local self = setmetatable({ program = program, net = net, points = rules.points(net), lines = {}, vars = {}, invokes = {},
-    waiting = {}, hooks = {}, facts = {}, replaced = {}, names = {} }, Trace)
+    waiting = {}, hooks = {}, facts = {}, replaced = {}, names = {}, changes = {} }, Trace)
   local ok, problem = xpcall(function()
     for i, given in ipairs(program.invokes) do
       local invoke = { index = i, input = given.input, rows = given.rows, skips = {}, pass = 0 }

@@ -164,6 +164,7 @@ function Trace:record(given, invoke, rename)
   end
   s.root = self:find_root(s)
   self.lines[s.line] = s
+  if edits_point[s.op] or is_edit[s.op] then table.insert(self.changes, s) end
   if s.root and is_edit[s.op] then
     s.root.edits = s.root.edits or {}
     table.insert(s.root.edits, s)
@@ -216,6 +217,9 @@ function Trace:check_circles()
       for _, e in ipairs(v.root and v.root.edits or {}) do
         if e.line < s.line then visit(e) end
       end
+    end
+    for _, above in ipairs(at_point(s) == s and self.changes or {}) do
+      if above.line < s.line and rules.changes_for(above, s) then visit(above) end
     end
     local b = s.op == "grad" and self:backward_of(s)
     if b then visit(b) end

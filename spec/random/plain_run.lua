@@ -5,6 +5,14 @@ local tape = require "tape"
 local PASS, STEP, END, at_point, fail, is_edit, key_of, Trace =
   rules.PASS, rules.STEP, rules.END, rules.at_point, rules.fail, rules.is_edit, rules.key_of, rules.Trace
 
+---Whether a line changes what stands at the point of a line below it.
+local function changes_for(above, s)
+  local a, b = at_point(above), at_point(s)
+  if not a or not b or a.number ~= b.number or a.step ~= b.step then return false end
+  return a.invoke == b.invoke or ((not a.invoke.input or not b.invoke.input) and a.invoke.pass == b.invoke.pass)
+end
+rules.changes_for = changes_for
+
 ---The value of a name is there, with all edits that are written above a line.
 function Trace:stands(s, name)
   local v = self.vars[name]
@@ -62,6 +70,10 @@ function Trace:can_run(s)
   if s.op == "hook" and not self:has_all_set(s) then return false end
   if s.op == "backward" and (self.sweeping or self.inside) then return false end
   local p = at_point(s)
+  for _, above in ipairs(p and not s.sub and self.changes or {}) do -- at a point, lines act in the order written
+    if above.line >= s.line then break end
+    if not above.done and above.needed and changes_for(above, s) then return false end
+  end
   if p and p == s or s.sub then return self:is_standing(s) end
   if p then return p.invoke.pass == self.pass and p.step == self.step and p.number == self.number end
   return s.op ~= "stop" and s.op ~= "save" and s.op ~= "demand" and s.op ~= "next"

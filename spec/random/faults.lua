@@ -23,8 +23,9 @@ return {
     "int32_t at = node->step;" },
   { "grad_plan.c", "an access belongs to the last backward below, not to the next",
     "if (i > id && !t->run.nodes[i].done) return i;", "if (i > id && !t->run.nodes[i].done) above = i;" },
-  { "grad.c", "cuts are handled first to last", "for (int32_t c = t->run.cut_count - 1; c >= 0 && !status; c--) {",
-    "for (int32_t c = 0; c < t->run.cut_count && !status; c++) {" },
-  { "grad.c", "of several cuts only the first is gone on from", "if (!status && gradient.kind && ls__tensor_requires_grad(",
-    "if (!status && gradient.kind && c == 0 && ls__tensor_requires_grad(" },
+  { "grad_backward.c", "a gradient counts as whole though one that is held leads to it", "*whole = !reaches;", "*whole = true;" },
+  { "grad_backward.c", "a gradient that is edited and then set is set as it was before the edit", "ls__point_node(t, i) == root)",
+    "ls__point_node(t, i) == id - 1)" },
+  { "grad.c", "a tensor gets its place in autograd's graph only where it is read", "if (t->plan.nodes[i].tracked & LS__SOURCE) status = add_origins",
+    "if (t->plan.nodes[i].tracked & LS__SOURCE && i < 0) status = add_origins" },
 }

@@ -12,6 +12,7 @@ static void each_tensor(ls_trace *t, void (*each)(void *context, ls_value *tenso
     if (t->run.nodes[i].done) ls__value_each(&t->run.values[i], each, context);
   ls__hooks_each(t, each, context);
   ls__twins_each(t, each, context);
+  ls__grad_each(t, each, context);
 }
 
 typedef struct swap {

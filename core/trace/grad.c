@@ -24,6 +24,11 @@ void ls__grad_close(ls_trace *t) {
   }
 }
 
+void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
+  for (int32_t i = 0; i < t->run.gradient_count; i++)
+    if (t->run.gradients[i].value.kind == LS_TENSOR) each(context, &t->run.gradients[i].value);
+}
+
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
 bool ls__grad_records(const ls_trace *t) { return t->run.records || (t->plan.track >= 0 && t->run.now + 1 >= t->plan.track); }

@@ -345,6 +345,8 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id);
 /* attaches a hook to the value whose gradient node `access` reads or sets */
 ls_status ls__grad_capture(ls_trace *t, int32_t access);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
+/* calls `each` with each gradient that a backward has at hand */
+void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
 void ls__grad_close(ls_trace *t);
 
 /* narrow.c */

@@ -85,7 +85,7 @@ function Trace:edit_in_place(s)
   else
     local by = s.b and self:node(s, s.b)
     if s.f == "mul_" and s.b.var and self:value(s, s.b.var).memory == x.memory then self.by_itself = true end
-    tape.write(x, inplace[s.f](tape.now(x), by))
+    tape.write(x, inplace[s.f](tape.before_edit(x), by))
   end
   shown()
 end

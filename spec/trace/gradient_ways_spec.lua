@@ -273,6 +273,19 @@ describe("gradients of several ways (S10)", function()
     assert.same({ { 2, 3.25 } }, g:tolist())
   end)
 
+  it("a gradient is edited in place with a value of the forward, which has a history of its own", function()
+    local m = model_of(function(self, v) return self.b(self.a(v)) end)
+    local after
+    m:trace(x, function()
+      local g = m.a.output.grad
+      g:add_(m.a.output)
+      after = m.a.output.grad:save()
+      m.output:sum():backward()
+    end)
+    assert.same({ { 7.5, 10.25 } }, after:tolist())
+    assert.is_false(after.requires_grad)
+  end)
+
   it("case 9.22: a gradient is set below an edit in place", function()
     local m, g = around(), nil
     m:trace(x, function()

@@ -205,6 +205,21 @@ describe("an operator that an older libtorch lacks", function()
     end
     local x = torch.randn(2, 4)
     near(torch.rms_norm(x, { 4 }), compat.rms_norm(x, { 4 }))
+    for dtype, want in pairs { float32 = 1e-4 / math.sqrt(1e-8 + 2 ^ -23), float64 = 1e-4 / math.sqrt(1e-8 + 2 ^ -52) } do
+      local small = torch.full({ 2 }, 1e-4, { dtype = dtype })
+      near({ want, want }, compat.rms_norm(small, { 2 }), "the default of eps, " .. dtype)
+    end
+  end)
+
+  it("attention in steps keeps all digits of float64", function()
+    local q = torch.arange(1, 4, { dtype = "float64" }):reshape { 1, 1, 1, 3 }
+    local k = torch.tensor({ { { { 0.1, 0.2, 0.3 }, { 1, 0, 0 } } } }, { dtype = "float64" })
+    local seen
+    require "luasight.tensor.compat".attention(q, k, k, {}, function(name, value)
+      if name == "scores" then seen = value end
+      return value
+    end)
+    near({ 1.4 / math.sqrt(3), 1 / math.sqrt(3) }, seen:flatten())
   end)
 
   it("_safe_softmax gives zeros for a row of nothing", function()

@@ -290,6 +290,7 @@ describe("a wrong call", function()
       { function() nn.GELU { approximate = "tan" } end, 'did you mean "tanh"' },
       { function() nn.Softmax() end, "nn.Softmax: dim is a whole number, not nil" },
       { function() nn.LeakyReLU(1, 2) end, "at most 1 settings" },
+      { function() nn.init.constant_(torch.ones(1)) end, "val is a number, not nil" },
       { function() nn.init.normal_(3) end, "fills a tensor, not a number" },
       { function() nn.init.normal_(torch.ones(1), { sdt = 1 }) end, 'did you mean "std"' },
       { function() nn.init.kaiming_uniform_(torch.ones(3)) end, "fewer than 2 dimensions" },

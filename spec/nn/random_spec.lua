@@ -28,6 +28,9 @@ local function reason_of(case)
   end
 end
 
+---An old libtorch has kernels of its own for bfloat16, whose numbers are less exact, and refuses less.
+local is_old = not require "luasight.tensor.operators".find "rms_norm"
+
 -- ---- numbers -----------------------------------------------------------------------------------------------------------
 
 local function elements(shape)
@@ -158,6 +161,14 @@ local function tensor_of(packed)
   return packed.t == "bool" and t:ne(0) or t:to(packed.t)
 end
 
+---Returns the attention as it is computed where a trace reads its pattern.
+local function in_steps(leaves, options)
+  local shared, groups = {}, options.groups or 1
+  for i, t in ipairs(leaves) do shared[i] = i > 1 and groups > 1 and t:repeat_interleave(groups, 1) or t end
+  return require "luasight.tensor.compat".attention(shared[1], shared[2], shared[3],
+    { mask = options.mask, is_causal = options.is_causal, scale = options.scale }, function(_, value) return value end)
+end
+
 function runs.attention(case, stage)
   local leaves = {}
   for i, name in ipairs { "q", "k", "k" } do leaves[i] = pattern(case[name], case.seeds[i], case.dtype):requires_grad_() end
@@ -166,6 +177,7 @@ function runs.attention(case, stage)
   stage.now = "forward"
   local y = nn.scaled_dot_product_attention(leaves[1], leaves[2], leaves[3], options)
   if case.y then compare(case.y, y, "output") end
+  if case.y and case.dtype ~= "bfloat16" then compare(case.y, in_steps(leaves, options), "output in steps") end
   stage.now = "backward";
   (y * pattern(y.shape:tolist(), { 5, 3 }, y.dtype)):sum():backward()
   for i, want in ipairs(case.g or {}) do compare(want, leaves[i].grad, ("gradient %d"):format(i)) end
@@ -225,6 +237,7 @@ end
 
 ---Runs a case; an error has to come at the stage at which PyTorch raises, or earlier, and to be one of luasight.
 local function check(case)
+  if is_old and (case.dtype == "bfloat16" or case.error == "forward" or case.error == "backward") then return end
   local stage = { now = "make" }
   local ok, err = pcall(runs[case.kind], case, stage)
   local is_ours = type(err) == "table" and err.code ~= nil

@@ -52,7 +52,7 @@ describe("editing (S5)", function()
   it("never changes the parameters", function()
     local Show = nn.Module "Show"
     function Show:init() self.weight = nn.Parameter(torch.ones(3)) end
-    function Show:forward() return self.weight:view(3) end
+    function Show:forward(_) return self.weight:view(3) end
     local Outer = nn.Module "Outer"
     function Outer:init() self.show = Show() end
     function Outer:forward(x) return x + self.show(x) end

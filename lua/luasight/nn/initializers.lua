@@ -23,11 +23,12 @@ local init = {}
 
 -- ---- arguments -------------------------------------------------------------------------------------------------------
 
----Defines the function init[name](tensor, ...). `settings` is the list of its other arguments, each { name, default }. The
+---Defines the function init[name](tensor, ...). `settings` is the list of its other arguments, each { name, default }, or
+---{ name, nil, kind } where there is no default. The
 ---function reads its arguments, and calls `fill` with the tensor and the value of each setting.
 local function define(name, settings, fill)
   local kinds, what = {}, "nn.init." .. name
-  for _, setting in ipairs(settings) do kinds[setting[1]] = type(setting[2]) end
+  for _, setting in ipairs(settings) do kinds[setting[1]] = setting[3] or type(setting[2]) end
   local function read(...)
     local n, values = select("#", ...), { ... }
     local named = {}
@@ -54,7 +55,7 @@ end
 
 define("uniform_", { { "a", 0 }, { "b", 1 } }, function(t, a, b) t:uniform_(a, b) end)
 define("normal_", { { "mean", 0 }, { "std", 1 } }, function(t, mean, std) t:normal_(mean, std) end)
-define("constant_", { { "val", 0 } }, function(t, v) t:fill_(v) end)
+define("constant_", { { "val", nil, "number" } }, function(t, v) t:fill_(v) end)
 define("ones_", {}, function(t) t:fill_(1) end)
 define("zeros_", {}, function(t) t:zero_() end)
 

@@ -68,7 +68,8 @@ function compat.attention(q, k, v, o, tap)
   if o.scale then
     scores = scores * o.scale
   else
-    scores = scores * q:new_full({}, q:size(-1), { dtype = "float32" }):rsqrt()
+    -- The product with a number of q's dtype is float32 for 16-bit dtypes, and float64 for float64.
+    scores = scores * (q:new_full({}, q:size(-1), { dtype = "float32" }) * q:new_ones {}):rsqrt()
   end
   if o.softcap then scores = (scores / o.softcap):tanh() * o.softcap end
   if o.is_causal then
@@ -99,6 +100,12 @@ end
 
 -- ---- norms, for a libtorch before 2.4 --------------------------------------------------------------------------------
 
+---Returns the distance from 1 to the next larger number in the dtype of `x`.
+local function epsilon(x)
+  local one = x:new_ones {}
+  return call("nextafter", one, one * 2) - one
+end
+
 local rms_names = { "input", "normalized_shape", "weight", "eps" }
 
 ---Computes input / sqrt(mean(input^2) + eps) * weight. The function takes the arguments of PyTorch's function of this name.
@@ -109,7 +116,7 @@ function functions.rms_norm(...)
   local axes = {}
   for i = 1, #a.normalized_shape do axes[i] = -i end
   local wide = a.input * a.input:new_ones({ 1 }, { dtype = "float32" }) -- 16-bit dtypes become float32, float64 stays
-  local scaled = wide * (wide:square():mean(axes, true) + (a.eps or 2 ^ -23)):rsqrt()
+  local scaled = wide * (wide:square():mean(axes, true) + (a.eps or epsilon(wide))):rsqrt()
   if a.weight then scaled = scaled * a.weight end
   return scaled:to(a.input)
 end

@@ -274,7 +274,7 @@ ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p,
 ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* ends a generation; `text` has the token ids of all rows */
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value);
 void ls_trace_optional(const ls_value *read);         /* lets a read of a point stay without a value where a skip leaves the point out */
-void ls_trace_abandon(ls_trace *t);                                           /* closes the trace and runs nothing more of it */
+void ls_trace_abandon(ls_trace *t); /* closes the trace and runs nothing more of it; after ls_trace_keep its recording stays */
 /* A trace is a recording, a plan made from it, and a run. When a trace closes, all three are released except for saved values. After
    ls_trace_keep a trace that closes without an error keeps its recording. ls_trace_rewind then opens the trace again, as it was before
    anything ran: plan, run and values are forgotten, and handles to nodes stay valid. What is not part of the recording is read anew at

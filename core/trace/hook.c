@@ -202,8 +202,6 @@ ls_status ls__hook_check(const ls_trace *t) {
 
 static ls_status protect(void *who, void *tensor) { return ls__edit_protect(who, tensor); }
 
-static ls_status changed(void *who, void *tensor) { return ls__twins_follow(who, -1, tensor); }
-
 /* Whether the node that runs next replaces the value at its point; the module that computes the old value need not run. */
 static bool replaces(void *who) {
   const ls_trace *t = who;
@@ -211,7 +209,9 @@ static bool replaces(void *who) {
   return next >= 0 && t->owner.nodes.at[next].kind == LS__PUT && ls__has_inputs(t, next);
 }
 
-static const ls__watcher watcher = {protect, changed, replaces, NULL, NULL};
+static ls_status changed(void *who, void *tensor) { return ls__twins_follow(who, -1, tensor); }
+
+static const ls__watcher watcher = {.protect = protect, .changed = changed, .replaces = replaces};
 
 ls_status ls__hook_begin(ls_trace *t, int32_t hook, const ls_value *s, int32_t n) {
   ls__hook *h = &t->hooks[hook];

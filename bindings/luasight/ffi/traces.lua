@@ -41,6 +41,13 @@ function traces.address(t) return tonumber(ffi.cast("uintptr_t", t)) end
 ---@param t ffi.cdata*
 function traces.abandon(t) C.ls_trace_abandon(t) end
 
+---Closes a trace whose recording is only copied into others: no node can be added to it any more.
+---@param t ffi.cdata*
+function traces.close_recording(t)
+  C.ls_trace_keep(t)
+  C.ls_trace_abandon(t)
+end
+
 ---Releases a trace that has run; the bytes of its saved values are counted as new memory.
 ---@param t ffi.cdata*
 function traces.release(t)
@@ -121,7 +128,8 @@ function traces.write(t, invoke, step, point, value, skips)
   if status ~= 0 then check(status) end
 end
 
----Announces a call with points of its own; returns its number. `traces.inside(number)` stands for an invoke in `read` and `write`.
+---Announces a call with points of its own; returns its number. `traces.inside(number)` stands for an invoke in `read` and
+---`write`.
 ---@param t ffi.cdata*
 ---@param program ffi.cdata*
 ---@return integer

@@ -181,6 +181,7 @@ function language_model.LanguageModel(source, options)
       end
       return prompt.arguments(input, call_options, reader)
     end,
+    arguments = reader.names,
     is_input = function(v)
       for name in pairs(v) do
         if is_argument[name] then return true end

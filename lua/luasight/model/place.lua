@@ -4,7 +4,6 @@ local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
 local near = require "luasight.base.near"
-local record = require "luasight.nn.record"
 local trace = require "luasight.trace"
 
 local getfenv, setfenv = debug.getfenv, debug.setfenv
@@ -73,8 +72,8 @@ local function is_handle(v) return type(v) == "userdata" and getmetatable(v) == 
 
 local function join(path, name) return path == "" and tostring(name) or path .. "." .. name end
 
----Returns the trace to which the points of a place belong: that of the tracer from which the script has the handle, else that of
----the innermost body; nil outside of a trace.
+---Returns the trace to which the points of a place belong: that of the tracer from which the script has the handle, else
+---that of the innermost body; nil outside of a trace.
 local function trace_at(place)
   local tracer = place.tracer
   if not tracer then return trace.of(place.network) end
@@ -96,15 +95,20 @@ end
 
 local function no_call(tracer, path, calls, call, inside)
   local often = calls == 1 and "once" or calls .. " times"
-  local text = inside and ("the model calls this module %s in this call of the module around it, so there is no call %d inside it")
-    or tracer._steps and ("the model calls this module %s in each of at most %d steps, so there is no call %d")
-    or "the model calls this module %s, so there is no call %d"
-  binding.raise("unreached", tracer._steps and not inside and text:format(often, tracer._steps, call) or text:format(often, call),
-    { point = path })
+  local text
+  if inside then
+    text = ("%s in this call of the module around it, so there is no call %d inside it"):format(often, call)
+  elseif tracer._steps then
+    text = ("%s in each of at most %d steps, so there is no call %d"):format(often, tracer._steps, call)
+  else
+    text = ("%s, so there is no call %d"):format(often, call)
+  end
+  binding.raise("unreached", "the model calls this module " .. text, { point = path })
 end
 
----Returns the path that names the calls of a place in the program of a trace, such as "block (call 1).linear", and the step of a
----generation that the script has chosen with `call` or `next`, at the module or at one around it; nil where it has chosen none.
+---Returns the path that names the calls of a place in the program of a trace, such as "block (call 1).linear", and the step of
+---a generation that the script has chosen with `call` or `next`, at the module or at one around it; nil where it has chosen
+---none. With `is_fixed`, moves by `next` do not count.
 local function way_to(place, tracer, is_fixed)
   if not place.parent then return "", nil end
   local path, step = way_to(getfenv(place.parent), tracer, is_fixed)

@@ -258,6 +258,38 @@ function record.program(module, positional, keywords)
   return program_of(module, signature.of(unpack(args)))
 end
 
+---Returns a table of keyword arguments for the recording of a forward, which makes an input of the function `g` for each name
+---that the forward reads.
+local function any_options(g)
+  return setmetatable({}, { __index = function(t, name)
+    if type(name) ~= "string" then return nil end
+    local input = functions.input(g, name)
+    rawset(t, name, input)
+    return input
+  end })
+end
+
+---Returns a program of a module whose arguments are not known, for its points: its forward is recorded with tensors by position, as
+---few as it needs, and then with names. Returns nil where no such recording succeeds, or where the module branches on numbers.
+---@param module table
+---@return ffi.cdata*?
+function record.likely_program(module)
+  if record_of(module).dynamic or type(module.forward) ~= "function" then return nil end
+  local most = math.max(1, debug.getinfo(module.forward, "u").nparams - 1)
+  for n = 1, most do
+    local ok, program = pcall(record.program, module, n, {})
+    if ok then return program end
+  end
+  for n = most - 1, 0, -1 do
+    local ok, program = pcall(function()
+      local g, args = functions.new(core_of(module)), { n = n }
+      for i = 1, n do args[i] = functions.input(g, nil) end
+      return functions.program(record_body(g, module, function() return call_forward(module, args, any_options(g)) end))
+    end)
+    if ok then return program end
+  end
+end
+
 ---Returns the recorded function of a module for the signature of these arguments.
 ---@param module table
 ---@param ... any

@@ -69,7 +69,12 @@ function methods.numel(self) return tensors.elements(tensor_of(self, "elements")
 function methods.item(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
-  return tensors.item(tensor_of(v, "single number"))
+  local t = tensor_of(v, "single number")
+  if tensors.device(t) == "meta" then
+    binding.raise("state", "this tensor has a shape and a dtype, but no numbers (its device is \"meta\")",
+      { hint = "a scan computes shapes only; model:trace(input, body) computes numbers" })
+  end
+  return tensors.item(t)
 end
 
 local function plain(x)

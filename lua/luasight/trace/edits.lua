@@ -20,13 +20,18 @@ local edits = {}
 -- ---- recording ---------------------------------------------------------------------------------------------------------
 
 ---Opens a trace for recording a stored edit. Its points are those of a run of the model on the arguments that
----`network.example` returns.
+---`network.example` returns or, where a model has no examples, on as many tensors as its forward takes.
 local function open(network)
   local tracer = trace.open(network, true)
   tracer._recording.stored = true
   tracer._steps = math.huge -- no limit: a stored edit may name any step of a generation
   traces.generate(tracer._recording.graph, 2 ^ 20)
-  trace.invoke(tracer, traces.WHOLE, network.example())
+  local program = not network.makes_examples and record.likely_program(network.module)
+  if program then
+    tracer._program, tracer._invoke = program, traces.invoke(tracer._recording.graph, traces.WHOLE, program, nil, 0)
+  else
+    trace.invoke(tracer, traces.WHOLE, network.example())
+  end
   return tracer
 end
 
@@ -40,6 +45,7 @@ function edits.record(network, body)
     body(...)
     hooked.check(tracer)
   end)
+  traces.close_recording(tracer._recording.graph)
   return { recording = tracer._recording, functions = tracer._recording.functions, steps = tracer._named_step,
     hooked = rawget(tracer, "_hooked") }
 end
@@ -55,7 +61,7 @@ function edits.include(tracer, index)
     for step = first, last do
       local map = traces.include(recording.graph, edit.recording.graph, index, step)
       if edit.hooked then hooked.include(tracer, edit.hooked, not edit.steps and step or nil) end
-      for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end
+      for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end -- where the node was left out, its number is negative
     end
   end
 end

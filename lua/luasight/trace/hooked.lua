@@ -47,16 +47,6 @@ local function add(tracer, path, program)
   return call
 end
 
----Returns the program of a module for a call with tensors alone, as many as its forward needs; nil where there is none, or where
----the module branches on numbers.
-local function likely_program(module)
-  local most = type(module.forward) == "function" and debug.getinfo(module.forward, "u").nparams - 1 or 1
-  for n = 1, math.max(1, most) do
-    local ok, program = pcall(record.program, module, n, {})
-    if ok then return program end
-  end
-end
-
 ---Returns the path of the module whose calls have the points of a place: the module itself or one around it.
 local function host_of(tracer, place)
   local known, at, added = rawget(tracer, "_hooked"), place, nil
@@ -68,8 +58,8 @@ local function host_of(tracer, place)
   return added
 end
 
----Returns the path from the host to a place, with the calls that the script asks for, and the number of the host's call; nil where
----it asks for none.
+---Returns the path from the host to a place, with the calls that the script asks for, and the number of the host's call; nil
+---where it asks for none.
 local function way_to(place, host, tracer)
   local asked = place.call or not place.fixed and tracer._moved and tracer._moved[place.path] or nil
   if place.path == host then return "", asked end
@@ -97,7 +87,7 @@ local function find(tracer, place, name, meta_copy_of)
   local program = call and call.program
   if not call then
     local module = getfenv(place.network.find(host)).module
-    program = likely_program(meta_copy_of({ module = module }, tracer))
+    program = record.likely_program(meta_copy_of({ module = module }, tracer))
   end
   local point = program and functions.find(program, join(way, name))
   if not point then return nil end

@@ -1,5 +1,6 @@
 --- Sorts the arguments (input, options, body) of model:trace, tracer:invoke and model:generate, which may be left out.
 local binding = require "luasight.ffi"
+local near = require "luasight.base.near"
 local options_of = require "luasight.base.options"
 
 local inputs = {}
@@ -18,6 +19,17 @@ local function is_empty(v) return type(v) == "table" and getmetatable(v) == nil 
 ---@field options table
 ---@field body function?
 
+---Raises an error for a name that is no option, where it is like the name of an argument of the model.
+local function check_names(network, what, given, known)
+  for name in pairs(given) do
+    local guess = known[name] == nil and near.text(tostring(name), network.arguments) or ""
+    if guess ~= "" then
+      binding.raise("name", ("%s takes no %q, neither as an argument of the model nor as an option%s"):format(what,
+        tostring(name), guess))
+    end
+  end
+end
+
 ---Returns the input, the options and the body among the arguments of a method.
 ---@param network luasight.Network
 ---@param what string                  the name of the method in errors, such as "trace"
@@ -35,6 +47,7 @@ function inputs.sort(network, what, known, ...)
   if n > 1 and (inputs.is_options(last) or is_empty(last)) or
     n == 1 and inputs.is_options(last) and not network.is_input(last) then
     options, n = last, n - 1
+    if n == 0 and network.arguments then check_names(network, what, options, known) end
   end
   options_of.read(what, options, known)
   if n > 1 or n == 1 and given[1] == nil then

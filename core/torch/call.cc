@@ -216,7 +216,7 @@ static bool has_node(const Given& given) {
 static void note_written(ls__call* call, const Matched& chosen) {
   uint32_t written = written_by(call->op, call->handle, chosen);
   call->changes_own = false;
-  for (size_t i = 0; written >> i; i++) {
+  for (size_t i = 0; i < MOST_ARGUMENTS && written >> i; i++) {
     auto& given = chosen.given[i];
     if (!(written >> i & 1) || !given.at) continue;
     each_tensor(given.at, given.n, [&](const ls_value&) { call->changes_own = true; });

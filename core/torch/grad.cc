@@ -44,6 +44,16 @@ void ls__value_detach(ls_value* v) {
   }
 }
 
+bool ls__tensor_has_history(void* tensor) { return borrow(tensor).grad_fn() != nullptr; }
+
+void ls__tensor_drop_history(void* tensor) {
+  try {
+    auto t = borrow(tensor);
+    if (t.grad_fn()) t.detach_();
+  } catch (...) {
+  }
+}
+
 ls_status ls__tensor_same_sizes(void* given, void* like) {
   auto a = borrow(given), b = borrow(like);
   if (a.sizes() == b.sizes()) return LS_OK;

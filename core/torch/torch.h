@@ -73,6 +73,8 @@ bool ls__tensor_has_gradients(void *tensor);              /* whether tensors of 
 ls_status ls__tensor_make_trainable(void *tensor, bool *made_trainable);
 void ls__tensor_make_untrainable(void *tensor);
 void ls__value_detach(ls_value *v);                       /* replaces each tensor in a value by one without autograd history */
+bool ls__tensor_has_history(void *tensor);                /* whether autograd has recorded how the tensor was computed */
+void ls__tensor_drop_history(void *tensor);               /* makes autograd forget, in place, how the tensor was computed */
 ls_status ls__tensor_same_sizes(void *given, void *like);
 ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t count, ls_value *out);
 /* Makes a copy of `whole` in which `part` replaces the rows from `first` on along an axis. Where `whole` is NULL, the copy is a new tensor

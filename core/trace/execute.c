@@ -226,11 +226,10 @@ static ls_status run(ls_trace *t, int32_t demanded, ls_event *event) {
   t->run.mode = &saved;
   if (t->owner.shapes) ls__scan_enter(true);
   ls__interrupt_begin(t->invoke_count ? ls__program_brief(t->invokes[0].program) : NULL);
+  ls__own_enter(t);
   status = go(t, demanded, demanded < 0 ? INT64_MAX : ls__settled_time(t, demanded, INT32_MAX), event);
-  if (!status && (status = ls__interrupt_check())) {
-    ls_value_release(&event->value);
-    *event = (ls_event){0};
-  }
+  if (!status) status = ls__interrupt_check();
+  if (!status && (demanded >= 0 || event->kind)) status = ls__own_leave(t);
   ls__interrupt_end();
   if (t->owner.shapes) ls__scan_enter(false);
   ls__mode_leave(&saved);

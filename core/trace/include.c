@@ -96,7 +96,9 @@ static ls_status copy_hook(ls_trace *t, const ls__node *node, const ls_value *s,
 static ls_status copy_other(ls_trace *t, const ls_trace *edits, int32_t id, const ls_value *s, int32_t invoke, int32_t *out) {
   const ls__node *node = &edits->owner.nodes.at[id];
   ls__node copy = ls__node_of(node->kind, node->site);
-  copy.invoke = node->kind == LS__HOST ? invoke : -1;
+  bool in_body = node->kind == LS__HOST || node->kind == LS__GRAD || node->kind == LS__SETGRAD || node->kind == LS__BACKWARD;
+  copy.invoke = in_body ? invoke : -1;
+  copy.flag = node->flag;
   copy.op = node->op;
   copy.program = node->program;
   return ls__trace_record(t, &copy, s, node->n, edits->owner.nodes.kinds[id], out);

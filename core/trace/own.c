@@ -24,21 +24,25 @@ ls_status ls__own_unchanged(const ls__node *node) {
 
 /* ---- a model that changes things itself ------------------------------------------------------------------------- */
 
+/* A trace has its own numbers of the tensors that the forward changes (running means, counters). They are in the model while the run goes
+   on. While the run is paused they are in a copy, and the model has the numbers that other code gave it. */
+
 static ls_status keep_tensor(ls_trace *t, const ls_value *v) {
-  for (int32_t i = 0; i < t->run.kept_count; i += 2)
-    if (t->run.kept[i].as.p == v->as.p) return LS_OK;
-  if (t->run.kept_count + 2 > t->run.kept_room) {
-    int32_t room = t->run.kept_room ? 2 * t->run.kept_room : 8;
-    ls_value *bigger = realloc(t->run.kept, sizeof *bigger * (size_t)room);
+  for (int32_t i = 0; i < t->run.kept_count; i++)
+    if (t->run.kept[i].tensor.as.p == v->as.p) return LS_OK;
+  if (t->run.kept_count == t->run.kept_room) {
+    int32_t room = t->run.kept_room ? 2 * t->run.kept_room : 4;
+    ls__kept *bigger = realloc(t->run.kept, sizeof *bigger * (size_t)room);
     if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for copies of the tensors that the model changes");
     t->run.kept = bigger;
     t->run.kept_room = room;
   }
-  ls_status status = ls__tensor_clone(v->as.p, &t->run.kept[t->run.kept_count + 1]);
+  ls__kept kept = {.tensor = {.kind = LS_TENSOR, .as.p = v->as.p}, .had_history = ls__tensor_has_history(v->as.p)};
+  ls_status status = ls__tensor_clone(v->as.p, &kept.other);
+  if (!status && (status = ls__tensor_clone(v->as.p, &kept.spare))) ls_value_release(&kept.other);
   if (status) return status;
   ls_value_retain(v);
-  t->run.kept[t->run.kept_count] = (ls_value){.kind = LS_TENSOR, .as.p = v->as.p};
-  t->run.kept_count += 2;
+  t->run.kept[t->run.kept_count++] = kept;
   return LS_OK;
 }
 
@@ -52,22 +56,70 @@ ls_status ls__own_keep(ls_trace *t, const ls_program *p) {
   return status;
 }
 
-void ls__own_put_back(ls_trace *t) {
-  if (!t->run.kept) return;
+/* Whether a value shares memory with a tensor that the forward changes. */
+static bool shares_kept(const ls_trace *t, const ls_value *v) {
+  bool shares = false;
+  for (int32_t k = 0; k < t->run.kept_count && !shares; k++) shares = ls__stream_shares(v, 1, t->run.kept[k].tensor.as.p);
+  return shares;
+}
+
+/* Gives the value of node `id` memory of its own, in the model's run too, so that it keeps its numbers. */
+static ls_status part(ls_trace *t, int32_t id) {
+  ls_value *v = &t->run.values[id], copy;
+  if (v->kind != LS_TENSOR) return ls__own_memory(v);
+  void *old = v->as.p;
+  ls_status status = ls__tensor_clone(old, &copy);
+  if (status) return status;
+  ls__tensor_retain(old);
+  ls__edit_everywhere(t, old, &copy);
+  ls__tensor_release(old);
+  ls_value_release(&copy);
+  return LS_OK;
+}
+
+static void copy_numbers(const ls_value *to, const ls_value *from) {
   static const ls_value everything = {.kind = LS_ELLIPSIS};
+  ls__index_set(to, &everything, 1, from);
+}
+
+/* Puts the numbers of the trace into the model in the place of those that are there, or back. Autograd sees no change. */
+static void exchange(ls_trace *t) {
+  t->run.inside = !t->run.inside;
+  if (!t->run.kept_count) return;
   ls__mode saved;
   ls__mode_enter(false, &saved);
-  /* saved values that share memory with a restored tensor are copied, so that they keep their numbers */
-  for (int32_t i = 0; i < t->owner.nodes.count; i++)
-    for (int32_t k = 0; k < t->run.kept_count; k += 2)
-      if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && ls__stream_shares(&t->run.values[i], 1, t->run.kept[k].as.p))
-        ls__own_memory(&t->run.values[i]);
-  for (int32_t i = 0; i < t->run.kept_count; i += 2) {
-    ls__index_set(&t->run.kept[i], &everything, 1, &t->run.kept[i + 1]);
-    ls_value_release(&t->run.kept[i]);
-    ls_value_release(&t->run.kept[i + 1]);
+  for (int32_t k = 0; k < t->run.kept_count; k++) {
+    const ls__kept *kept = &t->run.kept[k];
+    copy_numbers(&kept->spare, &kept->tensor);
+    copy_numbers(&kept->tensor, &kept->other);
+    copy_numbers(&kept->other, &kept->spare);
   }
   ls__mode_leave(&saved);
+}
+
+void ls__own_enter(ls_trace *t) {
+  if (!t->run.inside) exchange(t);
+}
+
+ls_status ls__own_leave(ls_trace *t) {
+  if (!t->run.inside) return LS_OK;
+  ls_status status = LS_OK;
+  for (int32_t i = 0; t->run.kept && i < t->owner.nodes.count && !status; i++)
+    if (t->run.nodes[i].done && shares_kept(t, &t->run.values[i])) status = part(t, i);
+  if (!status) exchange(t);
+  return status;
+}
+
+void ls__own_put_back(ls_trace *t) {
+  for (int32_t i = 0; t->run.kept && t->run.inside && i < t->owner.nodes.count; i++)
+    if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && shares_kept(t, &t->run.values[i])) ls__own_memory(&t->run.values[i]);
+  if (t->run.inside) exchange(t);
+  for (int32_t k = 0; k < t->run.kept_count; k++) {
+    if (!t->run.kept[k].had_history) ls__tensor_drop_history(t->run.kept[k].tensor.as.p);
+    ls_value_release(&t->run.kept[k].tensor);
+    ls_value_release(&t->run.kept[k].other);
+    ls_value_release(&t->run.kept[k].spare);
+  }
   free(t->run.kept);
   t->run.kept = NULL;
   t->run.kept_count = t->run.kept_room = 0;

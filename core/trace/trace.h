@@ -111,6 +111,14 @@ typedef struct ls__ran {
   uint8_t made_trainable;
 } ls__ran;
 
+/* A tensor of the model that its forward changes. */
+typedef struct ls__kept {
+  ls_value tensor;
+  ls_value other;  /* the numbers that the model does not have now: from before the run, or while the run is paused those of the run */
+  ls_value spare;  /* memory in which `tensor` and `other` exchange their numbers */
+  bool had_history; /* whether autograd had a history of `tensor` before the run */
+} ls__kept;
+
 typedef struct ls__running_invoke {
   int32_t came;          /* how many steps the invoke has begun */
   /* the index of the invoke's first row in the batch of its pass and the number of its rows; known once the pass has begun */
@@ -161,8 +169,9 @@ typedef struct ls__progress {
   ls__gradient *gradients;
   int32_t gradient_count, gradient_room;
   ls__sweeping sweep;
-  ls_value *kept;        /* the model's tensors that its forward changes, each followed by a copy from before the change; see own.c */
+  ls__kept *kept;        /* the model's tensors that its forward changes; see own.c */
   int32_t kept_count, kept_room;
+  bool inside;           /* whether the model has the run's numbers in the tensors of `kept` */
   int64_t demand_site;   /* the script line of the last demand (a line that needs a number at once), 0 where there was none */
   bool demand_open;      /* whether a demand is running: until it ends, no value to which the script has a handle is released */
 } ls__progress;
@@ -292,7 +301,9 @@ ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_v
 ls_status ls__own_keep(ls_trace *t, const ls_program *p);
 /* fails where an operator of one invoke could reach memory with another invoke's rows */
 ls_status ls__own_inside(const ls_trace *t, const ls__node *node);
-void ls__own_put_back(ls_trace *t);                     /* restores the parameters and buffers that the forward changed */
+void ls__own_enter(ls_trace *t);                        /* puts the run's numbers of what the forward changed into the model */
+ls_status ls__own_leave(ls_trace *t);                   /* puts the model's own numbers back while the run is paused */
+void ls__own_put_back(ls_trace *t);                     /* restores the parameters and buffers that the forward changed, and forgets them */
 
 /* rows.c */
 /* Takes the rows of one invoke out of `whole`, a value like that of node `id`, which is the invoke's rows or an element of them. */

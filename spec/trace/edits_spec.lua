@@ -99,4 +99,39 @@ describe("stored edits", function()
     assert.is_false(support.is_near(model(x), edited(x)))
     assert.matches("Lua function", failure(function() edited:save_edits("/nowhere/edits") end).message, 1, true)
   end)
+
+  -- Rules S3, S10: what is stored acts as it does in a body.
+  it("keep what a backward of theirs says of its graph, and to which input it belongs", function()
+    local net = nn.Sequential { { "a", nn.Linear(2, 2) }, { "b", nn.Linear(2, 2) }, { "c", nn.Tanh() } }
+    net:requires_grad_(false)
+    local model, x, y = ls.Model(net), torch.tensor { { 1, 2 } }, torch.tensor { { 3, 4 } }
+    local bodies = {
+      function() -- the gradient is asked for below the backward
+        local h = model.a.output
+        model.b.output:pow(2):sum():backward { retain_graph = true }
+        model.c.output = model.c.output + h.grad
+      end,
+      function() -- two backwards of one graph
+        local h, loss = model.a.output, model.b.output:pow(2):sum()
+        loss:backward { retain_graph = true }
+        local first = h.grad
+        loss:backward { retain_graph = true }
+        model.c.output = model.c.output + h.grad + first * 2
+      end,
+    }
+    for k, body in ipairs(bodies) do
+      local function want(v)
+        return torch.tanh(net.b(net.a(v))) + torch.matmul(net.b(net.a(v)) * 2, net.b.weight) * (k == 1 and 1 or 3)
+      end
+      local edited = model:edit(body)
+      near(want(x), edited(x))
+      local one, two
+      edited:trace(function(tracer)
+        one = tracer:invoke(x, function() return edited.output end)
+        two = tracer:invoke(y, function() return edited.output end)
+      end)
+      near(want(x), one:detach())
+      near(want(y), two:detach())
+    end
+  end)
 end)

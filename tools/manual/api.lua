@@ -43,7 +43,8 @@ local function constructors_of(path)
     local class = file.classes["luasight.nn." .. f.owner]
     if f.name == "init" and class then
       local made = { type = class.name, text = "", optional = false }
-      local doc = #f.doc > 0 and f.doc or class.doc
+      local doc = { unpack(class.doc) } -- what the class is, then what its constructor adds
+      for _, line in ipairs(f.doc) do doc[#doc + 1] = line end
       list[#list + 1] = { owner = "nn", name = f.owner, colon = false, args = f.args, doc = doc, params = f.params,
         returns = { made }, fields = {}, other = f.other }
     end

@@ -252,6 +252,7 @@ function traces.run(t, node, act, extra, last)
   idle_event = nil
   local demanded = node and node.v
   repeat
+    if binding.modes.shared then binding.modes.set() end
     check(C.ls_trace_run(t, demanded, node and site() or 0, event))
     local kind = event.kind
     if kind ~= NONE then

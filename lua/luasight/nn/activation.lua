@@ -59,7 +59,7 @@ define("GLU", { axis("dim", -1) }, function(self, x) return torch.glu(x, self.di
 local PReLU = module.class "PReLU"
 activation.PReLU = PReLU
 
----Makes a module that returns x where x is above 0, and weight * x elsewhere.
+---The new module begins with `init`, 0.25 by default, in each weight.
 ---@param num_parameters integer?  the number of weights: 1 (the default), or one for each channel (axis 1 of the input)
 ---@param given? { init: number?, dtype: string?, device: string? }
 function PReLU:init(num_parameters, given)

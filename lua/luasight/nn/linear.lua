@@ -20,7 +20,7 @@ local linear = {}
 local Linear = module.class "Linear"
 linear.Linear = Linear
 
----Makes a layer that computes y = x W^T + b on the last axis; with bias = false it computes y = x W^T.
+---With bias = false, the new layer computes y = x W^T.
 ---@param in_features integer
 ---@param out_features integer
 ---@param given? { bias: boolean?, dtype: string?, device: string? }
@@ -60,7 +60,7 @@ function Linear:forward(x) return torch.linear(x, self.weight, self.bias) end
 local Conv1D = module.class "Conv1D"
 linear.Conv1D = Conv1D
 
----Makes a layer as GPT-2 has it, with a transposed weight: it computes y = x W + b on the last axis.
+---The new layer works on the last axis.
 ---@param nf integer  the width of the output
 ---@param nx integer  the width of the input
 ---@param given? { dtype: string?, device: string? }

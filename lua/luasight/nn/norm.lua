@@ -28,8 +28,7 @@ end
 local LayerNorm = module.class "LayerNorm"
 norm.LayerNorm = LayerNorm
 
----Makes a layer that computes (x - mean) / sqrt(variance + eps) * weight + bias; with elementwise_affine = false, it has
----neither weight nor bias.
+---With elementwise_affine = false, the new layer has neither weight nor bias.
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, bias: boolean?, dtype: string?, device: string? }
 function LayerNorm:init(normalized_shape, given)
@@ -68,7 +67,7 @@ function LayerNorm:forward(x) return torch.layer_norm(x, self.normalized_shape, 
 local RMSNorm = module.class "RMSNorm"
 norm.RMSNorm = RMSNorm
 
----Makes a layer that computes x / sqrt(mean(x^2) + eps) * weight; with elementwise_affine = false, it has no weight.
+---With elementwise_affine = false, the new layer has no weight.
 ---@param normalized_shape integer|integer[]
 ---@param given? { eps: number?, elementwise_affine: boolean?, dtype: string?, device: string? }  eps: by default the
 ---  machine epsilon of the dtype

@@ -124,6 +124,18 @@ ls_status ls__arguments_check(const ls_value *args, int32_t n) {
   return LS_OK;
 }
 
+/* Returns a number that grows with each change in place of a tensor, or of one inside a sequence. */
+static int32_t version_of(const ls_value *v) {
+  if (v->kind == LS_TENSOR) return (int32_t)ls__tensor_version(v->as.p);
+  uint32_t sum = 0;
+  for (int32_t i = 0; ls__is_sequence(v->kind) && i < ls_seq_length(v); i++) sum += (uint32_t)version_of(&ls__seq_items(v)[i]);
+  return (int32_t)sum;
+}
+
+void ls__version_note(ls_value *v) {
+  if (v->kind == LS_TENSOR || ls__is_sequence(v->kind)) v->aux = version_of(v);
+}
+
 ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
   ls_value *kept = malloc(sizeof *kept * (size_t)(n ? n : 1));
   if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of the arguments");
@@ -135,7 +147,7 @@ ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
       return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of the arguments");
     }
     if (!is_text) ls_value_retain(&kept[i]);
-    if (kept[i].kind == LS_TENSOR) kept[i].aux = (int32_t)ls__tensor_version(kept[i].as.p);
+    ls__version_note(&kept[i]);
   }
   *out = kept;
   return LS_OK;
@@ -143,7 +155,7 @@ ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
 
 ls_status ls__arguments_unchanged(const ls_value *stream, int32_t n, const char *what) {
   for (int32_t i = 0; i < n; i++)
-    if (stream[i].kind == LS_TENSOR && stream[i].aux != (int32_t)ls__tensor_version(stream[i].as.p))
+    if ((stream[i].kind == LS_TENSOR || ls__is_sequence(stream[i].kind)) && stream[i].aux != version_of(&stream[i]))
       return ls__fail(LS_ERROR_CHANGED, "%s", what);
   return LS_OK;
 }

@@ -114,7 +114,7 @@ ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out) 
 ls_status ls__guard(const ls_value *now, const ls_value *then) {
   bool same = now->kind == then->kind;
   if (same && now->kind == LS_TENSOR) same = ls__tensor_equal(now->as.p, then->as.p);
-  else if (same && now->kind == LS_FLOAT) same = now->as.f == then->as.f;
+  else if (same && now->kind == LS_FLOAT) same = now->as.f == then->as.f || (isnan(now->as.f) && isnan(then->as.f));
   else if (same && now->kind == LS_STRING) same = !strcmp(now->as.s, then->as.s);
   else if (same && now->kind != LS_NONE) same = now->as.i == then->as.i;
   return same ? LS_OK

@@ -215,6 +215,7 @@ void ls__origins_free(ls__origins *o);
 ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out);
 /* replaces the tensors and sequences in a value by copies, so that the value shares memory with no other value */
 ls_status ls__own_memory(ls_value *v);
+void ls__version_note(ls_value *v); /* notes in `aux` of a tensor or a sequence the version of its tensors, for ls__arguments_unchanged */
 /* copies a stream and notes the versions of its tensors, for ls__arguments_unchanged */
 ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out);
 /* Fails with the error text `what` where a tensor in the stream was changed in place since ls__arguments_keep copied the stream. */

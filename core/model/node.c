@@ -132,7 +132,7 @@ static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t
       ls__stream_free(copy, i);
       return LS_ERROR_MEMORY;
     }
-    if (v.kind == LS_TENSOR) v.aux = (int32_t)ls__tensor_version(v.as.p);
+    ls__version_note(&v);
     copy[i] = v;
   }
   *out = copy;

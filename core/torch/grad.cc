@@ -74,12 +74,16 @@ ls_status ls__tensor_narrow(void* tensor, int32_t axis, int64_t first, int64_t c
   });
 }
 
-ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t first, int64_t all, ls_value* out) {
+ls_status ls__tensor_with_rows(void* whole, void* part, int32_t axis, int64_t first, int64_t all, bool in_place, ls_value* out) {
   return guarded("setting the rows of an invoke", [&] {
     auto rows = borrow(part);
     at::Tensor fresh;
     if (whole) {
-      fresh = borrow(whole).clone();
+      fresh = in_place ? borrow(whole) : borrow(whole).clone();
+      if (fresh.scalar_type() != rows.scalar_type())
+        return ls__fail(LS_ERROR_ARGUMENT, "among several invokes a value that an invoke sets must have the dtype of the value that it "
+                                           "replaces, which is %s, not %s; convert it first",
+                        dtype_name(fresh.scalar_type()), dtype_name(rows.scalar_type()));
     } else {
       auto sizes = rows.sizes().vec();
       sizes[static_cast<size_t>(axis)] = all;

@@ -56,6 +56,13 @@ bool ls__tensor_fills(void* tensor) {
   return from == 0 && to == static_cast<int64_t>(t.storage().nbytes());
 }
 
+const void* ls__tensor_memory(void* tensor) {
+  auto* t = static_cast<c10::TensorImpl*>(tensor);
+  return t->has_storage() ? t->storage().unsafeGetStorageImpl() : nullptr;
+}
+
+int64_t ls__tensor_holders(void* tensor) { return static_cast<int64_t>(borrow(tensor).use_count()) - 1; }
+
 int64_t ls__tensor_sharers(void* tensor) {
   auto* t = static_cast<c10::TensorImpl*>(tensor);
   return t->has_storage() ? static_cast<int64_t>(t->storage().use_count()) : INT64_MAX;

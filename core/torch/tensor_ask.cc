@@ -14,7 +14,10 @@ int64_t ls__tensor_version(void* tensor) {
 bool ls__tensor_equal(void* a, void* b) {
   try {
     const at::Tensor x = borrow(a), y = borrow(b);
-    return x.scalar_type() == y.scalar_type() && x.device() == y.device() && x.sizes() == y.sizes() && x.equal(y);
+    if (x.scalar_type() != y.scalar_type() || x.device() != y.device() || x.sizes() != y.sizes()) return false;
+    if (x.equal(y)) return true;
+    return (at::isFloatingType(x.scalar_type()) || at::isComplexType(x.scalar_type())) &&
+           x.eq(y).logical_or(x.ne(x).logical_and(y.ne(y))).all().item<bool>();
   } catch (const std::exception&) {
     return false;
   }

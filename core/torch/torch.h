@@ -12,7 +12,7 @@ void ls__torch_stop(void);                                /* after this call no 
 void ls__tensor_retain(void *tensor);
 void ls__tensor_release(void *tensor);
 int64_t ls__tensor_version(void *tensor);
-bool ls__tensor_equal(void *a, void *b);                  /* whether two tensors have the same shape, dtype and numbers */
+bool ls__tensor_equal(void *a, void *b);                  /* whether two tensors have the same shape, dtype and numbers, NaN the same as NaN */
 ls_status ls__tensor_clone(void *tensor, ls_value *out);
 ls_status ls__tensor_shape_only(void *tensor, ls_value *out); /* makes a tensor of the same shape and dtype without numbers */
 /* `*data` points to the tensor's numbers in contiguous memory, which is valid while the value `keep` is held. */
@@ -30,6 +30,8 @@ bool ls__tensor_shares(void *a, void *b);                 /* whether two tensors
 bool ls__tensor_overlaps(void *a, void *b);               /* whether two tensors may have a byte in common */
 uint64_t ls__tensor_layout(void *tensor);                 /* a hash, not 0, of a tensor's storage, offset, sizes and strides */
 bool ls__tensor_fills(void *tensor);                      /* whether the elements of a tensor cover its whole storage */
+const void *ls__tensor_memory(void *tensor);              /* what names the memory of a tensor, NULL where it has none; it may be gone */
+int64_t ls__tensor_holders(void *tensor);                 /* how many references there are to a tensor */
 int64_t ls__tensor_sharers(void *tensor);                 /* how many tensors there are on the memory of a tensor */
 /* A move: tensors that overlap in memory go to a copy of this memory, in which each of them lies as before. It begins with the bytes of one
    tensor (ls__move_new) and takes in those of others that overlap with them (ls__move_grow, which says whether the bytes became more).
@@ -77,9 +79,9 @@ bool ls__tensor_has_history(void *tensor);                /* whether autograd ha
 void ls__tensor_drop_history(void *tensor);               /* makes autograd forget, in place, how the tensor was computed */
 ls_status ls__tensor_same_sizes(void *given, void *like);
 ls_status ls__tensor_narrow(void *tensor, int32_t axis, int64_t first, int64_t count, ls_value *out);
-/* Makes a copy of `whole` in which `part` replaces the rows from `first` on along an axis. Where `whole` is NULL, the copy is a new tensor
-   with `all` rows. */
-ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, ls_value *out);
+/* Makes a copy of `whole` in which `part` replaces the rows from `first` on along an axis; with `in_place`, it is `whole` itself. Where
+   `whole` is NULL, it is a new tensor with `all` rows. */
+ls_status ls__tensor_with_rows(void *whole, void *part, int32_t axis, int64_t first, int64_t all, bool in_place, ls_value *out);
 
 /* op.cc, call.cc: a prepared call is an operator whose overload is chosen and whose constants are converted; `kinds` has for each
    node the ls_kind that its value will have (LS_NONE where unknown). */

@@ -50,7 +50,7 @@ static void go_along(void *context, ls_value *tensor) {
 
 /* Copies the memory in which the tensor `self` lies, and moves all that the run holds of it to the copy: the tensor itself, and the tensors
    that overlap with it, whoever made them. */
-static ls_status make_own(ls_trace *t, const ls_value *self) {
+ls_status ls__edit_own(ls_trace *t, const ls_value *self) {
   move m = {0};
   ls_status status = ls__move_new(self->as.p, &m.of);
   if (status) return status;
@@ -73,7 +73,7 @@ static ls_status use_instead(ls_trace *t, int32_t id, int32_t k, ls_value v) {
     ls_value_release(&v);
     return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a node that an edit must not change");
   }
-  if (v.kind == LS_TENSOR) v.aux = (int32_t)ls__tensor_version(v.as.p);
+  ls__version_note(&v);
   t->plan.nodes[own->stream[k].aux].uses--;
   own->stream[k] = v;
   return LS_OK;
@@ -125,6 +125,25 @@ static ls_status keep_for_lines_above(ls_trace *t, int32_t edit, void *tensor) {
   for (int32_t i = 0; i < edit && !status; i++)
     if (!t->run.nodes[i].done && t->plan.nodes[i].needed) status = keep_arguments(t, i, tensor);
   return status ? status : ls__hooks_keep(t, edit, tensor);
+}
+
+ls_status ls__edit_changed(ls_trace *t, int32_t id, const ls_value *v) {
+  ls_status status = LS_OK;
+  for (int32_t i = 0; (v->kind == LS_TUPLE || v->kind == LS_STRUCT) && i < ls_seq_length(v) && !status; i++)
+    status = ls__edit_changed(t, id, &ls__seq_items(v)[i]);
+  if (v->kind != LS_TENSOR) return status;
+  for (int32_t i = 0; i < id; i++) {
+    const ls__node *node = ls__seen(t, i);
+    if (t->run.nodes[i].done || !t->plan.nodes[i].needed) continue;
+    for (int32_t k = 0; k < node->n; k++) {
+      if (node->stream[k].kind != LS_NODE || !reaches(&t->run.values[node->stream[k].aux], v->as.p)) continue;
+      ls__fail(LS_ERROR_CHANGED, "the function given to apply has changed a value in place that a line above has yet to use; clone it in "
+                                 "the function, or change it by an operator in the body");
+      ls__fail_site(t->owner.nodes.at[id].site, node->site);
+      return LS_ERROR_CHANGED;
+    }
+  }
+  return ls__twins_follow(t, id, v);
 }
 
 ls_status ls__edit_protect(ls_trace *t, void *tensor) {
@@ -233,7 +252,7 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
 ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins) {
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = LS_OK;
-  if (ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled())) status = make_own(t, self);
+  if (ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled())) status = ls__edit_own(t, self);
   return status ? status : keep_for_lines_above(t, id, self->as.p);
 }
 
@@ -306,6 +325,6 @@ ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out) {
   ls_status status = before_edit(t, id);
   if (!status) status = ls__rows_several(t) ? edit_part(t, id, out) : ls__node_execute(ls__seen(t, id), t->run.values, out);
   for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++)
-    if ((status = ls__twins_follow(t, id, t->run.values[of].as.p))) ls__replace(out, (ls_value){0});
+    if ((status = ls__twins_follow(t, id, &t->run.values[of]))) ls__replace(out, (ls_value){0});
   return status;
 }

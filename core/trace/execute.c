@@ -153,25 +153,32 @@ bool ls__has_inputs(const ls_trace *t, int32_t id) {
 /* ---- from need to need ------------------------------------------------------------------------------------------ */
 
 static ls_status ask_script(ls_trace *t, int32_t id, ls_event *event) {
-  const ls__node *node = ls__seen(t, id);
-  ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, t->run.values, local);
+  int32_t n = ls__seen(t, id)->n;
+  ls_value local[LS__LOCAL], *s = n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)n), arguments;
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
-  ls_value arguments;
-  ls_status status = ls_value_build(s, node->n, &arguments);
+  ls_status status = ls__own_give(t, id, s);
+  if (!status) status = ls_value_build(s, n, &arguments);
   if (!status) *event = (ls_event){.kind = LS_EVENT_HOST, .node = id, .value = arguments};
   if (s != local) free(s);
   return status;
 }
 
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value) {
-  LS__NEED(t && value && value->kind != LS_NODE && node >= 0 && node < t->owner.nodes.count);
-  ls_value own;
+  LS__NEED(t && value && node >= 0 && node < t->owner.nodes.count);
+  ls_value own, local[1];
   ls_status status = ls__trace_check_open(t);
   if (!status && (t->owner.nodes.at[node].kind != LS__HOST || t->run.nodes[node].done))
     status = ls__fail(LS_ERROR_STATE, "node %d does not wait for the result of a function of the script", node);
   if (!status) status = ls__value_check(value);
+  if (!status) status = ls__arguments_check(value, 1);
+  if (!status) status = ls__resolve(value, 1, local, &value); /* the value may be that of a trace which the function has run */
   if (!status) status = ls__own(value, 1, &own);
-  return status ? status : settle(t, node, own);
+  if (status) return status;
+  if ((status = ls__own_take(t, node, &own))) {
+    ls_value_release(&own);
+    return status;
+  }
+  return settle(t, node, own);
 }
 
 /* Fails where node `id` is an edit whose point or value the run did not reach, since the edit would otherwise be lost silently. Any other

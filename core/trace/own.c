@@ -5,6 +5,8 @@
 
 bool ls__own_foreign(const ls_trace *t, void *tensor) {
   if (t->run.model && ls__run_borrows(t->run.model, tensor)) return true;
+  for (int32_t i = 0; i < t->run.supplied_count; i++)
+    if (t->run.supplied[i] == ls__tensor_memory(tensor)) return true;
   for (int32_t i = 0; i < t->invoke_count; i++)
     if (ls__stream_shares(t->invokes[i].arguments, t->invokes[i].argument_count, tensor)) return true;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {
@@ -16,10 +18,75 @@ bool ls__own_foreign(const ls_trace *t, void *tensor) {
 }
 
 ls_status ls__own_unchanged(const ls__node *node) {
-  for (int32_t k = 0; k < node->n; k++)
-    if (node->stream[k].kind == LS_TENSOR && node->stream[k].aux != (int32_t)ls__tensor_version(node->stream[k].as.p))
-      return ls__fail(LS_ERROR_CHANGED, "a tensor used here was changed in place before the model ran; clone it where it is used");
-  return LS_OK;
+  return ls__arguments_unchanged(node->stream, node->n, "a tensor used here was changed in place before the model ran; clone it where it is used");
+}
+
+/* ---- functions of the script -------------------------------------------------------------------------------------- */
+
+typedef struct seen {
+  ls_trace *t;
+  int64_t versions;
+  ls_status status;
+} seen;
+
+static void add_version(void *context, ls_value *tensor) { ((seen *)context)->versions += ls__tensor_version(tensor->as.p); }
+
+static int64_t versions_of(ls_trace *t, ls_value *s, int32_t n) {
+  seen all = {.t = t};
+  for (int32_t k = 0; k < n; k++) ls__value_each(&s[k], add_version, &all);
+  return all.versions;
+}
+
+static void make_own(void *context, ls_value *tensor) {
+  seen *all = context;
+  if (!all->status && ls__own_foreign(all->t, tensor->as.p)) all->status = ls__edit_own(all->t, tensor);
+}
+
+/* Prepares the arguments of a function of the script, which may change them in place: values of the run leave the memory of the caller and
+   of the model, and tensors of the caller cannot be changed. */
+ls_status ls__own_give(ls_trace *t, int32_t id, ls_value *s) {
+  const ls__node *node = ls__seen(t, id);
+  seen all = {.t = t};
+  for (int32_t k = 0; k < node->n && !all.status; k++)
+    if (node->stream[k].kind == LS_NODE) ls__value_each(&t->run.values[node->stream[k].aux], make_own, &all);
+  for (int32_t k = 0; k < node->n; k++) {
+    s[k] = node->stream[k].kind == LS_NODE ? t->run.values[node->stream[k].aux] : node->stream[k];
+    if (node->stream[k].kind == LS_TENSOR) s[k].aux = LS_READ_ONLY;
+  }
+  t->run.given = versions_of(t, s, node->n);
+  return all.status;
+}
+
+static void note_supplied(void *context, ls_value *tensor) {
+  seen *all = context;
+  ls_trace *t = all->t;
+  const void *memory = ls__tensor_memory(tensor->as.p);
+  if (!memory || all->status) return;
+  if (t->run.supplied_count == t->run.supplied_room) {
+    int32_t room = t->run.supplied_room ? 2 * t->run.supplied_room : 8;
+    const void **bigger = realloc(t->run.supplied, sizeof *bigger * (size_t)room);
+    if (!bigger) {
+      all->status = ls__fail(LS_ERROR_MEMORY, "out of memory for the result of a function of the script");
+      return;
+    }
+    t->run.supplied = bigger;
+    t->run.supplied_room = room;
+  }
+  t->run.supplied[t->run.supplied_count++] = memory;
+}
+
+/* A function of the script has returned `result`, which is memory of the script from now on, and may have changed its arguments in place. */
+ls_status ls__own_take(ls_trace *t, int32_t id, ls_value *result) {
+  const ls__node *node = ls__seen(t, id);
+  seen all = {.t = t};
+  ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, t->run.values, local);
+  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
+  bool changed = versions_of(t, s, node->n) != t->run.given;
+  if (s != local) free(s);
+  for (int32_t k = 0; changed && k < node->n && !all.status; k++)
+    if (node->stream[k].kind == LS_NODE) all.status = ls__edit_changed(t, id, &t->run.values[node->stream[k].aux]);
+  if (!all.status) ls__value_each(result, note_supplied, &all);
+  return all.status;
 }
 
 /* ---- a model that changes things itself ------------------------------------------------------------------------- */
@@ -125,17 +192,30 @@ void ls__own_put_back(ls_trace *t) {
   t->run.kept_count = t->run.kept_room = 0;
 }
 
-/* Whether item `k` of a stream is the argument `cache`: memory that the caller passes so that the forward fills it step by step. */
-static bool is_cache(const ls_value *stream, int32_t k) {
-  return k && stream[k - 1].kind == LS_KEY && !strcmp(stream[k - 1].as.s, "cache");
+/* Whether some invoke was given an argument of this name. */
+static bool is_given(const ls_trace *t, const char *name) {
+  for (int32_t i = 0; i < t->invoke_count; i++)
+    for (int32_t k = 0; k < t->invokes[i].argument_count; k++)
+      if (t->invokes[i].arguments[k].kind == LS_KEY && !strcmp(t->invokes[i].arguments[k].as.s, name)) return true;
+  return false;
+}
+
+/* Whether a tensor lies in an argument of the run that no invoke gave: memory that a generation made so that the forward fills it step by
+   step, its cache. */
+static bool is_of_generation(const ls_trace *t, void *tensor) {
+  int32_t n = 0;
+  const ls_value *s = t->run.model ? ls__run_arguments(t->run.model, &n) : NULL;
+  for (int32_t k = 1; k < n; k++)
+    if (s[k - 1].kind == LS_KEY && ls__stream_shares(&s[k], 1, tensor) && !is_given(t, s[k - 1].as.s)) return true;
+  return false;
 }
 
 /* Copies the arguments of a module that a body calls, where the module could change memory of the caller or of the model. The copies are
    in `own`, which the caller releases. */
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own) {
   for (int32_t k = 0; k < node->n; k++) {
-    if (s[k].kind != LS_TENSOR || is_cache(s, k)) continue;
-    if (ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(t, s[k].as.p)) continue;
+    if (s[k].kind != LS_TENSOR || ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(t, s[k].as.p)) continue;
+    if (is_of_generation(t, s[k].as.p)) continue;
     ls_status status = ls__tensor_clone(s[k].as.p, &own[k]);
     if (status) return status;
     s[k] = own[k];
@@ -159,7 +239,7 @@ ls_status ls__own_inputs(ls_trace *t) {
   ls_value *arguments = ls__run_arguments(t->run.model, &n);
   for (int32_t k = 0; k < n && !status; k++) {
     ls_value *v = &arguments[k];
-    if (v->kind != LS_TENSOR || is_cache(arguments, k)) continue;
+    if (v->kind != LS_TENSOR) continue;
     if (!ls__tensor_requires_grad(v->as.p) && is_input(t, v)) status = ls__own_memory(v);
   }
   return status;

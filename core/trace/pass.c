@@ -34,7 +34,9 @@ static bool replaces(void *who) {
 
 static ls_status protect(void *who, void *tensor) { return ls__edit_protect(who, tensor); }
 
-static ls_status changed(void *who, void *tensor) { return ls__twins_follow(who, -1, tensor); }
+static ls_status changed(void *who, void *tensor) {
+  return ls__twins_follow(who, -1, &(ls_value){.kind = LS_TENSOR, .as.p = tensor});
+}
 
 static ls_status cut(void *who, const ls_value *argument, ls_value *out) {
   return ls__narrow_cut(who, ((ls_trace *)who)->plan.narrow_item, argument, out);

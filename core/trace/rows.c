@@ -250,7 +250,8 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
                                     "axis %d; this one has %lld",
                     w->rows, w->rows == 1 ? "" : "s", w->axis,
                     w->axis < info.dims ? (long long)info.shape[w->axis] : 0LL);
-  status = ls__tensor_with_rows(whole->kind == LS_TENSOR ? whole->as.p : NULL, part->as.p, w->axis, w->first, w->all, &fresh);
+  bool in_place = w->set && ls__twins_unread(w->t, whole);
+  status = ls__tensor_with_rows(whole->kind == LS_TENSOR ? whole->as.p : NULL, part->as.p, w->axis, w->first, w->all, in_place, &fresh);
   if (status) return status;
   if (w->set) status = ls__twins_made(w->t, w->invoke, whole, &fresh, part, w->axis);
   if (status) ls_value_release(&fresh);

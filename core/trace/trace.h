@@ -164,6 +164,9 @@ typedef struct ls__progress {
   int32_t twin_count, twin_room;
   struct ls__made *made; /* the rows that invokes have set at the point where the run is paused; see twins.c */
   int32_t made_count, made_room;
+  const void **supplied; /* the memory of what functions of the script have returned; see own.c */
+  int32_t supplied_count, supplied_room;
+  int64_t given;         /* the versions of the arguments of the function of the script that is being called, added up */
   bool records;          /* whether autograd records operators from now on */
   ls__origins origins;   /* where the model makes the tensors that need a place in autograd's graph */
   ls__gradient *gradients;
@@ -285,6 +288,9 @@ ls_status ls__edit_put(ls_trace *t, int32_t id);                        /* the s
 /* executes a node that changes a value: an operator in place, or self[index] = value */
 ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces `old` by `fresh` in all values of the run */
+ls_status ls__edit_own(ls_trace *t, const ls_value *self); /* moves what the run holds of the memory of the tensor `self` to a copy of it */
+/* called after a function of the script, node `id`, has changed the value `v` in place */
+ls_status ls__edit_changed(ls_trace *t, int32_t id, const ls_value *v);
 /* Prepares a change in place of the tensor `self` by node `id`; `joins` says whether the change makes the tensor depend on a leaf. */
 ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins);
 /* copies the values read so far that share memory with `tensor`, so that they keep their numbers when the model changes `tensor` */
@@ -304,6 +310,8 @@ ls_status ls__own_inside(const ls_trace *t, const ls__node *node);
 void ls__own_enter(ls_trace *t);                        /* puts the run's numbers of what the forward changed into the model */
 ls_status ls__own_leave(ls_trace *t);                   /* puts the model's own numbers back while the run is paused */
 void ls__own_put_back(ls_trace *t);                     /* restores the parameters and buffers that the forward changed, and forgets them */
+ls_status ls__own_give(ls_trace *t, int32_t id, ls_value *s);  /* makes the arguments `s` of a function of the script, node `id`; borrowed */
+ls_status ls__own_take(ls_trace *t, int32_t id, ls_value *result); /* called with what the function returned */
 
 /* rows.c */
 /* Takes the rows of one invoke out of `whole`, a value like that of node `id`, which is the invoke's rows or an element of them. */
@@ -334,10 +342,12 @@ ls_value *ls__rows_whole(ls_trace *t, int32_t id);
 /* twins.c */
 /* notes that `fresh`, the new value at a point, is `before` with `part` as the rows of an invoke */
 ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part, int32_t axis);
+/* whether `value` was made at the point where the run is paused, and nothing has used it yet */
+bool ls__twins_unread(const ls_trace *t, const ls_value *value);
 /* the value in which the rows of an invoke lay before other invokes set theirs at the point where the run is paused */
 ls_value *ls__twins_home(const ls_trace *t, const ls_value *value, int32_t invoke);
-/* makes a change in place of `tensor`, by node `edit` or by the model (-1), in the other places of the same rows */
-ls_status ls__twins_follow(ls_trace *t, int32_t edit, void *tensor);
+/* makes a change in place of the tensor `changed`, by node `edit` or by the model (-1), in the other places of the same rows */
+ls_status ls__twins_follow(ls_trace *t, int32_t edit, const ls_value *changed);
 void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
 void ls__twins_leave(ls_trace *t);  /* called when the run goes on from a point */
 void ls__twins_free(ls_trace *t);

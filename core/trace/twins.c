@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
-/* The same rows in two tensors. */
+/* The same rows in two tensors: `b` has the `rows` rows from `first` on of a value at a point, `a` is the other place. */
 struct ls__twins {
   ls_value a, b;
+  int32_t axis, first, rows;
 };
 
-/* At the point where the run is paused, an invoke has set its rows: `fresh` is the value `before` with these rows exchanged. */
+/* At the point where the run is paused, an invoke has set its rows: `fresh` is the value `before` with these rows, and perhaps those of
+   other invokes, exchanged. */
 struct ls__made {
   ls_value fresh, before;
   int32_t invoke;
@@ -41,25 +43,67 @@ static void prune(ls_trace *t) {
   t->run.twin_count = kept;
 }
 
-/* Adds the rows [first, first + rows) of `a`, and of `b` from `at` on, as twins. */
-static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first, int32_t rows, const ls_value *b, int32_t at) {
-  if (rows <= 0) return LS_OK;
+static struct ls__twins *new_twins(ls_trace *t) {
   if (t->run.twin_count == t->run.twin_room) {
     int32_t room = t->run.twin_room ? 2 * t->run.twin_room : 8;
     struct ls__twins *bigger = realloc(t->run.twins, sizeof *bigger * (size_t)room);
-    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+    if (!bigger) {
+      ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+      return NULL;
+    }
     t->run.twins = bigger;
     t->run.twin_room = room;
   }
-  struct ls__twins twins;
+  return &t->run.twins[t->run.twin_count++];
+}
+
+/* Adds as twins the rows of `a` from `first` on and those of `b` from `at` on. */
+static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first, int32_t rows, const ls_value *b, int32_t at) {
+  if (rows <= 0) return LS_OK;
+  struct ls__twins twins = {.axis = axis, .first = at, .rows = rows}, *place;
   ls_status status = ls__tensor_narrow(a->as.p, axis, first, rows, &twins.a);
   if (status) return status;
   if ((status = ls__tensor_narrow(b->as.p, axis, at, rows, &twins.b))) {
     ls_value_release(&twins.a);
     return status;
   }
-  t->run.twins[t->run.twin_count++] = twins;
+  if (!(place = new_twins(t))) {
+    drop(&twins);
+    return LS_ERROR_MEMORY;
+  }
+  *place = twins;
   return LS_OK;
+}
+
+/* The rows of an invoke are set in `fresh`, which is `before` or a copy of it. What is a twin of other rows of `before` becomes one of
+   `fresh`. */
+static ls_status go_on(ls_trace *t, const ls_value *before, const ls_value *fresh, const ls__running_invoke *own) {
+  int32_t count = t->run.twin_count, end = own->first + own->rows;
+  bool same = before->as.p == fresh->as.p;
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < count && !status; i++) {
+    struct ls__twins old = t->run.twins[i];
+    if (!ls__tensor_shares(old.b.as.p, before->as.p) || (same && (old.first >= end || old.first + old.rows <= own->first))) continue;
+    int32_t left = own->first - old.first, right = old.first + old.rows - end;
+    if (left > old.rows) left = old.rows;
+    if (right > old.rows) right = old.rows;
+    status = add(t, &old.a, old.axis, 0, left, fresh, old.first);
+    if (!status) status = add(t, &old.a, old.axis, old.rows - right, right, fresh, old.first + old.rows - right);
+    if (!same || status) continue;
+    drop(&old);
+    t->run.twins[i--] = t->run.twins[--count];
+    t->run.twins[count] = t->run.twins[--t->run.twin_count];
+  }
+  return status;
+}
+
+bool ls__twins_unread(const ls_trace *t, const ls_value *value) {
+  int64_t records = 0, views = 0;
+  for (int32_t i = 0; value->kind == LS_TENSOR && i < t->run.made_count; i++) records += t->run.made[i].fresh.as.p == value->as.p;
+  if (!records) return false;
+  for (int32_t i = 0; i < t->run.twin_count; i++)
+    views += ls__tensor_shares(t->run.twins[i].a.as.p, value->as.p) + ls__tensor_shares(t->run.twins[i].b.as.p, value->as.p);
+  return ls__tensor_holders(value->as.p) == 1 + records && ls__tensor_sharers(value->as.p) == 1 + views;
 }
 
 /* Whether something may yet be changed in place, so that it matters which tensors share memory. */
@@ -76,14 +120,16 @@ ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, co
     t->run.made_room = room;
   }
   struct ls__made made = {.fresh = *fresh, .before = *before, .invoke = invoke};
+  for (int32_t i = 0; before->as.p == fresh->as.p && i < t->run.made_count; i++)
+    if (t->run.made[i].fresh.as.p == fresh->as.p) made.before = t->run.made[i].before;
   ls_value_retain(&made.fresh);
   ls_value_retain(&made.before);
   t->run.made[t->run.made_count++] = made;
   if (!may_change(t)) return LS_OK;
   const ls__running_invoke *own = &t->run.invokes[invoke];
   int32_t end = own->first + own->rows;
-  ls_status status = LS_OK;
-  if (before->kind == LS_TENSOR) {
+  ls_status status = before->kind == LS_TENSOR ? go_on(t, before, fresh, own) : LS_OK;
+  if (!status && before->kind == LS_TENSOR && before->as.p != fresh->as.p) {
     status = add(t, before, axis, 0, own->first, fresh, 0);
     if (!status) status = add(t, before, axis, end, t->run.rows - end, fresh, end);
   }
@@ -95,42 +141,43 @@ ls_value *ls__twins_home(const ls_trace *t, const ls_value *value, int32_t invok
   for (int32_t i = t->run.made_count - 1; i >= 0; i--) {
     struct ls__made *made = &t->run.made[i];
     if (made->fresh.as.p != value->as.p) continue;
-    if (made->invoke == invoke || made->before.kind != LS_TENSOR) break;
+    for (int32_t k = 0; k <= i; k++)
+      if (t->run.made[k].fresh.as.p == value->as.p && t->run.made[k].invoke == invoke) return (ls_value *)value;
+    if (made->before.kind != LS_TENSOR) break;
     value = &made->before;
   }
   return (ls_value *)value;
 }
 
-/* Copies the rows of a twin, which were changed in place, to the other one. */
+/* Copies the rows of a twin, which were changed in place, to the other one: from `a` to `b` with `forward`. */
 static ls_status follow(ls_trace *t, int32_t edit, int32_t i, bool forward) {
-  struct ls__twins *twins = &t->run.twins[i];
-  ls_status status = edit < 0 ? ls__edit_protect(t, (forward ? &twins->b : &twins->a)->as.p)
-                              : ls__edit_prepare(t, edit, forward ? &twins->b : &twins->a, ls__tensor_requires_grad((forward ? &twins->a : &twins->b)->as.p));
   static const ls_value everything = {.kind = LS_ELLIPSIS};
-  if (status) return status;
-  twins = &t->run.twins[i];
-  return ls__index_set(forward ? &twins->b : &twins->a, &everything, 1, forward ? &twins->a : &twins->b);
+  struct ls__twins *twins = &t->run.twins[i];
+  ls_value *from = forward ? &twins->a : &twins->b, *to = forward ? &twins->b : &twins->a;
+  ls_status status = edit < 0 ? ls__edit_protect(t, to->as.p) : LS_OK;
+  if (!status) status = ls__edit_prepare(t, edit, to, ls__tensor_requires_grad(from->as.p));
+  return status ? status : ls__index_set(to, &everything, 1, from);
 }
 
-/* A twin in the range of which tensors have changed, from where the change goes on. */
-static ls_status spread(ls_trace *t, int32_t edit, void *tensor, uint8_t *seen) {
+/* Makes the change of the tensor `changed` in its twins, in theirs, and so on. The change may move tensors (ls__edit_prepare), `changed` too. */
+static ls_status spread(ls_trace *t, int32_t edit, const ls_value *changed, uint8_t *seen) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < t->run.twin_count && !status; i++) {
-    bool a = ls__tensor_overlaps(t->run.twins[i].a.as.p, tensor), b = ls__tensor_overlaps(t->run.twins[i].b.as.p, tensor);
+    const struct ls__twins *twins = &t->run.twins[i];
+    bool a = ls__tensor_overlaps(twins->a.as.p, changed->as.p), b = ls__tensor_overlaps(twins->b.as.p, changed->as.p);
     if (seen[i] || a == b) continue;
     seen[i] = 1;
-    if ((status = follow(t, edit, i, a))) break;
-    ls_value next = a ? t->run.twins[i].b : t->run.twins[i].a;
-    status = spread(t, edit, next.as.p, seen);
+    status = follow(t, edit, i, a);
+    if (!status) status = spread(t, edit, a ? &twins->b : &twins->a, seen);
   }
   return status;
 }
 
-ls_status ls__twins_follow(ls_trace *t, int32_t edit, void *tensor) {
+ls_status ls__twins_follow(ls_trace *t, int32_t edit, const ls_value *changed) {
   if (!t->run.twin_count) return LS_OK;
   uint8_t *seen = calloc((size_t)t->run.twin_count, 1);
   if (!seen) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
-  ls_status status = spread(t, edit, tensor, seen);
+  ls_status status = spread(t, edit, changed, seen);
   free(seen);
   return status;
 }

@@ -17,6 +17,22 @@ describe("tracer:cache", function()
     assert.matches('did you mean "layer', failure(function() return cache["layer3"] end).message)
   end)
 
+  it("case 6.12: moves values to a device in the shape that they have", function()
+    local model = ls.LanguageModel "models/pretrained/ioi"
+    local cache
+    model:trace("Mary", function(tracer)
+      cache = tracer:cache { modules = { "layers.1", "lm_head" }, inputs = true, device = "cpu" }
+    end)
+    assert.equal("[1, 1, 128]", tostring(cache["layers.1"].input[0][0].shape))
+    assert.equal("[1, 1, 128]", tostring(cache["lm_head"].input[0][0].shape))
+    local Fields = ls.nn.Module "Fields"
+    function Fields:forward(x) return ls.struct { { "a", x + 1 }, { "b", ls.tuple(x, x * 2) } } end
+    ls.Model(Fields()):trace(torch.ones(1, 2), function(tracer) cache = tracer:cache { inputs = true, device = "cpu" } end)
+    assert.same({ { 2, 2 } }, cache[""].output.a:tolist())
+    assert.same({ { 2, 2 } }, cache[""].output.b[1]:tolist())
+    assert.same({ { 1, 1 } }, cache[""].input[0][0]:tolist())
+  end)
+
   it("knows the standard names of a language model", function()
     local model = ls.LanguageModel "models/pretrained/ioi"
     local cache

@@ -28,6 +28,20 @@ end
 local plus, minus = torch.tensor { { 1, 2, 3 } }, torch.tensor { { -1, -2, 1 } }
 
 describe("a dynamic module", function()
+  it("case 6.13: runs where a number that it asks for is NaN", function()
+    local Kept = nn.Module "Kept"
+    Kept.dynamic = true
+    function Kept:forward(x)
+      if x:sum():item() > 0 then return x end
+      for i, v in ipairs(x:tolist()) do if v > i then return x * 3 end end
+      return x * 2
+    end
+    local model = ls.Model(nn.Sequential { { "kept", Kept() } })
+    local out = model:trace(torch.tensor { 0 / 0, 0.5 }, function() return model.output end)
+    assert.equal(1, out["1"]:item())
+    assert.is_true(out["0"]:isnan():item())
+  end)
+
   it("goes the way of each input, with and without a trace", function()
     local model, net = gated()
     local down = net.gate.down

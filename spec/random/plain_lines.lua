@@ -32,6 +32,29 @@ function Trace:tensor(s, o)
   return x
 end
 
+local function module_at(root, path)
+  for name in path:gmatch "[^.]+" do
+    for _, pair in ipairs(root.children) do
+      if pair[1] == name then
+        root = pair[2]
+        break
+      end
+    end
+  end
+  return root
+end
+
+---What a module gives for the rows of several inputs, where it hands on what it gets, as in PyTorch: the same tensor.
+function Trace:handed_on(s, x)
+  local parts = {}
+  for i, part in ipairs(x.parts or {}) do
+    parts[i] = walk.run(module_at(self.net.root, s.path), "", { part }, walk.silent())
+    if parts[i].memory ~= part.memory then return nil end
+    if #parts[i].path ~= #part.path then self.facts.unsure = "a module that gives a view of all rows" end
+  end
+  return x.parts and tape.whole(parts, x.axis)
+end
+
 ---What lines above an edit have yet to use stays as it is.
 function Trace:keep_above(s)
   local before = {}
@@ -205,18 +228,6 @@ function Trace:replace(s)
   end
 end
 
-local function module_at(root, path)
-  for name in path:gmatch "[^.]+" do
-    for _, pair in ipairs(root.children) do
-      if pair[1] == name then
-        root = pair[2]
-        break
-      end
-    end
-  end
-  return root
-end
-
 function Trace:hooked(s)
   local visitor = walk.silent()
   function visitor.point(_, visit, value)
@@ -251,6 +262,8 @@ function Trace:execute_line(s)
   elseif op == "apply" then s.value = tape.tensor(tape.constant(calc[s.f](self:node(s, s.a), self:node(s, s.b)).value))
   elseif op == "call" then
     local x = self:tensor(s, s.a)
+    s.value = not self.net.call and self:handed_on(s, x) or nil
+    if s.value then return end
     if x.parts then x = tape.tensor(tape.now(x)) end
     if self.net.call then
       s.value = self.net.call(s.path, x)

@@ -1,5 +1,6 @@
 -- Lua functions that get real values while the model runs, and demands that fail.
 local ls = require "luasight"
+local torch = ls.torch
 local support = require "spec.support"
 local failure, near = support.failure, support.near
 
@@ -28,6 +29,65 @@ describe("tracer:apply", function()
       model:trace(x, function(tracer) tracer:apply(function() error(mine) end, model.output) end)
     end))
     assert.same({ 1, 2 }, model(x):size():tolist())
+  end)
+
+  it("case 9.12: does not let the function change tensors of the caller or parameters", function()
+    local model, net, x = small()
+    local before, weight, out = x:clone(), net.layer1.weight:clone(), nil
+    model:trace(x, function(tracer)
+      tracer:apply(function(h) h:zero_() end, model.input[0][0])
+      out = model.output:save()
+    end)
+    assert.is_true(torch.equal(before, x))
+    near(net(torch.zeros_like(x)), out) -- the edit acts, as one in the body does
+    local mine = torch.ones(1, 5)
+    for _, given in ipairs { mine, net.layer1.weight } do
+      assert.matches("clone it first", failure(function()
+        model:trace(x, function(tracer)
+          tracer:apply(function(_, v) v:zero_() end, model.layer1.output, given)
+          return model.output
+        end)
+      end).message, 1, true)
+    end
+    assert.equal(5, mine:sum():item())
+    assert.is_true(torch.equal(weight, net.layer1.weight))
+    model:trace(x, function(tracer)
+      local v = tracer:apply(function() return mine end)
+      model.input = v
+      v:mul_(3)
+      model.input[0][0]:add_(1)
+      out = model.output:save()
+    end)
+    assert.equal(5, mine:sum():item())
+    near(net(torch.ones(1, 5) * 4), out)
+  end)
+
+  it("case 9.12: refuses a change in place that a line above would see", function()
+    local model, _, x = small()
+    local err = failure(function()
+      model:trace(x, function(tracer)
+        local above = (model.layer1.output + model.layer2.output:sum()):save()
+        tracer:apply(function(h) h:zero_() end, model.layer1.output)
+        return above
+      end)
+    end)
+    assert.equal("changed", err.code)
+    assert.matches("a line above has yet to use", err.message, 1, true)
+  end)
+
+  it("case 9.17: takes the values of a trace that the function has run", function()
+    local model, net, x = small()
+    local out, sum
+    model:trace(x, function(tracer)
+      local inner = tracer:apply(function(h)
+        return model:trace(h["..., :5"], function() return model.output end)
+      end, model.layer1.output)
+      sum = inner:sum():item()
+      out = (inner * 2):save()
+    end)
+    local want = net(net.layer1(x)["..., :5"])
+    near(want:sum():item(), sum)
+    near(want * 2, out)
   end)
 
   it("lets the function trace models of its own", function()

@@ -7,6 +7,13 @@ local torch, nn = ls.torch, ls.nn
 local small = support.small_model
 
 describe("tracer:stop", function()
+  it("case 9.13: is no part of a stored edit, which says so", function()
+    local model = small()
+    local err = failure(function() model:edit(function(tracer) tracer:stop() end) end)
+    assert.equal("state", err.code)
+    assert.matches("a stored edit cannot stop the model", err.message, 1, true)
+  end)
+
   it("ends the model behind the last point named above; what lies beyond stays unset", function()
     local Fail = nn.Module "Fail"
     function Fail:forward(x) return torch.linalg_cholesky(x - 1e3) end

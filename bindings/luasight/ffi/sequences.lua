@@ -91,6 +91,25 @@ function sequences.struct(pairs_in_order)
   return binding.settle(out)
 end
 
+---Returns a value with each tensor in it exchanged for what `f` makes of it; a tuple stays a tuple, a struct a struct.
+---@param v any
+---@param f fun(tensor: ffi.cdata*): any
+---@return any
+function sequences.map(v, f)
+  local kind = binding.is_handle(v) and v._kind
+  if kind == TUPLE or kind == STRUCT then
+    local parts, n = {}, sequences.length(v)
+    for i = 0, n - 1 do
+      local made = sequences.map(sequences.element(v, i), f)
+      if kind == STRUCT then made = { sequences.name(v, i), made } end
+      parts[i + 1] = made
+    end
+    if kind == STRUCT then return sequences.struct(parts) end
+    return sequences.tuple(unpack(parts, 1, n))
+  end
+  return kind == constants.LS_TENSOR and f(v) or v
+end
+
 ---Makes a list of values.
 ---@param ... any
 ---@return ffi.cdata*

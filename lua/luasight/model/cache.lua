@@ -175,12 +175,7 @@ end
 
 local function moved(v, device)
   if not device then return v end
-  if sequences.length(v) > 0 then
-    local parts = {}
-    for i, inner in v:each() do parts[i + 1] = moved(inner, device) end
-    return tensor.tuple(unpack(parts))
-  end
-  return v:to(device)
+  return sequences.map(v, function(t) return t:to(device) end)
 end
 
 ---Returns the value of a list of saved proxies; after a generation, a tuple with one value for each step.

@@ -70,6 +70,10 @@ join = function(list, n, where)
   if is_handle(first) then
     for i = 2, n do
       local a, b = first.shape, list[i].shape
+      if first.dtype ~= list[i].dtype then
+        binding.raise("argument", ("the inputs of the invokes cannot be one batch: %s has the dtypes %s and %s"):format(where,
+          first.dtype, list[i].dtype), { hint = "convert one of them, for instance by x:to(y.dtype), or trace them apart" })
+      end
       for axis = 1, math.max(#a, #b) - 1 do
         if #a ~= #b or a[axis] ~= b[axis] then
           binding.raise("shape", ("the inputs of the invokes cannot be one batch: %s has the shapes %s and %s"):format(where,

@@ -102,7 +102,13 @@ local function invoke_of(tracer)
 end
 
 ---Stops the model after the last point that the script has named so far; values of later points stay unset.
-function methods:stop() traces.stop(open(self).graph, invoke_of(self)) end
+function methods:stop()
+  local recording = open(self)
+  if recording.stored then
+    binding.raise("state", "a stored edit cannot stop the model", { hint = "call tracer:stop() in the body of the trace" })
+  end
+  traces.stop(recording.graph, invoke_of(self))
+end
 
 ---Calls a Lua function with real values while the model runs: `local y = tracer:apply(function(t) ... end, h)`.
 ---@param f fun(...): any

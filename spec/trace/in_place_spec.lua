@@ -1,0 +1,159 @@
+-- Edits in place and the memory that they reach (S3 to S5): what shows them, and that no tensor of the caller and no parameter
+-- changes. The numbers are those of PyTorch, where a hook edits, or plain arithmetic.
+local ls = require "luasight"
+local failure = require "spec.support".failure
+local torch, nn = ls.torch, ls.nn
+
+local function row(...) return torch.tensor { { ... } } end
+local function is(want, got) assert.same(want, got:tolist()) end
+
+local function two(module)
+  local net = nn.Sequential { { "a", module() }, { "b", module() } }
+  return ls.Model(net:requires_grad_(false)), net
+end
+
+local Double = nn.Module "Double"
+function Double:forward(x) return x * 2 end
+
+local Pair = nn.Module "Pair"
+function Pair:forward(x) return x + 1, x * 2 end
+
+local Sum = nn.Module "Sum"
+function Sum:init() self.pair, self.b = Pair(), nn.Identity() end
+function Sum:forward(x)
+  local p = self.pair(x)
+  return self.b(p[0] + p[1])
+end
+
+describe("an edit in place", function()
+  it("case 9.6: is not seen by lines above it that use a tuple", function()
+    local model, seen, saved = ls.Model(Sum()), nil, nil
+    model:trace(row(1, 2), function(t)
+      t:apply(function(p) seen = p[0]:clone() end, model.pair.output, model.b.output)
+      saved = model.pair.output:save()
+      model.pair.output[0][":"] = 0
+    end)
+    is({ { 2, 3 } }, seen)
+    is({ { 0, 0 } }, saved[0]) -- a reference (S4)
+  end)
+
+  it("case 6.6: of a tensor in a tuple between its use and the run is an error", function()
+    local model, y = ls.Model(Sum()), row(1, 1)
+    local err = failure(function()
+      model:trace(row(1, 2), function()
+        model.pair.output = ls.tuple(y, y)
+        y:zero_()
+        return model.pair.output
+      end)
+    end)
+    assert.equal("changed", err.code)
+    local Both = nn.Module "Both"
+    function Both:forward(p) return p[0] + p[1] end
+    assert.equal("changed", failure(function()
+      ls.Model(Both()):trace(ls.args(ls.tuple(y, y)), function(t)
+        y:add_(1)
+        return t.output
+      end)
+    end).code)
+  end)
+
+  it("case 9.12: through an element that was replaced since changes neither the input nor what replaced it", function()
+    local model, x, mine, old, out = two(Double), row(1, 2), row(5, 5), nil, nil
+    model:trace(x, function()
+      old = model.a.input[0][0]
+      model.a.input[0][0] = mine
+      old:add_(10)
+      old:save()
+      out = model.output:save()
+    end)
+    is({ { 11, 12 } }, old)
+    is({ { 20, 20 } }, out)
+    is({ { 1, 2 } }, x)
+    is({ { 5, 5 } }, mine)
+  end)
+
+  it("case 9.12: of what an added module gives changes no parameter", function()
+    local Show = nn.Module "Show"
+    function Show:init() self.w = nn.Parameter(torch.ones(1, 2)) end
+    function Show:forward() return self.w:view(1, 2) end
+    local model, show, out = two(Double), Show(), nil
+    show:requires_grad_(false)
+    model.a.show = show
+    local function trace(options)
+      model:trace(row(1, 2), function()
+        local v = model.a.show(model.a.output, options)
+        v:mul_(9)
+        model.b.output = v
+        out = model.output:save()
+      end)
+    end
+    trace(nil)
+    is({ { 9, 9 } }, out)
+    assert.matches("clone it first", failure(trace, { hook = true }).message, 1, true)
+    is({ { 1, 1 } }, show.w)
+  end)
+
+  it("of what an operator hands on changes it, and no tensor of the script, whatever the schema says", function()
+    local hand_on = {
+      dropout = function(v) return torch.dropout(v, 0.5, false) end,
+      broadcast_tensors = function(v) return torch.broadcast_tensors({ torch.ones(1, 2), v })[1] end,
+      atleast_1d = function(v) return torch.atleast_1d(v) end,
+      type_as = function(v) return v:type_as(torch.ones(1)) end,
+      sum_to_size = function(v) return v:sum_to_size { 1, 2 } end,
+      conj_physical = function(v) return torch.conj_physical(v) end,
+      to_dense = function(v) return v:to_dense() end,
+      einsum = function(v) return torch.einsum("ij->ji", { v }) end,
+    }
+    for name, f in pairs(hand_on) do
+      local model, x, seen, out = two(Double), row(1, 2), nil, nil
+      model:trace(x, function()
+        local v = f(model.input[0][0])
+        v:mul_(3)
+        seen = model.input[0][0]:save()
+        out = model.output:save()
+      end)
+      assert.same({ { 1, 2 } }, x:tolist(), name)
+      assert.same({ { 3, 6 } }, seen:tolist(), name)
+      assert.same({ { 12, 24 } }, out:tolist(), name)
+    end
+  end)
+
+  it("of the output of a skipped module changes the value that it is skipped with, and not the script's tensor", function()
+    local model, mine, v, out = two(Double), row(5, 5), nil, nil
+    model:trace(row(1, 2), function()
+      v = model.input[0][0]
+      model.a:skip(v)
+      model.a.output:add_(10)
+      v:save()
+      out = model.output:save()
+    end)
+    is({ { 11, 12 } }, v)
+    is({ { 22, 24 } }, out)
+    model:trace(row(1, 2), function()
+      model.a:skip(mine)
+      model.a.output:add_(10)
+      out = model.output:save()
+    end)
+    is({ { 5, 5 } }, mine)
+    is({ { 30, 30 } }, out)
+  end)
+
+  it("by a module changes no tensor of the caller, whatever the argument is called", function()
+    local Fill = nn.Module "Fill"
+    function Fill:forward(x, o)
+      o.cache:add_(x)
+      return o.cache * 1
+    end
+    local Outer = nn.Module "Outer"
+    function Outer:init() self.fill = Fill() end
+    function Outer:forward(x, o) return self.fill(x, { cache = o.cache }) end
+    local model, mine, out = ls.Model(Outer()), row(1, 1), nil
+    model:trace(ls.args(row(1, 2), { cache = mine }), function()
+      out = model.output:save()
+      model.fill(model.fill.input[0][0], { cache = model.fill.input[1].cache }):save()
+      model.fill(model.output, { cache = mine }):save()
+    end)
+    is({ { 2, 3 } }, out)
+    is({ { 1, 1 } }, mine)
+  end)
+end)

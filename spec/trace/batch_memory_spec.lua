@@ -1,5 +1,5 @@
--- Values that share memory in a batch: each input gets what it gets alone, or an error says why not (S6). The numbers are those of
--- PyTorch, where a hook edits, or plain arithmetic.
+-- Values that share memory in a batch: each input gets what it gets alone, or an error says why not (S6). The numbers are
+-- those of PyTorch, where a hook edits, or plain arithmetic.
 local ls = require "luasight"
 local failure = require "spec.support".failure
 local torch, nn = ls.torch, ls.nn

@@ -222,6 +222,34 @@ static ls_status no_piece(const ls_value *self, const ls_value *key) {
                                 : ls__fail(LS_ERROR_INDEX, "the index is out of range: this value has %d elements", length);
 }
 
+static bool has_inside(const ls_value *v, const void *sequence) {
+  if (!ls__is_sequence(v->kind)) return false;
+  if (v->as.p == sequence) return true;
+  for (int32_t i = 0; i < ls_seq_length(v); i++)
+    if (has_inside(&ls__seq_items(v)[i], sequence)) return true;
+  return false;
+}
+
+static int32_t read_of(const ls_trace *t, int32_t id) {
+  for (int32_t above = id; above >= 0; above = ls__trace_above(t, above)) id = above;
+  return id;
+}
+
+/* Before node `id` replaces an element of the sequence `self`: what other lines have read of it keeps the old element, as the value of a point
+   that is replaced as a whole does. */
+static ls_status keep_pieces(ls_trace *t, int32_t id, const ls_value *self) {
+  int32_t own = read_of(t, t->owner.nodes.at[id].edits);
+  const void *sequence = self->as.p;
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < id && !status; i++) {
+    ls_value *v = &t->run.values[i], fresh;
+    if (!t->run.nodes[i].done || !has_inside(v, sequence) || read_of(t, i) == own) continue;
+    uint8_t kind = t->owner.nodes.at[read_of(t, i)].kind;
+    if ((kind == LS__READ || kind == LS__SEE) && !(status = ls__own(v, 1, &fresh))) ls__replace(v, fresh);
+  }
+  return status;
+}
+
 /* Executes self[index] = value where self is a tuple or a struct. */
 static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   const ls__node *node = ls__seen(t, id);
@@ -236,6 +264,7 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   if (status) return status;
   if (rows < 0) {
     status = ls__rows_keep(t, node->edits, i, self, &given);
+    if (!status) status = keep_pieces(t, id, self);
     if (!status) status = hand_over(t, &given, &fresh);
   } else {
     ls_value *whole = ls__rows_whole(t, node->edits);

@@ -43,7 +43,7 @@ static void leave_out(const ls_trace *t, const ls_trace *edits, int32_t invoke, 
 
 static ls_status copy_point(ls_trace *t, const ls_trace *edits, const ls__node *node, const ls_value *s, int32_t invoke,
                             int32_t step, int32_t *out) {
-  int32_t point = same_point(edits->invokes[node->invoke].program, t->invokes[invoke].program, node->slot);
+  int32_t point = same_point(edits->invokes[node->invoke].program, t->invokes[invoke].given, node->slot);
   ls_status status = LS_OK;
   if (point < 0) {
     ls__fail(LS_ERROR_UNREACHED, "a stored edit names a point that the model does not reach with this input");

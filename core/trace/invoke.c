@@ -35,6 +35,57 @@ static bool set_invoke_room(ls_trace *t, int32_t room) {
   return true;
 }
 
+static bool has_all(const int32_t *map, int32_t n) {
+  for (int32_t i = 0; map && i < n; i++)
+    if (map[i] < 0) return false;
+  return true;
+}
+
+/* Numbers the points that earlier invokes have named as the program `p` does, which has all points of their program and more. */
+static ls_status use_program(ls_trace *t, const ls_program *old, ls_program *p, const int32_t *map) {
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    ls__node *node = &t->owner.nodes.at[i];
+    if ((node->kind == LS__READ || node->kind == LS__WRITE) && t->invokes[node->invoke].program == old) node->slot = map[node->slot];
+  }
+  for (int32_t i = 0; i < t->invoke_count; i++) {
+    ls__invoke *invoke = &t->invokes[i];
+    if (invoke->program != old) continue;
+    if (invoke->stop >= 0) invoke->stop = LS__TIME(0, ls__step_of(invoke->stop), map[ls__point_of(invoke->stop)]);
+    for (int32_t k = 0; invoke->map && k < ls_program_points(invoke->given); k++) invoke->map[k] = map[invoke->map[k]];
+    ls_program_release(invoke->program);
+    invoke->program = ls__program_retain(p);
+  }
+  t->plan.holds = false;
+  return ls__time_all(t, t->owner.nodes.count);
+}
+
+/* Gives invoke `i` and the invokes that it may share a pass with one program to number their points: the one that reaches most. A module that
+   is called for some inputs only (where they have a mask) would shift all numbers behind it. Where each of two programs has points that the
+   other has not, both stay, and the invokes cannot share a pass. */
+static ls_status share_program(ls_trace *t, int32_t i) {
+  ls__invoke *own = &t->invokes[i];
+  for (int32_t k = 0; k < i; k++) {
+    ls_program *other = t->invokes[k].program;
+    bool joins = t->invokes[k].kind != LS_INVOKE_WHOLE && t->plan.invokes[k].pass >= own->least && other != own->program;
+    if (!joins || ls__function_module(ls__program_function(other)) != ls__function_module(ls__program_function(own->program))) continue;
+    int32_t *to, *from;
+    ls_status status = ls__program_map(own->program, other, &to);
+    if (status) return status;
+    if (has_all(to, ls_program_points(own->program))) {
+      ls_program_release(own->program);
+      own->program = ls__program_retain(other);
+      own->map = to;
+      return LS_OK;
+    }
+    free(to);
+    if ((status = ls__program_map(other, own->program, &from))) return status;
+    if (has_all(from, ls_program_points(other))) status = use_program(t, other, own->program, from);
+    free(from);
+    return status;
+  }
+  return LS_OK;
+}
+
 ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_value *args, int32_t n, int32_t *out) {
   LS__NEED(t && kind >= LS_INVOKE_WHOLE && kind <= LS_INVOKE_ALL && p && out);
   ls_status status = ls__trace_check_open(t);
@@ -53,12 +104,13 @@ ls_status ls_trace_invoke(ls_trace *t, int32_t kind, ls_program *p, const ls_val
   ls__resolved_free(given, args, local);
   if (status) return status;
   int32_t least = first_pass(t, kind), i = t->invoke_count++;
-  t->invokes[i] = (ls__invoke){.kind = kind, .program = ls__program_retain(p), .arguments = arguments, .argument_count = n,
+  t->invokes[i] = (ls__invoke){.kind = kind, .program = ls__program_retain(p), .given = ls__program_retain(p), .arguments = arguments, .argument_count = n,
                                .least = least, .steps = t->steps, .begin = t->owner.nodes.count, .stop = -1};
   t->plan.invokes[i] = (ls__planned_invoke){.pass = least, .cause = -1};
   t->run.invokes[i] = (ls__running_invoke){0};
   ls_module *module = ls__function_module(ls__program_function(p));
   if (!t->module && module) t->module = ls__module_retain(module);
+  if (kind != LS_INVOKE_WHOLE && i && (status = share_program(t, i))) return status;
   *out = i;
   return LS_OK;
 }

@@ -61,6 +61,9 @@ static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, c
   while (first < t->invoke_count && t->plan.invokes[first].pass != pass) first++;
   if (first == t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no pass with the given number");
   t->run.program = t->invokes[first].program;
+  for (int32_t i = first; i < t->invoke_count; i++)
+    if (t->plan.invokes[i].pass == pass && t->invokes[i].program != t->run.program)
+      return ls__fail(LS_ERROR_STATE, "the inputs of one pass have to call the same modules: invokes %d and %d do not", first + 1, i + 1);
   free(t->run.map);
   t->run.map = NULL;
   ls_status status = t->run.program != p ? ls__program_map(t->run.program, p, &t->run.map) : LS_OK;

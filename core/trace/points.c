@@ -8,7 +8,7 @@ static ls_status check_point(const ls_trace *t, int32_t invoke, int32_t step, in
   if (status) return status;
   if (invoke < -1) return ls__hook_check_point(t, -2 - invoke, point);
   if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no invoke with the given number");
-  if (point < 0 || point >= ls_program_points(t->invokes[invoke].program))
+  if (point < 0 || point >= ls_program_points(t->invokes[invoke].given))
     return ls__fail(LS_ERROR_UNREACHED, "the model never reaches this point");
   if (step < 0 || (step && step >= t->invokes[invoke].steps)) return ls__fail(LS_ERROR_INDEX, "there is no step %d in this invoke", step);
   return LS_OK;
@@ -69,6 +69,7 @@ ls_status ls_trace_read(ls_trace *t, int32_t invoke, int32_t step, int32_t point
   if (invoke < -1) return ls__hook_read(t, -2 - invoke, point, site, out);
   ls_status status = check_point(t, invoke, step, point);
   if (status) return status;
+  if (t->invokes[invoke].map) point = t->invokes[invoke].map[point];
   ls__node node = at_point(LS__READ, invoke, step, point, site);
   return record_at_point(t, &node, kind_at(t, invoke, point), out);
 }
@@ -115,6 +116,8 @@ ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t poin
   ls_status status = check_point(t, invoke, step, point);
   if (!status) status = ls__value_check(value);
   if (status) return status;
+  int32_t given = point;
+  if (invoke >= 0 && t->invokes[invoke].map) point = t->invokes[invoke].map[point];
   ls_value local[LS__LOCAL];
   if (value->kind == LS_NODE && value->as.p != t) {
     ls__owner *other;
@@ -124,7 +127,7 @@ ls_status ls_trace_write(ls_trace *t, int32_t invoke, int32_t step, int32_t poin
   uint8_t old = kind_at(t, invoke, point), new = value->kind == LS_NODE ? t->owner.nodes.kinds[value->aux] : (uint8_t)value->kind;
   bool input = ls__program_point(program_of(t, invoke), point).kind == LS_POINT_INPUT;
   if (input && (new == LS_TENSOR || new == LS_NONE))
-    return write_first(t, invoke, step, point, value, site);
+    return write_first(t, invoke, step, given, value, site);
   if ((old == LS_TUPLE || old == LS_STRUCT) && new == LS_TENSOR) {
     ls__fail(LS_ERROR_SHAPE, "a tensor cannot take the place of a %s; %s %s, or give ls.tuple(x)",
              old == LS_TUPLE ? "tuple" : "struct", skips ? "give" : "set", old == LS_TUPLE ? "its element [0]" : "its field");

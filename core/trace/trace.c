@@ -143,7 +143,10 @@ static void drop_recording(ls_trace *t) {
     invoke->arguments = NULL;
     invoke->argument_count = 0;
     ls_program_release(invoke->program);
-    invoke->program = NULL;
+    ls_program_release(invoke->given);
+    free(invoke->map);
+    invoke->program = invoke->given = NULL;
+    invoke->map = NULL;
   }
 }
 

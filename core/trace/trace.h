@@ -31,7 +31,9 @@ static inline int32_t ls__point_of(int64_t time) { return (int32_t)time & LS__LA
 /* One invoke of a trace: a body and its input. The nodes of all bodies are in the node array of the trace's `owner` (model.h). */
 typedef struct ls__invoke {
   int32_t kind;          /* how the invoke shares a pass: one of LS_INVOKE_* */
-  ls_program *program;   /* the program whose point numbers the nodes of the body use; retained */
+  ls_program *program;   /* the program whose point numbers the nodes of the body use: that of all invokes that may share a pass; retained */
+  ls_program *given;     /* the program with whose numbers the caller names points; retained */
+  int32_t *map;          /* for each point of `given` its number in `program`; NULL where both number their points alike */
   ls_value *arguments;   /* the input that the caller passed, as an argument stream */
   int32_t argument_count;
   int32_t least;         /* the number of the first pass that the invoke may join; earlier passes had begun, or are closed to new invokes */

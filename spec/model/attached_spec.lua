@@ -283,7 +283,7 @@ describe("a call with { hook = true }", function()
     near(torch.ones(2, 2):matmul(net.layer2.weight):matmul(sae.decode.weight), grad)
   end)
 
-  it("case 1.2: a later trace of a handle with a stored edit reads and sets the points of the module that the edit calls", function()
+  it("case 1.2: a trace of a handle with a stored edit reads and sets the points of the module that the edit calls", function()
     local model, net, sae, x = with_sae()
     local edited = model:edit(function() model.layer1.output = model.layer1.sae(model.layer1.output, { hook = true }) end)
     local code, out = edited:trace(x, function()

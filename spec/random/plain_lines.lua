@@ -176,7 +176,7 @@ function Trace:read(s)
   if s.sub then return take(s, self.inside.value) end
   local axis, parts = self:check_rows(s), {}
   for i, invoke in ipairs(self:seen_by(s.invoke)) do
-    parts[i] = take(s, invoke.value)
+    parts[i] = (not s.point or invoke.number == s.number) and take(s, invoke.value)
     if not parts[i] then fail("unreached", "no value, line " .. s.line) end
   end
   if #parts == 0 then fail("cycle", "no rows in this pass") end

@@ -40,8 +40,7 @@ describe("modules that are called several times in one forward", function()
     function Twice:init() self.blk = Block() end
     function Twice:forward(x) return self.blk(self.blk(x)) end
     local net, x = Twice():requires_grad_(false), torch.ones(1, 2)
-    local model, first = ls.Model(net), nil
-    first = net.blk.lin(x):tanh()
+    local model, first = ls.Model(net), net.blk.lin(x):tanh()
     local a, b, c, tap, moved, plain = model:trace(x, function()
       local inside = model.blk:call(1)
       local plain = model.blk.lin.output

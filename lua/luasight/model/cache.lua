@@ -145,7 +145,8 @@ function cache.new(tracer, root, given)
   for i, chosen in ipairs(select_all(root, modules, tracer)) do
     local point = chosen.point
     if not point and chosen.full then
-      binding.raise("unreached", "the model never calls this module", { point = chosen.path .. (chosen.value and "" or ".output") })
+      binding.raise("unreached", "the model never calls this module",
+        { point = chosen.path .. (chosen.value and "" or ".output") })
     end
     if point then
       local entry = { point = point, full = chosen.full, is_value = chosen.value ~= nil, outputs = {},

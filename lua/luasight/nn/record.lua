@@ -269,8 +269,8 @@ local function any_options(g)
   end })
 end
 
----Returns a program of a module whose arguments are not known, for its points: its forward is recorded with tensors by position, as
----few as it needs, and then with names. Returns nil where no such recording succeeds, or where the module branches on numbers.
+---Returns a program of a module whose arguments are not known, for its points: its forward is recorded with tensors by
+---position, as few as it needs, and then with names. Returns nil where no such recording succeeds, or where the module branches on numbers.
 ---@param module table
 ---@return ffi.cdata*?
 function record.likely_program(module)

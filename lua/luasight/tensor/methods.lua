@@ -64,16 +64,20 @@ function methods.numel(self) return tensors.elements(tensor_of(self, "elements")
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 
+---Raises an error for a tensor that has no numbers.
+local function check_numbers(t)
+  if tensors.device(t) ~= "meta" then return end
+  binding.raise("state", "this tensor has a shape and a dtype, but no numbers (its device is \"meta\")",
+    { hint = "a scan computes shapes only; model:trace(input, body) computes numbers" })
+end
+
 ---Returns the number of a tensor that has one element.
 ---@return number|boolean
 function methods.item(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
   local t = tensor_of(v, "single number")
-  if tensors.device(t) == "meta" then
-    binding.raise("state", "this tensor has a shape and a dtype, but no numbers (its device is \"meta\")",
-      { hint = "a scan computes shapes only; model:trace(input, body) computes numbers" })
-  end
+  check_numbers(t)
   return tensors.item(t)
 end
 
@@ -101,6 +105,7 @@ function methods.tolist(self)
   if v._kind ~= TENSOR then return sequences.elements(v) end
   local view = values.view(v, true)
   if view.opaque or view.is_complex then
+    check_numbers(v)
     local layout = tensors.layout(v).layout
     binding.raise("argument", ("Lua cannot read the numbers of a tensor of %s %s"):format(layout and "layout" or "dtype",
       layout or v.dtype), { hint = layout and "x:to_dense() has them one behind the other"

@@ -61,7 +61,8 @@ function edits.include(tracer, index)
     for step = first, last do
       local map = traces.include(recording.graph, edit.recording.graph, index, step)
       if edit.hooked then hooked.include(tracer, edit.hooked, not edit.steps and step or nil) end
-      for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end -- where the node was left out, its number is negative
+      -- the number of a node that was left out is negative
+      for node, f in pairs(edit.functions) do recording.functions[map[node]] = f end
     end
   end
 end

@@ -1,6 +1,8 @@
 --- The current step of a generation, to which the points in a body belong. A step is one forward pass: step 0 reads the
 --- prompt, step k reads the k-th new token.
 local binding = require "luasight.ffi"
+local trace = require "luasight.trace"
+local values = require "luasight.tensor.values"
 local check_list = require "luasight.base.list".check
 
 local steps = {}
@@ -33,13 +35,24 @@ function steps.next(tracer, n)
   tracer._step, tracer._moved = check_step(tracer, tracer._step + (n or 1)), nil
 end
 
+---Returns whether the text of the current invoke has ended before a step. This is known where a line of the step before has
+---made the model run; the model then goes on to the step.
+local function has_ended(tracer, step)
+  local input = tracer._recording.invokes[tracer._invoke]
+  if not tracer._steps or not input or not input.steps or input.steps > step then return false end
+  if input.steps < step then return true end
+  local at_input = trace.read(tracer, step, 0)
+  values.hooks.demand(at_input)
+  return input.steps <= step
+end
+
 ---Iterates over a list of steps, each of which becomes the current step; restores the earlier step at the end.
 local function over(tracer, list)
   local before, moved, i = tracer._step, tracer._moved, 0
   return function()
     i = i + 1
     local step = list[i]
-    if step then
+    if step and not (i > 1 and has_ended(tracer, step)) then
       tracer._step, tracer._moved = step, nil
       return step
     end

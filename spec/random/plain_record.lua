@@ -98,7 +98,8 @@ function Trace:find_root(s)
   if s.op == "read" or s.op == "cache" then
     for _, o in ipairs(self.lines) do
       local reads = o.op == "read" or o.op == "cache"
-      if reads and o.invoke == s.invoke and o.number == s.number and o.step == s.step and o.sub == s.sub then
+      local same = o.number == s.number and (not s.sub or o.key == s.key)
+      if reads and same and o.invoke == s.invoke and o.step == s.step and o.sub == s.sub then
         return o.root
       end
     end

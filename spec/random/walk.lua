@@ -74,6 +74,23 @@ walk.lines = lines
 ---@field call integer   which call of this path, from 0
 ---@field module table
 
+local function child_of(module, name)
+  for _, pair in ipairs(module.children) do
+    if pair[1] == name then return pair[2] end
+  end
+end
+
+---Counts the calls inside a module that is left out: the number of a call is its place in the forward, whatever runs.
+local function pass_over(module, path, calls)
+  for _, line in ipairs(module.lines or {}) do
+    if line[2] == "call" then
+      local inner = path == "" and line[3] or path .. "." .. line[3]
+      calls[inner] = (calls[inner] or 0) + 1
+      pass_over(child_of(module, line[3]), inner, calls)
+    end
+  end
+end
+
 ---Runs a module. `visitor:point(visit, value)` gives the value to go on with; `visitor:skips(path, call)` says whether the
 ---module is left out: then its output has no value until the visitor gives one.
 ---@param module table
@@ -89,16 +106,17 @@ function walk.run(module, path, args, visitor)
     return visitor:point({ path = path, kind = kind, name = name, call = call, module = module }, value)
   end
   args = point("input", { args = args }).args
-  if visitor:skips(path, call) then return point("output", nil) end
+  if visitor:skips(path, call) then
+    pass_over(module, path, calls)
+    return point("output", nil)
+  end
   if leaf[module.kind] then return point("output", leaf[module.kind](module, unpack(args))) end
   local values = {}
   for i, name in ipairs(module.inputs) do values[name] = args[i] end
   for _, line in ipairs(module.lines) do
     local out, what, a, b, c = unpack(line)
     if what == "call" then
-      local child
-      for _, pair in ipairs(module.children) do child = pair[1] == a and pair[2] or child end
-      values[out] = walk.run(child, path == "" and a or path .. "." .. a, { values[b], c and values[c] }, visitor)
+      values[out] = walk.run(child_of(module, a), path == "" and a or path .. "." .. a, { values[b], c and values[c] }, visitor)
     elseif what == "tap" then
       values[out] = point("tap", values[b], a)
     else

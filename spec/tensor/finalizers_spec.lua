@@ -153,4 +153,60 @@ end
       assert.equal("", (support.run("bin/luasight " .. path .. " 2>&1")))
     end)
   end)
+
+  -- The finalizers of a Lua state that is closed run in any order, before and after those of what they use.
+  local script = [[
+local early = {}
+for i = 1, 10 do early[i] = newproxy(true) end
+local ls = require "luasight"
+local torch, nn = ls.torch, ls.nn
+local net = nn.Sequential { { "a", nn.Linear(2, 2) }, { "b", nn.Linear(2, 2) } }
+net:requires_grad_(false)
+local m, x = ls.Model(net), torch.tensor { { 1, 2 } }
+local edited = m:edit(function() m.a.output[":"] = 0 end)
+local t = m:tracer(x)
+local tokenizer = ls.LanguageModel "models/pretrained/ioi".tokenizer
+local works = {
+  function() return m:trace(x, function() return m.output end) end,
+  function() return m(x) end,
+  function() return net(x) end,
+  function() return edited(x) end,
+  function() return t:graph() end,
+  function() t:run() end,
+  function() t:abandon() end,
+  function() return tokenizer:encode "hot : cold" end,
+  function() return tokenizer:decode { 1, 2 } end,
+  function() return m.a:points(x) end,
+  function() m:save_edits "/nowhere/edits" end,
+}
+local function work()
+  for i, f in ipairs(works) do
+    local ok, problem = pcall(f)
+    if not ok and type(problem) ~= "table" then print(i, problem) end
+  end
+end
+local mode, rounds = arg[1], tonumber(arg[2])
+for _ = 1, rounds do
+  for i, f in ipairs(works) do if i < 5 or i == 8 or i == 9 then f() end end
+end
+for i = 1, 10 do getmetatable(early[i]).__gc = work end
+for i = 1, 10 do getmetatable(newproxy(true)).__gc = work end
+local ffi = require "ffi"
+pointers = {}
+for i = 1, 10 do pointers[i] = ffi.gc(ffi.new "int[1]", work) end
+if mode == "error" then error "mine" end
+if mode == "exit" then os.exit(3) end
+if mode == "close" then os.exit(3, true) end
+]]
+
+  for mode, status in pairs { normal = 0, error = 1, exit = 3, close = 3 } do
+    it("5.6: may trace, run and encode, where the process ends by way of " .. mode, function()
+      temporary(function(path)
+        support.write(path, script)
+        local rounds = mode == "normal" and 100 or 1 -- with 100, the finalizers run compiled code
+        local said = support.run(("bin/luasight %s %s %d 2>&1; echo $?"):format(path, mode, rounds))
+        assert.equal(status .. "\n", (said:gsub("^luasight: [^\n]*: mine\n", "")))
+      end)
+    end)
+  end
 end)

@@ -4,6 +4,8 @@ local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
 local C, ffi = binding.C, binding.ffi
+local release_module, release_function, release_program =
+  binding.finalizer "ls_module_release", binding.finalizer "ls_function_release", binding.finalizer "ls_program_release"
 local KEY = constants.LS_KEY
 
 local functions = {}
@@ -16,7 +18,7 @@ local functions = {}
 function functions.new_module(class_name)
   local out = ffi.new "ls_module *[1]"
   binding.check(C.ls_module_new(class_name, out))
-  return ffi.gc(out[0], C.ls_module_release)
+  return ffi.gc(out[0], release_module)
 end
 
 ---Sets a parameter or a buffer of a module of the core.
@@ -75,7 +77,7 @@ end
 function functions.new(module)
   local out = ffi.new "ls_function *[1]"
   binding.check(C.ls_function_new(module, out))
-  return ffi.gc(out[0], C.ls_function_release)
+  return ffi.gc(out[0], release_function)
 end
 
 ---Adds an input to a function that is being recorded, and returns it as a node: the next positional input, or, with `name`,
@@ -168,7 +170,7 @@ end
 function functions.program(f)
   local out = ffi.new "ls_program *[1]"
   binding.check(C.ls_program_new(f, out))
-  return ffi.gc(out[0], C.ls_program_release)
+  return ffi.gc(out[0], release_program)
 end
 
 ---Runs a program.

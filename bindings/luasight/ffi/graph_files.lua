@@ -3,6 +3,7 @@
 local binding = require "luasight.ffi"
 
 local C, ffi = binding.C, binding.ffi
+local release_reader = binding.finalizer "ls_reader_release"
 
 local graph_files = {}
 
@@ -40,7 +41,7 @@ end
 function graph_files.read_edits(text, name)
   local out = new_reader_out()
   binding.check(C.ls_edits_read(text, #text, name, out))
-  return ffi.gc(out[0], C.ls_reader_release)
+  return ffi.gc(out[0], release_reader)
 end
 
 ---@class luasight.EditedCall  a call of a module of the model in a stored edit

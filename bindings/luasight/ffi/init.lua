@@ -122,6 +122,48 @@ function binding.check(status, fields)
   failure.raise(code, message, all)
 end
 
+-- ---- the end of the Lua state ------------------------------------------------------------------------------------------
+
+-- When a Lua state is closed, it calls all finalizers in any order. A finalizer of a script may then use what was already
+-- released. It gets an error: with the first release, `refuse` replaces the functions of the library, and the functions in
+-- `binding.at_end` take pointers out of tables, since compiled code goes on calling the library.
+local ending = false
+binding.at_end = {} ---@type (fun())[]
+
+local function refuse()
+  binding.raise("state", "luasight cannot be used any more: the program ends, and what it used is released")
+end
+
+local function refuse_all()
+  ending = true
+  for _, f in ipairs(binding.at_end) do f() end
+  local known = debug.getfenv(C) -- the table in which LuaJIT keeps the functions of a library that were looked up
+  for name in header.text:gmatch "([%w_]+)%(" do
+    if name ~= "ls_value_release" then known[name] = refuse end
+  end
+end
+
+---Returns a pointer, to be passed to the library; raises an error where a finalizer may have released it. This is for pointers
+---that objects of a script hold, which nothing in `binding.at_end` takes away.
+---@param pointer ffi.cdata*
+---@return ffi.cdata*
+function binding.alive(pointer)
+  if ending then refuse() end
+  return pointer
+end
+
+---Returns a finalizer for pointers that the function `name` of the library releases.
+---@param name string
+---@return fun(pointer: ffi.cdata*)
+function binding.finalizer(name)
+  local release = C[name] -- kept, because `refuse` replaces it
+  return function(pointer)
+    -- a finalizer that no function came before is called because the state is closed, not by the collector
+    if not ending and not debug.getinfo(2, "f") then refuse_all() end
+    release(pointer)
+  end
+end
+
 -- ---- handles ---------------------------------------------------------------------------------------------------------
 
 local debt, limit = 0, 128 * 2 ^ 20

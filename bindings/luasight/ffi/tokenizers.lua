@@ -2,7 +2,8 @@
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
-local C, ffi = binding.C, binding.ffi
+local C, ffi, alive = binding.C, binding.ffi, binding.alive
+local release_tokenizer = binding.finalizer "ls_tokenizer_release"
 
 local tokenizers = {
   ---Which text is cut where a pair of texts has more tokens than the limit: always the longer one, the first, or the second.
@@ -17,23 +18,23 @@ local tokenizers = {
 function tokenizers.load(text, path)
   local out = ffi.new "ls_tokenizer *[1]"
   binding.check(C.ls_tokenizer_load(text, #text, path, out))
-  return ffi.gc(out[0], C.ls_tokenizer_release)
+  return ffi.gc(out[0], release_tokenizer)
 end
 
 ---@param t ffi.cdata*
-function tokenizers.release(t) C.ls_tokenizer_release(ffi.gc(t, nil)) end
+function tokenizers.release(t) C.ls_tokenizer_release(ffi.gc(alive(t), nil)) end
 
 ---Returns the number of tokens in the vocabulary, with the added tokens.
 ---@param t ffi.cdata*
 ---@return integer
-function tokenizers.size(t) return C.ls_tokenizer_size(t) end
+function tokenizers.size(t) return C.ls_tokenizer_size(alive(t)) end
 
 ---Returns the id of a token, which is given as the vocabulary writes it; nil where the vocabulary has no such token.
 ---@param t ffi.cdata*
 ---@param token string
 ---@return integer?
 function tokenizers.id(t, token)
-  local id = tonumber(C.ls_tokenizer_id(t, token))
+  local id = tonumber(C.ls_tokenizer_id(alive(t), token))
   return id >= 0 and id or nil
 end
 
@@ -42,7 +43,7 @@ end
 ---@param id integer|ffi.cdata*
 ---@return string?
 function tokenizers.token(t, id)
-  local token = C.ls_tokenizer_token(t, id)
+  local token = C.ls_tokenizer_token(alive(t), id)
   return token ~= nil and ffi.string(token) or nil
 end
 
@@ -66,7 +67,7 @@ function tokenizers.encode(t, text, pair, how, cut_left)
   encoding.pair, encoding.pair_length = pair, pair and #pair or 0
   encoding.special, encoding.places = how.special and 1 or 0, how.places and 1 or 0
   encoding.limit, encoding.cut, encoding.cut_left = how.limit or 0, how.cut, cut_left and 1 or 0
-  binding.check(C.ls_tokenizer_encode(t, text, #text, encoding, tokens_out, count_out))
+  binding.check(C.ls_tokenizer_encode(alive(t), text, #text, encoding, tokens_out, count_out))
   return tokens_out[0], count_out[0]
 end
 
@@ -80,7 +81,7 @@ local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
 ---@return string
 function tokenizers.decode(t, ids, n, skip_special)
   local text_out, length_out = text_t(), length_t()
-  binding.check(C.ls_tokenizer_decode(t, ids, n, skip_special and 1 or 0, text_out, length_out))
+  binding.check(C.ls_tokenizer_decode(alive(t), ids, n, skip_special and 1 or 0, text_out, length_out))
   return ffi.string(text_out[0], length_out[0])
 end
 

@@ -5,6 +5,7 @@ local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
 
 local C, ffi = binding.C, binding.ffi
+local release_trace = binding.finalizer "ls_trace_release"
 local check, new_ref, site, stream = binding.check, binding.new_ref, binding.site, binding.stream
 local NONE, TUPLE, NODE = constants.LS_EVENT_NONE, constants.LS_TUPLE, constants.LS_NODE
 
@@ -27,7 +28,7 @@ function traces.open()
   local out = trace_out or trace_t()
   trace_out = nil
   check(C.ls_trace_open(out))
-  local t = ffi.gc(out[0], C.ls_trace_release)
+  local t = ffi.gc(out[0], release_trace)
   trace_out = out
   return t
 end

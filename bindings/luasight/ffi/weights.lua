@@ -2,7 +2,8 @@
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 
-local C, ffi = binding.C, binding.ffi
+local C, ffi, alive = binding.C, binding.ffi, binding.alive
+local release_weights = binding.finalizer "ls_weights_release"
 local OPEN, STRUCT, TENSOR = constants.LS_OPEN, constants.LS_STRUCT, constants.LS_TENSOR
 
 local weights = {}
@@ -13,24 +14,24 @@ local weights = {}
 function weights.open(path)
   local out = ffi.new "ls_weights *[1]"
   binding.check(C.ls_weights_open(path, out))
-  return ffi.gc(out[0], C.ls_weights_release)
+  return ffi.gc(out[0], release_weights)
 end
 
 ---Releases a file; tensors taken from it stay valid.
 ---@param file ffi.cdata*
-function weights.release(file) C.ls_weights_release(ffi.gc(file, nil)) end
+function weights.release(file) C.ls_weights_release(ffi.gc(alive(file), nil)) end
 
 ---Returns the number of named tensors in a file.
 ---@param file ffi.cdata*
 ---@return integer
-function weights.count(file) return C.ls_weights_count(file) end
+function weights.count(file) return C.ls_weights_count(alive(file)) end
 
 ---Returns the number of the tensor called `name`, nil where the file has no such tensor.
 ---@param file ffi.cdata*
 ---@param name string
 ---@return integer?
 function weights.find(file, name)
-  local i = not name:find("%z") and C.ls_weights_find(file, name) or -1
+  local i = not name:find("%z") and C.ls_weights_find(alive(file), name) or -1
   return i >= 0 and i or nil
 end
 
@@ -49,7 +50,7 @@ local entry_t = ffi.typeof "ls_weights_entry"
 ---@return luasight.WeightsEntry
 function weights.describe(file, i)
   local entry, shape = entry_t(), {}
-  binding.check(C.ls_weights_describe(file, i, entry))
+  binding.check(C.ls_weights_describe(alive(file), i, entry))
   for axis = 1, entry.dims do shape[axis] = tonumber(entry.shape[axis - 1]) end
   return { number = i, name = ffi.string(entry.name), dtype = ffi.string(entry.dtype), shape = shape,
     bytes = tonumber(entry.bytes) }
@@ -62,19 +63,19 @@ end
 ---@return luasight.Tensor
 function weights.tensor(file, i)
   local out = binding.new_ref()
-  binding.check(C.ls_weights_tensor(file, i, out.v))
+  binding.check(C.ls_weights_tensor(alive(file), i, out.v))
   return out
 end
 
 ---Frees the memory into which tensor number i was read, once nothing uses the tensor any more.
 ---@param file ffi.cdata*
 ---@param i integer
-function weights.forget(file, i) C.ls_weights_forget(file, i) end
+function weights.forget(file, i) C.ls_weights_forget(alive(file), i) end
 
 ---Returns the texts that were stored beside the tensors, as JSON.
 ---@param file ffi.cdata*
 ---@return string
-function weights.metadata(file) return ffi.string(C.ls_weights_metadata(file)) end
+function weights.metadata(file) return ffi.string(C.ls_weights_metadata(alive(file))) end
 
 ---@class luasight.ContentVisitor  functions that convert the content of a file, the elements of a list before the list itself
 ---@field tensor fun(number: integer): any       gets the number of a tensor, for `weights.tensor`
@@ -103,7 +104,7 @@ end
 ---@return any
 function weights.content(file, visitor)
   local stream = ffi.new "const ls_value *[1]"
-  if C.ls_weights_content(file, stream) == 0 then return nil end
+  if C.ls_weights_content(alive(file), stream) == 0 then return nil end
   local whole = content_at(stream[0], 0, visitor)
   return whole
 end

@@ -28,6 +28,8 @@ function record.changed(module)
   if rawget(module, "_record") then structure = structure + 1 end
 end
 
+binding.at_end[#binding.at_end + 1] = function() structure = structure + 1 end
+
 ---Has to be called after a change of any module's training mode. The next call of each module then looks up its modes again.
 function record.mode_changed() modes = modes + 1 end
 

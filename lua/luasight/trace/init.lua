@@ -40,6 +40,10 @@ local trace = {}
 
 local recordings = setmetatable({}, { __mode = "v" }) -- the address of a trace of the core -> its luasight.Recording
 
+binding.at_end[#binding.at_end + 1] = function()
+  for _, recording in pairs(recordings) do recording.graph = nil end
+end
+
 -- `bodies` has the tracers whose bodies are being recorded or which were left open; `sessions` has the recordings of
 -- ls.session. Both are extents, so that two coroutines that take turns can each have their own. A tracer that nothing
 -- refers to is collected.

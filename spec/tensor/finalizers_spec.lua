@@ -135,6 +135,45 @@ print(problem or "right")
   end
 end)
 
+describe("finalizers that ask for texts, in a process with a small heap", function()
+  local script = [[
+local ls = require "luasight"
+local torch, nn = ls.torch, ls.nn
+local m, x = ls.Model(nn.Sequential { { "a", nn.Linear(2, 2) }, { "b", nn.Linear(2, 2) } }), torch.ones(1, 2)
+local tokenizer = ls.LanguageModel "models/pretrained/ioi".tokenizer
+local one, two = m:tracer(x), m:tracer(x)
+for i = 1, 40 do local _ = two.output * i end
+local function texts(t, text)
+  local ids = tokenizer:encode(text)
+  return tostring(t:graph()) .. t:graph():json() .. table.concat(ids, " ") .. tokenizer:decode(ids)
+end
+local short, long = texts(one, "hot : cold"), texts(two, ("hot : cold , big : small "):rep(40))
+local runs, problem = 0, nil
+local function arm()
+  getmetatable(newproxy(true)).__gc = function()
+    runs = runs + 1
+    if texts(two, ("hot : cold , big : small "):rep(40)) ~= long then problem = "a finalizer has another text" end
+    if runs < 300 then arm() end
+  end
+end
+collectgarbage()
+collectgarbage("setpause", 10)
+for _ = 1, 20 do arm() end
+for _ = 1, 5000 do
+  if runs >= 300 then break end
+  assert(texts(one, "hot : cold") == short)
+end
+print(problem or runs >= 300 and "right" or "the collector does not come")
+]]
+
+  it("5.6: change no text that they interrupt", function()
+    temporary(function(path)
+      support.write(path, script)
+      assert.equal("right\n", (support.run("bin/luasight " .. path .. " 2>&1")))
+    end)
+  end)
+end)
+
 describe("a finalizer at the end of a process", function()
   it("5.6: finds a handle whose own finalizer has run released, not its memory", function()
     temporary(function(path)

@@ -25,8 +25,10 @@ function graph_files.write(path, text) binding.check(C.ls_file_write(path, text,
 function graph_files.of_function(f, names)
   local list, text_out, reader_out = ffi.new("const char *[?]", math.max(#names, 1)), new_text_out(), new_reader_out()
   for i, name in ipairs(names) do list[i - 1] = name end
-  binding.check(C.ls_function_json(f, list, #names, text_out))
-  local text = ffi.string(text_out[0])
+  local text = binding.undisturbed(function()
+    binding.check(C.ls_function_json(f, list, #names, text_out))
+    return ffi.string(text_out[0])
+  end)
   binding.check(C.ls_function_read(text, #text, "this graph", reader_out))
   C.ls_reader_release(reader_out[0])
   return text

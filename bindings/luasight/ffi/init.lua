@@ -122,6 +122,25 @@ function binding.check(status, fields)
   failure.raise(code, message, all)
 end
 
+-- ---- texts that are valid until the next call ---------------------------------------------------------------------------
+
+local function restarted(ran, ok, ...)
+  if ran then collectgarbage "restart" end
+  if not ok then error((...), 0) end
+  return ...
+end
+
+---Calls a function while the collector stands still. Where the library returns memory that is valid until the next call of the
+---same function, a finalizer could otherwise make this call before the memory is read.
+---@param f fun(...): ...
+---@param ... any
+---@return any ...
+function binding.undisturbed(f, ...)
+  local ran = collectgarbage "isrunning"
+  collectgarbage "stop"
+  return restarted(ran, pcall(f, ...))
+end
+
 -- ---- the end of the Lua state ------------------------------------------------------------------------------------------
 
 -- When a Lua state is closed, it calls all finalizers in any order. A finalizer of a script may then use what was already

@@ -32,14 +32,17 @@ end
 ---Returns the schemas of an operator's overloads, one on each line.
 ---@param op ffi.cdata*
 ---@return string
-function operators.schemas(op) return ffi.string(C.ls_op_schemas(op)) end
+function operators.schemas(op)
+  return binding.undisturbed(function() return ffi.string(C.ls_op_schemas(op)) end)
+end
 
 ---Returns the names of the operators that begin with `prefix`.
 ---@param prefix string
 ---@return string[]
 function operators.names(prefix)
   local list = {}
-  for name in ffi.string(C.ls_op_names(prefix)):gmatch "[^\n]+" do list[#list + 1] = name end
+  local text = binding.undisturbed(function() return ffi.string(C.ls_op_names(prefix)) end)
+  for name in text:gmatch "[^\n]+" do list[#list + 1] = name end
   return list
 end
 

@@ -55,7 +55,13 @@ end
 
 local tokens_t, count_t, encoding_t = ffi.typeof "const ls_token *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_encoding"
 
----Encodes a text, or a pair of texts. Returns an array of ls_token, which is valid until the next call, and its length.
+local tokens_array_t, token_size = ffi.typeof "ls_token[?]", ffi.sizeof "ls_token"
+
+-- The number of calls of `encode` and `decode` so far. What the library returns is valid until the next call. It is copied at
+-- once, unless a finalizer has made another call in between: then the call is made again.
+local calls = 0
+
+---Encodes a text, or a pair of texts. Returns an array of ls_token, and its length.
 ---@param t ffi.cdata*
 ---@param text string
 ---@param pair string?
@@ -67,8 +73,17 @@ function tokenizers.encode(t, text, pair, how, cut_left)
   encoding.pair, encoding.pair_length = pair, pair and #pair or 0
   encoding.special, encoding.places = how.special and 1 or 0, how.places and 1 or 0
   encoding.limit, encoding.cut, encoding.cut_left = how.limit or 0, how.cut, cut_left and 1 or 0
-  binding.check(C.ls_tokenizer_encode(alive(t), text, #text, encoding, tokens_out, count_out))
-  return tokens_out[0], count_out[0]
+  repeat
+    calls = calls + 1
+    local mine = calls
+    binding.check(C.ls_tokenizer_encode(alive(t), text, #text, encoding, tokens_out, count_out))
+    local tokens, n = tokens_out[0], count_out[0]
+    local copied = tokens_array_t(n)
+    if calls == mine then
+      ffi.copy(copied, tokens, n * token_size)
+      return copied, n
+    end
+  until false
 end
 
 local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
@@ -81,8 +96,13 @@ local text_t, length_t = ffi.typeof "const char *[1]", ffi.typeof "size_t[1]"
 ---@return string
 function tokenizers.decode(t, ids, n, skip_special)
   local text_out, length_out = text_t(), length_t()
-  binding.check(C.ls_tokenizer_decode(alive(t), ids, n, skip_special and 1 or 0, text_out, length_out))
-  return ffi.string(text_out[0], length_out[0])
+  repeat
+    calls = calls + 1
+    local mine = calls
+    binding.check(C.ls_tokenizer_decode(alive(t), ids, n, skip_special and 1 or 0, text_out, length_out))
+    local text, length = text_out[0], length_out[0]
+    if calls == mine then return ffi.string(text, length) end
+  until false
 end
 
 return tokenizers

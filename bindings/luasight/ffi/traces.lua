@@ -312,12 +312,20 @@ end
 
 -- ---- as text ---------------------------------------------------------------------------------------------------------
 
+local function describe(t)
+  local text = ffi.new "const char *[1]"
+  check(C.ls_trace_describe(t, text))
+  return ffi.string(text[0])
+end
+
 ---Returns the recording of a trace as text, one node on each line.
 ---@param t ffi.cdata*
 ---@return string
-function traces.describe(t)
+function traces.describe(t) return binding.undisturbed(describe, t) end
+
+local function json(t, numbers)
   local text = ffi.new "const char *[1]"
-  check(C.ls_trace_describe(t, text))
+  check(C.ls_trace_json(t, numbers and 1 or 0, text))
   return ffi.string(text[0])
 end
 
@@ -326,11 +334,7 @@ end
 ---@param t ffi.cdata*
 ---@param numbers boolean
 ---@return string
-function traces.json(t, numbers)
-  local text = ffi.new "const char *[1]"
-  check(C.ls_trace_json(t, numbers and 1 or 0, text))
-  return ffi.string(text[0])
-end
+function traces.json(t, numbers) return binding.undisturbed(json, t, numbers) end
 
 ---Returns the JSON, for display, of the trace to which a node belongs, and the node's number in it.
 ---@param node ffi.cdata*

@@ -85,8 +85,7 @@ end
 
 -- ---- one text --------------------------------------------------------------------------------------------------------
 
----Encodes a text, or a pair of texts, in the core. Returns an array of tokens, which is valid until the next call, and the
----number of tokens.
+---Encodes a text, or a pair of texts, in the core. Returns an array of tokens, and the number of tokens.
 local function tokens_of(state, text, pair, o)
   return tokenizers.encode(state.core, text, pair, o, state.truncation_side == "left")
 end

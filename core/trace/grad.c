@@ -150,6 +150,18 @@ ls_status ls__grad_capture(ls_trace *t, int32_t access) {
   return find_gradient(t, whole->as.p, number);
 }
 
+bool ls__grad_is_ready(const ls_trace *t, int32_t access) {
+  int32_t of = t->owner.nodes.at[access].stream[0].aux, version = t->plan.nodes[access].version;
+  if (!t->run.nodes[of].done) return false;
+  for (; version >= 0; version = t->plan.nodes[version].earlier) {
+    int32_t target = t->owner.nodes.at[version].edits;
+    /* an edit that puts another tensor into a sequence does not change the tensor that was taken out of it */
+    bool piece = t->run.nodes[target].done && ls__is_sequence(t->run.values[target].kind);
+    if (!piece) return t->run.nodes[version].done;
+  }
+  return true;
+}
+
 ls_status ls__grad_watch(ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   ls_status status = LS_OK;
@@ -163,10 +175,7 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id) {
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
     const ls__node *access = &t->owner.nodes.at[i];
     if ((access->kind != LS__GRAD && access->kind != LS__SETGRAD) || access->stream[0].kind != LS_NODE) continue;
-    int32_t of = access->stream[0].aux, version = t->plan.nodes[i].version;
-    if ((of != id && version != id) || t->run.nodes[i].done) continue;
-    if (!t->run.nodes[of].done || (version >= 0 && !t->run.nodes[version].done)) continue;
-    status = ls__grad_capture(t, i);
+    if (!t->run.nodes[i].done && !t->run.nodes[i].gradient && ls__grad_is_ready(t, i)) status = ls__grad_capture(t, i);
   }
   return status;
 }

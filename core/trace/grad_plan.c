@@ -227,10 +227,9 @@ static ls_status plan_access(ls_trace *t, int32_t id) {
   while (version >= id) version = plan[version].earlier;
   plan[id].version = version;
   plan[of].tracked |= LS__ASKED;
-  if (version >= 0) plan[version].tracked |= LS__ASKED;
+  for (; version >= 0; version = plan[version].earlier) plan[version].tracked |= LS__ASKED;
   ls_status status = mark_source(t, of);
-  bool ready = t->run.nodes[of].done && (version < 0 || t->run.nodes[version].done);
-  if (status || !ready || t->run.nodes[id].gradient) return status;
+  if (status || t->run.nodes[id].gradient || !ls__grad_is_ready(t, id)) return status;
   status = ls__grad_capture(t, id);
   if (status && !ls_error_site()) ls__fail_site(node->site, t->run.demand_site);
   return status;

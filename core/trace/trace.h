@@ -365,6 +365,8 @@ ls_status ls__grad_origins(ls_trace *t);
 ls_status ls__grad_made(ls_trace *t, ls_value *value);  /* called when the model has made a tensor whose gradient is asked for */
 /* called when node `id` has run: attaches hooks to values whose gradients are asked for */
 ls_status ls__grad_watch(ls_trace *t, int32_t id);
+/* whether the value whose gradient node `access` reads or sets is there, with the edits in place that are written above the node */
+bool ls__grad_is_ready(const ls_trace *t, int32_t access);
 /* attaches a hook to the value whose gradient node `access` reads or sets */
 ls_status ls__grad_capture(ls_trace *t, int32_t access);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);

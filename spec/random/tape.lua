@@ -163,16 +163,6 @@ function tape.now(x)
   return x.node
 end
 
----The node of a tensor that an edit in place begins with. As in PyTorch an edit through a view takes the numbers from the base, so that the
----view as it was before has no part in it.
----@return table
-function tape.before_edit(x)
-  if x.parts or #x.path == 0 then return tape.now(x) end
-  local a = x.memory.base
-  for _, way in ipairs(x.path) do a = take(way, a) end
-  return a
-end
-
 local function swapped(axis) return 1 - axis end
 
 ---@param way table  { kind = "t" | "slice" | "view" | "narrow", ... }
@@ -217,7 +207,7 @@ end
 ---x[spec] = value
 ---@param value table|number  a node of the slice's shape, or a number
 function tape.set(x, spec, value)
-  local way, old = { kind = "slice", spec = spec }, tape.before_edit(x)
+  local way, old = { kind = "slice", spec = spec }, tape.now(x)
   if type(value) == "number" then value = node(torch.full_like(ways.slice.take(way, old.value), value)) end
   tape.write(x, put(way, old, tape.copy(value)))
 end

@@ -93,6 +93,7 @@ class Body:
         self.values, self.seen = {}, set()
         self.gradients = any(line["op"] == "backward" for line in self.lines)
         self.running = None  # the backward that runs
+        self.own = []  # the gradients that lines have
         x = torch.tensor(given)
         self.x = x.requires_grad_(True) * 1 if self.gradients else x
 
@@ -144,11 +145,24 @@ class Body:
             p, (path, call, kind) = line["point"], self.here
             if (p["path"], p["call"], p.get("name", p["kind"])) != (path, call, kind) or self.running:
                 return False
+            if any(self.changes(above, p) and not above["done"] for above in self.lines[:line["at"]]):
+                return False
         if op in ("grad", "setgrad"):
             return False  # bound, and run by the hook
         if op == "backward" and self.running:
             return False
         return all(self.stands(line, name) for name in self.operands(line))
+
+    def changes(self, line, point):
+        """Whether a line changes what stands at a point."""
+        if line["op"] in ("inplace", "set"):
+            line = self.root(line["of"])
+            if line["op"] != "read":
+                return False
+        elif line["op"] != "replace":
+            return False
+        p = line["point"]
+        return (p["path"], p["call"], p.get("name", p["kind"])) == (point["path"], point["call"], point.get("name", point["kind"]))
 
     def sweep(self):
         moved = True
@@ -239,7 +253,10 @@ class Body:
             return None
         line["done"] = True
         if line["op"] == "grad":
-            self.values[line["out"]] = g = g.clone()
+            if not any(g is own for own in self.own):  # lines that read one gradient have one tensor
+                g = g.clone()
+                self.own.append(g)
+            self.values[line["out"]] = g
             self.sweep()
             return g
         if isinstance(line["value"], dict) and "var" in line["value"]:
@@ -249,7 +266,8 @@ class Body:
         fresh = self.value(line, "value")
         if fresh.shape != g.shape:
             raise CannotRun("shape")
-        return fresh.clone()
+        self.own.append(fresh.clone())
+        return self.own[-1]
 
     def backward(self, line):
         accesses = [a for a in self.lines if a["op"] in ("grad", "setgrad") and self.backward_of(a) is line]

@@ -357,7 +357,7 @@ describe("gradients of several ways (S10)", function()
   end)
 
   it("case 9.18: gradients of two parameters are edited with each other", function()
-    local m, net = model_of(function(self, v) return self.b(self.a(v)) end)
+    local m = model_of(function(self, v) return self.b(self.a(v)) end)
     for _, swap in ipairs { false, true } do
       local one, two
       m:trace(x, function()

@@ -9,6 +9,14 @@ void ls__grad_close(ls_trace *t) {
     ls__capture_free(t->run.gradients[i].capture);
     ls_value_release(&t->run.gradients[i].value);
   }
+  for (int32_t i = 0; i < t->run.split_count; i++) {
+    ls_value_release(&t->run.splits[i].before);
+    ls_value_release(&t->run.splits[i].fresh);
+    ls_value_release(&t->run.splits[i].part);
+  }
+  free(t->run.splits);
+  t->run.splits = NULL;
+  t->run.split_count = t->run.split_room = 0;
   free(t->run.gradients);
   t->run.gradients = NULL;
   t->run.gradient_count = t->run.gradient_room = 0;
@@ -19,7 +27,7 @@ void ls__grad_close(ls_trace *t) {
     ls__ran *ran = &t->run.nodes[i];
     if (ran->made_trainable) ls__tensor_make_untrainable(node->stream[0].as.p);
     ran->made_trainable = 0;
-    ran->gradient = 0;
+    ran->gradient = ran->rows = 0;
     if (t->gradients && node->saved && ran->done) ls__value_detach(&t->run.values[i]);
   }
 }
@@ -27,6 +35,47 @@ void ls__grad_close(ls_trace *t) {
 void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
   for (int32_t i = 0; i < t->run.gradient_count; i++)
     if (t->run.gradients[i].value.kind == LS_TENSOR) each(context, &t->run.gradients[i].value);
+  for (int32_t i = 0; i < t->run.split_count; i++) {
+    if (t->run.splits[i].before.kind == LS_TENSOR) each(context, &t->run.splits[i].before);
+    each(context, &t->run.splits[i].fresh);
+    each(context, &t->run.splits[i].part);
+  }
+}
+
+/* ---- rows that lie in two tensors ------------------------------------------------------------------------------- */
+
+ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part) {
+  if (t->run.split_count == t->run.split_room) {
+    int32_t room = t->run.split_room ? 2 * t->run.split_room : 8;
+    ls__split *bigger = realloc(t->run.splits, sizeof *bigger * (size_t)room);
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+    t->run.splits = bigger;
+    t->run.split_room = room;
+  }
+  ls__split *split = &t->run.splits[t->run.split_count++];
+  *split = (ls__split){invoke, *before, *fresh, *part};
+  ls_value_retain(&split->before);
+  ls_value_retain(&split->fresh);
+  ls_value_retain(&split->part);
+  return LS_OK;
+}
+
+/* Returns the tensor in which the rows of an invoke would lie if it ran alone: where others have set their rows of `whole`, that from before;
+   where the invoke itself has, what it set, and `*own` becomes true. All uses of `whole` by these rows lead there. */
+static const ls_value *home_of(const ls_trace *t, int32_t invoke, const ls_value *whole, bool *own) {
+  for (int32_t i = t->run.split_count - 1; i >= 0; i--) {
+    const ls__split *split = &t->run.splits[i];
+    if (split->fresh.as.p != whole->as.p) continue;
+    *own = split->invoke == invoke;
+    const ls_value *home = *own ? &split->part : &split->before;
+    if (home->kind != LS_TENSOR || !ls__tensor_requires_grad(home->as.p)) {
+      *own = false;
+      break;
+    }
+    if (*own) return home;
+    whole = home;
+  }
+  return whole;
 }
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
@@ -128,6 +177,22 @@ static ls_status passed(const ls_trace *t, const ls__node *node) {
   return LS_ERROR_PASSED;
 }
 
+/* Whether node `id`, whose arguments are still there, puts an element into a sequence. */
+static bool sets_piece(const ls_trace *t, int32_t id) {
+  int32_t target = t->owner.nodes.at[id].edits;
+  return target >= 0 && t->run.nodes[target].done && ls__is_sequence(t->run.values[target].kind);
+}
+
+/* Returns the last edit in place, above the node `access`, of the tensor whose gradient it reads or sets; -1 where there is none. */
+static int32_t version_of(const ls_trace *t, int32_t access) {
+  int32_t version = t->plan.nodes[access].version;
+  for (; version >= 0; version = t->plan.nodes[version].earlier) {
+    /* an edit that puts another tensor into a sequence does not change the tensor that was taken out of it */
+    if (!t->run.nodes[version].piece && !sets_piece(t, version)) break;
+  }
+  return version;
+}
+
 ls_status ls__grad_capture(ls_trace *t, int32_t access) {
   const ls__node *node = &t->owner.nodes.at[access];
   int32_t *number = &t->run.nodes[access].gradient, of = node->stream[0].aux;
@@ -147,25 +212,25 @@ ls_status ls__grad_capture(ls_trace *t, int32_t access) {
     whole = ls__rows_whole(t, of);
     if (whole->kind != LS_TENSOR) whole = &t->run.values[of];
   }
-  return find_gradient(t, whole->as.p, number);
+  bool own = false;
+  int32_t rows = ls__rows_node(t, of);
+  const ls_value *home = whole;
+  if (rows >= 0 && t->run.split_count && version_of(t, access) < 0) home = home_of(t, t->owner.nodes.at[rows].invoke, whole, &own);
+  t->run.nodes[access].rows = own ? 0 : rows + 1;
+  return find_gradient(t, home->as.p, number);
 }
 
 bool ls__grad_is_ready(const ls_trace *t, int32_t access) {
-  int32_t of = t->owner.nodes.at[access].stream[0].aux, version = t->plan.nodes[access].version;
-  if (!t->run.nodes[of].done) return false;
-  for (; version >= 0; version = t->plan.nodes[version].earlier) {
-    int32_t target = t->owner.nodes.at[version].edits;
-    /* an edit that puts another tensor into a sequence does not change the tensor that was taken out of it */
-    bool piece = t->run.nodes[target].done && ls__is_sequence(t->run.values[target].kind);
-    if (!piece) return t->run.nodes[version].done;
-  }
-  return true;
+  if (!t->run.nodes[t->owner.nodes.at[access].stream[0].aux].done) return false;
+  int32_t version = version_of(t, access);
+  return version < 0 || t->run.nodes[version].done;
 }
 
 ls_status ls__grad_watch(ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
   ls_status status = LS_OK;
   record_from_here(t);
+  t->run.nodes[id].piece = sets_piece(t, id);
   if (t->plan.nodes[id].tracked & LS__SOURCE) {
     bool writes = node->kind == LS__WRITE || node->kind == LS__SETITEM;
     bool views = node->kind == LS__READ || node->kind == LS__ROWS || node->kind == LS__GETITEM;

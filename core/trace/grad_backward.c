@@ -88,17 +88,8 @@ static void finished(ls_trace *t, int32_t id) {
   ls__trace_let_go(t, id);
 }
 
-/* Returns the node that cuts the rows of one invoke out of a batch, where the value of node `id` is these rows or an item of a tuple of
-   such rows; -1 where the value of node `id` has the rows of all invokes, or is a view of some rows. */
-static int32_t rows_of(const ls_trace *t, int32_t id) {
-  const ls__node *nodes = t->owner.nodes.at;
-  while (nodes[id].kind == LS__GETITEM && nodes[id].stream[0].kind == LS_NODE) id = nodes[id].stream[0].aux;
-  return nodes[id].kind == LS__ROWS && !ls__rows_all(t, nodes[id].invoke) ? id : -1;
-}
-
 static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient) {
-  const ls__node *node = &t->owner.nodes.at[id];
-  int32_t rows = node->stream[0].kind == LS_NODE ? rows_of(t, node->stream[0].aux) : -1;
+  int32_t rows = t->run.nodes[id].rows - 1;
   ls_value part = *gradient;
   ls_status status = LS_OK;
   if (rows >= 0) status = ls__rows_take(t, rows, gradient, &part);
@@ -113,7 +104,7 @@ static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient
 static ls_status set_gradient(ls_trace *t, int32_t id, ls_value *gradient) {
   const ls__node *node = ls__seen(t, id);
   const ls_value *given = node->stream[1].kind == LS_NODE ? &t->run.values[node->stream[1].aux] : &node->stream[1];
-  int32_t rows = rows_of(t, node->stream[0].aux);
+  int32_t rows = t->run.nodes[id].rows - 1;
   ls_status status = LS_OK;
   ls_value own;
   if (given->kind != LS_TENSOR) {

@@ -41,10 +41,24 @@ static int32_t first_see(const ls_trace *t, int32_t id) {
   return -1;
 }
 
+/* Returns the last node above node `before` that changes the memory of the value of node `id` in place; -1 where there is none. */
+static int32_t last_edit(const ls_trace *t, int32_t id, int32_t before) {
+  const ls__planned *plan = t->plan.nodes;
+  int32_t edited = plan[id].root >= 0 ? plan[plan[id].root].edited : -1;
+  while (edited >= before) edited = plan[edited].earlier;
+  return edited;
+}
+
 /* Whether `a` and `b`, whose gradients are used, are the same node or the same parameter. For a parameter `aux` is the version of the
    tensor, which may differ and is not compared. */
 static bool same_value(const ls_value *a, const ls_value *b) {
   return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
+}
+
+/* Whether no line between the gradients `above` and `id` of one value changes the value in place. */
+static bool same_version(const ls_trace *t, int32_t above, int32_t id) {
+  const ls_value *of = &t->owner.nodes.at[id].stream[0];
+  return of->kind != LS_NODE || last_edit(t, of->aux, above) == last_edit(t, of->aux, id);
 }
 
 void ls__time_root(ls_trace *t, int32_t id) {
@@ -61,7 +75,7 @@ void ls__time_root(ls_trace *t, int32_t id) {
     of = ls__call_view_of(node->call);
   } else if (node->kind == LS__GRAD) {
     for (int32_t i = 0; i < id && of < 0; i++)
-      if (nodes[i].kind == LS__GRAD && same_value(&nodes[i].stream[0], &node->stream[0])) of = i;
+      if (nodes[i].kind == LS__GRAD && same_value(&nodes[i].stream[0], &node->stream[0]) && same_version(t, i, id)) of = i;
   }
   t->plan.nodes[id].root = of >= 0 ? t->plan.nodes[of].root : id;
 }
@@ -87,14 +101,6 @@ int64_t ls__own_time(const ls_trace *t, int32_t id) {
 
 bool ls__time_passed(const ls_trace *t, int64_t time) {
   return time < t->run.now || (time == t->run.now && !t->run.paused);
-}
-
-/* Returns the last node above node `before` that changes the memory of the value of node `id` in place; -1 where there is none. */
-static int32_t last_edit(const ls_trace *t, int32_t id, int32_t before) {
-  const ls__planned *plan = t->plan.nodes;
-  int32_t edited = plan[id].root >= 0 ? plan[plan[id].root].edited : -1;
-  while (edited >= before) edited = plan[edited].earlier;
-  return edited;
 }
 
 int64_t ls__settled_time(const ls_trace *t, int32_t id, int32_t before) {

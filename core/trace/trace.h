@@ -106,7 +106,9 @@ typedef struct ls__plan {
 
 typedef struct ls__ran {
   ls__node *instead;     /* the run's own copy of the node, with changed arguments; NULL where the node runs as recorded */
+  uint8_t piece;         /* 1 where the node has put an element into a sequence, and a gradient is asked for below it */
   int32_t gradient;      /* where the node reads or sets a gradient: its number in `gradients`, counted from 1; 0 where it has none yet */
+  int32_t rows;          /* there: 1 + the node that takes the rows of an invoke out of the tensor of that gradient; 0 where it is all of it */
   uint8_t done;          /* 1 once the node is executed */
   uint8_t keeps_above;   /* 1 where the value is a view, so that the value in whose memory it lies is kept too */
   /* 1 where the node is the gradient of a parameter that does not train and requires a gradient for this trace only */
@@ -139,6 +141,12 @@ typedef struct ls__gradient {
   bool passed;           /* whether the new gradient went on in autograd's graph */
   bool busy;             /* whether its uses are being executed */
 } ls__gradient;
+
+/* A tensor that an invoke has made of another by setting its rows; alone, each invoke would have the tensor `part` or `before` there. */
+typedef struct ls__split {
+  int32_t invoke;
+  ls_value before, fresh, part;
+} ls__split;
 
 /* A backward that runs. */
 typedef struct ls__sweeping {
@@ -173,6 +181,8 @@ typedef struct ls__progress {
   ls__origins origins;   /* where the model makes the tensors that need a place in autograd's graph */
   ls__gradient *gradients;
   int32_t gradient_count, gradient_room;
+  ls__split *splits;
+  int32_t split_count, split_room;
   ls__sweeping sweep;
   ls__kept *kept;        /* the model's tensors that its forward changes; see own.c */
   int32_t kept_count, kept_room;
@@ -370,6 +380,8 @@ bool ls__grad_is_ready(const ls_trace *t, int32_t access);
 /* attaches a hook to the value whose gradient node `access` reads or sets */
 ls_status ls__grad_capture(ls_trace *t, int32_t access);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
+/* notes that an invoke has set its rows of the tensor `before` to `part`, which made `fresh` */
+ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part);
 /* calls `each` with each gradient that a backward has at hand */
 void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
 void ls__grad_close(ls_trace *t);

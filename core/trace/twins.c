@@ -125,7 +125,8 @@ ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, co
   ls_value_retain(&made.fresh);
   ls_value_retain(&made.before);
   t->run.made[t->run.made_count++] = made;
-  if (!may_change(t)) return LS_OK;
+  ls_status noted = t->gradients ? ls__grad_split(t, invoke, before, fresh, part) : LS_OK;
+  if (noted || !may_change(t)) return noted;
   const ls__running_invoke *own = &t->run.invokes[invoke];
   int32_t end = own->first + own->rows;
   ls_status status = before->kind == LS_TENSOR ? go_on(t, before, fresh, own) : LS_OK;

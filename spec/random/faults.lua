@@ -30,5 +30,5 @@ return {
   { "capture.cc", "of what comes to a gradient in several parts only the last counts",
     "state.sum = state.sum.defined() ? state.sum + part : part;", "state.sum = part;" },
   { "grad.c", "the gradient of a value below an edit in place is the old one's",
-    "if (!piece) return t->run.nodes[version].done;", "if (!piece) return true;" },
+    "return version < 0 || t->run.nodes[version].done;", "return true;" },
 }

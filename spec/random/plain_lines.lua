@@ -73,7 +73,7 @@ function Trace:keep_above(s)
       local above, name, v, node = unpack(b)
       if tape.now(v) ~= node and not torch.equal(tape.now(v).value, node.value) then
         above.kept = above.kept or {}
-        above.kept[name] = above.kept[name] or tape.tensor(node)
+        above.kept[name] = above.kept[name] or tape.tensor(tape.copy(node))
         self.facts.kept = true
       end
     end

@@ -343,6 +343,28 @@ describe("gradients of several ways (S10)", function()
     assert.same({ { 2, 2 } }, g[2]:tolist())
   end)
 
+  it("case 9.24: in a batch, rows that another invoke replaces keep their gradient, and the replaced have that of what is put there", function()
+    local m = around()
+    local one, own, other, y
+    m:trace(function(t)
+      t:invoke(x, function()
+        y = m.a.output * 2
+        m.b.input[0][0] = y
+        own = m.b.input[0][0].grad:save()
+        one = y.grad:save()
+        local loss = (m.output + y):sum()
+        loss:backward { retain_graph = true }
+      end)
+      t:invoke(x, function()
+        other = m.b.input[0][0].grad:save()
+        m.output:sum():backward()
+      end)
+    end)
+    assert.same({ { 3.5, 0.25 } }, own:tolist())
+    assert.same({ { 3.5, 0.25 } }, one:tolist())
+    assert.same({ { 3.5, 0.25 } }, other:tolist())
+  end)
+
   it("case 9.18: gradients of the second of two backwards are set from each other", function()
     local m, first, second = around(), nil, nil
     m:trace(x, function()

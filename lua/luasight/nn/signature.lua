@@ -2,44 +2,69 @@
 --- kept by them.
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
+local tensors = require "luasight.ffi.tensors"
 
-local is_handle = binding.is_handle
+local is_handle, is_whole = binding.is_handle, tensors.is_whole
 
 local signature = {}
 
 local function is_options(v) return type(v) == "table" and getmetatable(v) == nil and v[1] == nil and next(v) ~= nil end
 
----Returns the keys of a table in an order that does not change.
+local ranks = { boolean = 1, number = 2, string = 3 }
+
+local function key_before(a, b)
+  local rank, other = ranks[type(a)], ranks[type(b)]
+  if rank ~= other then return rank < other end
+  if rank == 1 then return not a and b end
+  return a < b
+end
+
+---Returns the keys of a table in an order that depends on the keys alone.
 ---@param t table
 ---@return any[]
 function signature.sorted_keys(t)
   local keys = {}
-  for k in pairs(t) do keys[#keys + 1] = k end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for k in pairs(t) do
+    if not ranks[type(k)] then
+      binding.raise("argument", ("a table that has a %s as a key cannot be an argument of a module"):format(type(k)))
+    end
+    keys[#keys + 1] = k
+  end
+  table.sort(keys, key_before)
   return keys
 end
 
+---Returns a text for a value that is no table and no handle; two values have the same text only if they are the same. The
+---text says where it ends, so texts can be joined. Returns nil for a value that cannot be an argument.
+local function text_of(v)
+  local kind = type(v)
+  if kind == "string" then return ("s%d:%s"):format(#v, v) end
+  if kind == "number" then return ("n%.17g,"):format(v) end -- 17 digits tell any two numbers apart, and -0 from 0
+  if kind == "boolean" then return v and "t" or "f" end
+  if kind == "nil" then return "-" end
+  if kind == "cdata" and is_whole(v) then return "i" .. tostring(v) .. "," end -- "5LL" or "5ULL"
+end
+
 ---Describes one argument of a call: appends its description to `parts`, the texts that together are the key of the signature,
----and the handles in the argument to `inputs`.
-local function describe(v, parts, inputs)
+---and the handles in the argument to `inputs`. `around` has the tables in which the argument is.
+local function describe(v, parts, inputs, around)
   if is_handle(v) then
     parts[#parts + 1] = "v"
     inputs[#inputs + 1] = v
   elseif type(v) == "table" then
+    if around[v] then binding.raise("argument", "a table that contains itself cannot be an argument of a module") end
+    around[v] = true
     parts[#parts + 1] = "{"
     for _, k in ipairs(signature.sorted_keys(v)) do
-      parts[#parts + 1] = tostring(k) .. "="
-      describe(v[k], parts, inputs)
+      parts[#parts + 1] = text_of(k)
+      describe(v[k], parts, inputs, around)
     end
     parts[#parts + 1] = "}"
-  elseif v == nil then
-    parts[#parts + 1] = "-"
-  elseif type(v) == "number" or type(v) == "boolean" or type(v) == "string" then
-    parts[#parts + 1] = type(v):sub(1, 1) .. ":" .. tostring(v)
+    around[v] = nil
   else
-    binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument")
+    parts[#parts + 1] = text_of(v) or
+      binding.raise("argument", "a module cannot take a " .. type(v) .. " as argument")
   end
-  parts[#parts + 1] = ","
 end
 
 ---Returns a copy of an argument in which each handle is replaced by a result of `take`, which returns the next input of
@@ -70,26 +95,26 @@ local no_names = {}
 function signature.of(...)
   local n, first = select("#", ...), ...
   if n == 1 and is_handle(first) then
-    return { key = "v,", args = { first, n = 1 }, inputs = { first }, named = no_names }
+    return { key = "v", args = { first, n = 1 }, inputs = { first }, named = no_names }
   end
   local s = { args = { n = n, ... }, inputs = {}, named = {} }
-  local parts = {}
+  local parts, around = {}, {}
   if n > 0 and is_options(s.args[n]) then
     s.options, s.args[n], s.args.n = s.args[n], nil, n - 1
     n = n - 1
   end
   while n > 0 and s.args[n] == nil do n = n - 1 end
   s.args.n = n
-  for i = 1, n do describe(s.args[i], parts, s.inputs) end
+  for i = 1, n do describe(s.args[i], parts, s.inputs, around) end
   if s.options then
     for _, name in ipairs(signature.sorted_keys(s.options)) do
       local v = s.options[name]
-      parts[#parts + 1] = ";" .. tostring(name) .. "="
+      parts[#parts + 1] = ";" .. text_of(name)
       if is_handle(v) then
         parts[#parts + 1] = "v"
         s.named[#s.named + 1] = { name, v }
       else
-        describe(v, parts, s.inputs)
+        describe(v, parts, s.inputs, around)
       end
     end
   end

@@ -113,12 +113,10 @@ int32_t ls_seq_find(const ls_value *seq, const char *key);                  /* t
 /* ---- operators ------------------------------------------------------------------------------------------------- */
 
 typedef struct ls_op ls_op; /* an operator name with all its overloads; an ls_op lives as long as the library */
-
 ls_status ls_op_find(const char *name, const ls_op **out); /* finds an operator: "add", "quantized::add"; an error proposes near names */
 
-/* Calls an operator, or records the call: where an argument is an LS_NODE of an open function or trace, the call becomes a node of that
-   function or trace, and the results are LS_NODEs. `site` is the script position (file number << 32 | line) that errors name. Writes up
-   to LS_RESULTS results to `out` and their number to `n_out`. */
+/* Calls an operator; where an argument is an LS_NODE of an open function or trace, the call becomes a node there, and the results are
+   LS_NODEs. `site`: the script position (file number << 32 | line) that errors name. `n_out`: the number of results, up to LS_RESULTS. */
 enum { LS_RESULTS = 16 };
 ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t site, ls_value *out, int32_t *n_out);
 
@@ -130,8 +128,7 @@ ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, con
 /* Makes a sequence of a stream that begins with LS_OPEN; where nodes of an open function or trace are inside, the result is a node. */
 ls_status ls_seq_build(const ls_value *stream, int32_t n, int64_t site, ls_value *out);
 
-/* ls_op_names returns the names of all operators that begin with `prefix`; ls_op_schemas returns the schemas of one operator. Both texts
-   have one entry a line, and are valid until the next call of the same function. */
+/* Texts with one entry a line, valid until the next call: the names of all operators that begin with `prefix`; an operator's schemas. */
 const char *ls_op_names(const char *prefix);
 const char *ls_op_schemas(const ls_op *op);
 
@@ -190,8 +187,7 @@ ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child);
 /* Sets the axis of a batch's rows at a point ("output", "input", a tap) or in a field of its value ("input.mask"); -1: no rows. */
 ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis);
 
-/* A function is recorded once: first its inputs, then operators through ls_op_call, then the result. Sizes (ls_function_shape) are
-   values of the function too, and arithmetic on them is recorded. */
+/* A function is recorded once: first its inputs, then operators through ls_op_call, then the result. Sizes are values of it too. */
 ls_status ls_function_new(ls_module *m, ls_function **out);
 ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out); /* a `keyword` of NULL makes a positional input */
 ls_status ls_function_call(ls_function *f, ls_module *child, ls_function *callee, const ls_value *args, int32_t n, int64_t site,
@@ -201,6 +197,9 @@ ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *valu
 ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
                              ls_value *out);
 ls_status ls_function_finish(ls_function *f, const ls_value *result);
+/* From now on calls of operators and x[...] whose arguments hold no node are recorded too, in `f`, unless it is NULL or finished. A node
+   that is recorded runs with autograd off (`autograd` 0), on (1), or as its run has autograd (-1). */
+void ls_record(ls_function *f, int32_t autograd);
 /* Lets `f`, which branches on numbers, compute each node as it is recorded, from the inputs `given` or (`copies` 1) from their copies. */
 ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, int32_t copies);
 /* Reads the value of a node whose function branches on numbers and is being recorded; a later run in which the value differs fails. */
@@ -208,7 +207,8 @@ ls_status ls_function_demand(const ls_value *node, int64_t site, ls_value *out);
 ls_status ls_function_result(ls_function *f, ls_value *out);  /* the result computed while `f` was recorded; it can be taken once */
 void ls_function_release(ls_function *f);
 ls_status ls_function_shape(const ls_value *node, int64_t site, ls_value *out); /* the sizes of a node's value, as a list */
-
+/* Describes the tensor that a node will give, where no input of its function has a part in it; else fails with LS_ERROR_UNSET. */
+ls_status ls_function_known(const ls_value *node, ls_tensor_info *out);
 ls_status ls_program_new(ls_function *function, ls_program **out);
 void ls_program_release(ls_program *p);
 enum { LS_POINT_INPUT = 0, LS_POINT_OUTPUT = 1, LS_POINT_TAP = 2 };

@@ -3,6 +3,8 @@
 #include <string.h>
 #include "model/private.h"
 
+static ls_function *current; /* the function that ls_record named last; borrowed, since its release forgets it */
+
 /* ---- handles ---------------------------------------------------------------------------------------------------- */
 
 static void node_retain(void *function, int32_t node) {
@@ -50,6 +52,7 @@ static void slot_clear(ls__slot *slot) {
 
 void ls_function_release(ls_function *f) {
   if (!f || --f->owner.references) return;
+  if (current == f) current = NULL;
   f->owner.references++; /* this reference keeps the function alive, since a value freed below may hold the last handle to it */
   for (int32_t i = 0; f->values && i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
   for (int32_t i = 0; i < f->slot_count; i++) slot_clear(&f->slots[i]);
@@ -67,6 +70,15 @@ void ls_function_release(ls_function *f) {
 }
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
+
+uint8_t ls__recorded_autograd;
+
+void ls_record(ls_function *f, int32_t autograd) {
+  current = f;
+  ls__recorded_autograd = autograd < 0 ? LS__AUTOGRAD_RUN : autograd ? LS__AUTOGRAD_ON : LS__AUTOGRAD_OFF;
+}
+
+ls_function *ls__recording(void) { return current && current->owner.open ? current : NULL; }
 
 /* Makes room for the value of each node in a function whose nodes are computed as they are recorded (eager.c); false when out of memory. */
 static bool make_room(ls_function *f) {

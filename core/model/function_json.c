@@ -191,6 +191,7 @@ static json_t *node_json(ls__json_form *form, ls__json *out, const ls_function *
   }
   if (slot && slot->fused) ls__json_put(out, o, "fused", ls__json_integer(out, function_number(form, out, slot->fused)));
   if (node->n) ls__json_put(out, o, "arguments", ls__json_arguments(out, node->stream, node->n));
+  ls__json_put_autograd(out, o, node);
   return o;
 }
 

@@ -167,6 +167,7 @@ ls_status ls__build_nodes(ls__build *b) {
   b->ids = malloc(sizeof *b->ids * (count + 1));
   if (!b->ids) return no_memory(b);
   ls_status status = LS_OK;
+  uint8_t around = ls__recorded_autograd;
   for (size_t i = 0; i < count && !status; i++) {
     b->ids[i] = -1;
     b->node = json_array_get(nodes, i);
@@ -174,11 +175,14 @@ ls_status ls__build_nodes(ls__build *b) {
     b->at.node = (int32_t)i;
     b->at.kind = ls__node_word(b->kind);
     b->at.name = json_string_value(json_object_get(b->node, "name"));
+    const json_t *autograd = json_object_get(b->node, "autograd");
+    ls__recorded_autograd = !autograd ? LS__AUTOGRAD_RUN : json_is_true(autograd) ? LS__AUTOGRAD_ON : LS__AUTOGRAD_OFF;
     status = put_arguments(b);
     if (!status) status = make_node(b, &b->ids[i]);
     ls__build_drop(b);
     if (status && !says_where(b)) ls__read_failed(&b->at, status);
   }
+  ls__recorded_autograd = around;
   return status;
 }
 

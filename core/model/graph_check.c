@@ -72,7 +72,9 @@ static ls_status check_arguments(ls__check *c, const rule *r, const ls_op *op) {
     if (!status && op) status = ls__check_keyword(c, op, json_object_get(v, "name"));
     if (!status) status = ls__check_value(c, json_object_get(v, "value"), 0, false);
   }
-  if (!status && r->node && !c->has_node)
+  /* a function computes at each run what needs none of its inputs: zeros, random numbers, an operator on a weight */
+  bool computes = c->at.reader->is_function && (c->kind == LS__OP || c->kind == LS__GETITEM || c->kind == LS__SETITEM || c->kind == LS__CALL);
+  if (!status && r->node && !c->has_node && !computes)
     return ls__check_wrong(c, "no argument of the node is a node, so its value is known already; write the value into the file");
   return status;
 }
@@ -220,20 +222,21 @@ static ls_status check_input(ls__check *c) {
 }
 
 static ls_status check_fields(ls__check *c) {
-  static const char *const all[] = {"node", "do", "name", "arguments", NULL};
-  static const char *const call[] = {"node", "do", "arguments", "function", NULL};
-  static const char *const two_forms[] = {"node", "do", "arguments", "plain", "fused", NULL};
-  static const char *const edit[] = {"node", "do", "name", "arguments", "saved", "step", "skips", NULL};
+  static const char *const all[] = {"node", "do", "name", "arguments", "autograd", NULL};
+  static const char *const call[] = {"node", "do", "arguments", "function", "autograd", NULL};
+  static const char *const two_forms[] = {"node", "do", "arguments", "plain", "fused", "autograd", NULL};
+  static const char *const edit[] = {"node", "do", "name", "arguments", "saved", "step", "skips", "autograd", NULL};
   bool in_function = c->at.reader->is_function;
   const char *const *known = !in_function ? edit : c->kind == LS__CALL ? call : c->kind == LS__TWO_FORMS ? two_forms : all;
   ls_status status = ls__read_known(&c->at, c->node, known);
   const json_t *step = json_object_get(c->node, "step"), *skips = json_object_get(c->node, "skips"),
-               *saved = json_object_get(c->node, "saved");
+               *saved = json_object_get(c->node, "saved"), *autograd = json_object_get(c->node, "autograd");
   int64_t number;
   if (!status && step && !ls__read_integer(step, 0, MOST_STEPS - 1, &number))
     status = ls__check_wrong(c, "`step` is not a whole number from 0 on, or is too large");
   if (!status && ((skips && !json_is_boolean(skips)) || (saved && !json_is_boolean(saved))))
     status = ls__check_wrong(c, "`skips` or `saved` is neither true nor false");
+  if (!status && autograd && !json_is_boolean(autograd)) status = ls__check_wrong(c, "`autograd` is neither true nor false");
   return status;
 }
 

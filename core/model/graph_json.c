@@ -159,6 +159,10 @@ json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n) {
   return list;
 }
 
+void ls__json_put_autograd(ls__json *out, json_t *object, const ls__node *node) {
+  if (node->autograd) ls__json_put(out, object, "autograd", json_boolean(node->autograd == LS__AUTOGRAD_ON));
+}
+
 /* ---- kinds of nodes ----------------------------------------------------------------------------------------------- */
 
 static const char *const words[] = {"input", "operator", "get", "set", "tuple", "shape", "call", "tap", "two_forms", "guard", "read",

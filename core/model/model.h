@@ -50,6 +50,7 @@ typedef struct ls__node {
   uint8_t flag;
   /* 1 where the node is a copy from a stored edit; such a node does nothing where the run does not reach the node's point */
   uint8_t stored;
+  uint8_t autograd;    /* an ls__autograd: whether the node runs with autograd off or on, or as its run has autograd */
   int32_t n;           /* the number of values in `stream`, the node's arguments */
   ls_value *stream;
   int64_t site;        /* the script position (file and line) that errors name; see ls_op_call */
@@ -65,6 +66,10 @@ typedef struct ls__node {
   ls_program *program; /* in a trace the program that a call runs; retained */
 } ls__node;
 
+/* What a script says of autograd where it records a node, by torch.no_grad or torch.enable_grad; LS__AUTOGRAD_RUN where it says nothing. */
+typedef enum ls__autograd { LS__AUTOGRAD_RUN = 0, LS__AUTOGRAD_OFF = 1, LS__AUTOGRAD_ON = 2 } ls__autograd;
+extern uint8_t ls__recorded_autograd; /* the ls__autograd of the nodes that are recorded now */
+
 typedef struct ls__nodes {
   int32_t count, room;
   ls__node *at;
@@ -73,7 +78,8 @@ typedef struct ls__nodes {
 
 /* Returns a node of the given kind and script position, whose other fields are empty. */
 static inline ls__node ls__node_of(ls__node_kind kind, int64_t site) {
-  return (ls__node){.kind = (uint8_t)kind, .site = site, .slot = -1, .edits = -1, .invoke = -1, .hook = -1};
+  return (ls__node){.kind = (uint8_t)kind, .autograd = ls__recorded_autograd, .site = site, .slot = -1, .edits = -1, .invoke = -1,
+                    .hook = -1};
 }
 
 /* The operations on recordings that functions and traces each implement in their own way. */
@@ -125,6 +131,8 @@ ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *valu
 
 /* ---- functions (function.c, structure.c, positionwise.c) ---------------------------------------------------------- */
 
+/* The function to which operators without a node among their arguments belong (ls_record); NULL where they are computed at once. */
+ls_function *ls__recording(void);
 ls_status ls__function_record(ls_function *f, const ls__node *node, const ls_value *stream, int32_t n, uint8_t result, int32_t *id);
 uint8_t ls__function_kind(const ls_function *f);  /* the ls_kind that the function's result will have, LS_NONE where unknown */
 ls_module *ls__function_module(const ls_function *f); /* the module whose forward the function is; borrowed, may be NULL */
@@ -297,6 +305,8 @@ json_t *ls__json_arguments(ls__json *out, const ls_value *s, int32_t n);
 json_t *ls__json_value(ls__json *out, const ls_value *s, int32_t n, int32_t *i);
 /* Puts the compact JSON text of `value` into `*kept` and frees the text that was there; takes over the reference to `value`. */
 ls_status ls__json_finish(ls__json *out, json_t *value, char **kept);
+/* adds the field `autograd`, true or false, to the object of a node that runs with autograd on or off whatever its run has */
+void ls__json_put_autograd(ls__json *out, json_t *object, const ls__node *node);
 const char *ls__node_word(int32_t kind);
 int32_t ls__node_kind_of(const char *word); /* the node kind that JSON files name by `word`; -1 where there is none */
 

@@ -97,6 +97,7 @@ struct ls__run {
   int32_t depth;           /* the number of frames in use */
   ls_value *cells;
   int32_t cells_used;
+  int32_t autograd;        /* whether autograd is on around the run, as ls_grad_enabled says */
   ls_value *arguments;     /* the arguments of the program, as a stream */
   int32_t argument_count;
   int32_t target;          /* the next point at which the run pauses; -1 where it does not pause */

@@ -44,16 +44,31 @@ static bool note_constants(ls_program *p, const ls_module *m, const ls_value *st
   return true;
 }
 
+static bool add_changed(ls_program *p, const ls_value *tensor) {
+  if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
+  p->changed[p->changed_count++] = *tensor;
+  return true;
+}
+
+/* Adds to the program's `changed` the tensors that are no value of a node and whose memory the value of node `id` may be in: those of
+   which it is a view, or which an operator in place gave back. */
+static bool note_memory(ls_program *p, const ls__nodes *nodes, int32_t id) {
+  const ls__node *node = &nodes->at[id];
+  int32_t of = node->kind == LS__OP ? ls__call_view_at(node->call) : node->kind == LS__GETITEM || node->kind == LS__TAP ? 0 : -1;
+  if (of < 0) return true;
+  const ls_value *v = &node->stream[of];
+  return v->kind == LS_NODE ? note_memory(p, nodes, v->aux) : v->kind != LS_TENSOR || add_changed(p, v);
+}
+
 /* Adds to the program's `changed` those tensors that `node` changes in place and that are constants of the forward; false when out of
    memory. */
-static bool note_changed(ls_program *p, const ls__node *node) {
+static bool note_changed(ls_program *p, const ls__nodes *nodes, const ls__node *node) {
   bool changes = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR
                                            : node->kind == LS__OP && ls__call_changes_own(node->call);
-  for (int32_t i = 0; changes && i < node->n; i++) {
-    if (node->stream[i].kind != LS_TENSOR) continue;
-    if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
-    p->changed[p->changed_count++] = node->stream[i];
-  }
+  for (int32_t i = 0; changes && i < node->n; i++)
+    if (node->stream[i].kind == LS_TENSOR && !add_changed(p, &node->stream[i])) return false;
+  for (int32_t k = 0, of; (of = ls__node_edits(node, k)) >= 0; k++)
+    if (!note_memory(p, nodes, of)) return false;
   return true;
 }
 
@@ -80,7 +95,7 @@ static int32_t flatten(ls_program *p, ls_function *function, ls_module *module, 
   int32_t deepest = 0, most = 0;
   for (int32_t i = 0; i < function->owner.nodes.count; i++) {
     const ls__node *node = &function->owner.nodes.at[i];
-    if (!note_constants(p, module, node->stream, node->n) || !note_changed(p, node)) return -1;
+    if (!note_constants(p, module, node->stream, node->n) || !note_changed(p, &function->owner.nodes, node)) return -1;
     p->in_place = p->in_place || node->edits >= 0;
     if (node->slot < 0) continue;
     const ls__slot *slot = &function->slots[node->slot];

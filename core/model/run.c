@@ -8,50 +8,10 @@ typedef struct ls__frame {
   ls_function *function;
   int32_t instance; /* the call that the frame runs; -1 in a fused function, which has no points */
   int32_t pc;
+  int32_t autograd; /* an ls__autograd: how the frame runs, which is told by its call or by a call around it */
   int32_t base;     /* the index of the frame's first cell, in which the value of its first node is */
   int32_t origin;   /* the next node whose value the watcher is told of; a number beyond all nodes where there is none */
 } frame;
-
-/* ---- values of nodes -------------------------------------------------------------------------------------------- */
-
-/* Copies a stream and replaces the nodes in it by their values, borrowed. The copy is in `local` or in new memory; NULL when out of
-   memory. */
-ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *values, ls_value *local) {
-  ls_value *s = n <= LS__LOCAL ? local : malloc(sizeof *s * (size_t)n);
-  if (!s) return NULL;
-  for (int32_t i = 0; i < n; i++) s[i] = stream[i].kind == LS_NODE ? values[stream[i].aux] : stream[i];
-  return s;
-}
-
-ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out) {
-  if (node->kind == LS__OP) return ls__call_run(node->call, values, out);
-  ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, values, local);
-  if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
-  ls_status status;
-  switch (node->kind) {
-    case LS__GETITEM:
-      status = ls__index_get(&s[0], s + 1, node->n - 1, out);
-      break;
-    case LS__SETITEM:
-      status = ls__index_set(&s[0], s + 2, node->n - 2, &s[1]);
-      *out = (ls_value){0};
-      break;
-    case LS__SEQ:
-      status = ls_value_build(s, node->n, out);
-      break;
-    case LS__GUARD:
-      status = ls__guard(&s[0], &s[1]);
-      break;
-    case LS__SHAPE:
-      status = s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
-                                      : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
-      break;
-    default:
-      status = ls__fail(LS_ERROR_STATE, "a node of this kind cannot be executed without a run of the model");
-  }
-  if (s != local) free(s);
-  return status;
-}
 
 /* ---- runs ------------------------------------------------------------------------------------------------------- */
 
@@ -138,10 +98,18 @@ static bool passes_over(ls__run *r, frame *f) {
   return true;
 }
 
-/* Begins a call of a function with the arguments `s`, in a new frame. */
-static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n) {
+/* Switches autograd to what the top frame runs with. */
+static void set_autograd(const ls__run *r) {
+  int32_t mode = r->depth ? r->frames[r->depth - 1].autograd : LS__AUTOGRAD_RUN;
+  ls_grad_enable(mode == LS__AUTOGRAD_RUN ? r->autograd : mode == LS__AUTOGRAD_ON);
+}
+
+/* Begins a call of a function with the arguments `s`, in a new frame. `autograd` is what the node of the call says. */
+static ls_status push(ls__run *r, ls_function *function, int32_t instance, const ls_value *s, int32_t n, int32_t autograd) {
+  int32_t around = r->depth ? r->frames[r->depth - 1].autograd : LS__AUTOGRAD_RUN;
   frame *f = &r->frames[r->depth++];
-  *f = (frame){function, instance, 0, r->cells_used, INT32_MAX};
+  *f = (frame){function, instance, 0, autograd ? autograd : around, r->cells_used, INT32_MAX};
+  if (f->autograd != around) set_autograd(r);
   r->cells_used += function->owner.nodes.count;
   ls_value *cells = r->cells + f->base;
   ls_status status = ls__fill_inputs(function, s, n, cells);
@@ -168,6 +136,7 @@ static inline void drop_dead(const ls_function *function, int32_t pc, ls_value *
    ends, the result of the run. */
 static ls_status pop(ls__run *r, ls_value value) {
   r->cells_used = r->frames[--r->depth].base;
+  if (r->frames[r->depth].autograd) set_autograd(r);
   if (!r->depth) {
     r->result = value;
     return LS_OK;
@@ -223,9 +192,9 @@ static ls_status step_slot(ls__run *r, frame *f, const ls__node *node, ls_value 
   const ls__instance *in = to >= 0 ? &r->program->instances[to] : NULL;
   const ls__slot *slot = &f->function->slots[node->slot];
   if (node->kind == LS__TWO_FORMS && !(in && r->target >= in->input && r->target <= in->output))
-    status = push(r, slot->fused, -1, s, node->n);
+    status = push(r, slot->fused, -1, s, node->n, node->autograd);
   else
-    status = push(r, slot->callee, to, s, node->n);
+    status = push(r, slot->callee, to, s, node->n, node->autograd);
   ls_value_release(&cut);
   if (s != local) free(s);
   return status;
@@ -309,13 +278,16 @@ ls_status ls__run_until(ls__run *r, int32_t point) {
   ls_status status = LS_OK;
   if (r->standing && (r->at >= point || r->at == r->program->point_count)) return LS_OK;
   r->target = point;
+  r->autograd = ls_grad_enabled();
+  if (r->depth && r->frames[r->depth - 1].autograd) set_autograd(r);
   if (r->at < 0) {
     r->at = 0;
-    status = push(r, r->program->function, 0, r->arguments, r->argument_count);
+    status = push(r, r->program->function, 0, r->arguments, r->argument_count, LS__AUTOGRAD_RUN);
   } else {
     status = depart(r);
   }
   if (!status) status = advance(r);
+  if (r->depth && r->frames[r->depth - 1].autograd) ls_grad_enable(r->autograd);
   if (!status && !r->depth) {
     r->at = r->program->point_count;
     r->standing = true;

@@ -3,6 +3,7 @@
 // shapes.
 #include "torch/boxed.h"
 #include <ATen/DimVector.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/zeros.h>
 #include "torch/torch.h"
 
@@ -46,8 +47,32 @@ void call_with_stand_ins(const OperatorHandle& handle, torch::jit::Stack* stack)
     if (v.isTensor() && v.toTensor().defined()) v = v.toTensor().to(at::kMeta);
 }
 
+at::Tensor shape_only(const at::Tensor& t) {
+  if (!t.defined() || t.is_meta() || t.layout() != at::kStrided) return t;
+  return at::empty_strided(t.sizes(), t.strides(), t.options().device(at::kMeta));
+}
+
+// Takes the numbers out of a call during a scan: a tensor of a forward that is neither a parameter nor a buffer, and a call that makes a
+// tensor.
+void without_numbers(const OperatorHandle& handle, torch::jit::Stack* stack) {
+  auto& arguments = handle.schema().arguments();
+  bool has_tensor = false;
+  for (auto& v : *stack) {
+    has_tensor = has_tensor || v.isTensor() || v.isTensorList();
+    if (v.isTensor()) v = shape_only(v.toTensor());
+    else if (v.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& t : v.toTensorVector()) list.push_back(shape_only(t));
+      v = std::move(list);
+    }
+  }
+  for (size_t i = 0; !has_tensor && i < arguments.size() && i < stack->size(); i++)
+    if (arguments[i].name() == "device") (*stack)[i] = c10::Device(at::kMeta);
+}
+
 void call_or_stand_in(const OperatorHandle& handle, torch::jit::Stack* stack) {
   if (!scanning) return handle.callBoxed(stack);
+  without_numbers(handle, stack);
   torch::jit::Stack again(*stack);
   try {
     handle.callBoxed(stack);

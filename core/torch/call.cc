@@ -198,6 +198,7 @@ struct ls__call {
   std::vector<IValue> arguments;  // the arguments as values of libtorch; empty where an argument has nodes
   std::vector<Slot> slots;
   std::vector<ls_value> stream;   // all arguments as values of luasight; the node of the recording owns the values
+  std::vector<int32_t> places;    // where in `stream` the arguments begin; -1 for one that is not given
   std::vector<int32_t> written;   // the nodes whose values the call changes in place
   bool chooses_again;             // whether the overload depends on the dtypes of the values, as beside a -0.0
   int whole;                      // the place of a whole number that the dtype of the tensor beside it may not hold; -1 where there is none
@@ -244,6 +245,7 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
     call->arguments.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) {
       auto& given = chosen.given[i];
+      call->places.push_back(given.at ? static_cast<int32_t>(given.at - args) : -1);
       if (!given.at || !has_node(given)) {
         call->arguments.push_back(argument_of(arguments[i], given));
         continue;
@@ -364,15 +366,26 @@ bool ls__call_writes_others(const ls__call* call) {
   return call->op->written[static_cast<size_t>(call->handle - call->op->overloads.data())].declared > 1;
 }
 
-int32_t ls__call_view_of(const ls__call* call) {
+// The argument of the schema in whose memory a result of the call may be; -1 where there is none.
+static int viewed_argument(const ls__call* call) {
   bool shares = false;
   for (auto& result : call->handle->schema().returns()) {
     auto* alias = result.alias_info();
     shares = shares || (alias && (!alias->beforeSets().empty() || !alias->containedTypes().empty()));
   }
-  if (!shares) return call->op->views ? node_of(call, 0) : -1;
+  if (!shares) return call->op->views ? 0 : -1;
   auto& arguments = call->handle->schema().arguments();
   for (size_t i = 0; i < arguments.size(); i++)
-    if (arguments[i].alias_info()) return node_of(call, i);
+    if (arguments[i].alias_info()) return static_cast<int>(i);
   return -1;
+}
+
+int32_t ls__call_view_of(const ls__call* call) {
+  int argument = viewed_argument(call);
+  return argument < 0 ? -1 : node_of(call, static_cast<size_t>(argument));
+}
+
+int32_t ls__call_view_at(const ls__call* call) {
+  int argument = viewed_argument(call);
+  return argument < 0 ? -1 : call->places[static_cast<size_t>(argument)];
 }

@@ -64,6 +64,7 @@ static int match(const FunctionSchema& schema, const ls_value* s, int32_t n, con
 }
 
 const OperatorHandle* choose(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* kinds, Matched* out) {
+  refused_for_gradient();
   const OperatorHandle* best = nullptr;
   int least = -1;
   Matched trial;
@@ -109,6 +110,7 @@ static std::string signature(const FunctionSchema& schema) {
 }
 
 ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* kinds) {
+  bool for_gradient = refused_for_gradient();
   std::vector<std::string> names;
   for (auto& handle : op->overloads)
     for (auto& argument : handle.schema().arguments()) names.push_back(argument.name());
@@ -140,7 +142,8 @@ ls_status no_fit(const ls_op* op, const ls_value* s, int32_t n, const uint8_t* k
   auto given = describe(s, n, kinds);
   const char* next = given.find("tuple") != std::string::npos    ? "; the first element of a tuple is x[0]"
                      : given.find("struct") != std::string::npos ? "; take a field of the struct"
-                                                                 : "";
+                     : for_gradient ? "; a tensor that needs a gradient cannot be a number, since its gradient would be lost: t:detach()"
+                                    : "";
   return ls__fail(LS_ERROR_ARGUMENT, "%s cannot be called with (%s); it takes %s%s", op->name.c_str(), given.c_str(),
                   forms.c_str(), next);
 }

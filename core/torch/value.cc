@@ -53,12 +53,28 @@ static bool is_negative_zero(const ls_value& v) { return v.kind == LS_FLOAT && v
 
 enum { FAR = 8 };  // the cost of a number in place of a tensor, or the reverse: so high that other overloads are preferred
 
+static thread_local bool refused_gradient;
+
+bool refused_for_gradient() {
+  bool refused = refused_gradient;
+  refused_gradient = false;
+  return refused;
+}
+
+// Whether a tensor cannot become a number since it needs a gradient, which would be lost.
+static bool needs_gradient(const ls_value& v) {
+  bool needs = v.kind == LS_TENSOR && borrow(v.as.p).requires_grad();
+  refused_gradient = refused_gradient || needs;
+  return needs;
+}
+
 static int fit_kind(Want want, const ls_value& v, int32_t kind) {
   switch (want) {
     case Want::tensor: return kind == LS_TENSOR ? 0 : kind == LS_INT || kind == LS_FLOAT || kind == LS_BOOL ? FAR : -1;
-    case Want::number: return kind == LS_INT || kind == LS_FLOAT ? 0 : kind == LS_BOOL ? 1 : kind == LS_TENSOR ? FAR : -1;
-    case Want::integer: return kind == LS_INT || is_negative_zero(v) ? 0 : kind == LS_TENSOR ? FAR + 1 : -1;
-    case Want::real: return kind == LS_FLOAT ? 0 : kind == LS_INT ? 1 : kind == LS_TENSOR ? FAR + 1 : -1;
+    case Want::number:
+      return kind == LS_INT || kind == LS_FLOAT ? 0 : kind == LS_BOOL ? 1 : kind == LS_TENSOR && !needs_gradient(v) ? FAR : -1;
+    case Want::integer: return kind == LS_INT || is_negative_zero(v) ? 0 : kind == LS_TENSOR && !needs_gradient(v) ? FAR + 1 : -1;
+    case Want::real: return kind == LS_FLOAT ? 0 : kind == LS_INT ? 1 : kind == LS_TENSOR && !needs_gradient(v) ? FAR + 1 : -1;
     case Want::boolean: return kind == LS_BOOL ? 0 : -1;
     case Want::text: return kind == LS_STRING ? 0 : -1;
     case Want::dtype: {

@@ -12,6 +12,9 @@ namespace luasight {
 // conversion, -1 where it does not fit. `kinds` has for each node the ls_kind that its value will have (LS_NONE where unknown).
 int fit(const c10::Type& type, c10::optional<int32_t> list_size, const ls_value* s, int32_t n, const uint8_t* kinds);
 
+// Whether, since the last call of this function, a value did not fit since it is a tensor that needs a gradient, and a number is wanted.
+bool refused_for_gradient();
+
 // Converts the stream value [s, s + n), which fits the type and has no node in it.
 c10::IValue convert(const c10::Type& type, c10::optional<int32_t> list_size, const ls_value* s, int32_t n);
 

@@ -17,8 +17,11 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
                                                : ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   if (!status && copies) status = ls__own_arguments(t, node, s, own);
   if (!status && narrow >= 0 && !(status = ls__narrow_cut(t, narrow, &s[0], &cut))) s[0] = cut;
+  int32_t before = ls_grad_enabled();
+  if (node->autograd) ls_grad_enable(node->autograd == LS__AUTOGRAD_ON);
   if (!status) status = node->hook >= 0 ? ls__hook_begin(t, node->hook, s, node->n)
                                         : ls__program_execute(node->program, s, node->n, out);
+  if (node->autograd) ls_grad_enable(before);
   ls_value_release(&cut);
   for (int32_t k = 0; own && k < node->n; k++) ls_value_release(&own[k]);
   free(own);

@@ -100,6 +100,7 @@ static ls_status copy_other(ls_trace *t, const ls_trace *edits, int32_t id, cons
   copy.invoke = in_body ? invoke : -1;
   copy.flag = node->flag;
   copy.op = node->op;
+  copy.autograd = node->autograd;
   copy.program = node->program;
   return ls__trace_record(t, &copy, s, node->n, edits->owner.nodes.kinds[id], out);
 }

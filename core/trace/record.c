@@ -111,6 +111,33 @@ static ls_status record(ls__owner *o, const ls__node *node, const ls_value *stre
   return status;
 }
 
+/* Finds the function or trace to which a use of the values in a stream belongs: that of its nodes, else the function that is being recorded;
+   NULL where the use is to be computed at once. */
+static ls_status find_owner(const ls_value *stream, int32_t n, ls__owner **out) {
+  ls__owner *recording = (ls__owner *)ls__recording();
+  ls_status status = ls__open_owner(stream, n, out);
+  if (status || !recording) return status;
+  if (*out && *out != recording)
+    return ls__fail(LS_ERROR_STATE, ls__is_function(*out)
+                      ? "a value of one module's forward cannot be used in the forward of another module; pass it as an argument"
+                      : "a value of an open trace cannot be used inside a module's forward; pass it as an argument");
+  *out = recording;
+  return LS_OK;
+}
+
+/* Gives the value of node `id`, an operator that says yes or no: a script will branch on it, and to Lua any node is true. */
+static ls_status decide(ls__owner *o, int32_t id, const ls_op *op, int64_t site, ls_value *out, int32_t *n_out) {
+  ls_value node;
+  ls__node_handle(o, id, &node);
+  ls_status status = ls_node_is_eager(&node) == 1 ? ls_function_demand(&node, site, out) : LS_ERROR_STATE;
+  ls_value_release(&node);
+  *n_out = 1;
+  if (status != LS_ERROR_STATE) return status;
+  ls__node_take_back(&o->nodes);
+  return ls__fail(LS_ERROR_STATE, "%s gives true or false, but a forward is recorded once and runs later; a module whose forward branches "
+                                  "on numbers declares itself: dynamic = true", ls__op_name(op));
+}
+
 static ls_status record_op(ls__owner *o, const ls_op *op, const ls_value *args, int32_t n, int64_t site, ls_value *out,
                            int32_t *n_out) {
   int32_t id, piece;
@@ -119,6 +146,7 @@ static ls_status record_op(ls__owner *o, const ls_op *op, const ls_value *args, 
   ls_status status = record(o, &node, args, n, LS_TENSOR, &id, NULL);
   if (status) return status;
   int32_t results = ls__call_results(o->nodes.at[id].call);
+  if (results == 1 && o->nodes.kinds[id] == LS_BOOL && ls__is_function(o)) return decide(o, id, op, site, out, n_out);
   if (results <= 1) {
     ls__node_handle(o, id, out);
     *n_out = 1;
@@ -143,9 +171,9 @@ ls_status ls_op_call(const ls_op *op, const ls_value *args, int32_t n, int64_t s
   if (status) return status;
   bool nodes = false;
   for (int32_t i = 0; i < n && !nodes; i++) nodes = args[i].kind == LS_NODE;
-  if (!nodes) return ls__op_run(op, args, n, out, n_out);
+  if (!nodes && !ls__recording()) return ls__op_run(op, args, n, out, n_out);
   ls__owner *o;
-  status = ls__open_owner(args, n, &o);
+  status = find_owner(args, n, &o);
   if (status) return status;
   if (o) return record_op(o, op, args, n, site, out, n_out);
   ls_value local[LS__LOCAL];
@@ -195,7 +223,8 @@ ls_status ls_getitem(const ls_value *self, const ls_value *index, int32_t n, int
   if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a value");
   ls__owner *o;
   const ls_value *values;
-  status = ls__open_owner(stream, count, &o);
+  /* an element of a sequence that exists is taken at once, as a number of a shape is */
+  status = ls__is_sequence(self->kind) ? ls__open_owner(stream, count, &o) : find_owner(stream, count, &o);
   if (!status && o) {
     status = record_get(o, stream, count, site, out);
   } else if (!status && !(status = ls__resolve(stream, count, resolved, &values))) {
@@ -218,7 +247,7 @@ ls_status ls_setitem(const ls_value *self, const ls_value *index, int32_t n, con
   if (!stream) return ls__fail(LS_ERROR_MEMORY, "out of memory for the indices of a value");
   ls__owner *o;
   const ls_value *values;
-  status = ls__open_owner(stream, count, &o);
+  status = find_owner(stream, count, &o);
   if (!status && o) {
     ls__node node = ls__node_of(LS__SETITEM, site);
     status = record(o, &node, stream, count, LS_NONE, &id, NULL);

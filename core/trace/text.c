@@ -65,6 +65,7 @@ static json_t *node_json(ls__json *out, const ls_trace *t, int32_t id) {
   if (*name) ls__json_put(out, o, "name", ls__json_string(out, name));
   if (node->n) ls__json_put(out, o, "arguments", ls__json_arguments(out, node->stream, node->n));
   if (node->saved) ls__json_put(out, o, "saved", json_true());
+  ls__json_put_autograd(out, o, node);
   if (t->owner.open && !out->numbers) put_place(out, o, t, id);
   if (node->step) put_integer(out, o, "step", node->step);
   if (t->invoke_count > 1 && node->invoke >= 0) put_integer(out, o, "invoke", node->invoke);

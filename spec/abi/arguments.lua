@@ -168,6 +168,18 @@ local makers = {
   child = function(w) return w:make("ls_module *", function(out) return C.ls_module_new("N", out) end) end,
   open = function(w) return w:make("ls_function *", function(out) return C.ls_function_new(w.module, out) end) end,
   input = function(w) return w:value(function(out) return C.ls_function_input(w.open, nil, out) end) end,
+  known = function(w) -- a node that needs no input of its function
+    C.ls_record(w.open, -1)
+    local node = w:value(function(out)
+      local all, n = ffi.new("ls_value[?]", C.LS_RESULTS), ffi.new "int32_t[1]"
+      local args = values { { C.LS_TENSOR, w.tensor[0].as.p }, { C.LS_INT, 1 } }
+      local status = C.ls_op_call(shared.add, args, 2, 0, all, n)
+      out[0] = all[0]
+      return status
+    end)
+    C.ls_record(nil, -1)
+    return node
+  end,
   eager = function(w)
     local f = w:make("ls_function *", function(out) return C.ls_function_new(w.module, out) end)
     w.eager_node = w:value(function(out) return C.ls_function_input(f, nil, out) end)
@@ -347,6 +359,8 @@ local calls = {
   ls_reader_record = function(w) return w.edits_alone, 0, w.trace, 0 end,
   ls_file_write = function() return path, "bytes", 5 end,
   ls_function_shape = function(w) return w.input, 0, V(w) end,
+  ls_function_known = function(w) return w.known, w:out "ls_tensor_info" end,
+  ls_record = function(w) return w.open, -1 end,
   ls_program_new = function(w) return w.made, w:out "ls_program *" end,
   ls_program_release = function(w) local out = ffi.new "ls_program *[1]" check(C.ls_program_new(w.made, out)) return out[0] end,
   ls_program_calls = function(w) return w.program, "child" end,
@@ -436,7 +450,7 @@ local calls = {
 
 -- Pointers that may be NULL.
 local optional = { ["ls_module_set_child.child"] = true, ["ls_function_input.keyword"] = true, ["ls_function_new.m"] = true,
-  ["ls_function_call.child"] = true, ["ls_trace_run.demanded"] = true,
+  ["ls_record.f"] = true, ["ls_function_call.child"] = true, ["ls_trace_run.demanded"] = true,
   ["ls_weights_write.metadata"] = true, ["ls_tensor_from.device"] = true }
 -- Numbers of which all are allowed.
 local any = {}

@@ -122,17 +122,16 @@ function functions.result(f)
   return binding.settle(out)
 end
 
----Records a call of a child module in the function to which `node`, one of the call's arguments, belongs.
----@param node ffi.cdata*
+---Records a call of a child module in the function `caller`.
+---@param caller ffi.cdata*
 ---@param child ffi.cdata*   the child module
 ---@param callee ffi.cdata*  the function of the child
 ---@param stream ffi.cdata*
 ---@param n integer
 ---@param _arguments any  refers to the handles in the stream, so that they are not collected before the call
 ---@return ffi.cdata*
-function functions.call(node, child, callee, stream, n, _arguments)
+function functions.call(caller, child, callee, stream, n, _arguments)
   local out = binding.new_ref()
-  local caller = ffi.cast("ls_function *", node.v.as.p)
   binding.check(C.ls_function_call(caller, child, callee, stream, n, binding.site(), out.v))
   return out
 end

@@ -195,7 +195,7 @@ local kept = setmetatable({}, { __mode = "k" }) -- handles that no scope release
 ---@param bytes number
 function binding.owe(bytes)
   debt = math.max(0, debt + bytes)
-  if debt > limit then
+  if debt > limit and not binding.recordings.active then
     debt = 0
     collectgarbage()
   end
@@ -350,6 +350,21 @@ function binding.with_autograd(on, f, ...)
   local entry = modes:open(on)
   C.ls_grad_enable(on)
   return restore(entry, pcall(f, ...))
+end
+
+-- ---- what is recorded ------------------------------------------------------------------------------------------------
+
+-- The forwards that are being recorded, see recording.lua. `active` says whether there is one in the running coroutine.
+local recordings = extent()
+recordings.active = false
+binding.recordings = recordings
+
+---Tells the core what is recorded in the running coroutine. While a coroutine has an entry of its own (`recordings.shared`),
+---this function has to be called before each operation that may be recorded, as `modes.set`.
+function recordings.set()
+  local open = recordings:current()
+  recordings.active = open ~= nil and open.graph ~= nil
+  C.ls_record(open and open.graph, open and open.autograd or -1)
 end
 
 -- ---- argument streams ------------------------------------------------------------------------------------------------

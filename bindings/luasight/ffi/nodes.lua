@@ -105,6 +105,17 @@ function nodes.shape(node)
   return out
 end
 
+local info_t = ffi.typeof "ls_tensor_info"
+
+---Returns the description of the tensor that `node`, a node of a forward that is being recorded, will give, or nil where an
+---input of the forward has a part in it.
+---@param node ffi.cdata*
+---@return ffi.cdata*?  # an ls_tensor_info
+function nodes.known(node)
+  local info = info_t()
+  return C.ls_function_known(node.v, info) == 0 and info or nil
+end
+
 -- ---- nodes of a trace ------------------------------------------------------------------------------------------------
 
 ---Keeps the value of a node beyond the trace.

@@ -26,6 +26,14 @@ local function is_own(source)
   end
 end
 
+---Returns whether a function was written in a file of luasight, or in C.
+---@param f function
+---@return boolean
+function site.is_own(f)
+  local source = getinfo(f, "S").source
+  return source == "=[C]" or is_own(source)
+end
+
 local function number_of(info)
   local source = info.source
   if source == "=[C]" or is_own(source) then

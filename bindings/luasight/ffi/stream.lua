@@ -21,6 +21,7 @@ local BEYOND = 2ULL ^ 63 -- above the largest whole number that the core can hol
 local OPEN, KEY, LIST = constants.LS_OPEN, constants.LS_KEY, constants.LS_LIST
 local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
 local NONE, TENSOR, NODE = constants.LS_NONE, constants.LS_TENSOR, constants.LS_NODE
+local DEEPEST = 64 -- no tensor has more axes
 local REDUCTIONS = { none = 0, mean = 1, sum = 2 }
 
 ---@param binding luasight.binding
@@ -28,7 +29,7 @@ return function(binding)
   local ffi, ref_t = binding.ffi, binding.ref_t
   local istype = ffi.istype
   local int64_t, uint64_t = ffi.typeof "int64_t", ffi.typeof "uint64_t"
-  local modes = binding.modes
+  local modes, recordings = binding.modes, binding.recordings
   local idle -- an encoder that is not in use, or false
 
   local stream = {}
@@ -36,7 +37,7 @@ return function(binding)
   local function new()
     local capacity = 0
     local values, refs, kinds, ints, floats, texts -- the array of ls_value, and pointers to its fields
-    local has_node                           -- whether the stream has a node
+    local has_node                           -- whether the call may be recorded
 
     local function grow(at_least)
       local size = math.max(64, capacity * 2, at_least)
@@ -53,8 +54,10 @@ return function(binding)
     local e = { results = results, handles = ffi.cast("ls_ref *", results), count = ffi.new "int32_t[1]" }
     local put
 
+    local depth = 0 -- how many lists are around the value that is being written
+
     local function refuse(code, message)
-      idle = e
+      idle, depth = e, 0
       binding.raise(code, message)
     end
 
@@ -70,7 +73,10 @@ return function(binding)
       end
       kinds[4 * n], kinds[4 * n + 1], ints[2 * n + 1] = OPEN, aux, length
       n = n + 1
+      depth = depth + 1
+      if depth > DEEPEST then refuse("argument", "a list is nested too deeply, or contains itself") end
       for i = 1, length do n = put(n, list[i], aux) end
+      depth = depth - 1
       return n
     end
 
@@ -151,7 +157,7 @@ return function(binding)
         while count > 0 and type((select(count, ...))) == "nil" do count = count - 1 end
       end
       local n = 0
-      has_node = false
+      has_node = recordings.active
       if count > 0 then n = put(n, a) end
       if count > 1 then n = put(n, b) end
       if count > 2 then n = put(n, c) end
@@ -166,7 +172,7 @@ return function(binding)
     ---@param b any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_two(a, b)
-      has_node = false
+      has_node = recordings.active
       local n = put(put(0, a), b)
       return values, n, has_node
     end
@@ -175,7 +181,7 @@ return function(binding)
     ---@param v any
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_one(v)
-      has_node = false
+      has_node = recordings.active
       local n = put(0, v)
       return values, n, has_node
     end
@@ -187,7 +193,7 @@ return function(binding)
     ---@return ffi.cdata* stream, integer n, boolean has_node
     function e.encode_sequence(aux, ...)
       local count, n = select("#", ...), 1
-      has_node = false
+      has_node = recordings.active
       kinds[0], kinds[1], ints[1] = OPEN, aux, count
       for i = 1, count do n = put(n, (select(i, ...)), aux) end
       return values, n, has_node
@@ -226,21 +232,23 @@ return function(binding)
       return put(n + 1, v)
     end
 
-    ---Returns whether a node was written to the stream since the last call of `restart`.
+    ---Returns whether the call may be recorded: a node was written to the stream since the last call of `restart`, or a forward
+    ---is being recorded.
     ---@return boolean
     function e.has_node() return has_node end
-    function e.restart() has_node = false end
+    function e.restart() has_node = recordings.active end
 
     e.put = put
     return e
   end
   idle = new()
 
-  ---Returns an encoder that nothing else uses. Since a call of the core follows, autograd is set to the mode of the running
-  ---coroutine.
+  ---Returns an encoder that nothing else uses. Since a call of the core follows, autograd and what is recorded are set to those
+  ---of the running coroutine.
   ---@return luasight.Encoder
   function stream.take()
     if modes.shared then modes.set() end
+    if recordings.shared then recordings.set() end
     local e = idle
     idle = false
     return e or new()

@@ -45,6 +45,9 @@ local function read_size(info, axis)
   return at >= 0 and at < info.dims and tonumber(info.shape[at])
 end
 
+---Functions that read a description (an ls_tensor_info) that `nodes.known` has returned.
+tensors.known = { dims = read_dims, dtype = read_dtype, device = read_device, elements = read_elements }
+
 ---Returns whether a value is a handle of a tensor.
 ---@param v any
 ---@return boolean

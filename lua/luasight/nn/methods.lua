@@ -233,7 +233,7 @@ function Module:to(...)
   torch.no_grad(function()
     for _, t in ipairs(all) do convert(t, target) end
   end)
-  for _, m in ipairs(self:modules()) do record.changed(m) end
+  for _, m in ipairs(self:modules()) do record.changed(m, true) end
   return self
 end
 

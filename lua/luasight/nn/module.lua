@@ -11,6 +11,7 @@
 local binding = require "luasight.ffi"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
+local recording = require "luasight.ffi.recording"
 local record = require "luasight.nn.record"
 
 local is_handle, kind_of = parameter.is_handle, parameter.kind
@@ -120,18 +121,29 @@ local function set_tensor(self, name, t, kind)
   self._tensor_kinds[name], self._values[name] = kind, binding.keep(t)
 end
 
+local function contains(self, wanted)
+  if self == wanted then return true end
+  for _, child in self:_children() do
+    if contains(child, wanted) then return true end
+  end
+  return false
+end
+
 ---Registers a child of a module; a child that had the same name is replaced.
 ---@param self luasight.nn.Module
 ---@param name string
 ---@param child luasight.nn.Module
 function module.set_child(self, name, child)
+  if contains(child, self) then
+    binding.raise("argument", ("%s: a module cannot be below itself"):format(where(self, name)))
+  end
   if not has_name(self._child_names, name) then
     check_name(self, name)
     forget(self, name)
     table.insert(self._child_names, name)
   end
   self._values[name] = child
-  record.changed(self)
+  record.changed(self, true)
 end
 
 local function refuse(self, name, what, value)
@@ -139,11 +151,16 @@ local function refuse(self, name, what, value)
     is_handle(value) and "tensor" or type(value)))
 end
 
+-- Fields that the module of the core is told of.
+local of_core = { dynamic = true, batch_axis = true, token_axis = true }
+
 local function assign(self, name, value)
   if type(name) == "number" and self._key_at then name = self:_key_at(name) end
+  local before = self._values[name]
+  local told = of_core[name] or self._tensor_kinds[name] or is_module(before)
   if is_module(value) then
-    module.set_child(self, name, value)
-  elseif type(value) ~= "nil" and is_module(self._values[name]) then
+    return module.set_child(self, name, value)
+  elseif type(value) ~= "nil" and is_module(before) then
     refuse(self, name, "module", value)
   elseif is_handle(value) then
     set_tensor(self, name, value, kind_of(value))
@@ -156,7 +173,7 @@ local function assign(self, name, value)
     forget(self, name) -- in a list, another child may have this name now
     if type(value) ~= "nil" then self._values[name] = value end
   end
-  record.changed(self)
+  record.changed(self, told or self._tensor_kinds[name])
 end
 
 ---Replaces a parameter or buffer by another tensor; the new tensor is a parameter or a buffer as the old one was.
@@ -165,7 +182,7 @@ end
 ---@param t ffi.cdata*
 function module.replace(self, name, t)
   self._values[name] = binding.keep(t)
-  record.changed(self)
+  record.changed(self, true)
 end
 
 -- ---- what the recorder reads of a module -----------------------------------------------------------------------------
@@ -220,7 +237,7 @@ local function construct(class, ...)
   if n > 0 then check_arguments(class, n, ...) end
   local self = setmetatable({ _values = { training = true }, _tensor_names = {}, _tensor_kinds = {}, _child_names = {} },
     class._meta)
-  class.init(self, ...)
+  recording.outside(class.init, self, ...) -- a forward that makes modules makes real ones
   return self
 end
 
@@ -243,7 +260,7 @@ function module.class(name, parent)
   if parent ~= nil and not module.is_class(parent) then
     binding.raise("argument", ("the parent of the class %s is not a class of modules"):format(name))
   end
-  local class = { _class_name = name }
+  local class = { _class_name = name, _parent = parent }
   local function read(self, key)
     local v = self._values[key]
     if v or v == false then return v end

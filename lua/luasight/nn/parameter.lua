@@ -3,6 +3,8 @@
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local options = require "luasight.base.options"
+local nodes = require "luasight.ffi.nodes"
+local recording = require "luasight.ffi.recording"
 local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
@@ -30,11 +32,15 @@ function parameter.same(a, b) return tensors.same(a, b) end
 
 ---Returns a new tensor that shares the memory of `t` but not its history in autograd (`t:detach()`).
 local function alias(name, t)
+  if is_handle(t) and nodes.is_forward(t) then
+    binding.raise("state", name .. " cannot be made of a value of a forward, which is recorded once and runs later",
+      { hint = "make it in init, and fill it in forward: self.mean:copy_(x)" })
+  end
   if is_handle(t) then t = t.value end
   if not tensors.is_tensor(t) then
     binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
   end
-  local other = t:detach()
+  local other = recording.outside(t.detach, t)
   binding.owe(-tensors.bytes(other)) -- `detach` counted these bytes, but `other` uses no new memory
   return other
 end
@@ -46,7 +52,7 @@ end
 function parameter.Parameter(t, given)
   local wanted = options.read("nn.Parameter", given, { requires_grad = "boolean" }).requires_grad
   local p = alias("nn.Parameter", t)
-  if wanted ~= false then p:requires_grad_(true) end
+  if wanted ~= false then tensors.require_grad(p, true) end
   kinds[p] = "parameter"
   return p
 end
@@ -95,7 +101,7 @@ function parameter.is_skipping() return skipping:current() == true end
 function parameter.empty(shape, given)
   local device = parameter.is_skipping() and "meta" or given.device or "cpu"
   local p = torch.empty(shape, { dtype = given.dtype or "float32", device = device })
-  p:requires_grad_(true)
+  tensors.require_grad(p, true)
   kinds[p] = "parameter"
   return p
 end

@@ -5,98 +5,25 @@
 --- on which of the modules are in training mode. Both together are the key under which functions and programs are kept in
 --- the module's record.
 local binding = require "luasight.ffi"
-local extent = require "luasight.ffi.extent"
 local functions = require "luasight.ffi.functions"
 local nodes = require "luasight.ffi.nodes"
+local recording = require "luasight.ffi.recording"
+local records = require "luasight.nn.records"
 local signature = require "luasight.nn.signature"
 local site = require "luasight.ffi.site"
 local tensor = require "luasight.tensor"
 local traces = require "luasight.ffi.traces"
+local watch = require "luasight.nn.watch"
 
-local record = {}
-
-local structure = 0 -- a counter that grows when a recorded module changes its fields: earlier recordings are no longer used
-local modes = 0     -- a counter that grows with each train() and eval()
+local record = { changed = records.changed, mode_changed = records.mode_changed, core = records.core,
+  version = records.version }
+local record_of = records.of
 
 ---Runs the model of an open trace until the value of the node `v` exists; lua/luasight/trace/init.lua sets this function.
 ---@type fun(v: ffi.cdata*)
 record.demand = nil
 
----Makes calls ignore all earlier recordings, because a field, parameter or child of the recorded module `module` has changed.
----@param module table
-function record.changed(module)
-  if rawget(module, "_record") then structure = structure + 1 end
-end
-
-binding.at_end[#binding.at_end + 1] = function() structure = structure + 1 end
-
----Has to be called after a change of any module's training mode. The next call of each module then looks up its modes again.
-function record.mode_changed() modes = modes + 1 end
-
----Returns a number that grows with every change of a module that can make programs recorded earlier wrong.
----@return integer
-function record.version() return structure * 65536 + modes end
-
--- ---- the tree of modules in the core ---------------------------------------------------------------------------------
-
----@class luasight.record  what is kept with a module
----@field core ffi.cdata*  the module in the core
----@field dynamic boolean   whether the module or one below it branches on numbers, so that each call records the module anew
----@field functions table<string, table<string, ffi.cdata*>>  recorded functions by training modes, then by signature
----@field programs table<string, table<string, ffi.cdata*>>   the programs of these functions, by the same two keys
-
-local core_of
-
-local function fill(module, core)
-  for name, t in module:_tensors() do functions.set_tensor(core, name, t) end
-  for point, axis in pairs(module.batch_axis or {}) do functions.set_batch_axis(core, point, axis) end
-  for point, axis in pairs(module.token_axis or {}) do functions.set_token_axis(core, point, axis) end
-  for name, child in module:_children() do functions.set_child(core, name, core_of(child)) end
-end
-
-local function fresh(module)
-  return { core = functions.new_module(module._class_name), functions = {}, programs = {}, structure = structure }
-end
-
-local record_of
-
----@return luasight.record
-record_of = function(module)
-  local r = rawget(module, "_record")
-  if r and r.structure == structure then return r end
-  r = fresh(module)
-  rawset(module, "_record", r)
-  fill(module, r.core)
-  r.dynamic = not not module.dynamic
-  for _, child in module:_children() do r.dynamic = r.dynamic or record_of(child).dynamic end
-  return r
-end
-
-core_of = function(module) return record_of(module).core end
-
----Returns the module of the core that stands for this module.
----@param module table
----@return ffi.cdata*
-function record.core(module) return core_of(module) end
-
-local function mode_bits(module, bits)
-  bits[#bits + 1] = module.training and "t" or "e"
-  for _, child in module:_children() do mode_bits(child, bits) end
-  return bits
-end
-
-local function mode_of(module, r)
-  if r.modes ~= modes then
-    local text = table.concat(mode_bits(module, {}))
-    r.mode = text:match "^t+$" and "t" or text:match "^e+$" and "e" or text
-    r.modes = modes
-  end
-  return r.mode
-end
-
 -- ---- functions -------------------------------------------------------------------------------------------------------
-
-local recordings = extent() -- one entry for each function that is being recorded: { graph = function, module = its module }
 
 ---Returns the results of a Lua function, which are passed as arguments, as one value; several results become a tuple.
 ---@param ... any
@@ -108,7 +35,6 @@ function record.one_result(...)
   return tensor.tuple(...)
 end
 
----Records the operators that `body` calls as the nodes of the function `g`, and what `body` returns as the result of `g`.
 -- Lua's own error for a loop up to a value that has no number yet says nothing of what to do.
 local function explained(ok, ...)
   if ok then return ... end
@@ -118,10 +44,10 @@ local function explained(ok, ...)
     line = tonumber(line), hint = "loop over what the module knows, or let the module declare itself: dynamic = true" })
 end
 
-local function record_body(g, module, body)
-  local result = recordings:during({ graph = g, module = module }, function()
-    return record.one_result(explained(pcall(body)))
-  end)
+---Records the operators that `body` calls as the nodes of the function `g`, and what `body` returns as the result of `g`.
+local function record_body(g, module, eager, body)
+  local open = { graph = g, module = module, eager = eager, autograd = -1 }
+  local result = recording.during(open, function() return record.one_result(explained(pcall(body))) end)
   if functions.finish(g, result) then return g end
   binding.raise("argument", "a forward returns values and tuples, not a Lua list; use ls.tuple")
 end
@@ -161,6 +87,10 @@ end
 ---on copies of the arguments ("copies"), for a function that will run on the arguments later, or on the arguments ("run").
 local function record_function(module, r, s, with_values)
   local g = functions.new(r.core)
+  if not r.dynamic and not r.noted then
+    r.noted = true
+    records.watch(r, watch.of(module))
+  end
   local args, options = { n = s.args.n }, nil
   local fresh_inputs = {}
   for i = 1, #s.inputs do fresh_inputs[i] = functions.input(g, nil) end
@@ -182,7 +112,7 @@ local function record_function(module, r, s, with_values)
     local stream, n = signature.stream(s)
     functions.record_with_values(g, stream, n, with_values == "copies")
   end
-  record_body(g, module, function() return call_forward(module, args, options) end)
+  record_body(g, module, with_values ~= nil, function() return call_forward(module, args, options) end)
   return g -- no tail call above: this function has to be on the stack, where the search for script lines ends at it
 end
 site.lowest = record_function
@@ -199,7 +129,7 @@ end
 local function function_of(module, s)
   local r = record_of(module)
   if r.dynamic then return record_function(module, r, s, "run"), r end
-  local known = of_mode(r.functions, mode_of(module, r))
+  local known = of_mode(r.functions, records.mode(module, r))
   local g = known[s.key]
   if not g then
     g = record_function(module, r, s)
@@ -220,7 +150,7 @@ local function program_of(module, s)
     functions.result(g)
     return functions.program(g)
   end
-  local known = of_mode(r.programs, mode_of(module, r))
+  local known = of_mode(r.programs, records.mode(module, r))
   local p = known[s.key]
   if not p then
     p = functions.program((function_of(module, s)))
@@ -272,7 +202,8 @@ local function any_options(g)
 end
 
 ---Returns a program of a module whose arguments are not known, for its points: its forward is recorded with tensors by
----position, as few as it needs, and then with names. Returns nil where no such recording succeeds, or where the module branches on numbers.
+---position, as few as it needs, and then with names. Returns nil where no such recording succeeds, or where the module branches
+---on numbers.
 ---@param module table
 ---@return ffi.cdata*?
 function record.likely_program(module)
@@ -284,9 +215,9 @@ function record.likely_program(module)
   end
   for n = most - 1, 0, -1 do
     local ok, program = pcall(function()
-      local g, args = functions.new(core_of(module)), { n = n }
+      local g, args = functions.new(record.core(module)), { n = n }
       for i = 1, n do args[i] = functions.input(g, nil) end
-      return functions.program(record_body(g, module, function() return call_forward(module, args, any_options(g)) end))
+      return functions.program(record_body(g, module, false, function() return call_forward(module, args, any_options(g)) end))
     end)
     if ok then return program end
   end
@@ -333,6 +264,18 @@ function record.prepare_call(module, ...)
   return record.prepare(module, ...)
 end
 
+---Records the call of a module in the forward that is being recorded.
+local function record_call(open, module, s)
+  local g, r = function_of(module, s)
+  if r.dynamic and not open.eager then
+    binding.raise("state", "a dynamic module is called in a forward that is not dynamic",
+      { hint = "make it a child of the module that calls it, or declare the caller dynamic = true too" })
+  end
+  records.note_call(open.module, module, r)
+  local stream, n = signature.stream(s)
+  return functions.call(open.graph, r.core, g, stream, n, s)
+end
+
 ---Calls a module: inside a forward the call is recorded, on values of an open trace the call is added to the trace, and on
 ---tensors the module runs, with autograd as in PyTorch.
 ---@param module table
@@ -340,15 +283,9 @@ end
 ---@return any
 function record.call(module, ...)
   local s = signature.of(...)
+  local open = binding.recordings.active and recording.current()
+  if open then return record_call(open, module, s) end
   local node = open_graph(s)
-  if not node and recordings:current() and #s.inputs + #s.named == 0 then
-    binding.raise("argument", "a module that is called inside a forward needs at least one value of that forward as argument")
-  end
-  if node and nodes.is_forward(node) then
-    local g, r = function_of(module, s)
-    local stream, n = signature.stream(s)
-    return functions.call(node, r.core, g, stream, n, s)
-  end
   if record_of(module).dynamic then
     if not node then return functions.result(record_function(module, record_of(module), s, "run")) end
     demand_all(s)
@@ -378,16 +315,16 @@ end
 ---@param value any  a value of the forward that is being recorded; any other value is returned unchanged
 ---@return any
 function record.tap(name, value)
-  local recording = recordings:current()
-  if not recording or not nodes.is_node(value) then return value end
-  return functions.tap(recording.graph, name, value)
+  local open = recording.current()
+  if not open or not nodes.is_node(value) then return value end
+  return functions.tap(open.graph, name, value)
 end
 
-local function record_form(module, form, inputs)
+local function record_form(open, form, inputs)
   local g = functions.new(nil)
   local fresh_inputs = {}
   for i = 1, #inputs do fresh_inputs[i] = functions.input(g, nil) end
-  return record_body(g, module, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
+  return record_body(g, open.module, open.eager, function() return form(unpack(fresh_inputs, 1, #inputs)) end)
 end
 
 ---Records two forms of a computation with equal results: `fused` runs unless a tap inside `plain` is read or set.
@@ -396,11 +333,11 @@ end
 ---@param ... any  the handles that both forms take
 ---@return any
 function record.two_forms(plain, fused, ...)
-  local inputs, recording = { ... }, recordings:current()
-  if not recording then return fused(...) end
-  local plain_graph = record_form(recording.module, plain, inputs)
-  local fused_graph = record_form(recording.module, fused, inputs)
-  return functions.two_forms(recording.graph, plain_graph, fused_graph, inputs)
+  local inputs, open = { ... }, recording.current()
+  if not open then return fused(...) end
+  local plain_graph = record_form(open, plain, inputs)
+  local fused_graph = record_form(open, fused, inputs)
+  return functions.two_forms(open.graph, plain_graph, fused_graph, inputs)
 end
 
 return record

@@ -5,6 +5,7 @@ local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
 local operators = require "luasight.tensor.operators"
 local options_of = require "luasight.base.options"
+local recording = require "luasight.ffi.recording"
 local sequences = require "luasight.ffi.sequences"
 local tensors = require "luasight.ffi.tensors"
 local values = require "luasight.tensor.values"
@@ -52,7 +53,7 @@ end
 
 ---Returns the number of dimensions of a tensor.
 ---@return integer
-function methods.dim(self) return tensors.dims(tensor_of(self, "dimensions")) end
+function methods.dim(self) return values.described(self, "dimensions", tensors.known.dims, tensors.dims) end
 
 ---Returns whether the elements of a tensor are adjacent in memory, in the order of the axes.
 ---@return boolean
@@ -60,7 +61,7 @@ function methods.is_contiguous(self) return tensors.is_contiguous(tensor_of(self
 
 ---Returns the number of elements of a tensor.
 ---@return integer
-function methods.numel(self) return tensors.elements(tensor_of(self, "elements")) end
+function methods.numel(self) return values.described(self, "elements", tensors.known.elements, tensors.elements) end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ function methods.item(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
   local t = tensor_of(v, "single number")
+  recording.refuse "the number of a tensor cannot be asked for"
   check_numbers(t)
   return tensors.item(t)
 end
@@ -103,7 +105,8 @@ function methods.tolist(self)
   local v = resolve(self)
   if not is_handle(v) then return v end
   if v._kind ~= TENSOR then return sequences.elements(v) end
-  local view = values.view(v, true)
+  recording.refuse "the numbers of a tensor cannot be asked for"
+  local view = recording.outside(values.view, v, true)
   if view.opaque or view.is_complex then
     check_numbers(v)
     local layout = tensors.layout(v).layout
@@ -119,6 +122,7 @@ end
 ---The pointer keeps the tensor alive; other pointers computed from it do not.
 ---@return any
 function methods.data_ptr(self)
+  recording.refuse "the memory of a tensor cannot be asked for"
   local t = tensor_of(self, "memory")
   return tensors.owning_pointer(t, t.dtype)
 end

@@ -2,10 +2,12 @@
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local core = require "luasight.ffi.operators"
+local nodes = require "luasight.ffi.nodes"
+local recording = require "luasight.ffi.recording"
 local tensors = require "luasight.ffi.tensors"
 
 local call, is_handle = core.call, binding.is_handle
-local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE
+local TENSOR, NODE, INT = constants.LS_TENSOR, constants.LS_NODE, constants.LS_INT
 
 local operators = { call = call, call_two = core.call_two, call_view = core.call_view, schemas = core.schemas }
 
@@ -49,11 +51,14 @@ local list_at = {
   einsum = 2, meshgrid = 1, chain_matmul = 1, block_diag = 1, broadcast_tensors = 1, cartesian_prod = 1,
 }
 
+-- Kinds of a node that is one element of a list; any other node that stands alone may be the whole list, such as a shape.
+local single = { [INT] = true, [TENSOR] = true }
+
 local function is_element(v, alone)
   if type(v) == "number" then return true end
   if not is_handle(v) then return false end
   local kind = v._kind
-  return kind == TENSOR or kind == NODE and not alone -- a node alone may be the whole list, such as a shape
+  return kind == TENSOR or kind == NODE and (not alone or single[nodes.kind(v)])
 end
 
 local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~= nil end
@@ -100,7 +105,12 @@ local function without_requires_grad(...)
 end
 
 local function make(op, wanted, ...)
+  if wanted and recording.current() then
+    binding.raise("argument", "a tensor that a forward makes cannot require a gradient", { hint = "make it a field of the " ..
+      "module: self.weight = nn.Parameter(t) in init" })
+  end
   local t = call(op, ...)
+  if recording.current() then return t end
   if wanted ~= nil then tensors.require_grad(t, wanted) end
   return t
 end

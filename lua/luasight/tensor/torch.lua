@@ -6,6 +6,7 @@ local operators = require "luasight.tensor.operators"
 local length_of = require "luasight.base.list".length
 local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
+local recording = require "luasight.ffi.recording"
 local tensors = require "luasight.ffi.tensors"
 
 local TENSOR = constants.LS_TENSOR
@@ -106,6 +107,7 @@ function torch.tensor(numbers, options)
     flatten(numbers, shape, 1, flat, {})
     local as = storage[kind_of(flat, options.dtype)]
     out = tensors.of_numbers(flat, as.from, shape, options.dtype or as.dtype, options.device or "cpu")
+    if recording.current() then out = out:clone() end -- a node: each run of the forward has a tensor of its own
   end
   if options.requires_grad then out:requires_grad_(true) end
   return out
@@ -142,6 +144,7 @@ end
 ---Restarts the random numbers from a seed.
 ---@param seed integer
 function torch.manual_seed(seed)
+  recording.refuse "random numbers cannot be seeded"
   libtorch.seed(options_of.value("torch.manual_seed", "the seed", seed, { "a whole number from -2^63 to 2^63 - 1", is_seed }))
 end
 
@@ -154,20 +157,23 @@ function torch.set_num_threads(n)
 end
 
 ---@return boolean
-function torch.is_grad_enabled() return binding.records_autograd() end
+function torch.is_grad_enabled()
+  recording.refuse "is_grad_enabled cannot be asked"
+  return binding.records_autograd()
+end
 
----Runs a function while autograd records nothing. If the function's coroutine yields, autograd records as usual until the
----coroutine is resumed.
+---Runs a function while autograd records nothing; what a body or a forward records meanwhile will run so too. If the function's
+---coroutine yields, autograd records as usual until the coroutine is resumed.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...
-function torch.no_grad(f, ...) return binding.with_autograd(0, f, ...) end
+function torch.no_grad(f, ...) return recording.with_autograd(0, f, ...) end
 
 ---Runs a function while autograd records, even inside `no_grad`.
 ---@param f fun(...): ...
 ---@param ... any  the arguments of f
 ---@return any ...
-function torch.enable_grad(f, ...) return binding.with_autograd(1, f, ...) end
+function torch.enable_grad(f, ...) return recording.with_autograd(1, f, ...) end
 
 ---Returns the number of devices of a kind.
 ---@param kind string  such as "cuda"

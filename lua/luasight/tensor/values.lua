@@ -4,6 +4,7 @@ local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local nodes = require "luasight.ffi.nodes"
 local operators = require "luasight.tensor.operators"
+local recording = require "luasight.ffi.recording"
 local print_tensor = require "luasight.tensor.print"
 local sequences = require "luasight.ffi.sequences"
 local tensors = require "luasight.ffi.tensors"
@@ -65,6 +66,15 @@ end
 
 local tensor_of = values.tensor_of
 
+---Returns a field of the description of a tensor: of what is known of a value of a forward, or of the tensor behind a handle.
+local function described(self, what, of_known, of_tensor)
+  local known = is_forward(self) and not nodes.is_eager(self) and nodes.known(self)
+  if known then return of_known(known) end
+  return of_tensor(tensor_of(self, what))
+end
+
+values.described = described
+
 -- ---- fields ----------------------------------------------------------------------------------------------------------
 
 local fields, setters = {}, {}
@@ -77,23 +87,32 @@ function fields.value(self) return resolve(self) end
 ---Returns the sizes of a tensor's axes as a sequence that counts from 0.
 ---@return ffi.cdata*
 function fields.shape(self)
-  if is_forward(self) then return nodes.shape(self) end
+  if is_forward(self) then
+    local known = nodes.known(self)
+    return known and sequences.of_sizes(known) or nodes.shape(self)
+  end
   return tensors.shape(tensor_of(self, "shape"))
 end
 
 ---Returns the dtype of a tensor, such as "float32".
 ---@return string
-function fields.dtype(self) return tensors.dtype(tensor_of(self, "dtype")) end
+function fields.dtype(self) return described(self, "dtype", tensors.known.dtype, tensors.dtype) end
 
 ---Returns the device on which a tensor is, such as "cpu".
 ---@return string
-function fields.device(self) return tensors.device(tensor_of(self, "device")) end
+function fields.device(self) return described(self, "device", tensors.known.device, tensors.device) end
 
 ---@return boolean
-function fields.requires_grad(self) return tensors.requires_grad(tensor_of(self, "requires_grad")) end
+function fields.requires_grad(self)
+  recording.refuse "requires_grad cannot be asked"
+  return tensors.requires_grad(tensor_of(self, "requires_grad"))
+end
 
 ---@param on boolean
-function setters.requires_grad(self, on) tensors.require_grad(tensor_of(self, "requires_grad"), on) end
+function setters.requires_grad(self, on)
+  recording.refuse "requires_grad cannot be set"
+  tensors.require_grad(tensor_of(self, "requires_grad"), on)
+end
 
 ---Returns the gradient of a tensor, or nil.
 ---@return ffi.cdata*?
@@ -104,6 +123,7 @@ function fields.grad(self)
     binding.raise("state", "a value that is being recorded has no gradient to read yet",
       { hint = "call backward after the trace, on real tensors" })
   end
+  recording.refuse "a gradient cannot be read"
   local t = tensor_of(self, "grad")
   local proxy = tensors.is_read_only(t) and values.hooks.parameter_grad and values.hooks.parameter_grad(t)
   return proxy or tensors.grad(t)
@@ -116,6 +136,7 @@ function setters.grad(self, v)
     if hook then return hook(self, v) end
     binding.raise("state", "a value that is being recorded has no gradient to set yet")
   end
+  recording.refuse "a gradient cannot be set"
   local t = tensor_of(self, "grad")
   if tensors.is_read_only(t) then
     binding.raise("state", "the gradient of a parameter can be read in a trace, but not set",
@@ -218,7 +239,7 @@ function values.text(self)
   if v._kind ~= TENSOR then return sequence_text(v) end
   local notes = { dtype = tensors.dtype(v), device = tensors.device(v), requires_grad = tensors.requires_grad(v),
     grad_fn = tensors.grad_fn(v) }
-  return print_tensor.text(describe_layout(v, notes), notes)
+  return print_tensor.text(recording.outside(describe_layout, v, notes), notes)
 end
 
 -- ---- numbers ---------------------------------------------------------------------------------------------------------

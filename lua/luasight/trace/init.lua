@@ -15,6 +15,7 @@ local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local nodes = require "luasight.ffi.nodes"
 local record = require "luasight.nn.record"
+local unrecorded = require "luasight.ffi.recording".outside -- what is recorded around a body has no part in it
 local traces = require "luasight.ffi.traces"
 local values = require "luasight.tensor.values"
 
@@ -250,7 +251,7 @@ end
 ---@return any ...
 function trace.run(tracer, body)
   enter(tracer)
-  return ended(tracer, pcall(body, tracer))
+  return ended(tracer, pcall(unrecorded, body, tracer))
 end
 
 ---Records a body that does not run by itself: a stored edit.
@@ -258,7 +259,7 @@ end
 ---@param body fun(tracer: luasight.Tracer)
 function trace.record_only(tracer, body)
   enter(tracer)
-  local ok, problem = pcall(body, tracer)
+  local ok, problem = pcall(unrecorded, body, tracer)
   leave(tracer)
   tracer._invoke = nil
   if not ok then abandon_recording(tracer._recording, problem) end

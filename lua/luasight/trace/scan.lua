@@ -45,7 +45,7 @@ end
 ---@param network luasight.Network
 ---@return table<table, table>  # the copies by their originals
 function scan.copies(network)
-  local version = record.version()
+  local version = record.version(network.module)
   if not network.meta_copies or network.meta_copies_version ~= version then
     network.meta_copies, network.meta_copies_version = {}, version
     scan.copy(network.module, network.meta_copies)

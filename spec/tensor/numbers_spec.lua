@@ -163,7 +163,7 @@ describe("a call that is written as in Python", function()
     end
     local p = torch.ones(2, { requires_grad = true })
     answer("{ device = ..., dtype = ..., requires_grad = ... }", torch.tensor, { 1 }, "int64")
-    answer("{ lr = ...", ls.optim.SGD, { p }, 0.1)
+    answer("lr = ..., ", ls.optim.SGD, { p }, 0.1)
     answer("the number of a GPU", p.cuda, p, "a")
     answer("its argument is a function", ls.nn.ReLU().apply, ls.nn.ReLU())
     answer("ls.struct takes a list of pairs", ls.struct, nil)

@@ -36,6 +36,8 @@ local calls = {
   ["net:state_dict"] = { function() net:state_dict { perfix = "a." } end, "prefix" },
   ["net:named_state"] = { function() net:named_state { keep_var = true } end, "keep_vars" },
   ["net:load_state_dict"] = { function() net:load_state_dict({}, { stritc = false }) end, "strict" },
+  ["module:parameters"] = { function() box.transformer:parameters { recurs = false } end, "recurse" },
+  ["module:named_parameters"] = { function() box.transformer:named_parameters { prefx = "a" } end, "prefix" },
   ["net:parameters"] = { function() net:parameters { recurs = false } end, "recurse" },
   ["net:named_parameters"] = { function() net:named_parameters { prefx = "a" } end, "prefix" },
   ["net:buffers"] = { function() net:buffers { recurs = false } end, "recurse" },

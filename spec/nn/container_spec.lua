@@ -114,6 +114,7 @@ describe("case 8.12: a container", function()
     for name in net:named_parameters { remove_duplicate = false, prefix = "p" } do paths[#paths + 1] = name end
     assert.same({ "p.0.weight", "p.2.weight" }, paths)
     assert.same({}, net:parameters { recurse = false })
+    assert.same({}, ls.Model(net):parameters { recurse = false })
   end)
 
   it("refuses names that its methods or its mode have", function()

@@ -58,6 +58,8 @@ describe("case 8.7: numbers that are close, large, small or far from the range",
     raises("across is a whole number above 0", plot.attention, { { { 1 } } }, { across = 0 })
     raises("heads of a picture needs a list of 1 labels", plot.attention, { { { 1 } } }, { heads = { "a", "b" } })
     raises("legend of a picture needs a list of 2 labels", plot.line, { { 1 }, { 2 } }, { legend = { "a" } })
+    raises("depth is a whole number from 0 on", plot.tree, ls.nn.ReLU(), { depth = "a" })
+    raises("all is true or false", plot.tree, ls.nn.ReLU(), { all = 1 })
     raises("text is true, false or a list", plot.heatmap, { { 1 } }, { text = "yes" })
     raises("an element of the list is a string", plot.line, { 1, "2" })
     raises('the list has the key "x"', plot.line, { 1, x = 2 })

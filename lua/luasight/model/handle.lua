@@ -160,10 +160,11 @@ end
 
 ---Iterates over path and tensor of the parameters of this module and of all modules below it; inside a body no operator may
 ---change these tensors in place.
+---@param given? { recurse: boolean?, prefix: string?, remove_duplicate: boolean? }  as those of nn.Module
 ---@return fun(): string?, luasight.Tensor?
-function methods:named_parameters()
+function methods:named_parameters(given)
   local place = getfenv(self)
-  local following, inside = place.module:named_parameters(), trace_at(place) ~= nil
+  local following, inside = place.module:named_parameters(given), trace_at(place) ~= nil
   return function()
     local path, t = following()
     return path, path and inside and tensors.read_only(t) or t
@@ -171,10 +172,11 @@ function methods:named_parameters()
 end
 
 ---Returns all parameters of this module and of those below it.
+---@param given? { recurse: boolean? }  recurse = false: those of this module alone
 ---@return luasight.Tensor[]
-function methods:parameters()
+function methods:parameters(given)
   local list = {}
-  for _, t in self:named_parameters() do list[#list + 1] = t end
+  for _, t in self:named_parameters(given) do list[#list + 1] = t end
   return list
 end
 

@@ -103,6 +103,8 @@ local kinds_of = {
   width = options_of.count,
   height = options_of.count,
   across = options_of.count,
+  depth = options_of.size,
+  all = "boolean",
   text = { "true, false or a list of rows of texts", function(v) return type(v) == "boolean" or type(v) == "table" end },
 }
 

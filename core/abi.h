@@ -239,7 +239,7 @@ ls_status ls_trace_hook(ls_trace *t, ls_program *p, int32_t *hook); /* a `hook` 
 void ls_trace_new_pass(ls_trace *t);  /* invokes that are opened later share no pass with earlier invokes, and generate nothing */
 /* Makes a node with the number `offset`, plus in step 0 the number of padding columns left of the invoke, known when the pass begins. */
 ls_status ls_trace_pad(ls_trace *t, int32_t invoke, int32_t step, int32_t offset, int64_t site, ls_value *out);
-/* Returns the axis on which a value read at a point has the tokens, or -1 where it has none; writes the invoke and the step of the read. */
+/* Returns the axis on which a value read at a point has the tokens, plus 256 for the decoder's beside an encoder, or -1 where it has none. */
 int32_t ls_trace_token_axis(const ls_value *node, int32_t *invoke, int32_t *step);
 ls_status ls_trace_text(ls_trace *t, int32_t invoke, int64_t site, ls_value *out); /* the token ids that the invoke generated */
 ls_status ls_trace_call(ls_trace *t, ls_program *p, const ls_value *args, int32_t n, int32_t hook, int64_t site, ls_value *out);

@@ -94,17 +94,34 @@ int32_t ls_trace_token_axis(const ls_value *value, int32_t *invoke, int32_t *ste
   const ls_trace *t = ls__trace_of(value);
   if (!t || !t->owner.open || !invoke || !step) return -1;
   const ls__node *node = &t->owner.nodes.at[value->aux];
+  const ls_value *key = NULL;
+  int depth = 0;
   for (; node->kind == LS__ROWS || node->kind == LS__GETITEM; node = &t->owner.nodes.at[node->stream[0].aux]) {
     if (node->stream[0].kind != LS_NODE) return -1;
-    if (node->kind == LS__GETITEM && (node->n != 2 || t->owner.nodes.kinds[node->stream[0].aux] == LS_TENSOR)) return -1;
+    if (node->kind == LS__ROWS) continue;
+    if (node->n != 2 || t->owner.nodes.kinds[node->stream[0].aux] == LS_TENSOR) return -1;
+    if (!key) key = &node->stream[1];
+    depth++;
   }
   if (node->kind != LS__READ) return -1;
+  const ls_module *m;
+  const char *point = point_of(t, node, &m);
+  bool is_input = ls__trace_point(t, node).kind == LS_POINT_INPUT;
+  if (depth > (is_input ? 2 : 1)) return -1; /* the pair of arguments has two levels, an output one: the next takes a row */
   *invoke = node->invoke;
   *step = node->step;
   char name[160];
-  const ls_module *m;
-  snprintf(name, sizeof name, "tokens of %s", point_of(t, node, &m));
-  return ls__module_axis(m, name, 1);
+  snprintf(name, sizeof name, "tokens of %s", point);
+  int32_t axis = ls__module_axis(m, name, 1), source = ls__module_axis(m, "sequence", 0);
+  snprintf(name, sizeof name, "sequence of %s", point);
+  source = ls__module_axis(m, name, source);
+  if (key && key->kind == LS_STRING) { /* an argument, or a field of the output, may be declared by itself */
+    snprintf(name, sizeof name, "tokens of %s.%s", point, key->as.s);
+    axis = ls__module_axis(m, name, axis);
+    snprintf(name, sizeof name, "sequence of %s.%s", point, key->as.s);
+    source = ls__module_axis(m, name, source);
+  }
+  return axis < 0 ? -1 : axis + 256 * source;
 }
 
 /* ---- taking ----------------------------------------------------------------------------------------------------- */

@@ -46,6 +46,14 @@ function functions.set_token_axis(module, point, axis)
   binding.check(C.ls_module_set_axis(module, "tokens of " .. point, axis or -1))
 end
 
+---Sets that the tokens of the value at a point are those of the decoder (1) or the encoder (0), where a model has both.
+---@param module ffi.cdata*
+---@param point string    "" stands for all points of the module
+---@param sequence integer
+function functions.set_sequence(module, point, sequence)
+  binding.check(C.ls_module_set_axis(module, point == "" and "sequence" or "sequence of " .. point, sequence))
+end
+
 -- ---- argument streams of calls ---------------------------------------------------------------------------------------
 
 local stream_t = ffi.typeof "ls_value[?]"

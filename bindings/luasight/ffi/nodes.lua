@@ -133,13 +133,14 @@ function nodes.make_optional(node) C.ls_trace_optional(node.v) end
 
 local int_out = ffi.typeof "int32_t[1]"
 
----Returns the axis of the tokens in a value at a point (-1 where it has none), and the invoke and the step of the value.
+---Returns the axis of the tokens in a value at a point (-1 where it has none), the invoke and the step of the value, and
+---whether the tokens are those of a decoder beside an encoder.
 ---@param node ffi.cdata*
----@return integer axis, integer invoke, integer step
+---@return integer axis, integer invoke, integer step, boolean decoder
 function nodes.token_axis(node)
   local invoke, step = int_out(), int_out()
   local axis = C.ls_trace_token_axis(node.v, invoke, step)
-  return axis, invoke[0], step[0]
+  return axis < 0 and axis or axis % 256, invoke[0], step[0], axis >= 256
 end
 
 ---Returns `offset` plus the columns of padding that a pass puts in front of an invoke's tokens. The result is a node, since

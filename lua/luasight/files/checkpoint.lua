@@ -88,10 +88,11 @@ local function plain(value)
   return result
 end
 
--- Settings of config.json for which null means 0 (the feature is off). For all other settings null means the default.
-local off = { "sliding_window", "attn_logit_softcapping", "final_logit_softcapping" }
+-- Settings of config.json for which null means false (the feature is off). For all other settings null means the default.
+local off = { "sliding_window", "attn_logit_softcapping", "final_logit_softcapping", "is_causal", "scale_decoder_outputs",
+  "pad_token_id" }
 
----Returns the folder's config.json as a table; null becomes nil, or 0 for a setting that null switches off.
+---Returns the folder's config.json as a table; null becomes nil, or false for a setting that null switches off.
 ---@param folder string
 ---@return table
 function checkpoint.config(folder)
@@ -104,7 +105,7 @@ function checkpoint.config(folder)
   local given = checkpoint.object(path)
   local config = plain(given)
   for _, name in ipairs(off) do
-    if given[name] == cjson.null then config[name] = 0 end
+    if given[name] == cjson.null then config[name] = false end
   end
   return config
 end

@@ -191,7 +191,7 @@ function language_model.LanguageModel(source, options)
     options = prompt.options,
     invoke_options = prompt.invoke_options,
     merge = function(members) return prompt.merge(members, reader) end,
-    lengths = prompt.lengths,
+    tokens = prompt.tokens,
     example = function(rows, length)
       return { input_ids = torch.zeros(rows or 1, length or 1, { dtype = "int64", device = reader.device }) }
     end,

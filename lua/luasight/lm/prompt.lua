@@ -183,8 +183,8 @@ end
 
 -- ---- named arguments -------------------------------------------------------------------------------------------------
 
----Returns the argument `name`, which has one value for each token, as a tensor [B, T], the shape of `ids`.
-local function like_ids(name, v, ids)
+---Returns the argument `name`, which has one value for each token, as a tensor [B, T], the shape of `ids`, with `rows` rows.
+local function like_ids(name, v, ids, rows)
   if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
   if not is_handle(v) then
     binding.raise("argument", ("the argument %s is a tensor or a list, not a %s"):format(name, type(v)))
@@ -195,6 +195,7 @@ local function like_ids(name, v, ids)
     binding.raise("shape", ("the argument %s has the shape %s, but the tokens have [%d, %d]"):format(name, tostring(v.shape),
       ids:size(0), ids:size(1)))
   end
+  if rows and v:size(0) == 1 and rows > 1 then v = v:expand(rows, -1) end -- one row for all
   return v
 end
 
@@ -206,11 +207,13 @@ local function from_names(input, options, reader)
   for name, v in pairs(options_of.read("this model", input, known, argument)) do result[name] = v end
   local mask
   if input.input_ids ~= nil then result.input_ids, mask = ids_of(input.input_ids, options, reader) end
+  local first = result.input_ids or input.inputs_embeds
+  local rows = is_handle(first) and first.value:size(0) or nil
   for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
-    if input[name] ~= nil then result[name] = like_ids(name, input[name], result.input_ids or input.inputs_embeds) end
+    if input[name] ~= nil then result[name] = like_ids(name, input[name], first, rows) end
   end
   for _, name in ipairs { "decoder_input_ids", "decoder_attention_mask" } do
-    if input[name] ~= nil then result[name] = like_ids(name, input[name]) end
+    if input[name] ~= nil then result[name] = like_ids(name, input[name], nil, rows) end
   end
   if mask and result.attention_mask then
     binding.raise("argument", "attention_mask is made by luasight where the rows of input_ids differ in length",
@@ -251,17 +254,26 @@ end
 
 -- ---- several inputs as one batch --------------------------------------------------------------------------------------
 
----Returns for an input the number of tokens of each row, padding left out, and the length of the rows, padding included.
+---Returns for each row of an input the columns of its tokens, from 0: all columns but those that the mask leaves out.
 ---@param args table  the arguments of the model's forward; the first is the table of named arguments
----@return integer[]? lengths, integer? width
-function prompt.lengths(args)
+---@param of_decoder boolean?  true: the tokens that a decoder beside an encoder reads
+---@return integer[][]? columns, integer? width  # width: the length of the rows, padding included
+function prompt.tokens(args, of_decoder)
   local named = args[1]
-  local like = named.input_ids or named.inputs_embeds
-  if not like then return nil end
-  local lengths, mask = {}, named.attention_mask
-  local sums = mask and mask:ne(0):sum(-1):tolist()
-  for row = 1, like:size(0) do lengths[row] = sums and (sums[row] or sums[1]) or like:size(1) end
-  return lengths, like:size(1)
+  local first = named.input_ids or named.inputs_embeds
+  local like, mask = first, named.attention_mask
+  if of_decoder then like, mask = named.decoder_input_ids, named.decoder_attention_mask end
+  if not first then return nil end
+  local rows, width = first:size(0), like and like:size(1) or 1 -- a decoder without ids reads one token, with which it begins
+  local real, columns = mask and mask:ne(0):tolist(), {}
+  for row = 1, rows do
+    local list = {}
+    for column = 1, width do
+      if not real or (real[row] or real[1])[column] then list[#list + 1] = column - 1 end
+    end
+    columns[row] = list
+  end
+  return columns, width
 end
 
 local function pad_left(v, missing, fill)
@@ -272,38 +284,53 @@ local function pad_left(v, missing, fill)
   return torch.constant_pad_nd(v, pads, fill)
 end
 
----Joins the inputs of several invokes to one batch, in which shorter rows are padded on the left.
+-- The two texts that a model can read, by the names of their ids, of their mask, and of what has a value for each token too.
+local texts = {
+  { "input_ids", "attention_mask", "inputs_embeds", "position_ids", "token_type_ids" },
+  { "decoder_input_ids", "decoder_attention_mask" },
+}
+
+---Joins what several inputs say about one text to `args`; shorter rows are padded on the left. Returns for each input the
+---number of its columns of padding.
+local function merge_text(members, reader, text, args)
+  local longest, uneven, names, widths, pads = 0, false, {}, {}, {}
+  for i, member in ipairs(members) do
+    local named = member.args[1]
+    for _, name in ipairs(text) do
+      if named[name] ~= nil then
+        names[name] = true
+        widths[i] = widths[i] or named[name]:size(1)
+      end
+    end
+    uneven = uneven or widths[i] and longest > 0 and widths[i] ~= longest or named[text[2] ] ~= nil
+    longest = math.max(longest, widths[i] or 0)
+  end
+  if next(names) == nil then return pads end
+  if uneven then names[text[2] ] = true end
+  for name in pairs(names) do
+    local parts, fill = {}, name == text[1] and reader.pad() or 0
+    for i, member in ipairs(members) do
+      local v = member.args[1][name]
+      if v == nil and (name ~= text[2] or not widths[i]) then
+        binding.raise("argument", ("all invokes of one pass must have the same arguments, but only some have %q"):format(name))
+      end
+      v = v or torch.ones(member.rows, widths[i], { dtype = "int64", device = reader.device })
+      pads[i] = longest - widths[i]
+      parts[i] = pad_left(v, pads[i], fill)
+    end
+    args[name] = torch.cat(parts, 0)
+  end
+  return pads
+end
+
+---Joins the inputs of several invokes to one batch.
 ---@param members luasight.Input[]
 ---@param reader luasight.Reader
 ---@return table args  the arguments of the model's forward, with their number `n`
 function prompt.merge(members, reader)
-  local longest, uneven, names = 0, false, {}
-  for _, member in ipairs(members) do
-    local named = member.args[1]
-    local like = named.input_ids or named.inputs_embeds
-    member.width = like:size(1)
-    uneven = uneven or longest > 0 and member.width ~= longest or named.attention_mask ~= nil
-    longest = math.max(longest, member.width)
-    for name in pairs(named) do names[name] = true end
-  end
-  if uneven then names.attention_mask = true end
-  local fill = { input_ids = names.input_ids and reader.pad() or 0 }
   local args = { n = 1, {} }
-  for name in pairs(names) do
-    local parts = {}
-    for i, member in ipairs(members) do
-      local named = member.args[1]
-      local v = named[name]
-      if v == nil and name == "attention_mask" then
-        v = torch.ones(member.rows, member.width, { dtype = "int64", device = reader.device })
-      elseif v == nil then
-        binding.raise("argument", ("all invokes of one pass must have the same arguments, but only some have %q"):format(name))
-      end
-      member.pad = longest - member.width
-      parts[i] = pad_left(v, member.pad, fill[name] or 0)
-    end
-    args[1][name] = torch.cat(parts, 0)
-  end
+  local pads, of_decoder = merge_text(members, reader, texts[1], args[1]), merge_text(members, reader, texts[2], args[1])
+  for i, member in ipairs(members) do member.pad, member.decoder_pad = pads[i], of_decoder[i] or 0 end
   return args
 end
 

@@ -277,7 +277,7 @@ end
 ---@field public? table<string, fun(): any>  fields that scripts may read, as functions that make the value
 ---@field rename? table<string, string|string[]>  additional names for modules, see rename.lua
 
-local function no_lengths() end
+local function no_tokens() end
 
 ---@param fields table
 ---@return userdata
@@ -304,7 +304,7 @@ end
 ---@return userdata  # the handle of the root
 function model.new(module, fields)
   local network = { module = module, prepare = plain_input, options = { trace = true }, invoke_options = {}, public = {},
-    added = {}, is_input = function() return true end, merge = batch.concatenate, lengths = no_lengths,
+    added = {}, is_input = function() return true end, merge = batch.concatenate, tokens = no_tokens,
     example = function() return torch.zeros(1) end }
   for k, v in pairs(fields or {}) do network[k] = v end
   if network.rename then network.renamed = rename.places(module, network.rename, handle.is_word) end

@@ -22,7 +22,8 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field only_shapes boolean?     whether the tensors have no numbers, so that the model can only be scanned
 ---@field renamed table<table, table<string, string>>?  for each module, paths below it by their additional names
 ---@field find fun(path: string): userdata?
----@field lengths fun(args: table): integer[]?, integer?  returns the number of tokens of each row, and of the longest row
+---@field tokens fun(args: table, of_decoder: boolean?): integer[][]?, integer?  returns the columns of the tokens of each row,
+---  and the number of columns; nil where the input has no tokens
 
 ---@class luasight.Place  the state of one handle
 ---@field network luasight.Network

@@ -13,10 +13,10 @@ local batch = {}
 ---@field network luasight.Network
 ---@field args table        the arguments of a call of the model, with their number `n`
 ---@field rows integer      the number of rows that the input adds to the batch
----@field lengths integer[]? the number of tokens of each row, where the model counts tokens
 ---@field steps integer?     the number of steps that have run, once the pass has begun
 ---@field settings luasight.GenerationSettings?  the settings of the generation, nil in a trace without one
----@field width integer?    the length of the longest row, to which the input pads its rows on the left
+---@field pad integer?        the columns of padding that the pass puts in front of the input's tokens
+---@field decoder_pad integer?  the same for the tokens of a decoder beside an encoder
 
 ---Returns the number of rows of an input: the first size of its first tensor.
 ---@param args table
@@ -136,6 +136,7 @@ Pass.__index = Pass
 ---@param ... any  the arguments of the model
 function Pass:begin(step, ...)
   for _, member in ipairs(self.members) do member.steps = step + 1 end
+  if self.generation and self.recording.sets then self.generation:watch() end
   local program, stream, n = record.prepare(self.module, ...)
   traces.begin(self.recording.graph, self.number, step, program, stream, n, self.rows)
 end

@@ -59,6 +59,7 @@ function edits.include(tracer, index)
     local first, last = 0, (tracer._steps or 1) - 1
     if edit.steps then first, last = -1, -1 end
     for step = first, last do
+      recording.sets = true
       local map = traces.include(recording.graph, edit.recording.graph, index, step)
       if edit.hooked then hooked.include(tracer, edit.hooked, not edit.steps and step or nil) end
       -- the number of a node that was left out is negative

@@ -337,6 +337,7 @@ function trace.write(tracer, step, point, value, skips)
   if type(value) == "table" then
     binding.raise("argument", "a point can be set to a tensor or a tuple, not to a list; use ls.tuple(...) for several values")
   end
+  tracer._recording.sets = true
   return traces.write(tracer._recording.graph, tracer._invoke, step, point, value, skips)
 end
 

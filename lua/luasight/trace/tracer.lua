@@ -85,7 +85,6 @@ function methods:_add_input(kind, call)
     local input = { network = network, kind = kind, args = { n = select("#", ...), ... }, settings = self._settings }
     input.index = trace.invoke(self, kind, ...)
     input.rows = batch.rows(input.args)
-    input.lengths, input.width = network.lengths(input.args)
     self._recording.invokes[input.index] = input
     self._first = self._first or input
     self._named_by = self._named_by or self._program

@@ -229,10 +229,12 @@ end
 -- ---- without the head ------------------------------------------------------------------------------------------------
 
 local Pooler = Bert.Pooler
+Pooler.token_axis = { output = false } -- B C
 
 function Pooler:init(config)
   self.dense = nn.Linear(config.hidden_size, config.hidden_size)
   self.activation = nn.Tanh()
+  self.dense.token_axis, self.activation.token_axis = { input = false, output = false }, { input = false, output = false }
 end
 
 ---Applies a linear layer and then tanh to the encoder's output at the first token of each row.
@@ -254,6 +256,7 @@ end
 function Bert.alone(family)
   local Alone = decoder.alone(family.Model, family.ForMaskedLM)
   local init = Alone.init
+  Alone.token_axis = { ["output.pooler_output"] = false }
 
   function Alone:init(config)
     init(self, config)
@@ -281,7 +284,7 @@ Bert.fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 7
   intermediate_size = { 3072, kind = "size" }, hidden_act = { "gelu", kind = "string" },
   hidden_dropout_prob = { 0.1, kind = "share" }, attention_probs_dropout_prob = { 0.1, kind = "share" },
   type_vocab_size = { 2, kind = "size" }, layer_norm_eps = { 1e-12, kind = "number" },
-  pad_token_id = { 0, kind = "number" } })
+  pad_token_id = { 0, kind = "token" } })
 
 ---Reads a configuration; raises an error where it describes a decoder or position embeddings of another kind.
 ---@param given table

@@ -92,6 +92,7 @@ local Model = Bloom.Model
 function Model:init(config)
   local C, eps = config.hidden_size, config.layer_norm_epsilon
   self.num_heads = config.num_attention_heads
+  self.both_ways = config.is_causal == false
   self.word_embeddings = nn.Embedding(config.vocab_size, C)
   self.word_embeddings_layernorm = nn.LayerNorm(C, { eps = eps })
   self.h = decoder.layers(self.family.Block, config)
@@ -107,7 +108,7 @@ local inputs = { "input_ids", "attention_mask", "inputs_embeds" }
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options, inputs)
   local x = self.word_embeddings_layernorm(options.inputs_embeds or self.word_embeddings(input_ids)) -- B T C
-  local see = masks.new(x, options)
+  local see = masks.new(x, options, self.both_ways)
   local mask = see:biased(see:alibi(self.num_heads, self.word_embeddings.weight.device)) -- B H T S
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, { attention_mask = mask }))[0] end
   return helpers.struct { { "last_hidden_state", self.ln_f(x) } } -- B T C

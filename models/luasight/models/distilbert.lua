@@ -151,7 +151,7 @@ end
 local fields = decoder.with(decoder.fields, { vocab_size = 30522, hidden_size = 768, num_hidden_layers = 6,
   num_attention_heads = 12, max_position_embeddings = 512, tie_word_embeddings = true, attention_dropout = 0.1,
   hidden_dim = { 3072, kind = "size" }, activation = { "gelu", kind = "string" }, dropout = { 0.1, kind = "share" },
-  pad_token_id = { 0, kind = "number" } })
+  pad_token_id = { 0, kind = "token" } })
 
 local aliases = { dim = "hidden_size", n_heads = "num_attention_heads", n_layers = "num_hidden_layers" }
 

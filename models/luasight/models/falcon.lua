@@ -98,6 +98,7 @@ local Model = Falcon.Model
 function Model:init(config)
   local C = config.hidden_size
   self.num_heads, self.alibi, self.scale = config.num_attention_heads, config.alibi, config.head_dim ^ -0.5
+  self.both_ways = config.is_causal == false
   self.word_embeddings = nn.Embedding(config.vocab_size, C)
   self.h = decoder.layers(self.family.DecoderLayer, config)
   self.ln_f = nn.LayerNorm(C, { eps = config.layer_norm_epsilon })
@@ -112,7 +113,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.word_embeddings(input_ids) -- B T C
-  local see, inner = masks.new(x, options), {}
+  local see, inner = masks.new(x, options, self.both_ways), {}
   if self.alibi then -- the numbers that are added to the scores are rounded to bfloat16, as in training
     local bias = see:alibi(self.num_heads, self.word_embeddings.weight.device, "bfloat16"):to(x) * self.scale
     inner.attention_mask = see:biased(bias) -- B H T S
@@ -141,6 +142,10 @@ local fields = decoder.with(decoder.fields, { vocab_size = 65024, hidden_size = 
 local aliases = { n_layer = "num_hidden_layers", n_head = "num_attention_heads", n_embed = "hidden_size" }
 
 local function check_norms(config)
+  local norms = config.num_ln_in_parallel_attn
+  if norms and norms > 2 then
+    helpers.raise("format", ("the setting num_ln_in_parallel_attn is %d, but it must be 1 or 2"):format(norms))
+  end
   if config.new_decoder_architecture then
     config.num_ln_in_parallel_attn = config.num_ln_in_parallel_attn or 2
     if not config.parallel_attn then

@@ -1,6 +1,7 @@
 --- Gemma (Gemma team 2024, "Gemma: Open Models Based on Gemini Research and Technology"): a Llama whose token embeddings
 --- are scaled by sqrt(C), whose norms multiply by 1 + weight, and whose heads may be wider than C / H.
 local ls = require "luasight"
+local config_reader = require "luasight.models.parts.config"
 local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
 local norms = require "luasight.models.parts.norms"
@@ -36,8 +37,17 @@ Gemma.fields = decoder.with(llama.fields, { vocab_size = 256000, hidden_size = 3
   hidden_act = "gelu_pytorch_tanh", max_position_embeddings = 8192, tie_word_embeddings = true,
   hidden_activation = { nil, kind = "string" } })
 
+---Reads a configuration of one of the Gemmas.
+---@param given table
+---@param fields table<string, luasight.ConfigField>
+---@return table
+function Gemma.read_config(given, fields)
+  config_reader.refuse(given, { "use_bidirectional_attention" })
+  return llama.read_config(given, fields)
+end
+
 local architecture = llama.architecture(Gemma, function(given)
-  local config = llama.read_config(given, Gemma.fields)
+  local config = Gemma.read_config(given, Gemma.fields)
   config.hidden_act = config.hidden_activation or config.hidden_act
   -- The first files of Gemma have hidden_act = "gelu", but mean gelu_pytorch_tanh.
   if config.hidden_act == "gelu" then config.hidden_act = "gelu_pytorch_tanh" end

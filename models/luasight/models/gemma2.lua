@@ -13,7 +13,7 @@ local Attention = Gemma2.Attention
 function Attention:init(config, layer)
   llama.Attention.init(self, config, layer)
   self.scale = config.query_pre_attn_scalar ^ -0.5
-  self.softcap = config.attn_logit_softcapping > 0 and config.attn_logit_softcapping or nil
+  self.softcap = config.attn_logit_softcapping or nil
 end
 
 local DecoderLayer = Gemma2.DecoderLayer
@@ -35,16 +35,16 @@ end
 
 function Gemma2.ForCausalLM:adjust(logits) -- B T V
   local cap = self.config.final_logit_softcapping
-  return cap > 0 and (logits / cap):tanh() * cap or logits
+  return cap and (logits / cap):tanh() * cap or logits
 end
 
 Gemma2.fields = decoder.with(gemma.fields, { hidden_size = 2304, intermediate_size = 9216, num_hidden_layers = 26,
   num_attention_heads = 8, num_key_value_heads = 4, hidden_activation = "gelu_pytorch_tanh",
-  query_pre_attn_scalar = { 256, kind = "size" }, sliding_window = { 4096, kind = "count" },
-  attn_logit_softcapping = { 50, kind = "number" }, final_logit_softcapping = { 30, kind = "number" } }) -- 0: unlimited
+  query_pre_attn_scalar = { 256, kind = "size" }, sliding_window = { 4096, kind = "window" },
+  attn_logit_softcapping = { 50, kind = "cap" }, final_logit_softcapping = { 30, kind = "cap" } })
 
 local architecture = llama.architecture(Gemma2, function(given)
-  local config = llama.read_config(given, Gemma2.fields)
+  local config = gemma.read_config(given, Gemma2.fields)
   config.hidden_act = config.hidden_activation
   config.windows = decoder.windows(config, function(layer) return layer % 2 == 0 end)
   return config

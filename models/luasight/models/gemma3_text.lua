@@ -2,7 +2,9 @@
 --- in each head. Five layers with a sliding window alternate with one that reads all positions; the two kinds have
 --- different rotary angles.
 local ls = require "luasight"
+local attention = require "luasight.models.parts.attention"
 local cache = require "luasight.models.parts.cache"
+local config_reader = require "luasight.models.parts.config"
 local decoder = require "luasight.models.parts.decoder"
 local gemma2 = require "luasight.models.gemma2".classes
 local llama = require "luasight.models.llama".classes
@@ -41,9 +43,11 @@ local Attention = Gemma3.Attention
 
 function Attention:init(config, layer)
   gemma2.Attention.init(self, config, layer)
+  self.softcap = nil -- attn_logit_softcapping has no effect in this family
   self.rotary_dim = config.head_dim
   self.q_norm = self.family.RMSNorm(config.head_dim, config.rms_norm_eps)
   self.k_norm = self.family.RMSNorm(config.head_dim, config.rms_norm_eps)
+  self.q_norm.token_axis, self.k_norm.token_axis = attention.per_head, attention.per_head
 end
 
 function Attention:project(x) -- B T C
@@ -61,7 +65,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.embed_tokens(input_ids) -- B T C
-  local see, rotations = masks.new(x, options), {}
+  local see, rotations = masks.new(x, options, self.both_ways), {}
   local positions = options.position_ids or see:positions()
   for i, layer in self.layers:each() do
     local kind = self.layer_types[i + 1]
@@ -75,12 +79,14 @@ end
 -- ---- the architecture ------------------------------------------------------------------------------------------------
 
 local fields = decoder.with(gemma2.fields, { vocab_size = 262208, max_position_embeddings = 131072,
-  attn_logit_softcapping = 0, final_logit_softcapping = 0, sliding_window_pattern = { 6, kind = "size" } })
+  attn_logit_softcapping = false, final_logit_softcapping = false, sliding_window_pattern = { 6, kind = "size" } })
 
 local function read_rotary(config)
   local given = config.rope_parameters or {}
   local full, sliding = {}, given.sliding_attention or {}
-  for name, v in pairs(config.rope_scaling or given.full_attention or {}) do full[name] = v end
+  for _, source in ipairs { given.full_attention or {}, config.rope_scaling or {} } do -- rope_scaling changes some of them
+    for name, v in pairs(source) do full[name] = v end
+  end
   full.rope_theta = full.rope_theta or config.rope_theta
   return {
     full_attention = rotary.read(config, { rope_theta = 1e6 }, full),
@@ -89,6 +95,7 @@ local function read_rotary(config)
 end
 
 return llama.architecture(Gemma3, function(given)
+  config_reader.refuse(given, { "use_bidirectional_attention" })
   local config = decoder.read_config(given, fields)
   config.num_key_value_heads = config.num_key_value_heads or config.num_attention_heads
   config.hidden_act = config.hidden_activation

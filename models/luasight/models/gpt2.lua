@@ -44,6 +44,7 @@ local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_h
 local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, not_implemented)
+  config_reader.direction(config)
   if config.n_embd % config.n_head ~= 0 then
     helpers.raise("format", ("the setting n_embd is %d, which %d heads (n_head) cannot share evenly"):format(config.n_embd,
       config.n_head))
@@ -126,6 +127,7 @@ local Model = nn.Module "GPT2Model"
 
 function Model:init(config)
   local C = config.n_embd
+  self.both_ways = config.is_causal == false
   self.wte = nn.Embedding(config.vocab_size, C)
   self.wpe = nn.Embedding(config.n_positions, C)
   self.drop = nn.Dropout(config.embd_pdrop)
@@ -143,7 +145,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local embeds = options.inputs_embeds or self.wte(input_ids) -- B T C
-  local see = masks.new(embeds, options)
+  local see = masks.new(embeds, options, self.both_ways)
   local x = self.drop(embeds + self.wpe(options.position_ids or see:positions())) -- B T C
   local inner = { attention_mask = see:causal() }
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end

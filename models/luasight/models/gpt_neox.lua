@@ -81,6 +81,7 @@ end
 local Model = GPTNeoX.Model
 
 function Model:init(config)
+  self.both_ways = config.is_causal == false
   self.embed_in = nn.Embedding(config.vocab_size, config.hidden_size)
   self.emb_dropout = nn.Dropout(config.hidden_dropout)
   self.layers = decoder.layers(self.family.Layer, config)
@@ -96,7 +97,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = self.emb_dropout(options.inputs_embeds or self.embed_in(input_ids)) -- B T C
-  local see = masks.new(x, options)
+  local see = masks.new(x, options, self.both_ways)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   local inner = { attention_mask = see:causal(), position_embeddings = rotation }
   for i, layer in self.layers:each() do x = layer(x, cache.for_layer(options, i, inner))[0] end

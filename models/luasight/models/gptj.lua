@@ -90,6 +90,7 @@ end
 local Model = GPTJ.Model
 
 function Model:init(config)
+  self.both_ways = config.is_causal == false
   self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
   self.drop = nn.Dropout(config.embd_pdrop)
   self.h = decoder.layers(self.family.Block, config)
@@ -105,7 +106,7 @@ end
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = self.drop(options.inputs_embeds or self.wte(input_ids)) -- B T C
-  local see = masks.new(x, options)
+  local see = masks.new(x, options, self.both_ways)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   local inner = { attention_mask = see:causal(), position_embeddings = rotation }
   for i, block in self.h:each() do x = block(x, cache.for_layer(options, i, inner))[0] end

@@ -44,4 +44,11 @@ local number = { 1, kind = "number" }
 local fields = decoder.with(llama.fields, { embedding_multiplier = number, attention_multiplier = number,
   residual_multiplier = number, logits_scaling = number })
 
-return llama.architecture(Granite, function(given) return llama.read_config(given, fields) end)
+return llama.architecture(Granite, function(given)
+  local config = llama.read_config(given, fields)
+  if config.attention_multiplier < 0 then
+    helpers.raise("format", ("the setting attention_multiplier is %s, but it must not be negative"):format(
+      config.attention_multiplier))
+  end
+  return config
+end)

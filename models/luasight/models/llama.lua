@@ -125,7 +125,7 @@ local Model = Llama.Model
 ---@param config table
 function Model:init(config)
   local family = self.family
-  self.windows = config.windows
+  self.windows, self.both_ways = config.windows, config.is_causal == false
   self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, { padding_idx = config.pad_token_id })
   self.layers = decoder.layers(family.DecoderLayer, config)
   self.norm = family.norm(config, family)
@@ -150,7 +150,7 @@ function Model:leave(x) return self.norm(x) end
 function Model:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = self:enter(options.inputs_embeds or self.embed_tokens(input_ids)) -- B T C
-  local see = masks.new(x, options)
+  local see = masks.new(x, options, self.both_ways)
   local rotation = self.rotary_emb(x, { position_ids = options.position_ids or see:positions() })
   for i, layer in self.layers:each() do
     local window = self.windows and self.windows[i + 1] or nil
@@ -171,7 +171,7 @@ Llama.fields = decoder.with(decoder.fields, {
   rms_norm_eps = { 1e-6, kind = "number" },
   attention_bias = { false, kind = "boolean" },
   mlp_bias = { false, kind = "boolean" },
-  pad_token_id = { nil, kind = "number" },
+  pad_token_id = { nil, kind = "token" },
 })
 
 ---Reads a configuration of a family with rotary embeddings.

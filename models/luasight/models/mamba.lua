@@ -234,7 +234,8 @@ Mamba.fields = {
 function Mamba.read_config(given, fields)
   local config = config_reader.read(given, fields, {})
   config_reader.refuse(given, { "quantization_config" })
-  config.intermediate_size = math.floor(config.expand * config.hidden_size)
+  local size = math.floor(config.expand * config.hidden_size)
+  config.intermediate_size = not fields.num_heads and config.intermediate_size or size -- Mamba 2 does not read the setting
   local R = config.time_step_rank
   if R == nil or R == "auto" then R = math.ceil(config.hidden_size / 16) end
   if type(R) ~= "number" or R < 1 or R % 1 ~= 0 then

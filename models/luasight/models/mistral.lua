@@ -7,7 +7,7 @@ local Mistral = llama.family "Mistral"
 function Mistral.biases() return false, false, false end
 
 local fields = decoder.with(llama.fields, { intermediate_size = 14336, num_key_value_heads = 8,
-  max_position_embeddings = 131072, sliding_window = { 4096, kind = "count" } })
+  max_position_embeddings = 131072, sliding_window = { 4096, kind = "window" } })
 
 return llama.architecture(Mistral, function(given)
   local config = llama.read_config(given, fields)

@@ -34,11 +34,12 @@ end
 Mixtral.DecoderLayer.aliases = names.with(llama.DecoderLayer.aliases, { mlp_pre = names.experts, mlp_post = names.experts })
 
 local fields = decoder.with(llama.fields, { intermediate_size = 14336, num_key_value_heads = 8, rms_norm_eps = 1e-5,
-  max_position_embeddings = 131072, sliding_window = { 0, kind = "count" }, num_local_experts = { 8, kind = "size" },
+  max_position_embeddings = 131072, sliding_window = { false, kind = "window" }, num_local_experts = { 8, kind = "size" },
   num_experts_per_tok = { 2, kind = "size" }, router_jitter_noise = { 0, kind = "share" } })
 
 return decoder.architecture(Mixtral.ForCausalLM, function(given)
   local config = llama.read_config(given, fields, { rope_theta = 1e6 }, { num_experts = "num_local_experts" })
+  config.layer_types = nil -- this family does not have it
   config.windows = decoder.windows(config, function() return true end)
   return config
 end, { drop = { "rotary_emb%.inv_freq$" }, rename = experts.place })

@@ -43,6 +43,6 @@ function DecoderLayer:forward(x, options) -- B T C
 end
 
 local fields = decoder.with(llama.fields, { vocab_size = 50304, rms_norm_eps = 1e-5,
-  pad_token_id = { 1, kind = "number" } })
+  pad_token_id = { 1, kind = "token" } })
 
 return llama.architecture(Olmo2, function(given) return llama.read_config(given, fields) end)

@@ -95,6 +95,7 @@ local Decoder = OPT.Decoder
 
 function Decoder:init(config)
   local C, E = config.hidden_size, config.word_embed_proj_dim or config.hidden_size
+  self.both_ways = config.is_causal == false
   self.embed_tokens = nn.Embedding(config.vocab_size, E, { padding_idx = config.pad_token_id })
   self.embed_positions = self.family.LearnedPositionalEmbedding(config.max_position_embeddings + FIRST, C)
   if E ~= C then
@@ -113,7 +114,7 @@ end
 function Decoder:forward(input_ids, options)
   input_ids, options = decoder.read(input_ids, options)
   local x = options.inputs_embeds or self.embed_tokens(input_ids) -- B T E
-  local see = masks.new(x, options)
+  local see = masks.new(x, options, self.both_ways)
   local places = self.embed_positions(options.position_ids or see:positions()) -- B T C
   x = (self.project_in and self.project_in(x) or x) + places -- B T C
   local inner = { attention_mask = see:causal() }
@@ -152,7 +153,7 @@ local fields = decoder.with(decoder.fields, { vocab_size = 50272, hidden_size = 
   word_embed_proj_dim = { nil, kind = "size" }, -- by default hidden_size
   dropout = { 0.1, kind = "share" }, activation_function = { "relu", kind = "string" },
   enable_bias = { true, kind = "boolean" }, layer_norm_elementwise_affine = { true, kind = "boolean" },
-  pad_token_id = { 1, kind = "number" } })
+  pad_token_id = { 1, kind = "token" } })
 
 return decoder.architecture(ForCausalLM, function(given)
   if given.layerdrop ~= 0 then config_reader.refuse(given, { "layerdrop" }) end

@@ -29,6 +29,7 @@ function Attention:init(config)
   if config.qk_layernorm then
     self.q_layernorm = nn.LayerNorm(D, { eps = config.layer_norm_eps })
     self.k_layernorm = nn.LayerNorm(D, { eps = config.layer_norm_eps })
+    self.q_layernorm.token_axis, self.k_layernorm.token_axis = attention.per_head, attention.per_head
   end
 end
 
@@ -69,6 +70,7 @@ end
 local Model = Phi.Model
 
 function Model:init(config)
+  self.both_ways = config.is_causal == false
   self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, { padding_idx = config.pad_token_id })
   self.layers = decoder.layers(self.family.DecoderLayer, config)
   self.rotary_emb = self.family.RotaryEmbedding(config.rope_parameters)

@@ -64,7 +64,7 @@ end
 
 local fields = decoder.with(llama.fields, { vocab_size = 32064, hidden_size = 3072, intermediate_size = 8192,
   max_position_embeddings = 4096, rms_norm_eps = 1e-5, pad_token_id = 32000,
-  original_max_position_embeddings = { 4096, kind = "size" }, sliding_window = { 0, kind = "count" },
+  original_max_position_embeddings = { 4096, kind = "size" }, sliding_window = { false, kind = "window" },
   resid_pdrop = { 0, kind = "share" } })
 
 ---Returns a copy of the configuration in which the scaling of the rotary angles is called longrope; some files of Phi-3 call
@@ -84,7 +84,8 @@ local function with_plain_name(given)
 end
 
 return llama.architecture(Phi3, function(given)
-  local config = llama.read_config(with_plain_name(given), fields)
+  local config = llama.read_config(with_plain_name(given), fields, { rope_theta = 10000, partial_rotary_factor = 1 })
+  config.layer_types = nil -- this family does not have it
   config.windows = decoder.windows(config, function() return true end)
   return config
 end)

@@ -9,13 +9,13 @@ function Qwen2.biases() return true, false, false end
 
 Qwen2.fields = decoder.with(llama.fields, { vocab_size = 151936, intermediate_size = 22016, num_key_value_heads = 32,
   max_position_embeddings = 32768, use_sliding_window = { false, kind = "boolean" },
-  sliding_window = { 4096, kind = "count" }, max_window_layers = { 28, kind = "count" } })
+  sliding_window = { 4096, kind = "window" }, max_window_layers = { 28, kind = "count" } })
 
 function Qwen2.read_config(given, fields)
   local config = llama.read_config(given, fields)
-  if not config.use_sliding_window then config.sliding_window = 0 end
+  if not config.use_sliding_window then config.sliding_window = false end
   config.windows = decoder.windows(config, function(layer)
-    return config.sliding_window > 0 and layer >= config.max_window_layers
+    return config.sliding_window and layer >= config.max_window_layers
   end)
   return config
 end

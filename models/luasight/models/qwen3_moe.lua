@@ -56,7 +56,8 @@ end
 
 return decoder.architecture(Qwen3Moe.ForCausalLM, function(given)
   local config = llama.read_config(given, fields, nil, { num_local_experts = "num_experts" })
-  if not config.use_sliding_window then config.sliding_window = 0 end
+  if not config.use_sliding_window then config.sliding_window = false end
+  config.layer_types = nil -- this family does not have it
   config.windows = decoder.windows(config, function() return true end)
   config.sparse = sparse_layers(config)
   return config

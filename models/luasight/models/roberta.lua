@@ -65,7 +65,7 @@ function Alone:init(config)
   self.context = config.max_position_embeddings - config.pad_token_id - 1
 end
 
-local fields = decoder.with(bert.fields, { vocab_size = 50265, pad_token_id = { 1, kind = "count" } })
+local fields = decoder.with(bert.fields, { vocab_size = 50265, pad_token_id = { 1, kind = "token" } })
 
 return decoder.architecture(ForMaskedLM, function(given) return bert.read_config(given, fields) end, {
   drop = { "pooler%.", "embeddings%.position_ids$" }, rename = bert.rename,

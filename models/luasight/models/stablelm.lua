@@ -1,6 +1,7 @@
 --- StableLM (Bellagente et al. 2024, "Stable LM 2 1.6B Technical Report"): a Llama with LayerNorms and rotary embeddings on
 --- a part of each head; settings can put attention and MLP in parallel and add a norm for each head.
 local ls = require "luasight"
+local attention = require "luasight.models.parts.attention"
 local decoder = require "luasight.models.parts.decoder"
 local llama = require "luasight.models.llama".classes
 local names = require "luasight.models.parts.names"
@@ -15,11 +16,13 @@ function StableLm.norm(config) return nn.LayerNorm(config.hidden_size, { eps = c
 function StableLm.biases(config) return config.use_qkv_bias, false, false end
 
 local LayerNormPerHead = nn.Module "StableLmLayerNormPerHead"
+LayerNormPerHead.token_axis = attention.per_head
 
 function LayerNormPerHead:init(D, heads, eps)
   local norms = {}
   for head = 1, heads do norms[head] = nn.LayerNorm(D, { eps = eps, bias = false }) end
   self.norms = nn.ModuleList(norms)
+  for _, norm in self.norms:each() do norm.token_axis = attention.per_head end
 end
 
 function LayerNormPerHead:forward(x) -- B H T D

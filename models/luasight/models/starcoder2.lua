@@ -56,11 +56,12 @@ local fields = decoder.with(llama.fields, { vocab_size = 49152, hidden_size = 30
   num_hidden_layers = 30, num_attention_heads = 24, num_key_value_heads = 2, hidden_act = "gelu_pytorch_tanh",
   max_position_embeddings = 4096, initializer_range = 0.018042, tie_word_embeddings = true,
   norm_epsilon = { 1e-5, kind = "number" }, use_bias = { true, kind = "boolean" },
-  sliding_window = { 0, kind = "count" }, residual_dropout = { 0, kind = "share" },
+  sliding_window = { false, kind = "window" }, residual_dropout = { 0, kind = "share" },
   embedding_dropout = { 0, kind = "share" } })
 
 return llama.architecture(Starcoder2, function(given)
   local config = llama.read_config(given, fields)
+  config.layer_types = nil -- this family does not have it
   config.windows = decoder.windows(config, function() return true end)
   return config
 end)

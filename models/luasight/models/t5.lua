@@ -15,6 +15,7 @@ local helpers = require "luasight.family"
 local masks = require "luasight.models.parts.masks"
 local names = require "luasight.models.parts.names"
 local norms = require "luasight.models.parts.norms"
+local relative = require "luasight.models.parts.relative"
 
 local torch, nn = ls.torch, ls.nn
 
@@ -32,26 +33,6 @@ end
 ---@return table
 local function norm(config) return LayerNorm(config.d_model, config.layer_norm_epsilon) end
 
--- ---- distances -------------------------------------------------------------------------------------------------------
-
----Returns the number of the bucket of each distance, which selects a learned number. Each small distance has a bucket of its
----own; larger distances share buckets, which are the wider the larger the distances are.
----@param distance any         T S, the position that is read minus the position that reads
----@param both_ways boolean     whether later positions have other buckets than earlier ones
----@param buckets integer
----@param furthest integer      all distances from here on share the last bucket
----@return any  # T S
-local function bucket_of(distance, both_ways, buckets, furthest)
-  if both_ways then buckets = math.floor(buckets / 2) end
-  local far = both_ways and distance:abs() or (-distance):clamp_min(0) -- T S
-  local exact = math.floor(buckets / 2)
-  -- A number that says where a distance lies on a logarithmic scale: 0 for the distance `exact`, 1 for `furthest`.
-  local share = (far:clamp_min(1):float() / exact):log() / math.log(furthest / exact)
-  local coarse = ((share * (buckets - exact)):to { dtype = "int64" } + exact):clamp_max(buckets - 1)
-  local bucket = torch.where(far:lt(exact), far, coarse)
-  return both_ways and bucket + distance:gt(0) * buckets or bucket
-end
-
 -- ---- attention -------------------------------------------------------------------------------------------------------
 
 local Attention = nn.Module("T5Attention", attention.Attention)
@@ -65,13 +46,18 @@ function Attention:init(config, role)
   self.num_heads, self.head_dim, self.scale, self.is_causal = H, D, 1, false
   self.pattern_dropout = config.dropout_rate
   self.crosses = role.crosses
+  if role.crosses then self.token_sequence = { [""] = 1, k = 0, v = 0 } end
   self.both_ways, self.furthest = not role.is_decoder, config.relative_attention_max_distance
   self.buckets = config.relative_attention_num_buckets
   self.q = nn.Linear(C, H * D, { bias = false })
   self.k = nn.Linear(C, H * D, { bias = false })
   self.v = nn.Linear(C, H * D, { bias = false })
+  if role.crosses then self.k.token_sequence, self.v.token_sequence = { [""] = 0 }, { [""] = 0 } end -- the encoder's tokens
   self.o = nn.Linear(H * D, C, { bias = false })
-  if role.has_bias then self.relative_attention_bias = nn.Embedding(self.buckets, H) end
+  if role.has_bias then
+    self.relative_attention_bias = nn.Embedding(self.buckets, H)
+    self.relative_attention_bias.token_axis = { input = false, output = false } -- T S: it has no rows
+  end
 end
 
 ---Returns the numbers that are added to the scores: a learned number for each distance, and minus infinity where a position
@@ -80,7 +66,8 @@ end
 ---@param mask any      booleans that broadcast to B H T S, or nil
 ---@return any          # 1 H T S or B H T S
 function Attention:bias(distance, mask)
-  local learned = self.relative_attention_bias(bucket_of(distance, self.both_ways, self.buckets, self.furthest)) -- T S H
+  local bucket = relative.bucket_of(distance, self.both_ways, self.buckets, self.furthest) -- T S
+  local learned = self.relative_attention_bias(bucket) -- T S H
   learned = learned:permute(2, 0, 1):unsqueeze(0) -- 1 H T S
   return mask and learned:masked_fill(mask:logical_not(), -math.huge) or learned
 end
@@ -178,13 +165,6 @@ end
 
 function FF:forward(x) return x + self.dropout(self.DenseReluDense(self.layer_norm(x))) end -- B T C
 
----Limits the residual stream to the finite numbers of float16, where it is float16.
-local function limited(x)
-  local infinite = x:isinf():any()
-  local most = torch.where(infinite, x:new_full({}, 64504), x:new_full({}, 65504))
-  return torch.minimum(torch.maximum(x, -most), most)
-end
-
 local Block = nn.Module "T5Block"
 
 local function names_of(config, role)
@@ -209,17 +189,12 @@ end
 ---@param cross table?    the options of the attention to the encoder's output
 ---@return any  # a tuple: B T C, and the bias of the self-attention
 function Block:forward(x, options, cross)
-  local function half(layer) return layer.weight.dtype == "float16" end
-  local all_half = half(self.layer[-1].DenseReluDense.wo)
-  local is_half = half(self.layer[0].layer_norm) and (self.is_first or all_half)
+  local all_half = self.layer[-1].DenseReluDense.wo.weight.dtype == "float16"
+  local is_half = self.layer[0].layer_norm.weight.dtype == "float16" and (self.is_first or all_half)
   local attended = self.layer[0](x, options)
-  x = is_half and limited(attended[0]) or attended[0]
-  if cross then
-    x = self.layer[1](x, cross)[0]
-    if is_half then x = limited(x) end
-  end
-  x = self.layer[-1](x)
-  return helpers.tuple(is_half and all_half and limited(x) or x, attended[1])
+  x = relative.limited(attended[0], is_half)
+  if cross then x = relative.limited(self.layer[1](x, cross)[0], is_half) end
+  return helpers.tuple(relative.limited(self.layer[-1](x), is_half and all_half), attended[1])
 end
 
 -- ---- encoder and decoder ---------------------------------------------------------------------------------------------
@@ -231,13 +206,16 @@ local Stack = nn.Module "T5Stack"
 ---@param count integer       the number of blocks
 ---@param is_decoder boolean
 function Stack:init(config, count, is_decoder)
-  self.is_decoder = is_decoder
+  self.is_decoder, self.both_ways = is_decoder, is_decoder and config.is_causal == false
   self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
   local blocks = {}
   for i = 1, count do blocks[i] = Block(config, { is_decoder = is_decoder, has_bias = i == 1 }) end
   self.block = nn.ModuleList(blocks)
   self.final_layer_norm = norm(config)
   self.dropout = nn.Dropout(config.dropout_rate)
+  if is_decoder then
+    for _, module in self:named_modules() do module.token_sequence = module.token_sequence or { [""] = 1 } end
+  end
 end
 
 local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_hidden_states", "encoder_attention_mask",
@@ -252,7 +230,7 @@ local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_
 function Stack:forward(input_ids, options)
   input_ids, options = arguments.read(stack_inputs, input_ids, options)
   local x = self.dropout(options.inputs_embeds or self.embed_tokens(input_ids)) -- B T C
-  local see = masks.new(x, options)
+  local see = masks.new(x, options, self.both_ways)
   local seen, cross
   if self.is_decoder then
     local real = options.encoder_attention_mask
@@ -290,6 +268,8 @@ function ForConditionalGeneration:init(config)
   self.encoder = Stack(config, config.num_layers, false)
   self.decoder = Stack(config, config.num_decoder_layers or config.num_layers, true)
   self.lm_head = nn.Linear(config.d_model, config.vocab_size, { bias = false })
+  self.token_sequence = { output = 1, ["input.decoder_input_ids"] = 1, ["input.decoder_attention_mask"] = 1 }
+  self.lm_head.token_sequence = { [""] = 1 }
   self:tie_weights()
 end
 
@@ -322,7 +302,8 @@ end
 ---Returns the id of the token with which the decoder begins each text, since the prompt of a generation is the encoder's input.
 ---@return integer
 function ForConditionalGeneration:start_token()
-  return self.config.decoder_start_token_id or self.config.pad_token_id
+  return self.config.decoder_start_token_id or self.config.pad_token_id or helpers.raise("format",
+    "the settings decoder_start_token_id and pad_token_id are both missing")
 end
 
 ---Makes a cache for the keys and values of the encoder's positions, followed by those of the decoder's.
@@ -350,7 +331,7 @@ local fields = {
   layer_norm_epsilon = { 1e-6, kind = "number" },
   initializer_factor = { 1, kind = "number" },
   feed_forward_proj = { "relu", kind = "string" },
-  pad_token_id = { 0, kind = "count" },
+  pad_token_id = { 0, kind = "token" },
   decoder_start_token_id = { nil, kind = "count" },
   scale_decoder_outputs = { nil, kind = "boolean" },
 }
@@ -363,6 +344,10 @@ local aliases = { hidden_size = "d_model", num_attention_heads = "num_heads", nu
 local function read_config(given)
   local config = config_reader.read(given, fields, aliases)
   config_reader.refuse(given, { "is_decoder", "quantization_config" })
+  if given.is_encoder_decoder == false then
+    helpers.raise("format", "the setting is_encoder_decoder = false is not implemented for a T5")
+  end
+  config_reader.direction(config)
   if config.scale_decoder_outputs == nil then config.scale_decoder_outputs = given.tie_word_embeddings ~= false end
   config.tie_word_embeddings = true
   local gate, act = config.feed_forward_proj:match "^(gated)%-([%w_]+)$"
@@ -400,9 +385,8 @@ function t5.new(config)
   return net
 end
 
----Returns whether a parameter stays float32 in a model that is loaded in float16.
 ---@param path string
----@return boolean
+---@return boolean  # whether a parameter stays float32 in a model that is loaded in float16
 function t5.keeps_float32(path) return path:find "%.wo%.weight$" ~= nil end
 
 ---Returns the module path of the parameter for the name of a tensor in a file; nil for a tensor that the model does not need.

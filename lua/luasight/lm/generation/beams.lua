@@ -4,6 +4,7 @@
 --- Axes: B prompts, k beams of each prompt, R = B k rows of the generation, K candidates of each prompt, N the largest number
 --- of tokens, V vocabulary.
 local torch = require "luasight.tensor.torch"
+local unread = require "luasight.lm.generation.unread"
 
 local beams = {}
 
@@ -89,6 +90,7 @@ local function reorder(run, rows)
   local axes, moved = run.axes, run.cache:new_empty(run.cache.shape)
   local function filled(t) return axes.positions and t:narrow(axes.positions, 0, run.offset + run.length - 1) or t end
   torch.index_select(filled(run.cache), axes.rows, rows, { out = filled(moved) })
+  if run.watched and axes.positions then unread.fill(moved, run.offset + run.length - 1) end
   run.cache:release()
   run.cache = moved
 end

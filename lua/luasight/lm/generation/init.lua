@@ -19,6 +19,7 @@ local pieces = require "luasight.lm.generation.detokenizer"
 local record = require "luasight.nn.record"
 local settings = require "luasight.lm.generation.settings"
 local torch = require "luasight.tensor.torch"
+local unread = require "luasight.lm.generation.unread"
 
 local generation = { names = settings.names, settings = settings.read, lengths = settings.lengths }
 
@@ -59,6 +60,8 @@ end
 ---@field before any      R, true where the text had ended before the last step
 ---@field seed integer?   the seed of sampling
 ---@field over boolean?      true: all texts have ended
+---@field continued boolean?  whether the present step reads the cache
+---@field watched boolean?    see generation/unread.lua
 ---@field beams luasight.Beams?  the state of a beam search; nil without one
 local Run = {}
 Run.__index = Run
@@ -131,6 +134,7 @@ end
 function Run:arguments()
   local S, continues = self.length, self.cache and self.step > 0 and not rereads(self) or nil
   local ids = continues and self.ids:narrow(1, S - 1, 1) or first(self.ids, 1, S)
+  self.continued = continues
   local cache, axis = self.cache, self.axes and self.axes.positions
   if axis then cache = first(cache, axis, self.offset + S) end
   local encoded = self.encoded
@@ -228,11 +232,15 @@ end
 ---@param engine luasight.GenerationEngine
 function Run:begin(engine) engine:begin(0, self:arguments()) end
 
+---Watches the next step, and those behind it, for reads of what no step has written to the cache.
+function Run:watch() unread.watch(self) end
+
 ---Appends the tokens that follow from the logits of the step that ran; then calls the engine's method `begin` for the next
 ---step, or `finish` where all texts have ended.
 ---@param engine luasight.GenerationEngine
 ---@param logits any  R T V
 function Run:take(engine, logits)
+  unread.check(self)
   local arguments = self:advance(logits)
   if arguments then engine:begin(self.step, arguments) else engine:finish() end
 end
@@ -273,7 +281,7 @@ function Alone:finish() self.arguments = nil end
 function Alone:step()
   local net, arguments = self.run.net, self.arguments
   if not arguments then return false end
-  if arguments.cache and not arguments.continues then arguments.logits_to_keep = 1 end
+  if net.new_cache and not arguments.continues then arguments.logits_to_keep = 1 end
   self.run:take(self, record.run(net, arguments).logits)
   return true
 end

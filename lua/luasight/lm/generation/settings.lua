@@ -91,7 +91,7 @@ end
 local function check_config(config, file)
   for name, v in pairs(config) do
     local kind, off = file_kinds[name], neutral[name]
-    if kind and not kind[2](v) and not (name:find "_token_id$" and v == -1) then
+    if kind and not kind[2](v) and not (name:find "_token_id$" and (v == -1 or v == false)) then
       failure.raise("format", ("%s: the setting %s is %s, not %s"):format(file, name, kind[1], options.text(v)),
         { hint = "correct the setting in the file" })
     elseif off ~= nil and v ~= off and not (type(v) == "table" and next(v) == nil) then

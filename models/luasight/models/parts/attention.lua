@@ -8,13 +8,16 @@ local nn = require "luasight".nn
 
 ---@class luasight.models.Attention: luasight.nn.Module  the parent class of all models' attention modules
 local Attention = nn.Module "Attention"
-Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }
+Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2, ["input.attention_mask"] = 2 }
 
 ---Returns the number of heads of the keys, and their width.
 ---@return integer, integer
 function Attention:key_sizes() return self.num_key_value_heads or self.num_heads, self.head_dim end
 
 local attention = { Attention = Attention }
+
+---The axis of the tokens in the input and the output of a module that computes each head by itself, B H T D.
+attention.per_head = { input = 2, output = 2 }
 
 ---Splits the last axis of a tensor into H heads of width D.
 ---@param x any     B T (H D)

@@ -14,6 +14,9 @@ local kinds = {
   boolean = { "true or false", function(v) return type(v) == "boolean" end },
   string = { "a text", function(v) return type(v) == "string" end },
   number = { "a number", function(v) return type(v) == "number" and v == v end },
+  cap = { "a number above 0", function(v) return v == false or type(v) == "number" and v > 0 end }, -- false: unlimited
+  window = { "a whole number above 0", function(v) return v == false or type(v) == "number" and v >= 1 and v % 1 == 0 end },
+  token = { "a token id", function(v) return v == false or type(v) == "number" and v % 1 == 0 end }, -- false: none
   size = { "a whole number above 0", function(v) return type(v) == "number" and v >= 1 and v < 2 ^ 31 and v % 1 == 0 end },
   count = { "a whole number from 0 on", function(v) return type(v) == "number" and v >= 0 and v < 2 ^ 31 and v % 1 == 0 end },
   share = { "a number from 0 to 1", function(v) return type(v) == "number" and v >= 0 and v <= 1 end },
@@ -21,7 +24,8 @@ local kinds = {
 
 ---@class luasight.ConfigField  describes a field of a configuration
 ---@field [1] any      the default of the field; nil: the field has no default and may be absent
----@field kind string  "size" (from 1), "count" (from 0), "share", "number", "boolean" or "string"
+---@field kind string  "size" (from 1), "count" (from 0), "share", "number", "boolean", "string"; "cap" (a number above 0),
+---  "window" (a size) and "token", which can be false
 
 ---Returns a copy of a configuration in which every field has the name that the architecture uses, and a value.
 ---@param given table                                  the content of config.json
@@ -50,7 +54,16 @@ function config.read(given, fields, aliases)
     end
     result[name] = v
   end
+  result.pad_token_id = result.pad_token_id or nil -- null in the file: there is none
   return result
+end
+
+---Reads is_causal, which embedding models made from decoders have: where it is false (or 0 or empty), each position reads all
+---others. It becomes a boolean where the file has it.
+---@param given table
+function config.direction(given)
+  local v = given.is_causal
+  if v ~= nil then given.is_causal = v ~= false and v ~= 0 and v ~= "" end
 end
 
 ---Raises an error for settings that ask for something that this architecture does not implement.

@@ -43,8 +43,7 @@ function decoder.with(fields, changes)
   return result
 end
 
-local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config",
-  "use_bidirectional_attention" }
+local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_heads", "quantization_config" }
 
 ---Returns the configuration with every field under the architecture's name; raises an error where the numbers of heads do not
 ---divide the width or each other.
@@ -55,8 +54,9 @@ local not_implemented = { "add_cross_attention", "is_encoder_decoder", "pruned_h
 function decoder.read_config(given, fields, aliases)
   local config = config_reader.read(given, fields, aliases or {})
   config_reader.refuse(given, not_implemented)
+  config_reader.direction(config)
   local C, H = config.hidden_size, config.num_attention_heads
-  if not config.head_dim then
+  if not fields.head_dim or not config.head_dim then -- a family without the setting does not read it
     if C % H ~= 0 then refuse("hidden_size is %d, which %d heads (num_attention_heads) cannot share evenly", C, H) end
     config.head_dim = C / H
   end
@@ -86,7 +86,7 @@ function decoder.windows(config, slides)
   for i, kind in ipairs(types) do
     if not kinds[kind] then refuse("layer_types has %q, but only full_attention and sliding_attention are implemented",
       tostring(kind)) end
-    windows[i] = kind == "sliding_attention" and (config.sliding_window or 0) > 0 and config.sliding_window or false -- 0: none
+    windows[i] = kind == "sliding_attention" and config.sliding_window or false
   end
   config.layer_types = types
   return windows
@@ -127,7 +127,10 @@ end
 ---@return table  # an nn.ModuleList
 function decoder.layers(Layer, config)
   local layers = {}
-  for i = 0, config.num_hidden_layers - 1 do layers[i + 1] = Layer(config, i) end
+  for i = 0, config.num_hidden_layers - 1 do
+    layers[i + 1] = Layer(config, i)
+    layers[i + 1].token_axis = { ["input.attention_mask"] = 2 } -- B 1 T S
+  end
   return nn.ModuleList(layers)
 end
 

@@ -15,6 +15,7 @@ local experts = {}
 ---@class luasight.models.TopKRouter: luasight.nn.Module
 local TopKRouter = nn.Module "TopKRouter"
 experts.TopKRouter = TopKRouter
+TopKRouter.token_axis = { input = false, output = false } -- rows and tokens share one axis
 
 ---Makes a router, which chooses K of E experts for each token.
 ---@param C integer  the width
@@ -46,6 +47,7 @@ end
 ---@class luasight.models.Experts: luasight.nn.Module
 local Experts = nn.Module "Experts"
 experts.Experts = Experts
+Experts.token_axis = TopKRouter.token_axis
 
 ---Makes the weights of all experts of a mixture, joined in one parameter for each linear layer.
 ---@param C integer  the width
@@ -57,6 +59,7 @@ function Experts:init(C, I, E, act)
   self.gate_up_proj = helpers.empty({ E, 2 * I, C }, {})
   self.down_proj = helpers.empty({ E, C, I }, {})
   self.act_fn = activations.new(act)
+  self.act_fn.token_axis = TopKRouter.token_axis
   if helpers.is_skipping() then return end
   nn.init.normal_(self.gate_up_proj, { std = 0.02 })
   nn.init.normal_(self.down_proj, { std = 0.02 })

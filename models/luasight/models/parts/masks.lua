@@ -16,10 +16,13 @@ Masks.__index = Masks
 ---Prepares the masks for one forward of a model; no mask is computed yet.
 ---@param x any          B T ..., a tensor with the batch size, the length and the device of the masks
 ---@param options table  attention_mask: B S, 0 at padding, where there is padding; cache and continues: see parts/cache.lua
+---@param both_ways boolean?  true: a position reads later positions too, where the configuration of a decoder has
+---  is_causal = false
 ---@return luasight.Masks
-function masks.new(x, options)
+function masks.new(x, options, both_ways)
   local mask, T = options.attention_mask, x:size(1)
-  local self = { x = x, T = T, S = T, continues = options.continues, real = mask and mask:ne(0), made = {} }
+  local self = { x = x, T = T, S = T, both_ways = both_ways, continues = options.continues, real = mask and mask:ne(0),
+    made = {} }
   if options.continues then self.S = mask and mask:size(1) or options.cache:size(4) end
   return setmetatable(self, Masks)
 end
@@ -64,8 +67,8 @@ local function causal(self, window)
   if not self.made[key] then
     local to = count(self) -- 1 S
     local from = new_ones_of(self, to, 1):transpose(0, 1) -- T 1
-    local seen = to:le(from) -- T S
-    if window then seen = seen:logical_and(to:gt(from - window)) end
+    local seen = self.both_ways and (to - from):abs():le(window or self.S) or to:le(from) -- T S
+    if window and not self.both_ways then seen = seen:logical_and(to:gt(from - window)) end
     self.made[key] = self.real and columns(self):logical_and(seen):logical_or(to:eq(from)) -- B 1 T S
       or seen:unsqueeze(0):unsqueeze(0) -- 1 1 T S
   end
@@ -84,7 +87,7 @@ end
 ---@param window integer?  how many positions a position reads, itself included
 ---@return any  # B 1 T S or 1 1 T S, true where a position (row) may read another (column)
 function Masks:causal(window)
-  return (self.real or window) and causal(self, window) or nil
+  return (self.real or window or self.both_ways) and causal(self, window) or nil
 end
 
 ---Returns the mask with which each position reads itself and all earlier positions, also where `causal` returns nil.

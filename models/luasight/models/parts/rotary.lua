@@ -41,18 +41,27 @@ end
 
 ---Returns the settings of the rotary embeddings from a configuration, whichever version of transformers wrote the file.
 ---@param config table   a configuration with head_dim and max_position_embeddings
----@param default table  rope_theta and partial_rotary_factor for a configuration that does not have them
+---@param default table  rope_theta for a configuration that does not have it; partial_rotary_factor where only a part of a
+---  head may turn
 ---@param given table?   the settings of one kind of layers, where kinds differ; by default those of the whole model
 ---@return table         # rope_type, rope_theta, partial_rotary_factor, and the settings that the type needs
 function rotary.read(config, default, given)
-  local source = given or config.rope_scaling or config.rope_parameters or {}
+  local scaling = config.rope_scaling
+  if type(scaling) == "table" and next(scaling) == nil then scaling = nil end
+  local source, p = given or scaling or config.rope_parameters or {}, {}
   if type(source) ~= "table" then refuse("rope_scaling is %s, but it must be an object", tostring(source)) end
-  local p = {}
   for name, v in pairs(source) do p[name] = v end
   p.rope_type = p.rope_type or p.type or "default"
   for _, name in ipairs { "rope_theta", "partial_rotary_factor" } do
     p[name] = p[name] or not given and config[name] or default[name] or name == "partial_rotary_factor" and 1 or nil
     if type(p[name]) ~= "number" then refuse("the setting %s is %s, but it must be a number", name, tostring(p[name])) end
+  end
+  if not default.partial_rotary_factor and p.partial_rotary_factor ~= 1 then
+    if p.rope_type ~= "default" then
+      refuse("partial_rotary_factor = %s with rope_type %s is not implemented in this family", p.partial_rotary_factor,
+        tostring(p.rope_type))
+    end
+    p.partial_rotary_factor = 1 -- the plain angles of this family do not read it
   end
   if needs[p.rope_type] and #needs[p.rope_type] > 1 then -- config's own field takes precedence
     p.original_max_position_embeddings = config.original_max_position_embeddings or p.original_max_position_embeddings
@@ -64,7 +73,10 @@ function rotary.read(config, default, given)
     p.factor = config.max_position_embeddings / p.original_max_position_embeddings
   end
   check(p)
-  if p.size % 2 ~= 0 then refuse("rotary embeddings turn pairs, but %d of each head's numbers are to be turned", p.size) end
+  if p.size % 2 ~= 0 then
+    refuse("rotary embeddings turn pairs, but %d of each head's numbers (head_dim times partial_rotary_factor) are to be "
+      .. "turned", p.size)
+  end
   return p
 end
 

@@ -76,7 +76,7 @@ static ls_status element_origins(const ls_program *p, int32_t instance, const ls
 /* The origins of what the caller passes as input `id` of a called function. */
 static ls_status input_origins(const ls_program *p, int32_t instance, int32_t id, const ls_value *key, ls__origins *o) {
   const ls__instance *in = &p->instances[instance];
-  if (in->parent < 0) return LS_OK;
+  if (in->parent < 0) return add_point(o, in->input);
   const ls__instance *caller = &p->instances[in->parent];
   const ls__nodes *nodes = &caller->function->owner.nodes;
   const ls__node *call = NULL;

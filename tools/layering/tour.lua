@@ -90,6 +90,7 @@ end
 
 -- ---- files, hubs, families -----------------------------------------------------------------------------------------------
 
+torch.unique(torch.ones(2))
 ls.safetensors.save(folder .. "/x.safetensors", { x = torch.ones(2) })
 ls.safetensors.load(folder .. "/x.safetensors")
 ls.LanguageModel("spec/reference/bins/gpt2", { dtype = "float32" }) -- weights in files of PyTorch

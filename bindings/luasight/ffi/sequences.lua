@@ -1,7 +1,7 @@
 --- Sequences (tuples, lists, structs): makes and reads them, and has the indexing that tensors, sequences and nodes share.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
-local list = require "luasight.base.list"
+local length_of = require "luasight.ffi.list".length
 
 local C, ffi = binding.C, binding.ffi
 local ref_t, site = binding.ref_t, binding.site
@@ -71,7 +71,8 @@ function sequences.struct(pairs_in_order)
     binding.raise("argument", ("ls.struct takes a list of pairs, { { name, value }, ... }, not a %s"):format(
       type(pairs_in_order)))
   end
-  local length, known = list.check("ls.struct", pairs_in_order), {}
+  local known, length, wrong = {}, length_of(pairs_in_order)
+  if wrong then binding.raise("argument", "ls.struct: " .. wrong) end
   for i = 1, length do
     local pair = pairs_in_order[i]
     if type(pair) ~= "table" or type(pair[1]) ~= "string" or pair[1]:find("\0", 1, true) then

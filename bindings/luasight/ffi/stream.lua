@@ -13,7 +13,7 @@
 --- encoder. An encoder that is not returned because of an error is replaced when the next one is taken. The collector does
 --- not see the handles in the array: the arguments of the Lua call keep them alive.
 local constants = require "luasight.ffi.constants"
-local length_of = require "luasight.base.list".length
+local length_of = require "luasight.ffi.list".length
 
 local floor = math.floor
 local BEYOND = 2ULL ^ 63 -- above the largest whole number that the core can hold

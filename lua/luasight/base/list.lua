@@ -1,46 +1,15 @@
---- Lists that a user gives: their length, and the place of an element that is nil. Lua's own `#` gives any length that ends
---- before a nil, so that elements would be left out in silence.
+--- Checks lists that a user gives: an element that is nil is an error that says where it is.
 local failure = require "luasight.base.error"
+local length_of = require "luasight.ffi.list".length
 
-local list = {}
-
-local function look_closer(t, n)
-  local most = n
-  for key in pairs(t) do
-    if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
-      return n, ("the list has the key %q"):format(tostring(key)), key
-    end
-    if key > most then most = key end
-  end
-  for i = 1, most do
-    if type(t[i]) == "nil" then return n, ("element %d of the list is nil"):format(i) end
-  end
-  return most
-end
-
----Returns the length of a list. Where the table is no list, returns as well what is wrong with it, and the key that is no
----position.
----@param t table
----@return integer length, string? wrong, any key
-function list.length(t)
-  local n = #t
-  if n == 0 then
-    if next(t) == nil then return 0 end
-    return look_closer(t, n)
-  end
-  for i = 1, n - 1 do
-    if type(t[i]) == "nil" then return look_closer(t, n) end
-  end
-  if next(t, n) == nil then return n end -- in a plain list the last element is the last key
-  return look_closer(t, n)
-end
+local list = { length = length_of }
 
 ---Returns the length of a list; raises an error where an element is nil, or a key no position.
 ---@param what string  the name of the function or the option, for the error
 ---@param t table
 ---@return integer
 function list.check(what, t)
-  local n, wrong = list.length(t)
+  local n, wrong = length_of(t)
   if wrong then failure.raise("argument", ("%s: %s"):format(what, wrong)) end
   return n
 end

@@ -160,9 +160,7 @@ function methods:state_dict()
   return state
 end
 
-local function refuse(self, message)
-  binding.raise("format", ("%s:load_state_dict: %s"):format(getmetatable(self).name, message))
-end
+local function refuse(self, text) binding.raise("format", ("%s:load_state_dict: %s"):format(getmetatable(self).name, text)) end
 
 local function check_state(self, state)
   if type(state) ~= "table" then refuse(self, ("the state is a table of tensors by name, not a %s"):format(type(state))) end
@@ -209,8 +207,7 @@ function methods:load_state_dict(state)
     local name, i = key:match "^(.*)%.(%d+)$"
     if name then
       local p = self.params[tonumber(i) + 1]
-      local copy = value:detach():to { dtype = p.dtype, device = p.device }:clone()
-      self.buffers[name][tonumber(i) + 1] = binding.keep(copy)
+      self.buffers[name][tonumber(i) + 1] = binding.keep(value:detach():to { dtype = p.dtype, device = p.device }:clone())
     end
   end
 end
@@ -233,10 +230,17 @@ end
 local SGD = class("SGD", { lr = { 1e-3, positive }, momentum = { 0, positive }, dampening = { 0, "number" },
   weight_decay = { 0, positive }, nesterov = { false, "boolean" }, maximize = { false, "boolean" } }, { "momentum_buffer" })
 
+---@class luasight.SGDOptions
+---@field lr number?
+---@field momentum number?
+---@field dampening number?
+---@field weight_decay number?
+---@field nesterov boolean?
+---@field maximize boolean?
+
 ---Makes an optimizer for stochastic gradient descent.
 ---@param params ffi.cdata*[]
----@param options { lr: number?, momentum: number?, dampening: number?, weight_decay: number?, nesterov: boolean?,
----  maximize: boolean? }?
+---@param options luasight.SGDOptions?
 ---@return luasight.Optimizer
 function optim.SGD(params, options) return new(SGD, params, options) end
 
@@ -277,12 +281,10 @@ AdamW.is_real = true
 
 ---Makes an optimizer for Adam with decoupled weight decay.
 ---@param params ffi.cdata*[]
----@param options { lr: number?, betas: number[]?, eps: number?, weight_decay: number?, amsgrad: boolean?,
----  maximize: boolean? }?
+---@param o? { lr: number?, betas: number[]?, eps: number?, weight_decay: number?, amsgrad: boolean?, maximize: boolean? }
 ---@return luasight.Optimizer
-function optim.AdamW(params, options) return new(AdamW, params, options) end
+function optim.AdamW(params, o) return new(AdamW, params, o) end
 
----Returns which state a parameter needs that has been updated before.
 function AdamW.__index:_needed()
   return self.amsgrad and { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" } or { "exp_avg", "exp_avg_sq" }
 end

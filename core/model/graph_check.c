@@ -41,6 +41,8 @@ static const char *reason(int32_t kind) {
     case LS__GRAD:
     case LS__SETGRAD: return "a gradient cannot be saved as data: edits in files are operators only";
     case LS__BACKWARD: return "a backward cannot be saved as data: edits in files are operators only";
+    case LS__SEE:
+    case LS__PUT: return "a call with { hook = true } cannot be saved as data: call the module without it";
     default: return "a node of this kind is not allowed here";
   }
 }

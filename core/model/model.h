@@ -266,8 +266,6 @@ ls_program *ls__run_program(const ls__run *r);      /* borrowed */
 ls_value *ls__run_arguments(ls__run *r, int32_t *n);
 /* calls `each` with each tensor in the values that the run holds; `each` may replace it */
 void ls__run_each(ls__run *r, void (*each)(void *context, ls_value *tensor), void *context);
-/* replaces by copies all values of the run that share memory with `tensor`, which somebody else is about to change */
-ls_status ls__run_keep(ls__run *r, void *tensor);
 bool ls__run_borrows(const ls__run *r, void *tensor); /* whether the tensor's memory is that of an argument or a parameter of the run */
 /* Executes a node that needs no run of a model: an operator, an index, a sequence, sizes or a guard. */
 ls_status ls__node_execute(const ls__node *node, const ls_value *values, ls_value *out);

@@ -330,17 +330,6 @@ void ls__run_each(ls__run *r, void (*each)(void *context, ls_value *tensor), voi
   for (int32_t i = 0; i < r->cells_used; i++) ls__value_each(&r->cells[i], each, context);
 }
 
-static ls_status keep(ls_value *v, void *tensor) {
-  return ls__stream_shares(v, 1, tensor) ? ls__own_memory(v) : LS_OK;
-}
-
-ls_status ls__run_keep(ls__run *r, void *tensor) {
-  ls_status status = r->at < 0 ? LS_OK : keep(&r->value, tensor);
-  for (int32_t i = 0; i < r->argument_count && !status && r->at < 0; i++) status = keep(&r->arguments[i], tensor);
-  for (int32_t i = 0; i < r->cells_used && !status; i++) status = keep(&r->cells[i], tensor);
-  return status;
-}
-
 ls_value *ls__run_arguments(ls__run *r, int32_t *n) {
   *n = r->argument_count;
   return r->arguments;

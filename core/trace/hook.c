@@ -247,12 +247,33 @@ void ls__hooks_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), 
     if (t->hooks[i].run) ls__run_each(t->hooks[i].run, each, context);
 }
 
+typedef struct kept {
+  void *tensor;
+  ls_status status;
+} kept;
+
+static void keep(void *context, ls_value *v) {
+  kept *k = context;
+  if (!k->status && ls__tensor_shares(v->as.p, k->tensor)) k->status = ls__own_memory(v);
+}
+
+/* Replaces by copies all values of a run that share memory with `tensor`, which somebody else is about to change. */
+static ls_status keep_run(ls__run *r, void *tensor) {
+  kept k = {.tensor = tensor};
+  int32_t n;
+  ls_value *arguments = ls__run_arguments(r, &n);
+  for (int32_t i = 0; i < n; i++)
+    if (arguments[i].kind == LS_TENSOR) keep(&k, &arguments[i]);
+  ls__run_each(r, keep, &k);
+  return k.status;
+}
+
 ls_status ls__hooks_keep(ls_trace *t, int32_t edit, void *tensor) {
   int32_t rank, inside = edit >= 0 ? ls__hook_of(t, edit, &rank) : t->running_hook;
   ls_status status = LS_OK;
   for (int32_t i = 0; i < t->hook_count && !status; i++) {
     const ls__hook *h = &t->hooks[i];
-    if (h->run && i != inside && (edit < 0 || h->node < edit)) status = ls__run_keep(h->run, tensor);
+    if (h->run && i != inside && (edit < 0 || h->node < edit)) status = keep_run(h->run, tensor);
   }
   return status;
 }

@@ -190,8 +190,7 @@ function record.program(module, positional, keywords)
   return program_of(module, signature.of(unpack(args)))
 end
 
----Returns a table of keyword arguments for the recording of a forward, which makes an input of the function `g` for each name
----that the forward reads.
+---Returns a table of keyword arguments that makes an input of the function `g` for each name that a forward reads.
 local function any_options(g)
   return setmetatable({}, { __index = function(t, name)
     if type(name) ~= "string" then return nil end
@@ -208,10 +207,15 @@ end
 ---@return ffi.cdata*?
 function record.likely_program(module)
   if record_of(module).dynamic or type(module.forward) ~= "function" then return nil end
-  local most = math.max(1, debug.getinfo(module.forward, "u").nparams - 1)
-  for n = 1, most do
+  local most = debug.getinfo(module.forward, "u").nparams - 1
+  for n = 1, math.max(1, most) do
     local ok, program = pcall(record.program, module, n, {})
     if ok then return program end
+  end
+  local function with_names(n)
+    local g, args = functions.new(core_of(module)), { n = n }
+    for i = 1, n do args[i] = functions.input(g, nil) end
+    return functions.program(record_body(g, module, function() return call_forward(module, args, any_options(g)) end))
   end
   for n = most - 1, 0, -1 do
     local ok, program = pcall(function()
@@ -253,11 +257,7 @@ local function demand_all(s)
   for _, v in ipairs(s.inputs) do record.demand(v) end
   for _, pair in ipairs(s.named) do record.demand(pair[2]) end
 end
-
----Returns the program of a module for a call in the body of a trace, and its argument stream. A module that branches on numbers
----is recorded with the values that the arguments have.
----@param module table
----@param ... any
+---Returns the program of a module for a call in a body, and its stream. One that branches on numbers is recorded with values.
 ---@return ffi.cdata* program, ffi.cdata* stream, integer n
 function record.prepare_call(module, ...)
   if record_of(module).dynamic then demand_all(signature.of(...)) end

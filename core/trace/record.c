@@ -82,7 +82,7 @@ ls_status ls__trace_record_handle(ls_trace *t, const ls__node *node, const ls_va
 }
 
 ls_status ls_trace_call(ls_trace *t, ls_program *p, const ls_value *args, int32_t n, int32_t hook, int64_t site, ls_value *out) {
-  LS__NEED(t && p && out);
+  LS__NEED(t && p && out && hook >= -1);
   ls_status status = ls__arguments_valid(args, n);
   if (status) return status;
   if (hook >= 0) return ls__hook_call(t, hook, p, args, n, site, out);

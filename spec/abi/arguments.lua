@@ -459,7 +459,8 @@ for name in ("may on copies site numbers autograd retain_graph skips seed offset
 end
 -- Numbers that mean something where they are -1, and those of which the core cannot know what is too many.
 local minus_one = { ["ls_trace_include.step"] = true, ["ls_trace_host.invoke"] = true, ["ls_trace_grad.invoke"] = true,
-  ["ls_trace_grad_of.invoke"] = true, ["ls_trace_set_grad.invoke"] = true, ["ls_trace_backward.invoke"] = true }
+  ["ls_trace_grad_of.invoke"] = true, ["ls_trace_set_grad.invoke"] = true, ["ls_trace_backward.invoke"] = true,
+  ["ls_trace_call.hook"] = true }
 local unbounded = { n = true, first = true, rows = true, pad = true, length = true, ["ls_trace_include.step"] = true }
 -- Functions whose answer to what is no value is 0.
 local zero = { ls_value_bytes = true, ls_tensor_same = true }

@@ -212,11 +212,6 @@ function record.likely_program(module)
     local ok, program = pcall(record.program, module, n, {})
     if ok then return program end
   end
-  local function with_names(n)
-    local g, args = functions.new(core_of(module)), { n = n }
-    for i = 1, n do args[i] = functions.input(g, nil) end
-    return functions.program(record_body(g, module, function() return call_forward(module, args, any_options(g)) end))
-  end
   for n = most - 1, 0, -1 do
     local ok, program = pcall(function()
       local g, args = functions.new(record.core(module)), { n = n }

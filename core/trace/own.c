@@ -1,4 +1,5 @@
 /* Memory that does not belong to a run: the caller's tensors, and the model's parameters and buffers. A trace leaves them unchanged. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "trace/trace.h"
@@ -200,13 +201,20 @@ static bool is_given(const ls_trace *t, const char *name) {
   return false;
 }
 
-/* Whether a tensor lies in an argument of the run that no invoke gave: memory that a generation made so that the forward fills it step by
-   step, its cache. */
-static bool is_of_generation(const ls_trace *t, void *tensor) {
+/* Whether the model's forward fills its argument `name`, such as a cache: that is what the caller passes it for. */
+static bool is_filled(const ls_trace *t, const char *name) {
+  char key[64];
+  snprintf(key, sizeof key, "fills %s", name);
+  return t->module && ls__module_axis(t->module, key, 0) == 1;
+}
+
+/* Whether a tensor lies in an argument of the run that the forward fills step by step: a cache, which the caller or a generation made. */
+static bool is_cache(const ls_trace *t, void *tensor) {
   int32_t n = 0;
   const ls_value *s = t->run.model ? ls__run_arguments(t->run.model, &n) : NULL;
   for (int32_t k = 1; k < n; k++)
-    if (s[k - 1].kind == LS_KEY && ls__stream_shares(&s[k], 1, tensor) && !is_given(t, s[k - 1].as.s)) return true;
+    if (s[k - 1].kind == LS_KEY && ls__stream_shares(&s[k], 1, tensor) && (!is_given(t, s[k - 1].as.s) || is_filled(t, s[k - 1].as.s)))
+      return true;
   return false;
 }
 
@@ -215,7 +223,7 @@ static bool is_of_generation(const ls_trace *t, void *tensor) {
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own) {
   for (int32_t k = 0; k < node->n; k++) {
     if (s[k].kind != LS_TENSOR || ls__tensor_requires_grad(s[k].as.p) || !ls__own_foreign(t, s[k].as.p)) continue;
-    if (is_of_generation(t, s[k].as.p)) continue;
+    if (is_cache(t, s[k].as.p)) continue;
     ls_status status = ls__tensor_clone(s[k].as.p, &own[k]);
     if (status) return status;
     s[k] = own[k];
@@ -239,7 +247,7 @@ ls_status ls__own_inputs(ls_trace *t) {
   ls_value *arguments = ls__run_arguments(t->run.model, &n);
   for (int32_t k = 0; k < n && !status; k++) {
     ls_value *v = &arguments[k];
-    if (v->kind != LS_TENSOR) continue;
+    if (v->kind != LS_TENSOR || (k && arguments[k - 1].kind == LS_KEY && is_filled(t, arguments[k - 1].as.s))) continue;
     if (!ls__tensor_requires_grad(v->as.p) && is_input(t, v)) status = ls__own_memory(v);
   }
   return status;

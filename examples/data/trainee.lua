@@ -129,7 +129,7 @@ local function new(vocabulary, options)
   self.parameters = self.net:parameters()
   self.optimizer = optim.AdamW(self.parameters, { lr = optimizer.lr, betas = optimizer.betas,
     weight_decay = optimizer.weight_decay })
-  self.schedule = optim.cosine(self.optimizer, { warmup = optimizer.warmup, steps = options.steps,
+  self.schedule = optim.cosine(self.optimizer, { warmup = math.min(optimizer.warmup, options.steps), steps = options.steps,
     min_lr = optimizer.min_lr })
   return self
 end

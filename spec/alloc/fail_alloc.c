@@ -39,8 +39,8 @@ const char *ls_error_cause(void) { return ""; }
 void ls__live_add(int32_t n) { live += n; }
 
 ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
-                         void (*done)(void *), void *context, ls_value *out) {
-  (void)data, (void)shape, (void)strides, (void)dims, (void)dtype;
+                         int32_t lazy, void (*done)(void *), void *context, ls_value *out) {
+  (void)data, (void)shape, (void)strides, (void)dims, (void)dtype, (void)lazy;
   void *tensor = malloc(1);
   free(tensor);
   done(context);

@@ -27,7 +27,8 @@ void ls__live_add(int32_t n) { live += n; }
 
 /* Reads and changes all that an operator in place could, and lets go. */
 ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
-                         void (*done)(void *), void *context, ls_value *out) {
+                         int32_t lazy, void (*done)(void *), void *context, ls_value *out) {
+  (void)lazy;
   int64_t elements = 1, stride = 1, last = 0;
   for (int32_t i = 0; i < dims; i++) elements *= shape[i];
   for (int32_t i = dims - 1; i >= 0; i--) {

@@ -53,7 +53,8 @@ static int64_t bytes_of_tensor(void *t) { return (int64_t)((tensor *)t)->bytes; 
 int64_t ls__tensor_version(void *t) { return t ? 0 : 1; }
 
 ls_status ls__tensor_map(void *data, const int64_t *shape, const int64_t *strides, int32_t dims, const char *dtype,
-                         void (*done)(void *), void *context, ls_value *out) {
+                         int32_t lazy, void (*done)(void *), void *context, ls_value *out) {
+  (void)lazy;
   const ls__dtype *known = ls__dtype_named(dtype);
   tensor *t = calloc(1, sizeof *t);
   if (!t) {
@@ -165,7 +166,7 @@ static ls_status make_model(ls_program **out) {
   ls_status status = ls_module_new("Root", &root);
   if (!status) status = ls_module_new("A", &a);
   if (!status) status = ls_module_set_child(root, "a", a);
-  if (!status) status = ls__tensor_map(NULL, (int64_t[]){2}, NULL, 1, "float32", NULL, NULL, &weight);
+  if (!status) status = ls__tensor_map(NULL, (int64_t[]){2}, NULL, 1, "float32", 0, NULL, NULL, &weight);
   if (!status) status = ls_module_set_tensor(root, "w", &weight);
   if (!status) status = ls_function_new(a, &inner);
   if (!status) status = ls_function_input(inner, NULL, &x);
@@ -203,7 +204,7 @@ static ls_status record_edits(ls_reader *r, ls_program *model, const char **writ
     ls_value x = {0};
     status = ls_trace_open(&trace);
     if (!status) status = ls_trace_generate(trace, 1 << 20);
-    if (!status) status = ls__tensor_map(NULL, NULL, NULL, 0, "float32", NULL, NULL, &x);
+    if (!status) status = ls__tensor_map(NULL, NULL, NULL, 0, "float32", 0, NULL, NULL, &x);
     if (!status) status = ls_trace_invoke(trace, LS_INVOKE_WHOLE, model, &x, 1, &invoke);
     if (!status) status = ls_reader_record(r, i, trace, invoke);
     if (!status) status = ls_trace_json(trace, 0, written);
@@ -227,7 +228,7 @@ static ls_status read_function(const char *text, size_t length, const char **wri
     if (!*entry.name) continue;
     void *numbers = entry.bytes >= 0 && entry.bytes < 1 << 20 ? calloc((size_t)entry.bytes + 1, 1) : NULL;
     if (!numbers) status = ls__fail(LS_ERROR_MEMORY, "no memory for a weight");
-    if (!status) status = ls__tensor_map(numbers, entry.shape, NULL, entry.dims, entry.dtype, free, numbers, &weight);
+    if (!status) status = ls__tensor_map(numbers, entry.shape, NULL, entry.dims, entry.dtype, 0, free, numbers, &weight);
     if (!status) status = ls_reader_set_tensor(r, entry.name, &weight);
     ls_value_release(&weight);
   }

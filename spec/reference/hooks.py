@@ -93,7 +93,7 @@ class Body:
         self.values, self.seen = {}, set()
         self.gradients = any(line["op"] == "backward" for line in self.lines)
         self.running = None  # the backward that runs
-        self.own = []  # the gradients that lines have
+        self.own = []  # the gradients that lines have, with the versions of their tensors
         x = torch.tensor(given)
         self.x = x.requires_grad_(True) * 1 if self.gradients else x
 
@@ -246,6 +246,7 @@ class Body:
             raise CannotRun("a value that does not depend on the input")
         if x.grad_fn is None:  # also brings the history of a view up to date, without which PyTorch 2.13 ends the process
             raise CannotRun("a leaf")
+        line["version"] = (x.untyped_storage().data_ptr(), x.storage_offset(), tuple(x.shape), x._version)
         x.register_hook(lambda g: self.arrive(line, g))
 
     def arrive(self, line, g):
@@ -253,9 +254,10 @@ class Body:
             return None
         line["done"] = True
         if line["op"] == "grad":
-            if not any(g is own for own in self.own):  # lines that read one gradient have one tensor
+            # lines that read one gradient have one tensor
+            if not any(g is own and line["version"] == version for version, own in self.own):
                 g = g.clone()
-                self.own.append(g)
+                self.own.append((line["version"], g))
             self.values[line["out"]] = g
             self.sweep()
             return g
@@ -266,8 +268,8 @@ class Body:
         fresh = self.value(line, "value")
         if fresh.shape != g.shape:
             raise CannotRun("shape")
-        self.own.append(fresh.clone())
-        return self.own[-1]
+        self.own.append((line["version"], fresh.clone()))
+        return self.own[-1][1]
 
     def backward(self, line):
         accesses = [a for a in self.lines if a["op"] in ("grad", "setgrad") and self.backward_of(a) is line]

@@ -263,7 +263,7 @@ describe("a model that changes things itself", function()
 
   it("6.3: keeps a constant of its forward that an edit reaches", function()
     local constant = torch.ones(2)
-    local model = ls.Model(class("Constant", function() return constant end)())
+    local model = ls.Model(class("Constant", function(_, _) return constant end)())
     local out = model:trace(torch.ones(2), function()
       model.output:zero_()
       return model.output

@@ -79,7 +79,7 @@ local function call_forward(module, args, options)
     n = n + 1
     args[n] = options
   end
-  if n >= info.nparams and not info.isvararg then refuse_arguments(module, info.nparams - 1, n, options) end
+  if n >= info.nparams and not info.isvararg then refuse_arguments(module, math.max(info.nparams - 1, 0), n, options) end
   return forward(module, unpack(args, 1, n))
 end
 

@@ -57,6 +57,7 @@ local function fill(module, core)
   for name, t in module:_tensors() do functions.set_tensor(core, name, t) end
   for point, axis in pairs(module.batch_axis or {}) do functions.set_batch_axis(core, point, axis) end
   for point, axis in pairs(module.token_axis or {}) do functions.set_token_axis(core, point, axis) end
+  if module.new_cache then functions.set_batch_axis(core, "fills cache", 1) end -- the forward fills its argument `cache`
   for point, sequence in pairs(module.token_sequence or {}) do functions.set_sequence(core, point, sequence) end
   set_children(module, core)
 end

@@ -495,7 +495,7 @@ describe("texts of strangers", function()
     local model, x = small(), torch.ones(2, 3)
     local network = debug.getfenv(model).network
     model:save_graph(path, ls.args(x, { bias = torch.ones(2) }))
-    local _, stream, n = record.prepare(network.module, x, { bias = torch.ones(2) })
+    local _, stream, n, held = record.prepare(network.module, x, { bias = torch.ones(2) })
     local refused, passed = 0, 0
     local function look(text)
       local reader = read(text)
@@ -509,5 +509,6 @@ describe("texts of strangers", function()
     for text in mutations.of(valid) do look(text) end
     assert.is_true(refused > 1000, tostring(refused))
     assert.is_true(passed < refused / 4, tostring(passed))
+    assert.is_table(held) -- keeps the arguments in the stream from being collected
   end)
 end)

@@ -116,6 +116,7 @@ function functions.finish(f, result)
   local e = binding.stream.take()
   local scratch, n = e.encode_one(result)
   local status = n == 1 and C.ls_function_finish(f, scratch) or 0
+  binding.hold(result)
   binding.stream.put_back(e)
   if n == 1 then binding.check(status) end
   return n == 1
@@ -136,11 +137,13 @@ end
 ---@param callee ffi.cdata*  the function of the child
 ---@param stream ffi.cdata*
 ---@param n integer
----@param _arguments any  refers to the handles in the stream, so that they are not collected before the call
+---@param arguments any  refers to the handles in the stream, so that they are not collected before the call
 ---@return ffi.cdata*
-function functions.call(caller, child, callee, stream, n, _arguments)
+function functions.call(caller, child, callee, stream, n, arguments)
   local out = binding.new_ref()
-  binding.check(C.ls_function_call(caller, child, callee, stream, n, binding.site(), out.v))
+  local status = C.ls_function_call(caller, child, callee, stream, n, binding.site(), out.v)
+  binding.hold(arguments)
+  binding.check(status)
   return out
 end
 
@@ -185,12 +188,14 @@ end
 ---@param stream ffi.cdata*
 ---@param n integer
 ---@param autograd boolean  true: autograd records if the running coroutine has it switched on; false: autograd is off
----@param _arguments any  refers to the handles in the stream, so that they are not collected before the call
+---@param arguments any  refers to the handles in the stream, so that they are not collected before the call
 ---@return any
-function functions.run(program, stream, n, autograd, _arguments)
+function functions.run(program, stream, n, autograd, arguments)
   local out = binding.new_ref()
   if autograd and binding.modes.shared then binding.modes.set() end
-  binding.check(C.ls_program_run(program, stream, n, autograd and 1 or 0, out.v))
+  local status = C.ls_program_run(program, stream, n, autograd and 1 or 0, out.v)
+  binding.hold(arguments)
+  binding.check(status)
   return binding.settle(out)
 end
 

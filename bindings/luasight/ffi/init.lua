@@ -269,6 +269,13 @@ function binding.wrap(value)
   return binding.settle(r)
 end
 
+---Does nothing. A call of this function behind a call of the library keeps its arguments from being collected until then:
+---LuaJIT forgets a variable as soon as compiled code has used it for the last time, although the variable is still in scope.
+---@param _a any
+---@param _b any
+---@param _c any
+function binding.hold(_a, _b, _c) end
+
 ---Releases a handle at once; releasing it a second time has no effect.
 ---@param r ffi.cdata*
 function binding.release(r)

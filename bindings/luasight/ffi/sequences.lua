@@ -5,7 +5,7 @@ local length_of = require "luasight.ffi.list".length
 
 local C, ffi = binding.C, binding.ffi
 local ref_t, site = binding.ref_t, binding.site
-local take, put_back = binding.stream.take, binding.stream.put_back
+local take, put_back, hold = binding.stream.take, binding.stream.put_back, binding.hold
 local OPEN, TUPLE, LIST, STRUCT = constants.LS_OPEN, constants.LS_TUPLE, constants.LS_LIST, constants.LS_STRUCT
 local NODE = constants.LS_NODE
 
@@ -142,10 +142,11 @@ end
 ---@param v ffi.cdata*  a tensor, a sequence or a node
 ---@param e luasight.Encoder
 ---@param n integer
----@param _key any  the index: a parameter only so that the handles in the index are not collected before the call
+---@param key any  the index: a parameter only so that the handles in the index are not collected before the call
 ---@return any
-function sequences.get_item(v, e, n, _key)
+function sequences.get_item(v, e, n, key)
   local status = C.ls_getitem(v.v, e.scratch(), n, (e.has_node() or v._kind == NODE) and site() or 0, e.results)
+  hold(v, key)
   if status ~= 0 then
     put_back(e)
     binding.check(status)
@@ -155,16 +156,17 @@ function sequences.get_item(v, e, n, _key)
   return binding.take(r)
 end
 
----Assigns v[...] = value, where the stream of the encoder `e` has the `n` items of the index, followed by the value. `_key`
----and `_value` are parameters only so that the handles in them are not collected before the call.
+---Assigns v[...] = value, where the stream of the encoder `e` has the `n` items of the index, followed by the value. `key`
+---and `value` are parameters only so that the handles in them are not collected before the call.
 ---@param v ffi.cdata*
 ---@param e luasight.Encoder
 ---@param n integer
----@param _key any
----@param _value any
-function sequences.set_item(v, e, n, _key, _value)
+---@param key any
+---@param value any
+function sequences.set_item(v, e, n, key, value)
   local has_node = e.has_node() or v._kind == NODE
   local status = C.ls_setitem(v.v, e.scratch(), n, e.scratch() + n, has_node and site() or 0)
+  hold(v, key, value)
   put_back(e)
   if status ~= 0 then binding.check(status) end
 end

@@ -125,6 +125,7 @@ end
 function traces.write(t, invoke, step, point, value, skips)
   local e = stream.take()
   local status = C.ls_trace_write(t, invoke, step, point, (e.encode_one(value)), skips and 1 or 0, site())
+  binding.hold(value)
   stream.put_back(e)
   if status ~= 0 then check(status) end
 end
@@ -150,11 +151,13 @@ function traces.inside(hook) return -2 - hook end
 ---@param program ffi.cdata*
 ---@param arguments ffi.cdata*
 ---@param n integer
----@param _held any  refers to the handles in the stream, so that they are not collected before the call
+---@param held any  refers to the handles in the stream, so that they are not collected before the call
 ---@return ffi.cdata*
-function traces.call(node, program, arguments, n, _held)
+function traces.call(node, program, arguments, n, held)
   local out = new_ref()
-  check(C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), program, arguments, n, -1, site(), out.v))
+  local status = C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), program, arguments, n, -1, site(), out.v)
+  binding.hold(held)
+  check(status)
   return out
 end
 
@@ -164,11 +167,13 @@ end
 ---@param arguments ffi.cdata*
 ---@param n integer
 ---@param hook integer
----@param _held any  refers to the handles in the stream, so that they are not collected before the call
+---@param held any  refers to the handles in the stream, so that they are not collected before the call
 ---@return ffi.cdata*
-function traces.call_with_points(t, program, arguments, n, hook, _held)
+function traces.call_with_points(t, program, arguments, n, hook, held)
   local out = new_ref()
-  check(C.ls_trace_call(t, program, arguments, n, hook, site(), out.v))
+  local status = C.ls_trace_call(t, program, arguments, n, hook, site(), out.v)
+  binding.hold(held)
+  check(status)
   return out
 end
 
@@ -306,6 +311,7 @@ end
 function traces.supply(t, node, value)
   local e = stream.take()
   local status = C.ls_trace_supply(t, node, (e.encode_one(value)))
+  binding.hold(value)
   stream.put_back(e)
   check(status)
 end

@@ -66,7 +66,7 @@ local function is_options(v) return type(v) == "table" and #v == 0 and next(v) ~
 ---Returns the arguments of a call with those from position `at` on as one list, where all of these can be elements; otherwise
 ---returns the arguments unchanged.
 local function collected(at, ...)
-  local n = select("#", ...)
+  local n, first = select("#", ...), ... -- `first` is taken here, since LuaJIT may compile a later `...` to the last `select`
   local options
   if n > 0 and is_options((select(n, ...))) then
     options, n = select(n, ...), n - 1
@@ -81,7 +81,7 @@ local function collected(at, ...)
   local list = {}
   for i = at, n do list[i - at + 1] = select(i, ...) end
   if at == 1 then return list, options end
-  return (...), list, options
+  return first, list, options
 end
 
 -- These functions, which make tensors, take the argument `requires_grad`, which no operator has.

@@ -14,13 +14,10 @@ local path
 before_each(function() path = os.tmpname() end)
 after_each(function() os.remove(path) end)
 
-local held -- keeps the arguments in the last stream from being collected
-
----What record.prepare gives for a call of a module.
+---What record.prepare gives for a call of a module; the stream keeps its arguments from being collected.
 local function prepared(module, ...)
   local program, stream, n, arguments = record.prepare(module, ...)
-  held = arguments
-  return program, stream, n, held
+  return program, ffi.gc(stream, function() return arguments end), n
 end
 
 local function text_of(name)

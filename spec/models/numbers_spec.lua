@@ -32,6 +32,8 @@ describe("a T5 in float16", function()
     local block = net.encoder.block[0]
     assert.equal("float32", block.layer[1].DenseReluDense.wo.weight.dtype)
     assert.equal("float16", block.layer[1].DenseReluDense.wi.weight.dtype)
+    local half = torch.ones(1, 1, { dtype = "float16" })
+    if not pcall(torch.matmul, half, half) then return pending "this libtorch has no products in float16 on the CPU" end
     local logits = ls.LanguageModel(net) { input_ids = { { 5, 7, 9, 4, 11, 6 } }, decoder_input_ids = { { 4, 6, 8 } } }.logits
     assert.equal("float16", logits.dtype)
     local expected = { 0.05636597, 0.4287109, -0.1925049, -0.03555298, -0.279541, -0.5639648 }

@@ -32,7 +32,7 @@ static ls_status execute(const ls__node *node, const ls_value *values, ls_value 
       status = ls__guard(&s[0], &s[1]);
       break;
     case LS__SHAPE:
-      status = s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
+      status = node->n && s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
                                       : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
       break;
     default:

@@ -84,7 +84,7 @@ static void find_origin(const ls__run *r, frame *f, int32_t from) {
 static ls_status announce(ls__run *r, frame *f) {
   int32_t node = f->origin;
   find_origin(r, f, node + 1);
-  return r->watcher->made(r->who, &r->cells[f->base + node]);
+  return r->watcher && r->watcher->made ? r->watcher->made(r->who, &r->cells[f->base + node]) : LS_OK;
 }
 
 /* Whether the trace replaces the result of the call in the frame `f` without reading it, so that the call need not run. Where it does, the

@@ -182,7 +182,7 @@ void ls__own_put_back(ls_trace *t) {
   for (int32_t i = 0; t->run.kept && t->run.inside && i < t->owner.nodes.count; i++)
     if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && shares_kept(t, &t->run.values[i])) ls__own_memory(&t->run.values[i]);
   if (t->run.inside) exchange(t);
-  for (int32_t k = 0; k < t->run.kept_count; k++) {
+  for (int32_t k = 0; t->run.kept && k < t->run.kept_count; k++) {
     if (!t->run.kept[k].had_history) ls__tensor_drop_history(t->run.kept[k].tensor.as.p);
     ls_value_release(&t->run.kept[k].tensor);
     ls_value_release(&t->run.kept[k].other);

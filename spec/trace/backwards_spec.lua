@@ -1,37 +1,9 @@
 -- Rule S10: several backwards in one trace, and gradients of parameters. The numbers are PyTorch's.
 local ls = require "luasight"
-local torch, nn = ls.torch, ls.nn
+local torch = ls.torch
 local failure = require("spec.support").failure
-
-local WEIGHTS = {
-  a = torch.tensor { { 1, 2 }, { 3, 4 } },
-  b = torch.tensor { { 0.5, -1 }, { 2, 0.25 } },
-  c = torch.tensor { { -1, 3 }, { 0.5, 0.5 } },
-}
-local x = torch.tensor { { 1, 2 } }
-
----A model with linear children a, b and c, none of which trains.
----@param forward fun(self: table, v: any): any
-local function model_of(forward)
-  local Net = nn.Module "Net"
-  function Net:init()
-    for name, weight in pairs(WEIGHTS) do
-      self[name] = nn.Linear(2, 2, { bias = false })
-      torch.no_grad(function() self[name].weight:copy_(weight) end)
-    end
-  end
-  Net.forward = forward
-  local net = Net()
-  net:requires_grad_(false)
-  return ls.Model(net), net
-end
-
-local function around()
-  return model_of(function(self, v)
-    local h = self.a(v)
-    return self.b(h) + h
-  end)
-end
+local nets = require "spec.trace.small_nets"
+local around, model_of, x = nets.around, nets.model_of, nets.x
 
 describe("several backwards of a trace (S10)", function()
   it("case 9.18: gradients of the second of two backwards are set from each other", function()

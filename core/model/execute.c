@@ -33,7 +33,7 @@ static ls_status execute(const ls__node *node, const ls_value *values, ls_value 
       break;
     case LS__SHAPE:
       status = node->n && s[0].kind == LS_TENSOR ? ls__tensor_sizes(s[0].as.p, out)
-                                      : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
+                                                     : ls__fail(LS_ERROR_ARGUMENT, "only a tensor has a shape");
       break;
     default:
       status = ls__fail(LS_ERROR_STATE, "a node of this kind cannot be executed without a run of the model");

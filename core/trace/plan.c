@@ -24,6 +24,25 @@ static bool is_left_out(const ls_trace *t, int32_t id, int32_t first_skip) {
   return false;
 }
 
+static int64_t local_time(const ls__node *node) { return node->kind == LS__TEXT ? LS__TIME(1, 0, 0) : LS__TIME(0, node->step, node->slot); }
+
+static bool is_behind_stop(const ls_trace *t, const ls__node *point) {
+  int64_t stop = point->invoke >= 0 ? t->invokes[point->invoke].stop : -1;
+  return stop >= 0 && local_time(point) > stop;
+}
+
+/* Whether the run goes on to a point of a stored edit behind the stop of its invoke, since another invoke of the pass names a point there: the
+   edit acts on the rows of all invokes as long as the model runs. */
+static bool is_passed_by(const ls_trace *t, const ls__node *stored) {
+  for (int32_t i = 0; i < t->owner.nodes.count; i++) {
+    const ls__node *node = &t->owner.nodes.at[i];
+    if ((node->kind != LS__READ && node->kind != LS__WRITE && node->kind != LS__TEXT) || node->stored || node->invoke < 0) continue;
+    if (t->plan.invokes[node->invoke].pass == t->plan.invokes[stored->invoke].pass && !is_behind_stop(t, node) &&
+        local_time(node) >= local_time(stored)) return true;
+  }
+  return false;
+}
+
 /* Sets `unreachable` of the nodes that do not run: nodes behind a stop, optional reads inside a skipped module, and all nodes that need the
    value of one of these. Fails for an edit at a point that the run reaches, whose value does not come: the edit would be lost silently. */
 static ls_status find_unreachable(ls_trace *t, int32_t demanded) {
@@ -35,9 +54,7 @@ static ls_status find_unreachable(ls_trace *t, int32_t demanded) {
     int32_t i = k < count ? k : k - count, behind, hook = t->hook_count ? ls__hook_of(t, i, &behind) : -1;
     const ls__node *node = ls__seen(t, i), *at = &nodes[ls__point_node(t, i)];
     bool points = at->kind == LS__READ || at->kind == LS__WRITE || at->kind == LS__TEXT;
-    int64_t stop = points && at->invoke >= 0 ? t->invokes[at->invoke].stop : -1;
-    int64_t local = at->kind == LS__TEXT ? LS__TIME(1, 0, 0) : LS__TIME(0, at->step, at->slot);
-    bool own = (stop >= 0 && local > stop) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
+    bool own = (points && is_behind_stop(t, at) && !(at->stored && is_passed_by(t, at))) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
     if (hook >= 0) own = t->hooks[hook].node >= 0 ? t->plan.nodes[t->hooks[hook].node].unreachable : demanded >= 0;
     bool unreachable = own;
     for (int32_t a = 0; a < node->n && !unreachable; a++)

@@ -20,6 +20,13 @@ local calc = {
   add = tape.add, sub = tape.sub, mul = tape.mul, tanh = tape.tanh, clone = tape.copy,
 }
 
+function Trace:calc(s)
+  local a, b = self:node(s, s.a), s.b and self:node(s, s.b)
+  local broadcasts = type(b) == "table" and not same_shape(a.value, b.value) -- its derivative is not on the tape
+  if broadcasts and self.gradients then self.facts.unsure = "a gradient of what is broadcast" end
+  return tape.tensor(calc[s.f](a, b))
+end
+
 local inplace = {
   mul_ = tape.mul, add_ = tape.add, sub_ = tape.sub,
   tanh_ = tape.tanh,
@@ -270,8 +277,8 @@ function Trace:execute_line(s)
   elseif op == "calc" then
     if s.f == "slice" then s.value = tape.view(self:tensor(s, s.a), { kind = "slice", spec = s.spec })
     elseif s.f == "t" then s.value = tape.view(self:tensor(s, s.a), { kind = "t" })
-    else s.value = tape.tensor(calc[s.f](self:node(s, s.a), s.b and self:node(s, s.b))) end
-  elseif op == "apply" then s.value = tape.tensor(tape.constant(calc[s.f](self:node(s, s.a), self:node(s, s.b)).value))
+    else s.value = self:calc(s) end
+  elseif op == "apply" then s.value = self:calc(s)
   elseif op == "call" then
     local x = self:tensor(s, s.a)
     s.value = not self.net.call and self:handed_on(s, x) or nil

@@ -93,6 +93,14 @@ function Trace:is_edited_between(name, from, to)
   return false
 end
 
+---Whether a line below may speak of the gradient of a later backward.
+function Trace:has_backward_between(above, s)
+  for _, b in ipairs(self.lines) do
+    if b.op == "backward" and b.line > above.line and b.line < s.line and b.invoke == s.invoke then return true end
+  end
+  return false
+end
+
 function Trace:find_root(s)
   if s.op == "text" then return s end
   if s.op == "read" or s.op == "cache" then
@@ -107,7 +115,8 @@ function Trace:find_root(s)
   end
   if s.op == "grad" then
     for _, o in ipairs(self.lines) do
-      if o.op == "grad" and o.of == s.of and not self:is_edited_between(s.of, o.line, s.line) then return o.root end
+      local same = o.op == "grad" and o.of == s.of and not self:has_backward_between(o, s)
+      if same and not self:is_edited_between(s.of, o.line, s.line) then return o.root end
     end
     return s
   end
@@ -150,7 +159,11 @@ function Trace:record(given, invoke, rename)
     s.number, s.key = found.number, found.key
   end
   if s.op == "text" then s.number, s.step, s.key = END, self.program.steps - 1, "text" end
-  if s.op == "grad" or s.op == "setgrad" then self.gradients = true end
+  if s.op == "grad" or s.op == "setgrad" then
+    self.gradients = true
+    -- Whether a value that a demand has made has a place in autograd's graph depends on what was asked before it.
+    if self.vars[s.of].done or self.vars[s.of].root.done then self.facts.unsure = "a gradient behind a demand" end
+  end
   if s.op == "hook" then
     s.subs = self.waiting[invoke] and self.waiting[invoke].subs or {}
     for _, sub in ipairs(s.subs) do sub.sub = s end
@@ -160,7 +173,7 @@ function Trace:record(given, invoke, rename)
     invoke.stop = 0
     for _, o in ipairs(self.lines) do
       local p = at_point(o)
-      if p and p.invoke == invoke then invoke.stop = math.max(invoke.stop, p.step * STEP + p.number) end
+      if p and p.invoke == invoke and not p.stored then invoke.stop = math.max(invoke.stop, p.step * STEP + p.number) end
     end
   end
   s.root = self:find_root(s)
@@ -233,7 +246,7 @@ function Trace:find_needs(demanded)
   self:check_circles()
   for _, s in ipairs(self.lines) do
     local p = at_point(s)
-    s.never = p ~= nil and p.invoke.stop ~= nil and (p.step or 0) * STEP + p.number > p.invoke.stop
+    s.never = p ~= nil and p.invoke.stop ~= nil and not p.stored and (p.step or 0) * STEP + p.number > p.invoke.stop
     for _, name in ipairs(s.needs) do
       if self.vars[name].never and not s.never then
         if p and acts[s.op] and not self.vars[name].done then fail("unreached", "an edit behind a stop, line " .. s.line) end
@@ -244,13 +257,18 @@ function Trace:find_needs(demanded)
     local held = demanded and s.out and s.op ~= "grad" and not (p and not s.sub and self:is_left_out(s))
     s.needed = not s.never and (acts[s.op] or s.saved or s == demanded or held) and true or false
   end
-  for i = #self.lines, 1, -1 do
-    local s = self.lines[i]
-    if s.needed and not s.done then
-      for _, name in ipairs(s.needs) do
-        if not self.vars[name].done then self.vars[name].needed = true end
-      end
-      if s.sub then s.sub.needed = true end
+  local function need(s)
+    if s.needed or s.done then return false end
+    s.needed = true
+    return true
+  end
+  local moved = true
+  while moved do -- a point inside a call may stand above the call, so once is not enough
+    moved = false
+    for i = #self.lines, 1, -1 do
+      local s = self.lines[i]
+      for _, name in ipairs(s.needed and not s.done and s.needs or {}) do moved = need(self.vars[name]) or moved end
+      if s.needed and not s.done and s.sub then moved = need(s.sub) or moved end
     end
   end
   for _, s in ipairs(self.lines) do

@@ -93,8 +93,16 @@ void ls__grad_arrive(ls_trace *t) {
   if (ls__grad_records(t)) record_from_here(t);
 }
 
+/* Whether functions of the script get values of the run, which leave the memory of others for that. */
+static bool gives_values(const ls_trace *t) {
+  for (int32_t i = 0; i < t->owner.nodes.count; i++)
+    if (t->owner.nodes.at[i].kind == LS__HOST && t->plan.nodes[i].needed) return true;
+  return false;
+}
+
 /* Gives each tensor in the value `v` that does not depend on anything in autograd's graph a place in it. Memory of the caller or of the model
-   gets a new tensor for that; so does, with `alias`, any other. */
+   gets a new tensor for that; so does, with `alias`, any other. A tensor that may have to leave the memory of others leaves it here, under all
+   its names: later, a name that was read before would keep the old tensor and its gradient. */
 static ls_status make_sources(ls_trace *t, const ls_value *v, bool alias) {
   ls_status status = LS_OK;
   if (v->kind == LS_TUPLE || v->kind == LS_STRUCT || v->kind == LS_LIST) {
@@ -103,13 +111,16 @@ static ls_status make_sources(ls_trace *t, const ls_value *v, bool alias) {
   }
   if (v->kind != LS_TENSOR || ls__tensor_requires_grad(v->as.p)) return LS_OK;
   void *old = v->as.p;
-  ls_value source;
-  status = ls__tensor_source(old, alias || ls__own_foreign(t, old), &source);
+  ls_value source = {0}, copy = {0};
+  bool foreign = ls__own_foreign(t, old);
+  if (foreign && gives_values(t)) status = ls__tensor_clone(old, &copy);
+  if (!status) status = ls__tensor_source(copy.kind ? copy.as.p : old, alias || foreign, &source);
   if (!status && source.kind && source.as.p != old) {
     ls__tensor_retain(old);
     ls__edit_everywhere(t, old, &source);
     ls__tensor_release(old);
   }
+  ls_value_release(&copy);
   ls_value_release(&source);
   return status;
 }
@@ -240,7 +251,7 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id) {
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) {
     const ls__node *access = &t->owner.nodes.at[i];
     if ((access->kind != LS__GRAD && access->kind != LS__SETGRAD) || access->stream[0].kind != LS_NODE) continue;
-    if (!t->run.nodes[i].done && !t->run.nodes[i].gradient && ls__grad_is_ready(t, i)) status = ls__grad_capture(t, i);
+    if (t->plan.nodes[i].needed && !t->run.nodes[i].done && !t->run.nodes[i].gradient && ls__grad_is_ready(t, i)) status = ls__grad_capture(t, i);
   }
   return status;
 }

@@ -235,6 +235,18 @@ static ls_status plan_access(ls_trace *t, int32_t id) {
   return status;
 }
 
+/* Fails where node `id`, which is needed, asks for, sets or edits the gradient of a backward that has run. */
+static ls_status check_over(const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  int32_t access = t->run.nodes[id].done ? -1 : ls__grad_access(t, id), backward = access >= 0 ? t->plan.nodes[access].backward : -1;
+  if (backward < 0 || !t->run.nodes[backward].done) return LS_OK;
+  ls__fail(LS_ERROR_PASSED, node->kind == LS__GRAD ? "the backward of this gradient has already run; ask for the gradient in an earlier line"
+                                                   : "the backward of this gradient has already run, so the gradient cannot be changed any "
+                                                     "more; change it in an earlier line, or clone it");
+  ls__fail_site(node->site, t->run.demand_site);
+  return LS_ERROR_PASSED;
+}
+
 /* ---- circles ---------------------------------------------------------------------------------------------------- */
 
 /* Fails where a gradient that node `id` needs is computed by a backward that needs node `id`. `seen` has 1 for each node whose needs are being
@@ -277,6 +289,13 @@ static ls_status check_circles(ls_trace *t) {
   ls_status status = LS_OK;
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++) status = follow(t, i, seen);
   free(seen);
+  return status;
+}
+
+ls_status ls__grad_check(const ls_trace *t) {
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < t->owner.nodes.count && !status; i++)
+    if (t->plan.nodes[i].needed) status = check_over(t, i);
   return status;
 }
 

@@ -169,6 +169,7 @@ ls_status ls__plan_make(ls_trace *t, int32_t demanded) {
   if ((status = find_unreachable(t, demanded))) return status;
   find_needs(t, demanded);
   if ((status = check_skips(t))) return status;
+  if (t->gradients && t->run.now >= 0 && (status = ls__grad_check(t))) return status;
   if (t->hook_count && demanded < 0 && (status = ls__hook_check(t))) return status;
   if ((status = put_in_order(t))) return status;
   if (demanded < 0) ls__narrow_plan(t);

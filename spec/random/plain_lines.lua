@@ -232,6 +232,7 @@ function Trace:replace(s)
     fail("shape", "rows of all invokes")
   end
   for i, invoke in ipairs(invokes) do
+    if s.op == "replace" and invoke.number ~= s.number then fail("unreached", "no value, line " .. s.line) end
     if s.op == "replace" and invoke.value.tuple and not s.point.piece then fail("shape", "a tensor for a tuple") end
     local old = s.op == "replace" and take(s, invoke.value)
     local count = invoke.rows

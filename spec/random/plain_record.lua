@@ -242,11 +242,23 @@ function Trace:check_circles()
   for _, s in ipairs(self.lines) do visit(s) end
 end
 
+---Whether a point lies behind the stop of its body. A stored edit acts there too, where another body makes the run go on.
+function Trace:is_behind_stop(p)
+  local function behind(q) return q.invoke.stop ~= nil and (q.step or 0) * STEP + q.number > q.invoke.stop end
+  if not p or not behind(p) then return false end
+  for _, s in ipairs(p.stored and self.lines or {}) do
+    local q = at_point(s)
+    local goes_on = q and not q.stored and q.invoke.pass == p.invoke.pass and not behind(q)
+    if goes_on and (q.step or 0) * STEP + q.number >= (p.step or 0) * STEP + p.number then return false end
+  end
+  return true
+end
+
 function Trace:find_needs(demanded)
   self:check_circles()
   for _, s in ipairs(self.lines) do
     local p = at_point(s)
-    s.never = p ~= nil and p.invoke.stop ~= nil and not p.stored and (p.step or 0) * STEP + p.number > p.invoke.stop
+    s.never = self:is_behind_stop(p)
     for _, name in ipairs(s.needs) do
       if self.vars[name].never and not s.never then
         if p and acts[s.op] and not self.vars[name].done then fail("unreached", "an edit behind a stop, line " .. s.line) end
@@ -274,8 +286,8 @@ function Trace:find_needs(demanded)
   for _, s in ipairs(self.lines) do
     if s.needed and not s.done then
       if self:is_left_out(s) then fail("unreached", "skipped, line " .. s.line) end
-      if (s.op == "grad" or s.op == "setgrad") and not self:backward_of(s) then fail("state", "no backward") end
     end
+    if (s.op == "grad" or s.op == "setgrad") and not self:backward_of(s) then fail("state", "no backward") end
   end
   for _, waiting in pairs(self.waiting) do
     for _, s in ipairs(waiting.subs) do

@@ -116,8 +116,11 @@ local ways = {
   },
 }
 
+-- The same look at the same node is one node: it has one gradient.
 local function take(way, a)
-  return node(ways[way.kind].take(way, a.value), { a }, function(g) return ways[way.kind].zeros(way, g, a.value) end)
+  a.looks = a.looks or {}
+  a.looks[way] = a.looks[way] or node(ways[way.kind].take(way, a.value), { a }, function(g) return ways[way.kind].zeros(way, g, a.value) end)
+  return a.looks[way]
 end
 
 ---`base` with `fresh` in the place that the way looks at.

@@ -77,7 +77,7 @@ typedef enum ls_kind {
   LS_BOOL = 1,     /* as.i is 0 or 1 */
   LS_INT = 2,      /* as.i is the number */
   LS_FLOAT = 3,    /* as.f is the number */
-  LS_STRING = 4,   /* as.s is a zero-terminated text: borrowed in an argument; in a result it lives as long as the library */
+  LS_STRING = 4,   /* as.s is a zero-terminated text; in a result it lives until the caller releases the value, as all values */
   LS_TENSOR = 5,   /* as.p is a libtorch tensor; aux LS_READ_ONLY marks an argument that no call may change in place */
   LS_TUPLE = 6,    /* as.p is a sequence whose length never changes, printed (a, b) */
   LS_LIST = 7,     /* as.p is a sequence as in a tuple, printed [a, b]; shapes are lists */

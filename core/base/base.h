@@ -42,8 +42,12 @@ enum { LS__DIMS = 64 }; /* the most axes that a tensor can have */
 const ls__dtype *ls__dtype_coded(const char *code); /* the dtype that files name by `code`, such as "F32"; NULL where there is none */
 const ls__dtype *ls__dtype_named(const char *name);
 /* intern.c */
-/* Returns the one copy of a text that all equal texts share and that lives as long as the process; NULL when out of memory. */
-const char *ls__intern(const char *text, size_t length);
+/* Returns a new reference to the one copy of a text that all equal texts share; NULL when out of memory. ls_live counts these references. */
+const char *ls__intern(const char *text);
+const char *ls__intern_fixed(const char *text);  /* the copy of a text of a small vocabulary; it lives as long as the process */
+/* The two functions below count a reference to an interned text. They do nothing with a text that is not interned, such as a borrowed one. */
+const char *ls__text_retain(const char *text);   /* returns `text` */
+void ls__text_release(const char *text);
 
 #ifdef __cplusplus
 }

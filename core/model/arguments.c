@@ -15,16 +15,17 @@ ls_status ls__own(const ls_value *stream, int32_t n, ls_value *out) {
     ls_status status = ls__seq_new(stream->kind, length, &made);
     if (status) return status;
     for (int32_t i = 0; i < length && !status; i++) {
-      if (keys) ls__seq_keys(&made)[i] = keys[i];
+      if (keys) ls__seq_keys(&made)[i] = ls__text_retain(keys[i]);
       status = ls__own(&from[i], 1, &ls__seq_items(&made)[i]);
     }
     if (status) ls_value_release(&made);
     else *out = made;
     return status;
   }
-  *out = *stream;
-  ls_value_retain(out);
-  return LS_OK;
+  ls_value v = *stream;
+  ls_status status = ls__value_keep(&v);
+  if (!status) *out = v;
+  return status;
 }
 
 /* Replaces the tensors and sequences in a value by copies, so that the value shares memory with no other value. */
@@ -93,7 +94,7 @@ ls_status ls__pair_of(const ls_function *function, ls_value *cells, ls_value *ou
   for (int32_t i = 0; i < function->inputs; i++) {
     bool keyword = i >= function->positional;
     int32_t k = keyword ? i - function->positional : i;
-    if (keyword) ls__seq_keys(&options)[k] = function->keywords[i];
+    if (keyword) ls__seq_keys(&options)[k] = ls__text_retain(function->keywords[i]);
     ls__seq_items(keyword ? &options : &args)[k] = cells[i];
     cells[i] = (ls_value){0};
   }
@@ -141,12 +142,11 @@ ls_status ls__arguments_keep(const ls_value *args, int32_t n, ls_value **out) {
   if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of the arguments");
   for (int32_t i = 0; i < n; i++) {
     kept[i] = args[i];
-    bool is_text = kept[i].kind == LS_KEY || kept[i].kind == LS_STRING;
-    if (is_text && !(kept[i].as.s = ls__intern(kept[i].as.s, strlen(kept[i].as.s)))) {
+    ls_status status = ls__value_keep(&kept[i]);
+    if (status) {
       ls__stream_free(kept, i);
-      return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of the arguments");
+      return status;
     }
-    if (!is_text) ls_value_retain(&kept[i]);
     ls__version_note(&kept[i]);
   }
   *out = kept;

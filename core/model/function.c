@@ -43,8 +43,9 @@ ls_status ls_function_new(ls_module *m, ls_function **out) {
   return LS_OK;
 }
 
-/* Releases the module and the functions that an ls__slot refers to. */
+/* Releases the name, the module and the functions that an ls__slot refers to. */
 static void slot_clear(ls__slot *slot) {
+  ls__text_release(slot->name);
   ls_module_release(slot->module);
   ls_function_release(slot->callee);
   ls_function_release(slot->fused);
@@ -60,6 +61,7 @@ void ls_function_release(ls_function *f) {
   if (f->result.kind != LS_NODE) ls_value_release(&f->result);
   ls_value_release(&f->gave);
   ls_module_release(f->module);
+  for (int32_t i = 0; i < f->inputs; i++) ls__text_release(f->keywords[i]);
   free(f->keywords);
   free(f->slots);
   free(f->values);
@@ -123,11 +125,14 @@ ls_status ls_function_input(ls_function *f, const char *keyword, ls_value *out) 
   const char **bigger = realloc(f->keywords, sizeof *bigger * (size_t)(f->inputs + 1));
   if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   f->keywords = bigger;
-  const char *name = keyword ? ls__intern(keyword, strlen(keyword)) : NULL;
+  const char *name = keyword ? ls__intern(keyword) : NULL;
   if (keyword && !name) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   ls__node node = ls__node_of(LS__INPUT, 0);
   int32_t id;
-  if ((status = ls__function_record(f, &node, NULL, 0, LS_NONE, &id))) return status;
+  if ((status = ls__function_record(f, &node, NULL, 0, LS_NONE, &id))) {
+    ls__text_release(name);
+    return status;
+  }
   f->keywords[f->inputs++] = name;
   if (!keyword) f->positional++;
   ls__node_handle(&f->owner, id, out);
@@ -144,6 +149,7 @@ static ls_status slotted(ls_function *f, ls__node_kind kind, ls__slot slot, cons
     f->slots = bigger;
     f->slot_room = room;
   }
+  if (slot.name && !(slot.name = ls__intern(slot.name))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   if (slot.module) ls__module_retain(slot.module);
   if (slot.callee) slot.callee->owner.references++;
   if (slot.fused) slot.fused->owner.references++;
@@ -191,10 +197,8 @@ ls_status ls_function_tap(ls_function *f, const char *name, const ls_value *valu
   ls_status status = ls__value_check(value);
   if (!status) status = recording(f);
   if (status) return status;
-  const char *kept = ls__intern(name, strlen(name));
-  if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a function");
   uint8_t kind = value->kind == LS_NODE && value->as.p == f ? f->owner.nodes.kinds[value->aux] : (uint8_t)LS_NONE;
-  return slotted(f, LS__TAP, (ls__slot){.name = kept}, value, 1, site, kind, out);
+  return slotted(f, LS__TAP, (ls__slot){.name = name}, value, 1, site, kind, out);
 }
 
 ls_status ls_function_two_forms(ls_function *f, ls_function *plain, ls_function *fused, const ls_value *args, int32_t n, int64_t site,
@@ -271,9 +275,10 @@ ls_status ls_function_finish(ls_function *f, const ls_value *result) {
     return ls__fail(LS_ERROR_STATE, "the forward of a module must return a value that it computed itself");
   if (result->kind == LS_OPEN)
     return ls__fail(LS_ERROR_ARGUMENT, "the forward of a module must return one value; return several as a tuple");
-  f->result = *result;
-  if (result->kind == LS_NODE) f->result.as.p = NULL;
-  else ls_value_retain(&f->result);
+  ls_value kept = *result;
+  if (result->kind == LS_NODE) kept.as.p = NULL;
+  else if ((status = ls__value_keep(&kept))) return status;
+  f->result = kept;
   if ((status = find_ends(f))) return status;
   if (f->values) ls__eager_finish(f);
   f->owner.open = false;

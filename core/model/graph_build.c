@@ -39,9 +39,7 @@ static ls_status put_owned(ls__build *b, ls_value v) {
 }
 
 static ls_status put_text(ls__build *b, int32_t kind, const json_t *text) {
-  const char *kept = ls__intern(json_string_value(text), json_string_length(text));
-  if (!kept) return no_memory(b);
-  return put(b, (ls_value){.kind = kind, .as.s = kept});
+  return put(b, (ls_value){.kind = kind, .as.s = json_string_value(text)});
 }
 
 static ls_status put_named(ls__build *b, const json_t *v) {

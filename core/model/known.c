@@ -41,7 +41,8 @@ ls_status ls_function_known(const ls_value *node, ls_tensor_info *out) {
   if (!k.values) return ls__fail(LS_ERROR_MEMORY, "out of memory for what is known of a value");
   ls_status status = evaluate(&k, node->aux);
   if (!status) status = k.values[node->aux].kind == LS_TENSOR ? ls_tensor_describe(&k.values[node->aux], out) : unknown();
-  if (!status) out->device = k.device ? k.device : "cpu";
+  if (!status && !(out->device = ls__intern_fixed(k.device ? k.device : "cpu")))
+    status = ls__fail(LS_ERROR_MEMORY, "out of memory for the name of a device");
   for (int32_t i = 0; i <= node->aux; i++) ls_value_release(&k.values[i]);
   free(k.values);
   return status;

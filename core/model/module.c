@@ -6,25 +6,32 @@
 
 ls_status ls_module_new(const char *class_name, ls_module **out) {
   LS__NEED(class_name && out);
-  const char *kept = ls__intern(class_name, strlen(class_name));
-  ls_module *m = kept ? calloc(1, sizeof *m) : NULL;
-  if (!m) return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
+  ls_module *m = calloc(1, sizeof *m);
+  if (!m || !(m->class_name = ls__intern(class_name))) {
+    free(m);
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
+  }
   m->references = 1;
-  m->class_name = kept;
   ls__live_add(1);
   *out = m;
   return LS_OK;
+}
+
+static void free_names(const char **names, int32_t count) {
+  for (int32_t i = 0; i < count; i++) ls__text_release(names[i]);
+  free(names);
 }
 
 void ls_module_release(ls_module *m) {
   if (!m || --m->references) return;
   for (int32_t i = 0; i < m->tensors; i++) ls_value_release(&m->tensor_values[i]);
   for (int32_t i = 0; i < m->children; i++) ls_module_release(m->child_modules[i]);
-  free(m->tensor_names);
+  ls__text_release(m->class_name);
+  free_names(m->tensor_names, m->tensors);
   free(m->tensor_values);
-  free(m->child_names);
+  free_names(m->child_names, m->children);
   free(m->child_modules);
-  free(m->axis_points);
+  free_names(m->axis_points, m->axes);
   free(m->axis_numbers);
   free(m);
   ls__live_add(-1);
@@ -35,66 +42,70 @@ ls_module *ls__module_retain(ls_module *m) {
   return m;
 }
 
+/* Returns the place of a name in an array of `count` names; `count` where the name is not among them, -1 when out of memory. */
 static int32_t find(const char **names, int32_t count, const char *name) {
-  for (int32_t i = 0; i < count; i++)
-    if (names[i] == name) return i;
-  return -1;
+  const char *kept = ls__intern(name);
+  if (!kept) return -1;
+  int32_t i = 0;
+  while (i < count && names[i] != kept) i++;
+  ls__text_release(kept);
+  return i;
 }
 
-/* Makes room in two arrays for one more name and its value of `size` bytes; false when out of memory. */
-static bool grow(const char ***names, void **values, int32_t count, size_t size) {
+/* Adds a name to an array of `count` names, and to the array beside it an empty value of `size` bytes; false when out of memory. */
+static bool add(const char ***names, void **values, int32_t count, const char *name, size_t size) {
   const char **n = realloc(*names, sizeof *n * (size_t)(count + 1));
   if (!n) return false;
   *names = n;
   void *v = realloc(*values, size * (size_t)(count + 1));
   if (!v) return false;
   *values = v;
-  return true;
+  memset((char *)v + size * (size_t)count, 0, size);
+  return (n[count] = ls__intern(name)) != NULL;
+}
+
+/* Takes the name at place `i` out of an array of `count` names, and its value of `size` bytes out of the array beside it. */
+static void take_out(const char **names, void *values, int32_t count, int32_t i, size_t size) {
+  ls__text_release(names[i]);
+  memmove(&names[i], &names[i + 1], sizeof *names * (size_t)(count - i - 1));
+  memmove((char *)values + size * (size_t)i, (char *)values + size * (size_t)(i + 1), size * (size_t)(count - i - 1));
 }
 
 ls_status ls_module_set_tensor(ls_module *m, const char *name, const ls_value *tensor) {
   LS__NEED(m && name && tensor && (tensor->kind != LS_TENSOR || tensor->as.p));
   if (tensor->kind != LS_TENSOR && tensor->kind != LS_NONE)
     return ls__fail(LS_ERROR_ARGUMENT, "the parameter or buffer \"%s\" of a module of class %s must be a tensor", name, m->class_name);
-  if (!(name = ls__intern(name, strlen(name)))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a parameter");
   int32_t i = find(m->tensor_names, m->tensors, name);
-  if (i < 0) {
-    if (tensor->kind == LS_NONE) return LS_OK;
-    if (!grow(&m->tensor_names, (void **)&m->tensor_values, m->tensors, sizeof(ls_value)))
-      return ls__fail(LS_ERROR_MEMORY, "out of memory for a parameter");
-    i = m->tensors++;
-    m->tensor_names[i] = name;
-    m->tensor_values[i] = (ls_value){0};
-  }
+  bool known = i >= 0 && i < m->tensors;
+  if (tensor->kind == LS_NONE && i == m->tensors) return LS_OK;
+  if (i < 0 || (!known && !add(&m->tensor_names, (void **)&m->tensor_values, m->tensors, name, sizeof(ls_value))))
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for a parameter");
+  if (!known) m->tensors++;
   ls_value_retain(tensor);
-  ls_value_release(&m->tensor_values[i]);
-  m->tensor_values[i] = *tensor;
+  ls__replace(&m->tensor_values[i], *tensor);
+  if (tensor->kind == LS_NONE) take_out(m->tensor_names, m->tensor_values, m->tensors--, i, sizeof(ls_value));
   return LS_OK;
 }
 
 ls_status ls_module_set_child(ls_module *m, const char *name, ls_module *child) {
   LS__NEED(m && name && child != m);
-  if (!(name = ls__intern(name, strlen(name)))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
   int32_t i = find(m->child_names, m->children, name);
-  if (i < 0) {
-    if (!child) return LS_OK;
-    if (!grow(&m->child_names, (void **)&m->child_modules, m->children, sizeof(ls_module *)))
-      return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
-    i = m->children++;
-    m->child_names[i] = name;
-    m->child_modules[i] = NULL;
-  }
-  if (child) ls__module_retain(child);
-  ls_module_release(m->child_modules[i]);
-  m->child_modules[i] = child;
+  bool known = i >= 0 && i < m->children;
+  if (!child && i == m->children) return LS_OK;
+  if (i < 0 || (!known && !add(&m->child_names, (void **)&m->child_modules, m->children, name, sizeof(ls_module *))))
+    return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
+  if (!known) m->children++;
+  ls_module *old = m->child_modules[i];
+  m->child_modules[i] = child ? ls__module_retain(child) : NULL;
+  if (!child) take_out(m->child_names, m->child_modules, m->children--, i, sizeof(ls_module *));
+  ls_module_release(old);
   return LS_OK;
 }
 
 ls_status ls_module_set_axis(ls_module *m, const char *point, int32_t axis) {
   LS__NEED(m && point);
-  if (!(point = ls__intern(point, strlen(point))) || !grow(&m->axis_points, (void **)&m->axis_numbers, m->axes, sizeof(int32_t)))
+  if (!add(&m->axis_points, (void **)&m->axis_numbers, m->axes, point, sizeof(int32_t)))
     return ls__fail(LS_ERROR_MEMORY, "out of memory for a module");
-  m->axis_points[m->axes] = point;
   m->axis_numbers[m->axes++] = axis;
   return LS_OK;
 }

@@ -107,8 +107,8 @@ int64_t ls_node_site(const ls_value *node) {
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
 
-/* Copies a stream of arguments: texts are interned, tensors and sequences retained, a tensor's version is noted in `aux`, and nodes of
-   other functions or traces are replaced by their values. */
+/* Copies a stream of arguments: a tensor's version is noted in `aux`, and nodes of other functions or traces are replaced by their
+   values. */
 static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t n, ls_value **out) {
   ls_value *copy = malloc(sizeof *copy * (size_t)(n ? n : 1));
   if (!copy) return ls__fail(LS_ERROR_MEMORY, "out of memory for a node");
@@ -122,13 +122,7 @@ static ls_status stream_copy(const ls__owner *o, const ls_value *stream, int32_t
       }
     }
     if (v.kind == LS_NODE) v.as.p = NULL;
-    else if (v.kind == LS_STRING || v.kind == LS_KEY) {
-      if (!(v.as.s = ls__intern(v.as.s, strlen(v.as.s)))) {
-        ls__stream_free(copy, i);
-        return ls__fail(LS_ERROR_MEMORY, "out of memory for a node");
-      }
-    } else if (v.kind != LS_TENSOR || !o->shapes) ls_value_retain(&v);
-    else if (ls__tensor_shape_only(v.as.p, &v)) {
+    else if (v.kind == LS_TENSOR && o->shapes ? ls__tensor_shape_only(v.as.p, &v) : ls__value_keep(&v)) {
       ls__stream_free(copy, i);
       return LS_ERROR_MEMORY;
     }

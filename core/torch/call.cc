@@ -121,7 +121,8 @@ ls_status check_whole(const ls_op* op, int64_t number, const at::Tensor& beside)
 ls_value text_value(const char* text) {
   ls_value v{};
   v.kind = LS_STRING;
-  v.as.s = text;
+  v.as.s = ls__intern(text);
+  if (!v.as.s) throw std::bad_alloc();
   return v;
 }
 

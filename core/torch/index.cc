@@ -174,7 +174,7 @@ ls_status sequence_slice(const ls_value* self, const ls_value* slice, ls_value* 
   auto* made = ls__seq_items(out);
   for (int64_t i = 0; i < count; i++) {
     made[i] = items[from + i * by];
-    if (keys) ls__seq_keys(out)[i] = keys[from + i * by];
+    if (keys) ls__seq_keys(out)[i] = ls__text_retain(keys[from + i * by]);
     ls_value_retain(&made[i]);
   }
   return LS_OK;

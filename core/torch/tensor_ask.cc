@@ -64,8 +64,7 @@ ls_status ls_tensor_describe(const ls_value* tensor, ls_tensor_info* out) {
     if (device.is_cpu()) {
       info.device = "cpu";
     } else {
-      auto text = device.str();
-      info.device = ls__intern(text.data(), text.size());
+      info.device = ls__intern_fixed(device.str().c_str());
       if (!info.device) return ls__fail(LS_ERROR_MEMORY, "out of memory for the name of a device");
     }
     info.dims = static_cast<int32_t>(t.dim());
@@ -88,8 +87,7 @@ const char* ls_tensor_grad_fn(const ls_value* tensor) {
     if (!tensor || tensor->kind != LS_TENSOR || !tensor->as.p) return nullptr;
     auto node = borrow(tensor->as.p).grad_fn();
     if (!node) return nullptr;
-    auto name = node->name();
-    return ls__intern(name.data(), name.size());
+    return ls__intern_fixed(node->name().c_str());
   } catch (...) {
     return nullptr;
   }

@@ -257,9 +257,8 @@ ls_value from_ivalue(IValue&& v) {
     return out;
   }
   if (v.isString()) {
-    auto& text = v.toStringRef();
     out.kind = LS_STRING;
-    out.as.s = ls__intern(text.data(), text.size());
+    out.as.s = ls__intern(v.toStringRef().c_str());
     if (!out.as.s) throw std::bad_alloc();
     return out;
   }

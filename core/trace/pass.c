@@ -138,10 +138,11 @@ ls_status ls_trace_end(ls_trace *t, const ls_value *text) {
   LS__NEED(t && text && text->kind != LS_NODE);
   ls_status status = ls__trace_check_open(t);
   if (!status) status = ls__value_check(text);
+  ls_value kept = *text;
+  if (!status) status = ls__value_keep(&kept);
   if (status) return status;
   end_run(t);
-  ls_value_retain(text);
-  ls__replace(&t->run.text, *text);
+  ls__replace(&t->run.text, kept);
   t->run.now = LS__TIME(ls__pass_of(t->run.now), LS__LAST, LS__LAST);
   t->run.paused = true;
   return LS_OK;

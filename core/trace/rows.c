@@ -162,7 +162,7 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
     if (status) return status;
     for (int32_t i = 0; i < length && !status; i++) {
       where piece = inside(w, whole, i);
-      if (keys) ls__seq_keys(&made)[i] = keys[i];
+      if (keys) ls__seq_keys(&made)[i] = ls__text_retain(keys[i]);
       status = take(&piece, &ls__seq_items(whole)[i], depth + 1, &ls__seq_items(&made)[i]);
     }
     if (status) ls_value_release(&made);
@@ -247,7 +247,7 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
     if (!whole->kind) {
       ls_status status = ls__seq_new(part->kind, length, &fresh);
       if (status) return status;
-      for (int32_t i = 0; keys && i < length; i++) ls__seq_keys(&fresh)[i] = keys[i];
+      for (int32_t i = 0; keys && i < length; i++) ls__seq_keys(&fresh)[i] = ls__text_retain(keys[i]);
       ls__replace(whole, fresh);
     }
     ls_status status = LS_OK;

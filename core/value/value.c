@@ -6,7 +6,7 @@
 typedef struct ls__seq {
   int32_t references;
   int32_t length;
-  const char **keys; /* the interned names of the elements of a struct; NULL in a tuple or a list */
+  const char **keys; /* the interned names of the elements of a struct, each a reference; NULL in a tuple or a list */
   ls_value items[];
 } ls__seq;
 
@@ -23,7 +23,15 @@ void ls_value_retain(const ls_value *v) {
     ls__live_add(1);
   } else if (v->kind == LS_NODE) {
     nodes->retain(v->as.p, v->aux);
+  } else if (v->kind == LS_STRING || v->kind == LS_KEY) {
+    ls__text_retain(v->as.s);
   }
+}
+
+ls_status ls__value_keep(ls_value *v) {
+  if (v->kind != LS_STRING && v->kind != LS_KEY) ls_value_retain(v);
+  else if (!(v->as.s = ls__intern(v->as.s))) return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of a text");
+  return LS_OK;
 }
 
 void ls_value_release(const ls_value *v) {
@@ -35,10 +43,13 @@ void ls_value_release(const ls_value *v) {
     ls__live_add(-1);
     if (--seq->references) return;
     for (int32_t i = 0; i < seq->length; i++) ls_value_release(&seq->items[i]);
+    for (int32_t i = 0; seq->keys && i < seq->length; i++) ls__text_release(seq->keys[i]);
     free(seq->keys);
     free(seq);
   } else if (v->kind == LS_NODE) {
     nodes->release(v->as.p, v->aux);
+  } else if (v->kind == LS_STRING || v->kind == LS_KEY) {
+    ls__text_release(v->as.s);
   }
 }
 
@@ -95,11 +106,10 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
   const ls_value *v = &stream[(*at)++];
   if (v->kind == LS_STRING) {
     if (!v->as.s) return ls__fail(LS_ERROR_ARGUMENT, "a text in an argument stream has a NULL pointer");
-    const char *kept = ls__intern(v->as.s, strlen(v->as.s));
-    if (!kept) return ls__fail(LS_ERROR_MEMORY, "out of memory for a copy of a text");
-    *out = *v;
-    out->as.s = kept;
-    return LS_OK;
+    ls_value text = *v;
+    ls_status status = ls__value_keep(&text);
+    if (!status) *out = text;
+    return status;
   }
   if (v->kind != LS_OPEN) {
     if (v->kind < LS_NONE || v->kind > LS_NODE)
@@ -119,7 +129,7 @@ static ls_status build(const ls_value *stream, int32_t n, int32_t depth, int32_t
   ls__seq *seq = made.as.p;
   for (int32_t i = 0; i < seq->length && !status; i++) {
     if (seq->keys && *at < n && stream[*at].kind == LS_KEY && stream[*at].as.s) {
-      seq->keys[i] = ls__intern(stream[*at].as.s, strlen(stream[*at].as.s));
+      seq->keys[i] = ls__intern(stream[*at].as.s);
       if (!seq->keys[i]) {
         status = ls__fail(LS_ERROR_MEMORY, "out of memory for the name of an element");
         break;

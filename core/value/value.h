@@ -14,6 +14,8 @@ static inline double ls__number(double x) { return isnan(x) ? (double)NAN : x; }
 /* value.c */
 static inline bool ls__is_sequence(int32_t kind) { return kind == LS_TUPLE || kind == LS_LIST || kind == LS_STRUCT; }
 static inline bool ls__points(int32_t kind) { return kind == LS_STRING || kind == LS_KEY || (kind >= LS_TENSOR && kind <= LS_NODE); }
+/* Makes `*v`, a borrowed value, a reference of its own: a text is interned, since its memory may be that of a caller. */
+ls_status ls__value_keep(ls_value *v);
 /* releases the value `*v` and puts `fresh` in its place; takes over the reference to `fresh` */
 void ls__replace(ls_value *v, ls_value fresh);
 /* calls `each` with each tensor in the value: the value itself or those inside its sequences; `each` may replace it */
@@ -21,7 +23,7 @@ void ls__value_each(ls_value *v, void (*each)(void *context, ls_value *tensor), 
 /* makes a sequence whose elements are all LS_NONE; a struct has room for the names of its elements */
 ls_status ls__seq_new(int32_t kind, int32_t length, ls_value *out);
 ls_value *ls__seq_items(const ls_value *seq);   /* the array of the sequence's elements, which the caller may read and set */
-const char **ls__seq_keys(const ls_value *seq); /* the interned names of a struct's elements; NULL for a tuple or a list */
+const char **ls__seq_keys(const ls_value *seq); /* the names of a struct's elements, each a reference; NULL for a tuple or a list */
 
 /* The functions with which the core counts references to the things behind values of one kind: tensors (core/torch) or nodes
    (core/model). */

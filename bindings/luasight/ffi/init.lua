@@ -48,7 +48,7 @@ local binding = { C = C, ffi = ffi, ref_t = ffi.typeof "ls_ref", site = site.her
 local ref_t = binding.ref_t
 local istype = ffi.istype
 local BOOL, INT, FLOAT, STRING = constants.LS_BOOL, constants.LS_INT, constants.LS_FLOAT, constants.LS_STRING
-local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- kinds below LS_TENSOR are plain values: no memory to free
+local TENSOR, NODE = constants.LS_TENSOR, constants.LS_NODE -- kinds below LS_STRING are plain values: no memory to free
 
 ---Returns the number of handles that are alive in the core.
 ---@return integer
@@ -246,7 +246,11 @@ function binding.settle(r)
   end
   if kind == FLOAT then return r.v.as.f end
   if kind == BOOL then return r.v.as.i ~= 0 end
-  if kind == STRING then return ffi.string(r.v.as.s) end
+  if kind == STRING then
+    local copy = ffi.string(r.v.as.s)
+    binding.release(r)
+    return copy
+  end
   return nil
 end
 
@@ -279,7 +283,7 @@ function binding.hold(_a, _b, _c) end
 ---Releases a handle at once; releasing it a second time has no effect.
 ---@param r ffi.cdata*
 function binding.release(r)
-  if r._kind >= TENSOR then C.ls_value_release(r.v) end
+  if r._kind >= STRING then C.ls_value_release(r.v) end
   r._kind = 0
 end
 

@@ -8,8 +8,13 @@ local getinfo = debug.getinfo
 local site = {}
 
 local SHIFT = 2 ^ 32
+-- How many files are known by name, and how many numbers they have in turn. Older files are forgotten, since a program may
+-- load any number of texts; their sites are unknown lines.
+local KNOWN, NUMBERS = 4096, 2 ^ 20
 local files = {}   -- source -> file number, or false for luasight's own files and for C
 local names = {}   -- file number -> name of the file in messages
+local sources = {} -- file number -> source
+local last = 0     -- the file number given last
 local file_of = setmetatable({}, { __mode = "k" }) -- function -> file number, since asking Lua each time is slow
 
 ---Returns whether a chunk's source is a file of luasight: whether `require` would find this file under a module's name.
@@ -40,9 +45,12 @@ local function number_of(info)
     files[source] = false
     return false
   end
-  names[#names + 1] = source:sub(1, 1) == "@" and source:sub(2):gsub("^%./", "") or info.short_src
-  files[source] = #names
-  return #names
+  last = last % NUMBERS + 1
+  local old = (last - KNOWN - 1) % NUMBERS + 1
+  if sources[old] then files[sources[old]], names[old], sources[old] = nil, nil, nil end
+  names[last] = source:sub(1, 1) == "@" and source:sub(2):gsub("^%./", "") or info.short_src
+  files[source], sources[last] = last, source
+  return last
 end
 
 ---Searches the call stack upwards and returns the site of the first script line; 0 where it reaches the function `lowest`
@@ -53,7 +61,7 @@ local function find(lowest)
     local f = info and info.func
     if not f or f == lowest then return 0 end
     local file = file_of[f]
-    if file == nil then
+    if file == nil or file and not names[file] then
       local source = getinfo(level, "S")
       file = files[source.source]
       if file == nil then file = number_of(source) end

@@ -76,7 +76,7 @@ local function point_of(tracer, handle, name)
   local place = debug.getfenv(handle)
   local point = place_of.find_point(place, tracer, name)
   if point then return point end
-  if aliases.kind(place.module, name) ~= "value" then return nil end
+  if aliases.kind(place.module, name) ~= "value" then return place_of.forget_point(place, name) end
   for word in aliases.of(place.module, name):gmatch "[^.:%[%]]+" do
     local below = place_of.child(debug.getfenv(handle), word) or aliases.kind(place_of.module(handle), word) == "module" and
       handle[word]

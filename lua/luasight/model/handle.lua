@@ -190,6 +190,7 @@ local function modules_below(place)
 end
 
 local function unknown(place, key)
+  place_of.forget_point(place, key)
   local names = names_below(place)
   names[#names + 1], names[#names + 2] = "output", "input"
   for name in place.module:_tensors() do names[#names + 1] = name end

@@ -146,6 +146,12 @@ local function find_point(place, tracer, name, way)
   return point
 end
 
+---Forgets that a module has no point of a name. This is for names that turn out to mean nothing: a script can ask for any
+---number of them.
+local function forget_point(place, name)
+  for _, known in pairs(place.points) do known[name] = nil end
+end
+
 ---Returns the number of a module's point by its name ("output"), and the step of a generation to which the point belongs: the
 ---tracer's current step, or the step that the script has chosen with `next` or `call`.
 ---@return integer|false point, integer step
@@ -282,8 +288,8 @@ local function module(handle) return getfenv(handle).module end
 
 return {
   path = path, module = module, new_handle = new_handle, is_handle = is_handle, meta = meta, join = join, tracer_of = tracer_of,
-  meta_copy_of = meta_copy_of, find_point = find_point, locate = locate, is_added = is_added, reach = reach, read = read,
-  root_of = root_of, call_of = call_of, trace_at = trace_at,
+  meta_copy_of = meta_copy_of, find_point = find_point, forget_point = forget_point, locate = locate, is_added = is_added,
+  reach = reach, read = read, root_of = root_of, call_of = call_of, trace_at = trace_at,
   child = child, count = count, index_child = index_child, each_child = each_child, slice_children = slice_children,
   children_of = children_of, find_module = find_module,
 }

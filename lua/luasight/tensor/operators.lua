@@ -20,7 +20,23 @@ local alias = { cross_entropy = "cross_entropy_loss", nll_loss = "nll_loss_nd" }
 local python_forms = { unique = true, unique_consecutive = true, stft = true, tensordot = true, cdist = true, norm = true,
   atleast_1d = true, atleast_2d = true, atleast_3d = true }
 
-local known = {} -- name -> const ls_op *, or false where there is no operator
+local known = {}     -- name -> const ls_op *, or false where there is no operator
+local functions = {} -- name -> function, or false where there is none
+local wrong, MOST_WRONG = 0, 100 -- the number of names without an operator in the two tables, and the most of them
+
+---Notes in one of the tables that there is nothing of a name. Where these names become many, all of them are forgotten: a
+---script can ask for any number of names.
+local function note_wrong(list, name)
+  list[name] = false
+  wrong = wrong + 1
+  if wrong <= MOST_WRONG then return end
+  wrong = 0
+  for _, each in ipairs { known, functions } do
+    for key, found in pairs(each) do
+      if not found then each[key] = nil end
+    end
+  end
+end
 
 ---Returns the operator of a name, or nil where libtorch has none.
 ---@param name string
@@ -28,8 +44,8 @@ local known = {} -- name -> const ls_op *, or false where there is no operator
 function operators.find(name)
   local op = known[name]
   if op == nil then
-    op = core.find(alias[name] or name) or false
-    known[name] = op
+    op = core.find(alias[name] or name)
+    if op then known[name] = op else note_wrong(known, name) end
   end
   return op or nil
 end
@@ -115,8 +131,6 @@ local function make(op, wanted, ...)
   return t
 end
 
-local functions = {}
-
 local came_later = { scaled_dot_product_attention = "scale" } -- arguments that libtorch added to operators later (in 2.1)
 
 local function is_whole(op, name)
@@ -134,7 +148,7 @@ function operators.get_function(name)
   if python_forms[name] then
     f = require "luasight.tensor.forms".functions[name]
   elseif not (op and is_whole(op, name)) then
-    f = require "luasight.tensor.compat".functions[name] or false
+    f = require "luasight.tensor.compat".functions[name]
   elseif factories[name] then
     f = function(...)
       if at then return make(op, without_requires_grad(collected(at, ...))) end
@@ -145,8 +159,8 @@ function operators.get_function(name)
   else
     f = function(...) return call(op, ...) end
   end
-  functions[name] = f
-  return f or nil
+  if f then functions[name] = f else note_wrong(functions, name) end
+  return f
 end
 
 ---Returns the names of the operators that begin with `prefix`.

@@ -264,14 +264,17 @@ function methods:apply_chat_template(messages, options)
     binding.raise("state", state.folder .. ": this tokenizer has no chat_template",
       { hint = "pass one: { chat_template = text }" })
   end
-  state.templates = state.templates or {}
-  local render = state.templates[template] or require("luasight.text.jinja").compile(template, "chat_template")
-  state.templates[template] = render
+  local of = template == state.chat_template and "own" or "given" -- of the templates that callers give the last one is kept
+  local kept = state.templates[of]
+  if not kept or kept.text ~= template then
+    kept = { text = template, render = require("luasight.text.jinja").compile(template, "chat_template") }
+    state.templates[of] = kept
+  end
   local variables = { messages = messages, add_generation_prompt = false }
   for _, role in ipairs(files.roles) do variables[role .. "_token"] = state.tokens[role] end
   for name, value in pairs(options or {}) do variables[name] = value end
   variables.tokenize, variables.chat_template = nil, nil
-  local text = render(variables)
+  local text = kept.render(variables)
   if options and options.tokenize == false then return text end
   return batch.encode(state, text, plainly)
 end
@@ -309,6 +312,7 @@ local function open(folder)
   state.padding_side = settings.padding_side or "left"
   state.truncation_side = settings.truncation_side or "right"
   state.id_of, state.clean, state.chat_template = id_of, settings.clean, settings.chat_template
+  state.templates = {}
   if settings.add_prefix_space ~= nil then check_prefix(state, settings.add_prefix_space) end
   return state
 end

@@ -3,7 +3,6 @@
 --- the header that has no valid call below fails.
 local ffi = require "ffi"
 local binding = require "luasight.ffi"
-local header = require "luasight.ffi.header"
 local C = binding.C
 
 -- ---- the declarations ----------------------------------------------------------------------------------------------------
@@ -14,7 +13,9 @@ local C = binding.C
 ---@field parameters { type: string, name: string }[]
 
 local function declarations()
-  local text, list = header.text:gsub("/%*.-%*/", ""):gsub("%b{}", ""):gsub("%s+", " "), {}
+  local file = assert(io.open "core/abi.h")
+  local text, list = file:read("*a"):gsub("/%*.-%*/", ""):gsub("%b{}", ""):gsub("%s+", " "), {}
+  file:close()
   for statement in text:gmatch "([^;]+);" do
     local gives, name, inside = statement:match "^%s*(.-)%s*(ls_[%w_]+)(%b())%s*$"
     if name and not statement:find "typedef" then

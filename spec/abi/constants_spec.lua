@@ -1,4 +1,4 @@
--- The constants that Lua reads from the text of core/abi.h are those of the C library.
+-- The constants that Lua has of core/abi.h are those of the C library.
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 

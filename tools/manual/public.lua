@@ -46,7 +46,7 @@ return {
         sources = {} },
       { title = "One place", class = "luasight.Point", call = "point", fields = lua .. "model/points.lua", sources = {} },
       { title = "A model", class = "luasight.Model", call = "model:", fields = lua .. "model/handle.lua",
-        sources = { { lua .. "model/init.lua", "root_methods" } } },
+        sources = { { lua .. "model/init.lua", "root_methods" }, { lua .. "model/methods.lua", "root_methods" } } },
       { title = "A language model", class = "luasight.LanguageModel", call = "model:",
         fields = lua .. "lm/init.lua", sources = {} },
       { title = "Options of a generation", class = "luasight.GenerationOptions", call = "",

@@ -1,4 +1,4 @@
---- The constants of core/abi.h by their names, read from its text: kinds of values, codes of errors, flags.
+--- The constants of core/abi.h by their names: kinds of values, codes of errors, flags.
 ---
 ---     local NODE = constants.LS_NODE
 ---
@@ -6,11 +6,7 @@
 local header = require "luasight.ffi.header"
 
 ---@type table<string, integer>
-local constants = {}
-
-for name, number in header.text:gsub("/%*.-%*/", ""):gmatch "%f[%w_](LS_[%u%d_]+) = (%-?%d+)" do
-  constants[name] = tonumber(number)
-end
+local constants = header.constants
 
 return setmetatable(constants, { __index = function(_, name)
   error(("core/abi.h has no constant %q"):format(tostring(name)), 2)

@@ -14,6 +14,7 @@ local failure = require "luasight.base.error"
 -- ---- the library -----------------------------------------------------------------------------------------------------
 
 ffi.cdef(header.text)
+header.text = nil -- nothing reads the text again, and it is as long as the code of four modules
 ffi.cdef [[
 typedef struct ls_ref {
   union {
@@ -157,7 +158,7 @@ local function refuse_all()
   ending = true
   for _, f in ipairs(binding.at_end) do f() end
   local known = debug.getfenv(C) -- the table in which LuaJIT keeps the functions of a library that were looked up
-  for name in header.text:gmatch "([%w_]+)%(" do
+  for name in header.functions:gmatch "[%w_]+" do
     if name ~= "ls_value_release" then known[name] = refuse end
   end
 end

@@ -1,7 +1,6 @@
 --- Handles: the objects that scripts have for a model and for each of its modules. Every handle has `output`, `input`,
 --- taps, children and parameters; calling a handle inside a body adds the call to the trace.
 local aliases = require "luasight.model.aliases"
-local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
 local inputs = require "luasight.trace.inputs"
@@ -9,7 +8,6 @@ local is_module = require "luasight.nn.module".is_module
 local near = require "luasight.base.near"
 local place_of = require "luasight.model.place"
 local nodes = require "luasight.ffi.nodes"
-local points = require "luasight.model.points"
 local record = require "luasight.nn.record"
 local tensors = require "luasight.ffi.tensors"
 local trace = require "luasight.trace"
@@ -129,7 +127,7 @@ end
 ---@return luasight.Points  # a list of { name, shape, dtype } that prints itself
 function methods:points(...)
   local place = getfenv(self)
-  local network, tracer = place.network, trace_at(place)
+  local network, tracer, points = place.network, trace_at(place), require "luasight.model.points"
   local invoke = tracer and tracer._recording.invokes[tracer._invoke]
   if select("#", ...) > 0 then
     return points.of(network, self, place.module, place.path, network.prepare((...), {}))
@@ -239,7 +237,7 @@ function meta.__index(self, key)
   if tracer then
     local point, step = tap(place, tracer, key)
     if point then return trace.read(tracer, step, point) end
-    local value = is_added(place) and hooked.read(tracer, place, key, meta_copy_of)
+    local value = is_added(place) and require "luasight.trace.hooked".read(tracer, place, key, meta_copy_of)
     if value then return value end
   end
   local below = child(place, key) or slice_children(place, key, 3)
@@ -274,7 +272,7 @@ function meta.__newindex(self, key, value)
   if is_module(value) and not child(place, key) then return add(place, key, value) end
   local tracer = trace_at(place)
   if tracer and is_added(place) and not child(place, key) then
-    return hooked.write(tracer, place, key, value, meta_copy_of)
+    return require "luasight.trace.hooked".write(tracer, place, key, value, meta_copy_of)
   end
   if key == "output" or key == "input" then
     local open = tracer_of(place, key, 3)
@@ -325,7 +323,7 @@ end
 local function call_added(place, hook, ...)
   if not hook then return record.call(meta_copy_of(place, trace_at(place)), ...) end
   local tracer = tracer_of(place, "a call with a hook", 4)
-  return hooked.call(tracer, place.path, meta_copy_of(place, tracer), ...)
+  return require "luasight.trace.hooked".call(tracer, place.path, meta_copy_of(place, tracer), ...)
 end
 
 function meta.__call(self, ...)

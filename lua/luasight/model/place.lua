@@ -1,6 +1,5 @@
 --- Places: a place is the state behind the handle of a module of a model. It knows the points of the module and the modules
 --- below it.
-local hooked = require "luasight.trace.hooked"
 local binding = require "luasight.ffi"
 local functions = require "luasight.ffi.functions"
 local near = require "luasight.base.near"
@@ -186,7 +185,7 @@ end
 local function read(place, name)
   local tracer = tracer_of(place, name)
   if is_added(place) then
-    local value = hooked.read(tracer, place, name, meta_copy_of)
+    local value = require "luasight.trace.hooked".read(tracer, place, name, meta_copy_of)
     if type(value) ~= "nil" then return value end
   end
   local point, step = reach(place, tracer, name)

@@ -3,7 +3,13 @@ local binding = require "luasight.ffi"
 local module = require "luasight.nn.module"
 local parameter = require "luasight.nn.parameter"
 local record = require "luasight.nn.record"
-require "luasight.nn.methods"
+
+-- The methods that every module has are loaded when one of them is first called.
+for _, name in ipairs { "parameters", "named_parameters", "buffers", "named_buffers", "modules", "named_modules", "children",
+  "named_children", "get_submodule", "apply", "train", "eval", "requires_grad_", "zero_grad", "to", "float", "double", "half",
+  "bfloat16", "cpu", "cuda", "state_dict", "named_state", "load_state_dict" } do
+  module.Module[name] = function(...) return require "luasight.nn.methods"[name](...) end
+end
 
 ---@class luasight.nn
 ---@field Module fun(name: string, parent: table?): table     makes a class of modules

@@ -1,10 +1,8 @@
 --- The layers Linear, Conv1D and Embedding, which have weights, and Dropout, Identity and Flatten, which have none.
-local init = require "luasight.nn.initializers"
 local module = require "luasight.nn.module"
 local options = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
 local settings = require "luasight.nn.settings"
-local text = require "luasight.nn.text"
 local torch = require "luasight.tensor.torch"
 
 local function size(what, name, v) return options.value(what, name, v, options.size) end
@@ -33,17 +31,21 @@ function Linear:init(in_features, out_features, given)
   if not parameter.is_skipping() then self:reset_parameters() end
 end
 
+-- The layer that most scripts have is filled as nn.init.kaiming_uniform_(t, math.sqrt(5)) fills it, without loading nn.init.
+local GAIN = math.sqrt(2 / (1 + math.sqrt(5) ^ 2))
+
+---Fills a tensor with numbers drawn evenly from -bound to bound.
+local function fill(t, bound) torch.no_grad(t.uniform_, t, -bound, bound) end
+
 function Linear:reset_parameters()
-  init.kaiming_uniform_(self.weight, { a = math.sqrt(5) })
-  if self.bias then
-    local bound = self.in_features > 0 and 1 / math.sqrt(self.in_features) or 0
-    init.uniform_(self.bias, -bound, bound)
-  end
+  local fan_in = self.in_features
+  if self.weight:numel() > 0 then fill(self.weight, math.sqrt(3) * (GAIN / math.sqrt(fan_in))) end
+  if self.bias then fill(self.bias, fan_in > 0 and 1 / math.sqrt(fan_in) or 0) end
 end
 
 function Linear:extra_repr()
   return ("in_features=%d, out_features=%d, bias=%s"):format(self.in_features, self.out_features,
-    text.value(self.bias and true or false))
+    require "luasight.nn.text".value(self.bias and true or false))
 end
 
 ---Returns x W^T + b.
@@ -73,6 +75,7 @@ function Conv1D:init(nf, nx, given)
 end
 
 function Conv1D:reset_parameters()
+  local init = require "luasight.nn.initializers"
   init.zeros_(self.bias)
   init.normal_(self.weight, 0, 0.02)
 end
@@ -116,7 +119,7 @@ function Embedding:init(num_embeddings, embedding_dim, given)
 end
 
 function Embedding:reset_parameters()
-  init.normal_(self.weight)
+  require "luasight.nn.initializers".normal_(self.weight)
   if self.padding_idx then torch.no_grad(function() self.weight[self.padding_idx] = 0 end) end
 end
 
@@ -147,7 +150,7 @@ local dropout = { { name = "p", kind = options.share, default = 0.5 } }
 ---@param ... any  the setting p, by position or by name; 0.5 by default
 function Dropout:init(...) settings.take(self, dropout, ...) end
 
-function Dropout:extra_repr() return ("p=%s, inplace=False"):format(text.float(self.p)) end
+function Dropout:extra_repr() return ("p=%s, inplace=False"):format(require "luasight.nn.text".float(self.p)) end
 
 ---Returns x with random elements set to 0 in training, and x itself otherwise.
 ---@param x any

@@ -1,6 +1,5 @@
 --- Methods that every module has: for the modules below it, its training mode, its dtype and device, and its state.
 local binding = require "luasight.ffi"
-local module = require "luasight.nn.module"
 local near = require "luasight.base.near"
 local options_of = require "luasight.base.options"
 local parameter = require "luasight.nn.parameter"
@@ -9,7 +8,7 @@ local tensors_of = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
 
 local identity = tensors_of.identity
-local Module = module.Module
+local Module = {}
 
 -- ---- the tree of modules ---------------------------------------------------------------------------------------------
 

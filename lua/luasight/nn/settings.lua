@@ -2,7 +2,6 @@
 local binding = require "luasight.ffi"
 local near = require "luasight.base.near"
 local options = require "luasight.base.options"
-local text = require "luasight.nn.text"
 
 local settings = {}
 
@@ -45,16 +44,15 @@ function settings.take(self, list, ...)
   end
 end
 
-local write = { number = text.float, string = text.value }
-
 ---Returns the settings of a module as PyTorch prints them.
 ---@param self luasight.nn.Module
 ---@param list luasight.nn.Setting[]
 ---@return string
 function settings.text(self, list)
-  local parts = {}
+  local parts, text = {}, require "luasight.nn.text"
   for i, setting in ipairs(list) do
-    parts[i] = setting.name .. "=" .. (write[setting.kind] or text.value)(self[setting.name])
+    local write = setting.kind == "number" and text.float or text.value
+    parts[i] = setting.name .. "=" .. write(self[setting.name])
   end
   return table.concat(parts, ", ")
 end

@@ -9,7 +9,6 @@
 --- A trace is recorded in invokes, each an input with its body. This file has what all traces share: opening, running and
 --- ending them, and reading and writing points. tracer.lua has the methods of a tracer, batch.lua joins inputs into one
 --- batch.
-local hooked = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
@@ -174,6 +173,14 @@ function record.demand(v)
   if nodes.is_open(v) then values.hooks.demand(v) end
 end
 
+-- token_index.lua sets these two functions when a script first uses x.t[i].
+for _, name in ipairs { "token_index", "set_token_index" } do
+  values.hooks[name] = function(...)
+    require "luasight.trace.token_index"
+    return values.hooks[name](...)
+  end
+end
+
 -- ---- ending ------------------------------------------------------------------------------------------------------------
 
 ---Saves every proxy of the trace `graph` in `v`, a value that a body returned; `seen` has the tables already searched.
@@ -223,8 +230,14 @@ function trace.finish(recording)
   recording.graph = nil
 end
 
+---Raises an error where a point of an added module was named and no call with { hook = true } followed.
+---@param tracer luasight.Tracer
+function trace.check_hooked(tracer)
+  if tracer._hooked then require "luasight.trace.hooked".check(tracer) end
+end
+
 local function check_body(tracer)
-  hooked.check(tracer)
+  trace.check_hooked(tracer)
   if not tracer._takes_invokes or tracer._named_by then return end
   binding.raise("argument", "a trace needs an input, or a body that adds invokes with inputs",
     { hint = "call model:trace(input, body), or tracer:invoke(input, body) in the body" })

@@ -1,10 +1,8 @@
 --- The methods of a tracer: invokes, steps, stops, Lua functions, caches, and the recorded graph.
-local hooked = require "luasight.trace.hooked"
 local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
 local inputs = require "luasight.trace.inputs"
-local steps = require "luasight.trace.steps"
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
 
@@ -34,7 +32,7 @@ local function run_body(tracer, body)
   local step, moved = tracer._step, tracer._moved
   tracer._moved = nil
   local function over(ok, ...)
-    if ok then hooked.check(tracer) end
+    if ok then trace.check_hooked(tracer) end
     tracer._invoke, tracer._step, tracer._moved = nil, step, moved
     if not ok then error((...), 0) end
     return trace.save_all(tracer._recording.graph, ...)
@@ -134,22 +132,22 @@ end
 
 ---Makes the next step of a generation the current step, or the step `n` steps later.
 ---@param n integer?
-function methods:next(n) steps.next(self, n) end
+function methods:next(n) require "luasight.trace.steps".next(self, n) end
 
 ---Makes step `k` of a generation the current step, to which the points in the body belong.
 ---@param k integer
-function methods:step(k) steps.set(self, k) end
+function methods:step(k) require "luasight.trace.steps".set(self, k) end
 
 ---Iterates over steps of a generation; the body of the loop is recorded for each step: for step in tracer:iter(0, 20) do has
 ---the steps 0 to 19; tracer:iter(5) has all steps from 5 on; tracer:iter{ 0, 5, 7 } has the listed steps.
 ---@param from integer|integer[]
 ---@param to integer?
 ---@return fun(): integer?
-function methods:iter(from, to) return steps.iter(self, from, to) end
+function methods:iter(from, to) return require "luasight.trace.steps".iter(self, from, to) end
 
 ---Iterates over all steps of a generation: for step in tracer:all() do.
 ---@return fun(): integer?
-function methods:all() return steps.iter(self, 0) end
+function methods:all() return require "luasight.trace.steps".iter(self, 0) end
 
 -- ---- traces that stay open ---------------------------------------------------------------------------------------------
 

@@ -185,7 +185,7 @@ describe("traces in a loop", function()
   it("leave a process no larger after 10,000 than after 100, but for what LuaJIT compiles meanwhile", function()
     local more = growth(100, 10000)
     -- of 115,000: compiled code, and what waits for the collector, which lets Lua's heap double
-    assert.is_true(more < 1536, more .. " kB more")
+    assert.is_true(more < 1024, more .. " kB more")
   end)
 
   it("leave a process no larger after 20,000 than after 2,000", function() -- by then LuaJIT has compiled the loop

@@ -16,6 +16,7 @@ local functions = {}
 ---@param class_name string
 ---@return ffi.cdata*
 function functions.new_module(class_name)
+  binding.check_open()
   local out = ffi.new "ls_module *[1]"
   binding.check(C.ls_module_new(class_name, out))
   return ffi.gc(out[0], release_module)
@@ -83,6 +84,7 @@ end
 ---@param module ffi.cdata*?
 ---@return ffi.cdata*
 function functions.new(module)
+  binding.check_open()
   local out = ffi.new "ls_function *[1]"
   binding.check(C.ls_function_new(module, out))
   return ffi.gc(out[0], release_function)
@@ -178,6 +180,7 @@ end
 ---@param f ffi.cdata*
 ---@return ffi.cdata*
 function functions.program(f)
+  binding.check_open()
   local out = ffi.new "ls_program *[1]"
   binding.check(C.ls_program_new(f, out))
   return ffi.gc(out[0], release_program)

@@ -41,6 +41,7 @@ end
 ---@param name string  the name of the file, for errors
 ---@return ffi.cdata* reader
 function graph_files.read_edits(text, name)
+  binding.check_open()
   local out = new_reader_out()
   binding.check(C.ls_edits_read(text, #text, name, out))
   return ffi.gc(out[0], release_reader)
@@ -95,6 +96,9 @@ function graph_files.names_steps(reader, edit) return C.ls_reader_edit_steps(rea
 function graph_files.record(reader, edit, t, invoke) binding.check(C.ls_reader_record(reader, edit, t, invoke)) end
 
 ---@param reader ffi.cdata*
-function graph_files.release(reader) C.ls_reader_release(ffi.gc(reader, nil)) end
+function graph_files.release(reader)
+  binding.check_open()
+  C.ls_reader_release(ffi.gc(reader, nil))
+end
 
 return graph_files

@@ -13,7 +13,9 @@ local failure = require "luasight.base.error"
 
 -- ---- the library -----------------------------------------------------------------------------------------------------
 
-ffi.cdef(header.text)
+-- A status is a plain number here. A result of an enum type would be an object, and while that is made, a finalizer could call
+-- functions that fail, whose error would replace the one to be read.
+ffi.cdef("typedef int32_t ls_status;\n" .. header.text:gsub("typedef enum ls_status(.-) ls_status;", "enum%1;"))
 header.text = nil -- nothing reads the text again, and it is as long as the code of four modules
 ffi.cdef [[
 typedef struct ls_ref {
@@ -97,18 +99,26 @@ end
 ---@param fields table?    point, hint, cause, file, line
 binding.raise = failure.raise
 
+---Reads the last error of the core. The collector stands still meanwhile, so that no finalizer causes another one.
+local function read_error()
+  local ran = collectgarbage "isrunning"
+  collectgarbage "stop"
+  local message, cause, point = ffi.string(C.ls_error_message()), ffi.string(C.ls_error_cause()), ffi.string(C.ls_error_point())
+  local first, second = tonumber(C.ls_error_site()), tonumber(C.ls_error_site2())
+  if ran then collectgarbage "restart" end
+  return message, cause, point, first, second
+end
+
 ---Raises the error that a function of the core reported, if its status is not 0. Where a node failed, the error names the
 ---line of the script that recorded the node.
 ---@param status integer
 ---@param fields table?  fields of the error that replace those of the core
 function binding.check(status, fields)
   if status == 0 then return end
-  local code = failure.codes[tonumber(status)] or "torch"
-  local message, all = ffi.string(C.ls_error_message()), {}
-  local cause, point = ffi.string(C.ls_error_cause()), ffi.string(C.ls_error_point())
+  local message, cause, point, first, second = read_error()
+  local code, all = failure.codes[tonumber(status)] or "torch", {}
   if cause ~= "" then all.cause = cause end
   if point ~= "" then all.point = point end
-  local first, second = tonumber(C.ls_error_site()), tonumber(C.ls_error_site2())
   if code == "unset" then
     if first ~= 0 then message = ("%s (made at %s)"):format(message, site.text(first)) end
     if not message:find("been set:", 1, true) then all.hint = "call :save() on it inside the body" end
@@ -142,47 +152,7 @@ function binding.undisturbed(f, ...)
   return restarted(ran, pcall(f, ...))
 end
 
--- ---- the end of the Lua state ------------------------------------------------------------------------------------------
-
--- When a Lua state is closed, it calls all finalizers in any order. A finalizer of a script may then use what was already
--- released. It gets an error: with the first release, `refuse` replaces the functions of the library, and the functions in
--- `binding.at_end` take pointers out of tables, since compiled code goes on calling the library.
-local ending = false
-binding.at_end = {} ---@type (fun())[]
-
-local function refuse()
-  binding.raise("state", "luasight cannot be used any more: the program ends, and what it used is released")
-end
-
-local function refuse_all()
-  ending = true
-  for _, f in ipairs(binding.at_end) do f() end
-  local known = debug.getfenv(C) -- the table in which LuaJIT keeps the functions of a library that were looked up
-  for name in header.functions:gmatch "[%w_]+" do
-    if name ~= "ls_value_release" then known[name] = refuse end
-  end
-end
-
----Returns a pointer, to be passed to the library; raises an error where a finalizer may have released it. This is for pointers
----that objects of a script hold, which nothing in `binding.at_end` takes away.
----@param pointer ffi.cdata*
----@return ffi.cdata*
-function binding.alive(pointer)
-  if ending then refuse() end
-  return pointer
-end
-
----Returns a finalizer for pointers that the function `name` of the library releases.
----@param name string
----@return fun(pointer: ffi.cdata*)
-function binding.finalizer(name)
-  local release = C[name] -- kept, because `refuse` replaces it
-  return function(pointer)
-    -- a finalizer that no function came before is called because the state is closed, not by the collector
-    if not ending and not debug.getinfo(2, "f") then refuse_all() end
-    release(pointer)
-  end
-end
+require "luasight.ffi.ending" (binding)
 
 -- ---- handles ---------------------------------------------------------------------------------------------------------
 

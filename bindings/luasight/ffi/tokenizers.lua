@@ -16,6 +16,7 @@ local tokenizers = {
 ---@param path string  the name of the file in errors
 ---@return ffi.cdata*
 function tokenizers.load(text, path)
+  binding.check_open()
   local out = ffi.new "ls_tokenizer *[1]"
   binding.check(C.ls_tokenizer_load(text, #text, path, out))
   return ffi.gc(out[0], release_tokenizer)

@@ -6,7 +6,8 @@ local nodes = require "luasight.ffi.nodes"
 
 local C, ffi = binding.C, binding.ffi
 local release_trace = binding.finalizer "ls_trace_release"
-local check, new_ref, site, stream = binding.check, binding.new_ref, binding.site, binding.stream
+local check, check_open, new_ref = binding.check, binding.check_open, binding.new_ref
+local site, stream = binding.site, binding.stream
 local NONE, TUPLE, NODE = constants.LS_EVENT_NONE, constants.LS_TUPLE, constants.LS_NODE
 
 local traces = {
@@ -25,6 +26,7 @@ local trace_out, index_out, idle_event = trace_t(), index_t(), event_t()
 
 ---@return ffi.cdata*
 function traces.open()
+  check_open()
   local out = trace_out or trace_t()
   trace_out = nil
   check(C.ls_trace_open(out))
@@ -52,6 +54,7 @@ end
 ---Releases a trace that has run; the bytes of its saved values are counted as new memory.
 ---@param t ffi.cdata*
 function traces.release(t)
+  check_open()
   binding.owe(tonumber(C.ls_trace_bytes(t)))
   C.ls_trace_release(ffi.gc(t, nil))
 end

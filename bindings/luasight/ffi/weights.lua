@@ -12,6 +12,7 @@ local weights = {}
 ---@param path string
 ---@return ffi.cdata*
 function weights.open(path)
+  binding.check_open()
   local out = ffi.new "ls_weights *[1]"
   binding.check(C.ls_weights_open(path, out))
   return ffi.gc(out[0], release_weights)

@@ -31,7 +31,7 @@ describe("methods that are loaded later", function()
         return model.output
       end)
       for _, name in ipairs { "model.methods", "model.points", "nn.initializers", "nn.methods", "nn.text", "tensor.print",
-        "tensor.text", "trace.hooked", "trace.scan", "trace.steps", "trace.token_index", "ffi.graph_files" } do
+        "tensor.text", "trace.batch", "trace.hooked", "trace.scan", "trace.steps", "trace.token_index", "ffi.graph_files" } do
         if package.loaded["luasight." .. name] then print(name) end
       end
       print(require "luasight.ffi.header".text)

@@ -1,6 +1,5 @@
 --- Models: what every script needs of a whole model (a call, trace), and the functions that make models. The other methods
 --- are in methods.lua.
-local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local handle = require "luasight.model.handle"
 local inputs = require "luasight.trace.inputs"
@@ -141,6 +140,8 @@ end
 
 local function no_tokens() end
 
+local function concatenate(members) return require "luasight.trace.batch".concatenate(members) end
+
 ---@param fields table
 ---@return userdata
 local function new_network(fields)
@@ -168,7 +169,7 @@ end
 ---@return userdata  # the handle of the root
 function model.new(module, fields)
   local network = { module = module, prepare = plain_input, options = { trace = true }, invoke_options = {}, public = {},
-    added = {}, is_input = function() return true end, merge = batch.concatenate, tokens = no_tokens,
+    added = {}, is_input = function() return true end, merge = concatenate, tokens = no_tokens,
     example = function() return torch.zeros(1) end }
   for k, v in pairs(fields or {}) do network[k] = v end
   if network.rename then

@@ -9,7 +9,6 @@
 --- A trace is recorded in invokes, each an input with its body. This file has what all traces share: opening, running and
 --- ending them, and reading and writing points. tracer.lua has the methods of a tracer, batch.lua joins inputs into one
 --- batch.
-local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local extent = require "luasight.ffi.extent"
 local nodes = require "luasight.ffi.nodes"
@@ -104,8 +103,8 @@ end
 -- ---- running -----------------------------------------------------------------------------------------------------------
 
 local act = {
-  [traces.PASS] = function(recording, pass) batch.begin(recording, pass) end,
-  [traces.STEP] = function(recording, _, _, result) batch.take(recording.pass, result) end,
+  [traces.PASS] = function(recording, pass) require "luasight.trace.batch".begin(recording, pass) end,
+  [traces.STEP] = function(recording, _, _, result) require "luasight.trace.batch".take(recording.pass, result) end,
   [traces.HOST] = function(recording, _, _, arguments, node)
     if recording.waits then
       binding.raise("state", "a function given to tracer:apply uses a value that its own trace computes only later",

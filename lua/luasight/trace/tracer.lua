@@ -1,5 +1,4 @@
 --- The methods of a tracer: invokes, steps, stops, Lua functions, caches, and the recorded graph.
-local batch = require "luasight.trace.batch"
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
 local inputs = require "luasight.trace.inputs"
@@ -82,7 +81,7 @@ function methods:_add_input(kind, call)
   local function add(...)
     local input = { network = network, kind = kind, args = { n = select("#", ...), ... }, settings = self._settings }
     input.index = trace.invoke(self, kind, ...)
-    input.rows = batch.rows(input.args)
+    input.rows = require "luasight.trace.batch".rows(input.args)
     self._recording.invokes[input.index] = input
     self._first = self._first or input
     self._named_by = self._named_by or self._program

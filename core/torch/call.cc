@@ -126,12 +126,17 @@ ls_value text_value(const char* text) {
   return v;
 }
 
-void take_results(torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
+// Converts the results of a call. A dtype, as result_type returns one, is a number for libtorch and a text for luasight.
+void take_results(const OperatorHandle& handle, torch::jit::Stack* stack, ls_value* out, int32_t room, int32_t* n_out) {
+  auto& returns = handle.schema().returns();
   TORCH_CHECK(stack->size() <= static_cast<size_t>(room), "the operator returns more results than Lua takes");
   int32_t n = 0;
   try {
     for (auto& v : *stack) {
+      auto place = static_cast<size_t>(n);
       out[n] = from_ivalue(std::move(v));
+      if (out[n].kind == LS_INT && place < returns.size() && returns[place].real_type()->kind() == c10::TypeKind::ScalarTypeType)
+        out[n] = text_value(dtype_name(static_cast<at::ScalarType>(out[n].as.i)));
       n++;
     }
   } catch (...) {
@@ -167,10 +172,7 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     stack.reserve(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) stack.push_back(argument_of(arguments[i], call.given[i]));
     call_boxed(*handle, product_of(*handle), writes(handle->schema()), &stack);
-    take_results(&stack, out, LS_RESULTS, n_out);
-    for (int32_t i = 0; i < *n_out; i++)  // a dtype, as result_type returns one, is a number for libtorch
-      if (out[i].kind == LS_INT && handle->schema().returns()[i].real_type()->kind() == c10::TypeKind::ScalarTypeType)
-        out[i] = text_value(dtype_name(static_cast<at::ScalarType>(out[i].as.i)));
+    take_results(*handle, &stack, out, LS_RESULTS, n_out);
     for (int32_t i = 0; !read_only.tensors.empty() && i < *n_out; i++) mark_read_only(read_only, &out[i]);
     return LS_OK;
   });
@@ -269,7 +271,7 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
 void ls__call_free(ls__call* call) { delete call; }
 int32_t ls__call_results(const ls__call* call) { return call->results; }
 uint8_t ls__call_kind(const ls__call* call, int32_t result) {
-  return kind_of(*call->handle->schema().returns()[static_cast<size_t>(result)].type());
+  return kind_of(*call->handle->schema().returns()[static_cast<size_t>(result)].real_type());
 }
 
 static void substitute(const ls__call* call, const Slot& slot, const ls_value* values, std::vector<ls_value>* out) {
@@ -321,7 +323,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
         if (fits) return fits;
       }
       call_boxed(*call->handle, call->product, call->is_writing, &stack);
-      take_results(&stack, results, LS_RESULTS, &n);
+      take_results(*call->handle, &stack, results, LS_RESULTS, &n);
     } else {
       ls_status status = run_again(call, values, results, &n);
       if (status) return status;

@@ -72,7 +72,7 @@ int64_t ls__tensor_sharers(void* tensor) {
 
 struct ls__move {
   at::Tensor of, cover;      // a tensor of the old memory; one that covers all of the range, where there is one
-  bool alone = false;        // whether the tensor goes alone: it has no storage, or elements of it share memory, as after expand
+  bool alone = false;        // whether the tensor goes alone: its elements are not rows of numbers in a storage
   int64_t from = 0, to = 0;  // the range of bytes in the old storage
   bool trains = false;       // whether autograd records, and a tensor in the range depends on a leaf
   at::Tensor copy;           // the copy of the range; the byte `from` of the old storage is its first
@@ -84,7 +84,6 @@ ls_status ls__move_new(void* tensor, ls__move** out) {
     auto* m = new ls__move;
     m->of = borrow(tensor);
     m->alone = !m->of.has_storage() || m->of.layout() != at::kStrided;
-    for (int64_t i = 0; !m->alone && i < m->of.dim(); i++) m->alone = m->of.size(i) > 1 && m->of.stride(i) == 0;
     if (!m->alone) stretch(m->of, &m->from, &m->to);
     *out = m;
     return LS_OK;

@@ -69,6 +69,7 @@ static bool needs_gradient(const ls_value& v) {
 }
 
 static int fit_kind(Want want, const ls_value& v, int32_t kind) {
+  bool is_later = v.kind == LS_NODE;  // the text of a node, as result_type makes one, is the name of a dtype
   switch (want) {
     case Want::tensor: return kind == LS_TENSOR ? 0 : kind == LS_INT || kind == LS_FLOAT || kind == LS_BOOL ? FAR : -1;
     case Want::number:
@@ -79,11 +80,11 @@ static int fit_kind(Want want, const ls_value& v, int32_t kind) {
     case Want::text: return kind == LS_STRING ? 0 : -1;
     case Want::dtype: {
       at::ScalarType ignored;
-      return kind == LS_STRING && find_dtype(v.as.s, &ignored) ? 0 : -1;
+      return kind == LS_STRING && (is_later || find_dtype(v.as.s, &ignored)) ? 0 : -1;
     }
     case Want::device: return kind == LS_STRING ? 1 : -1;
-    case Want::layout: return kind == LS_STRING && named(layouts, v.as.s) ? 0 : -1;
-    case Want::memory_format: return kind == LS_STRING && named(formats, v.as.s) ? 0 : -1;
+    case Want::layout: return kind == LS_STRING && !is_later && named(layouts, v.as.s) ? 0 : -1;
+    case Want::memory_format: return kind == LS_STRING && !is_later && named(formats, v.as.s) ? 0 : -1;
     default: return -1;
   }
 }
@@ -287,6 +288,7 @@ uint8_t kind_of(const Type& type) {
     case TypeKind::IntType: case TypeKind::SymIntType: return LS_INT;
     case TypeKind::FloatType: return LS_FLOAT;
     case TypeKind::BoolType: return LS_BOOL;
+    case TypeKind::ScalarTypeType: return LS_STRING;  // take_results in call.cc makes a text of it
     case TypeKind::ListType: return inside(type).kind() == TypeKind::TensorType ? LS_TUPLE : LS_LIST;
     default: return LS_NONE;
   }

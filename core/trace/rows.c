@@ -178,8 +178,12 @@ static ls_status take(const where *w, const ls_value *whole, int depth, ls_value
   ls_status status = ls_tensor_describe(whole, &info);
   if (status) return status;
   whole = ls__twins_home(w->t, whole, w->invoke);
-  if (w->axis >= 0 && w->axis < info.dims && info.shape[w->axis] == w->all)
-    return ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
+  if (w->axis >= 0 && w->axis < info.dims && info.shape[w->axis] == w->all) {
+    status = ls__tensor_narrow(whole->as.p, w->axis, w->first, w->rows, out);
+    if (status || info.strides[w->axis] || w->rows == w->all || !info.elements) return status;
+    if ((status = ls__twins_common(w->t, out))) ls_value_release(out);
+    return status;
+  }
   if (!depth) return no_rows();
   *out = untold;
   return LS_OK;

@@ -174,6 +174,8 @@ typedef struct ls__progress {
   int32_t twin_count, twin_room;
   struct ls__made *made; /* the rows that invokes have set at the point where the run is paused; see twins.c */
   int32_t made_count, made_room;
+  ls_value *common;      /* rows of invokes that are one piece of memory; see twins.c */
+  int32_t common_count;
   const void **supplied; /* the memory of what functions of the script have returned; see own.c */
   int32_t supplied_count, supplied_room;
   int64_t given;         /* the versions of the arguments of the function of the script that is being called, added up */
@@ -358,6 +360,8 @@ ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, co
 bool ls__twins_unread(const ls_trace *t, const ls_value *value);
 /* the value in which the rows of an invoke lay before other invokes set theirs at the point where the run is paused */
 ls_value *ls__twins_home(const ls_trace *t, const ls_value *value, int32_t invoke);
+/* notes that the rows `part` of an invoke lie in the same memory as those of other invokes */
+ls_status ls__twins_common(ls_trace *t, const ls_value *part);
 /* makes a change in place of the tensor `changed`, by node `edit` or by the model (-1), in the other places of the same rows */
 ls_status ls__twins_follow(ls_trace *t, int32_t edit, const ls_value *changed);
 void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);

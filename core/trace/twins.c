@@ -1,7 +1,7 @@
 /* Rows that lie in two places. Where an invoke sets its rows of a value at a point, the model goes on with a copy of the value, in which these
    rows are new; the rows of the other invokes are then in the copy and in the value before, which the model may use in another way, and the
    value set is in the copy too. Alone, each of these would be one tensor. So the two places are kept as twins: a change in place of one of
-   them changes the other. */
+   them changes the other. The reverse, one place for the rows of several invokes, is there after expand: an invoke cannot change it. */
 #include <stdlib.h>
 #include "trace/trace.h"
 
@@ -174,7 +174,33 @@ static ls_status spread(ls_trace *t, int32_t edit, const ls_value *changed, uint
   return status;
 }
 
+ls_status ls__twins_common(ls_trace *t, const ls_value *part) {
+  for (int32_t i = 0; i < t->run.common_count; i++)
+    if (ls__tensor_shares(t->run.common[i].as.p, part->as.p)) return LS_OK;
+  ls_value *bigger = realloc(t->run.common, sizeof *bigger * (size_t)(t->run.common_count + 1));
+  if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
+  t->run.common = bigger;
+  bigger[t->run.common_count++] = *part;
+  ls_value_retain(part);
+  return LS_OK;
+}
+
+/* Fails where node `edit`, of an invoke that sees its own rows only, has changed rows of others too. */
+static ls_status check_common(const ls_trace *t, int32_t edit, const ls_value *changed) {
+  int32_t invoke = t->owner.nodes.at[edit].invoke;
+  if (invoke >= 0 && ls__rows_all(t, invoke)) return LS_OK;
+  for (int32_t i = 0; i < t->run.common_count; i++)
+    if (ls__tensor_overlaps(t->run.common[i].as.p, changed->as.p))
+      return ls__fail(LS_ERROR_SHAPE, "the rows of all invokes are one piece of memory here, as after expand, so that this edit would change "
+                                      "them all; clone the value, edit the clone, and set it at its point");
+  return LS_OK;
+}
+
 ls_status ls__twins_follow(ls_trace *t, int32_t edit, const ls_value *changed) {
+  if (edit >= 0 && t->run.common_count) {
+    ls_status status = check_common(t, edit, changed);
+    if (status) return status;
+  }
   if (!t->run.twin_count) return LS_OK;
   uint8_t *seen = calloc((size_t)t->run.twin_count, 1);
   if (!seen) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
@@ -192,6 +218,7 @@ void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), 
     if (t->run.made[i].fresh.kind == LS_TENSOR) each(context, &t->run.made[i].fresh);
     if (t->run.made[i].before.kind == LS_TENSOR) each(context, &t->run.made[i].before);
   }
+  for (int32_t i = 0; i < t->run.common_count; i++) each(context, &t->run.common[i]);
 }
 
 void ls__twins_leave(ls_trace *t) {
@@ -207,8 +234,12 @@ void ls__twins_leave(ls_trace *t) {
 void ls__twins_free(ls_trace *t) {
   ls__twins_leave(t);
   for (int32_t i = 0; i < t->run.twin_count; i++) drop(&t->run.twins[i]);
+  for (int32_t i = 0; i < t->run.common_count; i++) ls_value_release(&t->run.common[i]);
   free(t->run.twins);
   free(t->run.made);
+  free(t->run.common);
+  t->run.common = NULL;
+  t->run.common_count = 0;
   t->run.twins = NULL;
   t->run.made = NULL;
   t->run.twin_count = t->run.twin_room = t->run.made_room = 0;

@@ -93,6 +93,13 @@ describe("calling operators", function()
   it("leaves out values that may be none, also those without a default", function()
     assert.same({ 5, 13 }, torch.tensor({ { 3, 4 }, { 5, 12 } }):norm{ dim = -1 }:tolist())
     assert.same({ { 21 } }, x:sum{ keepdim = true }:tolist())
+    local y = torch.tensor { { 3, 0 }, { 0, 4 } }
+    for _, got in ipairs { y:norm { keepdim = true }, y:norm(2, nil, true), y:norm { p = "fro", keepdim = true } } do
+      assert.same({ { 5 } }, got:tolist())
+    end
+    assert.same({ { 7 } }, y:norm(1, nil, true, { dtype = "float64" }):tolist())
+    assert.equal(7, y:norm("nuc"):item())
+    assert.is_false(pcall(torch.norm, torch.ones(2, 2, 2), "nuc")) -- the norm is that of a matrix
   end)
 
   it("gives several results as several Lua values", function()
@@ -125,6 +132,21 @@ describe("calling operators", function()
     local i = torch.arange(3)
     assert.equal("int64", (i + 1).dtype)
     assert.equal("float32", (i * 0.5).dtype)
+  end)
+
+  it("gives dtypes as texts, to proxies and in a forward too", function()
+    assert.equal("float32", torch.result_type(x, 2))
+    local model = ls.Model(ls.nn.Identity())
+    local name, converted, made = model:trace(x, function()
+      local dtype = torch.result_type(model.output, 2)
+      return dtype, torch.arange(2):to(dtype), torch.zeros(2, { dtype = torch.result_type(model.output:long(), 0.5) })
+    end)
+    assert.equal("float32", name.value)
+    assert.equal("float32", converted.dtype)
+    assert.equal("float32", made.dtype)
+    local Convert = ls.nn.Module "Convert"
+    function Convert:forward(v) return v:long():to(torch.result_type(v, 2.5)) end -- luacheck: ignore self
+    assert.equal("float64", ls.Model(Convert())(x:double()).dtype)
   end)
 
   it("has PyTorch's names for losses, with the reduction as text", function()

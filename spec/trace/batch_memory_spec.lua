@@ -259,4 +259,40 @@ describe("rows of a batch", function()
       assert.is_true((together[i] - alone[i]):abs():max():item() < 1e-4)
     end
   end)
+
+  it("that are one piece of memory, as after expand, are not changed by one input for all", function()
+    local Repeat = nn.Module "Repeat"
+    function Repeat:init(how) self.w, self.made, self.all = nn.Parameter(row(1, 2)), how == "made", nn.Identity() end
+    function Repeat:forward(x)
+      local w = self.w
+      if self.made then w = w * 1 end
+      return self.all(w:expand(x:size(0), -1)) + x
+    end
+    for _, how in ipairs { "made", "parameter" } do
+      local model, rows = ls.Model(Repeat(how):requires_grad_(false)), {}
+      local function edit(first, change)
+        return failure(model.trace, model, function(t)
+          t:invoke(torch.zeros(first, 2), change)
+          t:invoke(torch.zeros(1, 2), function() rows[2] = model.output:save() end)
+        end)
+      end
+      for _, change in ipairs {
+        function() model.all.output["0"] = 7 end, function() model.all.output[":, 0"]:fill_(7) end,
+        function(t) rows[1] = t:apply(function(v) v:fill_(7) return v * 1 end, model.all.output["0"]):save() end } do
+        for first = 1, 2 do assert.matches("one piece of memory", tostring(edit(first, change))) end
+      end
+      model:trace(function(t)
+        t:invoke(torch.zeros(2, 2), function()
+          local own = model.all.output:clone()
+          own["0"] = 7
+          model.all.output = own
+          rows[1] = model.output:save()
+        end)
+        t:invoke(torch.zeros(1, 2), function() rows[2] = model.output:save() end)
+      end)
+      is({ { 7, 7 }, { 1, 2 } }, rows[1])
+      is({ { 1, 2 } }, rows[2])
+      is({ { 1, 2 } }, model.w)
+    end
+  end)
 end)

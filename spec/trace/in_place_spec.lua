@@ -154,4 +154,43 @@ describe("an edit in place", function()
     is({ { 2, 3 } }, out)
     is({ { 1, 1 } }, mine)
   end)
+
+  it("changes all elements that share memory, as after expand, whoever owned the memory", function()
+    local Repeat = nn.Module "Repeat"
+    function Repeat:init(how) self.w, self.made, self.all = nn.Parameter(row(1, 2)), how == "made", nn.Identity() end
+    function Repeat:forward(x)
+      local w = self.w
+      if self.made then w = w * 1 end
+      return self.all(w:expand(x:size(0), -1)) + x
+    end
+    for _, how in ipairs { "made", "parameter" } do
+      local model = ls.Model(Repeat(how):requires_grad_(false))
+      for _, with_gradient in ipairs { false, true } do
+        local out, gradient
+        model:trace(torch.zeros(3, 2), function()
+          model.all.output["0"] = 7
+          if with_gradient then gradient = model.all.output.grad:save() end
+          out = model.output:save()
+          if with_gradient then model.output:sum():backward() end
+        end)
+        is({ { 7, 7 }, { 7, 7 }, { 7, 7 } }, out)
+        if gradient then is({ { 1, 1 }, { 1, 1 }, { 1, 1 } }, gradient) end
+      end
+      local err = failure(model.trace, model, torch.zeros(3, 2), function() return model.all.output:mul_(2) end)
+      assert.matches("more than one element of the written%-to tensor refers to a single memory location", tostring(err))
+      is({ { 1, 2 } }, model.w)
+    end
+    local model, mine, wide, out, gradient = two(nn.Identity), row(1, 2), nil, nil, nil
+    model:trace(mine, function()
+      wide = model.a.output:expand(3, 2):save()
+      wide["0"] = 5
+      out = model.output:save()
+      gradient = model.a.output.grad:save()
+      wide:sum():backward()
+    end)
+    is({ { 5, 5 }, { 5, 5 }, { 5, 5 } }, wide)
+    is({ { 5, 5 } }, out)
+    is({ { 3, 3 } }, gradient)
+    is({ { 1, 2 } }, mine)
+  end)
 end)

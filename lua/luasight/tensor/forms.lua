@@ -112,19 +112,25 @@ function functions.cdist(...)
   return call("cdist", a.x1, a.x2, a.p == nil and 2 or a.p, mode ~= 0 and mode or nil)
 end
 
-local norm_names = { "input", "p", "dim", "keepdim", "dtype" }
+local norm_names = { "input", "p", "dim", "keepdim", "out", "dtype" }
 
 function functions.norm(...)
-  local second, last = select(2, ...), select(select("#", ...), ...)
-  local named = type(last) == "table" and last.p
-  if type(second) ~= "string" and type(named) ~= "string" then return call("norm", ...) end
   local a = read("norm", norm_names, ...)
-  local dim = type(a.dim) == "number" and { a.dim } or a.dim
-  local dtype = a.dtype and { dtype = a.dtype } or nil
-  if a.p == "fro" and (dim == nil or #dim <= 2) then
-    return call("linalg_vector_norm", a.input, 2, dim, a.keepdim or false, dtype)
+  local dim, keepdim, named = a.dim, a.keepdim or false, { dtype = a.dtype, out = a.out }
+  if not next(named) then named = nil end
+  if type(dim) == "number" then dim = { dim } end
+  if type(a.p) == "string" and not (a.p == "fro" and (type(dim) ~= "table" or #dim <= 2)) then
+    if type(dim) == "nil" then
+      dim = {}
+      for i = 1, a.input:dim() do dim[i] = i - 1 end
+    end
+    return call("linalg_matrix_norm", a.input, a.p, dim, keepdim, named)
   end
-  return call("linalg_matrix_norm", a.input, a.p, dim or { 0, 1 }, a.keepdim or false, dtype)
+  if type(a.p) ~= "string" and type(a.dtype) == "nil" and (type(dim) ~= "nil" or not keepdim) then
+    if type(dim) == "nil" and type(a.out) == "nil" then return call("norm", a.input, a.p) end
+    return call("norm", a.input, a.p, type(dim) == "nil" and {} or dim, keepdim, named)
+  end
+  return call("linalg_vector_norm", a.input, (type(a.p) == "nil" or a.p == "fro") and 2 or a.p, dim, keepdim, named)
 end
 
 return forms

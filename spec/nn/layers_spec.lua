@@ -175,11 +175,19 @@ describe("scaled dot-product attention", function()
     near(want, masked)
   end)
 
+  it("counts heads from the end where there is no batch", function()
+    local q, k = torch.rand(4, 3, 2), torch.rand(2, 3, 2)
+    local z = nn.scaled_dot_product_attention(q, k, k, { groups = 2 })
+    near(nn.scaled_dot_product_attention(q:unsqueeze(0), k:unsqueeze(0), k:unsqueeze(0), { groups = 2 })[0], z)
+  end)
+
   it("refuses a mask beside is_causal, and unknown options", function()
     local _, q, k, v = prepared(a.cases[1])
     for _, case in ipairs {
       { { mask = masks.boolean, is_causal = true }, "cannot be used together" }, { { mask = 3 }, "mask is a tensor" },
       { { casual = true }, 'casual' }, { { dropout = 2 }, "dropout is a number from 0 to 1" },
+      { { groups = 0 }, "groups is a whole number above 0" }, { { groups = 1.5 }, "groups is a whole number above 0" },
+      { { softcap = 0 }, "softcap is a number above 0" }, { { softcap = math.huge }, "softcap is a number above 0" },
     } do
       local ok, err = pcall(function() nn.scaled_dot_product_attention(q, k, v, case[1]) end)
       assert.is_false(ok)

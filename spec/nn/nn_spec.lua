@@ -146,6 +146,44 @@ describe("the fields of a module", function()
     assert.is_false(nn.Buffer(torch.ones(2)).requires_grad)
   end)
 
+  it("stay parameters and buffers behind an operator in place, and behind a conversion that has nothing to convert", function()
+    local Own = nn.Module "Own"
+    local own = Own()
+    torch.no_grad(function()
+      own.a = nn.Parameter(torch.ones(2)):zero_()
+      own.b = nn.Parameter(torch.ones(2)):float():cpu():contiguous()
+      own.c = nn.Buffer(torch.ones(2)):fill_(3)
+    end)
+    own.d = own.a:requires_grad_(false):add_(1)
+    assert.same({ "a", "b" }, collect(own:named_parameters()))
+    assert.same({ "a", "b", "d", "c" }, collect(own:named_state()))
+    local x = torch.ones(2)
+    assert.is_true(rawequal(x, x:mul_(2)))
+    assert.is_true(rawequal(x, torch.add_(x, x)))
+    assert.is_true(rawequal(x, x:to(x)))
+    assert.is_false(rawequal(x, x:double()))
+    assert.same({ 4, 4 }, x:tolist())
+  end)
+
+  it("take the value of a proxy for a buffer, and no value of a forward", function()
+    local Keep = nn.Module "Keep"
+    function Keep:init() self.mean = nn.Buffer(torch.zeros(2)) end
+    function Keep:forward(x)
+      if self.wrong then self.mean = x * 2 end
+      return x + self.mean
+    end
+    local keep, model = Keep(), ls.Model(nn.Identity())
+    local saved
+    model:trace(torch.ones(2), function() saved = model.output:save() end)
+    keep.mean = saved
+    assert.same({ 2, 2 }, keep(torch.ones(2)):tolist())
+    keep.wrong = true
+    support.refused("state", "the buffer Keep.mean cannot be made of a value of a forward", function() keep(torch.ones(2)) end)
+    support.refused("argument", "takes a tensor, not a tuple", function() keep.mean = ls.tuple(torch.ones(2)) end)
+    keep.wrong = false
+    assert.same({ 2, 2 }, keep(torch.ones(2)):tolist())
+  end)
+
   it("refuse what does not belong there", function()
     local net = MLP(3, 4)
     for _, case in ipairs {

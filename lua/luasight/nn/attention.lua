@@ -8,8 +8,10 @@ local torch = require "luasight.tensor.torch"
 
 local attention = {}
 
+local above_0 = { "a number above 0", function(v) return type(v) == "number" and v > 0 and v < math.huge end }
+
 local kinds = { mask = true, is_causal = "boolean", scale = "number", dropout = options.share, upcast = "boolean",
-  softcap = "number", groups = "number" }
+  softcap = above_0, groups = options.count }
 
 local function check(o)
   if o.mask ~= nil and not parameter.is_handle(o.mask) then
@@ -42,7 +44,7 @@ local function untapped(_, value) return value end
 function attention.scaled_dot_product_attention(q, k, v, given)
   local o = options.read("scaled_dot_product_attention", given, kinds)
   check(o)
-  local function shared(x) return (o.groups or 1) > 1 and x:repeat_interleave(o.groups, 1) or x end
+  local function shared(x) return (o.groups or 1) > 1 and x:repeat_interleave(o.groups, -3) or x end
   local function stepwise(a, b, c, mask, tap)
     b, c = shared(b), shared(c)
     if o.upcast then a, b = a:float(), b:float() end

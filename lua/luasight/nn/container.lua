@@ -40,7 +40,8 @@ function List:each()
 end
 
 local function no_list(self, v)
-  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name, type(v)))
+  binding.raise("argument", ("%s takes a list of modules, not a %s"):format(self._class_name,
+    is_module(v) and "module" or type(v)))
 end
 
 -- Raises an error for a key of a list that is no position.
@@ -78,6 +79,7 @@ end
 ---@return luasight.nn.Module  # the list itself
 function List:extend(list)
   if is_module(list) then
+    if not list._key_at then no_list(self, list) end
     local all = {}
     for _, m in list:_children() do all[#all + 1] = m end
     list = all
@@ -108,12 +110,17 @@ container.Sequential = Sequential
 ---@param list table?  the modules in the order in which they run, or pairs of name and module; or the first of the modules
 ---@param ... luasight.nn.Module  the other modules
 function Sequential:init(list, ...)
+  local given, n
   if is_module(list) then
-    local given, n = { list, ... }, select("#", ...) + 1
+    given, n = { list, ... }, select("#", ...) + 1
     for i = 1, n do
       if given[i] == nil then binding.raise("argument", ("Sequential: argument %d is nil, not a module"):format(i)) end
     end
     list = given
+  end
+  if not given and select("#", ...) > 0 then
+    binding.raise("argument", "Sequential takes one list of modules, or modules one by one", { hint =
+      "nn.Sequential { a, b } or nn.Sequential(a, b)" })
   end
   if list == nil then return end
   if type(list) ~= "table" then no_list(self, list) end
@@ -122,7 +129,7 @@ function Sequential:init(list, ...)
     local entry = list[i]
     if is_module(entry) then
       self:append(entry)
-    elseif type(entry) == "table" and is_module(entry[2]) then
+    elseif type(entry) == "table" and #entry == 2 and is_module(entry[2]) then
       add(self, entry[1], entry[2])
     else
       binding.raise("argument", ("Sequential: element %d of the list is a %s, not a module or a pair of name and module")
@@ -176,7 +183,7 @@ function ModuleDict:init(given)
   for i = 1, #names == 0 and check_list("ModuleDict", given) or #given do
     local pair = given[i]
     local name, v = nil, pair
-    if type(pair) == "table" and not is_module(pair) then name, v = pair[1], pair[2] end
+    if type(pair) == "table" and not is_module(pair) and #pair == 2 then name, v = pair[1], pair[2] end
     if name == nil then
       binding.raise("argument", "ModuleDict: the elements of a list have to be pairs, { { name, module }, ... }")
     end

@@ -111,7 +111,7 @@ local function set_tensor(self, name, t, kind)
       self._values[name] = t
       return
     end
-    kind = before
+    t, kind = parameter.tensor_of(("the buffer %s"):format(where(self, name)), t), before
   end
   if not before then
     check_name(self, name)

@@ -30,16 +30,23 @@ parameter.is_handle = is_handle
 ---@return boolean
 function parameter.same(a, b) return tensors.same(a, b) end
 
----Returns a new tensor that shares the memory of `t` but not its history in autograd (`t:detach()`).
-local function alias(name, t)
+---Returns the tensor of a handle that is to be a parameter or a buffer; raises an error for any other value.
+---@param name string  what the tensor is to be, for the error
+---@param t any
+---@return ffi.cdata*
+function parameter.tensor_of(name, t)
   if is_handle(t) and nodes.is_forward(t) then
     binding.raise("state", name .. " cannot be made of a value of a forward, which is recorded once and runs later",
       { hint = "make it in init, and fill it in forward: self.mean:copy_(x)" })
   end
   if is_handle(t) then t = t.value end
-  if not tensors.is_tensor(t) then
-    binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
-  end
+  if tensors.is_tensor(t) then return t end
+  binding.raise("argument", ("%s takes a tensor, not a %s"):format(name, is_handle(t) and "tuple" or type(t)))
+end
+
+---Returns a new tensor that shares the memory of `t` but not its history in autograd (`t:detach()`).
+local function alias(name, t)
+  t = parameter.tensor_of(name, t)
   local other = recording.outside(t.detach, t)
   binding.owe(-tensors.bytes(other)) -- `detach` counted these bytes, but `other` uses no new memory
   return other

@@ -17,6 +17,7 @@ local tensor_of, resolve, fields = values.tensor_of, values.resolve, values.fiel
 local methods = colon("x", is_handle)
 
 local function op(name, ...) return operators.call(operators.get(name), ...) end
+local function converted(self, ...) return operators.itself(self, op("to", self, ...)) end
 
 -- ---- proxies ---------------------------------------------------------------------------------------------------------
 
@@ -185,26 +186,26 @@ function methods.to(self, ...)
       rest[#rest + 1] = v
     end
   end
-  if not next(options) then return op("to", self, unpack(rest)) end
+  if not next(options) then return converted(self, unpack(rest)) end
   if #rest > 0 then binding.raise("argument", "x:to takes names of a dtype and a device, or a tensor") end
-  return op("to", self, options)
+  return converted(self, options)
 end
 
 for name, dtype in pairs {
   float = "float32", double = "float64", half = "float16", bfloat16 = "bfloat16", long = "int64", int = "int32",
   short = "int16", bool = "bool", byte = "uint8", char = "int8",
 } do
-  methods[name] = function(self) return op("to", self, { dtype = dtype }) end
+  methods[name] = function(self) return converted(self, { dtype = dtype }) end
 end
 
 ---@return ffi.cdata*
-function methods.cpu(self) return op("to", self, { device = "cpu" }) end
+function methods.cpu(self) return converted(self, { device = "cpu" }) end
 
 ---@param i integer?
 ---@return ffi.cdata*
 function methods.cuda(self, i)
   if i ~= nil then options_of.value("x:cuda", "the number of a GPU", i, options_of.size) end
-  return op("to", self, { device = i and ("cuda:%d"):format(i) or "cuda" })
+  return converted(self, { device = i and ("cuda:%d"):format(i) or "cuda" })
 end
 
 return methods

@@ -131,6 +131,18 @@ local function make(op, wanted, ...)
   return t
 end
 
+---Returns the results of a call; a result that is the tensor `first` itself becomes the handle `first`, as it is one object in
+---PyTorch: nn.Parameter(t):zero_() is the parameter.
+---@param first any
+---@param result any
+---@return any ...
+function operators.itself(first, result, ...)
+  if is_handle(first) and is_handle(result) and tensors.same(first, result) then return first, ... end
+  return result, ...
+end
+
+local itself = operators.itself
+
 local came_later = { scaled_dot_product_attention = "scale" } -- arguments that libtorch added to operators later (in 2.1)
 
 local function is_whole(op, name)
@@ -156,6 +168,8 @@ function operators.get_function(name)
     end
   elseif at then
     f = function(...) return call(op, collected(at, ...)) end
+  elseif name:find "[^_]_$" or name == "contiguous" then
+    f = function(first, ...) return itself(first, call(op, first, ...)) end
   else
     f = function(...) return call(op, ...) end
   end

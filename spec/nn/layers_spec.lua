@@ -1,7 +1,8 @@
 -- Layers begin with PyTorch's numbers and compute PyTorch's numbers (spec/reference/nn.json).
 local json = require "cjson"
 local ls = require "luasight"
-local near = require "spec.support".near
+local support = require "spec.support"
+local near = support.near
 local torch, nn = ls.torch, ls.nn
 
 local function read(path)
@@ -72,6 +73,9 @@ describe("nn.init", function()
     local ok, err = pcall(nn.init.calculate_gain, "rleu")
     assert.is_false(ok)
     assert.matches('did you mean "relu"', err.message, 1, true)
+    assert.equal(1, nn.init.calculate_gain "conv_transpose2d")
+    support.refused("argument", "slope is a number", function() nn.init.calculate_gain("leaky_relu", "x") end)
+    support.refused("argument", "trunc_normal_ needs", function() nn.init.trunc_normal_(torch.ones(1), 0 / 0) end)
   end)
 
   it("leaves the meta device alone", function()

@@ -95,6 +95,26 @@ describe("loading a state", function()
     assert.equal(4, net.seen:item())
   end)
 
+  it("leaves nothing half loaded where the numbers of one tensor cannot be taken", function()
+    local net = nn.Sequential { nn.LayerNorm(2), nn.Linear(2, 2) }
+    local ones = torch.ones(2, 2)
+    local wrong = { ["no numbers"] = torch.ones(2, 2, { device = "meta" }), layouts = ones:to_sparse(), tuple = ls.tuple(ones) }
+    for text, t in pairs(wrong) do
+      local state = { ["0.weight"] = torch.zeros(2), ["0.bias"] = torch.ones(2), ["1.weight"] = t, ["1.bias"] = torch.ones(2) }
+      support.refused("format", text, function() net:load_state_dict(state) end)
+      assert.same({ 1, 1 }, net[0].weight:tolist())
+    end
+    support.refused("format", "a tensor of int64 cannot have", function()
+      net:load_state_dict({ ["0.weight"] = torch.zeros(2), ["1.weight"] = ones:long() }, { assign = true, strict = false })
+    end)
+    assert.same({ 1, 1 }, net[0].weight:tolist())
+    net[1].bias = nn.Parameter(torch.zeros(1):expand(2))
+    support.refused("format", "elements of 1.bias share memory", function()
+      net:load_state_dict({ ["0.weight"] = torch.zeros(2), ["1.bias"] = torch.ones(2) }, { strict = false })
+    end)
+    assert.same({ 1, 1 }, net[0].weight:tolist())
+  end)
+
   it("refuses what is no state", function()
     local net = pair()
     assert.equal("argument", failure(function() net:load_state_dict(3) end).code)

@@ -1,7 +1,8 @@
 -- Operators called from Lua give PyTorch's numbers (spec/reference/operators.json).
 local json = require "cjson"
 local ls = require "luasight"
-local near = require "spec.support".near
+local support = require "spec.support"
+local near = support.near
 local torch = ls.torch
 
 local function read(path)
@@ -147,6 +148,29 @@ describe("calling operators", function()
     local Convert = ls.nn.Module "Convert"
     function Convert:forward(v) return v:long():to(torch.result_type(v, 2.5)) end -- luacheck: ignore self
     assert.equal("float64", ls.Model(Convert())(x:double()).dtype)
+  end)
+
+  it("binary_cross_entropy refuses a target of another shape, as PyTorch does, also in a body", function()
+    local p, y = torch.tensor { 0.2, 0.7, 0.9 }, torch.tensor { 0, 1, 1 }
+    near(0.22839303, torch.binary_cross_entropy(p, y))
+    near(0.68517911, torch.binary_cross_entropy(p, y, nil, "sum"))
+    near(0.41752505, p:binary_cross_entropy(y, { weight = torch.tensor { 1, 2, 3 } }))
+    near(0.51415962, torch.binary_cross_entropy_with_logits(p, y))
+    near(2.62797260, torch.binary_cross_entropy_with_logits { input = p, target = y, pos_weight = torch.tensor { 1, 2, 3 },
+      reduction = "sum" })
+    local model = ls.Model(ls.nn.Identity())
+    for _, name in ipairs { "binary_cross_entropy", "binary_cross_entropy_with_logits" } do
+      for _, shapes in ipairs { { { 3, 1 }, { 3 } }, { { 1, 3 }, { 3 } }, { { 3 }, { 1 } }, { { 2, 3 }, { 1, 3 } } } do
+        for i = 1, 2 do
+          local a, b = torch.rand(shapes[i]), torch.rand(shapes[3 - i])
+          support.refused("shape", name .. ": the target has shape", function() torch[name](a, b) end)
+          support.refused("torch", "expand", function()
+            model:trace(a, function() return torch[name](model.output, b) end)
+          end)
+        end
+      end
+      assert.same({}, model:trace(p, function() return torch[name](model.output, y) end).shape:tolist())
+    end
   end)
 
   it("has PyTorch's names for losses, with the reduction as text", function()

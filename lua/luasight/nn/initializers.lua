@@ -73,13 +73,15 @@ local function fans(t)
   return shape[2] * field, shape[1] * field
 end
 
-local linear = { linear = true, conv1d = true, conv2d = true, conv3d = true, sigmoid = true }
+local linear = { linear = true, sigmoid = true, conv1d = true, conv2d = true, conv3d = true, conv_transpose1d = true,
+  conv_transpose2d = true, conv_transpose3d = true }
 
 ---Returns the factor by which weights are scaled to keep the variance of activations behind a nonlinearity.
 ---@param nonlinearity string  "linear", "relu", "leaky_relu", "tanh", ...
 ---@param slope number?        the negative slope of leaky_relu
 ---@return number
 function init.calculate_gain(nonlinearity, slope)
+  if slope ~= nil then options.value("nn.init.calculate_gain", "slope", slope, "number") end
   if linear[nonlinearity] then return 1 end
   if nonlinearity == "tanh" then return 5 / 3 end
   if nonlinearity == "relu" then return math.sqrt(2) end
@@ -182,7 +184,9 @@ local function reject(t, mean, std, low, high)
 end
 
 define("trunc_normal_", { { "mean", 0 }, { "std", 1 }, { "a", -2 }, { "b", 2 } }, function(t, mean, std, a, b)
-  if a >= b or std <= 0 then binding.raise("argument", "nn.init.trunc_normal_ needs a < b and std > 0") end
+  if not (a < b and std > 0 and mean == mean) then
+    binding.raise("argument", "nn.init.trunc_normal_ needs numbers with a < b and std > 0")
+  end
   if t.device == "meta" then return end
   local share = cdf((b - mean) / std) - cdf((a - mean) / std)
   if share > 0.3 then redraw(t, mean, std, a, b) else reject(t, mean, std, a, b) end

@@ -50,6 +50,34 @@ local fits = tensors_of.same_shape
 ---this difference in old files; otherwise returns `t` itself.
 local function fitted(t, place) return t:dim() == 1 and t:numel() == 1 and place:dim() == 0 and t[0] or t end
 
+---Returns whether elements of a tensor are one place in memory, as those of x:expand(3) are.
+local function overlaps(t)
+  local d = tensors_of.layout(t)
+  for axis, size in ipairs(d.shape) do
+    if size > 1 and d.strides[axis] == 0 then return true end
+  end
+  return false
+end
+
+---Returns the text of an error where the numbers of `t`, which has the right shape, cannot be put in the module's `place`.
+local function obstacle(key, t, place, assigning)
+  if assigning then
+    if place.requires_grad and not t.dtype:find "float" and not t.dtype:find "^complex" then
+      return ("%s is a parameter that requires a gradient, which a tensor of %s cannot have."):format(key, t.dtype)
+    end
+  elseif place.device == "meta" then
+    if t.device ~= "meta" then
+      return ("%s is on the meta device and has no memory to copy to (pass { assign = true })."):format(key)
+    end
+  elseif t.device == "meta" then
+    return ("the given %s is on the meta device and has no numbers."):format(key)
+  elseif tensors_of.layout(t).layout ~= tensors_of.layout(place).layout then
+    return ("the given %s and the parameter have different layouts, such as sparse and dense."):format(key)
+  elseif place:numel() > 1 and overlaps(place) then
+    return ("elements of %s share memory, so numbers cannot be copied to it (pass { assign = true })."):format(key)
+  end
+end
+
 ---Compares the given tensors with those of the module. Returns the assignments to make, the missing names, the unexpected names
 ---and the texts of errors.
 local function compare(self, given, assigning)
@@ -62,18 +90,20 @@ local function compare(self, given, assigning)
       jobs[#jobs + 1] = { module = m, name = name, place = place }
       return
     end
-    if not parameter.is_handle(t) then
-      wrong[#wrong + 1] = ('While copying the parameter named "%s", expected a tensor, received a %s'):format(key, type(t))
+    local is_handle = parameter.is_handle(t)
+    if is_handle then t = t.value end
+    if not tensors_of.is_tensor(t) then
+      wrong[#wrong + 1] = ('While copying the parameter named "%s", expected a tensor, received a %s'):format(key,
+        is_handle and "tuple" or type(t))
       return
     end
-    t = t.value
     local right = fits(t, place)
     if not right then t = fitted(t, place) end
     if not right and not fits(t, place) then
       wrong[#wrong + 1] = ("size mismatch for %s: copying a param with shape %s from checkpoint, the shape in current model "
         .. "is %s."):format(key, size_text(t), size_text(place))
-    elseif not assigning and place.device == "meta" and t.device ~= "meta" then
-      wrong[#wrong + 1] = ("%s is on the meta device and has no memory to copy to (pass { assign = true })."):format(key)
+    else
+      wrong[#wrong + 1] = obstacle(key, t, place, assigning)
     end
     jobs[#jobs + 1] = { module = m, name = name, place = place, tensor = t }
   end)
@@ -106,14 +136,14 @@ local function assign(jobs)
     if job.tensor then
       local known = given[job.tensor]
       local shared = known and rawequal(known.place, job.place) and known.made
-      local t = shared or made(job)
-      given[job.tensor] = given[job.tensor] or { made = t, place = job.place }
-      new[job.place] = new[job.place] or t
-      module.replace(job.module, job.name, t)
+      job.made = shared or made(job)
+      given[job.tensor] = given[job.tensor] or { made = job.made, place = job.place }
+      new[job.place] = new[job.place] or job.made
     end
   end
-  for _, job in ipairs(jobs) do
-    if not job.tensor and new[job.place] then module.replace(job.module, job.name, new[job.place]) end
+  for _, job in ipairs(jobs) do -- all tensors are made before the first takes its place, so no error leaves half of them there
+    local t = job.made or new[job.place]
+    if t then module.replace(job.module, job.name, t) end
   end
 end
 

@@ -4,6 +4,7 @@ local binding = require "luasight.ffi"
 local by_name = require "luasight.tensor.compat".by_name
 local operators = require "luasight.tensor.operators"
 local options = require "luasight.base.options"
+local tensors = require "luasight.ffi.tensors"
 
 local forms = {}
 
@@ -131,6 +132,35 @@ function functions.norm(...)
     return call("norm", a.input, a.p, type(dim) == "nil" and {} or dim, keepdim, named)
   end
   return call("linalg_vector_norm", a.input, (type(a.p) == "nil" or a.p == "fro") and 2 or a.p, dim, keepdim, named)
+end
+
+-- ---- losses ----------------------------------------------------------------------------------------------------------
+
+local cross_entropies = {
+  binary_cross_entropy = { "input", "target", "weight", "reduction" },
+  binary_cross_entropy_with_logits = { "input", "target", "weight", "pos_weight", "reduction" },
+}
+
+---Returns input and target where they have one shape. Those of a forward or a body have none yet: each is expanded to the
+---shape of the other, which only tensors of one shape both can be.
+local function alike(what, input, target)
+  if not (tensors.is_tensor(input) and tensors.is_tensor(target)) then
+    return input:expand_as(target), target:expand_as(input)
+  end
+  if tensors.same_shape(input, target) then return input, target end
+  binding.raise("shape", ("%s: the target has shape %s, but the input has shape %s"):format(what, tostring(target.shape),
+    tostring(input.shape)), { hint = "target:view_as(input) has the same numbers in the shape of the input" })
+end
+
+for name, names in pairs(cross_entropies) do
+  functions[name] = function(...)
+    local a = read(name, names, ...)
+    local input, target = a.input, a.target
+    if not (binding.is_handle(input) and binding.is_handle(target)) then return call(name, ...) end
+    input, target = alike(name, input, target)
+    a.input, a.target = nil, nil
+    return call(name, input, target, next(a) ~= nil and a or nil)
+  end
 end
 
 return forms

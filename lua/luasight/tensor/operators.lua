@@ -18,7 +18,8 @@ local alias = { cross_entropy = "cross_entropy_loss", nll_loss = "nll_loss_nd" }
 
 -- Functions that forms.lua has, because PyTorch's Python gives them another meaning than libtorch.
 local python_forms = { unique = true, unique_consecutive = true, stft = true, tensordot = true, cdist = true, norm = true,
-  atleast_1d = true, atleast_2d = true, atleast_3d = true }
+  atleast_1d = true, atleast_2d = true, atleast_3d = true,
+  binary_cross_entropy = true, binary_cross_entropy_with_logits = true }
 
 local known = {}     -- name -> const ls_op *, or false where there is no operator
 local functions = {} -- name -> function, or false where there is none

@@ -232,6 +232,10 @@ describe("converting a module", function()
     assert.equal("float64", t.mean.dtype)
   end)
 
+  it("refuses two dtypes", function()
+    support.refused("argument", 'takes one dtype, not "float32" and "float64"', function() pair():to("float32", "float64") end)
+  end)
+
   it("refuses to move what has no numbers", function()
     local net = nn.skip_init(pair)
     assert.equal("state", failure(function() net:to "cpu" end).code)

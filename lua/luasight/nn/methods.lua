@@ -184,12 +184,18 @@ local floats = { float16 = true, bfloat16 = true, float32 = true, float64 = true
 
 local function read_target(...)
   local target = {}
+  local function set(name, value)
+    if target[name] and target[name] ~= value then
+      binding.raise("argument", ("a module's method `to` takes one %s, not %q and %q"):format(name, target[name], value))
+    end
+    target[name] = value
+  end
   for i = 1, select("#", ...) do
     local v = select(i, ...)
     if type(v) == "string" then
-      target[(v:match "^cpu" or v:match "^cuda" or v:match "^mps" or v:match "^meta") and "device" or "dtype"] = v
+      set((v:match "^cpu" or v:match "^cuda" or v:match "^mps" or v:match "^meta") and "device" or "dtype", v)
     elseif type(v) == "table" and getmetatable(v) == nil then
-      for name, value in pairs(options_of.read("module:to", v, kinds)) do target[name] = value end
+      for name, value in pairs(options_of.read("module:to", v, kinds)) do set(name, value) end
     elseif v ~= nil then
       binding.raise("argument", ("a module's method `to` takes names of a dtype and a device, not a %s"):format(type(v)))
     end

@@ -146,8 +146,8 @@ local function buffers_of(self, name, group, first)
   return list
 end
 
----Returns the state of the optimizer, with which training can continue later, as tensors by name: "step", "exp_avg.0", ...
----Of the options, the state has the learning rate alone.
+---Returns a copy of the state of the optimizer, with which training can continue later, as tensors by name: "step",
+---"exp_avg.0", ... Of the options, the state has the learning rate alone.
 ---@return table<string, ffi.cdata*>
 function methods:state_dict()
   local state = {
@@ -155,7 +155,7 @@ function methods:state_dict()
     lr = torch.tensor(self.lr, { dtype = "float64" }),
   }
   for name, list in pairs(self.buffers) do
-    for i, buffer in pairs(list) do state[("%s.%d"):format(name, i - 1)] = buffer end
+    for i, buffer in pairs(list) do state[("%s.%d"):format(name, i - 1)] = op("clone", buffer) end
   end
   return state
 end

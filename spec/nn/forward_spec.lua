@@ -247,6 +247,11 @@ describe("fields and upvalues of a forward", function()
     assert.equal(30, outer(one):item())
     list[2] = 10
     assert.equal(180, outer(one):item())
+    local options = {}
+    local late = made(function(_, x) return options.twice and x * 2 or x end)
+    assert.equal(1, late(one):item())
+    options.twice = true
+    assert.equal(2, late(one):item())
   end)
 
   it("case 6.8: that a forward changes itself change at each call", function()
@@ -269,6 +274,12 @@ describe("fields and upvalues of a forward", function()
     inner = nn.Identity()
     inner:train()
     assert.equal(1, net(one):item())
+    inner = nn.Dropout(1):eval()
+    local outer = nn.Sequential { made(function(_, x) return inner(x) end) }
+    for _, on in ipairs { false, true, false, true } do -- the first call knows of no module that the forward will call
+      inner:train(on)
+      assert.equal(on and 0 or 1, outer(one):item())
+    end
   end)
 
   it("case 9.16: leave other models as they are, where they are set", function()

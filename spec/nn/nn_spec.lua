@@ -281,6 +281,21 @@ describe("every module", function()
     assert.is_true(net[0].training)
   end)
 
+  it("trains or not as its modules do that have come since", function()
+    local net, x = nn.Sequential { nn.Sequential { nn.Sequential { nn.Dropout(1) } } }:eval(), torch.ones(1)
+    local function seen(on)
+      if on ~= nil then net[0][0][0]:train(on) end
+      return net(x):item()
+    end
+    assert.same({ 1, 0, 1 }, { seen(), seen(true), seen(false) })
+    net[0][0][0] = nn.Dropout(1)
+    assert.same({ 0, 1, 0 }, { seen(), seen(false), seen(true) })
+    net:eval()
+    seen()
+    net[0][0][0] = nn.Dropout(1)
+    assert.same({ 0, 1, 0 }, { seen(), seen(false), seen(true) })
+  end)
+
   it("turns gradients on and off, and forgets them", function()
     local net = MLP(3, 4)
     net:requires_grad_(false)

@@ -129,11 +129,11 @@ end
 local function function_of(module, s)
   local r = record_of(module)
   if r.dynamic then return record_function(module, r, s, "run"), r end
-  local known = of_mode(r.functions, records.mode(module, r))
-  local g = known[s.key]
+  local all = r.functions
+  local g = of_mode(all, records.mode(module, r))[s.key]
   if not g then
     g = record_function(module, r, s)
-    known[s.key] = g
+    of_mode(all, records.mode(module, r))[s.key] = g -- only the recording tells which modules are called, whose modes count too
   end
   return g, r
 end
@@ -150,11 +150,11 @@ local function program_of(module, s)
     functions.result(g)
     return functions.program(g)
   end
-  local known = of_mode(r.programs, records.mode(module, r))
-  local p = known[s.key]
+  local all = r.programs
+  local p = of_mode(all, records.mode(module, r))[s.key]
   if not p then
     p = functions.program((function_of(module, s)))
-    known[s.key] = p
+    of_mode(all, records.mode(module, r))[s.key] = p
   end
   return p
 end

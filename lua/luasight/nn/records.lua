@@ -30,7 +30,7 @@ binding.at_end[#binding.at_end + 1] = function() over = true end
 local function forget(module)
   local r = rawget(module, "_record")
   if not r or r.change == changes then return end
-  r.functions, r.programs, r.watched, r.noted, r.change, r.stale = {}, {}, nil, nil, changes, true
+  r.functions, r.programs, r.watched, r.noted, r.modes, r.change, r.stale = {}, {}, nil, nil, nil, changes, true
   for dependent in pairs(r.dependents) do forget(dependent) end
 end
 
@@ -108,6 +108,14 @@ end
 ---@return integer
 function records.version(module) return records.of(module).change + modes end
 
+---Has the modes of a module, and of all whose recordings use it, looked up again.
+local function forget_modes(module)
+  local r = rawget(module, "_record")
+  if not r then return end
+  r.modes = nil
+  for dependent in pairs(r.dependents) do forget_modes(dependent) end
+end
+
 ---Notes that a recording of the module `caller` calls another module.
 ---@param caller table
 ---@param called table
@@ -122,7 +130,7 @@ function records.note_call(caller, called, r)
     if known == called then return end
   end
   table.insert(own.calls, called)
-  own.modes = nil
+  forget_modes(caller)
 end
 
 ---Adds to what the recordings of a module depend on.

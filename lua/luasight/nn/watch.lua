@@ -17,8 +17,7 @@ local MOST = 1000 -- fields of tables; what lies beyond is not watched, since ea
 ---@field value any      and its value
 ---@field table table?   a table: itself,
 ---@field keys any[]?    its keys,
----@field values any[]?  their values
----@field length integer? and the length of its list part
+---@field values any[]?  and their values
 
 local function is_plain(v) return type(v) == "table" and getmetatable(v) == nil end
 
@@ -48,7 +47,7 @@ note_table = function(list, seen, module, t)
     keys[#keys + 1], values[#keys + 1] = k, v
   end
   seen.fields = seen.fields + #keys + 1
-  list[#list + 1] = { module = module, table = t, keys = keys, values = values, length = #t }
+  list[#list + 1] = { module = module, table = t, keys = keys, values = values }
   for i = 1, #keys do note_value(list, seen, module, values[i]) end
 end
 
@@ -98,7 +97,9 @@ local function is_same(entry)
     local now = t[keys[i]]
     if not rawequal(now, values[i]) and (type(now) ~= "number" or now == now) then return false end
   end
-  return #t == entry.length
+  local more = -#keys
+  for _ in next, t do more = more + 1 end
+  return more == 0 -- no key has been added
 end
 
 ---Returns the module of the first value that is no longer what it was; nil where all are.

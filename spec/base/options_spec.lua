@@ -50,6 +50,7 @@ local calls = {
   ["nn.Embedding"] = { function() nn.Embedding(1, 1, { pading_idx = 0 }) end, "padding_idx" },
   ["nn.LayerNorm"] = { function() nn.LayerNorm(1, { esp = 1 }) end, "eps" },
   ["nn.RMSNorm"] = { function() nn.RMSNorm(1, { epss = 1 }) end, "eps" },
+  ["nn.BatchNorm1d"] = { function() nn.BatchNorm1d(1, { momentm = 1 }) end, "momentum" },
   ["nn.PReLU"] = { function() nn.PReLU(1, { inti = 1 }) end, "init" },
   ["ls.optim.SGD"] = { function() ls.optim.SGD({ weight }, { momentun = 1 }) end, "momentum" },
   ["ls.optim.AdamW"] = { function() ls.optim.AdamW({ weight }, { weigth_decay = 1 }) end, "weight_decay" },

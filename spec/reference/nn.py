@@ -61,6 +61,11 @@ layers = [
     ("nn.LayerNorm(4, { bias = false, eps = 0.00025 })", nn.LayerNorm(4, bias=False, eps=0.00025)),
     ("nn.RMSNorm(4)", nn.RMSNorm(4)),
     ("nn.RMSNorm(4, { eps = 1.5e-6 })", nn.RMSNorm(4, eps=1.5e-6)),
+    ("nn.BatchNorm1d(4)", nn.BatchNorm1d(4)),
+    ("nn.BatchNorm1d(4, { momentum = 0.5, track_running_stats = false, bias = false })",
+     nn.BatchNorm1d(4, momentum=0.5, track_running_stats=False, bias=False)),
+    ("nn.BatchNorm2d(4, { eps = 1e-3, momentum = false, affine = false })",
+     nn.BatchNorm2d(4, eps=1e-3, momentum=None, affine=False)),
     ("nn.Dropout(0.1)", nn.Dropout(0.1)),
     ("nn.Dropout(1)", nn.Dropout(1.0)),
     ("nn.Dropout()", nn.Dropout()),
@@ -115,6 +120,10 @@ forward("nn.LayerNorm({ 3, 4 }, { eps = 0.1 })", lambda: nn.LayerNorm([3, 4], ep
 forward("nn.LayerNorm(4, { elementwise_affine = false })", lambda: nn.LayerNorm(4, elementwise_affine=False))
 forward("nn.RMSNorm(4)", lambda: nn.RMSNorm(4))
 forward("nn.RMSNorm({ 3, 4 }, { eps = 0.1 })", lambda: nn.RMSNorm([3, 4], eps=0.1))
+forward("nn.BatchNorm1d(3)", lambda: nn.BatchNorm1d(3))
+forward("nn.BatchNorm1d(3):eval()", lambda: nn.BatchNorm1d(3).eval())
+forward("nn.BatchNorm1d(3, { eps = 0.1, affine = false, track_running_stats = false }):eval()",
+        lambda: nn.BatchNorm1d(3, eps=0.1, affine=False, track_running_stats=False).eval())
 forward("nn.Identity()", nn.Identity)
 forward("nn.Flatten()", nn.Flatten)
 forward("nn.Dropout(0.4)", lambda: nn.Dropout(0.4))

@@ -26,6 +26,8 @@ end
 ---@field Embedding fun(num_embeddings: integer, embedding_dim: integer, options: table?): luasight.nn.Embedding
 ---@field LayerNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.LayerNorm
 ---@field RMSNorm fun(normalized_shape: integer|integer[], options: table?): luasight.nn.RMSNorm
+---@field BatchNorm1d fun(num_features: integer, options: table?): luasight.nn.BatchNorm1d
+---@field BatchNorm2d fun(num_features: integer, options: table?): luasight.nn.BatchNorm2d
 ---@field Dropout fun(p: number?): luasight.nn.Dropout
 ---@field Identity fun(...): luasight.nn.Identity                  returns its first argument
 ---@field ReLU fun(): luasight.nn.Module                          activations are also operators, such as x:relu()
@@ -64,7 +66,7 @@ local nn = {
 local files = {
   container = { "Sequential", "ModuleList", "ModuleDict" },
   linear = { "Linear", "Conv1D", "Embedding", "Dropout", "Identity", "Flatten" },
-  norm = { "LayerNorm", "RMSNorm" },
+  norm = { "LayerNorm", "RMSNorm", "BatchNorm1d", "BatchNorm2d" },
   activation = { "ReLU", "ReLU6", "SiLU", "Tanh", "Sigmoid", "Mish", "SELU", "Hardswish", "Hardsigmoid", "LogSigmoid",
     "Softsign", "Tanhshrink", "GELU", "LeakyReLU", "ELU", "CELU", "Softplus", "Hardtanh", "Softmax", "LogSoftmax", "GLU",
     "PReLU" },

@@ -16,7 +16,7 @@ local traces = require "luasight.ffi.traces"
 local watch = require "luasight.nn.watch"
 
 local record = { changed = records.changed, mode_changed = records.mode_changed, core = records.core,
-  version = records.version }
+  version = records.version, mixing = records.mixing }
 local record_of = records.of
 
 ---Runs the model of an open trace until the value of the node `v` exists; lua/luasight/trace/init.lua sets this function.

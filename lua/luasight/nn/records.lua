@@ -21,6 +21,7 @@ binding.at_end[#binding.at_end + 1] = function() over = true end
 ---@field dependents table<table, boolean>  the modules whose recordings use this module: they contain or call it
 ---@field watched luasight.Watched[]?  what the recordings have read that no assignment to a module tells
 ---@field calls table[]?     the modules that the recordings have called, whose training modes count too
+---@field mixing table?     a module below, or one that is called, whose rows depend on each other
 ---@field noted boolean?     whether `watched` has what the module itself reads
 ---@field change integer    the value of `changes` when the recordings were forgotten last
 ---@field over boolean      whether the record was made at the end of the process
@@ -155,6 +156,7 @@ local function mode_bits(module, bits)
   if bits[module] then return bits end
   bits[module] = true
   bits[#bits + 1] = module.training and "t" or "e"
+  if module._mixes_rows and module:_mixes_rows() then bits.mixing = module end
   for _, child in module:_children() do mode_bits(child, bits) end
   local r = rawget(module, "_record")
   for _, called in ipairs(r and r.calls or {}) do mode_bits(called, bits) end
@@ -167,11 +169,22 @@ end
 ---@return string
 function records.mode(module, r)
   if r.modes ~= modes then
-    local text = table.concat(mode_bits(module, {}))
+    local bits = mode_bits(module, {})
+    local text = table.concat(bits)
+    r.mixing = bits.mixing
     r.mode = text:match "^t+$" and "t" or text:match "^e+$" and "e" or text
     r.modes = modes
   end
   return r.mode
+end
+
+---Returns a module of those that run in a call of `module` whose rows depend on each other; nil where there is none.
+---@param module table
+---@return table?
+function records.mixing(module)
+  local r = records.of(module)
+  records.mode(module, r)
+  return r.mixing
 end
 
 return records

@@ -146,12 +146,22 @@ function Pass:finish()
   traces.end_steps(self.recording.graph, self.generation and self.generation:text():clone())
 end
 
+---Raises an error where several inputs in one batch would change each other's values.
+local function refuse_mixing(module)
+  local mixing = record.mixing(module)
+  if not mixing then return end
+  binding.raise("state", ("several inputs cannot be one batch: %s computes with mean and variance of all rows"):format(
+    mixing._class_name), { hint = mixing.running_mean and "call net:eval(), which takes the running ones, or trace the "
+    .. "inputs one by one" or "trace the inputs one by one" })
+end
+
 ---Begins a pass, of one step or of a generation, with the joined inputs of the invokes that run in it.
 ---@param recording luasight.Recording
 ---@param number integer
 function batch.begin(recording, number)
   local members = members_of(recording, number)
   local network, total, copies = members[1].network, 0, 1
+  if #members > 1 then refuse_mixing(network.module) end
   local args = network.merge(members)
   for _, member in ipairs(members) do total = total + member.rows end
   local settings = members[1].settings

@@ -89,7 +89,9 @@ local function record_function(module, r, s, with_values)
   local g = functions.new(r.core)
   if not r.dynamic and not r.noted then
     r.noted = true
-    records.watch(r, watch.of(module))
+    local list, modules = watch.of(module)
+    records.watch(r, list)
+    for _, other in ipairs(modules or {}) do records.note_use(module, other) end
   end
   local args, options = { n = s.args.n }, nil
   local fresh_inputs = {}
@@ -129,11 +131,11 @@ end
 local function function_of(module, s)
   local r = record_of(module)
   if r.dynamic then return record_function(module, r, s, "run"), r end
-  local all = r.functions
-  local g = of_mode(all, records.mode(module, r))[s.key]
+  local known = r.functions
+  local g = of_mode(known, records.mode(module, r))[s.key]
   if not g then
     g = record_function(module, r, s)
-    of_mode(all, records.mode(module, r))[s.key] = g -- only the recording tells which modules are called, whose modes count too
+    of_mode(known, records.mode(module, r))[s.key] = g -- the recording has told which modules' modes count
   end
   return g, r
 end
@@ -150,11 +152,11 @@ local function program_of(module, s)
     functions.result(g)
     return functions.program(g)
   end
-  local all = r.programs
-  local p = of_mode(all, records.mode(module, r))[s.key]
+  local known = r.programs
+  local p = of_mode(known, records.mode(module, r))[s.key]
   if not p then
     p = functions.program((function_of(module, s)))
-    of_mode(all, records.mode(module, r))[s.key] = p
+    of_mode(known, records.mode(module, r))[s.key] = p
   end
   return p
 end
@@ -261,12 +263,13 @@ end
 
 ---Records the call of a module in the forward that is being recorded.
 local function record_call(open, module, s)
+  records.note_use(open.module, module)
   local g, r = function_of(module, s)
   if r.dynamic and not open.eager then
     binding.raise("state", "a dynamic module is called in a forward that is not dynamic",
       { hint = "make it a child of the module that calls it, or declare the caller dynamic = true too" })
   end
-  records.note_call(open.module, module, r)
+  records.note_call(open.module, r)
   local stream, n = signature.stream(s)
   return functions.call(open.graph, r.core, g, stream, n, s)
 end

@@ -8,6 +8,7 @@ local records = {}
 
 local changes = 0 -- a counter that grows when a recorded module changes
 local modes = 0   -- a counter that grows with each train() and eval()
+local uses = 0    -- a counter that grows where a recording is the first of a module to use another module
 
 -- Records that were made before the end of the process are not used behind it, since what they hold may be released already.
 local over = false
@@ -20,7 +21,7 @@ binding.at_end[#binding.at_end + 1] = function() over = true end
 ---@field programs table<string, table<string, ffi.cdata*>>   the programs of these functions, by the same two keys
 ---@field dependents table<table, boolean>  the modules whose recordings use this module: they contain or call it
 ---@field watched luasight.Watched[]?  what the recordings have read that no assignment to a module tells
----@field calls table[]?     the modules that the recordings have called, whose training modes count too
+---@field calls table[]?     the modules that the recordings call or may read, whose training modes count too
 ---@field mixing table?     a module below, or one that is called, whose rows depend on each other
 ---@field noted boolean?     whether `watched` has what the module itself reads
 ---@field change integer    the value of `changes` when the recordings were forgotten last
@@ -109,29 +110,19 @@ end
 ---@return integer
 function records.version(module) return records.of(module).change + modes end
 
----Has the modes of a module, and of all whose recordings use it, looked up again.
-local function forget_modes(module)
-  local r = rawget(module, "_record")
-  if not r then return end
-  r.modes = nil
-  for dependent in pairs(r.dependents) do forget_modes(dependent) end
-end
-
----Notes that a recording of the module `caller` calls another module.
+---Notes, before a recording of the module `caller` calls or reads another module, that it depends on this module and its mode.
 ---@param caller table
----@param called table
----@param r luasight.record  that of the called module
-function records.note_call(caller, called, r)
-  r.dependents[caller] = true
+---@param used table
+function records.note_use(caller, used)
+  records.of(used).dependents[caller] = true
   local own = rawget(caller, "_record")
   if not own or own.dynamic then return end
-  records.watch(own, r.watched)
   own.calls = own.calls or {}
   for _, known in ipairs(own.calls) do
-    if known == called then return end
+    if known == used then return end
   end
-  table.insert(own.calls, called)
-  forget_modes(caller)
+  table.insert(own.calls, used)
+  uses = uses + 1
 end
 
 ---Adds to what the recordings of a module depend on.
@@ -140,11 +131,19 @@ end
 function records.watch(r, list)
   if not list or r.watched == list then return end
   local all, known = r.watched or {}, {}
-  for _, entry in ipairs(all) do known[entry] = true end
+  for _, entry in ipairs(all) do known[entry.id] = true end
   for _, entry in ipairs(list) do
-    if not known[entry] then all[#all + 1] = entry end
+    if not known[entry.id] then all[#all + 1] = entry end
   end
   r.watched = all
+end
+
+---Notes that a recording of the module `caller` calls another module: it depends on what that module depends on.
+---@param caller table
+---@param r luasight.record  that of the called module
+function records.note_call(caller, r)
+  local own = rawget(caller, "_record")
+  if own and not own.dynamic then records.watch(own, r.watched) end
 end
 
 ---Returns the module of the core that stands for this module.
@@ -168,12 +167,12 @@ end
 ---@param r luasight.record
 ---@return string
 function records.mode(module, r)
-  if r.modes ~= modes then
+  if r.modes ~= modes + uses then
     local bits = mode_bits(module, {})
     local text = table.concat(bits)
     r.mixing = bits.mixing
     r.mode = text:match "^t+$" and "t" or text:match "^e+$" and "e" or text
-    r.modes = modes
+    r.modes = modes + uses
   end
   return r.mode
 end

@@ -5,6 +5,102 @@
 #include <string.h>
 #include "model/private.h"
 
+/* ---- rehearsals -------------------------------------------------------------------------------------------------- */
+
+/* A recording whose function runs later is a rehearsal: its nodes are computed only to know the way that the forward goes. Its end puts
+   back what the forward changed, so that the run finds all as it was: the numbers of tensors (running means, counters), and the states of
+   the random generators. */
+typedef struct ls__rehearsal {
+  struct ls__rehearsal *around; /* the rehearsal in which this one began */
+  ls_value *tensors, *numbers;  /* the tensors that were changed (`aux`: whether they had a history), and copies of them */
+  int32_t count, room;
+  ls__random *random;
+} rehearsal;
+
+static rehearsal *innermost;
+
+static ls_status begin(ls_function *f) {
+  rehearsal *r = calloc(1, sizeof *r);
+  if (!r) return ls__fail(LS_ERROR_MEMORY, "out of memory for the recording of a dynamic module");
+  ls_status status = ls__random_keep(&r->random);
+  if (status) {
+    free(r);
+    return status;
+  }
+  r->around = innermost;
+  innermost = f->rehearsal = r;
+  return LS_OK;
+}
+
+void ls__eager_put_back(ls_function *f) {
+  rehearsal *r = f->rehearsal, **at = &innermost;
+  if (!r) return;
+  f->rehearsal = NULL;
+  while (*at && *at != r) at = &(*at)->around;
+  if (*at) *at = r->around;
+  static const ls_value everything = {.kind = LS_ELLIPSIS};
+  ls__mode saved;
+  ls__mode_enter(false, &saved);
+  while (r->count--) { /* backwards, since a tensor may lie in the memory of one that was kept before it */
+    ls__index_set(&r->tensors[r->count], &everything, 1, &r->numbers[r->count]);
+    if (!r->tensors[r->count].aux) ls__tensor_drop_history(r->tensors[r->count].as.p);
+    ls_value_release(&r->tensors[r->count]);
+    ls_value_release(&r->numbers[r->count]);
+  }
+  ls__mode_leave(&saved);
+  ls__random_restore(r->random);
+  free(r->tensors);
+  free(r->numbers);
+  free(r);
+}
+
+static ls_status keep_tensor(rehearsal *r, const ls_value *v) {
+  for (int32_t i = 0; i < r->count; i++)
+    if (r->tensors[i].as.p == v->as.p) return LS_OK;
+  if (r->count == r->room) {
+    int32_t room = r->room ? 2 * r->room : 4;
+    ls_value *tensors = realloc(r->tensors, sizeof *tensors * (size_t)room);
+    if (tensors) r->tensors = tensors;
+    ls_value *numbers = tensors ? realloc(r->numbers, sizeof *numbers * (size_t)room) : NULL;
+    if (!numbers) return ls__fail(LS_ERROR_MEMORY, "out of memory for copies of the tensors that a dynamic module changes");
+    r->numbers = numbers;
+    r->room = room;
+  }
+  ls__mode saved;
+  ls__mode_enter(false, &saved);
+  ls_status status = ls__tensor_clone(v->as.p, &r->numbers[r->count]);
+  ls__mode_leave(&saved);
+  if (status) return status;
+  r->tensors[r->count] = (ls_value){.kind = LS_TENSOR, .aux = ls__tensor_has_history(v->as.p), .as.p = v->as.p};
+  ls_value_retain(&r->tensors[r->count++]);
+  return LS_OK;
+}
+
+/* Keeps the numbers of the tensors in a value that is about to be changed. */
+static ls_status keep(const ls_value *v) {
+  if (!innermost) return LS_OK;
+  if (v->kind == LS_TENSOR) return keep_tensor(innermost, v);
+  ls_status status = LS_OK;
+  for (int32_t i = 0; ls__is_sequence(v->kind) && i < ls_seq_length(v) && !status; i++) status = keep(&ls__seq_items(v)[i]);
+  return status;
+}
+
+static ls_status keep_all(const ls_value *stream, int32_t n) {
+  ls_status status = LS_OK;
+  for (int32_t i = 0; i < n && !status; i++) status = keep(&stream[i]);
+  return status;
+}
+
+/* Keeps what a node without an ls__slot is about to change. */
+static ls_status keep_edited(const ls_function *f, const ls__node *node) {
+  bool own = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR : node->kind == LS__OP && ls__call_changes_own(node->call);
+  ls_status status = own ? keep_all(node->stream, node->kind == LS__SETITEM ? 1 : node->n) : LS_OK;
+  for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = keep(&f->values[of]);
+  return status;
+}
+
+/* ---- recording with values --------------------------------------------------------------------------------------- */
+
 /* Writes to `out` the value that a caller passes for an input, borrowed. Where the caller passes a node, this is the value that was already
    computed for that node. */
 static ls_status given_value(const ls_value *given, ls_value *out) {
@@ -38,14 +134,18 @@ ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, in
     if (status) return status;
     input++;
   }
-  return LS_OK;
+  return copies ? begin(f) : LS_OK;
 }
 
 static ls_status run_function(ls_function *f, const ls_value *args, int32_t n, ls_value *out) {
   ls_program *p;
   ls_status status = ls_program_new(f, &p);
   if (status) return status;
-  status = ls__program_execute(p, args, n, out);
+  int32_t changed;
+  const ls_value *tensors = ls__program_changed(p, &changed);
+  status = keep_all(tensors, changed);
+  if (!status && ls__program_edits(p)) status = keep_all(args, n);
+  if (!status) status = ls__program_execute(p, args, n, out);
   ls_program_release(p);
   return status;
 }
@@ -53,7 +153,10 @@ static ls_status run_function(ls_function *f, const ls_value *args, int32_t n, l
 ls_status ls__eager_run(ls_function *f, int32_t id) {
   const ls__node *node = &f->owner.nodes.at[id];
   ls_value *out = &f->values[id];
-  if (node->slot < 0) return ls__node_execute(node, f->values, out);
+  if (node->slot < 0) {
+    ls_status status = innermost ? keep_edited(f, node) : LS_OK;
+    return status ? status : ls__node_execute(node, f->values, out);
+  }
   const ls__slot *slot = &f->slots[node->slot];
   /* the called function was computed while it was recorded; that result is used, so that nothing is computed twice */
   if (node->kind == LS__CALL && slot->callee->gave.kind) {
@@ -76,6 +179,7 @@ void ls__eager_finish(ls_function *f) {
   for (int32_t i = 0; i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
   free(f->values);
   f->values = NULL;
+  ls__eager_put_back(f);
 }
 
 ls_status ls_function_result(ls_function *f, ls_value *out) {

@@ -54,6 +54,7 @@ static void slot_clear(ls__slot *slot) {
 void ls_function_release(ls_function *f) {
   if (!f || --f->owner.references) return;
   if (current == f) current = NULL;
+  ls__eager_put_back(f);
   f->owner.references++; /* this reference keeps the function alive, since a value freed below may hold the last handle to it */
   for (int32_t i = 0; f->values && i < f->owner.nodes.count; i++) ls_value_release(&f->values[i]);
   for (int32_t i = 0; i < f->slot_count; i++) slot_clear(&f->slots[i]);

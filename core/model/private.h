@@ -34,6 +34,7 @@ struct ls_function {
   ls_value *values;      /* for each node its value, while a function is recorded whose nodes are computed at once (eager.c) */
   int32_t value_room;
   ls_value gave;         /* the result that was computed while the function was recorded, until a caller takes it */
+  struct ls__rehearsal *rehearsal; /* what the end of the recording puts back; NULL where the recording is itself the run */
 };
 
 struct ls_module {
@@ -116,6 +117,7 @@ int32_t ls__origins_next(const ls__origins *o, const ls_function *function, int3
 /* The functions of eager.c record a function and compute each of its nodes at once. */
 ls_status ls__eager_run(ls_function *f, int32_t id);
 void ls__eager_finish(ls_function *f);
+void ls__eager_put_back(ls_function *f); /* ends a recording that is a rehearsal; where it is none or over, does nothing */
 /* fails where the value `now` differs from `then`, the value that chose a branch when the forward was recorded */
 ls_status ls__guard(const ls_value *now, const ls_value *then);
 

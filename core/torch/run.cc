@@ -1,5 +1,6 @@
 // Settings of libtorch: autograd on and off, random numbers, threads, devices, and what luasight changes in libtorch when it starts.
 #include "torch/common.h"
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -11,6 +12,10 @@
 #include <sched.h>
 #include <torch/version.h>
 #include <cstring>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 using namespace luasight;
 
@@ -62,7 +67,7 @@ void ls__mode_enter(bool autograd, ls__mode* saved) {
   saved->included = now.included_.raw_repr();
   saved->excluded = now.excluded_.raw_repr();
   saved->grad = at::GradMode::is_enabled();
-  if (autograd) return;
+  if (autograd) return at::GradMode::set_enabled(true);
   now.excluded_ = now.excluded_ | c10::autograd_dispatch_keyset_with_ADInplaceOrView;
   c10::impl::_force_tls_local_dispatch_key_set(now);
   at::GradMode::set_enabled(false);
@@ -86,6 +91,42 @@ ls_status ls_manual_seed(int64_t seed) {
     at::manual_seed(static_cast<uint64_t>(seed));
     return LS_OK;
   });
+}
+
+struct ls__random {
+  std::vector<std::pair<at::Generator, at::Tensor>> states;
+};
+
+static void keep_state(ls__random* r, at::Generator generator) {
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  r->states.emplace_back(generator, generator.get_state());
+}
+
+ls_status ls__random_keep(ls__random** out) {
+  return guarded("the state of random numbers", [&] {
+    auto r = std::make_unique<ls__random>();
+    keep_state(r.get(), at::detail::getDefaultCPUGenerator());
+    int count = at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
+    for (int i = 0; i < count; i++) {
+      auto index = static_cast<at::DeviceIndex>(i);
+      if (at::detail::getCUDAHooks().hasPrimaryContext(index))
+        keep_state(r.get(), at::globalContext().defaultGenerator(at::Device(at::kCUDA, index)));
+    }
+    *out = r.release();
+    return LS_OK;
+  });
+}
+
+void ls__random_restore(ls__random* r) {
+  if (!r) return;
+  guarded("the state of random numbers", [&] {
+    for (auto& state : r->states) {
+      std::lock_guard<std::mutex> lock(state.first.mutex());
+      state.first.set_state(state.second);
+    }
+    return LS_OK;
+  });
+  delete r;
 }
 
 int32_t ls_threads(void) { return at::get_num_threads(); }

@@ -130,6 +130,11 @@ typedef struct ls__mode { uint64_t included, excluded; int32_t grad; } ls__mode;
 void ls__mode_enter(bool autograd, ls__mode *saved);
 void ls__mode_leave(const ls__mode *saved);
 
+/* The states of libtorch's random generators. */
+typedef struct ls__random ls__random;
+ls_status ls__random_keep(ls__random **out);
+void ls__random_restore(ls__random *r); /* sets the generators back to these states, and frees them */
+
 #ifdef __cplusplus
 }
 #endif

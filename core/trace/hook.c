@@ -222,9 +222,12 @@ ls_status ls__hook_begin(ls_trace *t, int32_t hook, const ls_value *s, int32_t n
 
 ls_status ls__hook_reach(ls_trace *t, const ls__node *node) {
   ls__hook *h = &t->hooks[node->hook];
+  int32_t before = ls_grad_enabled(), mode = t->owner.nodes.at[h->node].autograd;
+  if (mode) ls_grad_enable(mode == LS__AUTOGRAD_ON); /* the mode in which the call stands, not that of the line that reads */
   t->running_hook = node->hook;
   ls_status status = h->run ? ls__run_until(h->run, node->slot) : LS_OK;
   t->running_hook = -1;
+  if (mode) ls_grad_enable(before);
   if (status || (h->run && ls__run_is_paused_at(h->run, node->slot))) return status;
   return ls__fail(LS_ERROR_UNREACHED, "the call did not reach this point");
 }

@@ -55,6 +55,31 @@ describe("an added module", function()
     near(sae(h), out)
   end)
 
+  it("runs in the mode of autograd in which its call stands, wherever its points are read and set", function()
+    local model, net, sae, x = with_sae()
+    local function grad(call, around)
+      return model:trace(x, function()
+        local s, h = model.layer1.sae, model.layer1.output
+        local g = h.grad
+        around(s)
+        local y = call(function() return s(h, { hook = true }) end)
+        torch.no_grad(function() return s.encode.output end)
+        torch.enable_grad(function() return s.decode.output end);
+        (y + h):sum():backward()
+        return g
+      end)
+    end
+    local leaf = net.layer1(x):detach():requires_grad_();
+    (sae(leaf) + leaf):sum():backward()
+    local function nothing() end
+    local function read(s) return s.code:save() end
+    for _, around in ipairs { nothing, read } do
+      near(leaf.grad, grad(function(f) return f() end, around))
+      near(torch.ones_like(x):new_ones(leaf.shape), grad(torch.no_grad, around))
+      near(leaf.grad, torch.no_grad(grad, torch.enable_grad, around))
+    end
+  end)
+
   it("takes edits above the call, and gives gradients", function()
     local model, net, sae, x = with_sae()
     local zero, shifted, grad = torch.zeros(2, 6), nil, nil

@@ -133,4 +133,63 @@ describe("a dynamic module", function()
     near(plus, model(plus))
     assert.equal(1, ls.torch.is_grad_enabled() and 1 or 0)
   end)
+
+  it("changes buffers and constants once in a call, and in a trace for the trace alone", function()
+    local constant = torch.zeros(2)
+    local Step = nn.Module "Step" -- not dynamic itself
+    function Step:init() self.calls = nn.Buffer(torch.zeros(1)) end
+    function Step:forward(x)
+      self.calls:add_(1)
+      return x + self.calls
+    end
+    local Count = nn.Module "Count"
+    Count.dynamic = true
+    function Count:init() self.n, self.step = nn.Buffer(torch.zeros(2)), Step() end
+    function Count:forward(x, fails)
+      self.n:add_(1)
+      self.n["0"]:mul_(3)
+      constant[1] = constant[1] + 1
+      if fails then error "halfway" end
+      if x:sum():item() > 0 then return self.step(x) + self.n + constant end
+      return x
+    end
+    local count, x = Count(), torch.ones(2)
+    local model = ls.Model(nn.Sequential { { "count", count } })
+    local function state() return torch.cat({ count.n, constant, count.step.calls }, 0) end
+    for _ = 1, 2 do
+      near({ 5, 4 }, model:trace(x, function() return model.output end))
+      near({ 0, 0, 0, 0, 0 }, state())
+    end
+    assert.error_matches(function() ls.Model(count):trace(ls.args(x, true), function() end) end, "halfway")
+    near({ 0, 0, 0, 0, 0 }, state())
+    near({ 5, 4 }, model(x))
+    near({ 3, 1, 0, 1, 1 }, state())
+    near({ 15, 7 }, count(x))
+    near({ 12, 2, 0, 2, 2 }, state())
+    local first, second = model:trace(x, function() return model.count.output, count(model.output) end)
+    near({ 1 + 3 + 39, 1 + 3 + 3 + 3 }, first)
+    near({ 43 + 4 + 120, 10 + 4 + 4 + 4 }, second)
+    near({ 12, 2, 0, 2, 2 }, state())
+  end)
+
+  it("draws the random numbers of a seed once, also in a trace", function()
+    local Noisy = nn.Module "Noisy"
+    Noisy.dynamic = true
+    function Noisy:forward(x) -- luacheck: ignore 212
+      if torch.rand(1):item() > 0.5 then return x end
+      return torch.dropout(x, 0.5, true)
+    end
+    local net = Noisy()
+    local model, x = ls.Model(net), torch.ones(8)
+    for seed = 1, 6 do
+      torch.manual_seed(seed)
+      local want = torch.rand(1):item() > 0.5 and x or torch.dropout(x, 0.5, true)
+      local after = torch.rand(1)
+      for _, call in ipairs { net, model, function(v) return model:trace(v, function() return model.output end) end } do
+        torch.manual_seed(seed)
+        near(want, call(x))
+        near(after, torch.rand(1))
+      end
+    end
+  end)
 end)

@@ -1,6 +1,6 @@
 -- Lua functions that get real values while the model runs, and demands that fail.
 local ls = require "luasight"
-local torch = ls.torch
+local torch, nn = ls.torch, ls.nn
 local support = require "spec.support"
 local failure, near = support.failure, support.near
 
@@ -190,6 +190,29 @@ describe("tracer:apply", function()
     co()
     near(net.act(net.layer1(x)), model:trace(x, function() return model.act.output end))
     near(net.layer1(x) * 2, co())
+  end)
+
+  it("runs in the mode of autograd in which its line stands, wherever the model runs", function()
+    local net = nn.Sequential { { "a", nn.Identity() }, { "b", nn.Identity() } }
+    local model, x = ls.Model(net), torch.ones(2)
+    local function grad(call, ask)
+      return model:trace(x, function(tracer)
+        local h = model.a.output
+        local g = h.grad
+        local y = call(function() return tracer:apply(function(v) return v * v * 3 end, h) end)
+        local loss = (y + h):sum()
+        loss:backward()
+        if ask then torch.no_grad(function() return y:sum():item() end) end
+        return g
+      end)
+    end
+    local function plainly(f) return f() end
+    for _, ask in ipairs { false, true } do
+      support.near({ 7, 7 }, grad(plainly, ask))
+      support.near({ 1, 1 }, grad(torch.no_grad, ask))
+      support.near({ 7, 7 }, torch.no_grad(grad, plainly, ask)) -- around a trace a mode has no part in what its body records
+      support.near({ 7, 7 }, torch.no_grad(grad, torch.enable_grad, ask))
+    end
   end)
 end)
 

@@ -68,6 +68,18 @@ function recording.with_autograd(on, f, ...)
   return recording.during(open, binding.with_autograd, on, f, ...)
 end
 
+---Returns a function that calls `f` with autograd as the script has it here: on, where the script has not switched it.
+---@param f fun(...): ...
+---@return fun(...): ...
+function recording.in_mode(f)
+  local open = recordings:current()
+  local on = open and open.autograd or -1
+  return function(...)
+    if on < 0 and binding.records_autograd() then return f(...) end
+    return recording.with_autograd(on < 0 and 1 or on, f, ...)
+  end
+end
+
 ---Raises an error where a forward is being recorded that runs later, and would not do then what it does now: `what` says what
 ---that is. A dynamic module is recorded at each call, so this function returns there.
 ---@param what string

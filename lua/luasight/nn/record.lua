@@ -83,6 +83,15 @@ local function call_forward(module, args, options)
   return forward(module, unpack(args, 1, n))
 end
 
+---Records a body whose function will run later, and computes its values meanwhile. The end of the recording, also one by an
+---error, puts back what the body has changed.
+local function rehearse(g, module, body)
+  local ok, problem = pcall(record_body, g, module, true, body)
+  if ok then return end
+  pcall(functions.finish, g, nil)
+  error(problem, 0)
+end
+
 ---Records the forward of a module for one signature. With `with_values`, each operator is also computed when it is recorded:
 ---on copies of the arguments ("copies"), for a function that will run on the arguments later, or on the arguments ("run").
 local function record_function(module, r, s, with_values)
@@ -114,7 +123,12 @@ local function record_function(module, r, s, with_values)
     local stream, n = signature.stream(s)
     functions.record_with_values(g, stream, n, with_values == "copies")
   end
-  record_body(g, module, with_values ~= nil, function() return call_forward(module, args, options) end)
+  local function body() return call_forward(module, args, options) end
+  if with_values == "copies" then
+    rehearse(g, module, body)
+  else
+    record_body(g, module, with_values ~= nil, body)
+  end
   return g -- no tail call above: this function has to be on the stack, where the search for script lines ends at it
 end
 site.lowest = record_function

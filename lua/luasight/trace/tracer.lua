@@ -1,6 +1,7 @@
 --- The methods of a tracer: invokes, steps, stops, Lua functions, caches, and the recorded graph.
 local binding = require "luasight.ffi"
 local colon = require "luasight.base.colon"
+local in_mode = require "luasight.ffi.recording".in_mode
 local inputs = require "luasight.trace.inputs"
 local trace = require "luasight.trace"
 local traces = require "luasight.ffi.traces"
@@ -114,7 +115,7 @@ function methods:apply(f, ...)
   local recording = open(self)
   if type(f) ~= "function" then binding.raise("argument", "tracer:apply takes a function first, not a " .. type(f)) end
   local result, node = traces.host(recording.graph, self._invoke, ...)
-  recording.functions[node] = f
+  recording.functions[node] = in_mode(f)
   return result
 end
 

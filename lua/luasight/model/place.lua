@@ -30,6 +30,8 @@ local getfenv, setfenv = debug.getfenv, debug.setfenv
 ---@field module table
 ---@field path string
 ---@field children table<any, userdata>
+---@field points table<ffi.cdata*, table<string, integer|false>>  for each program the numbers of the module's points
+---@field ways table<string, table>  the same for points on a way that names calls, such as "block (call 1).linear"
 ---@field parent userdata?  the handle of the module around it
 ---@field name string?      its name there
 ---@field call integer?     the number of the call that the handle names: module:call(k)
@@ -45,7 +47,7 @@ local function new_handle(network, module, path)
   local handle = newproxy(prototype)
   local numbers = setmetatable({}, by_program) -- for each program: name of a point -> its number
   setfenv(handle, { handle = handle, network = network, module = module, path = path, children = {}, points = numbers,
-    fixed = false, parent = nil, name = nil, call = nil, tracer = nil })
+    ways = {}, fixed = false, parent = nil, name = nil, call = nil, tracer = nil })
   return handle
 end
 
@@ -130,17 +132,20 @@ end
 ---Returns the number of a point in the program of a trace, or false where the module has no such point. `way` names the calls
 ---meant, where not all on the module's path are.
 local function find_point(place, tracer, name, way)
-  local program = tracer._program
-  local known = place.points[program]
+  local program, numbers = tracer._program, place.points
+  if way and way ~= place.path then
+    place.ways[way] = place.ways[way] or setmetatable({}, by_program)
+    numbers = place.ways[way]
+  end
+  local known = numbers[program]
   if not known then
     known = {}
-    place.points[program] = known
+    numbers[program] = known
   end
-  local key = way and way ~= place.path and join(way, name) or name
-  local point = known[key]
+  local point = known[name]
   if point == nil then
     point = functions.find(program, join(way or place.path, name))
-    known[key] = point
+    known[name] = point
   end
   return point
 end

@@ -62,11 +62,14 @@ local reserved = { training = true, dynamic = true, batch_axis = true, token_axi
 
 local function where(self, name) return self._class_name .. "." .. tostring(name) end
 
+local call_hint = 'a number behind a name, as in "block (call 1)", says which call of a module is meant'
+
 ---Raises an error where a child or a tensor of a module cannot have this name.
 local function check_name(self, name)
-  if type(name) ~= "string" or name == "" or name:find("[.%z]") then
+  if type(name) ~= "string" or name == "" or name:find "[.%z]" or name:find(" (call ", 1, true) then
     binding.raise("name", ("%s: the name of a module or a parameter is a text without dots, not %s"):format(self._class_name,
-      type(name) == "string" and ("%q"):format(name) or tostring(name)))
+      type(name) == "string" and ("%q"):format(name) or tostring(name)),
+      { hint = type(name) == "string" and name:find(" (call ", 1, true) and call_hint or nil })
   elseif Module[name] ~= nil then
     binding.raise("name", ("%s: the name is taken by a method that all modules have"):format(where(self, name)))
   elseif reserved[name] or rawget(self, name) ~= nil then

@@ -322,6 +322,23 @@ end
 
 -- ---- taps, and computations in two forms -----------------------------------------------------------------------------
 
+local tapped = setmetatable({}, { __mode = "k" }) -- for each function that is recorded, the names of its taps
+
+local function check_tap(g, name)
+  if type(name) ~= "string" or name == "" or name:find "[.%z]" or name:find(" (call ", 1, true) then
+    binding.raise("name", ("nn.tap: the name of a value is a text without dots, not %s"):format(
+      type(name) == "string" and ("%q"):format(name) or "a " .. type(name)))
+  elseif name == "input" or name == "output" then
+    binding.raise("name", ("nn.tap: every module has a value of the name %q already"):format(name))
+  end
+  local names = tapped[g] or {}
+  if names[name] then
+    binding.raise("name", ("nn.tap: this forward has named another value %q already"):format(name),
+      { hint = ("in a loop, number them: nn.tap(%q .. i, x)"):format(name) })
+  end
+  names[name], tapped[g] = true, names
+end
+
 ---Names a value inside a forward, so that a trace can read and set the value.
 ---@param name string
 ---@param value any  a value of the forward that is being recorded; any other value is returned unchanged
@@ -329,6 +346,7 @@ end
 function record.tap(name, value)
   local open = recording.current()
   if not open or not nodes.is_node(value) then return value end
+  check_tap(open.graph, name)
   return functions.tap(open.graph, name, value)
 end
 

@@ -2,14 +2,16 @@
 local binding = require "luasight.ffi"
 local constants = require "luasight.ffi.constants"
 local libtorch = require "luasight.ffi.torch"
+local nodes = require "luasight.ffi.nodes"
 local operators = require "luasight.tensor.operators"
 local length_of = require "luasight.base.list".length
 local options_of = require "luasight.base.options"
 local tensor = require "luasight.tensor"
 local recording = require "luasight.ffi.recording"
 local tensors = require "luasight.ffi.tensors"
+local values = require "luasight.tensor.values"
 
-local TENSOR = constants.LS_TENSOR
+local NONE, TENSOR, NODE = constants.LS_NONE, constants.LS_TENSOR, constants.LS_NODE
 local BEYOND = 2ULL ^ 63 -- above the largest number of int64
 
 ---@class luasight.torch
@@ -113,9 +115,17 @@ function torch.tensor(numbers, options)
   return out
 end
 
+---Returns whether a value is a tensor. A proxy whose kind is not known yet makes the model run up to it.
 ---@param v any
 ---@return boolean
-function torch.is_tensor(v) return tensor.is_handle(v) and v._kind == TENSOR end
+function torch.is_tensor(v)
+  if not tensor.is_handle(v) or v._kind ~= NODE then return tensor.is_handle(v) and v._kind == TENSOR end
+  local kind = nodes.is_open(v) and nodes.kind(v) or NONE
+  if kind ~= NONE then return kind == TENSOR end
+  if nodes.is_forward(v) then recording.refuse "torch.is_tensor cannot be asked of an argument" end
+  v = values.resolve(v)
+  return tensor.is_handle(v) and v._kind == TENSOR
+end
 
 -- ---- files -----------------------------------------------------------------------------------------------------------
 

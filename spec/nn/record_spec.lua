@@ -12,6 +12,12 @@ end
 
 local one = torch.ones(1)
 
+---Checks that a call is refused.
+local function call_refused(code, text, net, ...)
+  local arguments, n = { ... }, select("#", ...)
+  refused(code, text, function() return net(unpack(arguments, 1, n)) end)
+end
+
 describe("a question whether a value is a tensor", function()
   it("is answered for proxies and for what a forward has made, and refused for its arguments", function()
     local net = made(function(_, x)
@@ -37,12 +43,41 @@ describe("a question whether a value is a tensor", function()
   end)
 end)
 
+describe("a table that is an argument of a forward", function()
+  it("is refused where a recording cannot hold it: with a metatable, or a module", function()
+    local net = made(function(_, x, o) return x * (o.s or 0) end)
+    assert.equal(5, net(one, { s = 5 }):item())
+    for _, o in ipairs { setmetatable({}, { __index = { s = 5 } }), setmetatable({ s = 5 }, {}) } do
+      call_refused("argument", "a table with a metatable cannot be an argument", net, one, o)
+      call_refused("argument", "a table with a metatable cannot be an argument", net, one, { o })
+    end
+    call_refused("argument", "a module cannot be an argument of a module", net, one, nn.Identity())
+    call_refused("argument", "a module cannot be an argument of a module", net, one, { s = nn.Identity() })
+  end)
+
+  it("cannot take values from it, which the caller would not get", function()
+    for _, o in ipairs { { s = {} }, { {} } } do
+      call_refused("state", "a forward puts a value into a table", made(function(_, x, t)
+        local at = t.s or t[1]
+        at.seen = x * 2
+        return x
+      end), one, o)
+    end
+    local own = made(function(_, x, o) -- options of its own, and values that it was given
+      o.s, o.t, o.me = o.s or 2, x, o
+      return o.t * o.s
+    end)
+    assert.equal(2, own(one, { k = 1 }):item())
+  end)
+end)
+
 describe("the name of a value or a module", function()
   it("is refused where no point could be found by it: a second value of the name, one that reads as another point", function()
     local function named(name) return function() made(function(_, x) return nn.tap(name, x * 2) end)(one) end end
-    for _, name in ipairs { "", "a.b", "a.output", "a\0b", "x (call 1)", 5, false } do
+    for _, name in ipairs { "", "a.b", "a.output", "a\0b", "x (call 1)" } do
       refused("name", "nn.tap: the name of a value is a text without dots", named(name))
     end
+    for _, name in ipairs { 5, false } do refused("argument", "nn.tap: the name of a value is a text", named(name)) end
     for _, name in ipairs { "input", "output" } do refused("name", "every module has a value of the name", named(name)) end
     refused("name", 'this forward has named another value "t" already', function()
       made(function(_, x)

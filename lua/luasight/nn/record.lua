@@ -92,6 +92,13 @@ local function rehearse(g, module, body)
   error(problem, 0)
 end
 
+---Returns the results of a forward, unless it has put values into tables among its arguments.
+local function kept(given, args, options, ...)
+  for i = 1, args.n do signature.check_kept(args[i], given) end
+  signature.check_kept(options, given)
+  return ...
+end
+
 ---Records the forward of a module for one signature. With `with_values`, each operator is also computed when it is recorded:
 ---on copies of the arguments ("copies"), for a function that will run on the arguments later, or on the arguments ("run").
 local function record_function(module, r, s, with_values)
@@ -103,8 +110,13 @@ local function record_function(module, r, s, with_values)
     for _, other in ipairs(modules or {}) do records.note_use(module, other) end
   end
   local args, options = { n = s.args.n }, nil
-  local fresh_inputs = {}
-  for i = 1, #s.inputs do fresh_inputs[i] = functions.input(g, nil) end
+  local fresh_inputs, given = {}, {}
+  local function input(name)
+    local v = functions.input(g, name)
+    given[v] = true
+    return v
+  end
+  for i = 1, #s.inputs do fresh_inputs[i] = input(nil) end
   local at = 0
   local function take()
     at = at + 1
@@ -114,7 +126,7 @@ local function record_function(module, r, s, with_values)
   if s.options then
     options = {}
     local named = {}
-    for _, pair in ipairs(s.named) do named[pair[1]] = functions.input(g, pair[1]) end
+    for _, pair in ipairs(s.named) do named[pair[1]] = input(pair[1]) end
     for _, name in ipairs(signature.sorted_keys(s.options)) do
       options[name] = named[name] or signature.with_inputs(s.options[name], take)
     end
@@ -123,7 +135,7 @@ local function record_function(module, r, s, with_values)
     local stream, n = signature.stream(s)
     functions.record_with_values(g, stream, n, with_values == "copies")
   end
-  local function body() return call_forward(module, args, options) end
+  local function body() return kept(given, args, options, call_forward(module, args, options)) end
   if with_values == "copies" then
     rehearse(g, module, body)
   else
@@ -326,8 +338,9 @@ local tapped = setmetatable({}, { __mode = "k" }) -- for each function that is r
 
 local function check_tap(g, name)
   if type(name) ~= "string" or name == "" or name:find "[.%z]" or name:find(" (call ", 1, true) then
-    binding.raise("name", ("nn.tap: the name of a value is a text without dots, not %s"):format(
-      type(name) == "string" and ("%q"):format(name) or "a " .. type(name)))
+    local is_text = type(name) == "string"
+    binding.raise(is_text and "name" or "argument", ("nn.tap: the name of a value is a text without dots, not %s"):format(
+      is_text and ("%q"):format(name) or "a " .. type(name)))
   elseif name == "input" or name == "output" then
     binding.raise("name", ("nn.tap: every module has a value of the name %q already"):format(name))
   end

@@ -45,6 +45,14 @@ local function text_of(v)
   if kind == "cdata" and is_whole(v) then return "i" .. tostring(v) .. "," end -- "5LL" or "5ULL"
 end
 
+local function refuse_object(v)
+  local is_module = rawget(v, "_values") ~= nil
+  binding.raise("argument", is_module and "a module cannot be an argument of a module" or
+    "a table with a metatable cannot be an argument of a module", { hint = is_module and
+    "make it a child or a field of the module that calls it, or an upvalue of its forward" or
+    "pass a plain table, or make the object a field of the module" })
+end
+
 ---Describes one argument of a call: appends its description to `parts`, the texts that together are the key of the signature,
 ---and the handles in the argument to `inputs`. `around` has the tables in which the argument is.
 local function describe(v, parts, inputs, around)
@@ -52,6 +60,7 @@ local function describe(v, parts, inputs, around)
     parts[#parts + 1] = "v"
     inputs[#inputs + 1] = v
   elseif type(v) == "table" then
+    if getmetatable(v) ~= nil then refuse_object(v) end
     if around[v] then binding.raise("argument", "a table that contains itself cannot be an argument of a module") end
     around[v] = true
     parts[#parts + 1] = "{"
@@ -78,6 +87,21 @@ function signature.with_inputs(v, take)
   local copy = {}
   for _, k in ipairs(signature.sorted_keys(v)) do copy[k] = signature.with_inputs(v[k], take) end
   return copy
+end
+
+---Raises an error where a forward has put a value into a table that it was given: it was given a copy, and runs later.
+---@param v any  an argument as the forward was given it
+---@param given table<any, boolean>  the handles in the arguments, and the tables that were searched
+function signature.check_kept(v, given)
+  if type(v) ~= "table" or getmetatable(v) ~= nil or given[v] then return end
+  given[v] = true
+  for _, inner in pairs(v) do
+    if is_handle(inner) and not given[inner] then
+      binding.raise("state", "a forward puts a value into a table that is an argument of it, where it would be lost", { hint =
+        "return the value, or name it with nn.tap, so that a trace can read it" })
+    end
+    signature.check_kept(inner, given)
+  end
 end
 
 ---@class luasight.signature  the arguments of a call of a module, sorted into handles and other values

@@ -264,8 +264,10 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
   if (part->kind != LS_TENSOR) return put_other(w, whole, part);
   if (w->axis < 0) return no_rows();
   ls_tensor_info info;
-  ls_status status = ls_tensor_describe(part, &info);
+  ls_status status = whole->kind == LS_TENSOR ? ls_tensor_describe(whole, &info) : LS_OK;
   if (status) return status;
+  if (whole->kind == LS_TENSOR && (w->axis >= info.dims || info.shape[w->axis] != w->all)) return no_rows();
+  if ((status = ls_tensor_describe(part, &info))) return status;
   if (w->axis >= info.dims || info.shape[w->axis] != w->rows)
     return ls__fail(LS_ERROR_SHAPE, "among several invokes the value that an invoke sets must have the invoke's %d row%s on "
                                     "axis %d; this one has %lld",

@@ -345,4 +345,25 @@ describe("generation (S9)", function()
       model:generate(prompt, options, function() return model.generator.output end)
     end))
   end)
+
+  it("gives the text of its own model and trace where another body is open inside", function()
+    local function ids(text, n) return (model:generate(text, { max_new_tokens = n, eos_token_id = false })):tolist() end
+    local small = ls.Model(ls.nn.Identity())
+    local edited = model:edit(function() end)
+    local options, one = { max_new_tokens = 2, eos_token_id = false }, { max_new_tokens = 1, eos_token_id = false }
+    local texts = {}
+    model:generate(prompt, options, function(tracer)
+      small:trace(torch.ones(1), function() texts[1] = model.generator.output:save() end)
+      model:generate(other, one, function()
+        texts[2], texts[3] = tracer.generator.output:save(), model.generator.output:save()
+      end)
+      edited:generate(other, one, function()
+        texts[4], texts[5] = model.generator.output:save(), edited.generator.output:save()
+      end)
+    end)
+    for _, i in ipairs { 1, 2, 4 } do assert.same(ids(prompt, 2), texts[i]:tolist()) end
+    for _, i in ipairs { 3, 5 } do assert.same(ids(other, 1), texts[i]:tolist()) end
+    local e = failure(function() edited:generate(other, one, function() return model.generator.output end) end)
+    assert.equal("state", e.code)
+  end)
 end)

@@ -79,4 +79,28 @@ describe("a value of one of several invokes", function()
     equal(net(torch.cat({ x, y }, 0))["0:1"], a)
     equal(net.b(y + 1), b)
   end)
+
+  it("is not set where the value at the point has other rows than the batch", function()
+    local Doubled = nn.Module "Doubled"
+    function Doubled:init() self.b, self.c = nn.Identity(), nn.Identity() end
+    function Doubled:forward(x) return self.c(self.b(torch.cat({ x, x }, 0))) end
+    local Sum = nn.Module "Sum"
+    function Sum:init() self.b, self.c = nn.Identity(), nn.Identity() end
+    function Sum:forward(x) return self.c(self.b(x:sum(0, true))) end
+    local x = torch.tensor { { 1, 2 } }
+    for _, class in ipairs { Doubled, Sum } do
+      local model = ls.Model(class())
+      for _, set in ipairs { function() model.b.output = x end, function() model.c.input = x end } do
+        local e = failure(function()
+          model:trace(function(t)
+            t:invoke(x, set)
+            t:invoke(x, function() end)
+            t:invoke(function() return model.output end)
+          end)
+        end)
+        assert.equal("shape", e.code)
+        assert.matches("rows of one invoke cannot be told apart", e.message, 1, true)
+      end
+    end
+  end)
 end)

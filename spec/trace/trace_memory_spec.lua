@@ -300,6 +300,17 @@ describe("bodies in coroutines", function()
     assert.equal("state", failure(function() return model.layer1.output end).code)
   end)
 
+  it("are not those of other code once the coroutine has ended, also where its trace is open", function()
+    local model, x, net = small()
+    local t = coroutine.wrap(function() return model:tracer(x) end)()
+    assert.equal("state", failure(function() return model.layer1.output end).code)
+    coroutine.wrap(function() assert.equal("state", failure(function() return model.layer1.output end).code) end)()
+    near(net(x), model:trace(x, function() return model.output end))
+    local h = t.layer1.output:save()
+    t:run()
+    near(net.layer1(x), h)
+  end)
+
   it("may be walked by iterators that are coroutines", function()
     local model, x, net = small()
     local kept = {}

@@ -62,7 +62,7 @@ local function search(self, field, wanted)
       shared = shared or its ~= nil
       if field == nil or entry.value[field] == wanted then
         if its == me then return entry.value end
-        if not waiting and (its == nil or status(its) ~= "suspended") then waiting = entry end
+        if not waiting and (its == nil or status(its) == "normal") then waiting = entry end
       end
     end
   end

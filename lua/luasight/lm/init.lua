@@ -5,7 +5,7 @@ local model = require "luasight.model"
 local options_of = require "luasight.base.options"
 local prompt = require "luasight.lm.prompt"
 local torch = require "luasight.tensor.torch"
-local trace = require "luasight.trace"
+local trace_at = require "luasight.model.place".trace_at
 local traces = require "luasight.ffi.traces"
 
 local language_model = {}
@@ -71,11 +71,11 @@ local Generator = { __newindex = function()
 end }
 
 function Generator.__index(generator, name)
-  local tracer = trace.innermost()
   if name ~= "output" then
     binding.raise("name", ("the generator has only the field output, not %q"):format(tostring(name)), { point = "generator" })
   end
-  if not tracer or tracer._network.module ~= generator._module or not tracer._invoke then
+  local tracer = trace_at(rawget(generator, "_place"))
+  if not tracer or not tracer._invoke then
     binding.raise("state", "the generated text exists only inside the body of a generation", { point = "generator.output" })
   end
   return traces.text(tracer._recording.graph, tracer._invoke)
@@ -101,7 +101,6 @@ local function generating(net, tokenizer, has_tokenizer, reader)
     generate_alone = function(s, named) return generation.alone(net, s, named) end,
     text_of = generation.text,
     tokens_of = generation.tokens,
-    generator = setmetatable({ _module = net }, Generator),
   }
 end
 
@@ -199,7 +198,7 @@ function language_model.LanguageModel(source, options)
     only_shapes = reader.device == "meta",
     rename = options.rename,
     public = { tokenizer = tokenizer, config = function() return net.config end,
-      generator = function() return generates.generator end },
+      generator = function(place) return setmetatable({ _place = place }, Generator) end },
   }
   for name, v in pairs(generates) do fields[name] = fields[name] or v end
   return model.new(net, fields)

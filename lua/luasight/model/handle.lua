@@ -232,7 +232,7 @@ function meta.__index(self, key)
   if methods[key] then return methods[key] end
   if key == "children" then return children_of(place) end
   if place.path == "" and root_methods[key] then return root_methods[key] end
-  if place.path == "" and place.network.public[key] then return place.network.public[key]() end
+  if place.path == "" and place.network.public[key] then return place.network.public[key](place) end
   local tracer = trace_at(place)
   if tracer then
     local point, step = tap(place, tracer, key)

@@ -135,7 +135,7 @@ end
 ---@field prepare? fun(input: any, options: table): ...  returns the arguments of the module for an input
 ---@field is_input? fun(v: table): boolean  returns whether a table that has names only is an input, not options
 ---@field options? table<string, boolean>
----@field public? table<string, fun(): any>  fields that scripts may read, as functions that make the value
+---@field public? table<string, fun(place: luasight.Place): any>  fields that scripts may read, as functions that make the value
 ---@field rename? table<string, string|string[]>  additional names for modules, see rename.lua
 
 local function no_tokens() end

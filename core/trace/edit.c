@@ -12,6 +12,7 @@ static void each_tensor(ls_trace *t, void (*each)(void *context, ls_value *tenso
     if (t->run.nodes[i].done) ls__value_each(&t->run.values[i], each, context);
   ls__hooks_each(t, each, context);
   ls__twins_each(t, each, context);
+  ls__late_each(t, each, context);
   ls__grad_each(t, each, context);
 }
 
@@ -88,11 +89,10 @@ static ls_status prepare_again(ls_trace *t, int32_t id) {
   return ls__call_prepare(own->op, own->stream, own->n, t->owner.nodes.kinds, &own->call);
 }
 
-/* Whether a tensor in the value `v` has a byte in common with `tensor`. */
-static bool reaches(const ls_value *v, void *tensor) {
+bool ls__value_reaches(const ls_value *v, void *tensor) {
   if (v->kind == LS_TENSOR) return ls__tensor_overlaps(v->as.p, tensor);
   for (int32_t i = 0; (v->kind == LS_TUPLE || v->kind == LS_STRUCT) && i < ls_seq_length(v); i++)
-    if (reaches(&ls__seq_items(v)[i], tensor)) return true;
+    if (ls__value_reaches(&ls__seq_items(v)[i], tensor)) return true;
   return false;
 }
 
@@ -104,10 +104,11 @@ static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   bool names = node->kind == LS__GRAD || node->kind == LS__SETGRAD, kept = false;
   for (int32_t k = names; k < node->n; k++, node = ls__seen(t, id)) {
     const ls_value *arg = &node->stream[k];
-    if (arg->kind != LS_NODE || !reaches(&t->run.values[arg->aux], tensor)) continue;
+    if (arg->kind != LS_NODE || !ls__value_reaches(&t->run.values[arg->aux], tensor)) continue;
     ls_value copy = t->run.values[arg->aux];
     ls_value_retain(&copy);
-    ls_status status = ls__own_memory(&copy);
+    ls_status status = ls__late_keep(t, id, &copy);
+    if (!status) status = ls__own_memory(&copy);
     if (status) {
       ls_value_release(&copy);
       return status;
@@ -136,7 +137,7 @@ ls_status ls__edit_changed(ls_trace *t, int32_t id, const ls_value *v) {
     const ls__node *node = ls__seen(t, i);
     if (t->run.nodes[i].done || !t->plan.nodes[i].needed) continue;
     for (int32_t k = 0; k < node->n; k++) {
-      if (node->stream[k].kind != LS_NODE || !reaches(&t->run.values[node->stream[k].aux], v->as.p)) continue;
+      if (node->stream[k].kind != LS_NODE || !ls__value_reaches(&t->run.values[node->stream[k].aux], v->as.p)) continue;
       ls__fail(LS_ERROR_CHANGED, "the function given to apply has changed a value in place that a line above has yet to use; clone it in "
                                  "the function, or change it by an operator in the body");
       ls__fail_site(t->owner.nodes.at[id].site, node->site);
@@ -280,7 +281,8 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
    computed from it keeps its gradient; nodes recorded before node `id` that have yet to run get copies of the unchanged value. */
 ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins) {
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
-  ls_status status = LS_OK;
+  ls_status status = t->run.late_count && id >= 0 ? ls__late_check(t, id, self->as.p) : LS_OK;
+  if (status) return status;
   if (ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled())) status = ls__edit_own(t, self);
   return status ? status : keep_for_lines_above(t, id, self->as.p);
 }

@@ -209,7 +209,9 @@ static bool replaces(void *who) {
   return next >= 0 && t->owner.nodes.at[next].kind == LS__PUT && ls__has_inputs(t, next);
 }
 
-static ls_status changed(void *who, void *tensor) { return ls__twins_follow(who, -1, tensor); }
+static ls_status changed(void *who, void *tensor) {
+  return ls__twins_follow(who, -1, &(ls_value){.kind = LS_TENSOR, .as.p = tensor});
+}
 
 static const ls__watcher watcher = {.protect = protect, .changed = changed, .replaces = replaces};
 

@@ -81,6 +81,7 @@ ls_status ls_trace_open(ls_trace **out) {
 
 static void end_run(ls_trace *t) {
   ls__twins_free(t);
+  ls__late_free(t);
   free(t->run.supplied);
   t->run.supplied = NULL;
   t->run.supplied_count = t->run.supplied_room = 0;

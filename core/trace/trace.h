@@ -176,6 +176,8 @@ typedef struct ls__progress {
   int32_t made_count, made_room;
   ls_value *common;      /* rows of invokes that are one piece of memory; see twins.c */
   int32_t common_count;
+  struct ls__late *late; /* the lines that use copies of edited values; see late.c */
+  int32_t late_count, late_room;
   const void **supplied; /* the memory of what functions of the script have returned; see own.c */
   int32_t supplied_count, supplied_room;
   int64_t given;         /* the versions of the arguments of the function of the script that is being called, added up */
@@ -309,6 +311,15 @@ ls_status ls__edit_changed(ls_trace *t, int32_t id, const ls_value *v);
 ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins);
 /* copies the values read so far that share memory with `tensor`, so that they keep their numbers when the model changes `tensor` */
 ls_status ls__edit_protect(ls_trace *t, void *tensor);
+bool ls__value_reaches(const ls_value *v, void *tensor); /* whether a tensor in the value `v` has a byte in common with `tensor` */
+
+/* late.c */
+/* notes that node `line`, which has yet to run, uses a copy of the value `was`, because an edit that is written below it changes that */
+ls_status ls__late_keep(ls_trace *t, int32_t line, const ls_value *was);
+/* fails where node `edit`, which changes `tensor` in place now, is written above such a line, so that the line would not show it */
+ls_status ls__late_check(const ls_trace *t, int32_t edit, void *tensor);
+void ls__late_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
+void ls__late_free(ls_trace *t);
 
 /* The functions of own.c protect memory of the caller or of the model, which a run may not change. */
 bool ls__own_foreign(const ls_trace *t, void *tensor);  /* whether the tensor's memory is the caller's or the model's */

@@ -150,26 +150,55 @@ ls_value *ls__twins_home(const ls_trace *t, const ls_value *value, int32_t invok
   return (ls_value *)value;
 }
 
-/* Copies the rows of a twin, which were changed in place, to the other one: from `a` to `b` with `forward`. */
-static ls_status follow(ls_trace *t, int32_t edit, int32_t i, bool forward) {
-  static const ls_value everything = {.kind = LS_ELLIPSIS};
-  struct ls__twins *twins = &t->run.twins[i];
-  ls_value *from = forward ? &twins->a : &twins->b, *to = forward ? &twins->b : &twins->a;
-  ls_status status = edit < 0 ? ls__edit_protect(t, to->as.p) : LS_OK;
-  if (!status) status = ls__edit_prepare(t, edit, to, ls__tensor_requires_grad(from->as.p));
-  return status ? status : ls__index_set(to, &everything, 1, from);
+/* Row `k` of one of the two places of twins. */
+static ls_status row_of(const struct ls__twins *twins, const ls_value *place, int32_t k, ls_value *out) {
+  if (twins->rows > 1) return ls__tensor_narrow(place->as.p, twins->axis, k, 1, out);
+  *out = *place;
+  ls_value_retain(out);
+  return LS_OK;
 }
 
-/* Makes the change of the tensor `changed` in its twins, in theirs, and so on. The change may move tensors (ls__edit_prepare), `changed` too. */
+/* Copies row `k` of twins, which was changed in place, to the other place: from `a` to `b` with `forward`. `out` becomes the row there. */
+static ls_status follow(ls_trace *t, int32_t edit, int32_t i, int32_t k, bool forward, ls_value *out) {
+  static const ls_value everything = {.kind = LS_ELLIPSIS};
+  struct ls__twins *twins = &t->run.twins[i];
+  ls_value *from = forward ? &twins->a : &twins->b, *to = forward ? &twins->b : &twins->a, row, changed;
+  ls_status status = row_of(twins, to, k, &row);
+  if (status) return status;
+  if (edit < 0) status = ls__edit_protect(t, row.as.p);
+  if (!status) status = ls__edit_prepare(t, edit, &row, ls__tensor_requires_grad(from->as.p));
+  ls_value_release(&row); /* the place may be another now */
+  if (status || (status = row_of(twins, to, k, out))) return status;
+  if (!(status = row_of(twins, from, k, &changed))) {
+    status = ls__index_set(out, &everything, 1, &changed);
+    ls_value_release(&changed);
+  }
+  if (status) ls_value_release(out);
+  return status;
+}
+
+/* Makes the change of the tensor `changed` in the other places of its rows, from there in theirs, and so on. Only rows that have changed
+   are copied: twins can lead back to rows whose change is still to come. `seen` has a byte for each row of the twins. */
 static ls_status spread(ls_trace *t, int32_t edit, const ls_value *changed, uint8_t *seen) {
   ls_status status = LS_OK;
-  for (int32_t i = 0; i < t->run.twin_count && !status; i++) {
+  uint8_t *own = seen;
+  for (int32_t i = 0; i < t->run.twin_count && !status; own += t->run.twins[i++].rows) {
     const struct ls__twins *twins = &t->run.twins[i];
-    bool a = ls__tensor_overlaps(twins->a.as.p, changed->as.p), b = ls__tensor_overlaps(twins->b.as.p, changed->as.p);
-    if (seen[i] || a == b) continue;
-    seen[i] = 1;
-    status = follow(t, edit, i, a);
-    if (!status) status = spread(t, edit, a ? &twins->b : &twins->a, seen);
+    if (!ls__tensor_overlaps(twins->a.as.p, changed->as.p) && !ls__tensor_overlaps(twins->b.as.p, changed->as.p)) continue;
+    for (int32_t k = 0; k < twins->rows && !status; k++) {
+      ls_value a, b = {0}, there;
+      if (own[k]) continue;
+      if ((status = row_of(twins, &twins->a, k, &a))) break;
+      status = row_of(twins, &twins->b, k, &b);
+      bool in_a = !status && ls__tensor_overlaps(a.as.p, changed->as.p), in_b = !status && ls__tensor_overlaps(b.as.p, changed->as.p);
+      ls_value_release(&a);
+      ls_value_release(&b);
+      if (status || in_a == in_b) continue;
+      own[k] = 1;
+      if ((status = follow(t, edit, i, k, in_a, &there))) break;
+      status = spread(t, edit, &there, seen);
+      ls_value_release(&there);
+    }
   }
   return status;
 }
@@ -201,8 +230,10 @@ ls_status ls__twins_follow(ls_trace *t, int32_t edit, const ls_value *changed) {
     ls_status status = check_common(t, edit, changed);
     if (status) return status;
   }
-  if (!t->run.twin_count) return LS_OK;
-  uint8_t *seen = calloc((size_t)t->run.twin_count, 1);
+  size_t rows = 0;
+  for (int32_t i = 0; i < t->run.twin_count; i++) rows += (size_t)t->run.twins[i].rows;
+  if (!rows) return LS_OK;
+  uint8_t *seen = calloc(rows, 1);
   if (!seen) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
   ls_status status = spread(t, edit, changed, seen);
   free(seen);

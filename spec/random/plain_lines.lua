@@ -78,11 +78,37 @@ function Trace:keep_above(s)
   return function()
     for _, b in ipairs(before) do
       local above, name, v, node = unpack(b)
-      if tape.now(v) ~= node and not torch.equal(tape.now(v).value, node.value) then
-        above.kept = above.kept or {}
-        above.kept[name] = above.kept[name] or tape.tensor(tape.copy(node))
-        self.facts.kept = true
+      if tape.now(v) ~= node then
+        local same = torch.equal(tape.now(v).value, node.value)
+        if not same then
+          above.kept = above.kept or {}
+          above.kept[name] = above.kept[name] or tape.tensor(tape.copy(node))
+        end
+        above.passed = above.passed or {}
+        above.passed[name] = true
+        self.facts.kept = self.facts.kept or not same
       end
+    end
+  end
+end
+
+---An edit that runs behind one that is written below it, where a line between the two should show it alone.
+function Trace:check_between(s)
+  local waiting = {}
+  for _, below in ipairs(self.lines) do
+    for name in pairs(below.line > s.line and not below.done and below.passed or {}) do
+      local v = self.vars[name].value
+      waiting[#waiting + 1] = { below, name, v, tape.now(v) }
+    end
+  end
+  return function()
+    for _, w in ipairs(waiting) do
+      local below, name, v, node = unpack(w)
+      local changed = tape.now(v) ~= node
+      if changed and below.kept and below.kept[name] and not torch.equal(tape.now(v).value, node.value) then
+        fail("changed", "an edit runs behind one below it, line " .. s.line)
+      end
+      if changed then self.facts.unsure = "an edit behind one below it" end
     end
   end
 end
@@ -113,7 +139,7 @@ function Trace:edit_in_place(s)
     end
   end
   self:ask_of_views(x)
-  local shown = self:keep_above(s)
+  local shown, between = self:keep_above(s), self:check_between(s)
   for _, r in ipairs(self.replaced) do
     if r.pass == self.pass and r.invoke ~= s.invoke then self.facts.cut_rows = true end
   end
@@ -129,6 +155,7 @@ function Trace:edit_in_place(s)
     if s.f == "mul_" and s.b.var and self:value(s, s.b.var).memory == x.memory then self.by_itself = true end
     tape.write(x, inplace[s.f](tape.now(x), by))
   end
+  between()
   shown()
 end
 

@@ -47,6 +47,47 @@ describe("rows of a batch", function()
     is({ { 16, 16 } }, q)
   end)
 
+  it("show an edit of all rows once, behind several replacements by others", function()
+    local model, seen, out = ls.Model(Around()), nil, nil
+    model:trace(function(t)
+      t:invoke(row(1, 2), function() model.e.output = row(7, 7) end)
+      t:invoke(row(3, 4), function() seen = model.e.output:save() end)
+      t:invoke(row(5, 6), function() model.a.input[0][0] = row(1, 1) end)
+      t:invoke(function()
+        model.a.input[0][0][":, 0"] = 100
+        out = model.output:save()
+      end)
+    end)
+    is({ { 100, 8 } }, seen)
+    is({ { 300, 21 }, { 300, 24 }, { 210, 14 } }, out)
+  end)
+
+  it("show what a call with a hook changes in them", function()
+    local Adds = nn.Module "Adds"
+    function Adds:forward(x)
+      x:add_(1)
+      return x * 2
+    end
+    local model, first, seen, added, out = ls.Model(Around()), nil, nil, nil, nil
+    model.a.adds = Adds()
+    model:trace(function(t)
+      t:invoke(row(1, 2), function()
+        model.e.output = row(7, 7)
+        first = model.output:save()
+      end)
+      t:invoke(row(3, 4), function()
+        seen = model.e.output:save()
+        added = model.a.adds(model.a.input[0][0], { hook = true }):save()
+        model.a.adds.output:mul_(10)
+        out = model.output:save()
+      end)
+    end)
+    is({ { 21, 21 } }, first)
+    is({ { 6, 8 } }, seen) -- what was read stays where a module changes it
+    is({ { 140, 180 } }, added)
+    is({ { 21, 27 } }, out)
+  end)
+
   it("case 9.20: stay one with the other way of the value when another input's rows are replaced", function()
     local model = ls.Model(Around())
     local first, out, gradient

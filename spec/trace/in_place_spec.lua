@@ -193,4 +193,22 @@ describe("an edit in place", function()
     is({ { 3, 3 } }, gradient)
     is({ { 1, 2 } }, mine)
   end)
+
+  it("that runs behind an edit written below it is an error where a line between them would not show it", function()
+    local model = ls.Model(nn.Sequential { { "a", Double() }, { "same", nn.Identity() }, { "b", Double() } })
+    local function traced(clone)
+      local r
+      model:trace(row(1, 2), function()
+        local h = model.a.output
+        model.same.output:mul_(10) -- the same tensor, at a later point
+        r = ((clone and h:clone() or h) + model.b.output * 0):save()
+        h:add_(1)
+      end)
+      return r
+    end
+    local e = failure(traced)
+    assert.equal("changed", e.code)
+    assert.matches("runs behind an edit that is written below it", e.message, 1, true)
+    is({ { 2, 4 } }, traced(true))
+  end)
 end)

@@ -1,0 +1,56 @@
+/* Edits in place that come too late. What shares memory is known only when the model runs: two points may have one tensor. So an edit can
+   run later than the plan has seen, behind a line that is written below it and should show it. Such a line is an error. */
+#include <stdlib.h>
+#include "trace/trace.h"
+
+/* A line that has yet to run uses a copy of the value `was`, since an edit below it has changed that. */
+struct ls__late {
+  int32_t line;
+  ls_value was;
+};
+
+ls_status ls__late_keep(ls_trace *t, int32_t line, const ls_value *was) {
+  int32_t kept = 0;
+  for (int32_t i = 0; i < t->run.late_count; i++) {
+    if (t->run.nodes[t->run.late[i].line].done) ls_value_release(&t->run.late[i].was);
+    else t->run.late[kept++] = t->run.late[i];
+  }
+  t->run.late_count = kept;
+  if (kept == t->run.late_room) {
+    int32_t room = kept ? 2 * kept : 8;
+    struct ls__late *bigger = realloc(t->run.late, sizeof *bigger * (size_t)room);
+    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the lines that use copies of edited values");
+    t->run.late = bigger;
+    t->run.late_room = room;
+  }
+  ls_value_retain(was);
+  t->run.late[t->run.late_count++] = (struct ls__late){line, *was};
+  return LS_OK;
+}
+
+/* The edit is written above a line that should show it, and runs behind another edit, which is written below that line. */
+static ls_status between(const ls_trace *t, int32_t edit, int32_t line) {
+  ls__fail(LS_ERROR_CHANGED, "this edit in place runs behind an edit that is written below it, and a line between them uses the value of "
+                             "both; write the edits of one tensor in the order in which the model reaches them, or clone it for that line");
+  ls__fail_site(t->owner.nodes.at[edit].site, t->owner.nodes.at[line].site);
+  return LS_ERROR_CHANGED;
+}
+
+ls_status ls__late_check(const ls_trace *t, int32_t edit, void *tensor) {
+  for (int32_t i = 0; i < t->run.late_count; i++) {
+    const struct ls__late *late = &t->run.late[i];
+    if (edit < late->line && !t->run.nodes[late->line].done && ls__value_reaches(&late->was, tensor)) return between(t, edit, late->line);
+  }
+  return LS_OK;
+}
+
+void ls__late_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
+  for (int32_t i = 0; i < t->run.late_count; i++) ls__value_each(&t->run.late[i].was, each, context);
+}
+
+void ls__late_free(ls_trace *t) {
+  for (int32_t i = 0; i < t->run.late_count; i++) ls_value_release(&t->run.late[i].was);
+  free(t->run.late);
+  t->run.late = NULL;
+  t->run.late_count = t->run.late_room = 0;
+}

@@ -87,7 +87,7 @@ static void explain(const ls_trace *t, int32_t id) {
              ls_program_point_name(p, at ? at->slot : ls__point_of(t->run.now)), grad && (at || hooked) ? ".grad" : "");
     ls__fail_point(name);
   }
-  ls__fail_site(node->site, 0);
+  if (!ls_error_site2()) ls__fail_site(node->site, 0);
 }
 
 /* Returns the node of the larger value that the run has to keep as long as the value of node `id`, a view or an element of it; -1 where
@@ -118,7 +118,9 @@ static ls_status settle(ls_trace *t, int32_t id, ls_value value) {
   ls__ran *ran = &t->run.nodes[id];
   ls__replace(&t->run.values[id], value);
   ran->done = 1;
-  ls_status status = t->plan.nodes[id].tracked ? ls__grad_watch(t, id) : LS_OK;
+  const ls__planned *own = &t->plan.nodes[id];
+  ls_status status = own->tracked ? ls__grad_watch(t, id) : LS_OK;
+  if (!status && own->edited >= 0 && own->root == id && t->owner.nodes.at[id].kind != LS__READ) status = ls__late_shared(t, id);
   if (status) return status;
   int32_t above = looks_into(t, id);
   ran->keeps_above = above >= 0; /* the value in whose memory this view lies is not released before the view */

@@ -44,6 +44,49 @@ ls_status ls__late_check(const ls_trace *t, int32_t edit, void *tensor) {
   return LS_OK;
 }
 
+/* ---- lines that ran before an edit above them ---------------------------------------------------------------------- */
+
+/* The part of the value of node `id` that node `edit` changes in place. */
+static const ls_value *changed_part(const ls_trace *t, int32_t id, int32_t edit) {
+  const ls__node *of = &t->owner.nodes.at[t->owner.nodes.at[edit].edits];
+  const ls_value *v = &t->run.values[id];
+  bool piece = ls__is_sequence(v->kind) && of->kind == LS__GETITEM && of->n == 2 && of->stream[0].kind == LS_NODE && of->stream[0].aux == id;
+  int32_t i = piece ? ls__rows_element(v, &of->stream[1]) : -1;
+  return i >= 0 ? &ls__seq_items(v)[i] : v;
+}
+
+/* Whether node `line`, written below node `edit`, runs before it and uses a value with the root `root`. */
+static bool was_early(const ls_trace *t, int32_t line, int32_t edit, int32_t root) {
+  const ls__planned *own = &t->plan.nodes[line], *its = &t->plan.nodes[edit];
+  const ls__node *node = ls__seen(t, line);
+  if (own->time > its->time || (own->time == its->time && own->rank >= its->rank)) return false;
+  if (!own->needed && !t->run.nodes[line].done) return false;
+  for (int32_t k = 0; k < node->n; k++)
+    if (node->stream[k].kind == LS_NODE && t->plan.nodes[node->stream[k].aux].root == root) return true;
+  return false;
+}
+
+ls_status ls__late_shared(const ls_trace *t, int32_t id) {
+  const ls__node *node = ls__seen(t, id);
+  if (node->kind == LS__SEQ) return LS_OK; /* an element of it is the node of the element, see record.c */
+  for (int32_t edit = t->plan.nodes[id].edited; edit >= 0; edit = t->plan.nodes[edit].earlier) {
+    const ls_value *part = changed_part(t, id, edit);
+    for (int32_t k = 0; k < node->n && part->kind == LS_TENSOR; k++) {
+      if (node->stream[k].kind != LS_NODE || !ls__value_reaches(&t->run.values[node->stream[k].aux], part->as.p)) continue;
+      for (int32_t line = edit + 1; line < t->owner.nodes.count; line++) {
+        if (!was_early(t, line, edit, t->plan.nodes[node->stream[k].aux].root)) continue;
+        ls__fail(LS_ERROR_CHANGED, "this edit in place changes a value that a line below it has used before, since the value that is edited "
+                                   "lies in the same memory and comes later; clone it, or edit the value that comes first");
+        ls__fail_site(t->owner.nodes.at[edit].site, t->owner.nodes.at[line].site);
+        return LS_ERROR_CHANGED;
+      }
+    }
+  }
+  return LS_OK;
+}
+
+/* -------------------------------------------------------------------------------------------------------------------- */
+
 void ls__late_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
   for (int32_t i = 0; i < t->run.late_count; i++) ls__value_each(&t->run.late[i].was, each, context);
 }

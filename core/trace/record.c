@@ -198,6 +198,21 @@ static ls_value *join(const ls_value *self, const ls_value *value, const ls_valu
   return stream;
 }
 
+/* Returns the node of the element that `key` names of a sequence which the script has made, node `of`, and has not changed since; -1 where the
+   element has no node of its own. */
+static int32_t element_of(const ls_trace *t, int32_t of, const ls_value *key) {
+  const ls__node *made = &t->owner.nodes.at[of];
+  const ls_value *s = made->stream;
+  if (made->kind != LS__SEQ || t->plan.nodes[of].edited >= 0 || (key->kind != LS_INT && key->kind != LS_STRING)) return -1;
+  int64_t length = s[0].as.i, wanted = key->as.i < 0 ? key->as.i + length : key->as.i;
+  for (int32_t i = 0, at = 1; i < length; i++, at = ls__stream_value(s, at, made->n)) {
+    bool named = s[at].kind == LS_KEY;
+    const ls_value *v = &s[at + named];
+    if (key->kind == LS_INT ? i == wanted : named && !strcmp(s[at].as.s, key->as.s)) return v->kind == LS_NODE ? v->aux : -1;
+  }
+  return -1;
+}
+
 /* Records self[index] where self is a node, or nodes are among the indices. */
 static ls_status record_get(ls__owner *o, const ls_value *stream, int32_t n, int64_t site, ls_value *out) {
   const ls_value *self = stream, *index = stream + 1;
@@ -208,7 +223,11 @@ static ls_status record_get(ls__owner *o, const ls_value *stream, int32_t n, int
     status = ls__trace_check_field((ls_trace *)o, self->aux, index->as.s);
   if (status) return status;
   ls__node node = ls__node_of(LS__GETITEM, site);
-  int32_t id;
+  int32_t id = own && n == 2 && !ls__is_function(o) ? element_of((ls_trace *)o, self->aux, index) : -1;
+  if (id >= 0) {
+    ls__node_handle(o, id, out);
+    return LS_OK;
+  }
   return record(o, &node, stream, n, of == LS_TENSOR ? LS_TENSOR : of == LS_LIST ? LS_INT : LS_NONE, &id, out);
 }
 

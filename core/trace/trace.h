@@ -318,6 +318,9 @@ bool ls__value_reaches(const ls_value *v, void *tensor); /* whether a tensor in 
 ls_status ls__late_keep(ls_trace *t, int32_t line, const ls_value *was);
 /* fails where node `edit`, which changes `tensor` in place now, is written above such a line, so that the line would not show it */
 ls_status ls__late_check(const ls_trace *t, int32_t edit, void *tensor);
+/* Called when node `id` has run, whose value is edited in place by nodes to come. Fails where it lies in the memory of an argument, which was
+   not known before, and a line below such an edit has used the argument already. */
+ls_status ls__late_shared(const ls_trace *t, int32_t id);
 void ls__late_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
 void ls__late_free(ls_trace *t);
 

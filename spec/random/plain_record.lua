@@ -173,7 +173,7 @@ function Trace:record(given, invoke, rename)
     invoke.stop = 0
     for _, o in ipairs(self.lines) do
       local p = at_point(o)
-      if p and p.invoke == invoke and not p.stored then invoke.stop = math.max(invoke.stop, p.step * STEP + p.number) end
+      if p and p.invoke == invoke and not o.stored then invoke.stop = math.max(invoke.stop, p.step * STEP + p.number) end
     end
   end
   s.root = self:find_root(s)
@@ -242,14 +242,16 @@ function Trace:check_circles()
   for _, s in ipairs(self.lines) do visit(s) end
 end
 
----Whether a point lies behind the stop of its body. A stored edit acts there too, where another body makes the run go on.
-function Trace:is_behind_stop(p)
-  local function behind(q) return q.invoke.stop ~= nil and (q.step or 0) * STEP + q.number > q.invoke.stop end
-  if not p or not behind(p) then return false end
-  for _, s in ipairs(p.stored and self.lines or {}) do
-    local q = at_point(s)
-    local goes_on = q and not q.stored and q.invoke.pass == p.invoke.pass and not behind(q)
-    if goes_on and (q.step or 0) * STEP + q.number >= (p.step or 0) * STEP + p.number then return false end
+---Whether the point of a line lies behind the stop of its body. A stored edit acts there too, where another body makes the run go
+---on.
+function Trace:is_behind_stop(s)
+  local function place(p) return (p.step or 0) * STEP + p.number end
+  local function behind(p) return p ~= nil and p.invoke.stop ~= nil and place(p) > p.invoke.stop end
+  local p = at_point(s)
+  if not behind(p) then return false end
+  for _, other in ipairs(s.stored and self.lines or {}) do
+    local q = not other.stored and at_point(other)
+    if q and q.invoke.pass == p.invoke.pass and not behind(q) and place(q) >= place(p) then return false end
   end
   return true
 end
@@ -258,7 +260,7 @@ function Trace:find_needs(demanded)
   self:check_circles()
   for _, s in ipairs(self.lines) do
     local p = at_point(s)
-    s.never = self:is_behind_stop(p)
+    s.never = self:is_behind_stop(s)
     for _, name in ipairs(s.needs) do
       if self.vars[name].never and not s.never then
         if p and acts[s.op] and not self.vars[name].done then fail("unreached", "an edit behind a stop, line " .. s.line) end

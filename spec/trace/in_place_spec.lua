@@ -211,4 +211,46 @@ describe("an edit in place", function()
     assert.matches("runs behind an edit that is written below it", e.message, 1, true)
     is({ { 2, 4 } }, traced(true))
   end)
+
+  it("of what lies in the memory of an earlier value is an error where it comes behind a line below that uses this", function()
+    local Second = nn.Module "Second"
+    function Second:forward(_, y) return y end
+    local model, second = two(Double), Second()
+    local function traced(make, below)
+      local seen
+      model:trace(row(1, 2), function(t)
+        local e = model.a.output
+        make(t, e, model.b.output):zero_()
+        seen = below(e)
+      end)
+      return seen
+    end
+    for _, later in ipairs {
+      function(_, e, l) return torch.broadcast_tensors({ l, e })[1] end,
+      function(_, e, l) return torch.atleast_3d({ l, e })[1] end,
+      function(_, e, l) return second(l, e) end,
+      function(t, e, l) return t:apply(function(_, v) return v end, l, e) end,
+    } do
+      local e = failure(function() traced(later, function(v) return (v * 2):save() end) end)
+      assert.equal("changed", e.code)
+      is({ { 0, 0 } }, traced(later, function(v) return v:save() end))
+    end
+  end)
+
+  it("of an element of a tuple is one of the value that the script has put there", function()
+    local model, seen, out, held = two(Double), nil, nil, nil
+    model:trace(row(1, 2), function()
+      local e, l = model.a.output, model.b.output
+      ls.tuple(l, e)[1]:add_(1)
+      ls.struct { { "l", l }, { "e", e } }.e:mul_(10)
+      local pair = ls.tuple(l, e)
+      pair[-1] = e * 0
+      held = pair[1]:save()
+      pair[1]:add_(5)
+      seen, out = (e * 1):save(), model.output:save()
+    end)
+    is({ { 30, 50 } }, seen)
+    is({ { 60, 100 } }, out)
+    is({ { 5, 5 } }, held)
+  end)
 end)

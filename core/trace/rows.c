@@ -115,10 +115,13 @@ int32_t ls_trace_token_axis(const ls_value *value, int32_t *invoke, int32_t *ste
   int32_t axis = ls__module_axis(m, name, 1), source = ls__module_axis(m, "sequence", 0);
   snprintf(name, sizeof name, "sequence of %s", point);
   source = ls__module_axis(m, name, source);
-  if (key && key->kind == LS_STRING) { /* an argument, or a field of the output, may be declared by itself */
-    snprintf(name, sizeof name, "tokens of %s.%s", point, key->as.s);
+  if (key && (key->kind == LS_STRING || key->kind == LS_INT)) { /* an argument, or an element of the output, may be declared by itself */
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)key->as.i);
+    const char *element = key->kind == LS_STRING ? key->as.s : number;
+    snprintf(name, sizeof name, "tokens of %s.%s", point, element);
     axis = ls__module_axis(m, name, axis);
-    snprintf(name, sizeof name, "sequence of %s.%s", point, key->as.s);
+    snprintf(name, sizeof name, "sequence of %s.%s", point, element);
     source = ls__module_axis(m, name, source);
   }
   return axis < 0 ? -1 : axis + 256 * source;

@@ -352,6 +352,21 @@ describe("the options of a generation", function()
     end)
   end
 
+  it("case 10.2: do not go on behind padding on the right, where no token is, but in an encoder's prompt", function()
+    local model, rows = ls.LanguageModel(box), ids { { 5, 6, 7 }, { 5, 6, 7 } }
+    for _, mask in ipairs { ids { { 1, 1, 1 }, { 1, 1, 0 } }, torch.tensor { { true, true, true }, { true, false, false } } } do
+      for _, run in ipairs { model.generate, model.stream } do
+        support.refused("argument", "the attention_mask of row 1 leaves the last column out", function()
+          run(model, { input_ids = rows, attention_mask = mask }, { max_new_tokens = 2 })
+        end)
+      end
+    end
+    local t5 = ls.LanguageModel(loader.network("spec/reference/families/t5-old", { dtype = "float32" }))
+    local given = { max_new_tokens = 4, eos_token_id = false }
+    assert.same(t5:generate({ 5, 6, 7 }, given):tolist(),
+      t5:generate({ input_ids = ids { { 5, 6, 7, 0, 0 } }, attention_mask = ids { { 1, 1, 1, 0, 0 } } }, given):tolist())
+  end)
+
   it("are refused where a prompt leaves no room, or the least is more than the most", function()
     assert.error_matches(function() lengths(read { max_length = 5 }, 5) end, "the prompt alone has 5 tokens")
     assert.error_matches(function() lengths(read { max_new_tokens = 3, min_new_tokens = 4 }, 5) end,

@@ -163,3 +163,78 @@ describe("arguments of one row", function()
     assert.same(model:generate(two, options):tolist(), model:generate(one, options):tolist())
   end)
 end)
+
+describe("an invoke of several", function()
+  it("sees no rows in values without rows, whose sizes are those of a batch by chance (S6)", function()
+    local model = tiny "t5"
+    local attention = model.encoder.block[0].layer[0].SelfAttention
+    for name, read in pairs {
+      [".relative_attention_bias.output"] = function() return attention.relative_attention_bias.output end,
+      [".input"] = function() return attention.input[1].distance end,
+    } do
+      local err = support.failure(model.trace, model, function(tracer) -- three rows of three tokens: T S is 3 3
+        for _, input in ipairs { { { 5, 6, 7 } }, { { 8, 9 }, { 10, 11 } } } do
+          tracer:invoke({ input_ids = input, decoder_input_ids = input }, function() read():save() end)
+        end
+      end)
+      assert.matches("the rows of one invoke cannot be told apart here", err.message)
+      assert.equal("encoder.block.0.layer.0.SelfAttention" .. name, err.point)
+    end
+    local mixtral = tiny "mixtral"
+    local asked = {}
+    for T = 1, 6 do -- some expert is asked by as many tokens as there are rows
+      local ok, err = pcall(mixtral.trace, mixtral, function(tracer)
+        for i = 1, 2 do
+          local row = {}
+          for k = 1, T do row[k] = 2 + (3 * i + k) % 15 end
+          tracer:invoke(row, function() mixtral.model.layers[0].mlp.experts.act_fn.output:save() end)
+        end
+      end)
+      asked[T] = not ok and err.message:match "the rows of one invoke cannot be told apart" ~= nil
+    end
+    assert.same({ true, true, true, true, true, true }, asked)
+  end)
+
+  it("sees its own rows of a cache, on the axis that model and layers have them", function()
+    for name, path in pairs { llama = "model", gpt_neo = "transformer", mamba = "backbone", t5 = "decoder" } do
+      local model = tiny(name)
+      local layer = model:get(path)[name == "gpt_neo" and "h" or name == "t5" and "block" or "layers"][0]
+      local places = { model, model:get(path), layer }
+      if name == "t5" then places[3] = layer.layer[0] elseif name ~= "mamba" then
+        places[4] = name == "llama" and layer.self_attn or layer.attn
+      end
+      local function read(tracer)
+        tracer:next()
+        local caches = {}
+        for i, place in ipairs(places) do caches[i] = place.input[1].cache:clone():save() end
+        return caches
+      end
+      local options, alone, beside = { max_new_tokens = 2, eos_token_id = false }, nil, nil
+      model:generate({ 5, 6, 7 }, options, function(tracer) alone = read(tracer) end)
+      model:generate(options, function(tracer)
+        tracer:invoke({ 8, 9, 10 }, function() model.lm_head.output:save() end)
+        tracer:invoke({ 5, 6, 7 }, function() beside = read(tracer) end)
+      end)
+      for i in ipairs(places) do support.near(alone[i].value, beside[i].value, name .. i, "whole_model") end
+    end
+  end)
+end)
+
+describe("the tokens of what layers hand to an attention", function()
+  it("are on its axis of the tokens that read", function()
+    local model = tiny "t5"
+    local attention = model.encoder.block[0].layer[0].SelfAttention
+    local bias, last, again = model:trace({ 5, 6, 7 }, function()
+      return attention.output[1], attention.output[1].t[-1], model.encoder.block[0].output[1].t[-1]
+    end)
+    assert.is_true(torch.equal(bias[":, :, 2"], last))
+    assert.is_true(torch.equal(last, again))
+    local gpt2 = ls.LanguageModel "models/pretrained/ioi"
+    local mask, first = gpt2:trace({ { 5, 6, 7 }, { 8 } }, function()
+      local given = gpt2.transformer.h[0].input[1].attention_mask
+      return given, given.t[0]
+    end)
+    assert.is_true(torch.equal(mask["0, :, 0"], first[0]))
+    assert.is_true(torch.equal(mask["1, :, 2"], first[1]))
+  end)
+end)

@@ -62,4 +62,20 @@ describe("a layer that is left out in one step of a generation", function()
     end)
     assert.same(3, torch.tensor(generate(model, act, 0, 2)).shape[1] - 3)
   end)
+
+  it("case 1.5: is refused where an attention to an encoder alone is left out in step 0 and runs later", function()
+    local model = tiny "t5-old"
+    local cross = model.decoder.block[0].layer[1]
+    for _, act in ipairs { function() cross:skip(ls.tuple(cross.input[0][0] * 1)) end,
+      function() cross.EncDecAttention:skip(ls.tuple(cross.layer_norm.output * 0)) end } do
+      for _, options in ipairs { {}, { num_beams = 2 } } do
+        support.refused("state", "step 1 reads in layer 0 what step 0 would have left in the cache", function()
+          generate(model, act, 0, 0, options)
+        end)
+      end
+      assert.same(generate(model, act, 0, 2, { use_cache = false }), generate(model, act, 0, 2))
+      generate(model, act, 1, 1)
+      generate(model, act, 0, 0, { use_cache = false })
+    end
+  end)
 end)

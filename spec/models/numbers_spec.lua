@@ -21,6 +21,16 @@ describe("a hole in the mask of an encoder", function()
   end
 end)
 
+describe("a hole in the mask of a Mamba-2", function()
+  it("has no influence by its token, and lets the state fade as in transformers", function()
+    local model = ls.LanguageModel(loader.network(reference .. "mamba2-old", { dtype = "float32" }))
+    for _, hidden in ipairs { 9, 14 } do
+      local logits = model { input_ids = { { 5, 7, hidden, 4, 11, 6 } }, attention_mask = { { 1, 1, 0, 0, 1, 1 } } }.logits
+      support.near({ -1.0996436, -0.7934743, -0.1223982, -0.0343426 }, logits["0, -1, :4"], nil, "whole_model")
+    end
+  end)
+end)
+
 describe("a T5 in float16", function()
   it("case 1.12: keeps the weights of wo in float32, whose products would be infinite", function()
     local net = loader.network(reference .. "t5", { dtype = "float16" })

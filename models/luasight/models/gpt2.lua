@@ -101,7 +101,7 @@ function MLP:forward(x) -- B T C
   return self.dropout(self.c_proj(inner)) -- B T C
 end
 
-local Block = nn.Module "GPT2Block"
+local Block = nn.Module("GPT2Block", attention.Layer)
 Block.aliases = names.layer { attn = "attn", mlp_pre = "mlp.c_fc.output", mlp_post = "mlp.c_proj.input[0][0]" }
 
 ---@param config table
@@ -123,7 +123,7 @@ function Block:forward(x, options) -- B T C
   return helpers.tuple(middle + self.mlp(self.ln_2(middle))) -- B T C
 end
 
-local Model = nn.Module "GPT2Model"
+local Model = nn.Module("GPT2Model", cache.Whole)
 
 function Model:init(config)
   local C = config.n_embd

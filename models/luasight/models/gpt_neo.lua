@@ -15,7 +15,7 @@ local nn = ls.nn
 
 local GPTNeo = decoder.family("GPTNeo", {
   SelfAttention = nn.Module("SelfAttention", attention.Attention),
-  Attention = nn.Module "Attention",
+  Attention = nn.Module("Attention", attention.Layer),
   MLP = nn.Module "MLP",
   Block = nn.Module "Block",
   Model = nn.Module "Model",

@@ -111,15 +111,22 @@ function Mixer:kept()
   return self.conv1d.channels * (self.conv1d.kernel - 1), state
 end
 
+---Returns x with 0 at positions of padding.
+---@param x any          B T W
+---@param options table  the options of `convolve`
+---@return any  # B T W
+function Mixer:shown(x, options)
+  local real = not options.continues and options.attention_mask -- a token that continues a text is no padding
+  return real and x * real:ne(0):unsqueeze(-1):to(x) or x
+end
+
 ---Applies the mixer's convolution and then its activation function; positions of padding are set to 0.
 ---@param x any          B T W, where W is the number of channels of the convolution
 ---@param options table  attention_mask: B T, 0 at padding; cache: the layer's part of the cache, with X numbers for each
 ---  row (R X, R rows); continues: x continues the text in the cache
 ---@return any, any?  # B T W; a view of the state in the cache, which has the shape state_shape for each row
 function Mixer:convolve(x, options)
-  local real = not options.continues and options.attention_mask -- a token that continues a text is no padding
-  real = real and real:ne(0):unsqueeze(-1):to(x) -- B T 1
-  local function shown(y) return real and y * real or y end
+  local function shown(y) return self:shown(y, options) end
   local part, given, state = options.cache, nil, nil
   if part then
     local numbers, more = self:kept()
@@ -154,6 +161,7 @@ end
 -- ---- the model -------------------------------------------------------------------------------------------------------
 
 local Block = Mamba.Block
+Block.batch_axis = {}
 Block.aliases = names.with(names.without("a state space has no attention and no MLP: its mixer is both",
   "resid_mid attn attn_out q k v scores pattern z mlp mlp_out mlp_pre mlp_post"),
   { resid_pre = "input[0][0]", resid_post = "output[0]" })
@@ -197,7 +205,7 @@ end
 
 local ForCausalLM = Mamba.ForCausalLM
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.arguments = "backbone", "embeddings", Mamba.inputs
-ForCausalLM.final_norm, ForCausalLM.cache_axes = "norm_f", cache.of_states
+ForCausalLM.final_norm, ForCausalLM.cache_axes, ForCausalLM.batch_axis = "norm_f", cache.of_states, cache.batch_axis.states
 
 ---Makes the cache for a generation; its size does not depend on the length of the text.
 ---@param rows integer

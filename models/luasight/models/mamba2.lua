@@ -109,7 +109,8 @@ function Mixer:forward(x, options)
   local all = self.in_proj(x) -- B T I+(I+2GN)+H
   local gate = all:narrow(-1, 0, I)
   local mixed, state = self:convolve(all:narrow(-1, I, self.wide), o) -- B T I+2GN, R H P N
-  local dt = (all:narrow(-1, I + self.wide, self.heads) + self.dt_bias):float():softplus() -- B T H
+  local dt = self:shown(all:narrow(-1, I + self.wide, self.heads), o) -- B T H
+  dt = (dt + self.dt_bias):float():softplus()
   if self.limit[1] > 0 then dt = dt:clamp_min(self.limit[1]) end
   if self.limit[2] < math.huge then dt = dt:clamp_max(self.limit[2]) end
   local y = self:mix(mixed:narrow(-1, 0, I), mixed:narrow(-1, I, GN), mixed:narrow(-1, I + GN, GN), dt, state, o.continues)

@@ -56,7 +56,7 @@ function Attention:init(config, role)
   self.o = nn.Linear(H * D, C, { bias = false })
   if role.has_bias then
     self.relative_attention_bias = nn.Embedding(self.buckets, H)
-    self.relative_attention_bias.token_axis = { input = false, output = false } -- T S: it has no rows
+    self.relative_attention_bias.token_axis, self.relative_attention_bias.batch_axis = attention.none, attention.none -- T S
   end
 end
 
@@ -103,7 +103,7 @@ end
 
 -- ---- layers ----------------------------------------------------------------------------------------------------------
 
-local SelfAttention = nn.Module "T5LayerSelfAttention"
+local SelfAttention = nn.Module("T5LayerSelfAttention", attention.Layer)
 
 function SelfAttention:init(config, role)
   self.SelfAttention = Attention(config, role)
@@ -116,7 +116,7 @@ function SelfAttention:forward(x, options) -- B T C
   return helpers.tuple(x + self.dropout(attended[0]), attended[1]) -- B T C, and the bias of the attention scores
 end
 
-local CrossAttention = nn.Module "T5LayerCrossAttention"
+local CrossAttention = nn.Module("T5LayerCrossAttention", attention.Layer)
 
 function CrossAttention:init(config)
   self.EncDecAttention = Attention(config, { is_decoder = true, has_bias = false, crosses = true })
@@ -165,7 +165,7 @@ end
 
 function FF:forward(x) return x + self.dropout(self.DenseReluDense(self.layer_norm(x))) end -- B T C
 
-local Block = nn.Module "T5Block"
+local Block = nn.Module("T5Block", attention.Layer)
 
 local function names_of(config, role)
   local mlp = ("layer.%d.DenseReluDense"):format(role.is_decoder and 2 or 1)
@@ -199,7 +199,7 @@ end
 
 -- ---- encoder and decoder ---------------------------------------------------------------------------------------------
 
-local Stack = nn.Module "T5Stack"
+local Stack = nn.Module("T5Stack", cache.Whole)
 
 ---Makes an encoder or a decoder.
 ---@param config table
@@ -255,7 +255,7 @@ local inputs = { "input_ids", "attention_mask", "decoder_input_ids", "decoder_at
 
 local ForConditionalGeneration = nn.Module "T5ForConditionalGeneration"
 ForConditionalGeneration.arguments = inputs
-ForConditionalGeneration.cache_axes = cache.of_attention
+ForConditionalGeneration.cache_axes, ForConditionalGeneration.batch_axis = cache.of_attention, cache.batch_axis.whole
 ForConditionalGeneration.aliases = { embed = "decoder.embed_tokens", layers = "decoder.block",
   norm = "decoder.final_layer_norm", head = "lm_head" }
 ForConditionalGeneration.reads_beyond = true

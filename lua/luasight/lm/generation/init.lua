@@ -61,7 +61,8 @@ end
 ---@field seed integer?   the seed of sampling
 ---@field over boolean?      true: all texts have ended
 ---@field continued boolean?  whether the present step reads the cache
----@field watched boolean?    see generation/unread.lua
+---@field watched boolean?    see generation/unread.lua, as for `uncrossed`
+---@field uncrossed integer[]?  the layers that left out the encoder's positions
 ---@field beams luasight.Beams?  the state of a beam search; nil without one
 local Run = {}
 Run.__index = Run
@@ -72,6 +73,14 @@ local function pads_of(mask, T)
   local pads = {}
   for _, real in ipairs(mask and mask:ne(0):sum(-1):tolist() or { T }) do pads[T - real] = true end
   return pads
+end
+
+---Raises an error where a row of the mask ends with padding: a decoder chooses the next token at the last column.
+local function check_ends(mask)
+  local ends = mask:select(1, -1):ne(0)
+  if ends:all():item() then return end
+  refuse(("a text is continued behind its last token, but the attention_mask of row %d leaves the last column out"):format(
+    ends:int():argmin():item()), "pad on the left, or pass lists of ids without a mask: they are padded so")
 end
 
 ---Makes the state of a generation; the model does not run yet.
@@ -87,6 +96,7 @@ function generation.start(net, s, inputs)
   end
   local ids, mask = inputs.input_ids, inputs.attention_mask
   if not ids then refuse "a generation needs input_ids" end
+  if mask and not net.start_token then check_ends(mask) end
   local k, encoded = math.max(s.num_beams, s.num_return_sequences), nil
   if k > 1 then
     ids = ids:repeat_interleave(k, 0)
@@ -240,7 +250,7 @@ function Run:watch() unread.watch(self) end
 ---@param engine luasight.GenerationEngine
 ---@param logits any  R T V
 function Run:take(engine, logits)
-  unread.check(self)
+  unread.check(self, logits)
   local arguments = self:advance(logits)
   if arguments then engine:begin(self.step, arguments) else engine:finish() end
 end

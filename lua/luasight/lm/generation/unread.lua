@@ -33,9 +33,29 @@ local function written(run)
   return last[":, 0, 0, 0, 0"]:isnan():logical_not():tolist()
 end
 
+local function refuse(run, layer, step)
+  binding.raise("state", ("step %d reads in layer %s what step %d would have left in the cache, but there the layer or its "
+    .. "attention was skipped or replaced"):format(run.step, layer, step),
+    { hint = "pass use_cache = false: then each step reads the whole text" })
+end
+
+-- Raises an error where the step read the keys of the encoder's positions in a layer where step 0 did not write them. A later
+-- step only reads these keys, so its logits tell: they are NaN.
+local function check_encoder(run, logits)
+  if not run.continued then
+    run.uncrossed = {}
+    for i, missing in ipairs(run.cache[":, 0, 0, 0, 0, 0"]:isnan():tolist()) do
+      if missing then run.uncrossed[#run.uncrossed + 1] = i - 1 end
+    end
+  elseif run.uncrossed and run.uncrossed[1] and logits:select(1, -1):isnan():any():item() then
+    refuse(run, table.concat(run.uncrossed, " or "), 0)
+  end
+end
+
 ---Raises an error where the step that has just run read, in some layer, what an earlier step had left out.
 ---@param run luasight.GenerationRun
-function unread.check(run)
+---@param logits any  R T V, those of the step
+function unread.check(run, logits)
   if not run.watched then return end
   for i, is_written in ipairs(written(run)) do
     if not is_written then
@@ -43,11 +63,10 @@ function unread.check(run)
     elseif not run.continued then
       run.gaps[i] = nil -- the step has read the whole text
     elseif run.gaps[i] then
-      binding.raise("state", ("step %d reads in layer %d what step %d would have left in the cache, but there the layer or its "
-        .. "attention was skipped or replaced"):format(run.step, i - 1, run.gaps[i]),
-        { hint = "pass use_cache = false: then each step reads the whole text" })
+      refuse(run, i - 1, run.gaps[i])
     end
   end
+  if run.offset > 0 then check_encoder(run, logits) end
 end
 
 return unread

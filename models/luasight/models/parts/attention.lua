@@ -8,13 +8,25 @@ local nn = require "luasight".nn
 
 ---@class luasight.models.Attention: luasight.nn.Module  the parent class of all models' attention modules
 local Attention = nn.Module "Attention"
-Attention.token_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2, ["input.attention_mask"] = 2 }
+local attention = { Attention = Attention }
+
+---The parent class of the layers around an attention. It says where rows and tokens are in what they hand to the attention: the
+---mask and the bias of the scores (B H T S), distances (T S, without rows), and the cache; and in the bias that T5 returns.
+---@class luasight.models.Layer: luasight.nn.Module
+attention.Layer = nn.Module "Layer"
+attention.Layer.token_axis = { ["input.attention_mask"] = 2, ["input.position_bias"] = 2, ["input.distance"] = false,
+  ["output.1"] = 2 }
+attention.Layer.batch_axis = { ["input.distance"] = false, ["input.cache"] = cache.batch_axis.layer["input.cache"] }
+
+Attention.token_axis, Attention.batch_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }, attention.Layer.batch_axis
+for point, axis in pairs(attention.Layer.token_axis) do Attention.token_axis[point] = axis end
+
+---The axes of a module whose input and output have no rows, or no tokens.
+attention.none = { input = false, output = false }
 
 ---Returns the number of heads of the keys, and their width.
 ---@return integer, integer
 function Attention:key_sizes() return self.num_key_value_heads or self.num_heads, self.head_dim end
-
-local attention = { Attention = Attention }
 
 ---The axis of the tokens in the input and the output of a module that computes each head by itself, B H T D.
 attention.per_head = { input = 2, output = 2 }

@@ -27,6 +27,17 @@ cache.of_attention = { rows = 2, positions = 4 }
 ---@type luasight.CacheAxes
 cache.of_states = { rows = 1 }
 
+---The axis of the rows in the argument `cache` of a module, for its field batch_axis: `whole` for a model with attention,
+---`layer` for its layers and attentions, `states` for a state space model, whose layers have them on axis 0.
+---@type table<string, table<string, integer>>
+cache.batch_axis = { whole = { ["input.cache"] = 2, ["input.encoder_cache"] = 2 }, layer = { ["input.cache"] = 1 },
+  states = { ["input.cache"] = 1 } }
+
+---The parent class of a model with attention that takes a cache.
+---@class luasight.models.Whole: luasight.nn.Module
+cache.Whole = ls.nn.Module "Whole"
+cache.Whole.batch_axis = cache.batch_axis.whole
+
 ---Returns the names of a forward's arguments, followed by the names of the arguments for a cache.
 ---@param names string[]
 ---@return string[]

@@ -2,6 +2,7 @@
 --- returns logits, and the translation of tensors' names in files to module paths.
 local ls = require "luasight"
 local arguments = require "luasight.models.parts.arguments"
+local attention = require "luasight.models.parts.attention"
 local cache = require "luasight.models.parts.cache"
 local config_reader = require "luasight.models.parts.config"
 local helpers = require "luasight.family"
@@ -129,7 +130,8 @@ function decoder.layers(Layer, config)
   local layers = {}
   for i = 0, config.num_hidden_layers - 1 do
     layers[i + 1] = Layer(config, i)
-    layers[i + 1].token_axis = { ["input.attention_mask"] = 2 } -- B 1 T S
+    layers[i + 1].token_axis = attention.Layer.token_axis
+    layers[i + 1].batch_axis = Layer.batch_axis or attention.Layer.batch_axis
   end
   return nn.ModuleList(layers)
 end
@@ -172,7 +174,7 @@ local ForCausalLM = nn.Module "ForCausalLM"
 decoder.ForCausalLM = ForCausalLM
 ForCausalLM.arguments = decoder.inputs
 ForCausalLM.inner, ForCausalLM.embedding, ForCausalLM.blocks, ForCausalLM.final_norm = "model", "embed_tokens", "layers", "norm"
-ForCausalLM.cache_axes = cache.of_attention
+ForCausalLM.cache_axes, ForCausalLM.batch_axis = cache.of_attention, cache.batch_axis.whole
 ForCausalLM.reads_beyond = true -- the model may read beyond max_position_embeddings, since it has no table of positions
 
 ---@param config table
@@ -301,6 +303,7 @@ function decoder.architecture(Whole, read, files)
   local function maker(Class)
     return function(config)
       local net = Class(read(config))
+      if net.new_cache then net:body().batch_axis = net.batch_axis end -- it takes the same cache
       if net:parameters()[1].device ~= "meta" then torch.no_grad(decoder.initialize, net) end
       return net
     end

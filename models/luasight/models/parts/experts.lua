@@ -60,6 +60,7 @@ function Experts:init(C, I, E, act)
   self.down_proj = helpers.empty({ E, C, I }, {})
   self.act_fn = activations.new(act)
   self.act_fn.token_axis = TopKRouter.token_axis
+  self.act_fn.batch_axis = TopKRouter.token_axis -- false: an expert's tokens are not those of rows
   if helpers.is_skipping() then return end
   nn.init.normal_(self.gate_up_proj, { std = 0.02 })
   nn.init.normal_(self.down_proj, { std = 0.02 })

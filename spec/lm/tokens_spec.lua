@@ -131,6 +131,26 @@ describe("a model with an encoder", function()
     } do support.near(expected, found[i].value, nil, "whole_model") end
   end)
 
+  it("takes a mask of the decoder's tokens that has their shape, and among invokes as many rows for both", function()
+    local model = tiny "t5"
+    local function run(input) return function() return model(input) end end
+    for message, call in pairs {
+      ["decoder_attention_mask has the shape [1, 1], but the tokens have [1, 3]"] =
+        run { input_ids = { 3, 4 }, decoder_input_ids = { 1, 2, 3 }, decoder_attention_mask = { 1 } },
+      ["decoder_attention_mask has the shape [1, 2], but the tokens have [1, 1]"] =
+        run { input_ids = { 3, 4 }, decoder_attention_mask = { 1, 1 } },
+      ["decoder_input_ids is [B, T] or [T] with at least one token, not [1, 0]"] =
+        run { input_ids = { 3, 4 }, decoder_input_ids = {} },
+      ["need as many rows, but some have 1 and some 2"] = function() -- joined they have three rows each
+        model:trace(function(tracer)
+          local one, two = { { 3, 4 } }, { { 3, 4 }, { 5, 6 } }
+          tracer:invoke({ input_ids = one, decoder_input_ids = two }, function() return model.output.logits end)
+          tracer:invoke({ input_ids = two, decoder_input_ids = one }, function() return model.output.logits end)
+        end)
+      end,
+    } do assert.matches(message, support.failure(call).message, 1, true) end
+  end)
+
   it("case 10.2: counts the decoder's tokens in the decoder, and the encoder's in what the decoder reads of it", function()
     local model = tiny "t5"
     local input = { input_ids = { { 3, 4, 5, 6 } }, decoder_input_ids = { { 7, 8 } } }

@@ -183,17 +183,34 @@ end
 
 -- ---- named arguments -------------------------------------------------------------------------------------------------
 
----Returns the argument `name`, which has one value for each token, as a tensor [B, T], the shape of `ids`, with `rows` rows.
-local function like_ids(name, v, ids, rows)
-  if type(v) == "table" then v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" }) end
+---Raises an error for a number in a list that is not whole.
+local function check_whole(name, list)
+  for i, v in ipairs(list) do
+    if type(v) == "table" then check_whole(name, v)
+    elseif type(v) == "number" and v % 1 ~= 0 then
+      binding.raise("argument", ("the argument %s: element %d is %s; a list has whole numbers"):format(name, i, tostring(v)),
+        { hint = "a tensor may have others" })
+    end
+  end
+end
+
+---Returns the argument `name`, which has one value for each token, as a tensor [B, T] with `rows` rows; T is `length` where it
+---is given.
+local function like_ids(name, v, rows, length)
+  if type(v) == "table" then
+    check_whole(name, v)
+    v = torch.tensor(type(v[1]) == "table" and v or { v }, { dtype = "int64" })
+  end
   if not is_handle(v) then
     binding.raise("argument", ("the argument %s is a tensor or a list, not a %s"):format(name, type(v)))
   end
   v = v.value
   if v:dim() == 1 then v = v:unsqueeze(0) end
-  if ids and (v:dim() ~= 2 or v:size(0) ~= ids:size(0) and v:size(0) ~= 1 or v:size(1) ~= ids:size(1)) then
+  if length and (v:dim() ~= 2 or v:size(0) ~= rows and v:size(0) ~= 1 or v:size(1) ~= length) then
     binding.raise("shape", ("the argument %s has the shape %s, but the tokens have [%d, %d]"):format(name, tostring(v.shape),
-      ids:size(0), ids:size(1)))
+      rows, length))
+  elseif v:dim() ~= 2 or v:size(1) == 0 then
+    binding.raise("shape", ("the argument %s is [B, T] or [T] with at least one token, not %s"):format(name, tostring(v.shape)))
   end
   if rows and v:size(0) == 1 and rows > 1 then v = v:expand(rows, -1) end -- one row for all
   return v
@@ -207,13 +224,31 @@ local function from_names(input, options, reader)
   for name, v in pairs(options_of.read("this model", input, known, argument)) do result[name] = v end
   local mask
   if input.input_ids ~= nil then result.input_ids, mask = ids_of(input.input_ids, options, reader) end
-  local first = result.input_ids or input.inputs_embeds
-  local rows = is_handle(first) and first.value:size(0) or nil
-  for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
-    if input[name] ~= nil then result[name] = like_ids(name, input[name], first, rows) end
+  local embeds = input.inputs_embeds
+  if embeds ~= nil then
+    if not is_handle(embeds) then
+      binding.raise("argument", "the argument inputs_embeds is a tensor [B, T, C], not a " .. type(embeds))
+    end
+    embeds = embeds.value
+    if embeds:dim() ~= 3 then
+      binding.raise("shape", "the argument inputs_embeds is [B, T, C], not " .. tostring(embeds.shape))
+    end
   end
-  for _, name in ipairs { "decoder_input_ids", "decoder_attention_mask" } do
-    if input[name] ~= nil then result[name] = like_ids(name, input[name], nil, rows) end
+  local rows, length
+  if result.input_ids or embeds then
+    local first = result.input_ids or embeds
+    rows, length = first:size(0), first:size(1)
+  end
+  for _, name in ipairs { "attention_mask", "position_ids", "token_type_ids" } do
+    if input[name] ~= nil then result[name] = like_ids(name, input[name], rows, length) end
+  end
+  if input.decoder_input_ids ~= nil then
+    result.decoder_input_ids = like_ids("decoder_input_ids", input.decoder_input_ids, rows)
+  end
+  if input.decoder_attention_mask ~= nil then
+    local own = result.decoder_input_ids -- without them the decoder reads one token, with which it begins
+    result.decoder_attention_mask = like_ids("decoder_attention_mask", input.decoder_attention_mask,
+      own and own:size(0) or rows, own and own:size(1) or 1)
   end
   if mask and result.attention_mask then
     binding.raise("argument", "attention_mask is made by luasight where the rows of input_ids differ in length",
@@ -315,6 +350,11 @@ local function merge_text(members, reader, text, args)
         binding.raise("argument", ("all invokes of one pass must have the same arguments, but only some have %q"):format(name))
       end
       v = v or torch.ones(member.rows, widths[i], { dtype = "int64", device = reader.device })
+      if members[2] and v:size(0) ~= member.rows then
+        local a, b = math.min(v:size(0), member.rows), math.max(v:size(0), member.rows)
+        binding.raise("shape", ("the arguments of one invoke need as many rows, but some have %d and some %d"):format(a, b),
+          { hint = "repeat the rows of the shorter ones, or trace this input alone" })
+      end
       pads[i] = longest - widths[i]
       parts[i] = pad_left(v, pads[i], fill)
     end

@@ -51,6 +51,9 @@ describe("a model without head", function()
     end)
     near(expected.last_hidden_state[0], last[0])
     near(expected.pooler_output, pooled)
+    for _, mask in ipairs { expected.mask:to "bool", expected.mask:to "float32", expected.mask:cumsum(-1) } do -- 0 or not counts
+      near(pooled, model { input_ids = expected.ids, attention_mask = mask }.pooler_output)
+    end
   end)
 end)
 

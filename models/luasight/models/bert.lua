@@ -244,7 +244,7 @@ end
 function Pooler:forward(x, options)
   local first = x[":, 0"] -- B C
   if options then
-    local at = options.attention_mask:argmax(-1):view(-1, 1, 1):expand(-1, 1, x.shape[2]) -- B 1 C
+    local at = options.attention_mask:ne(0):int():argmax(-1):view(-1, 1, 1):expand(-1, 1, x.shape[2]) -- B 1 C
     first = x:gather(1, at):squeeze(1)
   end
   return self.activation(self.dense(first))

@@ -158,6 +158,26 @@ describe("invokes (S6)", function()
     assert.equal("layer1.output", err.point)
   end)
 
+  it("are refused where the tensors of an input differ in their rows, which joined could fit by chance", function()
+    local Scaled = nn.Module "Scaled"
+    function Scaled:forward(x, options) return x * options.scale end
+    local model = ls.Model(Scaled())
+    local one, two = torch.ones(1, 2), torch.ones(2, 2)
+    for _, given in ipairs { { { one, two }, { two, one } }, { { one, torch.ones(2) }, { one, torch.ones(2) } },
+      { { one, torch.tensor(2) }, { one, torch.tensor(2) } } } do
+      local err = failure(function()
+        model:trace(function(tracer)
+          for _, input in ipairs(given) do
+            tracer:invoke(ls.args(input[1], { scale = input[2] }), function() return model.output end)
+          end
+        end)
+      end)
+      assert.equal("shape", err.code)
+      assert.matches("each tensor of an input has the input's rows on its first axis", err.message)
+    end
+    assert.same({ { 1, 1 }, { 1, 1 } }, model:trace(ls.args(one, { scale = two }), function() return model.output end):tolist())
+  end)
+
   it("see the rows on the axis that the module declares", function()
     local Turn = nn.Module "Turn"
     Turn.batch_axis = { output = 1 }

@@ -63,7 +63,8 @@ end
 join = function(list, n, where)
   for i = 1, n do
     if (list[i] == nil) ~= (list[1] == nil) or type(list[i]) ~= type(list[1]) then
-      binding.raise("argument", ("the invokes of one pass take the same arguments, but the argument %s differs"):format(where))
+      binding.raise("argument", ("the invokes of one pass take the same arguments, but %s differs"):format(
+        where == "" and "what is named" or where))
     end
   end
   local first = list[1]
@@ -94,12 +95,29 @@ join = function(list, n, where)
   return first
 end
 
+---Raises an error where a tensor among the arguments of an invoke does not have the invoke's rows.
+local function check_rows(v, rows)
+  if is_handle(v) and v.shape then
+    if v:dim() > 0 and v:size(0) == rows then return end
+    binding.raise("shape", ("among several invokes each tensor of an input has the input's rows on its first axis; one has the "
+      .. "shape %s beside %d row%s"):format(tostring(v.shape), rows, rows == 1 and "" or "s"),
+      { hint = "expand it to the rows, or trace this input alone" })
+  elseif type(v) == "table" then
+    for _, inner in pairs(v) do check_rows(inner, rows) end
+  end
+end
+
 ---Joins the inputs of several invokes along the first axis.
 ---@param members luasight.Input[]
 ---@return table args  the arguments of one call, with their number `n`
 function batch.concatenate(members)
   local n = 0
-  for _, member in ipairs(members) do n = math.max(n, member.args.n) end
+  for _, member in ipairs(members) do
+    n = math.max(n, member.args.n)
+    if members[2] then
+      for i = 1, member.args.n do check_rows(member.args[i], member.rows) end
+    end
+  end
   local args = { n = n }
   for i = 1, n do
     local parts = {}

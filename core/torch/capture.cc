@@ -1,7 +1,6 @@
-// Gradients of a trace as they pass in a backward: places for tensors in autograd's graph, hooks that take gradients or exchange them, and
-// backwards that begin in the middle of the graph.
+// Gradients of a trace as they pass in a backward: hooks that take gradients or exchange them, and backwards that begin in the middle of the
+// graph.
 #include <ATen/ATen.h>
-#include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
@@ -13,47 +12,6 @@
 using namespace luasight;
 using torch::autograd::Edge;
 using torch::autograd::Node;
-
-// ---- places in autograd's graph ----------------------------------------------------------------------------------------
-
-namespace {
-
-using NodePointer = decltype(Edge::function);
-
-// A node of autograd's graph at which a backward ends.
-struct Source : public Node {
-  torch::autograd::variable_list apply(torch::autograd::variable_list&& /*gradients*/) override { return {}; }
-};
-
-// Makes a Source for either of the pointers with which versions of libtorch hold their nodes.
-template <class Pointer>
-struct Maker;
-template <class N>
-struct Maker<std::shared_ptr<N>> {
-  static std::shared_ptr<N> make() { return std::make_shared<Source>(); }
-};
-template <class N>
-struct Maker<c10::intrusive_ptr<N>> {
-  static c10::intrusive_ptr<N> make() { return c10::make_intrusive<Source>(); }
-};
-
-}  // namespace
-
-// Gives a tensor without history a place in autograd's graph, so that libtorch computes a gradient for it. `*out` is the tensor itself, or,
-// where the tensor is a view or `alias` is set, a new tensor in the same memory; LS_NONE where the dtype has no gradients (whole numbers).
-ls_status ls__tensor_source(void* tensor, bool alias, ls_value* out) {
-  return guarded("recording for a gradient", [&] {
-    auto t = borrow(tensor);
-    *out = ls_value{};
-    if (!ls__tensor_has_gradients(tensor)) return LS_OK;
-    if (alias || t.is_view()) t = t.detach();
-    auto source = Maker<NodePointer>::make();
-    auto place = source->add_input_metadata(t);
-    torch::autograd::impl::set_gradient_edge(t, Edge(std::move(source), place));
-    *out = new_value(t);
-    return LS_OK;
-  });
-}
 
 // ---- hooks -------------------------------------------------------------------------------------------------------------
 

@@ -148,12 +148,19 @@ ls_status ls__move_copy(ls__move* m) {
                                         "its gradient cannot be followed; clone it before it is changed in place");
       m->from = from;
       m->to = to;
+      // Autograd follows a change of a view from the base of the view on, so the copy depends on the base alone. What it depends on must not
+      // differ with what else there is of this memory.
+      auto from_base = m->cover;
+      if (m->cover.is_view()) {
+        auto base = at::Tensor(m->cover._base());
+        from_base = base.as_strided(m->cover.sizes(), m->cover.strides(), m->cover.storage_offset());
+      }
       if (m->cover.is_non_overlapping_and_dense()) {
-        m->copy = m->cover.clone();
-        m->moved[m->cover.unsafeGetTensorImpl()] = m->copy;
+        m->copy = from_base.clone();
+        if (!m->cover.is_view()) m->moved[m->cover.unsafeGetTensorImpl()] = m->copy;
       } else {
         auto size = static_cast<int64_t>(m->cover.itemsize());
-        m->copy = m->cover.as_strided({(to - from) / size}, {1}, from / size).clone();
+        m->copy = from_base.as_strided({(to - from) / size}, {1}, from / size).clone();
       }
     }
     return LS_OK;

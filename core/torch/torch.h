@@ -51,9 +51,6 @@ typedef struct ls__sweep {
   void (*arrived)(void *who, int32_t which, ls_value *fresh);
   void *who;
 } ls__sweep;
-/* Gives a tensor a place in autograd's graph. `out` is the tensor, or, with `alias` or for a view, a new one in the same memory; LS_NONE
-   for whole numbers. */
-ls_status ls__tensor_source(void *tensor, bool alias, ls_value *out);
 ls_status ls__capture_new(void *tensor, int32_t which, ls__capture **out);
 bool ls__capture_is_of(const ls__capture *capture, void *tensor); /* whether the tensor, as it is now, is the one of the capture */
 void ls__capture_free(ls__capture *capture);
@@ -67,6 +64,15 @@ ls_status ls__backward(void *loss, const ls_value *gradient, bool keep, const ls
 /* begins a backward at the tensor of a capture, with its gradient; keeps the graph */
 ls_status ls__backward_from(ls__capture *capture, const ls_value *gradient, const ls__sweep *now);
 ls_status ls__backward_release(void *loss);               /* frees what autograd keeps for a backward of `loss` */
+
+/* place.cc: places of tensors in autograd's graph */
+/* Gives a tensor a place in autograd's graph. `out` is the tensor, or, with `alias` or for a view, a new one in the same memory; LS_NONE
+   for whole numbers. */
+ls_status ls__tensor_source(void *tensor, bool alias, ls_value *out);
+ls_status ls__tensor_place(void *tensor, ls_value *out);  /* a stand-in for the place of a tensor as it is now; LS_NONE where it has none */
+bool ls__tensor_same_place(void *a, void *b);             /* whether two tensors, as they are now, have one place */
+/* lets the gradient of the elements of `tensor`, a view, that do not lie in `region`, a tensor on the same memory, go to the place `before` */
+ls_status ls__tensor_divide(void *tensor, void *before, void *region);
 
 /* grad.cc */
 bool ls__tensor_requires_grad(void *tensor);

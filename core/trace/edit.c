@@ -35,7 +35,8 @@ void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh) {
 
 typedef struct move {
   ls__move *of;
-  bool grew;
+  ls_trace *t;
+  bool grew, notes;
   ls_status status;
 } move;
 
@@ -46,13 +47,18 @@ static void grow(void *context, ls_value *tensor) {
 
 static void go_along(void *context, ls_value *tensor) {
   move *m = context;
-  if (!m->status) m->status = ls__move_tensor(m->of, tensor);
+  if (m->status) return;
+  ls_value old = *tensor;
+  ls_value_retain(&old);
+  m->status = ls__move_tensor(m->of, tensor);
+  if (!m->status && m->notes && tensor->as.p != old.as.p) m->status = ls__grad_moved(m->t, old.as.p, tensor);
+  ls_value_release(&old);
 }
 
 /* Copies the memory in which the tensor `self` lies, and moves all that the run holds of it to the copy: the tensor itself, and the tensors
    that overlap with it, whoever made them. */
 ls_status ls__edit_own(ls_trace *t, const ls_value *self) {
-  move m = {0};
+  move m = {.t = t, .notes = t->gradients && ls__rows_several(t)};
   ls_status status = ls__move_new(self->as.p, &m.of);
   if (status) return status;
   do {
@@ -282,9 +288,10 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
 ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins) {
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = t->run.late_count && id >= 0 ? ls__late_check(t, id, self->as.p) : LS_OK;
-  if (status) return status;
-  if (ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled())) status = ls__edit_own(t, self);
-  return status ? status : keep_for_lines_above(t, id, self->as.p);
+  /* lines above get their copies first, of the values whose gradients they take part in */
+  if (!status) status = keep_for_lines_above(t, id, self->as.p);
+  bool moves = ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled());
+  return status || !moves ? status : ls__edit_own(t, self);
 }
 
 static bool is_written(const ls__node *node, int32_t of) {
@@ -355,6 +362,7 @@ ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out) {
   }
   ls_status status = before_edit(t, id);
   if (!status) status = ls__rows_several(t) ? edit_part(t, id, out) : ls__node_execute(ls__seen(t, id), t->run.values, out);
+  if (!status) status = ls__grad_edited(t, id, self);
   for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++)
     if ((status = ls__twins_follow(t, id, &t->run.values[of]))) ls__replace(out, (ls_value){0});
   return status;

@@ -9,14 +9,7 @@ void ls__grad_close(ls_trace *t) {
     ls__capture_free(t->run.gradients[i].capture);
     ls_value_release(&t->run.gradients[i].value);
   }
-  for (int32_t i = 0; i < t->run.split_count; i++) {
-    ls_value_release(&t->run.splits[i].before);
-    ls_value_release(&t->run.splits[i].fresh);
-    ls_value_release(&t->run.splits[i].part);
-  }
-  free(t->run.splits);
-  t->run.splits = NULL;
-  t->run.split_count = t->run.split_room = 0;
+  ls__grad_rows_free(t);
   free(t->run.gradients);
   t->run.gradients = NULL;
   t->run.gradient_count = t->run.gradient_room = 0;
@@ -35,47 +28,6 @@ void ls__grad_close(ls_trace *t) {
 void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
   for (int32_t i = 0; i < t->run.gradient_count; i++)
     if (t->run.gradients[i].value.kind == LS_TENSOR) each(context, &t->run.gradients[i].value);
-  for (int32_t i = 0; i < t->run.split_count; i++) {
-    if (t->run.splits[i].before.kind == LS_TENSOR) each(context, &t->run.splits[i].before);
-    each(context, &t->run.splits[i].fresh);
-    each(context, &t->run.splits[i].part);
-  }
-}
-
-/* ---- rows that lie in two tensors ------------------------------------------------------------------------------- */
-
-ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part) {
-  if (t->run.split_count == t->run.split_room) {
-    int32_t room = t->run.split_room ? 2 * t->run.split_room : 8;
-    ls__split *bigger = realloc(t->run.splits, sizeof *bigger * (size_t)room);
-    if (!bigger) return ls__fail(LS_ERROR_MEMORY, "out of memory for the rows of several invokes");
-    t->run.splits = bigger;
-    t->run.split_room = room;
-  }
-  ls__split *split = &t->run.splits[t->run.split_count++];
-  *split = (ls__split){invoke, *before, *fresh, *part};
-  ls_value_retain(&split->before);
-  ls_value_retain(&split->fresh);
-  ls_value_retain(&split->part);
-  return LS_OK;
-}
-
-/* Returns the tensor in which the rows of an invoke would lie if it ran alone: where others have set their rows of `whole`, that from before;
-   where the invoke itself has, what it set, and `*own` becomes true. All uses of `whole` by these rows lead there. */
-static const ls_value *home_of(const ls_trace *t, int32_t invoke, const ls_value *whole, bool *own) {
-  for (int32_t i = t->run.split_count - 1; i >= 0; i--) {
-    const ls__split *split = &t->run.splits[i];
-    if (split->fresh.as.p != whole->as.p) continue;
-    *own = split->invoke == invoke;
-    const ls_value *home = *own ? &split->part : &split->before;
-    if (home->kind != LS_TENSOR || !ls__tensor_requires_grad(home->as.p)) {
-      *own = false;
-      break;
-    }
-    if (*own) return home;
-    whole = home;
-  }
-  return whole;
 }
 
 /* ---- recording -------------------------------------------------------------------------------------------------- */
@@ -223,11 +175,9 @@ ls_status ls__grad_capture(ls_trace *t, int32_t access) {
     whole = ls__rows_whole(t, of);
     if (whole->kind != LS_TENSOR) whole = &t->run.values[of];
   }
-  bool own = false;
   int32_t rows = ls__rows_node(t, of);
-  const ls_value *home = whole;
-  if (rows >= 0 && t->run.split_count && version_of(t, access) < 0) home = home_of(t, t->owner.nodes.at[rows].invoke, whole, &own);
-  t->run.nodes[access].rows = own ? 0 : rows + 1;
+  const ls_value *home = ls__grad_home(t, of, whole, &rows);
+  t->run.nodes[access].rows = rows + 1;
   return find_gradient(t, home->as.p, number);
 }
 

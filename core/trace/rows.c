@@ -276,12 +276,17 @@ static ls_status put(const where *w, ls_value *whole, const ls_value *part) {
                                     "axis %d; this one has %lld",
                     w->rows, w->rows == 1 ? "" : "s", w->axis,
                     w->axis < info.dims ? (long long)info.shape[w->axis] : 0LL);
-  bool in_place = w->set && ls__twins_unread(w->t, whole);
+  bool in_place = w->set && ls__twins_unread(w->t, whole), notes = w->set && w->t->gradients;
+  ls_value was = {0};
+  if (notes && whole->kind == LS_TENSOR && (status = ls__tensor_place(whole->as.p, &was))) return status;
   status = ls__tensor_with_rows(whole->kind == LS_TENSOR ? whole->as.p : NULL, part->as.p, w->axis, w->first, w->all, in_place, &fresh);
-  if (status) return status;
-  if (w->set) status = ls__twins_made(w->t, w->invoke, whole, &fresh, part, w->axis);
-  if (status) ls_value_release(&fresh);
-  else ls__replace(whole, fresh);
+  if (!status) {
+    if (w->set) status = ls__twins_made(w->t, w->invoke, whole, &fresh, part, w->axis);
+    if (!status && notes) status = ls__grad_split(w->t, w->invoke, &was, &fresh, part);
+    if (status) ls_value_release(&fresh);
+    else ls__replace(whole, fresh);
+  }
+  ls_value_release(&was);
   return status;
 }
 

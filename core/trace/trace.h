@@ -142,12 +142,6 @@ typedef struct ls__gradient {
   bool busy;             /* whether its uses are being executed */
 } ls__gradient;
 
-/* A tensor that an invoke has made of another by setting its rows; alone, each invoke would have the tensor `part` or `before` there. */
-typedef struct ls__split {
-  int32_t invoke;
-  ls_value before, fresh, part;
-} ls__split;
-
 /* A backward that runs. */
 typedef struct ls__sweeping {
   int32_t backward;      /* the node of the backward */
@@ -185,8 +179,9 @@ typedef struct ls__progress {
   ls__origins origins;   /* where the model makes the tensors that need a place in autograd's graph */
   ls__gradient *gradients;
   int32_t gradient_count, gradient_room;
-  ls__split *splits;
+  struct ls__split *splits; /* tensors of which an invoke has set or edited its rows; see grad_rows.c */
   int32_t split_count, split_room;
+  int32_t moved_count;   /* how many of `splits`, the last ones, wait for the end of an edit */
   ls__sweeping sweep;
   ls__kept *kept;        /* the model's tensors that its forward changes; see own.c */
   int32_t kept_count, kept_room;
@@ -382,7 +377,7 @@ void ls__twins_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), 
 void ls__twins_leave(ls_trace *t);  /* called when the run goes on from a point */
 void ls__twins_free(ls_trace *t);
 
-/* The functions below are in grad_plan.c, grad.c and grad_backward.c. */
+/* grad_plan.c, grad.c, grad_backward.c */
 ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gradient, and the time at which autograd begins */
 ls_status ls__grad_check(const ls_trace *t); /* fails where a needed node asks for or changes a gradient whose backward has already run */
 /* where node `id` reads, sets or edits a gradient: the node that reads or sets it (`id` itself where it does not edit); else -1 */
@@ -399,11 +394,20 @@ bool ls__grad_is_ready(const ls_trace *t, int32_t access);
 /* attaches a hook to the value whose gradient node `access` reads or sets */
 ls_status ls__grad_capture(ls_trace *t, int32_t access);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
-/* notes that an invoke has set its rows of the tensor `before` to `part`, which made `fresh` */
-ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part);
 /* calls `each` with each gradient that a backward has at hand */
 void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
 void ls__grad_close(ls_trace *t);
+
+/* grad_rows.c */
+/* notes that an invoke has set its rows of a tensor with the place `before` (ls__tensor_place) to `part`, which made `fresh` */
+ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part);
+ls_status ls__grad_moved(ls_trace *t, void *old, const ls_value *fresh); /* notes that a tensor was moved for an edit in place */
+/* called when node `edit`, or the model (-1), has changed `changed`, for which tensors were moved; NULL: moved, but not changed */
+ls_status ls__grad_edited(ls_trace *t, int32_t edit, const ls_value *changed);
+/* Returns the tensor, or its place, at which the gradient of the value of node `of` is taken, which is `tensor` or rows of it. `rows` is the
+   node that takes the rows out of it, -1 where it is all of it. */
+const ls_value *ls__grad_home(const ls_trace *t, int32_t of, const ls_value *tensor, int32_t *rows);
+void ls__grad_rows_free(ls_trace *t);
 
 /* narrow.c */
 void ls__narrow_plan(ls_trace *t);

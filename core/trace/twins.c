@@ -125,8 +125,7 @@ ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, co
   ls_value_retain(&made.fresh);
   ls_value_retain(&made.before);
   t->run.made[t->run.made_count++] = made;
-  ls_status noted = t->gradients ? ls__grad_split(t, invoke, before, fresh, part) : LS_OK;
-  if (noted || !may_change(t)) return noted;
+  if (!may_change(t)) return LS_OK;
   const ls__running_invoke *own = &t->run.invokes[invoke];
   int32_t end = own->first + own->rows;
   ls_status status = before->kind == LS_TENSOR ? go_on(t, before, fresh, own) : LS_OK;
@@ -173,6 +172,7 @@ static ls_status follow(ls_trace *t, int32_t edit, int32_t i, int32_t k, bool fo
     status = ls__index_set(out, &everything, 1, &changed);
     ls_value_release(&changed);
   }
+  if (!status) status = ls__grad_edited(t, edit, out);
   if (status) ls_value_release(out);
   return status;
 }

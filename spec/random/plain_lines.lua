@@ -113,17 +113,6 @@ function Trace:check_between(s)
   end
 end
 
----The gradient of a view as it stood above an edit through it is open: in PyTorch an edit goes from the base to the base.
-function Trace:ask_of_views(x)
-  for _, part in ipairs(x.parts or { x }) do
-    for _, a in ipairs(#part.path > 0 and self.gradients and self.lines or {}) do
-      for _, node in ipairs(a.bound or {}) do
-        if node == tape.now(part) then self.facts.unsure = "a gradient above an edit through a view" end
-      end
-    end
-  end
-end
-
 function Trace:edit_in_place(s)
   local x = self.vars[s.of].value
   local seen = s.root.value -- what stands at the point
@@ -138,7 +127,6 @@ function Trace:edit_in_place(s)
       if part.memory.foreign then self.facts.foreign_edit = true end
     end
   end
-  self:ask_of_views(x)
   local shown, between = self:keep_above(s), self:check_between(s)
   for _, r in ipairs(self.replaced) do
     if r.pass == self.pass and r.invoke ~= s.invoke then self.facts.cut_rows = true end
@@ -153,7 +141,7 @@ function Trace:edit_in_place(s)
   else
     local by = s.b and self:node(s, s.b)
     if s.f == "mul_" and s.b.var and self:value(s, s.b.var).memory == x.memory then self.by_itself = true end
-    tape.write(x, inplace[s.f](tape.now(x), by))
+    tape.write(x, inplace[s.f](tape.below(x), by))
   end
   between()
   shown()

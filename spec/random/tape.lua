@@ -116,11 +116,8 @@ local ways = {
   },
 }
 
--- The same look at the same node is one node: it has one gradient.
 local function take(way, a)
-  a.looks = a.looks or {}
-  a.looks[way] = a.looks[way] or node(ways[way.kind].take(way, a.value), { a }, function(g) return ways[way.kind].zeros(way, g, a.value) end)
-  return a.looks[way]
+  return node(ways[way.kind].take(way, a.value), { a }, function(g) return ways[way.kind].zeros(way, g, a.value) end)
 end
 
 ---`base` with `fresh` in the place that the way looks at.
@@ -144,6 +141,19 @@ function tape.tensor(a) return { memory = { base = a, version = 0 }, path = {}, 
 function tape.whole(parts, axis)
   if #parts == 1 then return parts[1] end
   return { parts = parts, axis = axis }
+end
+
+---The value of a tensor as it stands now, taken from the base anew: an edit through a view goes from the base to the base, and
+---not through what was taken of the view before.
+function tape.below(x)
+  if x.parts then
+    local nodes = {}
+    for i, part in ipairs(x.parts) do nodes[i] = tape.below(part) end
+    return tape.cat(nodes, x.axis)
+  end
+  local a = x.memory.base
+  for _, way in ipairs(x.path) do a = take(way, a) end
+  return a
 end
 
 ---The node of a tensor as it stands now.
@@ -210,7 +220,7 @@ end
 ---x[spec] = value
 ---@param value table|number  a node of the slice's shape, or a number
 function tape.set(x, spec, value)
-  local way, old = { kind = "slice", spec = spec }, tape.now(x)
+  local way, old = { kind = "slice", spec = spec }, tape.below(x)
   if type(value) == "number" then value = node(torch.full_like(ways.slice.take(way, old.value), value)) end
   tape.write(x, put(way, old, tape.copy(value)))
 end

@@ -44,32 +44,96 @@ static bool note_constants(ls_program *p, const ls_module *m, const ls_value *st
   return true;
 }
 
-static bool add_changed(ls_program *p, const ls_value *tensor) {
-  if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
-  p->changed[p->changed_count++] = *tensor;
+/* A walk to the memory in which values of a program may be, back through views, sequences and calls. */
+typedef struct walk {
+  ls_program *p;
+  int32_t (*seen)[2]; /* the nodes that were reached: the number of the instance, and that of the node */
+  int32_t count, room;
+} walk;
+
+static bool reach(walk *w, int32_t instance, const ls_value *v);
+
+static bool reach_all(walk *w, int32_t instance, const ls_value *stream, int32_t n) {
+  for (int32_t i = 0; i < n; i++)
+    if (!reach(w, instance, &stream[i])) return false;
   return true;
 }
 
-/* Adds to the program's `changed` the tensors that are no value of a node and whose memory the value of node `id` may be in: those of
-   which it is a view, or which an operator in place gave back. */
-static bool note_memory(ls_program *p, const ls__nodes *nodes, int32_t id) {
-  const ls__node *node = &nodes->at[id];
-  int32_t of = node->kind == LS__OP ? ls__call_view_at(node->call) : node->kind == LS__GETITEM || node->kind == LS__TAP ? 0 : -1;
-  if (of < 0) return true;
-  const ls_value *v = &node->stream[of];
-  return v->kind == LS_NODE ? note_memory(p, nodes, v->aux) : v->kind != LS_TENSOR || add_changed(p, v);
+/* Goes on with what the caller of an instance passes as input `id`. */
+static bool reach_given(walk *w, int32_t instance, int32_t id) {
+  const ls__instance *in = &w->p->instances[instance];
+  if (in->parent < 0) return true;
+  const ls__instance *caller = &w->p->instances[in->parent];
+  const ls__nodes *nodes = &caller->function->owner.nodes;
+  const char *keyword = in->function->keywords ? in->function->keywords[id] : NULL;
+  for (int32_t k = 0; k < nodes->count; k++) {
+    const ls__node *call = &nodes->at[k];
+    if (call->slot < 0 || call->kind == LS__TAP || w->p->slots[caller->slots + call->slot] != instance) continue;
+    for (int32_t i = 0, position = 0; i < call->n; position++) {
+      bool wanted = position == id;
+      if (call->stream[i].kind == LS_KEY) wanted = keyword && keyword == call->stream[i++].as.s;
+      int32_t end = ls__stream_value(call->stream, i, call->n);
+      if (wanted && !reach_all(w, in->parent, call->stream + i, end - i)) return false;
+      i = end;
+    }
+  }
+  return true;
 }
 
-/* Adds to the program's `changed` those tensors that `node` changes in place and that are constants of the forward; false when out of
-   memory. */
-static bool note_changed(ls_program *p, const ls__nodes *nodes, const ls__node *node) {
-  bool changes = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR
-                                           : node->kind == LS__OP && ls__call_changes_own(node->call);
-  for (int32_t i = 0; changes && i < node->n; i++)
-    if (node->stream[i].kind == LS_TENSOR && !add_changed(p, &node->stream[i])) return false;
-  for (int32_t k = 0, of; (of = ls__node_edits(node, k)) >= 0; k++)
-    if (!note_memory(p, nodes, of)) return false;
-  return true;
+/* Adds to the program's `changed` the tensors that are no value of a node and whose memory the value `v` may be in: those of which it is a
+   view, or which an operator or a call gave back. */
+static bool reach(walk *w, int32_t instance, const ls_value *v) {
+  ls_program *p = w->p;
+  if (v->kind == LS_TENSOR) {
+    if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
+    p->changed[p->changed_count++] = *v;
+  }
+  if (v->kind != LS_NODE) return true;
+  int32_t id = v->aux;
+  for (int32_t i = 0; i < w->count; i++)
+    if (w->seen[i][0] == instance && w->seen[i][1] == id) return true;
+  if (!grow((void **)&w->seen, w->count, &w->room, sizeof *w->seen)) return false;
+  w->seen[w->count][0] = instance;
+  w->seen[w->count++][1] = id;
+  const ls__instance *in = &p->instances[instance];
+  const ls__node *node = &in->function->owner.nodes.at[id];
+  switch (node->kind) {
+    case LS__INPUT: return reach_given(w, instance, id);
+    case LS__CALL:
+    case LS__TWO_FORMS: {
+      int32_t to = p->slots[in->slots + node->slot];
+      return reach(w, to, &p->instances[to].function->result);
+    }
+    case LS__TAP:
+    case LS__GETITEM: return reach(w, instance, &node->stream[0]);
+    case LS__SEQ: return reach_all(w, instance, node->stream, node->n);
+    case LS__OP: {
+      if (ls__call_may_return(node->call)) return reach_all(w, instance, node->stream, node->n);
+      int32_t of = ls__call_view_at(node->call);
+      return of < 0 || reach_all(w, instance, node->stream + of, ls__stream_value(node->stream, of, node->n) - of);
+    }
+    default: return true;
+  }
+}
+
+/* Adds to the program's `changed` those tensors that its nodes change in place and that are constants of a forward, parameters or buffers;
+   false when out of memory. */
+static bool note_changed(ls_program *p) {
+  walk w = {.p = p};
+  bool ok = true;
+  for (int32_t k = 0; ok && k < p->instance_count; k++) {
+    const ls__nodes *nodes = &p->instances[k].function->owner.nodes;
+    for (int32_t i = 0; ok && i < nodes->count; i++) {
+      const ls__node *node = &nodes->at[i];
+      bool changes = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR
+                                               : node->kind == LS__OP && ls__call_changes_own(node->call);
+      for (int32_t n = 0; ok && changes && n < node->n; n++)
+        if (node->stream[n].kind == LS_TENSOR) ok = reach(&w, k, &node->stream[n]);
+      for (int32_t n = 0, of; ok && (of = ls__node_edits(node, n)) >= 0; n++) ok = reach(&w, k, &(ls_value){.kind = LS_NODE, .aux = of});
+    }
+  }
+  free(w.seen);
+  return ok;
 }
 
 static bool edits_any(const ls_function *function) {
@@ -95,7 +159,7 @@ static int32_t flatten(ls_program *p, ls_function *function, ls_module *module, 
   int32_t deepest = 0, most = 0;
   for (int32_t i = 0; i < function->owner.nodes.count; i++) {
     const ls__node *node = &function->owner.nodes.at[i];
-    if (!note_constants(p, module, node->stream, node->n) || !note_changed(p, &function->owner.nodes, node)) return -1;
+    if (!note_constants(p, module, node->stream, node->n)) return -1;
     p->in_place = p->in_place || node->edits >= 0;
     if (node->slot < 0) continue;
     const ls__slot *slot = &function->slots[node->slot];
@@ -128,7 +192,7 @@ ls_status ls_program_new(ls_function *function, ls_program **out) {
   p->function = function;
   function->owner.references++;
   ls__live_add(1);
-  if (flatten(p, function, function->module, -1, &p->depth, &p->values) < 0) {
+  if (flatten(p, function, function->module, -1, &p->depth, &p->values) < 0 || !note_changed(p)) {
     ls_program_release(p);
     return ls__fail(LS_ERROR_MEMORY, "out of memory for a program");
   }

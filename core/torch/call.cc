@@ -388,6 +388,8 @@ int32_t ls__call_view_of(const ls__call* call) {
   return argument < 0 ? -1 : node_of(call, static_cast<size_t>(argument));
 }
 
+bool ls__call_may_return(const ls__call* call) { return call->op->returns; }
+
 int32_t ls__call_view_at(const ls__call* call) {
   int argument = viewed_argument(call);
   return argument < 0 ? -1 : call->places[static_cast<size_t>(argument)];

@@ -74,6 +74,7 @@ ls_status ls_op_find(const char* name, const ls_op** out) {
       cell->addresses = goes_by_places(cell->name);
       cell->cuts = cuts_numbers(cell->name);
       cell->views = returns_undeclared_views(cell->name);
+      cell->returns = may_return_arguments(cell->name);
       for (auto& handle : cell->overloads) cell->written.push_back(written_by_schema(cell->name, handle.schema()));
     }
     *out = cell.get();

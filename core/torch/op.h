@@ -13,6 +13,7 @@ struct ls_op {
   bool addresses;                          // whether numbers in the arguments say where in memory the result is, see goes_by_places
   bool cuts;                               // whether a number beside a tensor takes the tensor's dtype, see cuts_numbers
   bool views;                              // whether the result is a view although the schema does not say so, see returns_undeclared_views
+  bool returns;                            // whether the result may be an argument or a view of one, see may_return_arguments
 };
 
 #endif

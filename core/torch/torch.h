@@ -109,6 +109,7 @@ int32_t ls__call_view_of(const ls__call *call);                /* the node whose
                                                                   -1 where there is none */
 /* Returns the place in the stream of the first value whose memory a result of the call may be in; -1 where there is none. */
 int32_t ls__call_view_at(const ls__call *call);
+bool ls__call_may_return(const ls__call *call); /* whether a result may be in the memory of an argument though the two above do not say so */
 void ls__scan_enter(bool on); /* with `on`, an operator that libtorch cannot run on shapes alone is run on zeros */
 const char *ls__op_name(const ls_op *op);
 /* What the argument called `name` is to an operator. LS__ARGUMENT_NONE: no overload has such an argument. LS__ARGUMENT_WRITTEN: each

@@ -44,6 +44,13 @@ const char* const cutting[] = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "__and__", "__or__", "__xor__", "__iand__", "__ior__", "__ixor__",
 };
 
+// Operators that give back an argument, or a view of it, for some arguments, and new memory for others.
+const char* const returning[] = {
+    "dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "einsum", "broadcast_tensors", "meshgrid", "cartesian_prod",
+    "chain_matmul", "atleast_1d", "atleast_2d", "atleast_3d", "sum_to_size", "type_as", "to_dense", "dequantize", "conj_physical", "data",
+    "lift", "flatten_dense_tensors", "unflatten_dense_tensors", "_to_cpu", "_saturate_weight_to_fp16", "_remove_batch_dim",
+};
+
 int place_of(const c10::FunctionSchema& schema, const char* name) {
   for (size_t i = 0; name && i < schema.arguments().size(); i++)
     if (schema.arguments()[i].name() == name) return static_cast<int>(i);
@@ -71,6 +78,10 @@ Written written_by_schema(const std::string& name, const c10::FunctionSchema& sc
 
 bool returns_undeclared_views(const std::string& name) {
   return name == "unsafe_chunk" || name == "unsafe_split" || name == "unsafe_split_with_sizes" || name == "_unsafe_view";
+}
+
+bool may_return_arguments(const std::string& name) {
+  return !name.compare(0, 6, "_cast_") || std::any_of(std::begin(returning), std::end(returning), [&](const char* row) { return name == row; });
 }
 
 bool cuts_numbers(const std::string& name) {

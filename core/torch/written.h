@@ -19,6 +19,10 @@ Written written_by_schema(const std::string& name, const c10::FunctionSchema& sc
 // Whether the result of an operator lies in the memory of its first argument although the schema does not say so.
 bool returns_undeclared_views(const std::string& name);
 
+// Whether the result of an operator may be one of its tensor arguments, or lie in its memory, although the schema does not say so: dropout
+// that does nothing gives back its input.
+bool may_return_arguments(const std::string& name);
+
 // Whether an operator with two operands computes whole numbers in the dtype of its tensor, cutting off the bits of a larger number beside it.
 bool cuts_numbers(const std::string& name);
 

@@ -123,4 +123,57 @@ describe("a model that changes its buffers", function()
     near(gradient(false), gradient(true))
     assert.same(before, state(net))
   end)
+
+  it("is as before, also where a child, a sequence or an operator hands the buffer on", function()
+    local function class(name, forward)
+      local c = nn.Module(name)
+      c.forward = forward
+      return c
+    end
+    local Triple = class("Triple", function(_, x) x:mul_(3) return x end)
+    local Own = class("Own", function(self, _) return self.w end)
+    function Own:init() self.w = nn.Buffer(torch.tensor { 1, 2 }) end
+    local children = { triple = Triple(), give = class("Give", function(_, x) return x end)(),
+      named = class("Named", function(_, x, o) o.by:mul_(3) return x end)(),
+      first = class("First", function(_, pair) pair[0]:mul_(3) return pair[0] end)(), dropout = nn.Dropout(0.5):eval() }
+    for name, change in pairs {
+      child = function(self) self.triple(self.w) end,
+      ["a child by name"] = function(self, x) self.named(x, { by = self.w }) end,
+      ["a child's view"] = function(self) self.triple(self.w:view(2, 1)) end,
+      ["a child's tuple"] = function(self, x) self.first(ls.tuple(self.w, x)) end,
+      ["what a child gives back"] = function(self) self.give(self.w):mul_(3) end,
+      ["a dropout that does nothing"] = function(self) self.dropout(self.w):mul_(3) end,
+      tuple = function(self, x) ls.tuple(x, self.w)[1]:mul_(3) end,
+      einsum = function(self) torch.einsum("i->i", self.w):mul_(3) end,
+      broadcast = function(self, x) torch.broadcast_tensors(x, self.w)[1]:mul_(3) end,
+      conj_physical = function(self) self.w:conj_physical():mul_(3) end,
+      meshgrid = function(self, x) torch.meshgrid({ self.w, x }, { indexing = "ij" })[0][":, 0"]:mul_(3) end,
+    } do
+      local Changes = class("Changes", function(self, x)
+        change(self, x)
+        return self.w + x
+      end)
+      function Changes:init()
+        self.w = nn.Buffer(torch.tensor { 1, 2 })
+        for child, m in pairs(children) do self[child] = m end
+      end
+      local net = Changes()
+      local model = ls.Model(net)
+      for _ = 1, 2 do
+        assert.same({ 3, 6 }, model:trace(torch.zeros(2), function() return model.output end):tolist(), name)
+        assert.same({ 1, 2 }, net.w:tolist(), name)
+      end
+      net(torch.zeros(2))
+      assert.same({ 3, 6 }, net.w:tolist(), name) -- a call keeps the change, as in PyTorch
+    end
+    local Keeps = class("Keeps", function(self, x)
+      self.own(x):mul_(3)
+      return self.own(x) + x
+    end)
+    function Keeps:init() self.own = Own() end
+    local net = Keeps()
+    local model = ls.Model(net)
+    assert.same({ 3, 6 }, model:trace(torch.zeros(2), function() return model.output end):tolist())
+    assert.same({ 1, 2 }, net.own.w:tolist())
+  end)
 end)

@@ -174,3 +174,47 @@ describe("a forward that reads another module", function()
     for i = 5, 7 do support.near({ i }, model:trace(one, function() return model.output end)) end
   end)
 end)
+
+describe("values that a forward reads", function()
+  it("are those of now where they are functions, objects, tensors or parts of a class", function()
+    local object, f, by = setmetatable({ k = 2 }, { __index = {} }), torch.relu, torch.ones(1)
+    local Base = nn.Module "Base"
+    function Base:help(x) return x * self.by end -- luacheck: no unused args
+    Base.by = 2
+    local Own = nn.Module("Own", Base)
+    function Own:forward(x) return f(self:help(x)) * object.k * by * self.list.f(x) end
+    function Own:init() self.list = { f = function(x) return x / x * object.k end } end
+    local outer, model = nn.Sequential { Own(), Own() }, ls.Model(nn.Sequential { Own() })
+    local function check(want)
+      assert.equal(want, outer[0](one):item())
+      assert.equal(want * want, outer(one):item())
+      assert.equal(want, model:trace(one, function() return model[0].output end):item())
+    end
+    check(8)
+    object.k = 3
+    check(18)
+    Base.by = 3
+    check(27)
+    f = torch.neg
+    assert.equal(-27, outer[0](one):item())
+    f = torch.abs
+    by = torch.ones(1) * 2
+    check(54)
+    function Base:help(x) return x end -- luacheck: no unused args
+    check(18)
+    function Own:forward(x) return x * 5 end -- luacheck: no unused args
+    check(5)
+  end)
+
+  it("let a module go that was the first of its class", function()
+    local Own = nn.Module "Own"
+    function Own:init() self.w = nn.Parameter(torch.ones(1)) end
+    function Own:forward(x) return x * self.w end
+    local kept = setmetatable({ Own() }, { __mode = "v" })
+    kept[1](one)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(kept[1])
+    assert.equal(1, Own()(one):item())
+  end)
+end)

@@ -112,11 +112,19 @@ local batch_options = { eps = options.positive, affine = "boolean", bias = "bool
   dtype = "string", device = "string", momentum = { "a number, or false for the average of all inputs",
     function(v) return v == false or type(v) == "number" end } }
 
+---@class luasight.nn.BatchNormOptions
+---@field eps number?
+---@field momentum number|false?
+---@field affine boolean?
+---@field bias boolean?
+---@field track_running_stats boolean?
+---@field dtype string?
+---@field device string?
+
 ---With track_running_stats = false, the new layer always uses mean and variance of the input; with affine = false, it has
 ---neither weight nor bias.
 ---@param num_features integer  the number of channels
----@param given? { eps: number?, momentum: number|false?, affine: boolean?, bias: boolean?, track_running_stats: boolean?,
----  dtype: string?, device: string? }  momentum: the share of the new input in the running mean and variance, 0.1 by
+---@param given? luasight.nn.BatchNormOptions  momentum: the share of the new input in the running mean and variance, 0.1 by
 ---  default; false: these are the average of all inputs (None in PyTorch)
 function BatchNorm1d:init(num_features, given)
   local what = "nn." .. self._class_name

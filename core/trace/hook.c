@@ -174,6 +174,26 @@ void ls__hook_wait(ls_trace *t, int32_t id, int64_t *time, int32_t *rank) {
   *rank = h->rank;
 }
 
+/* Whether a line below node `id` sets or edits a value inside the call `hook`. */
+static bool acts_below(const ls_trace *t, int32_t hook, int32_t id) {
+  for (int32_t i = id + 1; i < t->owner.nodes.count; i++) {
+    const ls__node *node = &t->owner.nodes.at[i], *at = &t->owner.nodes.at[ls__point_node(t, i)];
+    if ((node->kind == LS__PUT || node->edits >= 0) && at->hook == hook && (at->kind == LS__SEE || at->kind == LS__PUT)) return true;
+  }
+  return false;
+}
+
+int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
+  int32_t inside;
+  if (ls__hook_of(t, id, &inside) >= 0) return rank;
+  for (int32_t i = 0; i < t->hook_count; i++) {
+    int32_t call = t->hooks[i].node, result = call + 1;
+    if (call < 0 || result >= id || t->plan.nodes[result].time != time || t->plan.nodes[result].rank <= rank) continue;
+    if (!acts_below(t, i, id)) rank = t->plan.nodes[result].rank;
+  }
+  return rank;
+}
+
 bool ls__hook_needs(ls_trace *t) {
   bool more = false;
   for (int32_t i = 0; i < t->owner.nodes.count; i++) {

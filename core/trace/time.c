@@ -265,6 +265,7 @@ static ls_status time_node(ls_trace *t, int32_t id) {
   }
   if (t->hook_count && node->edits >= 0) rank = rank_below_calls(t, id, time, rank);
   if (time < t->run.now) time = t->run.now;
+  if (t->hook_count && t->owner.nodes.at[id].edits >= 0) rank = ls__hook_behind(t, id, time, rank);
   bool backward = t->owner.nodes.at[id].kind == LS__BACKWARD;
   t->plan.nodes[id].time = time;
   t->plan.nodes[id].rank = backward && rank < 2 * (id + 1) ? 2 * (id + 1) : rank;

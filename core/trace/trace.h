@@ -242,6 +242,8 @@ int32_t ls__hook_of(const ls_trace *t, int32_t id, int32_t *rank);
 /* Moves time and rank of node `id`, which acts inside a call, to those of its point; makes the call wait where the node's inputs come later. */
 ls_status ls__hook_time(ls_trace *t, int32_t id, int64_t *time, int32_t *rank);
 void ls__hook_wait(ls_trace *t, int32_t id, int64_t *time, int32_t *rank); /* moves the begin of a call to when it may begin */
+/* Returns the rank of node `id`, an edit in place at `time`, so that it runs behind the calls that are written above it and run at that time. */
+int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank);
 bool ls__hook_needs(ls_trace *t);   /* marks the calls needed in which something is needed; whether there was one to mark */
 ls_status ls__hook_check(const ls_trace *t); /* fails where something is needed of a call that the script has not made */
 ls_status ls__hook_begin(ls_trace *t, int32_t hook, const ls_value *s, int32_t n);

@@ -253,4 +253,28 @@ describe("an edit in place", function()
     is({ { 60, 100 } }, out)
     is({ { 5, 5 } }, held)
   end)
+
+  it("below a call with a hook is shown by the result that was set there, and not by a line above", function()
+    local model, held, sum, above, out = two(Double), nil, nil, nil, nil
+    model.a.sae = Double()
+    model:trace(row(1, 2), function()
+      local v = model.a.input[0][0]
+      model.a.sae.output = v
+      held = model.a.sae(v, { hook = true }):save()
+      above = (held * 1):save()
+      v:mul_(10)
+      sum, out = (held + v):save(), model.output:save()
+    end)
+    is({ { 1, 2 } }, above)
+    is({ { 10, 20 } }, held)
+    is({ { 20, 40 } }, sum)
+    is({ { 40, 80 } }, out)
+    model:trace(row(1, 2), function()
+      local v = model.a.input[0][0]
+      held = model.a.sae(v, { hook = true }):save()
+      v:mul_(10)
+      model.a.sae.output = v + 1 -- in the call, with what the edit has made
+    end)
+    is({ { 11, 21 } }, held)
+  end)
 end)

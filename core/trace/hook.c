@@ -183,6 +183,7 @@ static bool acts_below(const ls_trace *t, int32_t hook, int32_t id) {
   return false;
 }
 
+/* Returns the rank of node `id`, an edit in place at `time`, so that it runs behind the calls that are written above it and run then. */
 int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
   int32_t inside;
   if (ls__hook_of(t, id, &inside) >= 0) return rank;

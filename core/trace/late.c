@@ -9,6 +9,7 @@ struct ls__late {
   ls_value was;
 };
 
+/* Notes that node `line`, which has yet to run, uses a copy of the value `was`, since an edit that is written below it changes that. */
 ls_status ls__late_keep(ls_trace *t, int32_t line, const ls_value *was) {
   int32_t kept = 0;
   for (int32_t i = 0; i < t->run.late_count; i++) {
@@ -36,6 +37,7 @@ static ls_status between(const ls_trace *t, int32_t edit, int32_t line) {
   return LS_ERROR_CHANGED;
 }
 
+/* Fails where node `edit`, which changes `tensor` in place now, is written above such a line, so that the line would not show it. */
 ls_status ls__late_check(const ls_trace *t, int32_t edit, void *tensor) {
   for (int32_t i = 0; i < t->run.late_count; i++) {
     const struct ls__late *late = &t->run.late[i];
@@ -66,6 +68,8 @@ static bool was_early(const ls_trace *t, int32_t line, int32_t edit, int32_t roo
   return false;
 }
 
+/* Called when node `id` has run, whose value nodes to come edit in place. Fails where it lies in the memory of an argument, which was not
+   known before, and a line below such an edit has used the argument already. */
 ls_status ls__late_shared(const ls_trace *t, int32_t id) {
   const ls__node *node = ls__seen(t, id);
   if (node->kind == LS__SEQ) return LS_OK; /* an element of it is the node of the element, see record.c */

@@ -221,8 +221,7 @@ ls_status ls__trace_check_open(const ls_trace *t);
 ls_trace *ls__trace_of(const ls_value *node);           /* the trace that the node belongs to; NULL where it belongs to a function */
 void ls__trace_close(ls_trace *t, bool keep);  /* ends the trace and frees its values; with `keep`, saved values with a handle stay */
 void ls__trace_forget(ls_trace *t);                     /* forgets the run so far: its values, and the time that it has reached */
-/* makes room for the node just added in the arrays of the plan and the run; false when out of memory */
-bool ls__trace_make_room(ls_trace *t);
+bool ls__trace_make_room(ls_trace *t); /* makes room for the node just added in plan and run; false when out of memory */
 ls__node *ls__trace_own_node(ls_trace *t, int32_t id);  /* the run's own copy of a node, which may be changed; NULL: out of memory */
 const char *ls__trace_point_name(const ls_trace *t, int32_t invoke, int32_t point);
 ls__point_info ls__trace_point(const ls_trace *t, const ls__node *node); /* the point that the read or write `node` belongs to */
@@ -242,7 +241,6 @@ int32_t ls__hook_of(const ls_trace *t, int32_t id, int32_t *rank);
 /* Moves time and rank of node `id`, which acts inside a call, to those of its point; makes the call wait where the node's inputs come later. */
 ls_status ls__hook_time(ls_trace *t, int32_t id, int64_t *time, int32_t *rank);
 void ls__hook_wait(ls_trace *t, int32_t id, int64_t *time, int32_t *rank); /* moves the begin of a call to when it may begin */
-/* Returns the rank of node `id`, an edit in place at `time`, so that it runs behind the calls that are written above it and run at that time. */
 int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank);
 bool ls__hook_needs(ls_trace *t);   /* marks the calls needed in which something is needed; whether there was one to mark */
 ls_status ls__hook_check(const ls_trace *t); /* fails where something is needed of a call that the script has not made */
@@ -257,8 +255,7 @@ void ls__hooks_forget(ls_trace *t);  /* ends the runs of all calls */
 void ls__hooks_free(ls_trace *t);
 
 /* points.c */
-/* Fails where node `id` is a struct that is known to have no field `name`. */
-ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name);
+ls_status ls__trace_check_field(const ls_trace *t, int32_t id, const char *name); /* fails where a struct is known to have no such field */
 
 /* time.c */
 /* the node of whose value the value of node `id` is a view or an element; -1 where there is none */
@@ -281,12 +278,10 @@ ls_status ls__time_new(ls_trace *t, int32_t id);
 ls_status ls__time_all(ls_trace *t, int32_t count);
 ls_status ls__time_again(ls_trace *t);                  /* finds the times of all nodes again, as if the recording had just been written */
 
-/* plan.c */
-/* plans what node `demanded` needs, or with -1 what the whole trace needs at its end */
+/* plan.c: plans what node `demanded` needs, or with -1 what the whole trace needs at its end */
 ls_status ls__plan_make(ls_trace *t, int32_t demanded);
 
-/* pass.c */
-/* Lets the model run until it is paused at the time of node `id`, is past that time, or the script has to act (`event`). */
+/* pass.c: lets the model run until it is paused at the time of node `id`, is past that time, or the script has to act (`event`) */
 ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event);
 
 /* execute.c */
@@ -310,13 +305,9 @@ ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins);
 ls_status ls__edit_protect(ls_trace *t, void *tensor);
 bool ls__value_reaches(const ls_value *v, void *tensor); /* whether a tensor in the value `v` has a byte in common with `tensor` */
 
-/* late.c */
-/* notes that node `line`, which has yet to run, uses a copy of the value `was`, because an edit that is written below it changes that */
+/* late.c: edits in place that run too late for a line; each function says there what it does */
 ls_status ls__late_keep(ls_trace *t, int32_t line, const ls_value *was);
-/* fails where node `edit`, which changes `tensor` in place now, is written above such a line, so that the line would not show it */
 ls_status ls__late_check(const ls_trace *t, int32_t edit, void *tensor);
-/* Called when node `id` has run, whose value is edited in place by nodes to come. Fails where it lies in the memory of an argument, which was
-   not known before, and a line below such an edit has used the argument already. */
 ls_status ls__late_shared(const ls_trace *t, int32_t id);
 void ls__late_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);
 void ls__late_free(ls_trace *t);

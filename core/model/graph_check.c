@@ -31,7 +31,8 @@ static const rule rules[] = {
   [LS__GUARD] = {FUNCTION, FREE, 2, 2, false, false, false, true},
   [LS__READ] = {EDIT, POINT, 0, 0, true, false, false, false},
   [LS__WRITE] = {EDIT, POINT, 1, 1, false, false, false, false},
-  [LS__HOST] = {0, FREE, 0, 0, false, false, false, false},
+  [LS__SEE] = {EDIT, OPTIONAL, 0, 1, true, false, false, false},
+  [LS__PUT] = {EDIT, POINT, 1, 1, false, false, false, false},
 };
 
 /* Returns the error text for a kind of node that a trace can have but a file cannot. */
@@ -41,8 +42,6 @@ static const char *reason(int32_t kind) {
     case LS__GRAD:
     case LS__SETGRAD: return "a gradient cannot be saved as data: edits in files are operators only";
     case LS__BACKWARD: return "a backward cannot be saved as data: edits in files are operators only";
-    case LS__SEE:
-    case LS__PUT: return "a call with { hook = true } cannot be saved as data: call the module without it";
     default: return "a node of this kind is not allowed here";
   }
 }
@@ -75,7 +74,7 @@ static ls_status check_arguments(ls__check *c, const rule *r, const ls_op *op) {
     if (!status) status = ls__check_value(c, json_object_get(v, "value"), 0, false);
   }
   /* a function computes at each run what needs none of its inputs: zeros, random numbers, an operator on a weight */
-  bool computes = c->at.reader->is_function && (c->kind == LS__OP || c->kind == LS__GETITEM || c->kind == LS__SETITEM || c->kind == LS__CALL);
+  bool computes = c->hook >= 0 || (c->at.reader->is_function && (c->kind == LS__OP || c->kind == LS__GETITEM || c->kind == LS__SETITEM || c->kind == LS__CALL));
   if (!status && r->node && !c->has_node && !computes)
     return ls__check_wrong(c, "no argument of the node is a node, so its value is known already; write the value into the file");
   return status;
@@ -104,6 +103,7 @@ static ls_status check_first(ls__check *c) {
       return ls__read_is_list(second) || json_object_get(second, "tuple") || json_object_get(second, "struct")
                  ? ls__check_wrong(c, "the value to be written is a list; only a number or a tensor can be written")
                  : LS_OK;
+    case LS__PUT:
     case LS__WRITE:
       if (ls__read_is_list(first)) return ls__check_wrong(c, "a point takes a tensor or a tuple, not a list");
       return is_sequence && c->has_node ? ls__check_wrong(c, "the tuple has a node inside; make the tuple a node of its own") : LS_OK;
@@ -195,7 +195,7 @@ static ls_status note_call(ls__check *c) {
   }
   const json_t *list = json_object_get(c->node, "arguments");
   ls__read_call *call = &r->calls[r->call_count++];
-  *call = (ls__read_call){.graph = c->at.graph, .node = c->at.node, .arguments = list, .path = c->at.name};
+  *call = (ls__read_call){.graph = c->at.graph, .node = c->at.node, .arguments = list, .path = c->at.name, .hook = c->hook};
   for (size_t i = 0; i < json_array_size(list); i++) {
     const json_t *v = json_array_get(list, i), *name = json_object_get(v, "name"),
                  *value = name ? json_object_get(v, "value") : v;
@@ -227,7 +227,7 @@ static ls_status check_fields(ls__check *c) {
   static const char *const all[] = {"node", "do", "name", "arguments", "autograd", NULL};
   static const char *const call[] = {"node", "do", "arguments", "function", "autograd", NULL};
   static const char *const two_forms[] = {"node", "do", "arguments", "plain", "fused", "autograd", NULL};
-  static const char *const edit[] = {"node", "do", "name", "arguments", "saved", "step", "skips", "autograd", NULL};
+  static const char *const edit[] = {"node", "do", "name", "arguments", "saved", "step", "skips", "autograd", "hook", NULL};
   bool in_function = c->at.reader->is_function;
   const char *const *known = !in_function ? edit : c->kind == LS__CALL ? call : c->kind == LS__TWO_FORMS ? two_forms : all;
   ls_status status = ls__read_known(&c->at, c->node, known);
@@ -253,6 +253,33 @@ static ls_status check_name(ls__check *c, const rule *r) {
   return LS_OK;
 }
 
+/* Checks how a node of a stored edit belongs to a call with points of its own (trace/hook.c). Such a call has a number, `hook`, once in an
+   edit; behind it stands the node with its result, whose argument is the call. The other nodes with the number name a point inside the call. */
+static ls_status check_hook(ls__check *c) {
+  const json_t *hook = json_object_get(c->node, "hook"), *list = json_object_get(c->node, "arguments"),
+               *of = json_object_get(json_array_get(list, 0), "node");
+  bool inside = c->kind == LS__SEE || c->kind == LS__PUT, is_result = c->kind == LS__SEE && json_array_size(list);
+  int32_t awaited = c->awaited;
+  int64_t number = -1;
+  c->hook = c->awaited = -1;
+  if (hook && !inside && (c->kind != LS__CALL || c->at.reader->is_function))
+    return ls__check_wrong(c, "a node of this kind belongs to no call with points of its own, so it cannot have a `hook`");
+  if ((hook || inside) && !ls__read_integer(hook, 0, c->graph->hooks - 1, &number))
+    return ls__check_wrong(c, "`hook` is not the number of one of the %d calls in the list `hooks` of the edit", c->graph->hooks);
+  if (is_result ? awaited < 0 || number != awaited : awaited >= 0)
+    return ls__check_wrong(c, "the result of a call with points of its own (`hook`) must stand behind the call, and nowhere else");
+  if (is_result && !ls__read_integer(of, c->at.node - 1, c->at.node - 1, &number))
+    return ls__check_wrong(c, "the argument of the result of a call is not the call");
+  if (c->kind == LS__SEE && is_result == (c->at.name != NULL))
+    return ls__check_wrong(c, is_result ? "the result of a call cannot have a name" : "the node does not name a point");
+  c->hook = is_result ? awaited : (int32_t)number;
+  if (c->hook < 0 || inside) return LS_OK;
+  if (c->called[c->hook]) return ls__check_wrong(c, "an earlier call has the same number (`hook`)");
+  c->called[c->hook] = 1;
+  c->awaited = c->hook;
+  return LS_OK;
+}
+
 static ls_status check_node(ls__check *c) {
   const json_t *word = json_object_get(c->node, "do");
   int64_t number;
@@ -273,7 +300,9 @@ static ls_status check_node(ls__check *c) {
   ls_status status = check_fields(c);
   if (!status) status = check_name(c, r);
   if (!status && c->kind == LS__OP) status = check_operator(c, &op);
-  if (!status) status = check_arguments(c, r, op);
+  if (!status) status = check_hook(c);
+  bool begins = c->awaited >= 0; /* whether the node begins a call whose result is the next node */
+  if (!status && !(c->kind == LS__SEE && json_object_get(c->node, "arguments"))) status = check_arguments(c, r, op);
   if (!status) status = check_first(c);
   if (!status && c->kind == LS__INPUT) status = check_input(c);
   if (!status && c->kind == LS__CALL) status = c->at.reader->is_function ? check_call(c) : note_call(c);
@@ -282,7 +311,7 @@ static ls_status check_node(ls__check *c) {
     c->graph->slots++;
     c->graph->points++;
   }
-  c->gives[c->at.node] = r->gives;
+  c->gives[c->at.node] = r->gives && !begins;
   return status;
 }
 
@@ -303,20 +332,27 @@ static ls_status check_result(ls__check *c) {
 }
 
 ls_status ls__read_check(ls_reader *r, int32_t graph) {
-  ls__check c = {.at = {.reader = r, .graph = graph, .node = -1}, .graph = &r->graphs[graph]};
+  ls__check c = {.at = {.reader = r, .graph = graph, .node = -1}, .graph = &r->graphs[graph], .hook = -1, .awaited = -1};
   const json_t *nodes = c.graph->nodes;
   if (!ls__read_is_list(nodes)) return ls__read_fail(&c.at, LS_ERROR_FORMAT, "the field `nodes` of the function or edit is not a list");
   c.gives = calloc(json_array_size(nodes) + 1, 1);
-  if (!c.gives) return ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the nodes of the file", r->name);
+  c.called = calloc((size_t)c.graph->hooks + 1, 1);
+  ls_status status = c.gives && c.called ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the nodes of the file", r->name);
   c.graph->calls = 1;
   c.graph->points = 2;
-  ls_status status = LS_OK;
   for (size_t i = 0; i < json_array_size(nodes) && !status; i++) {
     c.at.node = (int32_t)i;
     c.node = json_array_get(nodes, i);
     status = check_node(&c);
   }
   if (!status && r->is_function) status = check_result(&c);
+  if (!status && c.awaited >= 0) status = ls__check_wrong(&c, "the result of the call is missing");
+  for (int32_t i = 0; i < c.graph->hooks && !status; i++)
+    if (!c.called[i]) {
+      c.at.node = -1;
+      status = ls__read_fail(&c.at, LS_ERROR_FORMAT, "the edit has no call for number %d of its list `hooks`", i);
+    }
+  free(c.called);
   free(c.gives);
   return status;
 }

@@ -19,6 +19,9 @@ typedef struct ls__check {
   const json_t *node;
   uint8_t *gives;            /* for each node 1 where the node has a value that other nodes can use */
   int32_t kind;
+  int32_t hook;              /* the number (`hook`) of the call with points of its own that the checked node belongs to; -1: none */
+  int32_t awaited;           /* the number of such a call that the node before begins, and whose result this node has to be; -1: none */
+  uint8_t *called;           /* for each number of such a call 1 where the edit has come to the call */
   bool has_node;             /* whether an argument of the checked node is another node */
 } ls__check;
 

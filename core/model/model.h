@@ -330,13 +330,14 @@ typedef struct ls__read_graph {
   int32_t depth;                  /* the greatest depth of nested calls inside this function */
   int64_t calls, points;          /* the number of calls that one run of this function makes, and of the points that the run passes */
   int32_t steps;                  /* for a stored edit, 1 where the edit itself names the steps of a generation in which it acts */
+  int32_t hooks;                  /* for a stored edit, the number of its calls with points of their own */
 } ls__read_graph;
 
 typedef struct ls__read_call {    /* a call in a stored edit, of a module of the model */
   int32_t graph, node;
   const json_t *arguments;
   const char *path;
-  int32_t positional, keywords;
+  int32_t positional, keywords, hook; /* `hook`: the call's number among those with points of their own; -1 where it has none */
   ls_program *program;            /* the program of the called module, retained; NULL as long as the caller has not set it */
 } ls__read_call;
 

@@ -6,8 +6,19 @@
 
 /* ---- the text ---------------------------------------------------------------------------------------------------- */
 
+/* Checks the list of an edit's calls with points of their own: for each the step of a generation in which the script made it. */
+static ls_status check_hooks(const ls__read_place *at, const json_t *edit) {
+  const json_t *list = json_object_get(edit, "hooks"), *nodes = json_object_get(edit, "nodes");
+  bool right = !list || (ls__read_is_list(list) && json_array_size(list) <= json_array_size(nodes));
+  for (size_t i = 0; i < json_array_size(list) && right; i++) {
+    const json_t *step = json_array_get(list, i);
+    right = json_is_integer(step) && json_integer_value(step) >= 0 && json_integer_value(step) <= INT32_MAX;
+  }
+  return right ? LS_OK : ls__read_fail(at, LS_ERROR_FORMAT, "the field `hooks` of the edit is not a list of steps, one for each call");
+}
+
 static ls_status check_edits(ls_reader *r) {
-  static const char *const known[] = {"luasight_edits", "edits", NULL}, *const of_edit[] = {"graph", "nodes", "steps", NULL};
+  static const char *const known[] = {"luasight_edits", "edits", NULL}, *const of_edit[] = {"graph", "nodes", "steps", "hooks", NULL};
   ls__read_place at = {.reader = r, .graph = -1, .node = -1};
   const json_t *edits = json_object_get(r->text, "edits");
   ls_status status = ls__read_known(&at, r->text, known);
@@ -29,6 +40,8 @@ static ls_status check_edits(ls_reader *r) {
       status = ls__read_fail(&at, LS_ERROR_FORMAT, "the field `steps` of the edit is neither true nor false");
     if (!status && graph && (!json_is_string(graph) || strcmp(json_string_value(graph), "trace")))
       status = ls__read_fail(&at, LS_ERROR_FORMAT, "the field `graph` of the edit is not \"trace\"");
+    if (!status) status = check_hooks(&at, o);
+    r->graphs[i].hooks = status ? 0 : (int32_t)json_array_size(json_object_get(o, "hooks"));
     if (!status) status = ls__read_check(r, i);
   }
   return status;
@@ -81,22 +94,29 @@ ls_status ls_reader_set_program(ls_reader *r, int32_t i, ls_program *p) {
 
 /* ---- in a trace ---------------------------------------------------------------------------------------------------- */
 
-static ls_status point_of(const ls__build *b, const ls_trace *t, int32_t invoke, int32_t *point) {
+/* Where the nodes of an edit are recorded: in which invoke, and the number in the trace of the edit's first call with points of its own. */
+typedef struct place {
+  int32_t invoke, hooks;
+} place;
+
+static ls_status point_of(const ls__build *b, ls_program *p, const char *whose, int32_t *point) {
   char shown[LS__READ_SHOWN];
-  *point = ls_program_find(t->invokes[invoke].program, b->at.name);
+  *point = ls_program_find(p, b->at.name);
   if (*point >= 0) return LS_OK;
-  return ls__read_fail(&b->at, LS_ERROR_UNREACHED, "the node names the point %s, which this model does not have",
-                       ls__printable(b->at.name, strlen(b->at.name), shown, sizeof shown));
+  return ls__read_fail(&b->at, LS_ERROR_UNREACHED, "the node names the point %s, which this %s does not have",
+                       ls__printable(b->at.name, strlen(b->at.name), shown, sizeof shown), whose);
 }
 
-static ls_status make_write(ls__build *b, ls_trace *t, int32_t invoke, int32_t step, int32_t point) {
+/* Records the replacement of the value at a point: of the invoke, or, with a `hook` from 0 on, of a call with points of its own. */
+static ls_status make_write(ls__build *b, ls_trace *t, int32_t invoke, int32_t hook, int32_t step, int32_t point) {
   ls_value built, *value = &b->stream[0];
   ls_status status = LS_OK;
   if (value->kind == LS_OPEN) {
     if ((status = ls_value_build(b->stream, b->n, &built))) return status;
     value = &built;
   }
-  status = ls_trace_write(t, invoke, step, point, value, json_is_true(json_object_get(b->node, "skips")), 0);
+  status = hook >= 0 ? ls__hook_write(t, hook, point, value, 0)
+                     : ls_trace_write(t, invoke, step, point, value, json_is_true(json_object_get(b->node, "skips")), 0);
   if (value == &built) ls_value_release(&built);
   return status;
 }
@@ -110,13 +130,22 @@ static ls_program *program_of(const ls__build *b) {
 
 static ls_status make_node(ls__build *b, int32_t *id) {
   ls_trace *t = (ls_trace *)b->owner;
-  int32_t invoke = *(const int32_t *)b->context, point, step = (int32_t)json_integer_value(json_object_get(b->node, "step"));
+  const place *to = b->context;
+  const json_t *number = json_object_get(b->node, "hook");
+  int32_t point, step = (int32_t)json_integer_value(json_object_get(b->node, "step"));
+  int32_t hook = number ? to->hooks + (int32_t)json_integer_value(number) : -1;
   ls_value made = {.aux = -1};
-  ls_status status;
+  ls_status status = LS_OK;
   if (b->kind == LS__CALL) {
-    status = ls_trace_call(t, program_of(b), b->stream, b->n, -1, 0, &made);
-  } else if (!(status = point_of(b, t, invoke, &point))) {
-    status = b->kind == LS__READ ? ls_trace_read(t, invoke, step, point, 0, &made) : make_write(b, t, invoke, step, point);
+    status = ls_trace_call(t, program_of(b), b->stream, b->n, hook, 0, &made);
+  } else if (b->kind == LS__SEE && b->n) { /* the result of the call, which was recorded with it */
+    *id = b->stream[0].aux;
+    return LS_OK;
+  } else if (number && !(status = point_of(b, t->hooks[hook].program, "call", &point))) {
+    status = b->kind == LS__SEE ? ls__hook_read(t, hook, point, 0, &made) : make_write(b, t, to->invoke, hook, step, point);
+  } else if (!number && !(status = point_of(b, t->invokes[to->invoke].program, "model", &point))) {
+    status = b->kind == LS__READ ? ls_trace_read(t, to->invoke, step, point, 0, &made)
+                                 : make_write(b, t, to->invoke, -1, step, point);
   }
   *id = made.aux;
   ls_value_release(&made);
@@ -133,6 +162,18 @@ static ls_status record(void *trace, const ls__node *node, const ls_value *strea
   return ls__trace_record(t, node, stream, n, result, id);
 }
 
+/* Announces to the trace the calls of an edit that have points of their own, in the order of their numbers. */
+static ls_status announce(const ls_reader *r, int32_t edit, ls_trace *t) {
+  int32_t count = r->graphs[edit].hooks, number;
+  ls_program **programs = calloc((size_t)count + 1, sizeof *programs);
+  ls_status status = programs ? LS_OK : ls__fail(LS_ERROR_MEMORY, "%s: out of memory for the calls of a stored edit", r->name);
+  for (int32_t i = 0; i < r->call_count && !status; i++)
+    if (r->calls[i].graph == edit && r->calls[i].hook >= 0) programs[r->calls[i].hook] = r->calls[i].program;
+  for (int32_t i = 0; i < count && !status; i++) status = ls_trace_hook(t, programs[i], &number);
+  free(programs);
+  return status;
+}
+
 ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t invoke) {
   LS__NEED(r && !r->is_function && edit >= 0 && edit < r->graph_count && trace && invoke >= 0 && invoke < trace->invoke_count);
   ls_status status = ls__trace_check_open(trace);
@@ -144,8 +185,10 @@ ls_status ls_reader_record(ls_reader *r, int32_t edit, ls_trace *trace, int32_t 
       ls__read_place at = {.reader = r, .graph = edit, .node = r->calls[i].node, .kind = "call", .name = r->calls[i].path};
       return ls__read_fail(&at, LS_ERROR_NAME, "a stored edit calls this module, but ls_reader_set_program has not set its program");
     }
+  place to = {.invoke = invoke, .hooks = trace->hook_count};
+  if ((status = announce(r, edit, trace))) return status;
   ls__build b = {.at = {.reader = r, .graph = edit, .node = -1}, .owner = &trace->owner, .record = record, .make = make_node,
-                 .context = &invoke, .module = trace->module};
+                 .context = &to, .module = trace->module};
   status = ls__build_nodes(&b);
   ls__build_free(&b);
   return status;

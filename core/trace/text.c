@@ -61,8 +61,11 @@ static json_t *node_json(ls__json *out, const ls_trace *t, int32_t id) {
   json_t *o = ls__json_made(out, json_object());
   put_integer(out, o, "node", id);
   ls__json_put(out, o, "do", ls__json_string(out, ls__node_word(node->kind)));
-  const char *name = subject(t, node);
+  /* in a file a point inside a call with points of its own is named within the called module, and the call has a number */
+  bool inside = out->numbers && (node->kind == LS__SEE || node->kind == LS__PUT);
+  const char *name = !inside ? subject(t, node) : node->flag ? "" : ls_program_point_name(t->hooks[node->hook].program, node->slot);
   if (*name) ls__json_put(out, o, "name", ls__json_string(out, name));
+  if (out->numbers && node->hook >= 0) put_integer(out, o, "hook", node->hook);
   if (node->n) ls__json_put(out, o, "arguments", ls__json_arguments(out, node->stream, node->n));
   if (node->saved) ls__json_put(out, o, "saved", json_true());
   ls__json_put_autograd(out, o, node);

@@ -338,13 +338,6 @@ describe("a call with { hook = true }", function()
     near(net.layer2(sae.decode(expected["1:2"])), b)
   end)
 
-  it("cannot be saved in a file of edits, which says so", function()
-    local model = with_sae()
-    local edited = model:edit(function() model.layer1.output = model.layer1.sae(model.layer1.output, { hook = true }) end)
-    local err = failure(function() edited:save_edits(os.tmpname()) end)
-    assert.matches("hook = true", err.message, 1, true)
-  end)
-
   it("case 9.14: its input has all arguments", function()
     local Sum = nn.Module "Sum"
     function Sum:init() self.inner = nn.Identity() end

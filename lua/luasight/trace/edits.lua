@@ -3,6 +3,7 @@
 --- A stored edit is a recorded graph that does not run by itself; each new trace begins with a copy of its nodes. A file of
 --- edits holds the JSON of such graphs, which is loaded as data.
 local binding = require "luasight.ffi"
+local cjson = require("cjson").new()
 local graph_files = require "luasight.ffi.graph_files"
 local hooked = require "luasight.trace.hooked"
 local record = require "luasight.nn.record"
@@ -80,12 +81,14 @@ local function each_program(network, reader, visit)
 end
 
 ---Returns the edits as one JSON text. Each edit is the JSON object of a trace, with an additional field `steps` where the
----edit names steps.
+---edit names steps, and `hooks`, the steps of its calls with points of their own, where it has such calls.
 local function text_of(network)
   local parts = {}
   for i, edit in ipairs(network.edits) do
     local text = traces.json(edit.recording.graph, true)
-    parts[i] = edit.steps and text:sub(1, -2) .. ',"steps":true}' or text
+    if edit.steps then text = text:sub(1, -2) .. ',"steps":true}' end
+    if edit.hooked then text = ('%s,"hooks":[%s]}'):format(text:sub(1, -2), table.concat(hooked.steps(edit.hooked), ",")) end
+    parts[i] = text
   end
   return ('{"luasight_edits":1,"edits":[%s]}'):format(table.concat(parts, ","))
 end
@@ -128,11 +131,21 @@ function edits.load(network, path)
   end
   if not text then binding.raise("io", ("cannot read the edits in %s: %s"):format(path, why or problem)) end
   local reader = graph_files.read_edits(text, path)
+  -- the reader has checked the text
+  local written = text:find('"hook"', 1, true) and cjson.decode(text).edits
+  local calls = {} ---@type table<integer, luasight.HookedCall[]>  by the number of the edit
   each_program(network, reader, function(call, handle, program, number)
     if not handle then
       binding.raise("name", ("an edit in %s calls the module %s, which this model does not have"):format(path, call.path))
     end
     graph_files.set_program(reader, number, program)
+    local edit = written and written[call.edit + 1]
+    local hook = edit and edit.nodes[call.node + 1].hook
+    if hook then
+      calls[call.edit] = calls[call.edit] or {}
+      calls[call.edit][hook + 1] = { path = call.path, hook = hook, program = program, step = edit.hooks[hook + 1],
+        called = true }
+    end
   end)
   local list = {}
   for i = 0, graph_files.edits(reader) - 1 do
@@ -140,7 +153,8 @@ function edits.load(network, path)
     local recording = tracer._recording
     graph_files.record(reader, i, recording.graph, tracer._invoke)
     tracer._invoke = nil
-    list[i + 1] = { recording = recording, functions = {}, steps = graph_files.names_steps(reader, i) or nil }
+    list[i + 1] = { recording = recording, functions = {}, steps = graph_files.names_steps(reader, i) or nil,
+      hooked = calls[i] and hooked.by_path(calls[i]) }
   end
   graph_files.release(reader)
   return list

@@ -24,6 +24,7 @@ local hooked = {}
 ---@field named string?         the first point that the script named above the call
 ---@field above table<string, boolean>?  the points that the script set above the call
 ---@field twice string?         a point that the script set above the call and below it
+---@field path string?          the path of the module, where the call comes from a file
 
 local function join(path, name) return path == "" and name or path .. "." .. name end
 
@@ -164,6 +165,29 @@ function hooked.call(tracer, path, module, ...)
   local result = traces.call_with_points(tracer._recording.graph, program, stream, n, call.hook, held)
   call.program, call.called = program, true
   return result
+end
+
+---Returns the step of each call, in the order of the calls' numbers.
+---@param of table<string, luasight.HookedCall[]>
+---@return integer[]
+function hooked.steps(of)
+  local steps = {}
+  for _, list in pairs(of) do
+    for _, call in ipairs(list) do steps[call.hook + 1] = call.step end
+  end
+  return steps
+end
+
+---Returns calls in the order of their numbers as lists by the path of the module.
+---@param calls luasight.HookedCall[]  each with the path in `path`
+---@return table<string, luasight.HookedCall[]>
+function hooked.by_path(calls)
+  local of = {}
+  for _, call in ipairs(calls) do
+    of[call.path] = of[call.path] or {}
+    table.insert(of[call.path], call)
+  end
+  return of
 end
 
 ---Makes the calls that a stored edit makes known to a trace into which its nodes were copied.

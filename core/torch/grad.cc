@@ -56,6 +56,8 @@ void ls__tensor_drop_history(void* tensor) {
 
 ls_status ls__tensor_same_sizes(void* given, void* like) {
   auto a = borrow(given), b = borrow(like);
+  if (a.is_complex() && !b.is_complex())
+    return ls__fail(LS_ERROR_ARGUMENT, "the gradient of a real value must be real, not complex; take torch.real(g) of it");
   if (a.sizes() == b.sizes()) return LS_OK;
   auto text = [](const at::Tensor& t) {
     std::string s = "[";

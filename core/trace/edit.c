@@ -300,6 +300,14 @@ static bool is_written(const ls__node *node, int32_t of) {
   return false;
 }
 
+/* Whether argument `k` of a node that changes its first argument names that value again, as in `x:add_(x)`. */
+static bool is_again(const ls__node *node, int32_t k) {
+  if (!k || node->stream[0].kind != LS_NODE || node->stream[0].aux != node->stream[k].aux) return false;
+  for (int32_t i = 0; i < node->n; i++)
+    if (node->stream[i].kind == LS_KEY) return false; /* it may be an `out` */
+  return true;
+}
+
 /* Prepares the changes in place that node `id` makes. Arguments that overlap with what changes keep their memory where that moves. */
 static ls_status before_edit(ls_trace *t, int32_t id) {
   const ls__node *node = ls__seen(t, id);
@@ -307,7 +315,8 @@ static ls_status before_edit(ls_trace *t, int32_t id) {
   int32_t n = node->n < LS__LOCAL ? node->n : LS__LOCAL;
   bool joins = false, moved = false;
   for (int32_t k = 0; k < n; k++) {
-    held[k] = node->stream[k].kind == LS_NODE && !is_written(node, node->stream[k].aux) ? t->run.values[node->stream[k].aux] : (ls_value){0};
+    bool given_too = node->stream[k].kind == LS_NODE && (!is_written(node, node->stream[k].aux) || is_again(node, k));
+    held[k] = given_too ? t->run.values[node->stream[k].aux] : (ls_value){0};
     ls_value_retain(&held[k]);
     const ls_value *given = node->stream[k].kind == LS_NODE ? &held[k] : &node->stream[k];
     joins = joins || (given->kind == LS_TENSOR && ls__tensor_requires_grad(given->as.p));

@@ -111,8 +111,10 @@ static ls_status set_gradient(ls_trace *t, int32_t id, ls_value *gradient) {
     status = ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor");
   } else if (rows >= 0) {
     status = ls__rows_put(t, rows, gradient, given);
-  } else if (!(status = ls__tensor_same_sizes(given->as.p, gradient->as.p)) && !(status = ls__tensor_clone(given->as.p, &own))) {
-    ls__replace(gradient, own); /* a copy, since the script may later change the given tensor in place */
+  } else if (!(status = ls__tensor_same_sizes(given->as.p, gradient->as.p)) && !(status = ls__tensor_clone(gradient->as.p, &own))) {
+    /* a copy, since the script may later change the given tensor in place, with the dtype of the value */
+    status = ls__index_set(&own, &(ls_value){.kind = LS_ELLIPSIS}, 1, given);
+    ls__replace(gradient, own);
   }
   if (status) return status;
   ls__value_detach(gradient);

@@ -88,6 +88,35 @@ describe("rows of a batch", function()
     is({ { 21, 27 } }, out)
   end)
 
+  it("show an edit of all rows, whichever inputs have replaced theirs and whichever has been read between", function()
+    local model = ls.Model(nn.Identity())
+    for sets = 0, 7 do
+      for reader = 1, 3 do
+        local own, out
+        model:trace(function(t)
+          for i = 1, 3 do
+            t:invoke(row(i, i), function()
+              if math.floor(sets / 2 ^ (i - 1)) % 2 == 1 then model.output = model.output + 2 end
+              if i == reader then own = model.output:save() end
+            end)
+          end
+          t:invoke(function()
+            local all = model.output
+            all:mul_(10)
+            out = all:save()
+          end)
+        end)
+        local want = {}
+        for i = 1, 3 do
+          local number = 10 * (i + (math.floor(sets / 2 ^ (i - 1)) % 2 == 1 and 2 or 0))
+          want[i] = { number, number }
+        end
+        is(want, out)
+        is({ want[reader] }, own)
+      end
+    end
+  end)
+
   it("case 9.20: stay one with the other way of the value when another input's rows are replaced", function()
     local model = ls.Model(Around())
     local first, out, gradient

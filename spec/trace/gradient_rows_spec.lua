@@ -1,6 +1,7 @@
 -- Rules S6 and S10: in a batch an input has the gradients that it has alone, whoever sets or edits the rows of the others. The
 -- numbers are PyTorch's, from tensor hooks in a run of the one input.
 local ls = require "luasight"
+local failure = require "spec.support".failure
 local torch, nn = ls.torch, ls.nn
 
 local mine, other = torch.tensor { { 2, 3 }, { 5, 6 } }, torch.tensor { { 1, 2 }, { 3, 4 } }
@@ -203,5 +204,40 @@ describe("the gradient of a view that is edited in place (S10)", function()
       loss:backward()
     end)
     assert.same({ { 15, 21 }, { 33, 39 } }, g:tolist()) -- 3 (2x + 1)
+  end)
+
+  it("counts the view's use as the other operand of the edit", function()
+    local model = model_of("ab", function(self, x) return self.b(self.a(x * 1):t()) * 3 end)
+    local g, base
+    model:trace(mine, function()
+      base = model.a.output.grad:save()
+      local v = model.b.input[0][0]
+      g = v.grad:save()
+      v:add_(v)
+      model.output:sum():backward()
+    end)
+    assert.same(full(3), g:tolist())
+    assert.same(full(6), base:tolist())
+  end)
+end)
+
+describe("a gradient that is set (S10)", function()
+  it("has the dtype of its value, and is not complex where the value is real", function()
+    local model = chain()
+    local input, g = mine:to "float64", nil
+    model:trace(input, function()
+      model.b.output.grad = torch.ones(2, 2) -- float32
+      g = model.a.output.grad:save()
+      model.output:sum():backward()
+    end)
+    assert.are.equal("float64", tostring(g.dtype))
+    assert.same(full(1), g:tolist())
+    local err = failure(function()
+      model:trace(input, function()
+        model.b.output.grad = torch.ones(2, 2, { dtype = "complex64" })
+        model.output:sum():backward()
+      end)
+    end)
+    assert.matches("the gradient of a real value must be real, not complex", tostring(err), 1, true)
   end)
 end)

@@ -41,6 +41,7 @@ static ls_status add_node(ls__origins *o, int32_t instance, int32_t node, const 
 }
 
 void ls__origins_free(ls__origins *o) {
+  if (!o->at && !o->points) return;
   free(o->at);
   free(o->points);
   *o = (ls__origins){0};

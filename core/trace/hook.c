@@ -314,6 +314,7 @@ void ls__hooks_forget(ls_trace *t) {
 }
 
 void ls__hooks_free(ls_trace *t) {
+  if (!t->hooks) return;
   ls__hooks_forget(t);
   for (int32_t i = 0; i < t->hook_count; i++) ls_program_release(t->hooks[i].program);
   free(t->hooks);

@@ -179,6 +179,7 @@ ls_status ls__own_leave(ls_trace *t) {
 }
 
 void ls__own_put_back(ls_trace *t) {
+  if (!t->run.kept && !t->run.inside) return;
   for (int32_t i = 0; t->run.kept && t->run.inside && i < t->owner.nodes.count; i++)
     if (t->run.nodes[i].done && t->owner.nodes.at[i].saved && shares_kept(t, &t->run.values[i])) ls__own_memory(&t->run.values[i]);
   if (t->run.inside) exchange(t);

@@ -68,8 +68,9 @@ ls_trace *ls__trace_of(const ls_value *node) {
 
 ls_status ls_trace_open(ls_trace **out) {
   LS__NEED(out);
-  ls_trace *t = calloc(1, sizeof *t);
+  ls_trace *t = malloc(sizeof *t); /* not calloc, which takes no memory from the thread's cache */
   if (!t) return ls__fail(LS_ERROR_MEMORY, "out of memory for a trace");
+  memset(t, 0, sizeof *t);
   t->owner.type = &trace_type;
   t->owner.references = 1;
   t->owner.open = true;

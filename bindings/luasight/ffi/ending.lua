@@ -14,14 +14,14 @@ return function(binding)
   -- LuaJIT's table of the finalizers of cdata, in those versions that keep it here. It is its own metatable until the state
   -- is closed: before LuaJIT then calls the first finalizer, of whatever object, it takes the metatable off, and from then on
   -- `ffi.gc` does nothing.
-  local finalizers = debug.getfenv(ffi.gc)
-  local has_sign = type(finalizers) == "table" and getmetatable(finalizers) == finalizers
+  local sign = debug.getfenv(ffi.gc)
+  local has_sign = type(sign) == "table" and getmetatable(sign) == sign
 
-  ---Returns whether the Lua state is being closed. Other versions of LuaJIT show it to the finalizer that calls this function
-  ---alone: the compiler is off, and no function called the finalizer.
-  local function is_closing()
-    if has_sign then return getmetatable(finalizers) == nil end
-    return not jit.status() and not getinfo(3, "f")
+  -- Other versions show the end to our finalizers alone: the compiler is off, and no function called the finalizer. They then
+  -- take the metatable off a table of ours.
+  if not has_sign then
+    sign = {}
+    setmetatable(sign, sign)
   end
 
   local function refuse()
@@ -40,8 +40,9 @@ return function(binding)
   ---Raises an error where the Lua state is being closed. This is for functions that give a pointer its finalizer or take it
   ---off.
   local function check_open()
-    if not ending and has_sign and getmetatable(finalizers) == nil then refuse_all() end
-    if ending then refuse() end
+    if getmetatable(sign) == sign then return end
+    if not ending then refuse_all() end
+    refuse()
   end
 
   binding.check_open = check_open
@@ -61,7 +62,8 @@ return function(binding)
   function binding.finalizer(name)
     local release = C[name] -- kept, because `refuse` replaces it
     return function(pointer)
-      if not ending and is_closing() then refuse_all() end
+      if not has_sign and not jit.status() and not getinfo(2, "f") then setmetatable(sign, nil) end
+      if not ending and getmetatable(sign) ~= sign then refuse_all() end
       release(pointer)
     end
   end

@@ -6,6 +6,7 @@ local C, ffi = binding.C, binding.ffi
 local NONE, TENSOR, NODE = constants.LS_NONE, constants.LS_TENSOR, constants.LS_NODE
 
 local nodes = {}
+local address_t = ffi.typeof "uintptr_t"
 
 -- ---- the owner of a node ----------------------------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ function nodes.is_open(v) return v._kind == NODE and C.ls_node_is_open(v.v) ~= C
 ---Returns the address of the trace or function to which a node belongs, for use as a key of a table.
 ---@param node ffi.cdata*
 ---@return number
-function nodes.owner(node) return tonumber(ffi.cast("uintptr_t", node.v.as.p)) end
+function nodes.owner(node) return tonumber(ffi.cast(address_t, node.v.as.p)) end
 
 ---Returns the kind of a node's value, LS_NONE where the kind is not known before a run.
 ---@param node ffi.cdata*

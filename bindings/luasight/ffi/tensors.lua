@@ -8,6 +8,7 @@ local istype, ref_t = ffi.istype, binding.ref_t
 local TENSOR = constants.LS_TENSOR
 
 local tensors = {}
+local address_number_t = ffi.typeof "intptr_t"
 
 -- ---- properties ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ end
 ---Returns a number that is the same for all handles of one tensor.
 ---@param t ffi.cdata*
 ---@return number
-function tensors.identity(t) return tonumber(ffi.cast("intptr_t", t.v.as.p)) end
+function tensors.identity(t) return tonumber(ffi.cast(address_number_t, t.v.as.p)) end
 
 ---Returns how many bytes of memory a tensor, or all tensors in a sequence, take.
 ---@param v ffi.cdata*

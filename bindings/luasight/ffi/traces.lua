@@ -19,6 +19,7 @@ local traces = {
 
 -- Memory into which C functions write results, kept from call to call. The variable of such memory is nil while a call uses
 -- the memory, so that a finalizer that opens a trace meanwhile makes other memory.
+local address_t, trace_pointer_t = ffi.typeof "uintptr_t", ffi.typeof "ls_trace *"
 local trace_t, index_t, event_t = ffi.typeof "ls_trace *[1]", ffi.typeof "int32_t[1]", ffi.typeof "ls_event"
 local trace_out, index_out, idle_event = trace_t(), index_t(), event_t()
 
@@ -38,7 +39,7 @@ end
 ---Returns the address of a trace, for use as a key of a table; it equals `nodes.owner` of the trace's nodes.
 ---@param t ffi.cdata*
 ---@return number
-function traces.address(t) return tonumber(ffi.cast("uintptr_t", t)) end
+function traces.address(t) return tonumber(ffi.cast(address_t, t)) end
 
 ---Closes a trace without running it.
 ---@param t ffi.cdata*
@@ -158,7 +159,7 @@ function traces.inside(hook) return -2 - hook end
 ---@return ffi.cdata*
 function traces.call(node, program, arguments, n, held)
   local out = new_ref()
-  local status = C.ls_trace_call(ffi.cast("ls_trace *", node.v.as.p), program, arguments, n, -1, site(), out.v)
+  local status = C.ls_trace_call(ffi.cast(trace_pointer_t, node.v.as.p), program, arguments, n, -1, site(), out.v)
   binding.hold(held)
   check(status)
   return out

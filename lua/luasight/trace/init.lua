@@ -14,6 +14,7 @@ local extent = require "luasight.ffi.extent"
 local nodes = require "luasight.ffi.nodes"
 local record = require "luasight.nn.record"
 local unrecorded = require "luasight.ffi.recording".outside -- what is recorded around a body has no part in it
+local recorded = binding.recordings
 local traces = require "luasight.ffi.traces"
 local values = require "luasight.tensor.values"
 
@@ -78,8 +79,9 @@ function trace.open(network, apart)
   else
     recording = trace.new_recording()
   end
-  -- all fields are set at once, so that the table is made with room for them
-  local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _entry = nil }
+  -- all fields are set at once, so that the table is made with room for them, and a field without a value is found at once
+  local tracer = { _recording = recording, _network = network, _step = 0, _program = nil, _invoke = nil, _entry = nil,
+    _takes_invokes = false, _hooked = false, _moved = false, _meta_copies = false }
   return setmetatable(tracer, trace.Tracer)
 end
 
@@ -263,6 +265,7 @@ end
 ---@return any ...
 function trace.run(tracer, body)
   enter(tracer)
+  if recorded:is_empty() then return ended(tracer, pcall(body, tracer)) end
   return ended(tracer, pcall(unrecorded, body, tracer))
 end
 

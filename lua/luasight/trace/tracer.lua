@@ -202,6 +202,7 @@ function methods:dot() return self:graph():dot() end
 -- ---- the tracer itself -------------------------------------------------------------------------------------------------
 
 local Tracer = {}
+local byte, UNDERSCORE = string.byte, ("_"):byte()
 
 local function steps_that_came(tracer)
   if tracer._first then return tracer._first.steps end
@@ -211,13 +212,13 @@ end
 function Tracer.__index(self, key)
   local method = methods[key]
   if method then return method end
-  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end -- one of the tracer's own fields that has no value
+  if type(key) == "string" and byte(key) == UNDERSCORE then return nil end -- one of the tracer's own fields, without a value
   if key == "steps" then return steps_that_came(self) end
   return view(self)[key]
 end
 
 function Tracer.__newindex(self, key, value)
-  if type(key) == "string" and key:sub(1, 1) == "_" then return rawset(self, key, value) end
+  if type(key) == "string" and byte(key) == UNDERSCORE then return rawset(self, key, value) end
   view(self)[key] = value
 end
 

@@ -47,11 +47,42 @@ static bool note_constants(ls_program *p, const ls_module *m, const ls_value *st
 /* A walk to the memory in which values of a program may be, back through views, sequences and calls. */
 typedef struct walk {
   ls_program *p;
-  int32_t (*seen)[2]; /* the nodes that were reached: the number of the instance, and that of the node */
+  int32_t *begin;     /* for each instance the number of its first node among the nodes of all instances */
+  uint8_t *reached;   /* for each of these nodes, 1 once it was reached */
+  int32_t (*open)[2]; /* nodes from which the walk has yet to go on: the number of the instance, and that of the node */
   int32_t count, room;
 } walk;
 
-static bool reach(walk *w, int32_t instance, const ls_value *v);
+static bool begin_walk(walk *w) {
+  int64_t all = 0;
+  if (w->begin) return true;
+  w->begin = malloc(sizeof *w->begin * (size_t)w->p->instance_count);
+  for (int32_t k = 0; w->begin && k < w->p->instance_count; k++) {
+    w->begin[k] = (int32_t)all;
+    all += w->p->instances[k].function->owner.nodes.count;
+  }
+  w->reached = all <= INT32_MAX ? calloc((size_t)all + 1, 1) : NULL;
+  return w->begin && w->reached;
+}
+
+/* Adds the value `v` of an instance to those from which the walk goes on. A tensor that is no value of a node ends the walk: it is added to
+   the program's `changed`. */
+static bool reach(walk *w, int32_t instance, const ls_value *v) {
+  ls_program *p = w->p;
+  if (v->kind == LS_TENSOR) {
+    if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
+    p->changed[p->changed_count++] = *v;
+  }
+  if (v->kind != LS_NODE) return true;
+  if (!begin_walk(w)) return false;
+  uint8_t *reached = &w->reached[w->begin[instance] + v->aux];
+  if (*reached) return true;
+  *reached = 1;
+  if (!grow((void **)&w->open, w->count, &w->room, sizeof *w->open)) return false;
+  w->open[w->count][0] = instance;
+  w->open[w->count++][1] = v->aux;
+  return true;
+}
 
 static bool reach_all(walk *w, int32_t instance, const ls_value *stream, int32_t n) {
   for (int32_t i = 0; i < n; i++)
@@ -80,21 +111,9 @@ static bool reach_given(walk *w, int32_t instance, int32_t id) {
   return true;
 }
 
-/* Adds to the program's `changed` the tensors that are no value of a node and whose memory the value `v` may be in: those of which it is a
-   view, or which an operator or a call gave back. */
-static bool reach(walk *w, int32_t instance, const ls_value *v) {
-  ls_program *p = w->p;
-  if (v->kind == LS_TENSOR) {
-    if (!grow((void **)&p->changed, p->changed_count, &p->changed_room, sizeof *p->changed)) return false;
-    p->changed[p->changed_count++] = *v;
-  }
-  if (v->kind != LS_NODE) return true;
-  int32_t id = v->aux;
-  for (int32_t i = 0; i < w->count; i++)
-    if (w->seen[i][0] == instance && w->seen[i][1] == id) return true;
-  if (!grow((void **)&w->seen, w->count, &w->room, sizeof *w->seen)) return false;
-  w->seen[w->count][0] = instance;
-  w->seen[w->count++][1] = id;
+/* Goes on from node `id` of an instance: to that of which its value is a view, or which an operator or a call gives back. */
+static bool go_on(walk *w, int32_t instance, int32_t id) {
+  const ls_program *p = w->p;
   const ls__instance *in = &p->instances[instance];
   const ls__node *node = &in->function->owner.nodes.at[id];
   switch (node->kind) {
@@ -132,7 +151,13 @@ static bool note_changed(ls_program *p) {
       for (int32_t n = 0, of; ok && (of = ls__node_edits(node, n)) >= 0; n++) ok = reach(&w, k, &(ls_value){.kind = LS_NODE, .aux = of});
     }
   }
-  free(w.seen);
+  while (ok && w.count) {
+    w.count--;
+    ok = go_on(&w, w.open[w.count][0], w.open[w.count][1]);
+  }
+  free(w.begin);
+  free(w.reached);
+  free(w.open);
   return ok;
 }
 

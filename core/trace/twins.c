@@ -263,7 +263,7 @@ void ls__twins_leave(ls_trace *t) {
 }
 
 void ls__twins_free(ls_trace *t) {
-  if (!t->run.twins && !t->run.made) return;
+  if (!t->run.twins && !t->run.made && !t->run.common) return;
   ls__twins_leave(t);
   for (int32_t i = 0; i < t->run.twin_count; i++) drop(&t->run.twins[i]);
   for (int32_t i = 0; i < t->run.common_count; i++) ls_value_release(&t->run.common[i]);

@@ -154,6 +154,8 @@ int32_t ls__call_written(const ls__call *call, int32_t k) { return call->op->wri
 bool ls__call_changes_own(const ls__call *call) { return call->op->writes && call->first < 0; }
 bool ls__op_addresses(const ls_op *op) { return op == NULL; }
 bool ls__call_writes_others(const ls__call *call) { return call == NULL; }
+bool ls__call_may_return(const ls__call *call) { return call->op->results > 1; }
+int32_t ls__call_view_at(const ls__call *call) { return call->op->writes && call->first >= 0 ? 0 : -1; }
 int32_t ls__call_view_of(const ls__call *call) { return call->op->writes ? call->first : -1; }
 
 /* ---- one text ------------------------------------------------------------------------------------------------------ */

@@ -283,14 +283,14 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
   return status;
 }
 
-/* A value in memory of the caller or of the model is replaced by a copy before it changes, and one that autograd follows, so that what was
-   computed from it keeps its gradient; nodes recorded before node `id` that have yet to run get copies of the unchanged value. */
-ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins) {
+/* A value in memory of the caller or of the model is replaced by a copy before it changes. So is every value while autograd records, since what
+   was computed from it may need its numbers for a gradient; nodes recorded before node `id` that have yet to run get copies of the unchanged value. */
+ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self) {
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
   ls_status status = t->run.late_count && id >= 0 ? ls__late_check(t, id, self->as.p) : LS_OK;
   /* lines above get their copies first, of the values whose gradients they take part in */
   if (!status) status = keep_for_lines_above(t, id, self->as.p);
-  bool moves = ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || (joins && ls_grad_enabled());
+  bool moves = ls__own_foreign(t, self->as.p) || ls__tensor_requires_grad(self->as.p) || ls_grad_enabled();
   return status || !moves ? status : ls__edit_own(t, self);
 }
 
@@ -313,17 +313,15 @@ static ls_status before_edit(ls_trace *t, int32_t id) {
   const ls__node *node = ls__seen(t, id);
   ls_value held[LS__LOCAL];
   int32_t n = node->n < LS__LOCAL ? node->n : LS__LOCAL;
-  bool joins = false, moved = false;
+  bool moved = false;
   for (int32_t k = 0; k < n; k++) {
     bool given_too = node->stream[k].kind == LS_NODE && (!is_written(node, node->stream[k].aux) || is_again(node, k));
     held[k] = given_too ? t->run.values[node->stream[k].aux] : (ls_value){0};
     ls_value_retain(&held[k]);
-    const ls_value *given = node->stream[k].kind == LS_NODE ? &held[k] : &node->stream[k];
-    joins = joins || (given->kind == LS_TENSOR && ls__tensor_requires_grad(given->as.p));
   }
   ls_status status = LS_OK;
   for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++)
-    status = ls__edit_prepare(t, id, &t->run.values[of], joins);
+    status = ls__edit_prepare(t, id, &t->run.values[of]);
   for (int32_t k = 0; k < n; k++) {
     const ls_value *arg = &ls__seen(t, id)->stream[k];
     if (status || held[k].kind != LS_TENSOR || t->run.values[arg->aux].as.p == held[k].as.p) {

@@ -72,8 +72,8 @@ static int32_t stands_for(const ls_trace *t, int32_t id) {
   return id;
 }
 
-/* Adds to a node's error the point that the node reads or edits, or else the point at which the model is paused. */
-static void explain(const ls_trace *t, int32_t id) {
+/* Adds to a node's error, where it has none yet, its site and the point that the node reads or edits, or else the point at which the model is paused. */
+void ls__trace_explain(const ls_trace *t, int32_t id) {
   const ls__node *nodes = t->owner.nodes.at, *node = &nodes[id];
   int32_t of = stands_for(t, node->edits >= 0 ? node->edits : id);
   bool grad = nodes[of].kind == LS__GRAD;
@@ -87,7 +87,7 @@ static void explain(const ls_trace *t, int32_t id) {
              ls_program_point_name(p, at ? at->slot : ls__point_of(t->run.now)), grad && (at || hooked) ? ".grad" : "");
     ls__fail_point(name);
   }
-  if (!ls_error_site2()) ls__fail_site(node->site, 0);
+  if (!ls_error_site()) ls__fail_site(node->site, 0);
 }
 
 /* Returns the node of the larger value that the run has to keep as long as the value of node `id`, a view or an element of it; -1 where
@@ -143,7 +143,7 @@ ls_status ls__execute_now(ls_trace *t, int32_t id) {
   ls_value value;
   ls_status status = ls__interrupt_listen();
   if (!status && !(status = execute(t, id, &value))) status = settle(t, id, value);
-  if (status) explain(t, id);
+  if (status) ls__trace_explain(t, id);
   return status;
 }
 

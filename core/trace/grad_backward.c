@@ -154,7 +154,7 @@ static ls_status take(ls_trace *t, int32_t n, int32_t user) {
     const ls__node *node = &t->owner.nodes.at[user];
     ls__fail(LS_ERROR_STATE, node->kind == LS__GRAD ? "the loss does not depend on this value, so it has no gradient"
                                                     : "the loss does not depend on this value, so its gradient cannot be set");
-    ls__fail_site(node->site, 0);
+    ls__trace_explain(t, user);
     return LS_ERROR_STATE;
   }
   if (g->edits) { /* the gradient is copied before an edit, since libtorch may use the same memory elsewhere */

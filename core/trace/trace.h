@@ -287,6 +287,7 @@ ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event);
 /* execute.c */
 bool ls__has_inputs(const ls_trace *t, int32_t id);     /* whether all inputs of the node have values */
 /* releases the value of node `id` unless another node, a save or the script still needs it */
+void ls__trace_explain(const ls_trace *t, int32_t id); /* adds node `id`'s point and site to an error */
 void ls__trace_let_go(ls_trace *t, int32_t id);
 ls_status ls__execute_now(ls_trace *t, int32_t id); /* executes node `id` at once, before the nodes that come earlier in the plan's order */
 
@@ -299,8 +300,7 @@ void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* repl
 ls_status ls__edit_own(ls_trace *t, const ls_value *self); /* moves what the run holds of the memory of the tensor `self` to a copy of it */
 /* called after a function of the script, node `id`, has changed the value `v` in place */
 ls_status ls__edit_changed(ls_trace *t, int32_t id, const ls_value *v);
-/* Prepares a change in place of the tensor `self` by node `id`; `joins` says whether the change makes the tensor depend on a leaf. */
-ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self, bool joins);
+ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self); /* prepares a change in place of the tensor `self` by node `id` */
 /* copies the values read so far that share memory with `tensor`, so that they keep their numbers when the model changes `tensor` */
 ls_status ls__edit_protect(ls_trace *t, void *tensor);
 bool ls__value_reaches(const ls_value *v, void *tensor); /* whether a tensor in the value `v` has a byte in common with `tensor` */

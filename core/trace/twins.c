@@ -165,7 +165,7 @@ static ls_status follow(ls_trace *t, int32_t edit, int32_t i, int32_t k, bool fo
   ls_status status = row_of(twins, to, k, &row);
   if (status) return status;
   if (edit < 0) status = ls__edit_protect(t, row.as.p);
-  if (!status) status = ls__edit_prepare(t, edit, &row, ls__tensor_requires_grad(from->as.p));
+  if (!status) status = ls__edit_prepare(t, edit, &row);
   ls_value_release(&row); /* the place may be another now */
   if (status || (status = row_of(twins, to, k, out))) return status;
   if (!(status = row_of(twins, from, k, &changed))) {

@@ -16,16 +16,16 @@ local generate = {}
 local common = { { "read", 5 }, { "calc", 4 }, { "view", 2 }, { "inplace", 3 }, { "set", 3 }, { "replace", 3 },
   { "call", 1 }, { "wait", 1 } }
 
--- What meets too seldom by chance: half of the programs want two of these, whatever else they have. `line` is written into a
+-- What meets too seldom by chance: most programs want two of these, whatever else they have. `line` is written into a
 -- body with the others, `first` before them, `last` behind them.
 local wishes = {
-  { flag = "skip", first = "skip" }, { flag = "stop", last = "stop" }, { flag = "demand", line = "demand" },
+  { flag = "skip", first = "skip" }, { flag = "skip", first = "skip" }, { flag = "stop", last = "stop" },
+  { flag = "stop", last = "stop" }, { flag = "demand", last = "demand" }, { flag = "demand", line = "demand" },
   { flag = "hook", line = "hook" }, { flag = "apply", line = "apply" }, { flag = "cache", first = "cache" },
-  { flag = "session" },
-  { flag = "edit" }, { flag = "whole", first = "tuple" }, { flag = "whole", line = "tuple" }, { flag = "outside" },
-  { flag = "gradients", line = "editgrad" }, { flag = "gradients", line = "editgrad" },
-  { flag = "gradients", line = "forwardgrad", early = true }, { flag = "gradients", line = "setgrad" },
-  { flag = "gradients", twice = true }, { flag = "carry" },
+  { flag = "session" }, { flag = "edit" }, { flag = "whole", first = "tuple" }, { flag = "whole", line = "tuple" },
+  { flag = "outside" }, { flag = "gradients", line = "editgrad" }, { flag = "gradients", line = "editgrad" },
+  { flag = "gradients", line = "forwardgrad", early = true }, { flag = "gradients", line = "forwardgrad", early = true },
+  { flag = "gradients", line = "setgrad" }, { flag = "gradients", twice = true }, { flag = "carry" },
 }
 
 -- The nets in which a point holds a tuple.
@@ -34,9 +34,26 @@ for _, net in ipairs(nets) do
   if table.concat(net.traits, " "):find("tuple", 1, true) then tuples[#tuples + 1] = net end
 end
 
+-- The nets by trait, so that a trait of one net is as frequent as one of five.
+local traits, with = {}, {}
+for _, net in ipairs(nets) do
+  for _, trait in ipairs(net.traits) do
+    if not with[trait] then
+      with[trait] = {}
+      traits[#traits + 1] = trait
+    end
+    table.insert(with[trait], net)
+  end
+end
+
+local function any_net(d)
+  if d:chance(0.5) then return d:of(nets) end
+  return d:of(with[d:of(traits)])
+end
+
 ---@return table[]  # none or two of the wishes
 local function wished(d)
-  if d:chance(0.5) then return {} end
+  if d:chance(0.35) then return {} end
   local one, two = d:of(wishes), d:of(wishes)
   return one == two and { one } or { one, two }
 end
@@ -96,7 +113,7 @@ function generate.program(seed)
   if d:chance(0.08) then return generate_box.program(seed, d) end
   local wanted, flag = wished(d), {}
   for _, wish in ipairs(wanted) do flag[wish.flag] = true end
-  local net = d:of(flag.whole and tuples or nets)
+  local net = flag.whole and d:of(tuples) or any_net(d)
   local program = { seed = seed, net = net.name, invokes = {} }
   local flags = { wishes = wanted, gradients = d:chance(0.4), skip = d:chance(0.12), stop = d:chance(0.08),
     hook = d:chance(0.2), apply = d:chance(0.12), cache = d:chance(0.15) }

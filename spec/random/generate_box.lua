@@ -194,8 +194,8 @@ function generate_box.program(seed, d)
   local count = d:chance(0.5) and d:between(1, 3) or 1
   program.single = count == 1 and d:chance(0.7)
   local m = setmetatable({ d = d, steps = steps, count = 0, pool = {}, weights = { unpack(weights) } }, Maker)
-  if d:chance(0.15) then m.weights[#m.weights + 1] = { "skip", 2 } end
-  if d:chance(0.1) then m.weights[#m.weights + 1] = { "stop", 1 } end
+  if d:chance(0.3) then m.weights[#m.weights + 1] = { "skip", 3 } end
+  if d:chance(0.2) then m.weights[#m.weights + 1] = { "stop", 1 } end
   if d:chance(0.15) and not steps then m.weights[#m.weights + 1] = { "demand", 2 } end
   if d:chance(0.15) then
     program.edit = {}

@@ -45,15 +45,32 @@ function Trace:look_below(s)
   end
 end
 
+---In a demand the product keeps what the script may still use, so also gradients that nothing needs; where there are none, it raises.
+function Trace:look_at_unneeded(s, loss)
+  for _, a in ipairs(self.demanded and self.lines or {}) do
+    if a.op == "grad" and not a.needed and not a.done and self:backward_of(a) == s then
+      if not a.bound and self:stands(a, a.of) then self:bind(a) end
+      for _, node in ipairs(a.bound or {}) do
+        if not tape.reaches(loss, node) then self.facts.unsure = "a gradient that a demand keeps" end
+      end
+    end
+  end
+end
+
 function Trace:backward(s)
   self:look_below(s)
   local loss = tape.sum(tape.mul(self:node(s, { var = s.of }), self:node(s, s.by)))
+  self:look_at_unneeded(s, loss)
   local accesses, found = {}, {} -- by node: the gradient as it is now
   for _, a in ipairs(self.lines) do
     if (a.op == "grad" or a.op == "setgrad") and a.needed and not a.done and self:backward_of(a) == s then
       if not a.bound and self:stands(a, a.of) then self:bind(a) end
       if not a.bound and self:is_edited_between(a.of, 0, a.line) then self.facts.below_edit = true end
-      if not a.bound then fail("state", "the value of a gradient comes after its backward, line " .. a.line) end
+      if not a.bound then
+        -- Its own body may still get a backward; and an edit of what stood at the point before a replacement does not concern it.
+        if a.invoke ~= s.invoke or self.vars[a.of].done then self.facts.unsure = "which value a gradient is asked of" end
+        fail("state", "the value of a gradient comes after its backward, line " .. a.line)
+      end
       accesses[#accesses + 1] = a
       for _, node in ipairs(a.bound) do
         if not tape.reaches(loss, node) then

@@ -171,6 +171,7 @@ end
 
 ---Runs until the demanded line is done, or to the end.
 function Trace:run(demanded)
+  self.demanded = demanded
   self:find_needs(demanded)
   if demanded and demanded.never then fail("unset", "asked for what never comes") end
   if self.pass then self:sweep() end

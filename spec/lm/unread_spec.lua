@@ -79,3 +79,29 @@ describe("a layer that is left out in one step of a generation", function()
     end
   end)
 end)
+
+describe("keys and values that a script changes in place in each step", function()
+  for _, name in ipairs { "llama", "gpt_neo", "t5-old" } do
+    it("are changed for that step alone, with a cache as without: " .. name, function()
+      local model = tiny(name)
+      local function logits(use_cache)
+        local seen = {}
+        local options = { max_new_tokens = 4, eos_token_id = false, use_cache = use_cache }
+        model:generate({ { 5, 6, 7 }, { 8, 9, 3 } }, options, function(tracer)
+          for step in tracer:iter(0, 4) do
+            local places = { model.layers[0] }
+            if name == "t5-old" then places[2] = model.decoder.block[0].layer[1].EncDecAttention end
+            for _, place in ipairs(places) do
+              place.k:mul_(3)
+              place.v[":, :, 0"] = 5
+            end
+            seen[step + 1] = model.output.logits[":, -1"]:save()
+          end
+        end)
+        return seen
+      end
+      local cached, whole = logits(true), logits(false)
+      for step = 1, 4 do support.near(whole[step].value, cached[step].value, "step " .. step - 1, "whole_model") end
+    end)
+  end
+end)

@@ -102,6 +102,14 @@ bool ls__value_reaches(const ls_value *v, void *tensor) {
   return false;
 }
 
+/* Returns the copy that node `id` uses for an argument before `k` that names the same value; NULL where there is none. */
+static const ls_value *kept_before(const ls_trace *t, int32_t id, int32_t k) {
+  const ls_value *given = t->owner.nodes.at[id].stream, *used = ls__seen(t, id)->stream;
+  for (int32_t j = 0; j < k; j++)
+    if (given[j].kind == LS_NODE && given[j].aux == given[k].aux && used[j].kind != LS_NODE) return &used[j];
+  return NULL;
+}
+
 /* Makes node `id`, which has yet to run, use copies of those of its arguments that lie in the memory of `tensor`, since `tensor` is about
    to change. An element of a sequence needs no copy of the sequence: the nodes that use the element get one. */
 static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
@@ -111,10 +119,11 @@ static ls_status keep_arguments(ls_trace *t, int32_t id, void *tensor) {
   for (int32_t k = names; k < node->n; k++, node = ls__seen(t, id)) {
     const ls_value *arg = &node->stream[k];
     if (arg->kind != LS_NODE || !ls__value_reaches(&t->run.values[arg->aux], tensor)) continue;
-    ls_value copy = t->run.values[arg->aux];
+    const ls_value *same = kept_before(t, id, k);
+    ls_value copy = same ? *same : t->run.values[arg->aux];
     ls_value_retain(&copy);
-    ls_status status = ls__late_keep(t, id, &copy);
-    if (!status) status = ls__own_memory(&copy);
+    ls_status status = same ? LS_OK : ls__late_keep(t, id, &copy);
+    if (!status && !same) status = ls__own_memory(&copy);
     if (status) {
       ls_value_release(&copy);
       return status;
@@ -287,6 +296,9 @@ static ls_status set_piece(ls_trace *t, int32_t id, ls_value *self) {
    was computed from it may need its numbers for a gradient; nodes recorded before node `id` that have yet to run get copies of the unchanged value. */
 ls_status ls__edit_prepare(ls_trace *t, int32_t id, ls_value *self) {
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "only a tensor can be changed in place");
+  if (id >= 0 && ls__seen(t, id)->edits >= 0 && ls__own_is_cached(t, ls__seen(t, id)->edits, self->as.p))
+    return ls__fail(LS_ERROR_PASSED, "these keys and values are memory of the cache, since the run came here before this line was written; "
+                                     "write the line above the first one that needs a number, or set the value: x.k = x.k * 2");
   ls_status status = t->run.late_count && id >= 0 ? ls__late_check(t, id, self->as.p) : LS_OK;
   /* lines above get their copies first, of the values whose gradients they take part in */
   if (!status) status = keep_for_lines_above(t, id, self->as.p);

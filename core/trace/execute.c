@@ -38,6 +38,7 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
   if (node->edits >= 0) return ls__edit_value(t, id, out);
   switch (node->kind) {
     case LS__READ:
+      if (node->step && (status = ls__own_apart(t, id))) return status;
       *out = *ls__run_value(t->run.model);
       ls_value_retain(out);
       return LS_OK;

@@ -45,13 +45,6 @@ void ls__grad_arrive(ls_trace *t) {
   if (ls__grad_records(t)) record_from_here(t);
 }
 
-/* Whether functions of the script get values of the run, which leave the memory of others for that. */
-static bool gives_values(const ls_trace *t) {
-  for (int32_t i = 0; i < t->owner.nodes.count; i++)
-    if (t->owner.nodes.at[i].kind == LS__HOST && t->plan.nodes[i].needed) return true;
-  return false;
-}
-
 /* Gives each tensor in the value `v` that does not depend on anything in autograd's graph a place in it. Memory of the caller or of the model
    gets a new tensor for that; so does, with `alias`, any other. A tensor that may have to leave the memory of others leaves it here, under all
    its names: later, a name that was read before would keep the old tensor and its gradient. */
@@ -65,7 +58,7 @@ static ls_status make_sources(ls_trace *t, const ls_value *v, bool alias) {
   void *old = v->as.p;
   ls_value source = {0}, copy = {0};
   bool foreign = ls__own_foreign(t, old);
-  if (foreign && gives_values(t)) status = ls__tensor_clone(old, &copy);
+  if (foreign && ls__own_gives(t)) status = ls__tensor_clone(old, &copy);
   if (!status) status = ls__tensor_source(copy.kind ? copy.as.p : old, alias || foreign, &source);
   if (!status && source.kind && source.as.p != old) {
     ls__tensor_retain(old);

@@ -219,6 +219,33 @@ static bool is_cache(const ls_trace *t, void *tensor) {
   return false;
 }
 
+bool ls__own_gives(const ls_trace *t) {
+  for (int32_t i = 0; i < t->owner.nodes.count; i++)
+    if (t->owner.nodes.at[i].kind == LS__HOST && t->plan.nodes[i].needed) return true;
+  return false;
+}
+
+bool ls__own_is_cached(const ls_trace *t, int32_t id, void *tensor) {
+  int32_t root = t->plan.nodes[id].root;
+  const ls__node *read = root >= 0 ? &t->owner.nodes.at[root] : NULL;
+  if (!read || read->kind != LS__READ || !read->step || ls__trace_point(t, read).kind == LS_POINT_INPUT) return false;
+  return is_cache(t, tensor);
+}
+
+ls_status ls__own_apart(ls_trace *t, int32_t id) {
+  ls_value *v = ls__run_value(t->run.model), copy;
+  bool may_change = t->plan.nodes[t->plan.nodes[id].root].edited >= 0 || ls__own_gives(t);
+  if (v->kind != LS_TENSOR || !may_change || !ls__own_is_cached(t, id, v->as.p)) return LS_OK;
+  void *old = v->as.p;
+  ls_status status = ls__tensor_clone(old, &copy);
+  if (status) return status;
+  ls__tensor_retain(old);
+  ls__edit_everywhere(t, old, &copy);
+  ls__tensor_release(old);
+  ls_value_release(&copy);
+  return LS_OK;
+}
+
 /* Copies the arguments of a module that a body calls, where the module could change memory of the caller or of the model. The copies are
    in `own`, which the caller releases. */
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own) {

@@ -316,6 +316,11 @@ void ls__late_free(ls_trace *t);
 bool ls__own_foreign(const ls_trace *t, void *tensor);  /* whether the tensor's memory is the caller's or the model's */
 /* fails where a tensor among the node's arguments was changed after the node was recorded */
 ls_status ls__own_unchanged(const ls__node *node);
+bool ls__own_gives(const ls_trace *t);                  /* whether functions of the script get values of the run, which they may change */
+/* called before node `id` reads at a point: gives a value that lies in a cache, and that lines change in place, memory of its own */
+ls_status ls__own_apart(ls_trace *t, int32_t id);
+/* whether `tensor`, a value of the run that node `id` has read in a step, lies in a cache that later steps read too */
+bool ls__own_is_cached(const ls_trace *t, int32_t id, void *tensor);
 ls_status ls__own_inputs(ls_trace *t);                  /* copies the inputs of a model that changes values in place */
 /* Copies those arguments `s` of a module called by a body that the module could change; the copies are in `own`. */
 ls_status ls__own_arguments(ls_trace *t, const ls__node *node, ls_value *s, ls_value *own);

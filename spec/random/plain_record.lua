@@ -176,6 +176,12 @@ function Trace:record(given, invoke, rename)
       if p and p.invoke == invoke and not o.stored then invoke.stop = math.max(invoke.stop, p.step * STEP + p.number) end
     end
   end
+  if s.op == "backward" and self.pass then -- a demand may have run the backward that an access above belonged to before
+    for _, a in ipairs(self.lines) do
+      local access = (a.op == "grad" or a.op == "setgrad") and a.invoke == invoke and not self:has_backward_between(a, s)
+      if access then self.facts.unsure = "the backward of a gradient around a demand" end
+    end
+  end
   s.root = self:find_root(s)
   self.lines[s.line] = s
   if edits_point[s.op] or is_edit[s.op] then table.insert(self.changes, s) end

@@ -193,12 +193,7 @@ function batch.begin(recording, number)
   local pass = setmetatable({ recording = recording, number = number, members = members, module = network.module,
     rows = first, generation = generation }, Pass)
   recording.pass = pass
-  if generation then
-    generation.apart = true
-    generation:begin(pass)
-  else
-    pass:begin(0, unpack(args, 1, args.n))
-  end
+  if generation then generation:begin(pass) else pass:begin(0, unpack(args, 1, args.n)) end
 end
 
 ---Continues a pass after one of its steps has run: begins the next step of a generation, or ends the pass.

@@ -87,7 +87,7 @@ function Attention:forward(x, options)
   end
   local given, k, v = { attention_mask = bias or o.attention_mask }
   if self.crosses and o.continues then
-    k, v = cache.parts(o.cache, o.continues) -- B H S D
+    k, v = o.cache:select(0, 0), o.cache:select(0, 1) -- B H S D
   else
     k, v = heads(self.k(from)), heads(self.v(from)) -- B H S D
   end

@@ -61,7 +61,6 @@ end
 ---@field seed integer?   the seed of sampling
 ---@field over boolean?      true: all texts have ended
 ---@field continued boolean?  whether the present step reads the cache
----@field apart boolean?      whether a script may change keys and values in place, which are then no memory of the cache
 ---@field watched boolean?    see generation/unread.lua, as for `uncrossed`
 ---@field uncrossed integer[]?  the layers that left out the encoder's positions
 ---@field beams luasight.Beams?  the state of a beam search; nil without one
@@ -154,7 +153,7 @@ function Run:arguments()
     decoder_input_ids = encoded and ids,
     attention_mask = encoded and encoded.attention_mask or self.mask and first(self.mask, 1, S),
     cache = cache,
-    continues = continues and (self.apart and "apart" or true),
+    continues = continues,
   }
 end
 

@@ -111,22 +111,13 @@ function cache.for_layer(options, layer, inner)
   return next(own) and own or nil
 end
 
----Returns the keys and the values in a layer's part of the cache.
----@param part any  2 R H S D
----@param continues boolean|"apart"?  "apart": the result is no memory of the cache, so that a script may change it in place
----@return any k, any v  # R H S D
-function cache.parts(part, continues)
-  if continues == "apart" then part = part:clone() end
-  return part:select(0, 0), part:select(0, 1)
-end
-
 ---Writes new keys and values to the end of a layer's part of the cache, and returns the keys and values of all positions. A
 ---trace that sets k or v changes what is read in this step, and does not change the cache: the effect is the same as without
 ---a cache.
 ---@param part any  2 R H S D, or nil where there is no cache
 ---@param k any     R H T D
 ---@param v any     R H T D
----@param continues boolean|"apart"?  see cache.parts
+---@param continues boolean?
 ---@return any k, any v  # R H S D
 function cache.extend(part, k, v, continues)
   if not part then return k, v end
@@ -139,7 +130,7 @@ function cache.extend(part, k, v, continues)
   end
   write(keys:narrow(2, -1, 1), k)
   write(values:narrow(2, -1, 1), v)
-  return cache.parts(part, continues)
+  return keys, values
 end
 
 ---Returns the hidden states of the last `keep` positions, the only ones whose logits are wanted. Where `keep` is nil, returns

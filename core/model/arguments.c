@@ -36,8 +36,18 @@ ls_status ls__own_memory(ls_value *v) {
     if (!(status = ls__tensor_clone(v->as.p, &fresh))) ls__replace(v, fresh);
   } else if (ls__is_sequence(v->kind)) {
     if ((status = ls__own(v, 1, &fresh))) return status;
+    ls_value old = *v; /* an element that stands here twice is one tensor in the copy too */
+    ls_value *items = ls__seq_items(&fresh), *before = ls__seq_items(&old);
+    for (int32_t i = 0, same; i < ls_seq_length(&fresh) && !status; i++) {
+      for (same = 0; same < i && (before[i].kind != LS_TENSOR || before[same].as.p != before[i].as.p);) same++;
+      if (same == i) {
+        status = ls__own_memory(&items[i]);
+      } else {
+        ls_value_retain(&items[same]);
+        ls__replace(&items[i], items[same]);
+      }
+    }
     ls__replace(v, fresh);
-    for (int32_t i = 0; i < ls_seq_length(v) && !status; i++) status = ls__own_memory(&ls__seq_items(v)[i]);
   }
   return status;
 }

@@ -235,11 +235,15 @@ static ls_status plan_access(ls_trace *t, int32_t id) {
   return status;
 }
 
-/* Fails where node `id`, which is needed, asks for, sets or edits the gradient of a backward that has run. */
+bool ls__grad_is_over(const ls_trace *t, int32_t id) {
+  int32_t access = t->run.nodes[id].done ? -1 : ls__grad_access(t, id), backward = access >= 0 ? t->plan.nodes[access].backward : -1;
+  return backward >= 0 && t->run.nodes[backward].done;
+}
+
+/* Fails where node `id` asks for, sets or edits the gradient of a backward that has run. */
 static ls_status check_over(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id];
-  int32_t access = t->run.nodes[id].done ? -1 : ls__grad_access(t, id), backward = access >= 0 ? t->plan.nodes[access].backward : -1;
-  if (backward < 0 || !t->run.nodes[backward].done) return LS_OK;
+  if (!ls__grad_is_over(t, id)) return LS_OK;
   ls__fail(LS_ERROR_PASSED, node->kind == LS__GRAD ? "the backward of this gradient has already run; ask for the gradient in an earlier line"
                                                    : "the backward of this gradient has already run, so the gradient cannot be changed any "
                                                      "more; change it in an earlier line, or clone it");
@@ -292,10 +296,11 @@ static ls_status check_circles(ls_trace *t) {
   return status;
 }
 
-ls_status ls__grad_check(const ls_trace *t) {
+ls_status ls__grad_check(const ls_trace *t, int32_t demanded) {
   ls_status status = LS_OK;
+  if (demanded >= 0 && !t->plan.nodes[demanded].unreachable) return LS_OK; /* the body may still get another backward */
   for (int32_t i = 0; i < t->owner.nodes.count && !status; i++)
-    if (t->plan.nodes[i].needed) status = check_over(t, i);
+    if (t->plan.nodes[i].needed || demanded >= 0) status = check_over(t, i);
   return status;
 }
 

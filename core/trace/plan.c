@@ -56,6 +56,7 @@ static ls_status find_unreachable(ls_trace *t, int32_t demanded) {
     bool points = at->kind == LS__READ || at->kind == LS__WRITE || at->kind == LS__TEXT;
     bool own = (points && is_behind_stop(t, at) && !(at->stored && is_passed_by(t, at))) || (node->kind == LS__READ && node->flag && is_left_out(t, i, skip));
     if (hook >= 0) own = t->hooks[hook].node >= 0 ? t->plan.nodes[t->hooks[hook].node].unreachable : demanded >= 0;
+    own = own || (t->gradients && demanded >= 0 && ls__grad_is_over(t, i));
     bool unreachable = own;
     for (int32_t a = 0; a < node->n && !unreachable; a++)
       unreachable = node->stream[a].kind == LS_NODE && t->plan.nodes[node->stream[a].aux].unreachable;
@@ -169,7 +170,7 @@ ls_status ls__plan_make(ls_trace *t, int32_t demanded) {
   if ((status = find_unreachable(t, demanded))) return status;
   find_needs(t, demanded);
   if ((status = check_skips(t))) return status;
-  if (t->gradients && t->run.now >= 0 && (status = ls__grad_check(t))) return status;
+  if (t->gradients && t->run.now >= 0 && (status = ls__grad_check(t, demanded))) return status;
   if (t->hook_count && demanded < 0 && (status = ls__hook_check(t))) return status;
   if ((status = put_in_order(t))) return status;
   if (demanded < 0) ls__narrow_plan(t);

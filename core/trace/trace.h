@@ -377,7 +377,9 @@ void ls__twins_free(ls_trace *t);
 
 /* grad_plan.c, grad.c, grad_backward.c */
 ls_status ls__grad_plan(ls_trace *t);  /* finds which backward computes each gradient, and the time at which autograd begins */
-ls_status ls__grad_check(const ls_trace *t); /* fails where a needed node asks for or changes a gradient whose backward has already run */
+/* whether node `id`, which has yet to run, asks for a gradient, or changes one, whose backward has run */
+bool ls__grad_is_over(const ls_trace *t, int32_t id);
+ls_status ls__grad_check(const ls_trace *t, int32_t demanded); /* fails where such a node is needed */
 /* where node `id` reads, sets or edits a gradient: the node that reads or sets it (`id` itself where it does not edit); else -1 */
 int32_t ls__grad_access(const ls_trace *t, int32_t id);
 bool ls__grad_records(const ls_trace *t);               /* whether autograd records operators at the time that the run has reached */

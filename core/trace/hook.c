@@ -184,10 +184,24 @@ static bool acts_below(const ls_trace *t, int32_t hook, int32_t id) {
 }
 
 /* Returns the rank of node `id`, an edit in place at `time`, so that it runs behind the calls that are written above it and run then. */
+/* Whether node `id` uses what another body has read at the point whose value the node `edit` changes. */
+static bool uses_point_of(const ls_trace *t, int32_t id, int32_t edit) {
+  const ls__node *node = ls__seen(t, id);
+  for (int32_t k = 0; k < node->n; k++) {
+    int32_t root = node->stream[k].kind == LS_NODE ? t->plan.nodes[node->stream[k].aux].root : -1;
+    if (root >= 0 && t->owner.nodes.at[root].kind == LS__READ && ls__time_changes_point(t, edit, root)) return true;
+  }
+  return false;
+}
+
 int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
   int32_t inside;
   if (ls__hook_of(t, id, &inside) >= 0) return rank;
-  for (int32_t i = 0; i < t->hook_count; i++) {
+  for (int32_t i = 0; i < id; i++) {
+    const ls__planned *above = &t->plan.nodes[i];
+    if (t->owner.nodes.at[i].edits >= 0 && above->time == time && above->rank > rank && uses_point_of(t, id, i)) rank = above->rank;
+  }
+  for (int32_t i = 0; i < t->hook_count && t->owner.nodes.at[id].edits >= 0; i++) {
     int32_t call = t->hooks[i].node, result = call + 1;
     if (call < 0 || result >= id || t->plan.nodes[result].time != time || t->plan.nodes[result].rank <= rank) continue;
     if (!acts_below(t, i, id)) rank = t->plan.nodes[result].rank;

@@ -220,28 +220,6 @@ static int32_t rank_at_point(const ls_trace *t, int32_t id, int64_t time, int32_
   return rank;
 }
 
-/* Whether a line below node `id` changes something inside the call `hook`. */
-static bool is_changed_below(const ls_trace *t, int32_t id, int32_t hook) {
-  int32_t behind;
-  for (int32_t i = id + 1; i < t->owner.nodes.count; i++)
-    if (ls__hook_of(t, i, &behind) == hook && (t->owner.nodes.at[i].kind == LS__PUT || t->owner.nodes.at[i].edits >= 0)) return true;
-  return false;
-}
-
-/* Returns the rank of node `id`, which edits a value in place, so that it runs after the calls with points that lines above make at the
-   same time. Their values may lie in the memory that it changes: they show the edit, and what is edited inside the call comes first. */
-static int32_t rank_below_calls(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
-  int32_t behind;
-  if (ls__hook_of(t, id, &behind) >= 0) return rank;
-  for (int32_t i = 0; i < id; i++) {
-    const ls__node *node = &t->owner.nodes.at[i];
-    const ls__planned *result = &t->plan.nodes[i];
-    if (node->kind != LS__SEE || !node->flag || result->time != time || result->rank <= rank) continue;
-    if (!is_changed_below(t, id, node->hook)) rank = result->rank;
-  }
-  return rank;
-}
-
 /* Finds the time (pass, step and point) at which node `id` has to run, and notes it in the plan; may move the node's invoke to a later
    pass. */
 static ls_status time_node(ls_trace *t, int32_t id) {
@@ -263,9 +241,8 @@ static ls_status time_node(ls_trace *t, int32_t id) {
     time = own;
     if (t->gradients || t->hook_count) rank = rank_at_point(t, id, time, rank);
   }
-  if (t->hook_count && node->edits >= 0) rank = rank_below_calls(t, id, time, rank);
   if (time < t->run.now) time = t->run.now;
-  if (t->hook_count && t->owner.nodes.at[id].edits >= 0) rank = ls__hook_behind(t, id, time, rank);
+  if (t->hook_count) rank = ls__hook_behind(t, id, time, rank);
   bool backward = t->owner.nodes.at[id].kind == LS__BACKWARD;
   t->plan.nodes[id].time = time;
   t->plan.nodes[id].rank = backward && rank < 2 * (id + 1) ? 2 * (id + 1) : rank;

@@ -48,7 +48,7 @@ end
 function Trace:can_run(s)
   if s.done or s.running or not s.needed then return false end
   -- Inside a call with a hook there are its own points, and what they need.
-  if self.inside and not (s.sub or s.op == "calc" or s.op == "call" or (is_edit[s.op] and s.root.sub)) then return false end
+  if self.inside and not (s.sub or s.op == "calc" or s.op == "call" or s.op == "hook" or (is_edit[s.op] and s.root.sub)) then return false end
   local gradient = s.op == "grad" or s.op == "setgrad"
   if gradient and not s.bound and self:stands(s, s.of) then self:bind(s) end
   for _, name in ipairs(s.needs) do

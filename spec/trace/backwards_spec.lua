@@ -51,4 +51,103 @@ describe("several backwards of a trace (S10)", function()
       assert.matches("second time", tostring(err), 1, true)
     end
   end)
+
+  it("a gradient whose backward has run in a demand is neither asked for, set nor edited any more", function()
+    local late = {
+      function(_, other) return other.grad end, function(g) return g:mul_(2) end, function(g) g[":, 0"] = 1 end,
+      function(_, other) other.grad = torch.ones(1, 2) end,
+    }
+    for _, change in ipairs(late) do
+      local m, sum = around(), nil
+      local err = failure(m.trace, m, x, function()
+        local g, other = m.a.output.grad, m.b.output
+        m.output:sum():backward()
+        sum = g:sum():item()
+        return change(g, other)
+      end)
+      assert.equal(3.75, sum)
+      assert.equal("passed", err.code)
+      assert.matches("the backward of this gradient has already run", err.message, 1, true)
+      assert.is_true(m.a.weight.grad == nil)
+    end
+  end)
+
+  it("a demand leaves a gradient alone whose backward is written below it, whatever another body has done", function()
+    local m, first, second, early = around(), nil, nil, nil
+    m:trace(function(t)
+      t:invoke(x, function()
+        first = m.a.output.grad:save()
+        local loss = (m.output * 2):sum()
+        loss:backward { retain_graph = true }
+        early = first:sum():item()
+      end)
+      t:invoke(x, function()
+        second = m.a.output.grad:save()
+        assert.equal(4.25, m.b.output:sum():item())
+        m.output:sum():backward()
+      end)
+    end)
+    assert.equal(7.5, early)
+    assert.same({ { 7, 0.5 } }, first:tolist())
+    assert.same({ { 3.5, 0.25 } }, second:tolist())
+  end)
+
+  it("a gradient that nothing needs is no error where autograd does not follow its value", function()
+    local m, g = model_of(function(self, v)
+      local h = self.a(v)
+      return self.b(h[":, 0:2"]) + h
+    end), nil
+    m:trace(x, function()
+      local before = m.b.input[0][0]
+      g = m.output.grad:save()
+      m.output:sum():backward()
+      m.b.input[0][0] = before + 1.5
+      local _ = before.grad
+    end)
+    assert.same({ { 1, 1 } }, g:tolist())
+  end)
+
+  it("the error that a loss does not depend on a value names this value and the line that asks", function()
+    local m = around()
+    local err = failure(m.trace, m, x, function()
+      local piece = m.a.output["0"]
+      local g = piece.grad:save() -- nothing is computed from the piece
+      m.output:sum():backward()
+      return g
+    end)
+    assert.matches("a.output.grad: the loss does not depend on this value", tostring(err), 1, true)
+    local line = debug.getinfo(1, "l").currentline - 5
+    assert.matches(":" .. line .. ":", tostring(err), 1, true)
+  end)
+
+  it("an edit in place below a backward leaves it the numbers that it needs", function()
+    local m, g, v = model_of(function(self, w) return self.a(w) + self.b(w * 1) end), nil, nil
+    m:trace(x, function()
+      local h = m.a.output
+      g = h.grad:save()
+      v = m.b.output
+      local loss = (v * h):sum()
+      loss:backward()
+      v:mul_(10)
+      v:save()
+    end)
+    assert.same({ { -1.5, 2.5 } }, g:tolist())
+    assert.same({ { -15, 25 } }, v:tolist())
+  end)
+
+  it("a value that a function of the script gets keeps its one gradient under all names", function()
+    local m, g = ls.Model(ls.nn.Sequential { { "a", ls.nn.Identity() }, { "b", ls.nn.Identity() } }), nil
+    for _, given in ipairs { false, true } do
+      m:trace(x, function(t)
+        local one, two = m.a.output, m.b.input[0][0]
+        one.grad = two.grad - 1
+        if given then t:apply(function(v) return v * 1.5 end, two) end
+        local loss = (m.output * 3):sum()
+        loss:backward()
+        g = m.output.grad:save()
+      end)
+      assert.same({ { 2, 2 } }, g:tolist())
+    end
+    assert.same({ { 1, 2 } }, x:tolist())
+  end)
 end)

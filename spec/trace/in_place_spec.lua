@@ -277,4 +277,41 @@ describe("an edit in place", function()
     end)
     is({ { 11, 21 } }, held)
   end)
+
+  it("is seen by lines below it that use another input's name of the value, also behind a call with points", function()
+    local model, w = ls.Model(nn.Sequential { { "a", nn.Identity() } }), nil
+    model.a.extra = nn.Sequential { { "b", nn.Identity() }, { "c", nn.Identity() } }
+    model:trace(function(t)
+      local v
+      t:invoke(row(1, 2), function()
+        v = model.input[0][0]
+        model.a.extra(v - 1, { hook = true }):save()
+      end)
+      t:invoke(function()
+        model.input[0][0]:mul_(3)
+        w = (v * 10):save()
+      end)
+    end)
+    is({ { 30, 60 } }, w)
+  end)
+
+  it("changes both elements of a tuple that were one tensor, behind an edit of this tensor below the tuple", function()
+    local Two = nn.Module "Two"
+    function Two:forward(v) return ls.tuple(v * 1, v * 2) end -- luacheck: no unused args
+    local Net = nn.Module "Net"
+    function Net:init() self.t, self.b, self.c = Two(), nn.Identity(), nn.Identity() end
+    function Net:forward(v)
+      local p = self.t(v)
+      return ls.tuple(self.b(p[0]), self.c(p[1]))
+    end
+    local model, out = ls.Model(Net()), nil
+    model:trace(row(1, 2), function()
+      local v = model.t.input[0][0]
+      model.t.output = ls.tuple(v, v)
+      v:zero_()
+      model.b.input[0][0]["0:1"] = -2
+      out = model.c.output:save()
+    end)
+    is({ { -2, -2 } }, out)
+  end)
 end)

@@ -14,6 +14,28 @@ describe("tracer:stop", function()
     assert.matches("a stored edit cannot stop the model", err.message, 1, true)
   end)
 
+  it("leaves stored edits in force where another input makes the model go on, and is not put off by them", function()
+    local model = ls.Model(nn.Sequential { { "a", nn.Identity() }, { "b", nn.Identity() }, { "c", nn.Identity() } })
+    local x, all, alone = torch.tensor { { 1, 2 } }, nil, nil
+    local edited = model:edit(function() model.b.output[":, 0"] = 7 end)
+    edited:trace(function(t)
+      t:invoke(x, function(tracer)
+        alone = edited.a.output:save()
+        tracer:stop()
+      end)
+      t:invoke(function() all = edited.c.output:save() end)
+    end)
+    assert.same({ { 7, 2 } }, all:tolist())
+    local late
+    edited:trace(x:clone(), function(t)
+      alone = edited.a.output:save()
+      t:stop()
+      late = edited.c.output:save()
+    end)
+    assert.same({ { 1, 2 } }, alone:tolist())
+    assert.is_false(late:is_set())
+  end)
+
   it("ends the model behind the last point named above; what lies beyond stays unset", function()
     local Fail = nn.Module "Fail"
     function Fail:forward(x) return torch.linalg_cholesky(x - 1e3) end

@@ -23,24 +23,29 @@ static void drop(struct ls__twins *twins) {
   ls_value_release(&twins->b);
 }
 
-/* Releases the twins of which one can be seen no more: nothing but twins has tensors on its memory. */
-static void prune(ls_trace *t) {
-  struct ls__twins *all = t->run.twins;
-  int32_t kept = 0;
-  for (int32_t i = 0; i < t->run.twin_count; i++) {
-    int64_t a = 0, b = 0;
-    for (int32_t k = 0; k < t->run.twin_count; k++) {
-      a += ls__tensor_shares(all[i].a.as.p, all[k].a.as.p) + ls__tensor_shares(all[i].a.as.p, all[k].b.as.p);
-      b += ls__tensor_shares(all[i].b.as.p, all[k].a.as.p) + ls__tensor_shares(all[i].b.as.p, all[k].b.as.p);
-    }
-    if (ls__tensor_sharers(all[i].a.as.p) > a && ls__tensor_sharers(all[i].b.as.p) > b) {
-      struct ls__twins one = all[i];
-      all[i] = all[kept];
-      all[kept++] = one;
-    }
+/* Whether a change of a place of the twins `i` can be seen: where others than twins have tensors on its memory, or other twins lead on. */
+static bool matters(const ls_trace *t, int32_t i, const ls_value *place) {
+  int64_t own = 0;
+  for (int32_t k = 0; k < t->run.twin_count; k++) {
+    bool a = ls__tensor_shares(place->as.p, t->run.twins[k].a.as.p), b = ls__tensor_shares(place->as.p, t->run.twins[k].b.as.p);
+    if (k != i && (a || b)) return true;
+    own += a + b;
   }
-  for (int32_t i = kept; i < t->run.twin_count; i++) drop(&all[i]);
-  t->run.twin_count = kept;
+  return ls__tensor_sharers(place->as.p) > own;
+}
+
+/* Releases the twins of which one can be seen no more. */
+static void prune(ls_trace *t) {
+  for (int32_t i = 0; i < t->run.twin_count;) {
+    struct ls__twins *one = &t->run.twins[i];
+    if (matters(t, i, &one->a) && matters(t, i, &one->b)) {
+      i++;
+      continue;
+    }
+    drop(one);
+    *one = t->run.twins[--t->run.twin_count];
+    i = 0; /* other twins may have led here */
+  }
 }
 
 static struct ls__twins *new_twins(ls_trace *t) {

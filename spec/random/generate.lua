@@ -88,7 +88,9 @@ function Maker:write_body(this, lines, weights)
   for _, wish in ipairs(flags.wishes) do
     if wish.first then makes[wish.first](self) end
   end
-  for _ = 1, lines do makes[d:weighted(weights)](self) end
+  for _ = 1, lines do
+    if self.count < 48 then makes[d:weighted(weights)](self) end -- a function of Lua has at most 60 upvalues
+  end
   for _, wish in ipairs(flags.wishes) do
     if wish.line then makes[wish.line](self) end
   end

@@ -45,7 +45,8 @@ function Trace:look_below(s)
   end
 end
 
----In a demand the product keeps what the script may still use, so also gradients that nothing needs; where there are none, it raises.
+---In a demand the product keeps what the script may still use, so also gradients that nothing needs; where there are none, it
+---raises.
 function Trace:look_at_unneeded(s, loss)
   for _, a in ipairs(self.demanded and self.lines or {}) do
     if a.op == "grad" and not a.needed and not a.done and self:backward_of(a) == s then
@@ -67,7 +68,8 @@ function Trace:backward(s)
       if not a.bound and self:stands(a, a.of) then self:bind(a) end
       if not a.bound and self:is_edited_between(a.of, 0, a.line) then self.facts.below_edit = true end
       if not a.bound then
-        -- Its own body may still get a backward; and an edit of what stood at the point before a replacement does not concern it.
+        -- Its own body may still get a backward; and an edit of what stood at the point before a replacement does not concern
+        -- it.
         if a.invoke ~= s.invoke or self.vars[a.of].done then self.facts.unsure = "which value a gradient is asked of" end
         fail("state", "the value of a gradient comes after its backward, line " .. a.line)
       end

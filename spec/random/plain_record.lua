@@ -248,8 +248,8 @@ function Trace:check_circles()
   for _, s in ipairs(self.lines) do visit(s) end
 end
 
----Whether the point of a line lies behind the stop of its body. A stored edit acts there too, where another body makes the run go
----on.
+---Whether the point of a line lies behind the stop of its body. A stored edit acts there too, where another body makes the run
+---go on.
 function Trace:is_behind_stop(s)
   local function place(p) return (p.step or 0) * STEP + p.number end
   local function behind(p) return p ~= nil and p.invoke.stop ~= nil and place(p) > p.invoke.stop end

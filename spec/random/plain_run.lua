@@ -48,7 +48,8 @@ end
 function Trace:can_run(s)
   if s.done or s.running or not s.needed then return false end
   -- Inside a call with a hook there are its own points, and what they need.
-  if self.inside and not (s.sub or s.op == "calc" or s.op == "call" or s.op == "hook" or (is_edit[s.op] and s.root.sub)) then return false end
+  local computes = s.op == "calc" or s.op == "call" or s.op == "hook"
+  if self.inside and not (s.sub or computes or (is_edit[s.op] and s.root.sub)) then return false end
   local gradient = s.op == "grad" or s.op == "setgrad"
   if gradient and not s.bound and self:stands(s, s.of) then self:bind(s) end
   for _, name in ipairs(s.needs) do
@@ -184,6 +185,10 @@ function Trace:run(demanded)
       self:begin_pass(pass)
       if pass == 0 then self:sweep() end
     end
+  end
+  for _, s in ipairs(self.lines) do -- the product has kept a gradient that the script might still use
+    local over = s.op == "grad" and s.needed and not s.done and self:backward_of(s)
+    if over and over.done then self.facts.unsure = "a gradient that a demand keeps" end
   end
   if demanded and not demanded.done then fail("cycle", "never came") end
 end

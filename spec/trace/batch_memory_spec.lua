@@ -62,6 +62,33 @@ describe("rows of a batch", function()
     is({ { 300, 21 }, { 300, 24 }, { 210, 14 } }, out)
   end)
 
+  it("stay one tensor that a module gives twice, where another input sets one or both of them", function()
+    local Twice = nn.Module "Twice"
+    function Twice:forward(v) -- luacheck: no unused args
+      local h = v * 1
+      return ls.tuple(h, h)
+    end
+    local Net = nn.Module "Net"
+    function Net:init() self.t, self.b, self.c = Twice(), nn.Identity(), nn.Identity() end
+    function Net:forward(v)
+      local p = self.t(v)
+      return self.b(p[0]) + self.c(p[1]) * 100
+    end
+    for _, order in ipairs { "0", "1", "01", "10" } do
+      local model, out = ls.Model(Net()), nil
+      model:trace(function(t)
+        t:invoke(row(1, 2), function()
+          out = model.output:save()
+          model.b.input[0][0][":, 0"] = 7
+        end)
+        t:invoke(row(5, 6), function()
+          for d in order:gmatch "." do model.t.output[tonumber(d)] = row(9, 9) end
+        end)
+      end)
+      is({ { 707, 202 } }, out)
+    end
+  end)
+
   it("show what a call with a hook changes in them", function()
     local Adds = nn.Module "Adds"
     function Adds:forward(x)

@@ -24,12 +24,11 @@ function Trace:stands(s, name)
   return true
 end
 
----Whether a value needs a point inside a call with a hook, or its result.
-function Trace:comes_of(name, hook)
-  local v = self.vars[name]
-  if v == hook or v.sub == hook then return true end
-  for _, other in ipairs(v.needs) do
-    if self:comes_of(other, hook) then return true end
+---Whether a line needs a point inside a call with a hook, or its result.
+function Trace:comes_of(s, hook)
+  if s == hook or s.sub == hook then return true end
+  for _, name in ipairs(s.needs) do
+    if self:comes_of(self.vars[name], hook) then return true end
   end
   return false
 end
@@ -39,7 +38,7 @@ function Trace:has_all_set(hook)
   for _, sub in ipairs(self.lines) do
     local inside = sub.sub == hook or sub.root and sub.root.sub == hook and is_edit[sub.op]
     for _, name in ipairs(inside and sub.needed and not sub.done and sub.needs or {}) do
-      if not self:comes_of(name, hook) and not self:stands(sub, name) then return false end
+      if not self:comes_of(self.vars[name], hook) and not self:stands(sub, name) then return false end
     end
   end
   return true
@@ -49,7 +48,9 @@ function Trace:can_run(s)
   if s.done or s.running or not s.needed then return false end
   -- Inside a call with a hook there are its own points, and what they need.
   local computes = s.op == "calc" or s.op == "call" or s.op == "hook"
-  if self.inside and not (s.sub or computes or (is_edit[s.op] and s.root.sub)) then return false end
+  if self.inside and not (s.sub or (computes and self:comes_of(s, self.inside.hook)) or (is_edit[s.op] and s.root.sub)) then
+    return false
+  end
   local gradient = s.op == "grad" or s.op == "setgrad"
   if gradient and not s.bound and self:stands(s, s.of) then self:bind(s) end
   for _, name in ipairs(s.needs) do

@@ -80,6 +80,18 @@ static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first
   return LS_OK;
 }
 
+/* Whether the place `b` of twins is just their rows of `value`, and not only in its memory, as where `value` is a slice. */
+static bool is_rows_of(const struct ls__twins *twins, const ls_value *value) {
+  ls_tensor_info info;
+  ls_value rows;
+  if (!ls__tensor_shares(twins->b.as.p, value->as.p) || ls_tensor_describe(value, &info)) return false;
+  if (twins->axis >= info.dims || info.shape[twins->axis] < twins->first + twins->rows) return false;
+  if (ls__tensor_narrow(value->as.p, twins->axis, twins->first, twins->rows, &rows)) return false;
+  bool same = ls__tensor_layout(rows.as.p) == ls__tensor_layout(twins->b.as.p);
+  ls_value_release(&rows);
+  return same;
+}
+
 /* The rows of an invoke are set in `fresh`, which is `before` or a copy of it. What is a twin of other rows of `before` becomes one of
    `fresh`. */
 static ls_status go_on(ls_trace *t, const ls_value *before, const ls_value *fresh, const ls__running_invoke *own) {
@@ -88,7 +100,7 @@ static ls_status go_on(ls_trace *t, const ls_value *before, const ls_value *fres
   ls_status status = LS_OK;
   for (int32_t i = 0; i < count && !status; i++) {
     struct ls__twins old = t->run.twins[i];
-    if (!ls__tensor_shares(old.b.as.p, before->as.p) || (same && (old.first >= end || old.first + old.rows <= own->first))) continue;
+    if (!is_rows_of(&old, before) || (same && (old.first >= end || old.first + old.rows <= own->first))) continue;
     int32_t left = own->first - old.first, right = old.first + old.rows - end;
     if (left > old.rows) left = old.rows;
     if (right > old.rows) right = old.rows;

@@ -89,6 +89,28 @@ describe("rows of a batch", function()
     end
   end)
 
+  it("are those of a slice, where another input sets its rows of the slice and of the whole", function()
+    local Net = nn.Module "Net"
+    function Net:init() self.a, self.b = nn.Identity(), nn.Identity() end
+    function Net:forward(v)
+      local h = self.a(v * 1)
+      return self.b(h[":, 1:3"]):sum(-1, true) + h * 100
+    end
+    local model, out = ls.Model(Net()), nil
+    model:trace(function(t)
+      t:invoke(row(1, 2, 3), function()
+        model.b.input[0][0] = row(9, 9)
+        model.a.output = model.a.output * 2
+      end)
+      t:invoke(row(4, 5, 6), function()
+        local v = model.b.input[0][0]
+        v:add_(v)
+        out = model.output:save()
+      end)
+    end)
+    is({ { 422, 1022, 1222 } }, out)
+  end)
+
   it("show what a call with a hook changes in them", function()
     local Adds = nn.Module "Adds"
     function Adds:forward(x)

@@ -59,23 +59,24 @@ void flatten(const ls_value* s, int32_t n, int32_t* i, std::vector<int64_t>* sha
   const ls_value& v = s[(*i)++];
   if (v.kind == LS_OPEN) {
     TORCH_CHECK_INDEX(depth < DEEPEST, "lists in an index are nested deeper than ", static_cast<int>(DEEPEST));
+    TORCH_CHECK_INDEX(shape->size() > depth || numbers->empty(), "a list in an index has both numbers and lists");
     if (shape->size() == depth) shape->push_back(v.as.i);
     TORCH_CHECK_INDEX((*shape)[depth] == v.as.i, "lists in an index have different lengths");
     for (int64_t k = 0; k < v.as.i; k++) flatten(s, n, i, shape, depth + 1, numbers, booleans);
     return;
   }
   TORCH_CHECK_INDEX(depth == shape->size() && (v.kind == LS_INT || v.kind == LS_BOOL), "a list in an index must hold whole numbers");
-  *booleans = v.kind == LS_BOOL;
+  *booleans = *booleans && v.kind == LS_BOOL;  // among whole numbers, true is 1, as in PyTorch
   numbers->push_back(v.as.i);
 }
 
 at::Tensor list_index(const ls_value* s, int32_t n, int32_t* i) {
   std::vector<int64_t> shape, numbers;
-  bool booleans = false;
+  bool booleans = true;
   flatten(s, n, i, &shape, 0, &numbers, &booleans);
   auto t = at::empty(shape, at::kLong);
   std::copy(numbers.begin(), numbers.end(), t.data_ptr<int64_t>());
-  return booleans ? t.to(at::kBool) : t;
+  return booleans && !numbers.empty() ? t.to(at::kBool) : t;
 }
 
 c10::optional<int64_t> bound(const ls_value& v) {

@@ -60,6 +60,16 @@ describe("indexing", function()
     assert.equal(24, x:sum():item())
   end)
 
+  it("reads a list as a mask only where all of it are booleans, and refuses numbers beside lists", function()
+    local pair = torch.tensor { 5, 6 }
+    assert.same({ 6, 6 }, pair["[1, True]"]:tolist())
+    assert.same({ 6, 5 }, pair["[True, 0]"]:tolist())
+    assert.same({ 6 }, pair["[False, True]"]:tolist())
+    for _, key in ipairs { "[1, [1]]", "[1, [0, 1]]", "[0, []]", "[[0], 1]" } do
+      assert.equal("index", failure(function() return pair[key] end).code, key)
+    end
+  end)
+
   it("gives views", function()
     local row = x[0]
     row:fill_(1)

@@ -150,10 +150,7 @@ end
 ---"exp_avg.0", ... Of the options, the state has the learning rate alone.
 ---@return table<string, ffi.cdata*>
 function methods:state_dict()
-  local state = {
-    step = torch.tensor(self.steps, { dtype = "int64" }),
-    lr = torch.tensor(self.lr, { dtype = "float64" }),
-  }
+  local state = { step = torch.tensor(self.steps, { dtype = "int64" }), lr = torch.tensor(self.lr, { dtype = "float64" }) }
   for name, list in pairs(self.buffers) do
     for i, buffer in pairs(list) do state[("%s.%d"):format(name, i - 1)] = op("clone", buffer) end
   end
@@ -289,10 +286,18 @@ function AdamW.__index:_needed()
   return self.amsgrad and { "exp_avg", "exp_avg_sq", "max_exp_avg_sq" } or { "exp_avg", "exp_avg_sq" }
 end
 
----Returns the group of parameter i: the factors of an update depend on how often a parameter has been updated.
-function AdamW.__index:_group_of(i) return self.steps[i] end
-
-local function zeros(g) return op("zeros_like", g) end
+---Returns the group of parameter i: the factors of an update depend on how often a parameter has been updated. What cannot be
+---updated is refused here, before the first parameter is changed.
+function AdamW.__index:_group_of(i)
+  local p, average = self.params[i], self.buffers.exp_avg[i]
+  if average and (average.dtype ~= p.dtype or average.device ~= p.device) then
+    binding.raise("argument", ("AdamW: parameter %d is %s on %s now, but its state is %s on %s"):format(i, p.dtype, p.device,
+      average.dtype, average.device), { hint = "opt:load_state_dict(opt:state_dict()) converts the state" })
+  elseif tensors.layout(p.grad).layout then
+    binding.raise("argument", ("AdamW: the gradient of parameter %d is sparse; optim.SGD can use it"):format(i))
+  end
+  return self.steps[i]
+end
 
 ---Sets each of `list` to itself times `share` plus the gradient times 1 - share.
 local function mix(list, grads, share)
@@ -302,7 +307,8 @@ local function mix(list, grads, share)
 end
 
 function AdamW.__index:_update(group)
-  local first, second = buffers_of(self, "exp_avg", group, zeros), buffers_of(self, "exp_avg_sq", group, zeros)
+  local first = buffers_of(self, "exp_avg", group, torch.zeros_like)
+  local second = buffers_of(self, "exp_avg_sq", group, torch.zeros_like)
   local beta1, beta2 = self.betas[1], self.betas[2]
   local step = group.key + 1
   if self.weight_decay ~= 0 then op("_foreach_mul_", group.params, 1 - self.lr * self.weight_decay) end
@@ -310,7 +316,7 @@ function AdamW.__index:_update(group)
   op("_foreach_mul_", second, beta2)
   op("_foreach_addcmul_", second, group.grads, group.grads, 1 - beta2)
   if self.amsgrad then
-    local largest = buffers_of(self, "max_exp_avg_sq", group, zeros)
+    local largest = buffers_of(self, "max_exp_avg_sq", group, torch.zeros_like)
     op("_foreach_maximum_", largest, second)
     second = largest
   end
@@ -327,14 +333,10 @@ local Cosine = {}
 Cosine.__index = Cosine
 
 local function set_rate(self)
-  local k, rate = self.done
-  if k < self.warmup then
-    rate = self.base * (k + 1) / self.warmup
-  else
-    local share = math.min(1, (k - self.warmup) / math.max(1, self.steps - self.warmup))
-    rate = self.min_lr + 0.5 * (self.base - self.min_lr) * (1 + math.cos(math.pi * share))
-  end
-  self.optimizer.lr = rate
+  local k = self.done
+  local share = math.min(1, (k - self.warmup) / math.max(1, self.steps - self.warmup))
+  self.optimizer.lr = k < self.warmup and self.base * (k + 1) / self.warmup
+    or self.min_lr + 0.5 * (self.base - self.min_lr) * (1 + math.cos(math.pi * share))
 end
 
 ---Sets the optimizer's next learning rate; to be called after each step of the optimizer.
@@ -380,10 +382,7 @@ function optim.clip_grad_norm(params, max, options)
   options = options_of.read(what, options, { norm_type = norm_type, error_if_nonfinite = "boolean" })
   return torch.no_grad(function()
     local grads = {}
-    for i = 1, check_list("optim.clip_grad_norm", params) do
-      local grad = params[i].grad
-      if type(grad) ~= "nil" then grads[#grads + 1] = grad end
-    end
+    for _, p in ipairs(params) do grads[#grads + 1] = p.grad end
     if #grads == 0 then return 0 end
     local order = options.norm_type or 2
     local norms = op("_foreach_norm", grads, order):tolist()

@@ -185,6 +185,27 @@ describe("scaled dot-product attention", function()
     near(nn.scaled_dot_product_attention(q:unsqueeze(0), k:unsqueeze(0), k:unsqueeze(0), { groups = 2 })[0], z)
   end)
 
+  it("a mask of whole numbers is refused in every form, and not added to the scores", function()
+    if not require "luasight.tensor.operators".find "scaled_dot_product_attention" then return end -- libtorch before 2.0
+    local Masked = nn.Module "Masked"
+    function Masked:init(given) self.given = given end
+    function Masked:forward(q, k, v, mask)
+      return nn.scaled_dot_product_attention(q, k, v, { mask = mask, upcast = self.given.upcast, softcap = self.given.softcap })
+    end
+    local q = torch.randn(1, 1, 2, 4)
+    for _, dtype in ipairs { "int64", "int32", "uint8", "bool", "float32" } do
+      local mask, right = torch.ones(2, 2):tril():to(dtype), dtype == "bool" or dtype == "float32"
+      for _, options in ipairs { {}, { upcast = true }, { softcap = 2 } } do
+        local model = ls.Model(Masked(options))
+        for _, point in ipairs { "output", "pattern" } do
+          local ok, err = pcall(model.trace, model, ls.args(q, q, q, mask), function() return model[point] end)
+          assert.equal(right, ok, dtype .. " " .. point)
+          if not ok then assert.matches("attn_mask dtype", tostring(err), 1, true) end
+        end
+      end
+    end
+  end)
+
   it("refuses a mask beside is_causal, and unknown options", function()
     local _, q, k, v = prepared(a.cases[1])
     for _, case in ipairs {

@@ -38,13 +38,19 @@ end
 
 ---Converts an attention mask to numbers that are added to scores. The mask has either booleans (true: the position may be
 ---read) or already such numbers. While a forward is recorded, Lua cannot know which of the two the mask has, so operators
----find out in the run: true + true is true, but 1 + 1 is 2.
+---find out in the run: true + true is true, but 1 + 1 is 2. Attention over one element, whose result is 1.5, refuses a mask of
+---whole numbers: it would be taken for numbers to add, but mostly has 1 where a position may be read.
 ---@param mask any
 ---@param like any  a tensor of the wanted dtype
 ---@return any
 function compat.additive(mask, like)
-  local one = mask:new_ones {}
-  local is_boolean = (one + one):to(like):eq(1)
+  local one, limit = mask:new_ones { 1, 1 }, 1.5
+  local op = operators.find "scaled_dot_product_attention" -- since libtorch 2.0
+  if op then
+    local x = one * limit
+    limit = operators.call(op, x, x, x, { attn_mask = one })
+  end
+  local is_boolean = (one + one):lt(limit)
   local hidden = mask:ne(0):to(like):log() -- 0 where the position may be read, else -inf
   return call("where", is_boolean, hidden, mask:to(like))
 end

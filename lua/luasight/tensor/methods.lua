@@ -171,6 +171,14 @@ end
 
 local function is_device(text) return text:match "^cpu" or text:match "^cuda" or text:match "^meta" or text:match "^mps" end
 
+local function set_target(options, name, value)
+  if options[name] ~= nil and options[name] ~= value then
+    binding.raise("argument", ("x:to takes one %s, not %s and %s"):format(name, options_of.text(options[name]),
+      options_of.text(value)))
+  end
+  options[name] = value
+end
+
 ---Converts a tensor to another dtype or device: x:to("float64"), x:to("cuda", "float16"), x:to(y), x:to{ dtype = "int64" }.
 ---@param ... any
 ---@return ffi.cdata*
@@ -179,15 +187,16 @@ function methods.to(self, ...)
   for i = 1, select("#", ...) do
     local v = select(i, ...)
     if type(v) == "string" then
-      options[is_device(v) and "device" or "dtype"] = v
+      set_target(options, is_device(v) and "device" or "dtype", v)
     elseif type(v) == "table" then
-      for name, value in pairs(v) do options[name] = value end
+      for name, value in pairs(v) do set_target(options, name, value) end
     else
       rest[#rest + 1] = v
     end
   end
-  if not next(options) then return converted(self, unpack(rest)) end
-  if #rest > 0 then binding.raise("argument", "x:to takes names of a dtype and a device, or a tensor") end
+  local refused = next(options) and #rest > 0 or type(rest[1]) == "number"
+  if not refused and not next(options) then return converted(self, unpack(rest)) end
+  if refused then binding.raise("argument", "x:to takes names of a dtype and a device, or a tensor") end
   return converted(self, options)
 end
 

@@ -94,14 +94,14 @@ std::vector<ls_value> with_plain_zeros(const ls_value* s, int32_t n) {
 }
 
 // A number beside a tensor takes the tensor's dtype where both are whole. Libtorch cuts off the bits that the dtype has no room for; this
-// function returns the place of a number of more than 7 bits in such a call, so that it can be checked, or -1.
+// function returns the place of a negative number or one of more than 7 bits in such a call, so that it can be checked, or -1.
 int place_of_whole(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
   if (!op->cuts) return -1;
   bool rounds = handle->schema().arguments().size() > 2 && call.given[2].at && call.given[2].at->kind == LS_STRING;
   if (!op->name.compare(0, 3, "div") && !rounds) return -1;
   for (int i = 0; i < 2; i++) {
     auto& given = call.given[i];
-    if (given.at && given.at->kind == LS_INT && (given.at->as.i > 127 || given.at->as.i < -128)) return i;
+    if (given.at && given.at->kind == LS_INT && (given.at->as.i > 127 || given.at->as.i < 0)) return i;
   }
   return -1;
 }
@@ -111,8 +111,9 @@ ls_status check_whole(const ls_op* op, int64_t number, const at::Tensor& beside)
   bool is_signed = !std::strncmp(name, "int", 3);
   if (!is_signed && std::strncmp(name, "uint", 4) != 0) return LS_OK;
   int bits = std::atoi(name + (is_signed ? 3 : 4));
-  if (bits >= 64) return LS_OK;
-  int64_t end = int64_t{1} << (is_signed ? bits - 1 : bits), begin = is_signed ? -end : 1 - end;
+  bool compares = number < 0 && compares_numbers(op->name);
+  if (bits >= 64 && (is_signed || !compares)) return LS_OK;
+  int64_t end = bits < 64 ? int64_t{1} << (is_signed ? bits - 1 : bits) : INT64_MAX, begin = is_signed ? -end : compares ? 0 : 1 - end;
   if (number >= begin && number < end) return LS_OK;
   return ls__fail(LS_ERROR_ARGUMENT, "%s: the number %lld does not fit into %s, the dtype of the tensor beside it; convert the tensor, as "
                   "x:long() or x:double() do", op->name.c_str(), static_cast<long long>(number), name);

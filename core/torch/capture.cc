@@ -141,6 +141,10 @@ struct Sweeping {
 }  // namespace
 
 ls_status ls__backward(void* loss, const ls_value* gradient, bool keep, const ls__sweep* now) {
+  if (gradient->kind == LS_TENSOR) {  // libtorch would sum one that has more axes, and expand one that has fewer elements
+    ls_status status = ls__tensor_same_sizes(gradient->as.p, loss);
+    if (status) return status;
+  }
   return guarded("backward", [&] {
     Sweeping sweeping(now);
     borrow(loss).backward(gradient->kind == LS_TENSOR ? borrow(gradient->as.p) : at::Tensor(), keep);

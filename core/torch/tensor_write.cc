@@ -66,6 +66,7 @@ ls_status ls_tensor_backward(const ls_value* tensor, const ls_value* grad, int32
   LS__NEED(tensor && grad);
   ls_status status = need_tensor(tensor);
   if (!status && grad->kind != LS_NONE) status = need_tensor(grad);
+  if (!status && grad->kind == LS_TENSOR) status = ls__tensor_same_sizes(grad->as.p, tensor->as.p);
   if (status) return status;
   return guarded("backward", [&] {
     at::Tensor given = grad->kind == LS_TENSOR ? borrow(grad->as.p) : at::Tensor();

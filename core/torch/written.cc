@@ -37,11 +37,16 @@ const char* const addressing[] = {
     "_nested_view_from_buffer", "_nested_view_from_buffer_copy",
 };
 
-// Operators that compute whole numbers in the dtype of their tensor (div does so with a rounding_mode). Others, such as eq, pow or clamp,
+// Operators that compute whole numbers in the dtype of their tensor (div does so with a rounding_mode). Others, such as pow or clamp,
 // refuse a number that does not fit.
 const char* const cutting[] = {
-    "add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "floor_divide", "remainder", "fmod", "maximum", "minimum",
+    "add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "floor_divide", "remainder", "fmod", "gcd", "lcm",
     "bitwise_and", "bitwise_or", "bitwise_xor", "__and__", "__or__", "__xor__", "__iand__", "__ior__", "__ixor__",
+};
+
+// Those of them that compare: beside a tensor without negative numbers, -1 would be compared as the largest number of its dtype.
+const char* const comparing[] = {
+    "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal", "isin", "maximum", "minimum",
 };
 
 // Operators that give back an argument, or a view of it, for some arguments, and new memory for others.
@@ -84,10 +89,14 @@ bool may_return_arguments(const std::string& name) {
   return !name.compare(0, 6, "_cast_") || std::any_of(std::begin(returning), std::end(returning), [&](const char* row) { return name == row; });
 }
 
-bool cuts_numbers(const std::string& name) {
+template <class Table>
+static bool has_plain(const Table& table, const std::string& name) {
   auto plain = name.size() > 1 && name.back() == '_' && name[0] != '_' ? name.substr(0, name.size() - 1) : name;
-  return std::any_of(std::begin(cutting), std::end(cutting), [&](const char* row) { return plain == row; });
+  return std::any_of(std::begin(table), std::end(table), [&](const char* row) { return plain == row; });
 }
+
+bool compares_numbers(const std::string& name) { return has_plain(comparing, name); }
+bool cuts_numbers(const std::string& name) { return has_plain(cutting, name) || compares_numbers(name); }
 
 bool goes_by_places(const std::string& name) {
   for (auto* row : addressing)

@@ -26,6 +26,9 @@ bool may_return_arguments(const std::string& name);
 // Whether an operator with two operands computes whole numbers in the dtype of its tensor, cutting off the bits of a larger number beside it.
 bool cuts_numbers(const std::string& name);
 
+// Whether such an operator compares its operands, so that a negative number beside a tensor without negative numbers means what it says.
+bool compares_numbers(const std::string& name);
+
 // Whether numbers among the arguments of an operator say where in memory its result is, as for as_strided. The result may then lie outside
 // of the tensor argument.
 bool goes_by_places(const std::string& name);

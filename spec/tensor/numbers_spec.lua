@@ -38,6 +38,12 @@ describe("a whole number that does not fit", function()
       function() return torch.div(b, 300, { rounding_mode = "floor" }) end, function() return torch.maximum(b, 300) end } do
       refused("does not fit into int", f)
     end
+    local u = b:byte()
+    for _, f in ipairs { function() return b:eq(306) end, function() return i:lt(2 ^ 40) end, function() return u:gt(-1) end,
+      function() return u:eq(306) end, function() return torch.maximum(u, -1) end, function() return torch.isin(u, 306) end } do
+      refused("does not fit into", f) -- 306 would be 50, and 2^40 would be 0
+    end
+    assert.same({ true, false, true }, { b:gt(-1):item(), u:gt(255):item(), b:bool():gt(-1):item() })
     assert.same({ 49, 206 }, { (b:byte() + -1):item(), (b:byte():add(6) * -1 + 6):item() }) -- 206 = 256 - 56 + 6
     assert.equal("int32", (i * 2 ^ 30).dtype)
     support.near(50 / 300, (b / 300):item())

@@ -151,6 +151,16 @@ describe("autograd", function()
     (w * 3):backward(torch.tensor { 1, 10 })
     assert.same({ 3, 30 }, w.grad:tolist())
     assert.is_false(w:detach().requires_grad)
+    for _, given in ipairs { torch.ones(3, 2), torch.ones(1), torch.tensor(1) } do -- neither summed nor expanded
+      assert.equal("shape", failure(function() (w * 3):backward(given) end).code)
+    end
+    assert.same({ 3, 30 }, w.grad:tolist())
+    local model = ls.Model(ls.nn.ReLU())
+    local err = failure(model.trace, model, torch.ones(2), function()
+      model.input[0][0].grad:save()
+      model.output:backward(torch.ones(3, 2))
+    end)
+    assert.equal("shape", err.code)
   end)
 
   it("is off in no_grad, and on again after an error in it", function()

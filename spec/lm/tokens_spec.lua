@@ -257,4 +257,42 @@ describe("the tokens of what layers hand to an attention", function()
     assert.is_true(torch.equal(mask["0, :, 0"], first[0]))
     assert.is_true(torch.equal(mask["1, :, 2"], first[1]))
   end)
+
+  it("are the encoder's in what a decoder takes from it, under the names that transformers has", function()
+    local model = tiny "t5"
+    local function input(ids, mask, of_decoder)
+      return { input_ids = { ids }, attention_mask = { mask }, decoder_input_ids = { of_decoder } }
+    end
+    local function read()
+      local block = model.decoder.block[0]
+      local states = { model.decoder.input[1].encoder_hidden_states, block.input[1].encoder_hidden_states,
+        block.layer[1].input[1].key_value_states, block.layer[1].EncDecAttention.input[1].key_value_states }
+      local masks = { model.decoder.input[1].encoder_attention_mask, block.input[1].encoder_attention_mask,
+        block.layer[1].input[1].attention_mask, block.layer[1].EncDecAttention.input[1].attention_mask }
+      for i = 1, 4 do
+        states[i] = { states[i].t[1]:save(), states[i].t["0:"]:save() }
+        masks[i] = masks[i].t["0:"]:save()
+      end
+      return { states = states, masks = masks, own = block.input[1].attention_mask.t[0]:save(),
+        there = model.encoder.output.last_hidden_state.t["0:"]:save() }
+    end
+    local first, second = input({ 5, 6, 7 }, { 1, 1, 1 }, { 0, 3 }), input({ 8, 9 }, { 1, 1 }, { 0, 3, 4, 5 })
+    local alone, beside = {}, {}
+    for i, given in ipairs { first, second } do model:trace(given, function() alone[i] = read() end) end
+    model:trace(function(tracer)
+      tracer:invoke(first, function() beside[1] = read() end)
+      tracer:invoke(second, function() beside[2] = read() end)
+    end)
+    for _, all in ipairs { alone, beside } do
+      for i, got in ipairs(all) do
+        assert.same({ 1, 4 - i, 16 }, got.there.shape:tolist())
+        for k = 1, 4 do
+          support.near(got.there, got.states[k][2].value, "states", "whole_model")
+          support.near(got.there[":, 1"], got.states[k][1].value, "state", "whole_model")
+          assert.equal(4 - i, got.masks[k]:sum():item())
+        end
+        assert.equal(1, got.own:sum():item())
+      end
+    end
+  end)
 end)

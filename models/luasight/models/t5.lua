@@ -29,13 +29,16 @@ function LayerNorm:forward(x) -- B T C
   return torch.rms_norm(x:float(), self.normalized_shape, nil, self.eps):to(self.weight) * self.weight
 end
 
----@param config table
----@return table
 local function norm(config) return LayerNorm(config.d_model, config.layer_norm_epsilon) end
 
 -- ---- attention -------------------------------------------------------------------------------------------------------
 
 local Attention = nn.Module("T5Attention", attention.Attention)
+
+-- A decoder has its own tokens, text 1, but text 0 where something comes from the encoder: so the mask (B 1 1 S) of a crossing.
+local in_decoder = { [""] = 1, ["input.encoder_hidden_states"] = 0, ["input.encoder_attention_mask"] = 0 }
+local crossing = { [""] = 1, k = 0, v = 0, ["input.key_value_states"] = 0, ["input.attention_mask"] = 0 }
+local crossing_axes = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2, ["input.attention_mask"] = 3 }
 
 ---Makes an attention module of an encoder or a decoder.
 ---@param config table
@@ -46,7 +49,7 @@ function Attention:init(config, role)
   self.num_heads, self.head_dim, self.scale, self.is_causal = H, D, 1, false
   self.pattern_dropout = config.dropout_rate
   self.crosses = role.crosses
-  if role.crosses then self.token_sequence = { [""] = 1, k = 0, v = 0 } end
+  if role.crosses then self.token_sequence, self.token_axis = crossing, crossing_axes end
   self.both_ways, self.furthest = not role.is_decoder, config.relative_attention_max_distance
   self.buckets = config.relative_attention_num_buckets
   self.q = nn.Linear(C, H * D, { bias = false })
@@ -120,6 +123,7 @@ local CrossAttention = nn.Module("T5LayerCrossAttention", attention.Layer)
 
 function CrossAttention:init(config)
   self.EncDecAttention = Attention(config, { is_decoder = true, has_bias = false, crosses = true })
+  self.token_sequence, self.token_axis = crossing, crossing_axes
   self.layer_norm = norm(config)
   self.dropout = nn.Dropout(config.dropout_rate)
 end
@@ -176,7 +180,7 @@ end
 
 function Block:init(config, role)
   self.aliases = names_of(config, role)
-  self.is_first = role.has_bias
+  self.is_first, self.is_decoder = role.has_bias, role.is_decoder
   local layers = { SelfAttention(config, role) }
   if role.is_decoder then layers[2] = CrossAttention(config) end
   layers[#layers + 1] = FF(config)
@@ -185,15 +189,19 @@ end
 
 ---Runs one layer: the self-attention, in a decoder the attention to the encoder, and the MLP.
 ---@param x any           B T C
----@param options table?  the options of the self-attention
----@param cross table?    the options of the attention to the encoder's output
+---@param options table?  the options of the self-attention, and of that to the encoder, whose names begin with encoder_
 ---@return any  # a tuple: B T C, and the bias of the self-attention
-function Block:forward(x, options, cross)
+function Block:forward(x, options)
+  local o = options or {}
   local all_half = self.layer[-1].DenseReluDense.wo.weight.dtype == "float16"
   local is_half = self.layer[0].layer_norm.weight.dtype == "float16" and (self.is_first or all_half)
-  local attended = self.layer[0](x, options)
+  local attended = self.layer[0](x, { attention_mask = o.attention_mask, position_bias = o.position_bias,
+    distance = o.distance, cache = o.cache, continues = o.continues })
   x = relative.limited(attended[0], is_half)
-  if cross then x = relative.limited(self.layer[1](x, cross)[0], is_half) end
+  if self.is_decoder then
+    x = relative.limited(self.layer[1](x, { key_value_states = o.encoder_hidden_states, cache = o.encoder_cache,
+      attention_mask = o.encoder_attention_mask, continues = o.continues })[0], is_half)
+  end
   return helpers.tuple(relative.limited(self.layer[-1](x), is_half and all_half), attended[1])
 end
 
@@ -213,9 +221,8 @@ function Stack:init(config, count, is_decoder)
   self.block = nn.ModuleList(blocks)
   self.final_layer_norm = norm(config)
   self.dropout = nn.Dropout(config.dropout_rate)
-  if is_decoder then
-    for _, module in self:named_modules() do module.token_sequence = module.token_sequence or { [""] = 1 } end
-  end
+  if not is_decoder then return end
+  for _, module in self:named_modules() do module.token_sequence = module.token_sequence or in_decoder end
 end
 
 local stack_inputs = { "input_ids", "attention_mask", "inputs_embeds", "encoder_hidden_states", "encoder_attention_mask",
@@ -231,19 +238,12 @@ function Stack:forward(input_ids, options)
   input_ids, options = arguments.read(stack_inputs, input_ids, options)
   local x = self.dropout(options.inputs_embeds or self.embed_tokens(input_ids)) -- B T C
   local see = masks.new(x, options, self.both_ways)
-  local seen, cross
-  if self.is_decoder then
-    local real = options.encoder_attention_mask
-    seen = see:earlier()
-    cross = { key_value_states = options.encoder_hidden_states,
-      attention_mask = real and real:ne(0):unsqueeze(1):unsqueeze(2) or nil }
-  else
-    seen = see:everything()
-  end
-  local of_encoder = { cache = options.encoder_cache, continues = options.continues }
-  local inner = { attention_mask = seen, distance = see:distances() } -- for the bias of all blocks
+  local inner = { distance = see:distances(), attention_mask = self.is_decoder and see:earlier() or see:everything() }
+  local real = options.encoder_attention_mask and options.encoder_attention_mask:ne(0):unsqueeze(1):unsqueeze(2) -- B 1 1 S
   for i, block in self.block:each() do
-    local given = block(x, cache.for_layer(options, i, inner), cross and cache.for_layer(of_encoder, i, cross))
+    inner.encoder_hidden_states, inner.encoder_attention_mask = options.encoder_hidden_states, real
+    inner.encoder_cache = options.encoder_cache and options.encoder_cache:select(0, i)
+    local given = block(x, cache.for_layer(options, i, inner))
     x, inner = given[0], { position_bias = given[1] }
   end
   return helpers.struct { { "last_hidden_state", self.dropout(self.final_layer_norm(x)) } } -- B T C

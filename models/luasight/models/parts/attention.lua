@@ -11,12 +11,14 @@ local Attention = nn.Module "Attention"
 local attention = { Attention = Attention }
 
 ---The parent class of the layers around an attention. It says where rows and tokens are in what they hand to the attention: the
----mask and the bias of the scores (B H T S), distances (T S, without rows), and the cache; and in the bias that T5 returns.
+---mask and the bias of the scores (B H T S), distances (T S, without rows), the mask of the encoder's tokens (B 1 1 S), and the
+---caches; and in the bias that T5 returns.
 ---@class luasight.models.Layer: luasight.nn.Module
 attention.Layer = nn.Module "Layer"
 attention.Layer.token_axis = { ["input.attention_mask"] = 2, ["input.position_bias"] = 2, ["input.distance"] = false,
-  ["output.1"] = 2 }
-attention.Layer.batch_axis = { ["input.distance"] = false, ["input.cache"] = cache.batch_axis.layer["input.cache"] }
+  ["input.encoder_attention_mask"] = 3, ["output.1"] = 2 }
+attention.Layer.batch_axis = { ["input.distance"] = false, ["input.cache"] = cache.batch_axis.layer["input.cache"],
+  ["input.encoder_cache"] = cache.batch_axis.layer["input.cache"] }
 
 Attention.token_axis, Attention.batch_axis = { q = 2, k = 2, v = 2, scores = 2, pattern = 2, z = 2 }, attention.Layer.batch_axis
 for point, axis in pairs(attention.Layer.token_axis) do Attention.token_axis[point] = axis end

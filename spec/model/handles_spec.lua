@@ -192,12 +192,50 @@ describe("one module at two places of a network", function()
   it("has two calls, which both of its names count", function()
     local model, net, x = tied()
     local a, b, c, d = model:trace(x, function()
-      return model.first.output, model.second.output, model.first:call(1).output, model.second:call(1).output
+      return model.first:call(0).output, model.second:call(0).output, model.first:call(1).output, model.second:call(1).output
     end)
     near(net.first(x), a)
     near(net.first(x), b)
     near(net(x), c)
     near(net(x), d)
+  end)
+
+  it("says which call is meant only by its number", function()
+    local model, _, x = tied()
+    for _, name in ipairs { "first", "second" } do
+      local problem = failure(function() model:trace(x, function() return model:get(name).output end) end)
+      assert.equal("name", problem.code)
+      assert.matches("several names (first, second) and is called 2 times", problem.message, 1, true)
+      assert.has_error(function() model:trace(x, function() model:get(name).input = model.act.output end) end)
+      assert.same({ 4, 4 }, model:trace(x, function() return model:get(name).weight.shape:tolist() end))
+    end
+    assert.has_error(function() model:trace(x, function(tracer) return tracer:cache() end) end)
+  end)
+
+  it("means the call at its own place of a Sequential, also below it, in a stored edit and in an added module", function()
+    local shared, relu = nn.Linear(2, 2, { bias = false }), nn.ReLU()
+    torch.no_grad(function() shared.weight:copy_(torch.tensor { { 1, -2 }, { 3, 1 } }) end)
+    local block = nn.Sequential { shared }
+    local x = torch.tensor { { 1, 2 } }
+    local model = ls.Model(nn.Sequential { block, relu, block })
+    -- PyTorch: s(x) is (-3, 5), relu of it (0, 5), s of that (-10, 5)
+    local a, b, c, given = model:trace(x, function()
+      return model[0].output, model[2].output, model[2][0].output, model[2].input[0][0]
+    end)
+    near(torch.tensor { { -3, 5 } }, a)
+    near(torch.tensor { { -10, 5 } }, b)
+    near(torch.tensor { { -10, 5 } }, c)
+    near(torch.tensor { { 0, 5 } }, given)
+    near(torch.tensor { { -100, 50 } }, model:edit(function() model[2].output = model[2].output * 10 end)(x))
+    local cache
+    model:trace(x, function(tracer) cache = tracer:cache() end)
+    near(torch.tensor { { -10, 5 } }, cache["2"].output)
+    local other = ls.Model(nn.Sequential { relu })
+    other[0].added = nn.Sequential { shared, nn.ReLU(), shared }
+    near(torch.tensor { { -100, 50 } }, other:trace(x, function()
+      other[0].added[2].output = other[0].added[2].output * 10
+      return other[0].added(x, { hook = true })
+    end))
   end)
 
   it("is edited at one call through either name", function()

@@ -1,6 +1,7 @@
 --- Places: a place is the state behind the handle of a module of a model. It knows the points of the module and the modules
 --- below it.
 local binding = require "luasight.ffi"
+local call_names = require "luasight.trace.call_names"
 local functions = require "luasight.ffi.functions"
 local near = require "luasight.base.near"
 local trace = require "luasight.trace"
@@ -117,7 +118,7 @@ local function way_to(place, tracer, is_fixed)
   path = join(path, place.name)
   local call, inside = place.call, is_fixed and step
   local by = not is_fixed and tracer._moved and tracer._moved[place.path]
-  if not call and not by then return path, step end
+  if not call and not by then return call_names.last(place, tracer._program, path), step end
   local calls = math.max(1, functions.calls(tracer._program, path))
   local total = call or (step or tracer._step) * calls + by
   local number = total % calls
@@ -145,6 +146,9 @@ local function find_point(place, tracer, name, way)
   local point = known[name]
   if point == nil then
     point = functions.find(program, join(way or place.path, name))
+    if point and not way and functions.calls(program, place.path) > 1 then
+      point = functions.find(program, join(call_names.path(place, program), name))
+    end
     known[name] = point
   end
   return point

@@ -8,6 +8,7 @@
 --- The core runs such a call point by point. A name means the last call of the module above the line, else the one to come;
 --- module:call(k) names the others.
 local binding = require "luasight.ffi"
+local call_names = require "luasight.trace.call_names"
 local functions = require "luasight.ffi.functions"
 local record = require "luasight.nn.record"
 local traces = require "luasight.ffi.traces"
@@ -60,12 +61,13 @@ local function host_of(tracer, place)
 end
 
 ---Returns the path from the host to a place, with the calls that the script asks for, and the number of the host's call; nil
----where it asks for none.
-local function way_to(place, host, tracer)
+---where it asks for none. With a program, calls that a name itself says have their numbers too (call_names.lua).
+local function way_to(place, host, tracer, program)
   local asked = place.call or not place.fixed and tracer._moved and tracer._moved[place.path] or nil
   if place.path == host then return "", asked end
-  local way, number = way_to(getfenv(place.parent), host, tracer)
+  local way, number = way_to(getfenv(place.parent), host, tracer, program)
   way = join(way, place.name)
+  if not asked and program then way = call_names.last(place, program, way, host) end
   return asked and ("%s (call %d)"):format(way, asked) or way, number
 end
 
@@ -92,6 +94,7 @@ local function find(tracer, place, name, meta_copy_of)
   end
   local point = program and functions.find(program, join(way, name))
   if not point then return nil end
+  point = functions.find(program, join((way_to(place, host, tracer, program)), name))
   if not call then
     for _ = 0, missing do call = add(tracer, host, program) end
   end

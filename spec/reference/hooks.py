@@ -6,7 +6,8 @@
 Each input runs alone. At every point of the net (the arguments and the output of a module, a tap) a hook runs the lines of the
 program that can run, in the order written; a line that has to wait for a later value, while an edit below it changes what it uses,
 keeps a copy. Gradients are taken and set by hooks of tensors. A program in which a line would have to wait inside a backward is
-left out, since hooks alone cannot run it.
+left out, since hooks alone cannot run it; so is one in which an edit comes behind an edit that is written below it, and a line between
+them uses what both change: the order of the lines and that of the model have two answers.
 """
 import gzip
 import json
@@ -88,7 +89,7 @@ class Body:
     """The lines of one invoke, run beside its net."""
 
     def __init__(self, lines, given):
-        self.lines = [dict(line, at=i, done=False, kept={}) for i, line in enumerate(lines)]
+        self.lines = [dict(line, at=i, done=False, kept={}, kept_of=[]) for i, line in enumerate(lines)]
         self.maker = {line["out"]: line for line in self.lines if "out" in line}
         self.values, self.seen = {}, set()
         self.gradients = any(line["op"] == "backward" for line in self.lines)
@@ -178,6 +179,9 @@ class Body:
 
     def keep_above(self, edit):
         changed = self.values[edit["of"]].untyped_storage().data_ptr()
+        for line in self.lines[edit["at"] + 1:]:
+            if not line["done"] and changed in line["kept_of"]:
+                raise CannotRun("an edit behind one written below it, and a line between them")
         for line in self.lines[:edit["at"]]:
             if line["done"] or line["op"] in ("grad", "setgrad", "save"):
                 if not (line["op"] == "setgrad" and not line["done"]):
@@ -188,6 +192,7 @@ class Body:
                 if value is not None and not target and name not in line["kept"]:
                     if value.untyped_storage().data_ptr() == changed:
                         line["kept"][name] = value.clone()
+                        line["kept_of"].append(changed)
 
     def part(self, line, fresh=None):
         """The value that a line names at the point where the net stands; with `fresh`, the point's value with another one there."""

@@ -38,8 +38,10 @@ static ls_status is_whole(ls_trace *t, int32_t n, bool *whole) {
 static ls_status use_gradient(ls_trace *t, int32_t n, int32_t last, bool *waits);
 static ls_status force(ls_trace *t, int32_t id, int32_t before, bool *waits);
 
+/* Notes that a use waits for node `id`. With INT32_MAX a whole gradient waits for others that are held, which wait for nodes themselves: they
+   have told of theirs, or will. */
 static ls_status wait_for(ls_trace *t, int32_t id, bool *waits) {
-  t->run.sweep.blocker = id;
+  if (id < INT32_MAX) t->run.sweep.blocker = id;
   *waits = true;
   return LS_OK;
 }

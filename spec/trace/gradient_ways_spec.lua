@@ -298,6 +298,20 @@ describe("gradients of several ways (S10)", function()
     end
   end)
 
+  it("a circle is an error too where the gradient that the other waits for is set itself and belongs to a tensor read later", function()
+    local m = fan()
+    local err = failure(function()
+      m:trace(x, function()
+        local y, h = m.b.output, m.c.input[0][0]
+        y.grad = h.grad * 3
+        h.grad = torch.ones(1, 2)
+        m.output:sum():backward()
+      end)
+    end)
+    assert.equal("cycle", err.code)
+    assert.matches("computed only later", err.message, 1, true)
+  end)
+
   it("case 9.24: a gradient set to itself changes none in a batch either", function()
     local m = model_of(function(self, v) return self.a(v) * 1 end)
     local g = {}

@@ -298,7 +298,7 @@ describe("gradients of several ways (S10)", function()
     end
   end)
 
-  it("a circle is an error too where the gradient that the other waits for is set itself and belongs to a tensor read later", function()
+  it("a circle is an error too where the gradient that the other waits for is set and is of a tensor read later", function()
     local m = fan()
     local err = failure(function()
       m:trace(x, function()

@@ -77,18 +77,21 @@ ls_status ls__tensor_source(void* tensor, bool alias, ls_value* out) {
 }
 
 // Makes a tensor without elements that has the place of `tensor` as it is now, which later changes in place do not move; LS_NONE where
-// `tensor` requires no gradient. The place of a leaf is always the same, so there it is the leaf itself.
+// `tensor` requires no gradient. The place of a leaf is always the same, so there it is the leaf itself. `aux` of the place is 1 where the
+// tensor is a view: a change of it in place moves the memory that it looks into.
 ls_status ls__tensor_place(void* tensor, ls_value* out) {
   return guarded("following a gradient", [&] {
     auto t = borrow(tensor);
     *out = ls_value{};
     if (!t.requires_grad()) return LS_OK;
+    bool view = t.is_view();
     if (!t.is_leaf()) {
       auto edge = torch::autograd::impl::gradient_edge(t);
       t = at::empty({0}, t.options());
       torch::autograd::impl::set_gradient_edge(t, edge);
     }
     *out = new_value(t);
+    out->aux = view;
     return LS_OK;
   });
 }

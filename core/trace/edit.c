@@ -6,7 +6,7 @@
 /* ---- memory of a run ---------------------------------------------------------------------------------------------- */
 
 /* Calls `each` with each tensor that the run holds: those of the model and of the script's values. */
-static void each_tensor(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
+void ls__edit_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context) {
   if (t->run.model) ls__run_each(t->run.model, each, context);
   for (int32_t i = 0; i < t->owner.nodes.count; i++)
     if (t->run.nodes[i].done) ls__value_each(&t->run.values[i], each, context);
@@ -30,7 +30,7 @@ static void swap_one(void *context, ls_value *tensor) {
 
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh) {
   swap s = {old, fresh};
-  each_tensor(t, swap_one, &s);
+  ls__edit_each(t, swap_one, &s);
 }
 
 typedef struct move {
@@ -63,10 +63,10 @@ ls_status ls__edit_own(ls_trace *t, const ls_value *self) {
   if (status) return status;
   do {
     m.grew = false;
-    each_tensor(t, grow, &m);
+    ls__edit_each(t, grow, &m);
   } while (m.grew);
   m.status = ls__move_copy(m.of);
-  if (!m.status) each_tensor(t, go_along, &m);
+  if (!m.status) ls__edit_each(t, go_along, &m);
   ls__move_free(m.of);
   return m.status;
 }

@@ -170,6 +170,7 @@ ls_status ls__grad_capture(ls_trace *t, int32_t access) {
   }
   int32_t rows = ls__rows_node(t, of);
   const ls_value *home = ls__grad_home(t, of, whole, &rows);
+  if (!home) return ls__grad_untold();
   t->run.nodes[access].rows = rows + 1;
   return find_gradient(t, home->as.p, number);
 }

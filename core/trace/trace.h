@@ -296,6 +296,7 @@ ls_status ls__edit_write(ls_trace *t, int32_t id);                      /* execu
 ls_status ls__edit_put(ls_trace *t, int32_t id);                        /* the same inside a call with points of its own */
 /* executes a node that changes a value: an operator in place, or self[index] = value */
 ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out);
+void ls__edit_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context); /* for all tensors that the run holds */
 void ls__edit_everywhere(ls_trace *t, void *old, const ls_value *fresh); /* replaces `old` by `fresh` in all values of the run */
 ls_status ls__edit_own(ls_trace *t, const ls_value *self); /* moves what the run holds of the memory of the tensor `self` to a copy of it */
 /* called after a function of the script, node `id`, has changed the value `v` in place */
@@ -404,6 +405,13 @@ ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, co
 ls_status ls__grad_moved(ls_trace *t, void *old, const ls_value *fresh); /* notes that a tensor was moved for an edit in place */
 /* called when node `edit`, or the model (-1), has changed `changed`, for which tensors were moved; NULL: moved, but not changed */
 ls_status ls__grad_edited(ls_trace *t, int32_t edit, const ls_value *changed);
+/* Finds the tensor `whole` that the run holds and of which `row`, row `at` of the batch, is one; LS_NONE where that cannot be told. `first` is
+   the row of the batch with which it begins. */
+ls_status ls__grad_from(ls_trace *t, const ls_value *row, int32_t axis, int32_t at, ls_value *whole, int32_t *first);
+/* called when an edit of row `at` was copied to its other place `row`, from a row of `from` (ls__grad_from); `view` is the place of the view
+   of which `row` is a row, else LS_NONE or NULL */
+ls_status ls__grad_followed(ls_trace *t, const ls_value *row, int32_t axis, int32_t at, const ls_value *from, const ls_value *view);
+ls_status ls__grad_untold(void); /* fails: a gradient cannot be told */
 /* Returns the tensor, or its place, at which the gradient of the value of node `of` is taken, which is `tensor` or rows of it. `rows` is the
    node that takes the rows out of it, -1 where it is all of it. */
 const ls_value *ls__grad_home(const ls_trace *t, int32_t of, const ls_value *tensor, int32_t *rows);

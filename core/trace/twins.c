@@ -9,6 +9,7 @@
 struct ls__twins {
   ls_value a, b;
   int32_t axis, first, rows;
+  ls_value view; /* where `a` has rows of a view that autograd follows: the place of the view; else LS_NONE */
 };
 
 /* At the point where the run is paused, an invoke has set its rows: `fresh` is the value `before` with these rows, and perhaps those of
@@ -21,6 +22,7 @@ struct ls__made {
 static void drop(struct ls__twins *twins) {
   ls_value_release(&twins->a);
   ls_value_release(&twins->b);
+  ls_value_release(&twins->view);
 }
 
 /* Whether a change of a place of the twins `i` can be seen: where others than twins have tensors on its memory, or other twins lead on. */
@@ -62,8 +64,10 @@ static struct ls__twins *new_twins(ls_trace *t) {
   return &t->run.twins[t->run.twin_count++];
 }
 
-/* Adds as twins the rows of `a` from `first` on and those of `b` from `at` on. */
-static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first, int32_t rows, const ls_value *b, int32_t at) {
+/* Adds as twins the rows of `a` from `first` on and those of `b` from `at` on. `view` is the place of `a` where that is a view, else
+   LS_NONE. */
+static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first, int32_t rows, const ls_value *b, int32_t at,
+                     const ls_value *view) {
   if (rows <= 0) return LS_OK;
   struct ls__twins twins = {.axis = axis, .first = at, .rows = rows}, *place;
   ls_status status = ls__tensor_narrow(a->as.p, axis, first, rows, &twins.a);
@@ -76,6 +80,8 @@ static ls_status add(ls_trace *t, const ls_value *a, int32_t axis, int32_t first
     drop(&twins);
     return LS_ERROR_MEMORY;
   }
+  twins.view = *view;
+  ls_value_retain(view);
   *place = twins;
   return LS_OK;
 }
@@ -104,8 +110,8 @@ static ls_status go_on(ls_trace *t, const ls_value *before, const ls_value *fres
     int32_t left = own->first - old.first, right = old.first + old.rows - end;
     if (left > old.rows) left = old.rows;
     if (right > old.rows) right = old.rows;
-    status = add(t, &old.a, old.axis, 0, left, fresh, old.first);
-    if (!status) status = add(t, &old.a, old.axis, old.rows - right, right, fresh, old.first + old.rows - right);
+    status = add(t, &old.a, old.axis, 0, left, fresh, old.first, &old.view);
+    if (!status) status = add(t, &old.a, old.axis, old.rows - right, right, fresh, old.first + old.rows - right, &old.view);
     if (!same || status) continue;
     drop(&old);
     t->run.twins[i--] = t->run.twins[--count];
@@ -128,6 +134,14 @@ static bool may_change(const ls_trace *t) {
   return t->plan.edits || t->run.demand_open || ls__program_edits(ls__run_program(t->run.model));
 }
 
+/* Makes `view` the place of `tensor` where gradients are asked for and the tensor is a view that autograd follows; else LS_NONE. */
+static ls_status view_of(const ls_trace *t, const ls_value *tensor, ls_value *view) {
+  *view = (ls_value){0};
+  ls_status status = t->gradients ? ls__tensor_place(tensor->as.p, view) : LS_OK;
+  if (!status && view->kind && (!view->aux || view->as.p == tensor->as.p)) ls__replace(view, (ls_value){0});
+  return status;
+}
+
 ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part, int32_t axis) {
   if (t->run.made_count == t->run.made_room) {
     int32_t room = t->run.made_room ? 2 * t->run.made_room : 8;
@@ -146,11 +160,16 @@ ls_status ls__twins_made(ls_trace *t, int32_t invoke, const ls_value *before, co
   const ls__running_invoke *own = &t->run.invokes[invoke];
   int32_t end = own->first + own->rows;
   ls_status status = before->kind == LS_TENSOR ? go_on(t, before, fresh, own) : LS_OK;
-  if (!status && before->kind == LS_TENSOR && before->as.p != fresh->as.p) {
-    status = add(t, before, axis, 0, own->first, fresh, 0);
-    if (!status) status = add(t, before, axis, end, t->run.rows - end, fresh, end);
+  ls_value view;
+  if (!status && before->kind == LS_TENSOR && before->as.p != fresh->as.p && !(status = view_of(t, before, &view))) {
+    status = add(t, before, axis, 0, own->first, fresh, 0, &view);
+    if (!status) status = add(t, before, axis, end, t->run.rows - end, fresh, end, &view);
+    ls_value_release(&view);
   }
-  if (!status && !ls__own_foreign(t, part->as.p)) status = add(t, part, axis, 0, own->rows, fresh, own->first);
+  if (!status && !ls__own_foreign(t, part->as.p) && !(status = view_of(t, part, &view))) {
+    status = add(t, part, axis, 0, own->rows, fresh, own->first, &view);
+    ls_value_release(&view);
+  }
   return status;
 }
 
@@ -178,18 +197,32 @@ static ls_status row_of(const struct ls__twins *twins, const ls_value *place, in
 static ls_status follow(ls_trace *t, int32_t edit, int32_t i, int32_t k, bool forward, ls_value *out) {
   static const ls_value everything = {.kind = LS_ELLIPSIS};
   struct ls__twins *twins = &t->run.twins[i];
-  ls_value *from = forward ? &twins->a : &twins->b, *to = forward ? &twins->b : &twins->a, row, changed;
+  ls_value *from = forward ? &twins->a : &twins->b, *to = forward ? &twins->b : &twins->a, row, changed, whole = {0}, view = twins->view;
+  int32_t first = 0;
   ls_status status = row_of(twins, to, k, &row);
   if (status) return status;
+  ls_value_retain(&view);
   if (edit < 0) status = ls__edit_protect(t, row.as.p);
   if (!status) status = ls__edit_prepare(t, edit, &row);
   ls_value_release(&row); /* the place may be another now */
-  if (status || (status = row_of(twins, to, k, out))) return status;
-  if (!(status = row_of(twins, from, k, &changed))) {
-    status = ls__index_set(out, &everything, 1, &changed);
-    ls_value_release(&changed);
+  if (status || (status = row_of(twins, to, k, out))) {
+    ls_value_release(&view);
+    return status;
   }
-  if (!status) status = ls__grad_edited(t, edit, out);
+  if (!(status = row_of(twins, from, k, &changed))) {
+    status = ls__grad_from(t, &changed, twins->axis, twins->first + k, &whole, &first);
+    if (!status && whole.kind) {
+      ls_value_release(&changed);
+      status = ls__tensor_narrow(whole.as.p, twins->axis, twins->first + k - first, 1, &changed);
+    }
+    if (!status) {
+      status = ls__index_set(out, &everything, 1, &changed);
+      ls_value_release(&changed);
+    }
+  }
+  if (!status) status = ls__grad_followed(t, out, twins->axis, twins->first + k, &whole, forward ? NULL : &view);
+  ls_value_release(&view);
+  ls_value_release(&whole);
   if (status) ls_value_release(out);
   return status;
 }

@@ -170,6 +170,110 @@ describe("gradients of rows (S6, S10)", function()
   end)
 end)
 
+describe("gradients of rows that lie in two places (S6, S10)", function()
+  -- t gives one tensor twice
+  local function pair()
+    local Twice = nn.Module "Twice"
+    function Twice:init() self.a = nn.Identity() end
+    function Twice:forward(x)
+      local h = self.a(x * 3)
+      return ls.tuple(h, h)
+    end
+    local Net = nn.Module "Net"
+    function Net:init() self.t, self.b, self.c = Twice(), nn.Identity(), nn.Identity() end
+    function Net:forward(x)
+      local p = self.t(x)
+      return self.b(p[0]) * 2 + self.c(p[1])
+    end
+    return ls.Model(Net())
+  end
+
+  ---Traces `mine` with `body`, `other` with `beside` and both with `all`, which may be nil; `mine` comes first, then second.
+  local function check_two(model, want, beside, body, all)
+    for place = 1, 2 do
+      local gradients
+      model:trace(function(tracer)
+        if place == 2 then tracer:invoke(other, function() beside(model) end) end
+        tracer:invoke(mine, function() gradients = body(model) end)
+        if place == 1 then tracer:invoke(other, function() beside(model) end) end
+        if all then tracer:invoke(function() all(model) end) end
+      end)
+      for i, number in ipairs(want) do assert.same(full(number), gradients[i]:tolist(), ("gradient %d"):format(i)) end
+    end
+  end
+
+  it("count the uses of both after an edit of one", function()
+    local function set(m) m.t.output[1] = m.t.output[0] - 1 end
+    local function ask(m)
+      local b, c, a = m.b.input[0][0].grad:save(), m.c.input[0][0].grad:save(), m.t.a.output.grad:save()
+      m.output:sum():backward()
+      return { b, c, a }
+    end
+    check_two(pair(), { 3, 3, 6 }, set, ask, function(m) m.t.output[1]:mul_(2) end)
+    check_two(pair(), { 3, 3, 6 }, set, function(m)
+      m.t.output[1]:mul_(2)
+      return ask(m)
+    end)
+    check_two(pair(), { 12, 3, 3 }, function(m) m.t.output[0] = m.t.output[1] * 2 end, function(m)
+      local a = m.t.a.output.grad:save()
+      m.b.output:mul_(4)
+      local b, c = m.b.output.grad:save(), m.c.output.grad:save()
+      m.output:sum():backward()
+      return { a, b, c }
+    end)
+  end)
+
+  it("count them where an invoke without input edits the place behind a replacement", function()
+    local model = model_of("abcd", function(self, x)
+      local h = self.a(x * 2)
+      local y = self.b(h)
+      return self.d(y * 5 + self.c(h) * 7) + h
+    end)
+    check_two(model, { 26, 26, 13 }, function(m) m.b.output = m.b.output + 1 end, function(m)
+      local a, b, c = m.a.output.grad:save(), m.b.output.grad:save(), m.c.output.grad:save()
+      m.output:sum():backward()
+      return { a, b, c }
+    end, function(m) m.b.output:mul_(2) end)
+  end)
+
+  it("are refused for a view of which a copy is edited in place, by the input or by the model", function()
+    local function set(m) m.b.output = m.b.output + 1 end
+    local function refused(model, body)
+      local err = failure(function() check_two(model, {}, set, body) end)
+      assert.matches("this gradient cannot be told among several invokes", tostring(err), 1, true)
+    end
+    refused(views(), function(m)
+      local g = m.b.input[0][0].grad:save()
+      m.e.output:mul_(2)
+      m.output:sum():backward()
+      return { g }
+    end)
+    refused(views(), function(m)
+      m.e.output:mul_(2)
+      local g = m.e.output.grad:save()
+      m.output:sum():backward()
+      return { g }
+    end)
+    refused(model_of("abcde", function(self, x)
+      local h = self.a(x * 2)
+      local v = self.b(h:view(-1, 2))
+      local y = self.c(v * 3)
+      v:mul_(7)
+      return self.d(self.e(v) * 5 + y + h)
+    end), function(m)
+      local g = m.b.input[0][0].grad:save()
+      m.output:sum():backward()
+      return { g }
+    end)
+    check_two(views(), { 15 }, set, function(m) -- that of the memory it looks into can be told
+      local g = m.a.output.grad:save()
+      m.e.output:mul_(2)
+      m.output:sum():backward()
+      return { g }
+    end)
+  end)
+end)
+
 describe("the gradient of a view that is edited in place (S10)", function()
   it("is that of its uses before the edit, whatever else of its memory is saved or asked for", function()
     local model = model_of("abcde", function(self, x)

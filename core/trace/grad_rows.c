@@ -116,14 +116,13 @@ static ls_status finish(struct ls__split *split, int32_t owner, const ls_value *
   return LS_OK;
 }
 
-ls_status ls__grad_edited(ls_trace *t, int32_t edit, const ls_value *changed) {
+ls_status ls__grad_edited(ls_trace *t, int32_t of, const ls_value *changed) {
   int32_t first = t->run.split_count - t->run.moved_count, count = t->run.split_count, kept = first, owner = NOBODY;
   if (!t->run.moved_count) return LS_OK;
   const ls_value *region = changed, *rows = changed;
   if (changed) {
-    const ls__node *node = edit < 0 ? NULL : ls__seen(t, edit);
-    owner = node && ls__node_edits(node, 1) < 0 ? owner_of(t, node->edits, &rows) : UNKNOWN;
-    if (node && node->edits >= 0 && changed == &t->run.values[node->edits]) region = rows;
+    owner = owner_of(t, of, &rows);
+    region = rows;
   }
   ls_status status = LS_OK;
   t->run.moved_count = 0;

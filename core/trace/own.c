@@ -40,11 +40,13 @@ static int64_t versions_of(ls_trace *t, ls_value *s, int32_t n) {
 
 static void make_own(void *context, ls_value *tensor) {
   seen *all = context;
-  if (!all->status && ls__own_foreign(all->t, tensor->as.p)) all->status = ls__edit_own(all->t, tensor);
+  bool rows = all->t->gradients && ls__rows_several(all->t) && ls__tensor_requires_grad(tensor->as.p);
+  if (!all->status && (rows || ls__own_foreign(all->t, tensor->as.p))) all->status = ls__edit_own(all->t, tensor);
 }
 
 /* Prepares the arguments of a function of the script, which may change them in place: values of the run leave the memory of the caller and
-   of the model, and tensors of the caller cannot be changed. */
+   of the model, and tensors of the caller cannot be changed. Where gradients are asked for, the rows of an invoke are in a copy of the batch
+   then, as for any edit in place, since the other invokes have the gradients of the batch before. */
 ls_status ls__own_give(ls_trace *t, int32_t id, ls_value *s) {
   const ls__node *node = ls__seen(t, id);
   seen all = {.t = t};
@@ -76,6 +78,21 @@ static void note_supplied(void *context, ls_value *tensor) {
   t->run.supplied[t->run.supplied_count++] = memory;
 }
 
+/* Values were moved to a copy of a batch for a function of the script, node `node`, which has changed one of them or none. */
+static ls_status followed(ls_trace *t, const ls__node *node, bool changed) {
+  int32_t of = -1;
+  bool one = true;
+  for (int32_t k = 0; k < node->n; k++) {
+    if (node->stream[k].kind != LS_NODE || node->stream[k].aux == of) continue;
+    one = one && of < 0 && t->run.values[node->stream[k].aux].kind == LS_TENSOR;
+    of = node->stream[k].aux;
+  }
+  if (changed && !one)
+    return ls__fail(LS_ERROR_STATE, "among several invokes with gradients a function given to apply can change one tensor in place, and gets "
+                                    "no other values; clone what it changes");
+  return ls__grad_edited(t, of, changed ? &t->run.values[of] : NULL);
+}
+
 /* A function of the script has returned `result`, which is memory of the script from now on, and may have changed its arguments in place. */
 ls_status ls__own_take(ls_trace *t, int32_t id, ls_value *result) {
   const ls__node *node = ls__seen(t, id);
@@ -84,6 +101,7 @@ ls_status ls__own_take(ls_trace *t, int32_t id, ls_value *result) {
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   bool changed = versions_of(t, s, node->n) != t->run.given;
   if (s != local) free(s);
+  if (t->run.moved_count) all.status = followed(t, node, changed);
   for (int32_t k = 0; changed && k < node->n && !all.status; k++)
     if (node->stream[k].kind == LS_NODE) all.status = ls__edit_changed(t, id, &t->run.values[node->stream[k].aux]);
   if (!all.status) ls__value_each(result, note_supplied, &all);

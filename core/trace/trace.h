@@ -403,8 +403,9 @@ void ls__grad_close(ls_trace *t);
 /* notes that an invoke has set its rows of a tensor with the place `before` (ls__tensor_place) to `part`, which made `fresh` */
 ls_status ls__grad_split(ls_trace *t, int32_t invoke, const ls_value *before, const ls_value *fresh, const ls_value *part);
 ls_status ls__grad_moved(ls_trace *t, void *old, const ls_value *fresh); /* notes that a tensor was moved for an edit in place */
-/* called when node `edit`, or the model (-1), has changed `changed`, for which tensors were moved; NULL: moved, but not changed */
-ls_status ls__grad_edited(ls_trace *t, int32_t edit, const ls_value *changed);
+/* called when the value `changed` of node `of`, for which tensors were moved, has been changed in place; `of` is -1 where several values were,
+   and `changed` is NULL where none was */
+ls_status ls__grad_edited(ls_trace *t, int32_t of, const ls_value *changed);
 /* Finds the tensor `whole` that the run holds and of which `row`, row `at` of the batch, is one; LS_NONE where that cannot be told. `first` is
    the row of the batch with which it begins. */
 ls_status ls__grad_from(ls_trace *t, const ls_value *row, int32_t axis, int32_t at, ls_value *whole, int32_t *first);

@@ -6,7 +6,44 @@
 
 /* ---- one node --------------------------------------------------------------------------------------------------- */
 
-static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
+/* The arguments of a call, and which of them its module has changed in place. */
+typedef struct watched {
+  const ls_value *s;
+  int32_t n;
+  bool changed[LS__LOCAL];
+} watched;
+
+static ls_status protect(void *who, void *tensor) {
+  (void)who;
+  (void)tensor;
+  return LS_OK;
+}
+
+static ls_status changed(void *who, void *tensor) {
+  watched *w = who;
+  for (int32_t k = 0; k < w->n && k < LS__LOCAL; k++) w->changed[k] = w->changed[k] || ls__value_reaches(&w->s[k], tensor);
+  return LS_OK;
+}
+
+static bool replaces(void *who) {
+  (void)who;
+  return false;
+}
+
+static const ls__watcher watcher = {.protect = protect, .changed = changed, .replaces = replaces};
+
+static ls_status run_watched(ls_program *p, watched *w, ls_value *out) {
+  ls__run *r;
+  ls_status status = ls__run_new(p, w->s, w->n, &r);
+  if (status) return status;
+  ls__run_watch(r, &watcher, w);
+  status = ls__run_finish(r, out);
+  ls__run_free(r);
+  return status;
+}
+
+/* Executes the call of node `id`; `w`, unless it is NULL, becomes what it has changed. */
+static ls_status call(ls_trace *t, int32_t id, watched *w, ls_value *out) {
   const ls__node *node = ls__seen(t, id);
   ls_value local[LS__LOCAL], cut = {0};
   bool copies = ls__program_edits(node->program);
@@ -19,13 +56,46 @@ static ls_status call(ls_trace *t, int32_t id, ls_value *out) {
   if (!status && narrow >= 0 && !(status = ls__narrow_cut(t, narrow, &s[0], &cut))) s[0] = cut;
   int32_t before = ls_grad_enabled();
   if (node->autograd) ls_grad_enable(node->autograd == LS__AUTOGRAD_ON);
+  if (w) *w = (watched){.s = s, .n = node->n};
   if (!status) status = node->hook >= 0 ? ls__hook_begin(t, node->hook, s, node->n)
-                                        : ls__program_execute(node->program, s, node->n, out);
+                        : w ? run_watched(node->program, w, out)
+                            : ls__program_execute(node->program, s, node->n, out);
   if (node->autograd) ls_grad_enable(before);
+  for (int32_t k = 0; w && own && k < node->n && k < LS__LOCAL; k++)
+    if (own[k].kind) w->changed[k] = false; /* a copy was */
   ls_value_release(&cut);
   for (int32_t k = 0; own && k < node->n; k++) ls_value_release(&own[k]);
   free(own);
   if (s != local) free(s);
+  return status;
+}
+
+/* Executes a call whose module may change an argument in place, where several invokes share a batch: what it changes of the rows of an invoke
+   is changed wherever they lie, and the other invokes keep their gradients. */
+static ls_status call_on_rows(ls_trace *t, int32_t id, ls_value *out) {
+  const ls__node *node = ls__seen(t, id);
+  watched w;
+  int32_t of = -1, count = 0;
+  ls_status status = LS_OK;
+  for (int32_t k = 0; k < node->n && !status; k++) {
+    const ls_value *v = node->stream[k].kind == LS_NODE ? &t->run.values[node->stream[k].aux] : NULL;
+    if (t->gradients && v && v->kind == LS_TENSOR && ls__tensor_requires_grad(v->as.p)) status = ls__edit_own(t, v);
+  }
+  if (!status) status = call(t, id, &w, out);
+  if (status) return status;
+  for (int32_t k = 0; k < node->n && k < LS__LOCAL; k++) {
+    w.changed[k] = w.changed[k] && node->stream[k].kind == LS_NODE && t->run.values[node->stream[k].aux].kind == LS_TENSOR;
+    if (!w.changed[k]) continue;
+    count += node->stream[k].aux != of;
+    of = node->stream[k].aux;
+  }
+  if (count > 1 && t->run.moved_count)
+    status = ls__fail(LS_ERROR_STATE, "among several invokes with gradients a module that a body calls can change one tensor in place; "
+                                      "clone what it changes");
+  if (!status) status = ls__grad_edited(t, of, count ? &t->run.values[of] : NULL);
+  for (int32_t k = 0; k < node->n && k < LS__LOCAL && !status; k++)
+    if (w.changed[k]) status = ls__twins_follow(t, id, &t->run.values[node->stream[k].aux]);
+  if (status) ls__replace(out, (ls_value){0});
   return status;
 }
 
@@ -53,7 +123,9 @@ static ls_status execute(ls_trace *t, int32_t id, ls_value *out) {
       status = ls__rows_take(t, id, node->stream[0].kind == LS_NODE ? &t->run.values[node->stream[0].aux] : &node->stream[0], out);
       break;
     case LS__WRITE: return ls__edit_write(t, id);
-    case LS__CALL: return call(t, id, out);
+    case LS__CALL:
+      if (node->hook < 0 && ls__program_edits(node->program) && ls__rows_several(t)) return call_on_rows(t, id, out);
+      return call(t, id, NULL, out);
     case LS__SEE: return ls__hook_see(t, node, out);
     case LS__PUT: return ls__edit_put(t, id);
     case LS__SETGRAD:

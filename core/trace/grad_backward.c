@@ -102,21 +102,32 @@ static ls_status read_gradient(ls_trace *t, int32_t id, const ls_value *gradient
   return LS_OK;
 }
 
+/* Makes a copy of `given`, since the script may later change that in place, with the dtype of `like`, the gradient that it replaces. */
+static ls_status own_gradient(const ls_value *given, const ls_value *like, ls_value *out) {
+  ls_status status = ls__tensor_same_sizes(given->as.p, like->as.p);
+  if (!status) status = ls__tensor_clone(like->as.p, out);
+  if (!status && (status = ls__index_set(out, &(ls_value){.kind = LS_ELLIPSIS}, 1, given))) ls_value_release(out);
+  return status;
+}
+
 /* Replaces `gradient` by the one that node `id` sets. Where the node sets it for the rows of one invoke only, these rows are replaced. */
 static ls_status set_gradient(ls_trace *t, int32_t id, ls_value *gradient) {
   const ls__node *node = ls__seen(t, id);
   const ls_value *given = node->stream[1].kind == LS_NODE ? &t->run.values[node->stream[1].aux] : &node->stream[1];
   int32_t rows = t->run.nodes[id].rows - 1;
   ls_status status = LS_OK;
-  ls_value own;
+  ls_value own, part;
   if (given->kind != LS_TENSOR) {
     status = ls__fail(LS_ERROR_ARGUMENT, "a gradient must be a tensor");
-  } else if (rows >= 0) {
-    status = ls__rows_put(t, rows, gradient, given);
-  } else if (!(status = ls__tensor_same_sizes(given->as.p, gradient->as.p)) && !(status = ls__tensor_clone(gradient->as.p, &own))) {
-    /* a copy, since the script may later change the given tensor in place, with the dtype of the value */
-    status = ls__index_set(&own, &(ls_value){.kind = LS_ELLIPSIS}, 1, given);
-    ls__replace(gradient, own);
+  } else if (rows < 0) {
+    if (!(status = own_gradient(given, gradient, &own))) ls__replace(gradient, own);
+  } else if (!(status = ls__rows_take(t, rows, gradient, &part))) {
+    status = own_gradient(given, &part, &own);
+    ls_value_release(&part);
+    if (!status) {
+      status = ls__rows_put(t, rows, gradient, &own);
+      ls_value_release(&own);
+    }
   }
   if (status) return status;
   ls__value_detach(gradient);

@@ -88,7 +88,8 @@ static void find_needs(ls_trace *t, int32_t demanded) {
     const ls__node *node = &t->owner.nodes.at[i];
     bool acts = node->edits >= 0 || node->kind == LS__WRITE || node->kind == LS__BACKWARD || node->kind == LS__SETGRAD ||
                 node->kind == LS__HOST || node->kind == LS__PUT;
-    t->plan.edits = t->plan.edits || (node->edits >= 0 && !ran[i].done);
+    bool edits = node->edits >= 0 || node->kind == LS__HOST || (node->program && ls__program_edits(node->program));
+    t->plan.edits = t->plan.edits || (edits && !ran[i].done);
     bool held = open && t->handles[i] && !plan[i].left_out;
     plan[i].needed = !ran[i].done && !plan[i].unreachable && (node->saved || acts || i == demanded || held);
   }

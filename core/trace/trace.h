@@ -94,7 +94,7 @@ typedef struct ls__plan {
   int32_t *order;    /* the needed nodes, sorted by time */
   int32_t ordered, order_room;
   bool holds;        /* whether `order` is up to date: it includes all nodes recorded so far */
-  bool edits;        /* whether some needed node that has yet to run changes a value in place */
+  bool edits;        /* whether some node that has yet to run may change a value in place */
   bool passes;       /* whether an invoke was moved to a later pass, so that all times have to be found again */
   int64_t track;     /* the time (LS__TIME) from which autograd records operators, -1 where it records none */
   /* the call of the model's own head that runs at some positions only, and the indexing node that tells which positions; the call is

@@ -379,6 +379,30 @@ describe("rows of a batch", function()
     end
   end)
 
+  it("show everywhere what a function or a called module changes behind another input's replacement", function()
+    local Both = nn.Module "Both"
+    function Both:init() self.a, self.b = nn.Identity(), nn.Identity() end
+    function Both:forward(x)
+      local h = x * 2
+      return self.b(self.a(h)) * 10 + h
+    end
+    local Thrice = nn.Module "Thrice"
+    function Thrice:forward(v) return v:mul_(3) * 1 end
+    local model, thrice, out = ls.Model(Both()), Thrice(), nil
+    for _, change in ipairs {
+      function(t) t:apply(function(v) v:mul_(3) end, model.b.output) end,
+      function() thrice(model.b.output):save() end } do
+      model:trace(function(t)
+        t:invoke(row(9, 9), function() model.a.output = row(0, 0) end)
+        t:invoke(row(1, 2), function()
+          change(t)
+          out = model.output:save()
+        end)
+      end)
+      is({ { 66, 132 } }, out)
+    end
+  end)
+
   it("that are one piece of memory, as after expand, are not changed by one input for all", function()
     local Repeat = nn.Module "Repeat"
     function Repeat:init(how) self.w, self.made, self.all = nn.Parameter(row(1, 2)), how == "made", nn.Identity() end

@@ -38,7 +38,7 @@ local function check(model, want, beside, body)
   for batch = 0, 1 do
     local gradients
     model:trace(function(tracer)
-      if batch == 1 then tracer:invoke(other, function() if beside then beside(model) end end) end
+      if batch == 1 then tracer:invoke(other, function() if beside then beside(model, tracer) end end) end
       tracer:invoke(mine, function() gradients = body(model, tracer) end)
     end)
     for i, number in ipairs(want) do
@@ -106,6 +106,21 @@ describe("gradients of rows (S6, S10)", function()
       m.output:sum():backward()
       return { g, below, last }
     end)
+  end)
+
+  it("count the uses before and after a function or a called module of another input has changed a memory", function()
+    local Twice = nn.Module "Twice"
+    function Twice:forward(v) return v:mul_(2) * 1 end
+    local twice = Twice()
+    for _, edit in ipairs {
+      function(m, tracer) tracer:apply(function(v) return v:mul_(2) end, m.e.output) end,
+      function(m) twice(m.e.output):save() end } do
+      check(views(), { 8, 8, 9 }, edit, function(m)
+        local g, later, base = m.b.input[0][0].grad:save(), m.e.output.grad:save(), m.a.output.grad:save()
+        m.output:sum():backward()
+        return { g, later, base }
+      end)
+    end
   end)
 
   it("are one for rows and the point that the input sets them at", function()
@@ -343,5 +358,21 @@ describe("a gradient that is set (S10)", function()
       end)
     end)
     assert.matches("the gradient of a real value must be real, not complex", tostring(err), 1, true)
+  end)
+
+  it("has it in a batch too", function()
+    for _, dtype in ipairs { "float64", "int64", "float16" } do
+      check(chain(), { 3 }, nil, function(m)
+        m.b.output.grad = torch.ones(2, 2, { dtype = dtype }) * 3
+        local g = m.a.output.grad:save()
+        m.output:sum():backward()
+        return { g }
+      end)
+    end
+    local err = failure(check, chain(), { 3 }, nil, function(m)
+      m.b.output.grad = torch.ones(1, 2)
+      m.output:sum():backward()
+    end)
+    assert.matches("a gradient must have the shape of its value, which is [2, 2], not [1, 2]", tostring(err), 1, true)
   end)
 end)

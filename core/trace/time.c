@@ -55,6 +55,14 @@ static bool same_value(const ls_value *a, const ls_value *b) {
   return a->kind == b->kind && (a->kind == LS_NODE ? a->aux == b->aux : a->as.p == b->as.p);
 }
 
+/* Whether a backward stands between the gradients `above` and `id`, so that they may be those of two. */
+static bool has_backward_between(const ls_trace *t, int32_t above, int32_t id) {
+  const ls__node *nodes = t->owner.nodes.at;
+  for (int32_t i = above + 1; i < id; i++)
+    if (nodes[i].kind == LS__BACKWARD && (nodes[i].invoke == nodes[above].invoke || nodes[i].invoke == nodes[id].invoke)) return true;
+  return false;
+}
+
 /* Whether no line between the gradients `above` and `id` of one value changes the value in place. */
 static bool same_version(const ls_trace *t, int32_t above, int32_t id) {
   const ls_value *of = &t->owner.nodes.at[id].stream[0];
@@ -74,8 +82,10 @@ void ls__time_root(ls_trace *t, int32_t id) {
   } else if (node->kind == LS__OP) {
     of = ls__call_view_of(node->call);
   } else if (node->kind == LS__GRAD) {
-    for (int32_t i = 0; i < id && of < 0; i++)
-      if (nodes[i].kind == LS__GRAD && same_value(&nodes[i].stream[0], &node->stream[0]) && same_version(t, i, id)) of = i;
+    for (int32_t i = 0; i < id && of < 0; i++) {
+      bool same = nodes[i].kind == LS__GRAD && same_value(&nodes[i].stream[0], &node->stream[0]) && same_version(t, i, id);
+      if (same && !has_backward_between(t, i, id)) of = i;
+    }
   }
   t->plan.nodes[id].root = of >= 0 ? t->plan.nodes[of].root : id;
 }

@@ -72,6 +72,20 @@ describe("several backwards of a trace (S10)", function()
     end
   end)
 
+  it("the loss of a second backward uses a gradient of the first, beside an edited one of its own", function()
+    local m, second = around(), nil
+    m:trace(x, function()
+      local first = m.a.output.grad
+      m.output:sum():backward { retain_graph = true }
+      second = m.a.output.grad
+      second[":, 0"] = 0.5
+      second:save()
+      local loss = (m.output * first):sum()
+      loss:backward()
+    end)
+    assert.same({ { 0.5, -3.1875 } }, second:tolist())
+  end)
+
   it("a demand leaves a gradient alone whose backward is written below it, whatever another body has done", function()
     local m, first, second, early = around(), nil, nil, nil
     m:trace(function(t)

@@ -257,6 +257,30 @@ describe("gradients (S10)", function()
     assert.is_nil(net.layer2.weight.grad)
   end)
 
+  it("are not there for an optimizer's step in the body before the backward has run", function()
+    local net = nn.Linear(1, 1)
+    torch.no_grad(function() net.weight:fill_(1) net.bias:fill_(0) end)
+    local model, optimizer = ls.Model(net), ls.optim.SGD(net:parameters(), { lr = 1 })
+    local function run(f)
+      return model:trace(torch.ones(1, 1), function()
+        local loss = (model.output ^ 2):sum()
+        loss:backward()
+        f(loss)
+      end)
+    end
+    for _, f in ipairs { function() optimizer:step() end, function() ls.optim.clip_grad_norm(net:parameters(), 1) end } do
+      support.refused("state", "has not run yet", function() run(f) end)
+    end
+    assert.equal(1, net.weight:item())
+    run(function(loss)
+      assert.equal(1, loss:item())
+      optimizer:step()
+    end)
+    assert.equal(-1, net.weight:item())
+    optimizer:step() -- after a trace
+    assert.equal(-3, net.weight:item())
+  end)
+
   it("need a backward, and a loss that depends on the value", function()
     local model, _, x = small()
     assert.matches("backward", failure(function()

@@ -126,6 +126,7 @@ function methods:step(closure)
   end
   check_options(self)
   local loss = closure and torch.enable_grad(closure)
+  parameter.check_gradients("optimizer:step")
   torch.no_grad(function()
     for _, group in ipairs(groups(self)) do
       self:_update(group)
@@ -378,6 +379,7 @@ local norm_type = { "a number", function(v) return type(v) == "number" and v == 
 function optim.clip_grad_norm(params, max, options)
   local what = "optim.clip_grad_norm"
   params = list_of(what, params)
+  parameter.check_gradients(what)
   options_of.value(what, "max", max, positive)
   options = options_of.read(what, options, { norm_type = norm_type, error_if_nonfinite = "boolean" })
   return torch.no_grad(function()
@@ -385,8 +387,7 @@ function optim.clip_grad_norm(params, max, options)
     for _, p in ipairs(params) do grads[#grads + 1] = p.grad end
     if #grads == 0 then return 0 end
     local order = options.norm_type or 2
-    local norms = op("_foreach_norm", grads, order):tolist()
-    local norm = op("linalg_vector_norm", op("stack", norms), order):item()
+    local norm = op("linalg_vector_norm", op("stack", op("_foreach_norm", grads, order):tolist()), order):item()
     if options.error_if_nonfinite and (norm ~= norm or math.abs(norm) == math.huge) then
       binding.raise("argument", ("%s: the total norm of the gradients is %g"):format(what, norm))
     end

@@ -7,6 +7,7 @@ local nodes = require "luasight.ffi.nodes"
 local recording = require "luasight.ffi.recording"
 local tensors = require "luasight.ffi.tensors"
 local torch = require "luasight.tensor.torch"
+local values = require "luasight.tensor.values"
 
 local is_handle = binding.is_handle
 
@@ -86,6 +87,15 @@ function parameter.zero_grad(list, set_to_none)
       torch.no_grad(function() p.grad:detach_():zero_() end)
     end
   end
+end
+
+---Raises an error in a body whose backward has not run yet: the parameters still have the gradients of before.
+---@param what string  what would use the gradients
+function parameter.check_gradients(what)
+  local awaits = values.hooks.awaits_backward
+  if not (awaits and awaits()) then return end
+  binding.raise("state", what .. ": the backward that this body records has not run yet, so its gradients are not there",
+    { hint = "call it after the trace; in the body, loss:item() before it makes the model run up to there" })
 end
 
 -- ---- making weights --------------------------------------------------------------------------------------------------

@@ -47,8 +47,16 @@ end
 ---@param keeps boolean  whether autograd keeps what it recorded, for another backward
 function hooks.backward(node, gradient, keeps)
   check_trace(node, "backward")
-  local _, invoke = trace.recording_of(node)
+  local recording, invoke = trace.recording_of(node)
   nodes.backward(node, gradient, keeps, invoke)
+  if recording then recording.awaits_backward = true end
+end
+
+---Returns whether the innermost body has recorded a backward after its last demand, so that the backward has not run yet.
+---@return boolean?
+function hooks.awaits_backward()
+  local tracer = trace.innermost()
+  return tracer and tracer._recording and tracer._recording.awaits_backward
 end
 
 return hooks

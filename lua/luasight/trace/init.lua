@@ -165,6 +165,7 @@ function values.hooks.demand(node)
     binding.raise("state", "a stored edit is only recorded, so its values have no numbers to ask for",
       { hint = "use operators on the value, or ask for numbers in the body of a trace" })
   end
+  recording.awaits_backward = nil
   run_or_abandon(recording, node)
 end
 

@@ -269,7 +269,7 @@ typedef struct ls_event {
 } ls_event;
 ls_status ls_trace_run(ls_trace *t, const ls_value *demanded, int64_t site, ls_event *event);
 int32_t ls_trace_pass(ls_trace *t, int32_t invoke); /* the pass in which the invoke runs */
-ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad);
+ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows, int32_t pad); /* 0 rows between steps: its texts have ended */
 ls_status ls_trace_begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, const ls_value *args, int32_t n, int32_t rows);
 ls_status ls_trace_end(ls_trace *t, const ls_value *text); /* ends a generation; `text` has the token ids of all rows */
 ls_status ls_trace_supply(ls_trace *t, int32_t node, const ls_value *value);

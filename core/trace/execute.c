@@ -266,7 +266,7 @@ static ls_status unreachable_need(const ls_trace *t, int32_t id) {
   const ls__node *node = &t->owner.nodes.at[id], *at = &t->owner.nodes.at[point];
   bool hooked = at->kind == LS__SEE || at->kind == LS__PUT;
   bool changes = node->kind == LS__WRITE || node->kind == LS__PUT || (node->edits >= 0 && (at->kind == LS__READ || hooked));
-  if (!changes || at->stored || !t->run.model) return LS_OK;
+  if (!changes || at->stored || !t->run.model || ls__pass_left(t, point)) return LS_OK;
   if (hooked || (t->run.paused && t->plan.nodes[point].time == t->run.now))
     ls__fail(LS_ERROR_UNREACHED, "this edit is lost: the run did not compute the value that it needs");
   else
@@ -295,7 +295,7 @@ static ls_status go(ls_trace *t, int32_t demanded, int64_t until, ls_event *even
     }
     uint8_t kind = t->owner.nodes.at[id].kind;
     bool here = t->run.model && t->run.paused && t->plan.nodes[id].time == t->run.now;
-    bool came = ((kind != LS__READ && kind != LS__WRITE) || here) && ls__has_inputs(t, id);
+    bool came = ((kind != LS__READ && kind != LS__WRITE) || (here && !ls__pass_left(t, id))) && ls__has_inputs(t, id);
     if (came && kind == LS__HOST) return ask_script(t, id, event);
     ls_status status = came ? ls__execute_now(t, id) : unreachable_need(t, id);
     if (status) return status;

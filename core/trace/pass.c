@@ -3,6 +3,12 @@
 #include <stdlib.h>
 #include "trace/trace.h"
 
+bool ls__pass_left(const ls_trace *t, int32_t id) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  const ls__running_invoke *of = node->invoke >= 0 ? &t->run.invokes[node->invoke] : NULL;
+  return of && of->ended && ls__step_of(t->plan.nodes[id].time) >= of->came;
+}
+
 /* ---- what the model's run asks ---------------------------------------------------------------------------------- */
 
 /* Whether the write at place `k` of the plan's order writes at a point at which its invoke has written before, so that it replaces the same
@@ -23,7 +29,7 @@ static bool replaces(void *who) {
   for (int32_t k = t->run.next; k < t->plan.ordered; k++) { /* the writes of several invokes at this point may together replace all rows */
     const ls__node *other = &t->owner.nodes.at[order[k]];
     if (t->plan.nodes[order[k]].time != t->plan.nodes[first].time || other->kind != LS__WRITE) return false;
-    if (!ls__has_inputs(t, order[k])) return false;
+    if (!ls__has_inputs(t, order[k]) || ls__pass_left(t, order[k])) return false;
     if (ls__rows_all(t, other->invoke)) return true;
     if (writes_again(t, k)) continue;
     rows += t->run.invokes[other->invoke].rows;
@@ -76,7 +82,7 @@ static ls_status begin(ls_trace *t, int32_t pass, int32_t step, ls_program *p, c
   t->run.now = LS__TIME(pass, step, 0) - 1;
   t->run.paused = false;
   for (int32_t i = first; i < t->invoke_count; i++)
-    if (t->plan.invokes[i].pass == pass) t->run.invokes[i].came = step + 1;
+    if (t->plan.invokes[i].pass == pass && !t->run.invokes[i].ended) t->run.invokes[i].came = step + 1;
   ls__grad_arrive(t);
   return t->gradients ? ls__grad_origins(t) : LS_OK;
 }
@@ -112,6 +118,10 @@ ls_status ls_trace_rows(ls_trace *t, int32_t invoke, int32_t first, int32_t rows
   LS__NEED(t && first >= 0 && rows >= 0 && pad >= 0);
   if (invoke < 0 || invoke >= t->invoke_count) return ls__fail(LS_ERROR_ARGUMENT, "this trace has no invoke with the given number");
   ls__running_invoke *running = &t->run.invokes[invoke];
+  if (!rows && running->came) {
+    running->ended = true;
+    return LS_OK;
+  }
   running->first = first;
   running->rows = rows;
   running->pad = pad;

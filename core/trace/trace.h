@@ -125,8 +125,8 @@ typedef struct ls__kept {
 
 typedef struct ls__running_invoke {
   int32_t came;          /* how many steps the invoke has begun */
-  /* the index of the invoke's first row in the batch of its pass and the number of its rows; known once the pass has begun */
-  int32_t first, rows;
+  bool ended;            /* whether its texts have ended: further steps of the pass are those of other invokes */
+  int32_t first, rows;   /* the invoke's first row in the batch of its pass, and the number of its rows; known once the pass has begun */
   int32_t pad;           /* the number of padding columns to the left of the invoke's own columns in the pass */
 } ls__running_invoke;
 
@@ -281,8 +281,10 @@ ls_status ls__time_again(ls_trace *t);                  /* finds the times of al
 /* plan.c: plans what node `demanded` needs, or with -1 what the whole trace needs at its end */
 ls_status ls__plan_make(ls_trace *t, int32_t demanded);
 
-/* pass.c: lets the model run until it is paused at the time of node `id`, is past that time, or the script has to act (`event`) */
+/* pass.c: lets the model run until it is paused at the time of node `id`, is past that time, or the script has to act (`event`); whether the
+   texts of the invoke of node `id` ended before the node's step, which is then one of other invokes */
 ls_status ls__pass_reach(ls_trace *t, int32_t id, ls_event *event);
+bool ls__pass_left(const ls_trace *t, int32_t id);
 
 /* execute.c */
 bool ls__has_inputs(const ls_trace *t, int32_t id);     /* whether all inputs of the node have values */

@@ -283,7 +283,7 @@ function traces.pass(t, invoke) return C.ls_trace_pass(t, invoke) end
 ---@param t ffi.cdata*
 ---@param invoke integer
 ---@param first integer  the invoke's first row, from 0
----@param rows integer  how many rows the invoke has
+---@param rows integer  how many rows the invoke has; 0 between two steps: its texts have ended, and no further step is its own
 ---@param pad integer?  how many columns of padding the pass puts in front of the invoke's own columns (0)
 function traces.rows(t, invoke, first, rows, pad) check(C.ls_trace_rows(t, invoke, first, rows, pad or 0)) end
 

@@ -13,7 +13,8 @@ local batch = {}
 ---@field network luasight.Network
 ---@field args table        the arguments of a call of the model, with their number `n`
 ---@field rows integer      the number of rows that the input adds to the batch
----@field steps integer?     the number of steps that have run, once the pass has begun
+---@field steps integer?     the number of its steps that have run, once the pass has begun
+---@field first integer?     the number of its first row in the pass, once the pass has begun
 ---@field settings luasight.GenerationSettings?  the settings of the generation, nil in a trace without one
 ---@field pad integer?        the columns of padding that the pass puts in front of the input's tokens
 ---@field decoder_pad integer?  the same for the tokens of a decoder beside an encoder
@@ -149,11 +150,26 @@ end
 local Pass = {}
 Pass.__index = Pass
 
----Begins a step of the pass.
+local function all_of(flags, from, to)
+  for i = from, to do
+    if not flags[i] then return false end
+  end
+  return true
+end
+
+---Begins a step of the pass. An invoke whose texts have all ended has no part in it, as it would have none alone.
 ---@param step integer
 ---@param ... any  the arguments of the model
 function Pass:begin(step, ...)
-  for _, member in ipairs(self.members) do member.steps = step + 1 end
+  local ended = step > 0 and self.members[2] and self.generation:ended_rows()
+  for i, member in ipairs(self.members) do
+    local behind = self.members[i + 1]
+    if ended and all_of(ended, member.first + 1, behind and behind.first or self.rows) then
+      traces.rows(self.recording.graph, member.index, member.first, 0)
+    else
+      member.steps = step + 1
+    end
+  end
   if self.generation and self.recording.sets then self.generation:watch() end
   local program, stream, n = record.prepare(self.module, ...)
   traces.begin(self.recording.graph, self.number, step, program, stream, n, self.rows)
@@ -187,6 +203,7 @@ function batch.begin(recording, number)
   if generation then copies = generation.rows / total end
   local first = 0
   for _, member in ipairs(members) do
+    member.first = first
     traces.rows(recording.graph, member.index, first, member.rows * copies, member.pad)
     first = first + member.rows * copies
   end

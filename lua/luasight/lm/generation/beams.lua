@@ -17,6 +17,7 @@ local NEVER = -1e9 -- the score of a candidate that cannot be chosen, as in tran
 ---@field ended any     B k, true where a place of `texts` has a finished text
 ---@field ranks any     B k, the scores of the finished texts, with length_penalty applied
 ---@field lengths any   B k, the numbers of new tokens of the finished texts
+---@field over any      B 1, true where the search has ended
 ---@field hope any      B 1, true where an unfinished text could still become one of the k best finished ones
 local Beams = {}
 Beams.__index = Beams
@@ -32,7 +33,8 @@ function beams.new(run)
   scores[":, 0"] = 0 -- at first all beams are the prompt, so only the first one is continued
   return setmetatable({ run = run, scores = scores, texts = run.ids:view(B, k, -1), ended = filled(false, "bool"),
     ranks = filled(NEVER, "float32"), lengths = filled(0, "int64"),
-    hope = torch.ones({ B, 1 }, { dtype = "bool", device = device }) }, Beams)
+    hope = torch.ones({ B, 1 }, { dtype = "bool", device = device }),
+    over = torch.zeros({ B, 1 }, { dtype = "bool", device = device }) }, Beams)
 end
 
 ---Returns for each prompt b the elements of x[b] with the indices at[b], from 0; `of` is the number of elements of x[b].
@@ -114,8 +116,10 @@ function Beams:append(run, scores)
   run.ids = pick(texts, order, best.shape[1]):flatten(0, 1)
   run.length, run.step = run.length + 1, run.step + 1
   update_hope(self)
-  local early = run.settings.early_stopping == true and self.ended:all():item()
-  if last or early or not self.hope:any():item() or ends:all():item() then return false end
+  local complete = run.settings.early_stopping == true and self.ended:all(1, true) -- B 1
+  if last or complete and complete:all():item() or not self.hope:any():item() or ends:all():item() then return false end
+  self.over = self.over:logical_or(ends:all(1, true)):logical_or(self.hope:logical_not())
+  if complete then self.over = self.over:logical_or(complete) end
   if run.cache then
     local rows = from:gather(1, order) + torch.arange(0, run.rows, k, { device = from.device }):unsqueeze(1)
     reorder(run, rows:flatten())

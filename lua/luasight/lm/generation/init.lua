@@ -262,6 +262,13 @@ function Run:text()
   return first(self.ids, 1, self.length)
 end
 
+---Returns a list that says for each row whether its text, or with beams the search for it, has ended; nil where none can.
+---@return boolean[]?
+function Run:ended_rows()
+  if self.beams then return self.beams.over:repeat_interleave(self.settings.num_beams, 0):flatten():tolist() end
+  return self.ended and self.ended:tolist()
+end
+
 ---Returns the ids of the tokens that the last step appended, one for each row; false for a row whose text had ended before.
 ---@return (integer|false)[]
 function Run:new_tokens()

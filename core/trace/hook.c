@@ -183,28 +183,39 @@ static bool acts_below(const ls_trace *t, int32_t hook, int32_t id) {
   return false;
 }
 
-/* Returns the rank of node `id`, an edit in place at `time`, so that it runs behind the calls that are written above it and run then. */
-/* Whether node `id` uses what another body has read at the point whose value the node `edit` changes. */
-static bool uses_point_of(const ls_trace *t, int32_t id, int32_t edit) {
-  const ls__node *node = ls__seen(t, id);
-  for (int32_t k = 0; k < node->n; k++) {
-    int32_t root = node->stream[k].kind == LS_NODE ? t->plan.nodes[node->stream[k].aux].root : -1;
-    if (root >= 0 && t->owner.nodes.at[root].kind == LS__READ && ls__time_changes_point(t, edit, root)) return true;
-  }
-  return false;
-}
-
-int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
-  int32_t inside;
-  if (ls__hook_of(t, id, &inside) >= 0) return rank;
-  for (int32_t i = 0; i < id; i++) {
-    const ls__planned *above = &t->plan.nodes[i];
-    if (t->owner.nodes.at[i].edits >= 0 && above->time == time && above->rank > rank && uses_point_of(t, id, i)) rank = above->rank;
-  }
-  for (int32_t i = 0; i < t->hook_count && t->owner.nodes.at[id].edits >= 0; i++) {
+/* Returns the rank of node `id`, an edit in place at `time`, so that it runs behind the calls that are written above it and run then. Their
+   values may lie in the memory that it changes: they show the edit, and what is edited inside the call comes first. */
+static int32_t behind_calls(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
+  for (int32_t i = 0; i < t->hook_count; i++) {
     int32_t call = t->hooks[i].node, result = call + 1;
     if (call < 0 || result >= id || t->plan.nodes[result].time != time || t->plan.nodes[result].rank <= rank) continue;
     if (!acts_below(t, i, id)) rank = t->plan.nodes[result].rank;
+  }
+  return rank;
+}
+
+/* Whether lines below node `edit` run behind it: it changes a value in place, no gradient and none at a point inside a call, but perhaps the
+   result of a call in which no line below acts, and it does not wait for a backward that is written below it. */
+static bool comes_first(const ls_trace *t, int32_t edit) {
+  if (t->owner.nodes.at[edit].edits < 0) return false;
+  const ls__node *at = &t->owner.nodes.at[ls__point_node(t, edit)];
+  if (at->kind == LS__GRAD || (at->kind == LS__SEE && (!at->flag || acts_below(t, at->hook, edit)))) return false;
+  const ls__planned *plan = t->plan.nodes;
+  for (int32_t i = edit + 1; t->gradients && i < t->owner.nodes.count; i++)
+    if (t->owner.nodes.at[i].kind == LS__BACKWARD && plan[i].time == plan[edit].time && plan[i].rank <= plan[edit].rank) return false;
+  return true;
+}
+
+/* Returns the rank of node `id`, which runs at `time`, so that it runs behind the calls and the edits in place that are written above it and
+   have to come first then: the memory of its arguments may be what these change. What acts at a point inside a call runs there. */
+int32_t ls__hook_behind(const ls_trace *t, int32_t id, int64_t time, int32_t rank) {
+  const ls__node *node = &t->owner.nodes.at[id];
+  int32_t inside;
+  if (ls__hook_of(t, id, &inside) >= 0 || node->kind == LS__READ || node->kind == LS__ROWS) return rank;
+  if (node->edits >= 0) rank = behind_calls(t, id, time, rank);
+  for (int32_t i = 0; i < id; i++) {
+    const ls__planned *edit = &t->plan.nodes[i];
+    if (edit->time == time && edit->rank > rank && comes_first(t, i)) rank = edit->rank;
   }
   return rank;
 }

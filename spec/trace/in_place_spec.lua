@@ -254,6 +254,33 @@ describe("an edit in place", function()
     is({ { 5, 5 } }, held)
   end)
 
+  it("written above a line is shown by the line, whichever calls with a hook stand above the edit", function()
+    local model, by_hand = two(Double), { { 20, 40 } }
+    model.a.same, model.a.sae = nn.Identity(), nn.Sequential { nn.Identity(), Double() }
+    local function traced(below)
+      local seen
+      model:trace(row(1, 2), function(t)
+        local h = model.a.output
+        local y, z = model.a.same(h), model.a.sae(h, { hook = true })
+        local inside, result = model.a.sae[0].output, model.a.sae[1].output
+        h:mul_(10)
+        seen = below(t, y, inside, z, result)
+      end)
+      return seen
+    end
+    is(by_hand, traced(function(_, y) return (y * 1):save() end))
+    is(by_hand, traced(function(_, _, inside) return (inside * 1):save() end))
+    is(by_hand, traced(function(t, y) return t:apply(function(v) return v * 1 end, y):save() end))
+    is({ { 40, 80 } }, traced(function(_, y) return model.a.sae(y):save() end))
+    is({ { 40, 80 } }, traced(function(_, y) model.a.output = y * 1 return model.output:save() end))
+    is(by_hand, traced(function(_, y)
+      model.a.sae(y, { hook = true })
+      return (model.a.sae[0].output * 1):save()
+    end))
+    is({ { 4, 8 } }, traced(function(_, _, _, z) return (z * 1):save() end))
+    is({ { 4, 8 } }, traced(function(_, _, _, _, result) return (result * 1):save() end))
+  end)
+
   it("below a call with a hook is shown by the result that was set there, and not by a line above", function()
     local model, held, sum, above, out = two(Double), nil, nil, nil, nil
     model.a.sae = Double()

@@ -264,7 +264,8 @@ local function add(place, key, module)
     binding.raise("name", ("no module can be called %q, which has another meaning"):format(tostring(key)), { point = path })
   end
   place.module[key] = module
-  place.network.added[path] = true
+  local added = place.network.added
+  added[path], added[#added + 1] = true, path
 end
 
 function meta.__newindex(self, key, value)

@@ -175,7 +175,8 @@ end
 ---Returns whether a place belongs to a module that a script has added to the model, or to a module below an added one.
 local function is_added(place)
   local added = place.network.added
-  for path in pairs(added) do
+  for i = 1, #added do
+    local path = added[i]
     if place.path == path or place.path:sub(1, #path + 1) == path .. "." then return true end
   end
   return false

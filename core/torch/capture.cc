@@ -32,8 +32,9 @@ thread_local const ls__sweep* sweep = nullptr;
 
 at::Tensor hear(State& state, const at::Tensor& gradient) {
   if (!gradient.defined() || !state.listens || state.passes) return {};
-  auto part = gradient.detach();
-  state.sum = state.sum.defined() ? state.sum + part : part;
+  // the very tensor, and no other in its memory: autograd makes a gradient that nothing else refers to the grad of a parameter, to which a
+  // later backward adds in place
+  state.sum = state.sum.defined() ? state.sum + gradient : gradient;
   state.calls++;
   if (!state.exchanges) return {};
   ls_value fresh{};
@@ -42,7 +43,9 @@ at::Tensor hear(State& state, const at::Tensor& gradient) {
     sweep->arrived(sweep->who, state.which, &fresh);
   }
   if (fresh.kind != LS_TENSOR) return at::zeros_like(gradient);
-  auto given = borrow(fresh.as.p).detach().to(gradient.options());
+  auto given = borrow(fresh.as.p);
+  if (given.requires_grad()) given = given.detach().clone();
+  given = given.to(gradient.options());
   ls_value_release(&fresh);
   return given;
 }

@@ -164,4 +164,22 @@ describe("several backwards of a trace (S10)", function()
     end
     assert.same({ { 1, 2 } }, x:tolist())
   end)
+  end)
+
+  it("a gradient stays what it was when a later backward adds to the grad of a trained parameter", function()
+    local nn = ls.nn
+    local Net = nn.Module "Net"
+    function Net:init() self.w, self.b = nn.Parameter(torch.ones(1, 2)), nn.Identity() end
+    function Net:forward(v) return self.b(self.w + v) * 1 end
+    for _, trains in ipairs { true, false } do
+      local m, one, own, two = ls.Model(Net():requires_grad_(trains)), nil, nil, nil
+      m:trace(x, function()
+        one, own = m.b.output.grad:save(), m.w.grad:save()
+        m.output:sum():backward { retain_graph = true }
+        two = m.b.output.grad:save();
+        (m.output * 2):sum():backward()
+      end)
+      assert.same({ { { 1, 1 } }, { { 1, 1 } }, { { 2, 2 } } }, { one:tolist(), own:tolist(), two:tolist() })
+    end
+  end)
 end)

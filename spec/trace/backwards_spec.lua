@@ -164,7 +164,6 @@ describe("several backwards of a trace (S10)", function()
     end
     assert.same({ { 1, 2 } }, x:tolist())
   end)
-  end)
 
   it("a gradient stays what it was when a later backward adds to the grad of a trained parameter", function()
     local nn = ls.nn

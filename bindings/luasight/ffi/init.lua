@@ -4,7 +4,7 @@
 ---
 --- All handles of tensors, sequences and nodes have the same C type, `ls_ref`, which holds the 16 bytes of an ls_value.
 --- `luasight.tensor` defines the methods of handles.
-require "luasight.base.compiler"
+require "luasight.ffi.compiler"
 local ffi = require "ffi"
 local constants = require "luasight.ffi.constants"
 local header = require "luasight.ffi.header"

@@ -11,13 +11,12 @@
    back what the forward changed, so that the run finds all as it was: the numbers of tensors (running means, counters), and the states of
    the random generators. */
 typedef struct ls__rehearsal {
-  struct ls__rehearsal *around; /* the rehearsal in which this one began */
+  int32_t references;           /* the functions that are recorded in the rehearsal: the one whose end ends it, and those that it calls */
+  const ls_function *of;        /* the function whose end ends the rehearsal; NULL after that */
   ls_value *tensors, *numbers;  /* the tensors that were changed (`aux`: whether they had a history), and copies of them */
   int32_t count, room;
   ls__random *random;
 } rehearsal;
-
-static rehearsal *innermost;
 
 static ls_status begin(ls_function *f) {
   rehearsal *r = calloc(1, sizeof *r);
@@ -27,21 +26,36 @@ static ls_status begin(ls_function *f) {
     free(r);
     return status;
   }
-  r->around = innermost;
-  innermost = f->rehearsal = r;
+  r->references = 1;
+  r->of = f;
+  f->rehearsal = r;
   return LS_OK;
 }
 
+/* Makes the function part of the rehearsal of the forward around it, if there is one. Another coroutine's rehearsal is no part of this: it
+   may be open for long, and would put back what the function changes for good. */
+static void join(ls_function *f) {
+  const ls_function *around = ls__recording();
+  rehearsal *r = around ? around->rehearsal : NULL;
+  if (!r) return;
+  r->references++;
+  f->rehearsal = r;
+}
+
 void ls__eager_put_back(ls_function *f) {
-  rehearsal *r = f->rehearsal, **at = &innermost;
+  rehearsal *r = f->rehearsal;
   if (!r) return;
   f->rehearsal = NULL;
-  while (*at && *at != r) at = &(*at)->around;
-  if (*at) *at = r->around;
+  if (r->of != f) {
+    if (!--r->references) free(r);
+    return;
+  }
+  r->of = NULL;
   static const ls_value everything = {.kind = LS_ELLIPSIS};
   ls__mode saved;
   ls__mode_enter(false, &saved);
-  while (r->count--) { /* backwards, since a tensor may lie in the memory of one that was kept before it */
+  while (r->count) { /* backwards, since a tensor may lie in the memory of one that was kept before it */
+    r->count--;
     ls__index_set(&r->tensors[r->count], &everything, 1, &r->numbers[r->count]);
     if (!r->tensors[r->count].aux) ls__tensor_drop_history(r->tensors[r->count].as.p);
     ls_value_release(&r->tensors[r->count]);
@@ -51,7 +65,7 @@ void ls__eager_put_back(ls_function *f) {
   ls__random_restore(r->random);
   free(r->tensors);
   free(r->numbers);
-  free(r);
+  if (!--r->references) free(r);
 }
 
 static ls_status keep_tensor(rehearsal *r, const ls_value *v) {
@@ -77,25 +91,25 @@ static ls_status keep_tensor(rehearsal *r, const ls_value *v) {
 }
 
 /* Keeps the numbers of the tensors in a value that is about to be changed. */
-static ls_status keep(const ls_value *v) {
-  if (!innermost) return LS_OK;
-  if (v->kind == LS_TENSOR) return keep_tensor(innermost, v);
+static ls_status keep(rehearsal *r, const ls_value *v) {
+  if (!r || !r->of) return LS_OK;
+  if (v->kind == LS_TENSOR) return keep_tensor(r, v);
   ls_status status = LS_OK;
-  for (int32_t i = 0; ls__is_sequence(v->kind) && i < ls_seq_length(v) && !status; i++) status = keep(&ls__seq_items(v)[i]);
+  for (int32_t i = 0; ls__is_sequence(v->kind) && i < ls_seq_length(v) && !status; i++) status = keep(r, &ls__seq_items(v)[i]);
   return status;
 }
 
-static ls_status keep_all(const ls_value *stream, int32_t n) {
+static ls_status keep_all(rehearsal *r, const ls_value *stream, int32_t n) {
   ls_status status = LS_OK;
-  for (int32_t i = 0; i < n && !status; i++) status = keep(&stream[i]);
+  for (int32_t i = 0; i < n && !status; i++) status = keep(r, &stream[i]);
   return status;
 }
 
 /* Keeps what a node without an ls__slot is about to change. */
 static ls_status keep_edited(const ls_function *f, const ls__node *node) {
   bool own = node->kind == LS__SETITEM ? node->stream[0].kind == LS_TENSOR : node->kind == LS__OP && ls__call_changes_own(node->call);
-  ls_status status = own ? keep_all(node->stream, node->kind == LS__SETITEM ? 1 : node->n) : LS_OK;
-  for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = keep(&f->values[of]);
+  ls_status status = own ? keep_all(f->rehearsal, node->stream, node->kind == LS__SETITEM ? 1 : node->n) : LS_OK;
+  for (int32_t k = 0, of; !status && (of = ls__node_edits(node, k)) >= 0; k++) status = keep(f->rehearsal, &f->values[of]);
   return status;
 }
 
@@ -134,17 +148,20 @@ ls_status ls_function_eager(ls_function *f, const ls_value *given, int32_t n, in
     if (status) return status;
     input++;
   }
-  return copies ? begin(f) : LS_OK;
+  if (copies) return begin(f);
+  join(f);
+  return LS_OK;
 }
 
-static ls_status run_function(ls_function *f, const ls_value *args, int32_t n, ls_value *out) {
+/* Runs `called`, a function that the function `f` calls. */
+static ls_status run_function(const ls_function *f, ls_function *called, const ls_value *args, int32_t n, ls_value *out) {
   ls_program *p;
-  ls_status status = ls_program_new(f, &p);
+  ls_status status = ls_program_new(called, &p);
   if (status) return status;
   int32_t changed;
   const ls_value *tensors = ls__program_changed(p, &changed);
-  status = keep_all(tensors, changed);
-  if (!status && ls__program_edits(p)) status = keep_all(args, n);
+  status = keep_all(f->rehearsal, tensors, changed);
+  if (!status && ls__program_edits(p)) status = keep_all(f->rehearsal, args, n);
   if (!status) status = ls__program_execute(p, args, n, out);
   ls_program_release(p);
   return status;
@@ -154,7 +171,7 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   const ls__node *node = &f->owner.nodes.at[id];
   ls_value *out = &f->values[id];
   if (node->slot < 0) {
-    ls_status status = innermost ? keep_edited(f, node) : LS_OK;
+    ls_status status = f->rehearsal ? keep_edited(f, node) : LS_OK;
     return status ? status : ls__node_execute(node, f->values, out);
   }
   const ls__slot *slot = &f->slots[node->slot];
@@ -167,7 +184,7 @@ ls_status ls__eager_run(ls_function *f, int32_t id) {
   ls_value local[LS__LOCAL], *s = ls__substitute(node->stream, node->n, f->values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   ls_status status = node->kind == LS__TAP ? ls__own(s, 1, out)
-                                           : run_function(node->kind == LS__TWO_FORMS ? slot->fused : slot->callee, s, node->n, out);
+                                           : run_function(f, node->kind == LS__TWO_FORMS ? slot->fused : slot->callee, s, node->n, out);
   if (s != local) free(s);
   return status;
 }

@@ -13,7 +13,10 @@ ls_value *ls__substitute(const ls_value *stream, int32_t n, const ls_value *valu
 }
 
 static ls_status execute(const ls__node *node, const ls_value *values, ls_value *out) {
-  if (node->kind == LS__OP) return ls__call_run(node->call, values, out);
+  if (node->kind == LS__OP) {
+    if (node->flag && ls__numbers_compute(node, values, out)) return LS_OK;
+    return ls__call_run(node->call, values, out);
+  }
   ls_value local[LS__LOCAL] = {{0}}, *s = ls__substitute(node->stream, node->n, values, local);
   if (!s) return ls__fail(LS_ERROR_MEMORY, "out of memory for the arguments of a call");
   ls_status status;

@@ -100,6 +100,11 @@ ls_status ls__function_record(ls_function *f, const ls__node *like, const ls_val
   ls__node *node = &f->owner.nodes.at[*id];
   if (node->kind == LS__SETITEM) node->edits = node->stream[0].kind == LS_NODE ? node->stream[0].aux : -1;
   if (node->kind == LS__OP) node->edits = ls__call_written(node->call, 0);
+  ls__numbers_note(&f->owner.nodes, *id);
+  if (node->edits >= 0 && ls__numbers_always(&f->owner.nodes, node->edits)) {
+    ls__node_take_back(&f->owner.nodes);
+    return ls__fail(LS_ERROR_ARGUMENT, "a size is a number, which cannot be changed in place; compute another: n + 1, not n:add_(1)");
+  }
   if (!f->values) return LS_OK;
   if (make_room(f)) {
     f->values[*id] = (ls_value){0};

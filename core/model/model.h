@@ -45,8 +45,8 @@ typedef enum ls__node_kind {
 typedef struct ls__node {
   uint8_t kind;        /* the kind of the node: an ls__node_kind such as LS__OP */
   uint8_t saved;       /* 1 where a trace saves the value, so that it stays after the run */
-  /* used in traces only. On a write, 1 means that the module does not run; on LS__SEE, that it gives the result of its call; on a backward, that autograd's graph is kept; on a read, that
-     the read may stay without a value where a skip leaves out its point */
+  /* In a function, on an operator of arithmetic: which one (numbers.c). In a trace, on a write: the module does not run; on LS__SEE: it gives
+     the result of its call; on a backward: autograd's graph is kept; on a read: it may stay unset where a skip leaves out its point */
   uint8_t flag;
   /* 1 where the node is a copy from a stored edit; such a node does nothing where the run does not reach the node's point */
   uint8_t stored;

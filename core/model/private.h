@@ -34,7 +34,7 @@ struct ls_function {
   ls_value *values;      /* for each node its value, while a function is recorded whose nodes are computed at once (eager.c) */
   int32_t value_room;
   ls_value gave;         /* the result that was computed while the function was recorded, until a caller takes it */
-  struct ls__rehearsal *rehearsal; /* what the end of the recording puts back; NULL where the recording is itself the run */
+  struct ls__rehearsal *rehearsal; /* what the recording, or the one around it, puts back at its end; NULL where the recording is the run */
 };
 
 struct ls_module {
@@ -124,6 +124,11 @@ ls_status ls__guard(const ls_value *now, const ls_value *then);
 /* Returns the call of a module that a point belongs to. A point in the plain form of an attention, which has no module, belongs to the call
    around it. */
 int32_t ls__program_owner(const ls_program *p, int32_t point);
+
+/* numbers.c: what arithmetic makes of numbers alone, such as sizes, is a number */
+void ls__numbers_note(ls__nodes *nodes, int32_t id); /* notes on node `id` of a function whether it is such an operator */
+bool ls__numbers_always(const ls__nodes *nodes, int32_t id);
+bool ls__numbers_compute(const ls__node *node, const ls_value *values, ls_value *out); /* false where an argument is no number */
 
 /* arguments.c */
 ls_status ls__fill_inputs(const ls_function *function, const ls_value *s, int32_t n, ls_value *cells);

@@ -93,21 +93,18 @@ std::vector<ls_value> with_plain_zeros(const ls_value* s, int32_t n) {
   return copy;
 }
 
-// A number beside a tensor takes the tensor's dtype where both are whole. Libtorch cuts off the bits that the dtype has no room for; this
-// function returns the place of a negative number or one of more than 7 bits in such a call, so that it can be checked, or -1.
-int place_of_whole(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
-  if (!op->cuts) return -1;
+// A number beside a tensor takes the tensor's dtype where both are whole, and libtorch cuts off the bits that the dtype has no room for. Returns
+// whether a call may do so.
+bool may_cut(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
   bool rounds = handle->schema().arguments().size() > 2 && call.given[2].at && call.given[2].at->kind == LS_STRING;
-  if (!op->name.compare(0, 3, "div") && !rounds) return -1;
-  for (int i = 0; i < 2; i++) {
-    auto& given = call.given[i];
-    if (given.at && given.at->kind == LS_INT && (given.at->as.i > 127 || given.at->as.i < 0)) return i;
-  }
-  return -1;
+  return op->cuts && (rounds || op->name.compare(0, 3, "div") != 0);
 }
 
-ls_status check_whole(const ls_op* op, int64_t number, const at::Tensor& beside) {
-  const char* name = dtype_name(beside.scalar_type());
+// Refuses a number that the dtype of the tensor beside it cannot hold; accepts two arguments of other kinds.
+ls_status check_whole(const ls_op* op, const ls_value& v, const ls_value& beside) {
+  if (v.kind != LS_INT || beside.kind != LS_TENSOR || (v.as.i <= 127 && v.as.i >= 0)) return LS_OK;
+  int64_t number = v.as.i;
+  const char* name = dtype_name(borrow(beside.as.p).scalar_type());
   bool is_signed = !std::strncmp(name, "int", 3);
   if (!is_signed && std::strncmp(name, "uint", 4) != 0) return LS_OK;
   int bits = std::atoi(name + (is_signed ? 3 : 4));
@@ -163,10 +160,11 @@ ls_status ls__op_run(const ls_op* op, const ls_value* args, int32_t n, ls_value*
     auto& arguments = handle->schema().arguments();
     auto read_only = look_for_read_only(op, handle, call);
     if (read_only.changed)
-      return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model; clone it first", op->name.c_str());
-    int whole = place_of_whole(op, handle, call);
-    if (whole >= 0 && call.given[1 - whole].at && call.given[1 - whole].at->kind == LS_TENSOR) {
-      ls_status fits = check_whole(op, call.given[whole].at->as.i, borrow(call.given[1 - whole].at->as.p));
+      return ls__fail(LS_ERROR_ARGUMENT, "%s would change a parameter of the model, or a tensor that the script gave to the trace; clone it "
+                      "first", op->name.c_str());
+    for (int i = 0; i < 2 && may_cut(op, handle, call); i++) {
+      auto *number = call.given[i].at, *beside = call.given[1 - i].at;
+      ls_status fits = number && beside ? check_whole(op, *number, *beside) : LS_OK;
       if (fits) return fits;
     }
     torch::jit::Stack stack;
@@ -205,8 +203,7 @@ struct ls__call {
   std::vector<int32_t> places;    // where in `stream` the arguments begin; -1 for one that is not given
   std::vector<int32_t> written;   // the nodes whose values the call changes in place
   bool chooses_again;             // whether the overload depends on the dtypes of the values, as beside a -0.0
-  int whole;                      // the place of a whole number that the dtype of the tensor beside it may not hold; -1 where there is none
-  int64_t number;                 // this whole number
+  bool cuts;                      // whether the dtype of a tensor may not hold the whole number beside it
   bool changes_own;               // whether the call changes a tensor argument that is a constant and not the value of a node
   int32_t results;
 };
@@ -262,8 +259,7 @@ ls_status ls__call_prepare(const ls_op* op, const ls_value* args, int32_t n, con
     }
     note_written(call.get(), chosen);
     call->chooses_again = has_negative_zero(args, n);
-    call->whole = place_of_whole(op, handle, chosen);
-    call->number = call->whole >= 0 ? chosen.given[call->whole].at->as.i : 0;
+    call->cuts = may_cut(op, handle, chosen);
     *out = call.release();
     return LS_OK;
   });
@@ -312,17 +308,26 @@ static ls_status run_again(const ls__call* call, const ls_value* values, ls_valu
   return ls__op_run(call->op, s.data(), static_cast<int32_t>(s.size()), out, n);
 }
 
+// Checks the first two arguments, each a constant or the value of a node, as ls__op_run does.
+static ls_status check_numbers(const ls__call* call, const ls_value* values) {
+  if (call->places.size() < 2 || call->places[0] < 0 || call->places[1] < 0) return LS_OK;
+  const ls_value* two[2];
+  for (size_t i = 0; i < 2; i++) {
+    auto& given = call->stream[static_cast<size_t>(call->places[i])];
+    two[i] = given.kind == LS_NODE ? &values[given.aux] : &given;
+  }
+  ls_status fits = check_whole(call->op, *two[0], *two[1]);
+  return fits ? fits : check_whole(call->op, *two[1], *two[0]);
+}
+
 ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
   return guarded(call->op->name.c_str(), [&] {
     ls_value results[LS_RESULTS];
     int32_t n = 0;
     torch::jit::Stack stack(call->arguments);
     if (!call->chooses_again && fill(call, values, &stack)) {
-      auto* beside = call->whole < 0 ? nullptr : &stack[static_cast<size_t>(1 - call->whole)];
-      if (beside && beside->isTensor()) {
-        ls_status fits = check_whole(call->op, call->number, beside->toTensor());
-        if (fits) return fits;
-      }
+      ls_status fits = call->cuts ? check_numbers(call, values) : LS_OK;
+      if (fits) return fits;
       call_boxed(*call->handle, call->product, call->is_writing, &stack);
       take_results(*call->handle, &stack, results, LS_RESULTS, &n);
     } else {

@@ -215,7 +215,8 @@ ls_status ls__index_set(const ls_value* self, const ls_value* index, int32_t n, 
     return ls__fail(LS_ERROR_ARGUMENT, "a tuple or struct outside of a trace cannot be changed; make a new one");
   if (self->kind != LS_TENSOR) return ls__fail(LS_ERROR_ARGUMENT, "x[...] = v needs a tensor as x");
   if (self->aux == LS_READ_ONLY)
-    return ls__fail(LS_ERROR_ARGUMENT, "assigning to %s would change a parameter of the model; clone the parameter first",
+    return ls__fail(LS_ERROR_ARGUMENT, "assigning to %s would change a parameter of the model, or a tensor that the script gave to the trace; clone "
+                    "it first",
                     index_text(index, n).c_str());
   if (n == 1 && index->kind == LS_STRING) return ls__fail(LS_ERROR_NAME, "a tensor has no field \"%s\" to set", index->as.s);
   ls_status status = guarded("an index", [&] {

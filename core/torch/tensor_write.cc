@@ -5,7 +5,7 @@ using namespace luasight;
 
 static ls_status not_read_only(const ls_value* v) {
   return v->aux != LS_READ_ONLY ? LS_OK
-                                : ls__fail(LS_ERROR_ARGUMENT, "the call would change a parameter of the model; clone it first");
+                                : ls__fail(LS_ERROR_ARGUMENT, "the call would change a parameter of the model, or a tensor that the script gave to the trace; clone it first");
 }
 
 ls_status ls_tensor_set_data(const ls_value* tensor, const ls_value* data) {

@@ -192,4 +192,50 @@ describe("a dynamic module", function()
       end
     end
   end)
+
+  it("puts back at the end of a trace only what it changed itself, though its coroutine waited meanwhile", function()
+    local Count = nn.Module "Count"
+    Count.dynamic = true
+    function Count:init(waits) self.waits, self.n = waits, nn.Buffer(torch.zeros(1)) end
+    function Count:forward(x)
+      self.n:add_(1)
+      if x:item() > 0 and self.waits then coroutine.yield() end
+      return x + self.n
+    end
+    local one, slow, quick = torch.ones(1), Count(true), Count(false)
+    local model = ls.Model(slow)
+    local co = coroutine.create(function() return model:trace(one, function() return model.output end) end)
+    assert.is_true(coroutine.resume(co))
+    near({ 2 }, quick(one))
+    near({ 3 }, quick(one))
+    local ok, out = coroutine.resume(co)
+    assert.is_true(ok)
+    near({ 2 }, out)
+    near({ 0 }, slow.n)
+    near({ 2 }, quick.n)
+  end)
+end)
+
+describe("a forward in a coroutine that waits", function()
+  it("goes on recording when it is resumed, and its values cannot be used meanwhile", function()
+    local kept
+    local Waits = nn.Module "Waits"
+    function Waits:init() self.twice, self.b = nn.Sequential { nn.Identity() }, nn.Buffer(torch.ones(1)) end
+    function Waits:forward(x)
+      kept = x * 2
+      if coroutine.running() then coroutine.yield() end
+      support.refused("state", "cannot be asked for", function() return self.b:item() end)
+      return self.twice(kept)
+    end
+    local one, net = torch.ones(1), Waits()
+    local co = coroutine.create(function() return net(one) end)
+    assert.is_true(coroutine.resume(co))
+    near({ 2 }, one + 1)
+    support.refused("state", "waits in another coroutine", function() return nn.Identity()(kept) end)
+    local ok, out = coroutine.resume(co)
+    assert.is_true(ok)
+    near({ 2 }, out)
+    near({ 10 }, net(one * 5))
+    kept = nil
+  end)
 end)

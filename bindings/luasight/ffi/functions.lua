@@ -107,6 +107,7 @@ end
 ---@param n integer
 ---@param copies boolean  whether the recording computes with copies of the values, because the function will run on them later
 function functions.record_with_values(f, stream, n, copies)
+  if binding.recordings.shared then binding.recordings.set() end -- the core asks for the forward around this one
   binding.check(C.ls_function_eager(f, stream, n, copies and 1 or 0))
 end
 

@@ -46,6 +46,10 @@ function recording.current()
   return open and open.graph and open or nil
 end
 
+---Returns what `recording.current` does, sooner where nothing is recorded. `active` may be that of another coroutine.
+---@return luasight.Open?
+function recording.forward() return (recordings.active or recordings.shared) and recording.current() or nil end
+
 local computing = { autograd = -1 }
 
 ---Calls a function whose operators on tensors are computed at once, although a forward is being recorded.
@@ -85,7 +89,7 @@ end
 ---@param what string
 ---@param hint string?
 function recording.refuse(what, hint)
-  local open = recordings.active and recording.current()
+  local open = recording.forward()
   if not open or open.eager then return end
   binding.raise("state", ("%s in a forward, which is recorded once and runs later"):format(what), { hint = hint or
     "compute with operators, or declare the module dynamic = true, so that it is recorded at each call" })

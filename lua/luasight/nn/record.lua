@@ -307,9 +307,12 @@ end
 ---@return any
 function record.call(module, ...)
   local s = signature.of(...)
-  local open = binding.recordings.active and recording.current()
+  local open = recording.forward()
   if open then return record_call(open, module, s) end
   local node = open_graph(s)
+  if node and nodes.is_forward(node) then
+    binding.raise("state", "a value of a module's forward cannot be used while that forward waits in another coroutine")
+  end
   if record_of(module).dynamic then
     if not node then return functions.result(record_function(module, record_of(module), s, "run")) end
     demand_all(s)

@@ -15,7 +15,7 @@ local stream, is_handle, get_field = binding.stream, binding.is_handle, sequence
 local call, call_two, get_function = operators.call, operators.call_two, operators.get_function
 local resolve, fields = values.resolve, values.fields
 local TENSOR, TUPLE, LIST = constants.LS_TENSOR, constants.LS_TUPLE, constants.LS_LIST
-local STRUCT, NODE = constants.LS_STRUCT, constants.LS_NODE
+local STRUCT, NODE, INT = constants.LS_STRUCT, constants.LS_NODE, constants.LS_INT
 
 ---@class luasight.Tensor: ffi.cdata*  a tensor, or a proxy of one inside a body; every operator of libtorch is a method
 ---@field value any                 the value of a proxy, after the trace
@@ -190,7 +190,10 @@ local meta = {
   __add = function(a, b) if is_number(a) then return add(b, a) end return add(a, b) end,
   __mul = function(a, b) if is_number(a) then return mul(b, a) end return mul(a, b) end,
   __sub = function(a, b) if is_number(a) then return rsub(b, a) end return sub(a, b) end,
-  __div = function(a, b) if is_number(a) then return mul(reciprocal(b), a) end return div(a, b) end,
+  __div = function(a, b)
+    if not is_number(a) or b._kind == NODE and nodes.kind(b) == INT then return div(a, b) end -- a size of a forward is a number
+    return mul(reciprocal(b), a)
+  end,
   __mod = operator "remainder",
   __pow = operator "pow",
   __unm = function(a) return call(operators.get "neg", a) end,

@@ -63,8 +63,9 @@ end
 ---@return string
 function text.of(self)
   if self._kind < TENSOR then return "(released)" end
-  if is_forward(self) then
-    return ("<a value of forward, made at %s>"):format(nodes.where(self))
+  if is_forward(self) and not nodes.is_eager(self) then
+    binding.raise("state", "a value inside forward has no text yet: forward is recorded once and runs later",
+      { hint = "nn.tap(name, x) names it for a trace; a module that needs its numbers declares itself: dynamic = true" })
   end
   local v = resolve(self)
   if not is_handle(v) then return element_text(v) end

@@ -217,4 +217,14 @@ describe("values that a forward reads", function()
     assert.is_nil(kept[1])
     assert.equal(1, Own()(one):item())
   end)
+
+  it("follows a replaced parameter that a forward reads through the handle of a model", function()
+    local net = ls.nn.Sequential { { "inner", ls.nn.Linear(1, 1) } }
+    local model, Reads = ls.Model(net), ls.nn.Module "Reads"
+    function Reads:forward(x) return x * model.inner.weight end -- luacheck: ignore 212
+    local reads, x1 = Reads(), ls.torch.ones(1, 1)
+    reads(x1)
+    net.inner.weight = ls.nn.Parameter(x1 * 9)
+    assert.equal(9, reads(x1):item())
+  end)
 end)

@@ -118,6 +118,7 @@ end
 
 note = function(reach, module, v)
   if reach.values > MOST then return end
+  if type(v) == "userdata" then v = rawget(debug.getfenv(v), "module") end -- a handle of a model stands for a module
   if type(v) == "function" then note_function(reach, module, v)
   elseif type(v) ~= "table" then return
   elseif rawget(v, "_values") then note_module(reach, module, v)

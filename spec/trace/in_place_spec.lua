@@ -341,4 +341,28 @@ describe("an edit in place", function()
     end)
     is({ { -2, -2 } }, out)
   end)
+
+  it("a tensor that is set as two elements of a tuple stays one where an edit below the line leaves it the numbers before", function()
+    local Two = nn.Module "Two"
+    function Two:init() self.d = nn.Identity() end
+    function Two:forward(x)
+      local h = self.d(x * 3)
+      return ls.tuple(h * 1, h * 2)
+    end
+    local Net = nn.Module "Net"
+    function Net:init() self.t, self.b, self.c = Two(), nn.Identity(), nn.Identity() end
+    function Net:forward(x)
+      local p = self.t(x)
+      return self.b(p[0]) * 10 + self.c(p[1])
+    end
+    local model, out = ls.Model(Net()), nil
+    model:trace(row(1, 2), function()
+      local v = model.t.d.input[0][0]
+      model.t.output = ls.tuple(v, v)
+      v:add_(1)
+      model.b.input[0][0]:add_(100)
+      out = model.output:save()
+    end)
+    is({ { 1133, 1166 } }, out) -- 11 (3x + 100)
+  end)
 end)

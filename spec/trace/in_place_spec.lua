@@ -342,7 +342,7 @@ describe("an edit in place", function()
     is({ { -2, -2 } }, out)
   end)
 
-  it("a tensor that is set as two elements of a tuple stays one where an edit below the line leaves it the numbers before", function()
+  it("a tensor set as two elements of a tuple stays one where an edit below leaves it the numbers before", function()
     local Two = nn.Module "Two"
     function Two:init() self.d = nn.Identity() end
     function Two:forward(x)

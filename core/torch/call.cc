@@ -93,8 +93,7 @@ std::vector<ls_value> with_plain_zeros(const ls_value* s, int32_t n) {
   return copy;
 }
 
-// A number beside a tensor takes the tensor's dtype where both are whole, and libtorch cuts off the bits that the dtype has no room for. Returns
-// whether a call may do so.
+// Whether a call may cut a number: one beside a tensor takes the tensor's dtype where both are whole, and libtorch drops bits too many.
 bool may_cut(const ls_op* op, const OperatorHandle* handle, const Matched& call) {
   bool rounds = handle->schema().arguments().size() > 2 && call.given[2].at && call.given[2].at->kind == LS_STRING;
   return op->cuts && (rounds || op->name.compare(0, 3, "div") != 0);
@@ -326,8 +325,7 @@ ls_status ls__call_run(ls__call* call, const ls_value* values, ls_value* out) {
     int32_t n = 0;
     torch::jit::Stack stack(call->arguments);
     if (!call->chooses_again && fill(call, values, &stack)) {
-      ls_status fits = call->cuts ? check_numbers(call, values) : LS_OK;
-      if (fits) return fits;
+      if (ls_status fits = call->cuts ? check_numbers(call, values) : LS_OK) return fits;
       call_boxed(*call->handle, call->product, call->is_writing, &stack);
       take_results(*call->handle, &stack, results, LS_RESULTS, &n);
     } else {

@@ -86,7 +86,6 @@ return {
     ["spec/abi/arguments.lua"] = "a valid call of every function of the header",
     ["spec/trace/graph_file_spec.lua"] = SPEC,
     ["spec/trace/batch_memory_spec.lua"] = SPEC,
-    ["spec/lm/generation_spec.lua"] = SPEC,
     ["spec/operators/trial.lua"] = "one table of what random arguments operators get; run by hand",
     ["core/files/pickle.c"] = "one machine with a case for each instruction",
     ["spec/text/tokenizer_spec.lua"] = SPEC,

@@ -204,9 +204,15 @@ function methods:dot() return self:graph():dot() end
 local Tracer = {}
 local byte, UNDERSCORE = string.byte, ("_"):byte()
 
+-- Of a generation of several inputs, the steps of the longest.
 local function steps_that_came(tracer)
-  if tracer._first then return tracer._first.steps end
-  return not tracer._recording.graph and 1 or nil
+  local own = tracer._first
+  if not own then return not tracer._recording.graph and 1 or nil end
+  local most = own.steps
+  for _, input in pairs(tracer._recording.invokes) do
+    if input.settings == own.settings and (input.steps or 0) > (most or 0) then most = input.steps end
+  end
+  return most
 end
 
 function Tracer.__index(self, key)

@@ -277,8 +277,11 @@ function Trace:find_needs(demanded)
     local held = demanded and s.out and s.op ~= "grad" and not (p and not s.sub and self:is_left_out(s))
     s.needed = not s.never and (acts[s.op] or s.saved or s == demanded or held) and true or false
   end
+  for _, s in ipairs(self.lines) do
+    if s.sub and s.sub.never then s.never, s.needed = true, false end
+  end
   local function need(s)
-    if s.needed or s.done then return false end
+    if s.needed or s.done or s.never then return false end
     s.needed = true
     return true
   end

@@ -177,7 +177,8 @@ function Trace:run(demanded)
   self:find_needs(demanded)
   if demanded and demanded.never then fail("unset", "asked for what never comes") end
   if self.pass then self:sweep() end
-  while not (demanded and demanded.done) do
+  local last = { line = #self.lines + 1 }
+  while not (demanded and demanded.done and self:stands(last, demanded.out)) do
     if not (self.pass and self:advance()) then
       local pass = (self.pass or -1) + 1
       local more = false

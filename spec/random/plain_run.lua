@@ -47,7 +47,7 @@ end
 function Trace:can_run(s)
   if s.done or s.running or not s.needed then return false end
   -- Inside a call with a hook there are its own points, and what they need.
-  local computes = s.op == "calc" or s.op == "call" or s.op == "hook"
+  local computes = s.op == "calc" or s.op == "call" or s.op == "hook" or s.op == "apply"
   if self.inside and not (s.sub or (computes and self:comes_of(s, self.inside.hook)) or (is_edit[s.op] and s.root.sub)) then
     return false
   end

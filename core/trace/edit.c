@@ -383,6 +383,8 @@ ls_status ls__edit_value(ls_trace *t, int32_t id, ls_value *out) {
   if (!status) status = ls__rows_several(t) ? edit_part(t, id, out) : ls__node_execute(ls__seen(t, id), t->run.values, out);
   if (!status) status = ls__grad_edited(t, ls__node_edits(ls__seen(t, id), 1) < 0 ? target : -1, self);
   for (int32_t k = 0, of; !status && (of = ls__node_edits(ls__seen(t, id), k)) >= 0; k++)
-    if ((status = ls__twins_follow(t, id, &t->run.values[of]))) ls__replace(out, (ls_value){0});
+    status = ls__twins_follow(t, id, &t->run.values[of]);
+  if (!status && t->gradients) status = ls__grad_renew(t, id);
+  if (status) ls__replace(out, (ls_value){0});
   return status;
 }

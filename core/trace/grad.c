@@ -175,6 +175,22 @@ ls_status ls__grad_capture(ls_trace *t, int32_t access) {
   return find_gradient(t, home->as.p, number);
 }
 
+ls_status ls__grad_renew(ls_trace *t, int32_t edit) {
+  int32_t root = ls__point_node(t, edit);
+  const ls_value *edited = &t->run.values[root];
+  ls_status status = LS_OK;
+  for (int32_t i = edit + 1; i < t->owner.nodes.count && edited->kind == LS_TENSOR && !status; i++) {
+    const ls__node *access = &t->owner.nodes.at[i];
+    if ((access->kind != LS__GRAD && access->kind != LS__SETGRAD) || access->stream[0].kind != LS_NODE) continue;
+    int32_t of = access->stream[0].aux;
+    if (t->run.nodes[i].done || !t->run.nodes[i].gradient || t->plan.nodes[of].root == root) continue;
+    if (t->run.values[of].kind != LS_TENSOR || t->run.values[of].as.p != edited->as.p) continue;
+    t->run.nodes[i].gradient = 0;
+    status = ls__grad_capture(t, i);
+  }
+  return status;
+}
+
 bool ls__grad_is_ready(const ls_trace *t, int32_t access) {
   if (!t->run.nodes[t->owner.nodes.at[access].stream[0].aux].done) return false;
   int32_t version = version_of(t, access);

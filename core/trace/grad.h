@@ -20,6 +20,9 @@ ls_status ls__grad_watch(ls_trace *t, int32_t id);
 bool ls__grad_is_ready(const ls_trace *t, int32_t access);
 /* attaches a hook to the value whose gradient node `access` reads or sets */
 ls_status ls__grad_capture(ls_trace *t, int32_t access);
+/* called when node `edit` has changed a value in place: an access written below it of the same tensor under a name of which the plan did not
+   know that, as behind a module that gives back its input, means the tensor after the edit */
+ls_status ls__grad_renew(ls_trace *t, int32_t edit);
 ls_status ls__grad_backward(ls_trace *t, int32_t id);
 /* calls `each` with each gradient that a backward has at hand */
 void ls__grad_each(ls_trace *t, void (*each)(void *context, ls_value *tensor), void *context);

@@ -350,4 +350,22 @@ describe("gradients of several ways (S10)", function()
     assert.same({ { 3.5, 0.25 } }, one:tolist())
     assert.same({ { 3.5, 0.25 } }, other:tolist())
   end)
+
+  it("below an edit in place through a module that gives back its input, a gradient is that of the edited value", function()
+    local m = ls.Model(nn.Sequential { { "a", nn.Identity() }, { "b", nn.Identity() } })
+    for _, way in ipairs { "module", "view", "itself" } do
+      local g, out
+      m:trace(torch.tensor { { 1, 2 }, { 3, 4 } }, function()
+        local v = m.output
+        local other = way == "module" and m.b(v) or way == "view" and v:view(2, 2) or v
+        other["0"] = 7
+        out = m.output:save()
+        local loss = (out * 3):sum()
+        g = m.output.grad:save()
+        loss:backward()
+      end)
+      assert.same({ { 7, 7 }, { 3, 4 } }, out:tolist())
+      assert.same({ { 3, 3 }, { 3, 3 } }, g:tolist(), way)
+    end
+  end)
 end)

@@ -168,25 +168,25 @@ typedef struct ls__progress {
   int32_t twin_count, twin_room;
   struct ls__made *made; /* the rows that invokes have set at the point where the run is paused; see twins.c */
   int32_t made_count, made_room;
-  ls_value *common;      /* rows of invokes that are one piece of memory; see twins.c */
-  int32_t common_count;
   struct ls__late *late; /* the lines that use copies of edited values; see late.c */
   int32_t late_count, late_room;
   const void **supplied; /* the memory of what functions of the script have returned; see own.c */
   int32_t supplied_count, supplied_room;
   int64_t given;         /* the versions of the arguments of the function of the script that is being called, added up */
-  bool records;          /* whether autograd records operators from now on */
   ls__origins origins;   /* where the model makes the tensors that need a place in autograd's graph */
   ls__gradient *gradients;
   int32_t gradient_count, gradient_room;
   struct ls__split *splits; /* tensors of which an invoke has set or edited its rows; see grad_rows.c */
   int32_t split_count, split_room;
   int32_t moved_count;   /* how many of `splits`, the last ones, wait for the end of an edit */
+  int32_t common_count;
+  ls_value *common;      /* rows of invokes that are one piece of memory; see twins.c */
   ls__sweeping sweep;
   ls__kept *kept;        /* the model's tensors that its forward changes; see own.c */
   int32_t kept_count, kept_room;
-  bool inside;           /* whether the model has the run's numbers in the tensors of `kept` */
   int64_t demand_site;   /* the script line of the last demand (a line that needs a number at once), 0 where there was none */
+  bool inside;           /* whether the model has the run's numbers in the tensors of `kept` */
+  bool records;          /* whether autograd records operators from now on */
   bool demand_open;      /* whether a demand is running: until it ends, no value to which the script has a handle is released */
 } ls__progress;
 

@@ -38,7 +38,7 @@ static bool matters(const ls_trace *t, int32_t i, const ls_value *place) {
 
 /* Releases the twins of which one can be seen no more. */
 static void prune(ls_trace *t) {
-  for (int32_t i = 0; i < t->run.twin_count;) {
+  for (int32_t i = 0; t->run.twins && i < t->run.twin_count;) {
     struct ls__twins *one = &t->run.twins[i];
     if (matters(t, i, &one->a) && matters(t, i, &one->b)) {
       i++;

@@ -29,7 +29,7 @@ return {
   { "grad_backward.c", "a gradient that is edited and then set is set as it was before the edit",
     "ls__point_node(t, i) == root)", "ls__point_node(t, i) == id - 1)" },
   { "capture.cc", "of what comes to a gradient in several parts only the last counts",
-    "state.sum = state.sum.defined() ? state.sum + part : part;", "state.sum = part;" },
+    "state.sum = state.sum.defined() ? state.sum + gradient : gradient;", "state.sum = gradient;" },
   { "grad.c", "the gradient of a value below an edit in place is the old one's",
     "return version < 0 || t->run.nodes[version].done;", "return true;" },
   { "time.c", "gradients of two backwards are taken for one",

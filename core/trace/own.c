@@ -149,11 +149,9 @@ static bool shares_kept(const ls_trace *t, const ls_value *v) {
   return shares;
 }
 
-/* Gives the value of node `id` memory of its own, in the model's run too, so that it keeps its numbers. */
-static ls_status part(ls_trace *t, int32_t id) {
-  ls_value *v = &t->run.values[id], copy;
-  if (v->kind != LS_TENSOR) return ls__own_memory(v);
-  void *old = v->as.p;
+/* Puts a copy of the tensor `old` into its place wherever the run holds it. */
+static ls_status replace_by_copy(ls_trace *t, void *old) {
+  ls_value copy;
   ls_status status = ls__tensor_clone(old, &copy);
   if (status) return status;
   ls__tensor_retain(old);
@@ -161,6 +159,12 @@ static ls_status part(ls_trace *t, int32_t id) {
   ls__tensor_release(old);
   ls_value_release(&copy);
   return LS_OK;
+}
+
+/* Gives the value of node `id` memory of its own, in the model's run too, so that it keeps its numbers. */
+static ls_status part(ls_trace *t, int32_t id) {
+  ls_value *v = &t->run.values[id];
+  return v->kind == LS_TENSOR ? replace_by_copy(t, v->as.p) : ls__own_memory(v);
 }
 
 static void copy_numbers(const ls_value *to, const ls_value *from) {
@@ -251,17 +255,10 @@ bool ls__own_is_cached(const ls_trace *t, int32_t id, void *tensor) {
 }
 
 ls_status ls__own_apart(ls_trace *t, int32_t id) {
-  ls_value *v = ls__run_value(t->run.model), copy;
+  ls_value *v = ls__run_value(t->run.model);
   bool may_change = t->plan.nodes[t->plan.nodes[id].root].edited >= 0 || ls__own_gives(t);
   if (v->kind != LS_TENSOR || !may_change || !ls__own_is_cached(t, id, v->as.p)) return LS_OK;
-  void *old = v->as.p;
-  ls_status status = ls__tensor_clone(old, &copy);
-  if (status) return status;
-  ls__tensor_retain(old);
-  ls__edit_everywhere(t, old, &copy);
-  ls__tensor_release(old);
-  ls_value_release(&copy);
-  return LS_OK;
+  return replace_by_copy(t, v->as.p);
 }
 
 /* Copies the arguments of a module that a body calls, where the module could change memory of the caller or of the model. The copies are

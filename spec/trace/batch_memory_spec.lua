@@ -3,6 +3,7 @@
 local ls = require "luasight"
 local failure = require "spec.support".failure
 local torch, nn = ls.torch, ls.nn
+local repeats = require("spec.trace.small_nets").repeats
 
 local function row(...) return torch.tensor { { ... } } end
 local function is(want, got) assert.same(want, got:tolist()) end
@@ -404,15 +405,8 @@ describe("rows of a batch", function()
   end)
 
   it("that are one piece of memory, as after expand, are not changed by one input for all", function()
-    local Repeat = nn.Module "Repeat"
-    function Repeat:init(how) self.w, self.made, self.all = nn.Parameter(row(1, 2)), how == "made", nn.Identity() end
-    function Repeat:forward(x)
-      local w = self.w
-      if self.made then w = w * 1 end
-      return self.all(w:expand(x:size(0), -1)) + x
-    end
     for _, how in ipairs { "made", "parameter" } do
-      local model, rows = ls.Model(Repeat(how):requires_grad_(false)), {}
+      local model, rows = repeats(how), {}
       local function edit(first, change)
         return failure(model.trace, model, function(t)
           t:invoke(torch.zeros(first, 2), change)

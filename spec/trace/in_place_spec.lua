@@ -3,6 +3,7 @@
 local ls = require "luasight"
 local failure = require "spec.support".failure
 local torch, nn = ls.torch, ls.nn
+local repeats = require("spec.trace.small_nets").repeats
 
 local function row(...) return torch.tensor { { ... } } end
 local function is(want, got) assert.same(want, got:tolist()) end
@@ -156,15 +157,8 @@ describe("an edit in place", function()
   end)
 
   it("changes all elements that share memory, as after expand, whoever owned the memory", function()
-    local Repeat = nn.Module "Repeat"
-    function Repeat:init(how) self.w, self.made, self.all = nn.Parameter(row(1, 2)), how == "made", nn.Identity() end
-    function Repeat:forward(x)
-      local w = self.w
-      if self.made then w = w * 1 end
-      return self.all(w:expand(x:size(0), -1)) + x
-    end
     for _, how in ipairs { "made", "parameter" } do
-      local model = ls.Model(Repeat(how):requires_grad_(false))
+      local model = repeats(how)
       for _, with_gradient in ipairs { false, true } do
         local out, gradient
         model:trace(torch.zeros(3, 2), function()

@@ -32,4 +32,18 @@ local function around()
   end)
 end
 
-return { model_of = model_of, around = around, x = x }
+local Repeat = nn.Module "Repeat"
+function Repeat:init(how)
+  self.w, self.made, self.all = nn.Parameter(torch.tensor { { 1, 2 } }), how == "made", nn.Identity()
+end
+function Repeat:forward(v)
+  local w = self.w
+  if self.made then w = w * 1 end
+  return self.all(w:expand(v:size(0), -1)) + v
+end
+
+---A model whose point `all` has the row 1, 2 once for each row of the input, in one piece of memory.
+---@param how "made"|"parameter"  whose memory it is: the run's or the model's
+local function repeats(how) return ls.Model(Repeat(how):requires_grad_(false)) end
+
+return { model_of = model_of, around = around, repeats = repeats, x = x }
